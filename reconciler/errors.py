@@ -1,0 +1,95 @@
+"""Every error that netctl reports, as one tree; each class carries its exit status.
+
+    NetctlError
+    ├── UsageError          2  the file or the command line is wrong
+    │   └── TopologyError   2  the topology file: a list of faults, each with its place
+    ├── HostError           3  a host is unreachable, lacks something, or something foreign is in the way
+    ├── RolledBackError     4  an apply failed, and every host is as it was before
+    ├── LeftoverError       5  an apply or destroy failed, and something is left
+    ├── VerificationError   6  a probe found what the file does not say
+    └── LockedError         7  another netctl is at work on the host
+
+Foreign exceptions (OSError, pydantic's, docker's) are translated where they arise, so that what reaches `cli` is one
+of these: a sentence for the user, and a help line that says what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class NetctlError(Exception):
+    """What is wrong in one sentence, and what the user can do about it."""
+
+    exit_status: ClassVar[int] = 5
+
+    def __init__(self, message: str, help_text: str = "") -> None:
+        """`message` says what is wrong; `help_text`, where there is any, says what to do."""
+        super().__init__(message)
+        self.message = message
+        self.help_text = help_text
+
+
+class UsageError(NetctlError):
+    """The command line asks for what cannot be."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a file: line and column, both counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a file: where, what, and what to write instead."""
+
+    position: Position
+    message: str
+    help_text: str = ""
+
+
+class TopologyError(UsageError):
+    """All the faults found in one reading of a topology file, in the order of the file."""
+
+    def __init__(self, path: str, source: str, faults: tuple[Fault, ...]) -> None:
+        """`path` as the user gave it; `source` is the file's text, from which the faulty lines are shown."""
+        super().__init__(f"{path}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+        self.path = path
+        self.source = source
+        self.faults = tuple(sorted(faults, key=lambda f: (f.position.line, f.position.column)))
+
+
+class HostError(NetctlError):
+    """A host cannot be reached, lacks something, or holds something foreign that is in the way."""
+
+    exit_status = 3
+
+
+class RolledBackError(NetctlError):
+    """A step failed; what had been done was taken back."""
+
+    exit_status = 4
+
+
+class LeftoverError(NetctlError):
+    """A step failed, and not all of what had been done could be taken back; the message says what is left."""
+
+    exit_status = 5
+
+
+class VerificationError(NetctlError):
+    """At least one probe did not find what the file promises or forbids."""
+
+    exit_status = 6
+
+
+class LockedError(NetctlError):
+    """Another netctl holds the lock of a host; the message names the process."""
+
+    exit_status = 7

@@ -1,0 +1,71 @@
+"""HostState: all that one topology has, or should have, on one host. HostFacts: what a host tells before it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Records by their Ref. A value: nothing is added after it is made."""
+
+    records: Mapping[Ref, Record]
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> HostState:
+        """From records in any order; ValueError where two claim one Ref with different content."""
+        by_ref: dict[Ref, Record] = {}
+        for record in records:
+            ref = record.ref
+            if by_ref.setdefault(ref, record) != record:
+                raise ValueError(f"two records for {ref}")
+        return cls(by_ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address that a live container, or a live gateway (container ""), holds in a subnet."""
+
+    subnet: str
+    container: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something foreign on the host: a route, a listening socket, an engine's network, a container, a link, or a drop.
+
+    `kind` is one of "route", "listener", "network", "container", "link", "drop", "port" (published by another topology or
+    engine). `name` says which, `detail` is what it holds (a CIDR, `tcp 0.0.0.0 8080`, an interface name, …), and `help_text`
+    what the user can do.
+    """
+
+    kind: str
+    name: str
+    detail: str
+    help_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What `compile` needs to know of a live host. A lab host that is not there has `exists` false and the lab's defaults."""
+
+    exists: bool
+    uplink: str = ""
+    uplink_mtu: int = 1500
+    addresses: tuple[str, ...] = ()
+    """The host's own addresses, as CIDRs, links of ours left out."""
+    leases: tuple[Lease, ...] = ()
+    wired: tuple[str, ...] = ()
+    """Containers that have a link of ours on this host."""
+    mounted: tuple[str, ...] = ()
+    """Containers (`web`) and lab members (`lab:alpha`) that have a namespace under /run/netns on the machine."""
+    obstacles: tuple[Obstacle, ...] = ()
+    missing: tuple[str, ...] = ()
+    """What the host lacks: a sentence each, with what to install."""
+    docker_user_chain: tuple[str, ...] = ()
+    """`iptables` and `ip6tables`, each where its DOCKER-USER chain is there."""

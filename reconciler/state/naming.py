@@ -1,0 +1,63 @@
+"""Names, marks and hardware addresses: deterministic, so that what is made can be found again and computed anywhere.
+
+Called by `compile`, which writes them, and by `kinds`, which recognise them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b32encode
+from dataclasses import dataclass
+
+INTERFACE_NAME_MAX = 15
+"""IFNAMSIZ less the closing NUL (linux/if.h)."""
+
+ROUTE_PROTOCOL = 78
+"""The rtnetlink protocol number of netctl's routes and neighbors (free in iproute2's rt_protos; 78 is `N`)."""
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.sha256("/".join(parts).encode()).digest()
+
+
+def group_of(topology: str) -> int:
+    """The IFLA_GROUP tag of the topology's links: 31 bits of its hash, never 0 (the default group)."""
+    return int.from_bytes(_digest("group", topology)[:4], "big") >> 1 | 1
+
+
+def interface_name(prefix: str, *parts: str) -> str:
+    """`prefix` and the parts where that fits into 15 bytes, else cut short, with 35 bits of their hash behind."""
+    readable = prefix + "-".join(parts)
+    if len(readable) <= INTERFACE_NAME_MAX:
+        return readable
+    tail = b32encode(_digest(prefix, *parts)).decode().lower()[:7]
+    return f"{readable[: INTERFACE_NAME_MAX - 8]}-{tail}"
+
+
+def mac_of(*parts: str) -> str:
+    """A locally administered unicast address (`02:…`, IEEE 802) from the hash of the parts."""
+    return "02:" + ":".join(f"{byte:02x}" for byte in _digest("mac", *parts)[:5])
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """What a link's ifalias says: `netctl:<topology>/<kind>/<name>[/<subnet>]`."""
+
+    topology: str
+    kind: str
+    name: str
+    subnet: str = ""
+
+    def __str__(self) -> str:
+        """The form that is written to IFLA_IFALIAS."""
+        return f"netctl:{self.topology}/{self.kind}/{self.name}" + (f"/{self.subnet}" if self.subnet else "")
+
+
+def parse_alias(text: str) -> Alias | None:
+    """The inverse of `str(Alias)`; None where the text is not an alias of netctl's."""
+    if not text.startswith("netctl:"):
+        return None
+    parts = text.removeprefix("netctl:").split("/")
+    if len(parts) not in (3, 4) or not all(parts):
+        return None
+    return Alias(*parts)

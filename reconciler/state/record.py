@@ -1,0 +1,93 @@
+"""Records: what a kind of thing on a host should be, or is. Changes: a record before, a record after, and why.
+
+A record is a frozen dataclass of strings, numbers, booleans and tuples, so it can be compared, hashed, printed and sent as
+JSON. Everything that netctl knows of a kind stands in its record's class, in one file of `kinds/`: how it is recognised in
+a snapshot, what counts as a difference, what forces a re-creation, and its steps. Nothing in it decides *when*: that is
+`plan/`, which knows no kind by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What every kind has in common."""
+
+    kind: ClassVar[str]
+    dies_with_parent: ClassVar[bool] = True
+    """Whether the kernel removes it along with what it depends on. If not, it is deleted by steps of its own."""
+
+    netns: str
+
+    @property
+    def ident(self) -> str:
+        """Its name, unique among the things of its kind in its namespace."""
+        raise NotImplementedError
+
+    @property
+    def ref(self) -> Ref:
+        """Its identity on the host."""
+        return Ref(self.kind, self.netns, self.ident)
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        """Without which it cannot be. When one of these is re-created or deleted, this one goes along."""
+        return ()
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        """After which it is made, and before which it is deleted, though it could be without."""
+        return ()
+
+    @property
+    def subject(self) -> str:
+        """For people: whose it is. `container web`, `subnet front`, or `host`."""
+        return "host"
+
+    def describe(self) -> str:
+        """For people: what it is, in a few words, without its subject."""
+        raise NotImplementedError
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        """The things of this kind that are the topology's own, found by its mark."""
+        raise NotImplementedError
+
+    def must_recreate(self, before: Self) -> bool:
+        """Whether `before` cannot be changed into this one in place."""
+        return True
+
+    def lower_create(self) -> tuple[Step, ...]:
+        """The steps that make it."""
+        raise NotImplementedError
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        """The steps that change `before` into it, where that can be done in place."""
+        return before.lower_delete() + self.lower_create()
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        """The steps that remove it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between live and desired: `before` None is a creation, `after` None a deletion.
+
+    `implied` says that a deletion needs no steps, for what it depends on takes it along. Swapping the sides inverts it.
+    """
+
+    ref: Ref
+    before: Record | None
+    after: Record | None
+    reason: str
+    recreate: bool = False
+    implied: bool = False

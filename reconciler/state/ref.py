@@ -1,0 +1,40 @@
+"""What a thing on a host is called: `Ref`, and the names of the namespaces that a Ref may speak of.
+
+A namespace is named by what it belongs to, never by a pid or a path: the name is resolved when a step runs, so that a
+container which restarts in between is still found.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HOST = ""
+"""The host's own network namespace."""
+
+
+class Ref(NamedTuple):
+    """The identity of one thing on one host: its kind, the namespace that it is in, and its name there."""
+
+    kind: str
+    netns: str
+    name: str
+
+    def __str__(self) -> str:
+        """For people: `address eth0 10.44.0.10/24 in container:web`."""
+        return f"{self.kind} {self.name}" + (f" in {self.netns}" if self.netns else "")
+
+
+def container_netns(container: str) -> str:
+    """The namespace of a container, whatever its runtime."""
+    return f"container:{container}"
+
+
+def lab_netns(member: str) -> str:
+    """The namespace of a lab member: a lab host, `router`, or `outside`."""
+    return f"lab:{member}"
+
+
+def netns_path_name(topology: str, netns: str) -> str:
+    """The file name under /run/netns: `shop.web` for container:web, `shop.lab.alpha` for lab:alpha."""
+    scope, _, member = netns.partition(":")
+    return f"{topology}.lab.{member}" if scope == "lab" else f"{topology}.{member}"

@@ -1,0 +1,153 @@
+"""A snapshot: what was read of a host, before any kind has looked at it.
+
+`kernel/` fills it; each kind recognises its own things in it. It holds plain values only, and only what some kind needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """A link, as RTM_GETLINK tells. `master` and `peer` are interface numbers; 0 is none."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    group: int
+    up: bool
+    master: int = 0
+    peer: int = 0
+    alias: str = ""
+    altnames: tuple[str, ...] = ()
+    link_local: bool = True
+    """Whether the kernel makes an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
+    port_options: tuple[tuple[str, str], ...] = ()
+    """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressInfo:
+    """An address on a link; `flags` are IFA_F_ bits."""
+
+    index: int
+    cidr: str
+    flags: int
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """A unicast route of the main table. `dst` is a CIDR or "default"; `family` 4 or 6; `protocol` as in rtnetlink(7)."""
+
+    family: int
+    dst: str
+    index: int
+    via: str
+    src: str
+    metric: int
+    protocol: int
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborInfo:
+    """A neighbor entry (ARP, NDP or proxy); `state` are NUD_ bits."""
+
+    index: int
+    address: str
+    mac: str
+    state: int
+    protocol: int
+    proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FdbInfo:
+    """A static entry of a forwarding database; `remote` is the VTEP of a VXLAN entry."""
+
+    index: int
+    mac: str
+    remote: str
+    state: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceInfo:
+    """Everything read of one network namespace. `sysctls` holds only the keys that were asked for."""
+
+    links: Mapping[int, LinkInfo] = field(default_factory=dict)
+    addresses: tuple[AddressInfo, ...] = ()
+    routes: tuple[RouteInfo, ...] = ()
+    neighbors: tuple[NeighborInfo, ...] = ()
+    fdb: tuple[FdbInfo, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """An nftables table of ours. `intact` says that its chains, rules and sets are what `kinds.firewall` would load;
+    `elements` are (set, key, value) as nft writes them, value "" in a set without data."""
+
+    family: str
+    name: str
+    intact: bool
+    elements: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerInfo:
+    """A container of an engine that carries our label, or that the file names as existing."""
+
+    runtime: str
+    container: str
+    engine_name: str
+    spec_hash: str
+    running: bool
+    pid: int
+    existing: bool
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process that carries our mark: the container whose command it is, and the hash of that command."""
+
+    pid: int
+    container: str
+    command_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesRuleInfo:
+    """A rule of ours in another's iptables chain."""
+
+    command: str
+    table: str
+    chain: str
+    rule: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read of one host for one topology.
+
+    `namespaces` is keyed by namespace name (see `state.ref`): "" is the host's own. `mounted` are the names, in the same
+    form, of the namespaces under /run/netns that are this host's. `remembered` are the sysctl keys that this topology uses,
+    noted in the host's file.
+    """
+
+    topology: str
+    namespaces: Mapping[str, NamespaceInfo]
+    mounted: frozenset[str] = frozenset()
+    tables: tuple[TableInfo, ...] = ()
+    containers: tuple[ContainerInfo, ...] = ()
+    processes: tuple[ProcessInfo, ...] = ()
+    iptables: tuple[IptablesRuleInfo, ...] = ()
+    remembered: frozenset[str] = frozenset()

@@ -1,0 +1,335 @@
+"""Steps: everything that netctl can do to a host, as data.
+
+A kind lowers a change to steps; `kernel/` executes them; `render/commands.py` prints the same steps as command lines.
+Nothing else touches a host, so what is printed is what runs.
+
+Each step names the namespace in which it runs (see `state.ref`) and the lane that carries it out. A lane keeps the order
+of the steps given to it, so a run of steps in one lane goes out as one batch: one send for netlink, one transaction for nft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+NETLINK = "netlink"
+NFT = "nft"
+NETNS = "netns"
+SYSCTL = "sysctl"
+RUNTIME = "runtime"
+PROCESS = "process"
+IPTABLES = "iptables"
+CONNTRACK = "conntrack"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, in one namespace."""
+
+    lane: ClassVar[str]
+    netns: str
+
+
+# --- namespaces -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsAdd(Step):
+    """Make the namespace and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
+
+    With `ipv6` false, net.ipv6.conf.default.disable_ipv6 is set before anything is in it, so that its links never chatter.
+    """
+
+    lane = NETNS
+    ipv6: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsDelete(Step):
+    """Unmount and remove the namespace; what is in it goes with it, after a moment."""
+
+    lane = NETNS
+
+
+# --- netlink ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The far end of a veth pair, made under its final name straight in its own namespace."""
+
+    netns: str
+    name: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAdd(Step):
+    """Make a link (RTM_NEWLINK with CREATE and EXCL). `options` are the link kind's own, by iproute2's names, such as
+    ("forward_delay", "0") of a bridge or ("id", "77") of a vxlan. A veth has a `peer`."""
+
+    lane = NETLINK
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    group: int
+    master: str = ""
+    up: bool = False
+    peer: Peer | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSet(Step):
+    """Change a link that is there; None (or "" for names) leaves a thing as it is. `master` "-" means none."""
+
+    lane = NETLINK
+    name: str
+    mac: str = ""
+    mtu: int | None = None
+    group: int | None = None
+    master: str = ""
+    up: bool | None = None
+    alias: str | None = None
+    link_local: bool | None = None
+    """False: the kernel makes no IPv6 link-local address for it (`addrgenmode none`), so that it stays silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AltnameAdd(Step):
+    """Give a link a second, longer, readable name (ip-link(8), `property add`)."""
+
+    lane = NETLINK
+    name: str
+    altname: str
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePortSet(Step):
+    """Set options of a bridge port, by the names of bridge(8): ("hairpin", "on"), ("mcast_flood", "off"), ("isolated", "on") …"""
+
+    lane = NETLINK
+    name: str
+    options: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDelete(Step):
+    """Delete a link; a veth's other end goes with it, and so do addresses, routes and neighbors on it."""
+
+    lane = NETLINK
+    name: str
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressAdd(Step):
+    """Add an address, without the kernel's own connected route (`noprefixroute`) and, for IPv6, without DAD (`nodad`)."""
+
+    lane = NETLINK
+    dev: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressDelete(Step):
+    """Remove an address."""
+
+    lane = NETLINK
+    dev: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAdd(Step):
+    """Add a route of ours (protocol ROUTE_PROTOCOL). `dst` is a CIDR, or "default" with the family in `family`."""
+
+    lane = NETLINK
+    family: int
+    dst: str
+    dev: str
+    via: str = ""
+    src: str = ""
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDelete(Step):
+    """Remove a route of ours."""
+
+    lane = NETLINK
+    family: int
+    dst: str
+    dev: str
+    via: str = ""
+    src: str = ""
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborAdd(Step):
+    """Add or replace a permanent neighbor (ARP or NDP) entry; with `proxy`, an entry that we answer for (no mac)."""
+
+    lane = NETLINK
+    dev: str
+    address: str
+    mac: str = ""
+    proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborDelete(Step):
+    """Remove a neighbor entry."""
+
+    lane = NETLINK
+    dev: str
+    address: str
+    proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FdbAdd(Step):
+    """Append a static entry to the forwarding database of a VXLAN (`remote` is the VTEP) or of a bridge port (no remote)."""
+
+    lane = NETLINK
+    dev: str
+    mac: str
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FdbDelete(Step):
+    """Remove a static FDB entry."""
+
+    lane = NETLINK
+    dev: str
+    mac: str
+    remote: str = ""
+
+
+# --- everything else --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SysctlWrite(Step):
+    """Write a sysctl, by its dotted key with `/` for a dot within a name (`net.ipv4.conf.eth0/1.forwarding`).
+
+    With `remember`, the value before is noted first in the host's file under /run/netctl, to be put back by SysctlRestore.
+    """
+
+    lane = SYSCTL
+    key: str
+    value: str
+    remember: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SysctlRestore(Step):
+    """Let go of a remembered sysctl: where no other topology uses it and it is still ours, the value before comes back."""
+
+    lane = SYSCTL
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class NftCommand(Step):
+    """Lines of nft(8) syntax. All that stand in one batch are one transaction. Rendered from validated values only."""
+
+    lane = NFT
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConntrackFlush(Step):
+    """Forget the connections whose original destination port is this one, so that UDP flows follow a changed DNAT at once."""
+
+    lane = CONNTRACK
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesAdd(Step):
+    """Insert a rule at the head of another's chain, after a check that it is not there (`iptables -w 5 -C`, then `-I`)."""
+
+    lane = IPTABLES
+    command: str
+    table: str
+    chain: str
+    rule: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesDelete(Step):
+    """Delete that rule (`iptables -w 5 -D`)."""
+
+    lane = IPTABLES
+    command: str
+    table: str
+    chain: str
+    rule: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What an engine needs to make a container; a change of any of it re-creates the container."""
+
+    runtime: str
+    image: str
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    restart: str = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerCreate(Step):
+    """Create (without network) and start a container, labelled as ours; `netns` is its namespace-to-be.
+
+    Where a parked container of that name and `spec_hash` is there, it is brought back instead: that is how the re-creation
+    of a container is undone.
+    """
+
+    lane = RUNTIME
+    container: str
+    engine_name: str
+    spec: ContainerSpec
+    spec_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStart(Step):
+    """Start a container that is there and stopped."""
+
+    lane = RUNTIME
+    runtime: str
+    engine_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPark(Step):
+    """Stop a container and rename it, so that it can be brought back; it is removed when the whole apply has succeeded."""
+
+    lane = RUNTIME
+    runtime: str
+    engine_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStart(Step):
+    """Run `command` in the namespace, in a session of its own, its output in a log under /run/netctl, marked in its environment."""
+
+    lane = PROCESS
+    container: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStop(Step):
+    """End the processes that carry the container's mark: SIGTERM, then SIGKILL."""
+
+    lane = PROCESS
+    container: str
