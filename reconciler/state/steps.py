@@ -30,6 +30,16 @@ class Step:
     netns: str
 
 
+class StepError(Exception):
+    """A step that the host refused: which one, and why in one sentence."""
+
+    def __init__(self, step: Step, message: str) -> None:
+        """`message` is the host's own word, made readable."""
+        super().__init__(message)
+        self.step = step
+        self.message = message
+
+
 # --- namespaces -------------------------------------------------------------------------------------------------------
 
 
