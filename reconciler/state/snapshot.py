@@ -92,8 +92,11 @@ class NamespaceInfo:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """An nftables table of ours. `intact` says that its chains, rules and sets are what `kinds.firewall` would load;
-    `elements` are (set, key, value) as nft writes them, value "" in a set without data."""
+    """An nftables table of ours.
+
+    `intact` says that its chains, rules and sets are what `kinds.firewall` would load; `elements` are (set, key, value) as
+    nft writes them, value "" in a set without data.
+    """
 
     family: str
     name: str

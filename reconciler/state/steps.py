@@ -76,8 +76,11 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class LinkAdd(Step):
-    """Make a link (RTM_NEWLINK with CREATE and EXCL). `options` are the link kind's own, by iproute2's names, such as
-    ("forward_delay", "0") of a bridge or ("id", "77") of a vxlan. A veth has a `peer`."""
+    """Make a link (RTM_NEWLINK with CREATE and EXCL).
+
+    `options` are the link kind's own, by iproute2's names, such as ("forward_delay", "0") of a bridge or ("id", "77") of a
+    vxlan. A veth has a `peer`.
+    """
 
     lane = NETLINK
     name: str
@@ -118,7 +121,7 @@ class AltnameAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class BridgePortSet(Step):
-    """Set options of a bridge port, by the names of bridge(8): ("hairpin", "on"), ("mcast_flood", "off"), ("isolated", "on") …"""
+    """Set options of a bridge port, by the names of bridge(8), such as ("hairpin", "on") or ("mcast_flood", "off")."""
 
     lane = NETLINK
     name: str
@@ -329,7 +332,7 @@ class ContainerPark(Step):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStart(Step):
-    """Run `command` in the namespace, in a session of its own, its output in a log under /run/netctl, marked in its environment."""
+    """Run `command` in the namespace, in a session of its own, marked in its environment, its output in a log under /run/netctl."""
 
     lane = PROCESS
     container: str

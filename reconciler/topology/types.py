@@ -1,4 +1,4 @@
-"""A topology as plain values: what the file says, with its defaults filled in, its short forms spelled out and its replicas expanded.
+"""A topology as plain values: what the file says, its defaults filled in, its short forms spelled out, its replicas expanded.
 
 `topology.load` makes it from a file and has checked it; `compile`, `probes` and `render` use it. Nothing here depends on the
 live state: an address that the file leaves open is None (`auto`), a gateway likewise.
