@@ -332,7 +332,7 @@ class ContainerPark(Step):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStart(Step):
-    """Run `command` in the namespace, in a session of its own, marked in its environment, its output in a log under /run/netctl."""
+    """Run `command` in the namespace: in a session of its own, marked in its environment, its output logged under /run/netctl."""
 
     lane = PROCESS
     container: str
