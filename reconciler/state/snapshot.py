@@ -120,11 +120,15 @@ class ContainerInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """A process that carries our mark: the container whose command it is, and the hash of that command."""
+    """The processes of one container that carry our mark, spoken for by the first of them.
+
+    `command` and `env` are what it was started with; they are empty where it has ended and only its children are left.
+    """
 
     pid: int
     container: str
-    command_hash: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

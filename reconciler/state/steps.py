@@ -322,6 +322,15 @@ class ContainerStart(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerStop(Step):
+    """Stop a container that runs: the inverse of ContainerStart."""
+
+    lane = RUNTIME
+    runtime: str
+    engine_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerPark(Step):
     """Stop a container and rename it, so that it can be brought back; it is removed when the whole apply has succeeded."""
 

@@ -1,0 +1,117 @@
+"""A container of an engine (Docker's, or one that speaks its language): made by netctl without a network, or somebody else's.
+
+One of ours is recognised by its labels: `netctl.topology` and `netctl.name` say whose it is, `netctl.spec` is a hash of
+what only a new container can change. It is re-created in a way that can be undone: the old one is parked (stopped and
+renamed) and stays until every host has succeeded; creating one whose parked twin is there brings the twin back.
+
+A container that the file calls `existing` is wired, never made, started, stopped or removed. It is the topology's to the
+extent that it is wired, so it is recognised by a link of ours, and has no steps of its own.
+
+When an engine restarts a container it gets a new namespace, and its links are gone with the old one. The container itself
+is unchanged by that: its links, addresses and routes are missing, and are made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field
+from hashlib import sha256
+from typing import Self
+
+from reconciler.state.naming import group_of, parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, container_netns
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop, Step
+
+
+def hash_spec(spec: ContainerSpec) -> str:
+    """16 hexadecimal digits that change with anything in `spec`: what the label `netctl.spec` holds."""
+    return sha256(json.dumps(astuple(spec)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Container(Record):
+    """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
+
+    kind = "container"
+    dies_with_parent = False
+
+    container: str
+    engine_name: str
+    runtime: str
+    spec: ContainerSpec | None = field(default=None, compare=False)
+    """None in what was read: an engine does not tell what it was asked for. The hash stands for it."""
+    spec_hash: str = ""
+    """Of `spec`; "" where it exists without us."""
+    existing: bool = False
+    running: bool = True
+
+    @property
+    def ident(self) -> str:
+        return self.container
+
+    @property
+    def subject(self) -> str:
+        return f"container {self.container}"
+
+    def describe(self) -> str:
+        image = f" ({self.spec.image})" if self.spec and self.spec.image else ""
+        whose = "existing " if self.existing else ""
+        return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        wired = find_wired(snapshot)
+        for info in snapshot.containers:
+            if info.parked or (info.existing and info.container not in wired):
+                continue
+            yield cls(
+                netns=container_netns(info.container),
+                container=info.container,
+                engine_name=info.engine_name,
+                runtime=info.runtime,
+                spec_hash="" if info.existing else info.spec_hash,
+                existing=info.existing,
+                running=info.running,
+            )
+
+    def must_recreate(self, before: Self) -> bool:
+        # Only a start and a stop can be done to a container that is there.
+        return (self.engine_name, self.runtime, self.spec_hash, self.existing) != (
+            before.engine_name,
+            before.runtime,
+            before.spec_hash,
+            before.existing,
+        )
+
+    def lower_create(self) -> tuple[Step, ...]:
+        if self.existing:
+            return ()
+        # A record that was read, and comes back in a rollback, has no spec: its parked twin is there, found by the hash.
+        spec = self.spec or ContainerSpec(self.runtime, image="")
+        create = ContainerCreate(self.netns, self.container, self.engine_name, spec, self.spec_hash)
+        return (create,) if self.running else (create, ContainerStop(self.netns, self.runtime, self.engine_name))
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        if self.existing:
+            return ()
+        step = ContainerStart if self.running else ContainerStop
+        return (step(self.netns, self.runtime, self.engine_name),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        if self.existing:
+            return ()
+        return (ContainerPark(self.netns, self.runtime, self.engine_name),)
+
+
+def find_wired(snapshot: Snapshot) -> frozenset[str]:
+    """The containers that have a link of the topology's own, by the aliases of the host's links."""
+    group = group_of(snapshot.topology)
+    aliases = (
+        parse_alias(link.alias)
+        for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+        if link.group == group and link.alias
+    )
+    return frozenset(a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth")

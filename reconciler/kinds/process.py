@@ -1,0 +1,61 @@
+"""The `command` of a container with `runtime: netns`: a process in its namespace, in a session of its own.
+
+It carries its mark in its environment: whose it is, and the command and variables that it was started with. So what runs
+can be compared with what should, and can be started again when an apply is taken back. As with an engine's container, the
+first process is what counts: when it has ended, what is left of its session is ended too and the command runs anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref, container_netns
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import ProcessStart, ProcessStop, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Process(Record):
+    """The running command of `container`. An empty `command` is what is left of one whose first process has ended."""
+
+    kind = "process"
+    # Deleting a namespace only takes its name away: processes in it live on, and keep it.
+    dies_with_parent = False
+
+    container: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ident(self) -> str:
+        return "command"
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref("netns", self.netns, "namespace"),)
+
+    @property
+    def subject(self) -> str:
+        return f"container {self.container}"
+
+    def describe(self) -> str:
+        return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for info in snapshot.processes:
+            yield cls(container_netns(info.container), info.container, info.command, info.env)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        if not self.command:
+            return ()
+        return (ProcessStart(self.netns, self.container, self.command, self.env),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (ProcessStop(self.netns, self.container),)
