@@ -26,6 +26,8 @@ class LinkInfo:
     altnames: tuple[str, ...] = ()
     link_local: bool = True
     """Whether the kernel makes an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
+    ipv6: bool = True
+    """Whether IPv6 is on for it: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
     options: tuple[tuple[str, str], ...] = ()
     """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
     port_options: tuple[tuple[str, str], ...] = ()

@@ -47,7 +47,9 @@ class StepError(Exception):
 class NetnsAdd(Step):
     """Make the namespace and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
 
-    With `ipv6` false, net.ipv6.conf.default.disable_ipv6 is set before anything is in it, so that its links never chatter.
+    With `ipv6` false, net.ipv6.conf.all.disable_ipv6 is set to 1 before anything is in it (which sets `default` and the
+    loopback's as well), so that its links never chatter. With `ipv6`, net.ipv6.conf.default.accept_dad is set to 0 and
+    net.ipv6.conf.default.accept_ra to 0: addresses serve at once, and no router is asked for.
     """
 
     lane = NETNS
@@ -108,6 +110,10 @@ class LinkSet(Step):
     alias: str | None = None
     link_local: bool | None = None
     """False: the kernel makes no IPv6 link-local address for it (`addrgenmode none`), so that it stays silent."""
+    kind: str = ""
+    """The link's kind; needed with `options`."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Options of the link's kind to change, as in LinkAdd."""
 
 
 @dataclass(frozen=True, slots=True)
