@@ -1,0 +1,119 @@
+"""The topology's firewall and NAT on a host: two nftables tables, and one record for each element of their sets and maps.
+
+A table is recognised by its name, `netctl-<topology>`. What is in it is compared as a whole (`intact`), since its program is
+constant: where somebody has changed a chain or rule, the table is replaced in one transaction, its elements with it. An
+element is its own record, so that publishing one more port, or adding one container, is one `add element`.
+
+The program and the grammar of elements are in `kinds.firewall_program`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.firewall_program import check_topology, render_element, render_table
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import ConntrackFlush, NftCommand, Step
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallTable(Record):
+    """The table of one family, `inet` or `bridge`, with its constant program."""
+
+    kind = "firewall"
+
+    family: str
+    topology: str
+    intact: bool = True
+    """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
+
+    @property
+    def ident(self) -> str:
+        return self.family
+
+    def describe(self) -> str:
+        return f"nftables table {self.family} netctl-{self.topology}" + ("" if self.intact else ", changed by somebody")
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for table in snapshot.tables:
+            if table.name == f"netctl-{snapshot.topology}":
+                yield cls("", table.family, snapshot.topology, table.intact)
+
+    def lower_create(self) -> tuple[Step, ...]:
+        # `add` first, so that `delete` finds a table in every case: one text makes and replaces, in one transaction.
+        return (NftCommand(self.netns, self._clear() + render_table(self.family, self.topology)),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (NftCommand(self.netns, self._clear()),)
+
+    def _clear(self) -> str:
+        check_topology(self.topology)
+        name = f"{self.family} netctl-{self.topology}"
+        return f"add table {name}\ndelete table {name}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallElement(Record):
+    """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall_program`."""
+
+    kind = "element"
+
+    family: str
+    topology: str
+    set: str
+    key: str
+    value: str = ""
+    about: str = field(default="host", compare=False)
+    """Whose element it is, for people: `container web`."""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.family} {self.set} {self.key}"
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref(FirewallTable.kind, self.netns, self.family),)
+
+    @property
+    def subject(self) -> str:
+        return self.about
+
+    def describe(self) -> str:
+        return f"{self.set} {self.key}" + (f" to {self.value}" if self.value else "")
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for table in snapshot.tables:
+            if table.name == f"netctl-{snapshot.topology}":
+                for name, key, value in table.elements:
+                    yield cls("", table.family, snapshot.topology, name, key, value)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (self._command("add"), *self._flush())
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        # A map keeps the value of a key that it has, so the key goes first, in the same transaction.
+        return (before._command("delete"), self._command("add"), *self._flush())  # noqa: SLF001  # of its own class
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (self._command("delete"), *self._flush())
+
+    def _command(self, verb: str) -> NftCommand:
+        return NftCommand(self.netns, render_element(verb, self.family, self.topology, self.set, self.key, self.value) + "\n")
+
+    def _flush(self) -> tuple[Step, ...]:
+        """A UDP flow keeps the translation that it began with for as long as it is busy, so a changed port forgets its flows."""
+        if not self.set.startswith("published") or not self.key.startswith("udp . "):
+            return ()
+        parts = self.key.split(" . ")
+        port = parts[1] if len(parts) == 2 else parts[2]
+        first, _, last = port.partition("-")
+        return tuple(ConntrackFlush(self.netns, "udp", number) for number in range(int(first), int(last or first) + 1))
