@@ -1,0 +1,31 @@
+"""Where the kernel side works: whose topology, which host, and the paths that belong to them. The worker makes one at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class KernelContext:
+    """What every module of `kernel/` needs to know. Tests give paths of their own."""
+
+    topology: str
+    host_key: str
+    """`local`, or `<topology>.lab.<host>`: the name of the host's directory under /run/netctl."""
+    run_directory: Path = Path("/run/netctl")
+    netns_directory: Path = Path("/run/netns")
+    own_netns: str = "/proc/self/ns/net"
+    """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
+    docker_socket: str = "unix:///var/run/docker.sock"
+    """Where the engine listens; it is asked only where the topology has containers of that engine, or may have had them."""
+
+    @property
+    def host_directory(self) -> Path:
+        """Holds the lock and the remembered sysctls of the host."""
+        return self.run_directory / self.host_key
+
+    @property
+    def topology_directory(self) -> Path:
+        """Holds the logs of the topology's processes."""
+        return self.run_directory / self.topology

@@ -1,0 +1,279 @@
+"""Network namespaces: finding, entering, making and removing them. Every module of `kernel/` that works in one comes here.
+
+A namespace is entered by a short-lived thread, never by a fork: setns(2) moves one thread only, a socket stays for good in
+the namespace where it was made, and a thread costs 50 µs where a process costs 20 ms. The kernel tells namespaces apart by
+the inode of their file on nsfs, which is how a container that was restarted in between is noticed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.netlink_encode import encode_loopback_up
+from reconciler.state.ref import HOST, netns_path_name
+from reconciler.state.steps import NetnsAdd, NetnsDelete, StepError
+
+T = TypeVar("T")
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
+MNT_DETACH = 2  # umount2(2)
+
+SILENT = (("net/ipv6/conf/all/disable_ipv6", "1"),)
+"""A namespace without IPv6: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in net/ipv6/addrconf.c)."""
+PROMPT = (
+    ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/conf/default/router_solicitations", "0"),
+)
+"""A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
+packets), and no router is asked for or believed."""
+
+_libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
+
+
+def _call(name: str, *arguments: object) -> None:
+    """A function of libc that returns 0; OSError where it does not."""
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def run_in_thread(work: Callable[[], T]) -> T:
+    """The result of `work` in a new thread, which may leave its namespace for another; what it raises is raised here."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:  # noqa: BLE001  raised again in the caller's thread
+            failures.append(failure)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def enter(path: str) -> None:
+    """Move the calling thread into the namespace; for threads that end afterwards, and for a process at its very start."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call("setns", descriptor, CLONE_NEWNET)
+    finally:
+        os.close(descriptor)
+
+
+class Namespaces:
+    """The namespaces of one host, found by their names (`state.ref`), and a route socket in each, kept open.
+
+    A socket keeps its namespace alive, so `remove` and `close` let go of it. Not for use by two threads at once.
+    """
+
+    def __init__(self, context: KernelContext) -> None:
+        """Nothing is opened before it is asked for."""
+        self._context = context
+        self._pids: dict[str, int] = {}
+        self._sockets: dict[str, tuple[tuple[int, int], RouteSocket]] = {}
+
+    def set_pids(self, pids: Mapping[str, int]) -> None:
+        """The first process of each engine container that runs, by the name of the container in the topology."""
+        self._pids.update(pids)
+
+    def path(self, netns: str) -> str:
+        """The file that stands for the namespace; whether it is there is another question."""
+        if netns == HOST:
+            return self._context.own_netns
+        pid = self._pids.get(netns.removeprefix("container:"), 0)
+        if pid and netns.startswith("container:"):
+            return f"/proc/{pid}/ns/net"
+        return str(self._context.netns_directory / netns_path_name(self._context.topology, netns))
+
+    def identity(self, netns: str) -> tuple[int, int]:
+        """Device and inode of the namespace: the same as long as it is the same namespace. HostError where it is not there."""
+        try:
+            status = os.stat(self.path(netns))
+        except OSError as error:
+            raise HostError(f"no network namespace for {netns or 'the host'}: {self.path(netns)}: {error.strerror}") from error
+        return status.st_dev, status.st_ino
+
+    def open(self, netns: str) -> int:
+        """A descriptor of the namespace, for the caller to close. HostError where it is not there."""
+        self.identity(netns)
+        return os.open(self.path(netns), os.O_RDONLY | os.O_CLOEXEC)
+
+    def run(self, netns: str, work: Callable[[], T]) -> T:
+        """The result of `work` inside the namespace, in a thread of its own. What `work` opens stays there."""
+        self.identity(netns)
+        path = self.path(netns)
+
+        def body() -> T:
+            enter(path)
+            return work()
+
+        return run_in_thread(body)
+
+    def socket(self, netns: str) -> RouteSocket:
+        """A route socket in the namespace as it is now: a container that was restarted has another one than before."""
+        identity = self.identity(netns)
+        known, route_socket = self._sockets.get(netns, (None, None))
+        if route_socket is None or known != identity:
+            self.open_sockets((netns,))
+            _, route_socket = self._sockets[netns]
+        return route_socket
+
+    def open_sockets(self, names: Iterable[str]) -> None:
+        """Route sockets in many namespaces by one thread (11 µs each). Those that are open and still right are kept."""
+        wanted = {name: self.identity(name) for name in names}
+        stale = [name for name, identity in wanted.items() if self._sockets.get(name, (None,))[0] != identity]
+        for name in stale:
+            self.forget(name)
+
+        def body() -> None:
+            for name in stale:
+                enter(self.path(name))
+                self._sockets[name] = (wanted[name], RouteSocket())
+
+        if stale:
+            run_in_thread(body)
+
+    def forget(self, netns: str) -> None:
+        """Close what is open in the namespace."""
+        _, route_socket = self._sockets.pop(netns, (None, None))
+        if route_socket:
+            route_socket.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for name in tuple(self._sockets):
+            self.forget(name)
+
+    def read_mounted(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of the topology's namespaces under /run/netns, and of files there that stand for none.
+
+        Such a file is what a kill leaves between its making and the mount. All are the topology's own by their names.
+        """
+        mounted, empty = set(), set()
+        try:
+            device = os.stat(self._context.netns_directory).st_dev
+            entries = list(os.scandir(self._context.netns_directory))
+        except FileNotFoundError:
+            return frozenset(), frozenset()
+        for entry in entries:
+            name = parse_path_name(self._context.topology, entry.name)
+            if name:
+                # `os.stat` and not `entry.stat`: scandir's answer is of the file beneath the mount.
+                is_mounted = os.stat(entry.path).st_dev != device
+                (mounted if is_mounted else empty).add(name)
+        return frozenset(mounted), frozenset(empty)
+
+    def add(self, steps: Iterable[NetnsAdd]) -> None:
+        """Make namespaces, complete before they can be seen: the mount comes last. StepError where one cannot be made."""
+        steps = tuple(steps)
+        with _locked(self._context.netns_directory) as directory:
+            _share(directory)
+            run_in_thread(lambda: self._add_each(steps))
+
+    def _add_each(self, steps: Iterable[NetnsAdd]) -> None:
+        for step in steps:
+            path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
+            try:
+                _call("unshare", CLONE_NEWNET)
+                for key, value in PROMPT if step.ipv6 else SILENT:
+                    _write_if_there(f"/proc/sys/{key}", value)
+                route_socket = RouteSocket()
+                route_socket.request([encode_loopback_up()])
+                _mount(path)
+                self.forget(step.netns)
+                status = os.stat(path)
+                self._sockets[step.netns] = ((status.st_dev, status.st_ino), route_socket)
+            except OSError as error:
+                raise StepError(step, f"the namespace {path} cannot be made: {error.strerror}") from error
+
+    def remove(self, steps: Iterable[NetnsDelete]) -> None:
+        """Unmount and remove namespaces; one that is gone already is no fault. StepError where one cannot be removed."""
+        for step in steps:
+            path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
+            self.forget(step.netns)
+            try:
+                _unmount(path)
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StepError(step, f"the namespace {path} cannot be removed: {error.strerror}") from error
+
+
+def parse_path_name(topology: str, file_name: str) -> str:
+    """The inverse of `netns_path_name`: "" where the file is not of this topology."""
+    prefix, _, rest = file_name.partition(".")
+    if prefix != topology or not rest:
+        return ""
+    if rest.startswith("lab."):
+        return f"lab:{rest.removeprefix('lab.')}"
+    return f"container:{rest}"
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[Path]:
+    """The directory, made where it is missing and locked as ip-netns(8) locks it: two that share it would hide it twice."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield directory
+    finally:
+        os.close(descriptor)
+
+
+def _share(directory: Path) -> None:
+    """Make the directory a shared mount, as ip-netns(8) does, so that a namespace unmounted here is unmounted everywhere."""
+    target = os.fsencode(directory)
+    try:
+        _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # EINVAL: it is no mount point yet
+            raise HostError(f"{directory} cannot be shared: {error.strerror}", "netctl needs root on this host") from error
+        _call("mount", target, target, b"none", MS_BIND | MS_REC, None)
+        _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
+
+
+def _mount(path: Path) -> None:
+    """Put the calling thread's namespace at `path`, in place of what a kill may have left there."""
+    _unmount(path)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", MS_BIND, None)
+
+
+def _unmount(path: Path) -> None:
+    """Take away every mount at `path`; none is no fault (EINVAL: a plain file; ENOENT: nothing)."""
+    while _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
+        pass
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOENT):
+        raise OSError(number, os.strerror(number))
+
+
+def _write_if_there(path: str, value: str) -> None:
+    """Write a sysctl of the calling thread's namespace; a kernel without IPv6 has no such file."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)

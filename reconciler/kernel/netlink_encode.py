@@ -1,0 +1,287 @@
+"""Netlink steps as messages of rtnetlink(7): one encoder per kind of step, pure but for the numbers it has to ask for.
+
+Links are named by name where the kernel takes one (RTM_NEWLINK, RTM_DELLINK, RTM_NEWLINKPROP), so that a thousand of them
+can go out in one send; addresses, routes and neighbors want an interface number, which `Surroundings` looks up. Numbers are
+from linux/if_link.h, if_addr.h, rtnetlink.h and neighbour.h. Called by the executor.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Interface, ip_address, ip_interface, ip_network
+from typing import Any, Protocol
+
+from reconciler.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, message
+from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, VXLAN_DEVICE, encode_options
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.steps import (
+    AddressAdd,
+    AddressDelete,
+    AltnameAdd,
+    BridgePortSet,
+    FdbAdd,
+    FdbDelete,
+    LinkAdd,
+    LinkDelete,
+    LinkSet,
+    NeighborAdd,
+    NeighborDelete,
+    Peer,
+    RouteAdd,
+    RouteDelete,
+    Step,
+)
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWLINKPROP = 108
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 20, 26, 27, 28, 29
+IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+VETH_INFO_PEER = 1
+IFLA_INET6_ADDR_GEN_MODE = 8
+ADDR_GEN_EUI64, ADDR_GEN_NONE = 0, 1
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
+NDA_DST, NDA_LLADDR, NDA_PROTOCOL = 1, 2, 12
+NTF_SELF, NTF_MASTER, NTF_PROXY = 0x02, 0x04, 0x08
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NLA_F_NESTED = 0x8000
+IFF_UP = 1
+AF_BRIDGE = 7
+RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
+RTEXT_FILTER_SKIP_STATS = 8
+
+IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
+IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+RTMSG = struct.Struct("=8BI")  # family, dst length, src length, tos, table, protocol, scope, type, flags
+NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
+U32 = struct.Struct("=I")
+
+NEW = NLM_F_CREATE | NLM_F_EXCL
+
+
+class Surroundings(Protocol):
+    """What a message has to name by a number: links of the step's namespace, and other namespaces."""
+
+    def index(self, name: str) -> int:
+        """The interface number of a link in the namespace of the step; 0 is never one."""
+
+    def descriptor(self, netns: str) -> int:
+        """An open descriptor of a namespace; it must stay open until the message is sent."""
+
+
+def encode(step: Step, around: Surroundings) -> bytearray:
+    """The message of a step. ValueError where a value cannot be written; what `around` raises goes through."""
+    return ENCODERS[type(step)](step, around)
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def _u32(number: int, value: int) -> bytes:
+    return attribute(number, U32.pack(value))
+
+
+def _text(number: int, value: str) -> bytes:
+    return attribute(number, value.encode() + b"\0")
+
+
+def _mac(value: str) -> bytes:
+    data = bytes.fromhex(value.replace(":", ""))
+    if len(data) != 6:
+        raise ValueError(f"{value!r} is no hardware address")
+    return data
+
+
+def _link_basics(mac: str, mtu: int) -> bytes:
+    """Address and MTU, where they are given."""
+    return (attribute(IFLA_ADDRESS, _mac(mac)) if mac else b"") + (_u32(IFLA_MTU, mtu) if mtu else b"")
+
+
+def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
+    """All that the kernel takes in one message; group and master stand from the first moment, alias cannot."""
+    flags = IFF_UP if step.up else 0
+    name, place = step.name, b""
+    info = attribute(IFLA_INFO_KIND, step.kind.encode() + b"\0")
+    options = tuple(option for option in step.options if option[0] != LOWER_DEVICE.get(step.kind))
+    data = encode_options(BY_KIND.get(step.kind, ({},)), options)
+    lower = dict(step.options).get(LOWER_DEVICE.get(step.kind, ""), "")
+    if step.peer and step.kind == "veth":
+        data += _encode_peer(step.peer, around)
+    elif step.peer:  # a macvlan is born in another namespace than the link below it
+        name, place = step.peer.name, _u32(IFLA_NET_NS_FD, around.descriptor(step.peer.netns))
+    if lower and step.kind == "vxlan":
+        data += _u32(VXLAN_DEVICE, around.index(lower))
+    elif lower:
+        place += _u32(IFLA_LINK, around.index(lower))
+    body = (
+        IFINFOMSG.pack(0, 0, 0, flags, flags)
+        + _text(IFLA_IFNAME, name)
+        + _link_basics(step.mac, step.mtu)
+        + _u32(IFLA_GROUP, step.group)
+        + (_u32(IFLA_MASTER, around.index(step.master)) if step.master else b"")
+        + place
+        + attribute(IFLA_LINKINFO, info + (attribute(IFLA_INFO_DATA, data) if data else b""))
+    )
+    return message(RTM_NEWLINK, NEW, body)
+
+
+def _encode_peer(peer: Peer, around: Surroundings) -> bytes:
+    """The far end of a veth, under its final name in its own namespace: a move costs fifty times as much. It cannot be up yet."""
+    return attribute(
+        VETH_INFO_PEER,
+        IFINFOMSG.pack(0, 0, 0, 0, 0)
+        + _text(IFLA_IFNAME, peer.name)
+        + _link_basics(peer.mac, peer.mtu)
+        + _u32(IFLA_NET_NS_FD, around.descriptor(peer.netns)),
+    )
+
+
+def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
+    flags = IFF_UP if step.up else 0
+    body = (
+        IFINFOMSG.pack(0, 0, 0, flags, 0 if step.up is None else IFF_UP)
+        + _text(IFLA_IFNAME, step.name)
+        + _link_basics(step.mac, step.mtu or 0)
+    )
+    if step.group is not None:
+        body += _u32(IFLA_GROUP, step.group)
+    if step.master:
+        body += _u32(IFLA_MASTER, 0 if step.master == "-" else around.index(step.master))
+    if step.alias is not None:
+        body += attribute(IFLA_IFALIAS, step.alias.encode())
+    if step.link_local is not None:
+        mode = ADDR_GEN_EUI64 if step.link_local else ADDR_GEN_NONE
+        body += attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((mode,)))))
+    return message(RTM_NEWLINK, 0, body)
+
+
+def _encode_altname_add(step: AltnameAdd, _: Surroundings) -> bytearray:
+    names = attribute(IFLA_PROP_LIST | NLA_F_NESTED, _text(IFLA_ALT_IFNAME, step.altname))
+    return message(RTM_NEWLINKPROP, NEW | NLM_F_APPEND, IFINFOMSG.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, step.name) + names)
+
+
+def _encode_bridge_port_set(step: BridgePortSet, _: Surroundings) -> bytearray:
+    """As `ip link set … type bridge_slave`: unlike bridge(8)'s own message, it takes a name."""
+    info = attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0")
+    info += attribute(IFLA_INFO_SLAVE_DATA, encode_options(PORT_TABLES, step.options))
+    return message(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, step.name) + attribute(IFLA_LINKINFO, info))
+
+
+def _encode_link_delete(step: LinkDelete, _: Surroundings) -> bytearray:
+    return message(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, step.name))
+
+
+def encode_group_delete(group: int) -> bytearray:
+    """Delete all links of a group: 0.6 ms each where one by one costs 16. ValueError for 0, the group of everything else."""
+    if not group:
+        raise ValueError("group 0 holds the links of everybody")
+    return message(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(IFLA_GROUP, group))
+
+
+def encode_loopback_up(alias: str = "") -> bytearray:
+    """Set `lo` up, which is number 1 in every namespace, and give it an alias."""
+    body = IFINFOMSG.pack(0, 0, 1, IFF_UP, IFF_UP) + (attribute(IFLA_IFALIAS, alias.encode()) if alias else b"")
+    return message(RTM_NEWLINK, 0, body)
+
+
+def encode_link_get(name: str) -> bytearray:
+    """Ask for one link by its name."""
+    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) + _text(IFLA_IFNAME, name))
+
+
+# --- addresses, routes, neighbors -------------------------------------------------------------------------------------
+
+
+def _encode_address(number: int, flags: int, step: AddressAdd | AddressDelete, around: Surroundings) -> bytearray:
+    interface = ip_interface(step.cidr)
+    packed = interface.ip.packed
+    is_ipv4 = isinstance(interface, IPv4Interface)
+    length = interface.network.prefixlen
+    scope = SCOPE_HOST if is_ipv4 and interface.is_loopback else SCOPE_UNIVERSE
+    family = socket.AF_INET if is_ipv4 else socket.AF_INET6
+    body = IFADDRMSG.pack(family, length, 0, scope, around.index(step.dev)) + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    if isinstance(step, AddressAdd):
+        body += _u32(IFA_FLAGS, IFA_F_NOPREFIXROUTE | (0 if is_ipv4 else IFA_F_NODAD))
+        if is_ipv4 and length < 31 and scope != SCOPE_HOST:
+            body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
+    return message(number, flags, body)
+
+
+def _encode_route(number: int, flags: int, step: RouteAdd | RouteDelete, around: Surroundings) -> bytearray:
+    """A deletion names our protocol too: a route of the same kind that is another's stays."""
+    destination = None if step.dst == "default" else ip_network(step.dst)
+    scope = SCOPE_LINK if step.family == 4 and not step.via else SCOPE_UNIVERSE
+    if number == RTM_DELROUTE:
+        scope = SCOPE_NOWHERE
+    body = RTMSG.pack(
+        socket.AF_INET if step.family == 4 else socket.AF_INET6,
+        destination.prefixlen if destination else 0,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        ROUTE_PROTOCOL,
+        scope,
+        RTN_UNICAST,
+        0,
+    )
+    if destination:
+        body += attribute(RTA_DST, destination.network_address.packed)
+    body += _u32(RTA_OIF, around.index(step.dev))
+    if step.via:
+        body += attribute(RTA_GATEWAY, ip_address(step.via).packed)
+    if step.metric:
+        body += _u32(RTA_PRIORITY, step.metric)
+    if step.src:
+        body += attribute(RTA_PREFSRC, ip_address(step.src).packed)
+    return message(number, flags, body)
+
+
+def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete, around: Surroundings) -> bytearray:
+    """Permanent entries only: the kernel's garbage collection leaves them alone, and no ARP is sent for them."""
+    address = ip_address(step.address)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    body = NDMSG.pack(family, around.index(step.dev), NUD_PERMANENT, NTF_PROXY if step.proxy else 0, 0) + attribute(NDA_DST, address.packed)
+    if isinstance(step, NeighborAdd):
+        body += attribute(NDA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
+        if step.mac:
+            body += attribute(NDA_LLADDR, _mac(step.mac))
+    return message(number, flags, body)
+
+
+def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surroundings) -> bytearray:
+    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`) and static, for a
+    permanent one would say that the address is the bridge's own."""
+    owner, state = (NTF_SELF, NUD_PERMANENT) if step.remote else (NTF_MASTER, NUD_NOARP)
+    body = NDMSG.pack(AF_BRIDGE, around.index(step.dev), state, owner, 0) + attribute(NDA_LLADDR, _mac(step.mac))
+    if step.remote:
+        body += attribute(NDA_DST, ip_address(step.remote).packed)
+    elif flags:
+        flags = NLM_F_CREATE | NLM_F_REPLACE
+    return message(number, flags, body)
+
+
+ENCODERS: dict[type[Step], Callable[[Any, Surroundings], bytearray]] = {
+    LinkAdd: _encode_link_add,
+    LinkSet: _encode_link_set,
+    AltnameAdd: _encode_altname_add,
+    BridgePortSet: _encode_bridge_port_set,
+    LinkDelete: _encode_link_delete,
+    AddressAdd: lambda step, around: _encode_address(RTM_NEWADDR, NEW, step, around),
+    AddressDelete: lambda step, around: _encode_address(RTM_DELADDR, 0, step, around),
+    RouteAdd: lambda step, around: _encode_route(RTM_NEWROUTE, NEW, step, around),
+    RouteDelete: lambda step, around: _encode_route(RTM_DELROUTE, 0, step, around),
+    NeighborAdd: lambda step, around: _encode_neighbor(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, step, around),
+    NeighborDelete: lambda step, around: _encode_neighbor(RTM_DELNEIGH, 0, step, around),
+    FdbAdd: lambda step, around: _encode_fdb(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, step, around),
+    FdbDelete: lambda step, around: _encode_fdb(RTM_DELNEIGH, 0, step, around),
+}
