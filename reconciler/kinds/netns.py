@@ -1,19 +1,24 @@
 """A network namespace under /run/netns: a container of `runtime: netns`, or a member of the lab.
 
-It is recognised by its file name, `<topology>.<container>` or `<topology>.lab.<member>`. Nothing in it can differ, so it is
-there or it is not. Whether its links may have IPv6 is settled when it is made: without, net.ipv6.conf.default.disable_ipv6
-is set before the first link, since the IPv6 chatter of a thousand links costs more than their wiring.
+It is recognised by its file name, `<topology>.<container>` or `<topology>.lab.<member>`. Two things in it can differ, and
+both are repaired in place: its loopback is up, and IPv6 is on or off in it as a whole. Off means that
+net.ipv6.conf.all.disable_ipv6 is 1 from before its first link, since the IPv6 chatter of a thousand links costs more than
+their wiring. Writing `all` sets `default` and every interface, the loopback too, which is where it is read back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
+from reconciler.kinds.ownership import links_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import NetnsAdd, NetnsDelete, Step
+from reconciler.state.steps import LinkSet, NetnsAdd, NetnsDelete, Step, SysctlWrite
+
+LOOPBACK = 1
+"""The interface number of a namespace's loopback (LOOPBACK_IFINDEX, net/flow.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +26,11 @@ class Netns(Record):
     """The namespace called `netns`."""
 
     kind = "netns"
+    dies_with_parent = False
 
-    ipv6: bool = field(default=True, compare=False)
+    ipv6: bool = True
+    loopback: bool = True
+    """Whether its loopback is up."""
 
     @property
     def ident(self) -> str:
@@ -33,15 +41,31 @@ class Netns(Record):
         return self.netns.replace(":", " ")
 
     def describe(self) -> str:
-        return "network namespace"
+        return "network namespace" + ("" if self.ipv6 else " without IPv6")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for name in snapshot.mounted:
-            yield cls(name)
+        for netns in sorted(snapshot.mounted):
+            loopback = links_of(snapshot, netns).links.get(LOOPBACK)
+            yield cls(netns, loopback.ipv6, loopback.up) if loopback else cls(netns, loopback=False)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (NetnsAdd(self.netns, self.ipv6),)
+        return (NetnsAdd(self.netns, self.ipv6), LinkSet(self.netns, "lo", up=True))
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        if self.ipv6 and not before.ipv6:
+            defaults = (f"net.ipv6.conf.default.{name}" for name in ("accept_dad", "accept_ra"))
+            steps += [SysctlWrite(self.netns, key, "0", remember=False) for key in defaults]
+        if self.ipv6 != before.ipv6:
+            value = "0" if self.ipv6 else "1"
+            steps.append(SysctlWrite(self.netns, "net.ipv6.conf.all.disable_ipv6", value, remember=False))
+        if self.loopback != before.loopback:
+            steps.append(LinkSet(self.netns, "lo", up=self.loopback))
+        return tuple(steps)
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (NetnsDelete(self.netns),)

@@ -58,7 +58,7 @@ class HostFacts:
     uplink: str = ""
     uplink_mtu: int = 1500
     accepts_ra: bool = False
-    """Whether the kernel takes IPv6 routes from router advertisements on the uplink: its accept_ra is 2, or 1 with forwarding off."""
+    """Whether the kernel takes IPv6 routes from router advertisements on the uplink: accept_ra is 2, or 1 without forwarding."""
     addresses: tuple[str, ...] = ()
     """The host's own addresses, as CIDRs, links of ours left out."""
     leases: tuple[Lease, ...] = ()

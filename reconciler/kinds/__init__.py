@@ -1,0 +1,43 @@
+"""The kinds of things on a host, one file each: what a thing of that kind is, how it is recognised, and its steps.
+
+`KINDS` is the only list of them. The worker uses it to read a snapshot and to decode what it is sent; `compile` makes records
+of these kinds; `plan` sees them only as records.
+"""
+
+from __future__ import annotations
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.container import Container
+from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.process import Process
+from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.veth import Veth
+from reconciler.state.host import HostState
+from reconciler.state.record import Record
+from reconciler.state.snapshot import Snapshot
+
+KINDS: tuple[type[Record], ...] = (
+    Netns,
+    Container,
+    Sysctl,
+    Bridge,
+    FirewallTable,
+    FirewallElement,
+    DockerUser,
+    Veth,
+    Address,
+    Route,
+    Neighbor,
+    Process,
+)
+"""In the order in which things are made, as people read a plan. The planner does not rely on it."""
+
+
+def recognise_all(snapshot: Snapshot) -> HostState:
+    """All that the topology has on the host: the live state."""
+    return HostState.of(record for kind in KINDS for record in kind.recognise(snapshot))

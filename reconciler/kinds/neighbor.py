@@ -1,0 +1,84 @@
+"""A permanent neighbor entry: whose hardware address an address has, told to the kernel instead of asked for.
+
+Containers have one for their gateway, and the host has one for each container. Both hardware addresses are computed, so
+nothing needs to be asked. The reason is the size of the kernel's table: one for the whole machine, 1,024 entries (gc_thresh3,
+not visible in child namespaces), so that some 500 containers which talk to their gateway would overflow it. Permanent entries
+do not count.
+
+It is recognised by its protocol number (naming.ROUTE_PROTOCOL) on a link of ours. A wrong hardware address is replaced in
+place. IPv4 entries go with the last IPv4 address of their interface (arp_ifdown), so they depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.route import first_addresses
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import NeighborAdd, NeighborDelete, Step
+
+NUD_PERMANENT = 0x80
+"""linux/neighbour.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor(Record):
+    """`address` on the far side of `dev` has the hardware address `mac`; with `proxy`, we answer for it ourselves."""
+
+    kind = "neighbor"
+
+    dev: str
+    address: str
+    mac: str
+    link: Ref = field(compare=False)
+    proxy: bool = False
+    own_address: Ref | None = field(default=None, compare=False)
+    """The interface's own address, if IPv4."""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.dev} {self.address}{' proxy' if self.proxy else ''}"
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link, self.own_address) if self.own_address else (self.link,)
+
+    @property
+    def subject(self) -> str:
+        return self.netns.replace(":", " ") or "host"
+
+    def describe(self) -> str:
+        return f"neighbor {self.address} {'answered for' if self.proxy else f'is {self.mac}'} on {self.dev}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for netns, ends in own_ends(snapshot).items():
+            namespace = snapshot.namespaces[netns]
+            own = first_addresses(namespace)
+            for info in namespace.neighbors:
+                if info.protocol != ROUTE_PROTOCOL or info.index not in ends:
+                    continue
+                if not (info.proxy or info.state & NUD_PERMANENT):
+                    continue
+                dev, link = ends[info.index]
+                cidr = None if ":" in info.address else own.get(info.index)
+                address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
+                yield cls(netns, dev, info.address, info.mac, link, info.proxy, address)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (NeighborAdd(self.netns, self.dev, self.address, self.mac, self.proxy),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        return self.lower_create()
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (NeighborDelete(self.netns, self.dev, self.address, self.proxy),)

@@ -1,0 +1,122 @@
+"""Which links of a snapshot are the topology's own, and what they belong to.
+
+Called by the kinds whose things live on links: bridges and veths themselves, addresses, routes and neighbors.
+
+A link is ours when its IFLA_GROUP is the topology's tag, and its alias says the same or is still missing (the tag is set in
+the message that makes the link, the alias only in the next one, so a crash may fall between them). Such links stand in the
+host's own namespace, and in the lab's router. The far end of a veth carries no mark: it is ours because its near end is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from reconciler.state.naming import Alias, group_of, parse_alias
+from reconciler.state.ref import HOST, Ref, lab_netns
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+
+MARKED = (HOST, lab_netns("router"))
+"""The namespaces in which links carry our mark."""
+
+ALTNAME_MAX = 127
+"""ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
+
+Ends = Mapping[str, Mapping[int, tuple[str, Ref]]]
+"""By namespace and interface number: the name of an interface of ours, and the link that it is an end of."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLink:
+    """A marked link: where it is, what was read of it, and what its alias says (None where it has none yet)."""
+
+    netns: str
+    info: LinkInfo
+    alias: Alias | None
+
+
+def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
+    """The topology's links of a kind ("bridge", "veth")."""
+    group = group_of(snapshot.topology)
+    for netns in MARKED:
+        namespace = snapshot.namespaces.get(netns)
+        for info in namespace.links.values() if namespace else ():
+            if info.group != group or info.kind != link_kind:
+                continue
+            alias = parse_alias(info.alias)
+            if alias.topology == snapshot.topology if alias else not info.alias:
+                yield OwnLink(netns, info, alias)
+
+
+def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
+    """The far end of a veth and its namespace; None where it cannot be told.
+
+    Interface numbers are per namespace. Where the alias does not say in which namespace to look, the two ends are known by
+    naming each other; an end that several namespaces could hold stays unknown.
+    """
+    found = [
+        (netns, peer)
+        for netns in _peer_namespaces(snapshot, link)
+        if (namespace := snapshot.namespaces.get(netns))
+        and (peer := namespace.links.get(link.info.peer))
+        and peer.kind == "veth"
+        and peer.peer == link.info.index
+        and peer is not link.info
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _peer_namespaces(snapshot: Snapshot, link: OwnLink) -> Iterator[str]:
+    if link.alias is None:
+        yield from snapshot.namespaces
+    else:
+        yield f"{'lab' if link.alias.kind == 'lab' else 'container'}:{link.alias.name}"
+
+
+def own_ends(snapshot: Snapshot) -> Ends:
+    """Every interface that is a bridge of ours, or either end of a veth of ours."""
+    ends: dict[str, dict[int, tuple[str, Ref]]] = {}
+    for link in own_links(snapshot, "bridge"):
+        ref = Ref("bridge", link.netns, link.info.name)
+        ends.setdefault(link.netns, {})[link.info.index] = (link.info.name, ref)
+    for link in own_links(snapshot, "veth"):
+        ref = Ref("veth", link.netns, link.info.name)
+        ends.setdefault(link.netns, {})[link.info.index] = (link.info.name, ref)
+        if far := find_peer(snapshot, link):
+            netns, peer = far
+            ends.setdefault(netns, {})[peer.index] = (peer.name, ref)
+    return ends
+
+
+def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:
+    """What was read of a namespace; nothing, where it was not there."""
+    return snapshot.namespaces.get(netns) or NamespaceInfo()
+
+
+def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
+    """What a namespace belongs to: a mount of ours, or an engine's container; None for the host's own."""
+    if netns == HOST:
+        return None
+    if netns in snapshot.mounted:
+        return Ref("netns", netns, "namespace")
+    return Ref("container", netns, netns.partition(":")[2])
+
+
+def altname_of(alias: Alias, name: str) -> str:
+    """The long readable second name of a link, `shop-web-front`; "" where that is its name already."""
+    parts = (alias.topology, alias.name, alias.subnet) if alias.subnet else (alias.topology, alias.name)
+    if alias.kind == "lab":
+        parts = (alias.topology, "lab", alias.name)
+    altname = "-".join(parts)[:ALTNAME_MAX]
+    return "" if altname == name else altname
+
+
+def read_altname(link: OwnLink) -> str:
+    """The altname that its alias asks for, where the link has it; others are an administrator's, and let alone."""
+    wanted = altname_of(link.alias, link.info.name) if link.alias else ""
+    return wanted if wanted in link.info.altnames else ""
+
+
+def pick(options: tuple[tuple[str, str], ...], keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The options that netctl has a say in, out of all that were read."""
+    return tuple(option for option in options if option[0] in keys)

@@ -1,0 +1,99 @@
+"""A route over one of our links: the connected route of a subnet, a default route, the lab router's route to a subnet.
+
+It is recognised by its protocol number (naming.ROUTE_PROTOCOL, 78) on a link of ours. A next hop, source or metric that
+differs is repaired in place, as a deletion and a creation in one batch: the kernel takes a route with another metric for
+another route.
+
+With the last IPv4 address of an interface the kernel drops the interface's IPv4 routes (fib_disable_ip), without a word. So
+an IPv4 route depends on its interface's address, and is made again where that changes. IPv6 routes stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import own_ends
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.steps import RouteAdd, RouteDelete, Step
+
+METRIC = {4: 0, 6: 1024}
+"""By family: the metric of a route that is given none (IP6_RT_PRIO_USER, net/ip6_route.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Record):
+    """`dst` (a CIDR, or "default") over `dev`, which `link` makes; `address` is the interface's own, if IPv4."""
+
+    kind = "route"
+
+    family: int
+    dst: str
+    dev: str
+    link: Ref = field(compare=False)
+    via: str = ""
+    src: str = ""
+    metric: int = 0
+    address: Ref | None = field(default=None, compare=False)
+    connected: Ref | None = field(default=None, compare=False)
+    """The route by which `via` is reached."""
+
+    @property
+    def ident(self) -> str:
+        return route_name(self.family, self.dst, self.dev)
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link, self.address) if self.address else (self.link,)
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        return (self.connected,) if self.connected else ()
+
+    @property
+    def subject(self) -> str:
+        return self.netns.replace(":", " ") or "host"
+
+    def describe(self) -> str:
+        family = "IPv6 " if self.family == 6 and self.dst == "default" else ""
+        return f"{family}route {self.dst}{f' via {self.via}' if self.via else ''} dev {self.dev}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for netns, ends in own_ends(snapshot).items():
+            namespace = snapshot.namespaces[netns]
+            addresses = first_addresses(namespace)
+            for info in namespace.routes:
+                if info.protocol != ROUTE_PROTOCOL or info.index not in ends:
+                    continue
+                dev, link = ends[info.index]
+                cidr = addresses.get(info.index) if info.family == 4 else None
+                address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
+                yield cls(netns, info.family, info.dst, dev, link, info.via, info.src, info.metric, address)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (RouteAdd(self.netns, self.family, self.dst, self.dev, self.via, self.src, self.metric),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (RouteDelete(self.netns, self.family, self.dst, self.dev, self.via, self.src, self.metric),)
+
+
+def route_name(family: int, dst: str, dev: str) -> str:
+    """The name of a route in its Ref."""
+    return f"{family} {dst} {dev}"
+
+
+def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:
+    """By interface number: its first IPv4 address, with which IPv4 on it ends."""
+    first: dict[int, str] = {}
+    for info in namespace.addresses:
+        if ":" not in info.cidr:
+            first.setdefault(info.index, info.cidr)
+    return first

@@ -1,0 +1,89 @@
+"""A kernel setting of one namespace, under net.* (sysctl(8)).
+
+It carries no mark. In a namespace that netctl made, or on a link that it made, there is nothing to put back: the setting goes
+with them. In a namespace that was there before us it is remembered: the value before is noted in the host's file under
+/run/netctl, ahead of the change, and comes back when the last topology that uses it goes. So a remembered setting is
+recognised by that file, and any other by having been read: only settings that the topology wants are.
+
+A value that differs is written again; nothing forces a re-creation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import own_links, owner_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import Step, SysctlRestore, SysctlWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(Record):
+    """`key` holds `value`. `owner` is the link or namespace with which the setting goes; None where it stays."""
+
+    kind = "sysctl"
+
+    key: str
+    value: str
+    remember: bool = False
+    owner: Ref | None = field(default=None, compare=False)
+    after: tuple[Ref, ...] = field(default=(), compare=False)
+    """Settings that must be written before it."""
+
+    @property
+    def ident(self) -> str:
+        return self.key
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.owner,) if self.owner else ()
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        return self.after
+
+    @property
+    def subject(self) -> str:
+        return self.netns.replace(":", " ") or "host"
+
+    def describe(self) -> str:
+        return f"{self.key} = {self.value}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        names = [(link.netns, link.info.name) for link in own_links(snapshot, "bridge")]
+        links = {(netns, name): Ref("bridge", netns, name) for netns, name in names}
+        for netns, namespace in snapshot.namespaces.items():
+            owner = owner_of(snapshot, netns)
+            for key, value in namespace.sysctls.items():
+                remember = netns == HOST and key in snapshot.remembered
+                yield cls(netns, key, value, remember, links.get((netns, interface_of(key)), owner))
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (SysctlWrite(self.netns, self.key, self.value, self.remember),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        if before.remember and not self.remember:
+            return before.lower_delete()  # as in a rollback: the value before comes back from the file
+        return self.lower_create()
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (SysctlRestore(self.netns, self.key),) if self.remember else ()
+
+
+def interface_key(family: int, interface: str, name: str) -> str:
+    """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
+    return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{name}"
+
+
+def interface_of(key: str) -> str:
+    """The interface that a key speaks of: the inverse of `interface_key`; "" where it speaks of none."""
+    parts = key.split(".")
+    return parts[3].replace("/", ".") if len(parts) == 5 and parts[2] == "conf" else ""

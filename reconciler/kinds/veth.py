@@ -1,0 +1,185 @@
+"""A veth pair: a cable with one end at a bridge and the other in a container (or, in the lab, in a host).
+
+The near end is in `netns` under `name` and carries our mark (see `ownership`); the far end is `peer_name` in `peer_netns`
+and carries none, it is ours because the near end is. `mac` is the far end's, the one that neighbors see; the near end, a
+bridge port, has an address that nobody speaks to, so it is left to the kernel.
+
+What the far end is called, and where, is settled when the pair is made: a far end is born under its final name in its own
+namespace, for moving a link costs fifty times as much, and drops its addresses. So a change of these forces a re-creation.
+All else is repaired in place.
+
+The order is the kernel's: the alias is ignored in the message that makes a link, so it comes in a second; the near end must
+make no link-local address, so that is said before it is up; the far end cannot be set up in the message that makes the pair
+(it has no cable yet, ENOTCONN), so that is the last step, and a container is not connected before all else is done. It is
+connected only behind its firewall: the pair follows the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.kinds.ownership import find_peer, links_of, own_links, owner_of, pick, read_altname
+from reconciler.state.naming import parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer, Step
+
+PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("hairpin", "off"),)
+"""The port options that are compared, as a new port has them."""
+PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Veth(Record):
+    """The pair whose near end is `name`; MTUs in bytes. `master` is the bridge of the near end, "" where it has none."""
+
+    kind = "veth"
+    dies_with_parent = False
+
+    name: str
+    peer_netns: str
+    peer_name: str
+    mac: str
+    mtu: int
+    peer_mtu: int
+    group: int
+    alias: str
+    master: str = ""
+    altname: str = ""
+    port_options: tuple[tuple[str, str], ...] = ()
+    """Of the near end as a bridge port; empty where it is none."""
+    link_local: bool = False
+    """Whether the near end makes itself an IPv6 link-local address."""
+    up: bool = True
+    """Whether both ends are up."""
+    owner: Ref | None = None
+    """What the near end's namespace belongs to; None in the host's own."""
+    peer_owner: Ref | None = None
+    """What the far end's namespace belongs to."""
+
+    @property
+    def ident(self) -> str:
+        return self.name
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        refs = [ref for ref in (self.owner, self.peer_owner) if ref]
+        if self.master:
+            refs.append(Ref("bridge", self.netns, self.master))
+        return tuple(refs)
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        if self.netns != HOST:
+            return ()
+        firewall = (
+            Ref("firewall", HOST, "inet"),
+            Ref("firewall", HOST, "bridge"),
+            Ref("element", HOST, f"bridge ports {self.name}"),
+        )
+        # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
+        # addresses for duplicates would do so as soon as its first port is up.
+        sysctls = [Ref("sysctl", self.peer_netns, key) for key in NAMESPACE_KEYS]
+        return (*firewall, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
+
+    @property
+    def subject(self) -> str:
+        alias = parse_alias(self.alias)
+        if alias is None:
+            return self.peer_netns.replace(":", " ") or "host"
+        return f"lab {alias.name}" if alias.kind == "lab" else f"container {alias.name}"
+
+    def describe(self) -> str:
+        where = f" at {self.master}" if self.master else ""
+        return f"veth {self.name}{where} to {self.peer_name or 'nobody'}, MTU {self.mtu}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for link in own_links(snapshot, "veth"):
+            info = link.info
+            master = links_of(snapshot, link.netns).links.get(info.master)
+            peer_netns, peer = find_peer(snapshot, link) or ("", None)
+            yield cls(
+                netns=link.netns,
+                name=info.name,
+                peer_netns=peer_netns,
+                peer_name=peer.name if peer else "",
+                mac=peer.mac if peer else "",
+                mtu=info.mtu,
+                peer_mtu=peer.mtu if peer else 0,
+                group=info.group,
+                alias=info.alias,
+                master=master.name if master else "",
+                altname=read_altname(link),
+                port_options=pick(info.port_options, PORT_KEYS) if master else (),
+                link_local=info.link_local,
+                up=info.up and peer is not None and peer.up,
+                owner=owner_of(snapshot, link.netns),
+                peer_owner=owner_of(snapshot, peer_netns),
+            )
+
+    def must_recreate(self, before: Self) -> bool:
+        return (self.peer_netns, self.peer_name) != (before.peer_netns, before.peer_name)
+
+    def lower_create(self) -> tuple[Step, ...]:
+        peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
+        steps: list[Step] = [
+            LinkAdd(self.netns, self.name, "veth", "", self.mtu, self.group, master=self.master, peer=peer),
+            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
+        ]
+        if self.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        if options := _changed_options(PORT_DEFAULTS, self.port_options):
+            steps.append(BridgePortSet(self.netns, self.name, options))
+        if self.up:
+            steps += self._lower_up()
+        return tuple(steps)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        near = LinkSet(
+            self.netns,
+            self.name,
+            mtu=self.mtu if self.mtu != before.mtu else None,
+            master=(self.master or "-") if self.master != before.master else "",
+            alias=self.alias if self.alias != before.alias else None,
+            link_local=self.link_local if self.link_local != before.link_local else None,
+        )
+        far = LinkSet(
+            self.peer_netns,
+            self.peer_name,
+            mac=self.mac if self.mac != before.mac else "",
+            mtu=self.peer_mtu if self.peer_mtu != before.peer_mtu else None,
+        )
+        steps += [step for step in (near, far) if step != LinkSet(step.netns, step.name)]
+        if self.altname and self.altname != before.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        # A port that changes its bridge has a new port's options there.
+        held = before.port_options if self.master == before.master else PORT_DEFAULTS
+        if options := _changed_options(held, self.port_options):
+            steps.append(BridgePortSet(self.netns, self.name, options))
+        if self.up and not before.up:
+            steps += self._lower_up()
+        if before.up and not self.up:
+            steps.append(LinkSet(self.netns, self.name, up=False))
+        return tuple(steps)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (LinkDelete(self.netns, self.name, self.group),)
+
+    def _lower_up(self) -> tuple[Step, ...]:
+        return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
+
+
+NAMESPACE_KEYS = tuple(
+    f"net.ipv6.conf.{key}"
+    for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
+)
+"""The sysctls of a namespace that its new links start with."""
+
+
+def _changed_options(before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(option for option in after if option not in before)
