@@ -1,0 +1,49 @@
+# make demo: see it work. make test: check all of it. Both install what is missing first (scripts/setup).
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test lint unit bench lock
+
+PYTHON_BIN := .venv/bin/python
+# What changes the network needs root; the rest runs as whoever calls.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+help:
+	@echo "make demo    installs what is missing, applies topology.yaml (all in namespaces of its own) and verifies it"
+	@echo "make test    installs what the tests need, then runs linters, types, import rules and tests (as root: all of them)"
+	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
+	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes)"
+	@echo "make lock    renews requirements*.lock (needs uv)"
+
+setup:
+	@scripts/setup
+
+setup-test:
+	@scripts/setup --test
+
+demo: setup
+	@echo "== netctl apply topology.yaml"
+	@$(SUDO) .venv/bin/netctl apply topology.yaml
+	@echo; echo "== netctl verify topology.yaml"
+	@$(SUDO) .venv/bin/netctl verify topology.yaml
+	@echo; echo "== netctl status topology.yaml"
+	@$(SUDO) .venv/bin/netctl status topology.yaml
+	@cat docs/after-the-demo.txt
+
+test: setup-test lint unit
+
+lint:
+	$(PYTHON_BIN) -m ruff check .
+	$(PYTHON_BIN) -m mypy
+	.venv/bin/lint-imports --no-logo
+
+unit:
+	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"
+	$(PYTHON_BIN) -m pytest
+
+bench: setup
+	$(SUDO) $(PYTHON_BIN) benchmarks/run.py
+
+# The build backend is locked too, since the project is installed without build isolation.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock:
+	echo 'setuptools>=71' | $(LOCK) pyproject.toml - -o requirements.lock
+	echo 'setuptools>=71' | $(LOCK) pyproject.toml - --extra dev -c requirements.lock -o requirements-dev.lock
