@@ -1,0 +1,68 @@
+"""An entry of a forwarding database: behind which VTEP, or behind which port of the bridge, a hardware address is.
+
+Two tables take part in sending a frame to another host. The bridge's own says that the address is behind the VXLAN port
+(`remote` empty; bridge(8): `master static`); the VXLAN's says at which host it is (`remote` is that host's underlay address;
+`self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
+
+All static entries on a VXLAN of ours are ours: nobody else has business there. Nothing in an entry can be changed, for all
+of it is its identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.kinds.ownership import links_of, own_links
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import FdbAdd, FdbDelete, Step
+
+BROADCAST_MAC = "00:00:00:00:00:00"
+"""In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+"""linux/neighbour.h: an entry that was configured. In a bridge's table, a permanent entry is a local address instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fdb(Record):
+    """`mac` is behind `remote`; or, with `remote` empty, behind `dev` as a port of its bridge."""
+
+    kind = "fdb"
+
+    dev: str
+    mac: str
+    remote: str = ""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.dev} {self.mac} {self.remote or 'port'}"
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref("vxlan", self.netns, self.dev),)
+
+    def describe(self) -> str:
+        return f"{self.mac} is behind {self.remote or self.dev}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for link in own_links(snapshot, "vxlan"):
+            for info in links_of(snapshot, link.netns).fdb:
+                if info.index != link.info.index:
+                    continue
+                if info.remote and info.state & (NUD_NOARP | NUD_PERMANENT):
+                    yield cls(link.netns, link.info.name, info.mac, info.remote)
+                elif not info.remote and info.state & NUD_NOARP:
+                    yield cls(link.netns, link.info.name, info.mac)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (FdbAdd(self.netns, self.dev, self.mac, self.remote),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (FdbDelete(self.netns, self.dev, self.mac, self.remote),)

@@ -1,0 +1,132 @@
+"""A VXLAN: the port of a subnet's bridge that leads to the subnet's other hosts, in UDP over the underlay (RFC 7348).
+
+It is recognised by its mark (see `ownership`). Nothing is learnt from packets and nothing is flooded but true broadcast: who
+is where follows from the file, and stands in static entries (see `fdb` and `neighbor`). So learning is off, and the port
+answers ARP and neighbor solicitations for the far side from the bridge's neighbor table (`neigh_suppress`).
+
+Its number, its port and its own address are fixed when it is made; a change of these forces a re-creation. Its MAC is given
+at creation, for udev may rewrite one that the kernel chose. The outer packet is never fragmented silently: the MTU leaves
+room for the overhead, 50 bytes over IPv4 and 70 over IPv6 (outer Ethernet is not counted in the underlay's MTU, the inner
+one is).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.kinds.ownership import links_of, own_links, pick, read_altname
+from reconciler.state.naming import parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Step
+
+PORT_OPTIONS: tuple[tuple[str, str], ...] = (("learning", "off"), ("neigh_suppress", "on"))
+"""What the bridge is told of this port."""
+OVERHEAD_BYTES = {4: 50, 6: 70}
+"""By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan(Record):
+    """VNI `vni` from the underlay address `local` to UDP `port`, at the bridge `master`; `mtu` in bytes."""
+
+    kind = "vxlan"
+    dies_with_parent = False
+
+    name: str
+    vni: int
+    local: str
+    port: int
+    mac: str
+    mtu: int
+    group: int
+    alias: str
+    master: str
+    altname: str = ""
+    port_options: tuple[tuple[str, str], ...] = PORT_OPTIONS
+    link_local: bool = False
+    up: bool = True
+
+    @property
+    def ident(self) -> str:
+        return self.name
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref("bridge", self.netns, self.master),) if self.master else ()
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"))
+
+    @property
+    def subject(self) -> str:
+        alias = parse_alias(self.alias)
+        return f"subnet {alias.name}" if alias else "host"
+
+    def describe(self) -> str:
+        return f"vxlan {self.name}, VNI {self.vni} from {self.local} to UDP port {self.port}, MTU {self.mtu}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for link in own_links(snapshot, "vxlan"):
+            info = link.info
+            options = dict(info.options)
+            master = links_of(snapshot, link.netns).links.get(info.master)
+            yield cls(
+                netns=link.netns,
+                name=info.name,
+                vni=int(options.get("id", 0)),
+                local=options.get("local", ""),
+                port=int(options.get("dstport", 0)),
+                mac=info.mac,
+                mtu=info.mtu,
+                group=info.group,
+                alias=info.alias,
+                master=master.name if master else "",
+                altname=read_altname(link),
+                port_options=pick(info.port_options, tuple(key for key, _ in PORT_OPTIONS)) if master else (),
+                link_local=info.link_local,
+                up=info.up,
+            )
+
+    def must_recreate(self, before: Self) -> bool:
+        return (self.vni, self.local, self.port) != (before.vni, before.local, before.port)
+
+    def lower_create(self) -> tuple[Step, ...]:
+        options = (("id", str(self.vni)), ("local", self.local), ("dstport", str(self.port)), ("learning", "off"))
+        steps: list[Step] = [
+            LinkAdd(self.netns, self.name, "vxlan", self.mac, self.mtu, self.group, master=self.master, options=options),
+            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
+            BridgePortSet(self.netns, self.name, self.port_options),
+        ]
+        if self.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        if self.up:
+            steps.append(LinkSet(self.netns, self.name, up=True))
+        return tuple(steps)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        change = LinkSet(
+            self.netns,
+            self.name,
+            mac=self.mac if self.mac != before.mac else "",
+            mtu=self.mtu if self.mtu != before.mtu else None,
+            master=self.master if self.master != before.master else "",
+            alias=self.alias if self.alias != before.alias else None,
+            link_local=self.link_local if self.link_local != before.link_local else None,
+        )
+        steps: list[Step] = [change] if change != LinkSet(self.netns, self.name) else []
+        if self.port_options != before.port_options or self.master != before.master:
+            steps.append(BridgePortSet(self.netns, self.name, self.port_options))
+        if self.altname and self.altname != before.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        if self.up != before.up:
+            steps.append(LinkSet(self.netns, self.name, up=self.up))
+        return tuple(steps)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (LinkDelete(self.netns, self.name, self.group),)
