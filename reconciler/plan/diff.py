@@ -1,0 +1,98 @@
+"""What differs between the live and the desired state of a host: pure, and the same for every kind.
+
+Called by `plan.plan` on the way to an apply, by the worker after it (nothing may differ then), and by `plan.rollback`.
+
+A thing that is deleted, or made again, takes along all that depends on it: the kernel would remove it anyway, or refuse to
+let go of the thing. What is taken along and still wanted is made again, and its change says on whose account.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Mapping
+
+from reconciler.state.host import HostState
+from reconciler.state.record import Change, Record
+from reconciler.state.ref import Ref
+
+
+def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
+    """The changes that turn `live` into `desired`, in the order of their Refs; empty where nothing differs."""
+    before, after = live.records, desired.records
+    changes: dict[Ref, Change] = {}
+    for ref, wanted in after.items():
+        held = before.get(ref)
+        if held is None:
+            changes[ref] = Change(ref, None, wanted, "missing")
+        elif held != wanted:
+            changes[ref] = _modification(ref, held, wanted)
+    for ref, held in before.items():
+        if ref not in after:
+            changes[ref] = Change(ref, held, None, "not in the topology")
+    gone = [ref for ref, change in changes.items() if is_gone(change)]
+    if gone:
+        _take_along(gone, before, after, changes)
+        _mark_implied(changes)
+    return tuple(changes[ref] for ref in sorted(changes))
+
+
+def differing_fields(before: Record, after: Record) -> tuple[str, ...]:
+    """The names of the fields in which two records of one kind differ, those left out that do not count."""
+    return tuple(
+        each.name
+        for each in dataclasses.fields(after)
+        if each.compare and getattr(before, each.name) != getattr(after, each.name)
+    )
+
+
+def is_gone(change: Change) -> bool:
+    """Whether the thing stops being there, be it for good or for a moment."""
+    return change.before is not None and (change.after is None or change.recreate)
+
+
+def is_implied(before: Record, gone: Container[Ref]) -> bool:
+    """Whether the thing goes by itself, together with something in `gone` on which it depends."""
+    return before.dies_with_parent and any(ref in gone for ref in before.depends_on)
+
+
+def _modification(ref: Ref, before: Record, after: Record) -> Change:
+    differing = differing_fields(before, after)
+    reason = "; ".join(
+        f"{name} is {_text(getattr(before, name))}, wanted {_text(getattr(after, name))}" for name in differing
+    )
+    return Change(ref, before, after, reason, recreate=after.must_recreate(before))
+
+
+def _text(value: object) -> str:
+    """A field's value for a reason: short, whatever it is."""
+    text = "empty" if value in ("", ()) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _take_along(
+    gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]
+) -> None:
+    """Spread from what is gone to all that lives on it, adding to `changes` what is not among them yet."""
+    dependents: dict[Ref, list[Ref]] = {}
+    for ref, record in before.items():
+        for parent in record.depends_on:
+            dependents.setdefault(parent, []).append(ref)
+    waiting = list(gone)
+    while waiting:
+        parent = waiting.pop()
+        for ref in dependents.get(parent, ()):
+            change = changes.get(ref)
+            if change is not None and is_gone(change):
+                continue
+            # Deletions are complete already: what is met here is wanted, so it is made again.
+            reason = change.reason if change else f"goes along with {parent}"
+            changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
+            waiting.append(ref)
+
+
+def _mark_implied(changes: dict[Ref, Change]) -> None:
+    gone = {ref for ref, change in changes.items() if is_gone(change)}
+    for ref in gone:
+        change = changes[ref]
+        if change.before is not None and is_implied(change.before, gone):
+            changes[ref] = dataclasses.replace(change, implied=True)

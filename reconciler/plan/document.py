@@ -1,0 +1,105 @@
+"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same bytes for both.
+
+Called by `cli`. Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `plan.schema`.
+
+A saved plan is an approval, not a program: `apply --plan FILE` plans anew and goes on only where the result is the one that
+was saved, so nothing in the file is ever executed. Each host's fingerprint covers all that was live, so a plan is also
+refused where something else has moved. The exit status is then 2, not 3: the file that was given is no longer right, and
+nothing about the host needs mending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.errors import UsageError
+from reconciler.kinds import KINDS
+from reconciler.plan.order import Batch
+from reconciler.plan.plan import Plan
+from reconciler.state.codec import Codec
+from reconciler.state.host import HostState
+from reconciler.state.record import Change
+
+FORMAT_VERSION = 1
+"""Goes up when a document of before can no longer be read."""
+
+CODEC = Codec(KINDS)
+"""For all kinds that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """The plan of one host, and the fingerprint of the live state that it starts from."""
+
+    host: str
+    fingerprint: str
+    changes: tuple[Change, ...] = ()
+    remove: tuple[Batch, ...] = ()
+    make: tuple[Batch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDocument:
+    """The plan of a whole topology. Hosts stand in the order of their names, `lab` among them where there is one."""
+
+    format_version: int
+    topology: str
+    hosts: tuple[HostPlan, ...]
+
+
+def fingerprint_of(live: HostState) -> str:
+    """The SHA-256 of the live state in canonical JSON, in hexadecimal."""
+    records = [CODEC.encode(live.records[ref]) for ref in sorted(live.records)]
+    return hashlib.sha256(json.dumps(records, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
+    """The plan of one host, ready for the document."""
+    return HostPlan(host, fingerprint_of(live), plan.changes, plan.remove, plan.make)
+
+
+def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:
+    """The document of a topology, from its hosts' plans in any order."""
+    return PlanDocument(FORMAT_VERSION, topology, tuple(sorted(plans, key=lambda plan: plan.host)))
+
+
+def render_document(document: PlanDocument) -> str:
+    """Its text: JSON, indented, with a line end."""
+    return json.dumps(CODEC.encode(document), indent=2, ensure_ascii=False) + "\n"
+
+
+def check_saved(path: str, text: str, current: PlanDocument) -> None:
+    """Nothing, where the saved text is the plan that is current; UsageError with what has moved where it is not."""
+    saved = _parse_saved(path, text)
+    if saved["topology"] != current.topology:
+        raise UsageError(f"{path} is a plan for the topology {saved['topology']!r}, not for {current.topology!r}")
+    before = {host.get("host"): host for host in saved["hosts"] if isinstance(host, dict)}
+    help_text = f"make a new plan with `netctl diff --plan {path}`, look at it, and apply that"
+    for host in current.hosts:
+        then = before.pop(host.host, None)
+        if then is None:
+            raise UsageError(f"{path} is stale: it has no plan for host {host.host}", help_text)
+        if then.get("fingerprint") != host.fingerprint:
+            raise UsageError(f"{path} is stale: host {host.host} has changed since the plan was made", help_text)
+        if then != CODEC.encode(host):
+            raise UsageError(f"{path} is stale: the topology asks for something else on host {host.host} by now", help_text)
+    for name in before:
+        raise UsageError(f"{path} is stale: host {name} is no longer in the topology", help_text)
+
+
+def _parse_saved(path: str, text: str) -> dict[str, Any]:
+    help_text = "such a file is made by `netctl diff --plan FILE`"
+    try:
+        saved = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not a saved plan: it is not JSON", help_text) from None
+    if not isinstance(saved, dict) or not isinstance(saved.get("hosts"), list) or "topology" not in saved:
+        raise UsageError(f"{path} is not a saved plan", help_text)
+    if saved.get("format_version") != FORMAT_VERSION:
+        raise UsageError(
+            f"{path} has format version {saved.get('format_version')!r}, and this netctl reads {FORMAT_VERSION}", help_text
+        )
+    return saved
