@@ -1,0 +1,147 @@
+"""The project around the code: what has to stay in step with it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import __version__
+from tests import conftest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def locked(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+def normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_holds_every_dependency_with_hashes(lock: str) -> None:
+    """Each dependency of pyproject.toml is locked, each locked package has hashes, and no address of a registry stands in it."""
+    wanted = list(PROJECT["project"]["dependencies"])
+    if lock == "requirements-dev.lock":
+        wanted += PROJECT["project"]["optional-dependencies"]["dev"]
+    names = {normalise(re.split(r"[<>=!~ ]", line)[0]) for line in wanted}
+    assert names <= set(locked(lock))
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)
+    assert all("--hash=sha256:" in block for block in blocks if block.strip())
+
+
+def test_locks_agree() -> None:
+    """The tests run with the very packages that users run with."""
+    run, dev = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert run.items() <= dev.items()
+
+
+def test_changelog_names_this_version() -> None:
+    """The newest released version in the changelog is the package's."""
+    versions = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_every_ignored_rule_has_its_reason() -> None:
+    """A rule that ruff does not apply has a comment behind it that says why."""
+    inside = False
+    for line in (ROOT / "pyproject.toml").read_text().splitlines():
+        if line.startswith("[tool.ruff.lint"):
+            inside = True
+        elif line.startswith("["):
+            inside = False
+        if inside and re.match(r'\s+"[A-Z]+[0-9]*",', line):
+            assert re.search(r"# \S+ \S+", line), line
+
+
+def anchor(heading: str) -> str:
+    """As the forges make it: lower case, spaces to hyphens, other signs dropped."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "")).strip().lower().replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every link from one document to another file or heading of this checkout finds it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        name, _, fragment = target.partition("#")
+        file = document.parent / name if name else document
+        assert file.exists(), target
+        if fragment and file.suffix == ".md":
+            assert fragment in {anchor(heading) for heading in HEADING.findall(file.read_text())}, target
+
+
+def test_readme_names_every_command() -> None:
+    """The README's table has a line for each subcommand that `netctl --help` lists, and for no other."""
+    shown = conftest.run_netctl("--help").out
+    commands = set(re.findall(r"^\s{2,}(apply|diff|destroy|validate|status|verify|exec|[a-z]+)\s{2,}\S", shown, re.MULTILINE))
+    table = set(re.findall(r"^\| `netctl ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert table
+    assert table == commands
+
+
+def test_setup_is_quick_when_done() -> None:
+    """Where everything is there, `scripts/setup` says nothing and changes nothing: the venv's stamp is its proof."""
+    stamp = ROOT / ".venv/made-from"
+    if not stamp.exists():
+        pytest.skip("this venv was not made by scripts/setup")
+    before = stamp.stat().st_mtime_ns
+    done = subprocess.run([ROOT / "scripts/setup"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stamp.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("script", ["scripts/setup", ".ci/run"])
+def test_scripts_are_plain_sh(script: str) -> None:
+    """They parse as POSIX shell, and are executable."""
+    file = ROOT / script
+    assert file.stat().st_mode & 0o111
+    assert subprocess.run(["sh", "-n", file], check=False).returncode == 0
+
+
+def test_missing_capability_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine lacks fails the test in CI, unless CI's own kernel is known to lack it; elsewhere the test is skipped."""
+    monkeypatch.setitem(conftest.CAPABILITIES, "nft", (lambda: False, "install it"))
+    monkeypatch.setitem(conftest.CAPABILITIES, "sctp", (lambda: False, "another kernel"))
+    monkeypatch.setattr(conftest, "_found", {})
+    monkeypatch.setattr(conftest, "IN_CI", True)
+    with pytest.raises(pytest.fail.Exception, match="lacks nft: install it"):
+        conftest.require_capability("nft")
+    with pytest.raises(pytest.skip.Exception, match="lacks sctp"):
+        conftest.require_capability("sctp")
+    monkeypatch.setattr(conftest, "IN_CI", False)
+    with pytest.raises(pytest.skip.Exception, match="lacks nft"):
+        conftest.require_capability("nft")
+
+
+@pytest.mark.kernel
+def test_leftovers_are_found_and_removed(make_namespace: Callable[..., conftest.Namespace], topology_name: str) -> None:
+    """A namespace and a process that a test leaves behind are both found by the test's name, and both removed."""
+    left = make_namespace("left")
+    process = left.start("sleep", "1000")
+    try:
+        found = conftest._read_leftovers(topology_name)
+        assert any(line.startswith("namespace") for line in found)
+        assert any(line.startswith(f"process {process.pid} ") for line in found)
+        conftest.remove_leftovers(topology_name)
+        assert process.wait(timeout=5) != 0
+        assert conftest._read_leftovers(topology_name) == []
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
