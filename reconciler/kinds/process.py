@@ -1,12 +1,15 @@
 """The `command` of a container with `runtime: netns`: a process in its namespace, in a session of its own.
 
-It carries its mark in its environment: whose it is, and the command and variables that it was started with. So what runs
-can be compared with what should, and can be started again when an apply is taken back. As with an engine's container, the
-first process is what counts: when it has ended, what is left of its session is ended too and the command runs anew.
+Its mark stands in its environment: whose it is, and the command and variables that it was started with. So what runs can
+be compared with what should, and can be started again when an apply is taken back. A program may write over its own
+environment (nginx does, to change its title), so the mark is held by a shell that waits for it. As with an engine's
+container, the first process is what counts: when it has ended, what is left of its session is ended too, and the command
+runs anew.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -15,6 +18,32 @@ from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps import ProcessStart, ProcessStop, Step
+
+PROCESS_MARK = "NETCTL_PROCESS"
+"""The variable that says whose a process is, `<topology>/<container>`; its children have it too."""
+COMMAND_MARK = "NETCTL_COMMAND"
+"""The variable that only the shell has: the command and its variables, as JSON."""
+
+
+def marks_of(
+    topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """The variables by which a command is known again."""
+    return (PROCESS_MARK, f"{topology}/{container}"), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
+
+
+def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The command and the variables of a COMMAND_MARK; both empty where it is not one of ours."""
+    try:
+        command, env = json.loads(text)
+        return tuple(str(word) for word in command), tuple((str(name), str(value)) for name, value in env)
+    except (ValueError, TypeError):
+        return (), ()
+
+
+def words_of(command: tuple[str, ...]) -> tuple[str, ...]:
+    """What is run for a command: the shell that holds the mark, and waits. It ends when the command does, with its status."""
+    return ("/bin/sh", "-c", f'unset {COMMAND_MARK}; "$@"; exit $?', "sh", *command)
 
 
 @dataclass(frozen=True, slots=True)

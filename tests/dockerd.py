@@ -1,0 +1,151 @@
+"""A real dockerd for tests, in a network namespace of its own: the machine's firewall and its own engine are not touched.
+
+`dockerd_in(netns)` starts one in a namespace that is there; `running_dockerd()` makes a namespace for it, too. Both end all
+that they started, take away mounts and files, and do so on failure as well. The one image is busybox, made on the spot.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE = "busybox:latest"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Dockerd:
+    """A daemon that answers: its socket's URL, the name of its namespace, and its directory."""
+
+    url: str
+    netns: str
+    root: Path
+
+    def docker(self, *words: str, check: bool = True) -> str:
+        """The output of a `docker` command line on this daemon."""
+        result = subprocess.run(["docker", "-H", self.url, *words], capture_output=True, text=True, check=False, timeout=60)
+        if check and result.returncode:
+            raise AssertionError(f"docker {' '.join(words)}: {result.stderr}")
+        return result.stdout.strip()
+
+    def remove_all(self) -> None:
+        """Remove every container, whoever made it."""
+        names = self.docker("ps", "--all", "--quiet").split()
+        if names:
+            self.docker("rm", "--force", "--volumes", *names)
+
+
+@contextmanager
+def running_dockerd() -> Iterator[Dockerd]:
+    """A daemon in a new namespace, which goes with it."""
+    netns = f"t-dockerd-{secrets.token_hex(3)}"
+    subprocess.run(["ip", "netns", "add", netns], check=True)
+    try:
+        subprocess.run(["ip", "-n", netns, "link", "set", "lo", "up"], check=True)
+        with dockerd_in(netns) as daemon:
+            yield daemon
+    finally:
+        subprocess.run(["ip", "netns", "delete", netns], check=True)
+
+
+@contextmanager
+def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
+    """A daemon in the namespace called `netns`, with the busybox image loaded. `options` go to dockerd."""
+    # A socket's path may have 107 bytes at most, so the directory stands at a short one.
+    root = Path(tempfile.mkdtemp(prefix="t-dockerd-"))
+    daemon = Dockerd(f"unix://{root}/docker.sock", netns, root)
+    (root / "none.json").write_text("{}")  # not what the machine's own dockerd is told
+    log = (root / "dockerd.log").open("wb")
+    process = subprocess.Popen(_command(daemon, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_until_up(daemon, process)
+        _import_image(daemon)
+        yield daemon
+    finally:
+        try:
+            if process.poll() is None:
+                daemon.remove_all()
+        finally:
+            log.close()
+            _stop(process, root)
+            _remove(root)
+
+
+def _command(daemon: Dockerd, options: tuple[str, ...]) -> list[str]:
+    root = daemon.root
+    # `ip netns exec` would remount /sys and hide the cgroups. The death of the tests is told to dockerd, which then ends.
+    words = ["setpriv", "--pdeathsig=TERM", "nsenter", f"--net=/run/netns/{daemon.netns}", "dockerd", "-H", daemon.url]
+    words += ["--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "--pidfile", f"{root}/pid"]
+    words += ["--config-file", f"{root}/none.json", "--storage-driver", "vfs", "--containerd-namespace", daemon.netns]
+    return [*words, "--exec-opt", "native.cgroupdriver=cgroupfs", *options]
+
+
+def _wait_until_up(daemon: Dockerd, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if subprocess.run(["docker", "-H", daemon.url, "version"], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError("dockerd did not start:\n" + (daemon.root / "dockerd.log").read_text()[-4000:])
+
+
+def _import_image(daemon: Dockerd) -> None:
+    busybox = shutil.which("busybox")
+    assert busybox, "the tests need a static busybox (Debian: busybox-static)"
+    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(Path(busybox).resolve(), "bin/busybox")
+        for name in names:
+            if name != "busybox":
+                entry = tarfile.TarInfo(f"bin/{name}")
+                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(entry)
+        for directory in ("etc", "proc", "sys", "dev", "tmp"):
+            entry = tarfile.TarInfo(directory)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+    words = ["docker", "-H", daemon.url, "import", "--change", 'CMD ["sleep", "1000"]', "-", IMAGE]
+    subprocess.run(words, input=archive.getvalue(), capture_output=True, check=True)
+
+
+def _stop(process: subprocess.Popen[bytes], root: Path) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    # A shim outlives a dockerd that was killed; its command line names our directory.
+    for pid in _pids_that_name(root):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _pids_that_name(root: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and str(root).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def _remove(root: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{root}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False)
+    shutil.rmtree(root)
