@@ -101,13 +101,14 @@ class FirewallElement(Record):
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         # A map keeps the value of a key that it has, so the key goes first, in the same transaction.
-        return (before._command("delete"), self._command("add"), *self._flush())  # noqa: SLF001  # of its own class
+        return (before._command("delete"), self._command("add"), *self._flush())
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (self._command("delete"), *self._flush())
 
     def _command(self, verb: str) -> NftCommand:
-        return NftCommand(self.netns, render_element(verb, self.family, self.topology, self.set, self.key, self.value) + "\n")
+        text = render_element(verb, (self.family, self.topology), self.set, self.key, self.value)
+        return NftCommand(self.netns, text + "\n")
 
     def _flush(self) -> tuple[Step, ...]:
         """A UDP flow keeps the translation that it began with for as long as it is busy, so a changed port forgets its flows."""

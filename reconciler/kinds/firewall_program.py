@@ -13,15 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
 FORWARD_MARK = 0x00080000
 """The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it."""
 
-_PROTOCOLS = ("tcp", "udp", "sctp")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", re.ASCII)
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 _TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
 
 
@@ -32,12 +29,16 @@ class SetSpec:
     key: tuple[str, ...]
     data: tuple[str, ...] = ()
     interval: bool = False
+    typeof: str = ""
+    """The expressions whose types the key has, where nft has no names for these types."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
         word = "map" if self.data else "set"
-        types = " . ".join(self.key) + (" : " + " . ".join(self.data) if self.data else "")
-        return f"\t{word} {name} {{\n\t\ttype {types}\n" + ("\t\tflags interval\n" if self.interval else "") + "\t}\n"
+        types = f"typeof {self.typeof}" if self.typeof else "type " + " . ".join(self.key)
+        data = " : " + " . ".join(self.data) if self.data else ""
+        flags = "\t\tflags interval\n" if self.interval else ""
+        return f"\t{word} {name} {{\n\t\t{types}{data}\n{flags}\t}}\n"
 
 
 def _inet_sets() -> dict[str, SetSpec]:
@@ -53,6 +54,8 @@ def _inet_sets() -> dict[str, SetSpec]:
         target = (address, "inet_service")
         sets |= {
             f"own{family}": SetSpec((address,), interval=True),
+            # Of `own`, those with a leg on this host: others' packets may arrive over the uplink.
+            f"local{family}": SetSpec((address,), interval=True),
             f"guarded{family}": SetSpec((address,), interval=True),
             f"natted{family}": SetSpec((address,), interval=True),
             f"published{family}": SetSpec(service, target),
@@ -74,7 +77,9 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
         "ports": SetSpec(("ifname",)),
         "macs": SetSpec(("ifname", "ether_addr")),
         "addresses4": SetSpec(("ifname", "ether_addr", "ipv4_addr")),
-        "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr")),
+        # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
+        # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
+        "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
     },
 }
 """The sets and maps of each table, in the order of their declaration."""
@@ -94,57 +99,62 @@ def format_range(kind: str, first: int, last: int) -> str:
     low, high = make(first), make(last)
     if low == high:
         return str(low)
-    blocks = summarize_address_range(low, high)  # type: ignore[type-var]  # both are of one family
+    blocks = summarize_address_range(low, high)
     block = next(blocks)
     return str(block) if next(blocks, None) is None else f"{low}-{high}"
 
 
-def _address(kind: str, text: str) -> int:
-    address = IPv4Address(text) if kind == "ipv4_addr" else IPv6Address(text)
-    if str(address) != text or "%" in text:
-        raise ValueError(f"{text!r} is not the canonical form of an address")
-    return int(address)
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PATTERNS = {
+    "ifname": "[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
+    "ether_addr": "[0-9a-f]{2}(?::[0-9a-f]{2}){5}",
+    "inet_proto": "tcp|udp|sctp",
+    "inet_service": "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0)",
+    "ipv4_addr": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
+    "ipv6_addr": "[0-9a-f:.]{2,45}",
+}
+"""One value of each type. All but the IPv6 address are strict: what matches is canonical."""
+_RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
 
 
-def _address_range(kind: str, text: str) -> tuple[int, int]:
-    if "-" in text:
+def _pattern(kinds: tuple[str, ...], interval: bool) -> re.Pattern[str]:
+    """Of a whole key or value, one group for each part."""
+    parts = []
+    for kind in kinds:
+        one = _PATTERNS[kind]
+        prefix = "|/[0-9]{1,3}" if kind != "inet_service" else ""
+        parts.append(f"({one}(?:-{one}{prefix})?)" if interval and kind in _RANGED else f"({one})")
+    return re.compile(" \\. ".join(parts), re.ASCII)
+
+
+@cache
+def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[str], tuple[tuple[int, str], ...]]:
+    """Patterns of key and value, and the parts of the key that need a closer look: IPv6 addresses and ranges."""
+    spec = SETS[family][set_name]
+    loose = _RANGED if spec.interval else ("ipv6_addr",)
+    closer = tuple((place, kind) for place, kind in enumerate(spec.key, start=1) if kind in loose)
+    return _pattern(spec.key, spec.interval), _pattern(spec.data, interval=False), closer
+
+
+def _first_and_last(kind: str, text: str) -> tuple[int, int]:
+    """The ends of a value, a CIDR or a range; ValueError where an address is none."""
+    if kind == "inet_service":
         low, _, high = text.partition("-")
-        return _address(kind, low), _address(kind, high)
+        return int(low), int(high or low)
+    make, bits = (IPv4Address, 32) if kind == "ipv4_addr" else (IPv6Address, 128)
+    low, dash, high = text.partition("-")
+    if dash:
+        return int(make(low)), int(make(high))
     base, _, prefix = text.partition("/")
-    if not _NUMBER.fullmatch(prefix):
-        raise ValueError(f"{text!r} has no prefix length")
-    size = 1 << max(0, (32 if kind == "ipv4_addr" else 128) - int(prefix))
-    first = _address(kind, base)
-    return first, first + size - 1
+    return int(make(base)), int(make(base)) + (1 << max(0, bits - int(prefix or bits))) - 1
 
 
-def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > 65535:
-        raise ValueError(f"{text!r} is not a port")
-    return int(text)
-
-
-def _check_part(kind: str, text: str, interval: bool) -> None:
-    """Raises ValueError unless `text` is the canonical form of one value, or with `interval` of a range, of the nft type."""
-    match kind:
-        case "ifname":
-            good = _NAME.fullmatch(text) is not None
-        case "ether_addr":
-            good = _MAC.fullmatch(text) is not None
-        case "inet_proto":
-            good = text in _PROTOCOLS
-        case "inet_service" if interval and "-" in text:
-            low, _, high = text.partition("-")
-            good = _number(low) < _number(high)
-        case "inet_service":
-            good = _number(text) >= 0
-        case _ if interval and ("-" in text or "/" in text):
-            first, last = _address_range(kind, text)
-            good = first < last and format_range(kind, first, last) == text
-        case _:
-            good = _address(kind, text) >= 0
-    if not good:
-        raise ValueError(f"{text!r} is not a canonical {kind}")
+def _is_canonical(kind: str, text: str) -> bool:
+    try:
+        first, last = _first_and_last(kind, text)
+        return first <= last and format_range(kind, first, last) == text
+    except ValueError:
+        return False
 
 
 def check_topology(name: str) -> None:
@@ -158,29 +168,40 @@ def check_element(family: str, set_name: str, key: str, value: str) -> None:
 
     A quoted nft string has no escape, so nothing reaches nft(8) that has not passed here.
     """
-    spec = SETS.get(family, {}).get(set_name)
-    if spec is None:
+    if set_name not in SETS.get(family, {}):
         raise ValueError(f"no set {set_name!r} in the {family} table")
-    for kinds, text, interval in ((spec.key, key, spec.interval), (spec.data, value, False)):
-        parts = text.split(" . ") if text else []
-        if len(parts) != len(kinds):
-            raise ValueError(f"{text!r} does not have the {len(kinds)} parts of {set_name}")
-        for kind, part in zip(kinds, parts, strict=True):
-            _check_part(kind, part, interval)
+    key_pattern, value_pattern, closer = _grammar(family, set_name)
+    matched = key_pattern.fullmatch(key)
+    if matched is None or not all(_is_canonical(kind, matched[place]) for place, kind in closer):
+        raise ValueError(f"{key!r} is not in the form of a key of {set_name}")
+    target_is_good = "ipv6_addr" not in SETS[family][set_name].data or _is_canonical("ipv6_addr", value.partition(" ")[0])
+    if not value_pattern.fullmatch(value) or not target_is_good:
+        raise ValueError(f"{value!r} is not in the form of a value of {set_name}")
 
 
-def _quote(family: str, set_name: str, key: str) -> str:
-    """`key` as nft wants it: interface names in quotes, or one called `ip` would be a keyword."""
-    kinds = SETS[family][set_name].key
-    return " . ".join(f'"{part}"' if kind == "ifname" else part for kind, part in zip(kinds, key.split(" . "), strict=True))
+def _render_key(spec: SetSpec, key: str) -> str:
+    """`key` as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as numbers."""
+    parts = []
+    for kind, part in zip(spec.key, key.split(" . "), strict=True):
+        if kind == "ifname":
+            parts.append(f'"{part}"')
+        elif kind == "ipv6_addr" and spec.typeof:
+            parts.append(f"0x{int(IPv6Address(part)):032x}")
+        else:
+            parts.append(part)
+    return " . ".join(parts)
 
 
-def render_element(verb: str, family: str, topology: str, set_name: str, key: str, value: str) -> str:
-    """The nft command that adds (`add`) or removes (`delete`) an element; ValueError where it is not in the grammar."""
+def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, value: str) -> str:
+    """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and topology.
+
+    ValueError where something is not in the grammar.
+    """
+    family, topology = table
     check_topology(topology)
     check_element(family, set_name, key, value)
     data = f" : {value}" if value and verb == "add" else ""
-    return f"{verb} element {family} netctl-{topology} {set_name} {{ {_quote(family, set_name, key)}{data} }}"
+    return f"{verb} element {family} netctl-{topology} {set_name} {{ {_render_key(SETS[family][set_name], key)}{data} }}"
 
 
 # --- the programs -----------------------------------------------------------------------------------------------------
@@ -198,8 +219,8 @@ _INET = """\
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tiifname "lo" return
 \t\tiifname @bridges goto guard_ours
-\t\tip saddr @own4 drop
-\t\tip6 saddr @own6 drop
+\t\tip saddr @local4 drop
+\t\tip6 saddr @local6 drop
 \t\tip daddr @inbound4 return
 \t\tip6 daddr @inbound6 return
 \t\tip daddr . meta l4proto . th dport @inbound_ports4 return
@@ -307,8 +328,11 @@ _BRIDGE = """\
 \tchain port_ip6 {
 \t\ticmpv6 type { nd-router-advert, nd-redirect } drop
 \t\tudp sport 547 drop
-\t\tiifname . ether saddr . ip6 saddr @addresses6 accept
-\t\tip6 saddr :: icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report } accept
+\t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
+\t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
+\t\tip6 saddr != :: drop
+\t\ticmpv6 type { mld-listener-report, mld2-listener-report } accept
+\t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
 \t\tdrop
 \t}
 """

@@ -1,0 +1,86 @@
+"""The iptables commands, for the one rule of ours in DOCKER-USER. Called by the executor and the snapshot.
+
+The commands are run, and not imitated: only they know whether the host's rules are the legacy or the nft kind, and what they
+write is what `iptables -S` shows truly. `-w 5` waits up to five seconds for the lock, which dockerd takes often.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable
+
+from reconciler.kernel.namespaces import Namespaces
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import IptablesRuleInfo
+from reconciler.state.steps import IptablesAdd, IptablesDelete, StepError
+
+COMMANDS = ("iptables", "ip6tables")
+CHAIN = "DOCKER-USER"
+TIMEOUT_S = 30
+
+
+def _run(command: str, table: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output, and what went wrong; status 127 where the command is not there, 124 where it does not end.
+
+    For the thread that has entered the namespace: a child inherits it.
+    """
+    line = [command, "-w", "5", "-t", table, *arguments]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        return 127, "", f"{command} cannot be run: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return 124, "", f"{command} gave no answer for {TIMEOUT_S} s"
+    return done.returncode, done.stdout, done.stderr.strip().partition("\n")[0]
+
+
+def apply_step(namespaces: Namespaces, step: IptablesAdd | IptablesDelete) -> None:
+    """Insert the rule unless it is there, or delete it if it is. StepError with iptables' own words."""
+    work: Callable[[], str] = (lambda: _add(step)) if isinstance(step, IptablesAdd) else (lambda: _delete(step))
+    fault = namespaces.run(step.netns, work)
+    if fault:
+        raise StepError(step, fault)
+
+
+def _add(step: IptablesAdd) -> str:
+    if _run(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
+        return ""
+    status, _, words = _run(step.command, step.table, "-I", step.chain, *step.rule)
+    return "" if status == 0 else words or f"{step.command} ended with status {status}"
+
+
+def _delete(step: IptablesDelete) -> str:
+    # A rule that was inserted twice, by a restore of saved rules, goes twice.
+    while _run(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
+        status, _, words = _run(step.command, step.table, "-D", step.chain, *step.rule)
+        if status:
+            return words or f"{step.command} ended with status {status}"
+    return ""
+
+
+def read_docker_user(namespaces: Namespaces, netns: str = HOST) -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
+    """The commands for which Docker's chain is there, and every rule in it. A host without iptables has neither."""
+    return namespaces.run(netns, _read)
+
+
+def _read() -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
+    commands: list[str] = []
+    rules: list[IptablesRuleInfo] = []
+    for command in COMMANDS:
+        status, output, _ = _run(command, "filter", "-S", CHAIN)
+        if status:
+            continue
+        commands.append(command)
+        rules += parse_rules(command, output)
+    return tuple(commands), tuple(rules)
+
+
+def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
+    """The rules (`-A CHAIN …`) in what `iptables -S CHAIN` prints."""
+    rules = []
+    for line in output.splitlines():
+        words = shlex.split(line)
+        if words[:2] == ["-A", CHAIN]:
+            rules.append(IptablesRuleInfo(command, "filter", CHAIN, tuple(words[2:])))
+    return rules
