@@ -1,0 +1,126 @@
+"""Rules about published ports: where they lead, what they listen on, and that no two claim the same.
+
+`checks` calls `check_ports`. Two publications meet where host, protocol, family, port and address do; one on every address
+meets all others of its port (in nftables, overlapping keys of one map are an error, and in a map per kind one would be dead).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.topology.expand import default_network_of, host_of, protocol_of
+from reconciler.topology.faults import FaultList
+from reconciler.topology.messages import suggest
+from reconciler.topology.model import ContainerModel, ExposeModel, TopologyModel
+from reconciler.topology.scalars import shorten
+from reconciler.topology.types import Address, Network, Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What one publication takes of one host: ports `first` to `last` of one protocol and family, on one address or on all (None)."""
+
+    host: str
+    protocol: str
+    family: int
+    first: int
+    last: int
+    address: Address | None
+    container: str
+    path: Path
+
+
+def check_ports(model: TopologyModel, faults: FaultList) -> None:
+    """Every rule about published ports."""
+    claims: list[_Claim] = []
+    for name, container in model.containers.items():
+        for number, expose in enumerate(container.expose):
+            path: Path = ("containers", name, "expose", number)
+            subnet = _target_network(name, container, expose, path, faults)
+            if subnet not in model.subnets:
+                continue
+            if model.subnets[subnet].mode == "isolated":
+                others = [other for other in container.networks if other in model.subnets and model.subnets[other].mode != "isolated"]
+                help_text = f"write `network: {others[0]}` in the long form" if others else f"remove it, or give `{subnet}` another mode"
+                faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
+                continue
+            hosts = expose.on or (host_of(model, container),)
+            families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr}
+            _check_families(expose, families, subnet, path, faults)
+            for host in hosts:
+                _check_listen(model, expose, host, path, faults)
+            claims += _claims(expose, hosts, families, name, path)
+    _check_conflicts(claims, faults)
+
+
+def _target_network(name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList) -> str:
+    """The network that a publication leads to; "" (with a fault) where it leads nowhere."""
+    if expose.network and expose.network not in container.networks:
+        if not faults.left_out(("containers", name, "networks", expose.network)):
+            help_text = suggest(expose.network, container.networks) or f"its networks are {', '.join(container.networks) or 'none'}"
+            faults.add((*path, "network"), f"`{name}` has no network `{shorten(expose.network)}`", help_text)
+        return ""
+    if not container.networks and not faults.left_out(("containers", name, "networks")):
+        faults.add(path, f"`{name}` cannot publish a port: it is in no network", "give it one: `networks: {front: auto}`")
+    return expose.network or default_network_of(container.networks)
+
+
+def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> None:
+    """A packet keeps its family on its way to the container."""
+    address = expose.listen.address
+    if address is not None and address.version not in families:
+        faults.add((*path, "listen"), f"{address} is IPv{address.version}, and the container has no IPv{address.version} address in `{subnet}`",
+                   f"listen on an IPv{min(families)} address, or add an IPv{address.version} range to `{subnet}`")  # fmt: skip
+    wanted = {address.version} if address is not None else families
+    for source in expose.from_:
+        if source.version not in wanted:
+            faults.add((*path, "from"), f"nothing can come from {source}: the port is published on IPv{min(wanted)} only", "remove it, or publish the port on that family too")
+
+
+def _check_listen(model: TopologyModel, expose: ExposeModel, host_name: str, path: Path, faults: FaultList) -> None:
+    """Of a lab host all addresses are known, so one that is not its own is a mistake."""
+    address = expose.listen.address
+    host = model.hosts.get(host_name)
+    if host is None or address is None or host.connect.scheme != "lab" or not host.address:
+        return
+    if address.is_unspecified or address.is_loopback or address in host.address or _in_subnets(model, address):
+        return
+    own = ", ".join(str(own) for own in host.address)
+    faults.add((*path, "listen"), f"{address} is no address of the host `{host_name}`", f"its address is {own}; without an address the port is published on all")
+
+
+def _in_subnets(model: TopologyModel, address: Address) -> bool:
+    networks: list[Network] = [cidr for subnet in model.subnets.values() for cidr in subnet.cidr]
+    return any(network.version == address.version and address in network for network in networks)
+
+
+def _claims(expose: ExposeModel, hosts: Sequence[str], families: set[int], name: str, path: Path) -> list[_Claim]:
+    listen = expose.listen
+    address = None if listen.address is None or listen.address.is_unspecified else listen.address
+    wanted = families if listen.address is None else {listen.address.version}
+    return [_Claim(host, protocol_of(expose), family, listen.first, listen.last, address, name, path) for host in hosts for family in sorted(wanted)]
+
+
+def _check_conflicts(claims: list[_Claim], faults: FaultList) -> None:
+    """Sweep over the ports of each host, protocol and family; only claims that reach the current port can meet the next one."""
+    groups: dict[tuple[str, str, int], list[tuple[int, _Claim]]] = {}
+    for number, claim in enumerate(claims):
+        groups.setdefault((claim.host, claim.protocol, claim.family), []).append((number, claim))
+    for group in groups.values():
+        reaching: list[tuple[int, _Claim]] = []
+        for number, claim in sorted(group, key=lambda item: (item[1].first, item[0])):
+            reaching = [item for item in reaching if item[1].last >= claim.first]
+            for other_number, other in reaching:
+                if claim.address is None or other.address is None or claim.address == other.address:
+                    earlier, later = (other, claim) if other_number < number else (claim, other)
+                    _report(earlier, later, faults)
+                    break
+            reaching.append((number, claim))
+
+
+def _report(earlier: _Claim, later: _Claim, faults: FaultList) -> None:
+    port = max(earlier.first, later.first)
+    where = "all its addresses" if earlier.address is None else str(earlier.address)
+    message = f"port {port}/{later.protocol} of `{later.host}` is published twice: `{earlier.container}` has it on {where}, line {faults.line(earlier.path)}"
+    faults.add(later.path, message, "choose another port of the host; one on all addresses takes it on each of them")

@@ -1,0 +1,127 @@
+"""From the model of a file to the plain values of a topology: defaults filled in, replicas expanded, references settled.
+
+`load` calls `expand_topology` with a model that has passed every check, so nothing here can fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from reconciler.state.steps import ContainerSpec
+from reconciler.topology.model import ContainerModel, ExposeModel, NetworkModel, TopologyModel
+from reconciler.topology.types import Attachment, Container, Host, Party, Policy, Publication, Subnet, Topology
+from reconciler.topology.yaml import Document
+
+
+def expand_topology(model: TopologyModel, document: Document, path: str, source: str) -> Topology:
+    """The topology that the model stands for."""
+    return Topology(
+        name=model.name,
+        hosts={name: Host(name, host.connect, host.address, host.uplink, host.docker) for name, host in model.hosts.items()},
+        subnets={
+            name: Subnet(
+                name, subnet.cidr, subnet.mode, subnet.overlay, subnet.bridge, subnet.mtu, subnet.hosts, subnet.gateway, subnet.vni, subnet.vxlan_port
+            )
+            for name, subnet in model.subnets.items()
+        },
+        containers={container.name: container for origin in model.containers for container in _containers(model, origin)},
+        policies=tuple(Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies),
+        path=path,
+        source=source,
+        positions=document.positions,
+    )
+
+
+def host_of(model: TopologyModel, container: ContainerModel) -> str:
+    """The host that a container runs on; "" where the file leaves it open and has several."""
+    return container.host or (next(iter(model.hosts)) if len(model.hosts) == 1 else "")
+
+
+def runtime_of(container: ContainerModel) -> Literal["docker", "podman", "lxc", "netns"]:
+    """The runtime as given, else docker where there is something for it to run, else a bare namespace."""
+    return container.runtime or ("docker" if container.image or container.existing else "netns")
+
+
+def names_of(origin: str, container: ContainerModel) -> list[str]:
+    """The names of a container's replicas; its own where it has none."""
+    return [origin] if container.replicas is None else [f"{origin}-{number}" for number in range(1, container.replicas + 1)]
+
+
+def engine_name_of(topology: str, name: str, container: ContainerModel) -> str:
+    """What an engine calls the container."""
+    if isinstance(container.existing, str):
+        return container.existing
+    return name if container.existing else f"{topology}-{name}"
+
+
+def default_network_of(networks: dict[str, NetworkModel]) -> str:
+    """The network that carries the default route: the one that says so, else the first that does not decline. "" without any."""
+    for wanted in (True, None):
+        for name, network in networks.items():
+            if network.default is wanted:
+                return name
+    return ""
+
+
+def interfaces_of(networks: Sequence[NetworkModel]) -> list[str]:
+    """Names inside: as given; else eth and the network's number, or the next number that is free."""
+    taken = {network.interface for network in networks if network.interface}
+    names = []
+    for number, network in enumerate(networks):
+        name = network.interface or next(n for n in (f"eth{k}" for k in _from(number)) if n not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _from(number: int) -> Iterator[int]:
+    while True:
+        yield number
+        number += 1
+
+
+def party_of(model: TopologyModel, name: str) -> Party:
+    """What a policy's `allow` or `to` stands for."""
+    if name in ("host", "outside"):
+        return Party("host") if name == "host" else Party("outside")
+    return Party("container", name) if name in model.containers else Party("subnet", name)
+
+
+def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
+    """tcp, where neither the key nor the port's suffix says otherwise."""
+    said = expose.protocol or (expose.to.protocol if expose.to else "")
+    return "udp" if said == "udp" else "sctp" if said == "sctp" else "tcp"
+
+
+def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
+    container = model.containers[origin]
+    host = host_of(model, container)
+    spec = ContainerSpec(runtime_of(container), container.image, container.command, container.env, container.volumes, container.restart)
+    default = default_network_of(container.networks)
+    attachments = tuple(
+        _attachment(model, name, network, interface, name == default)
+        for (name, network), interface in zip(container.networks.items(), interfaces_of(tuple(container.networks.values())), strict=True)
+    )
+    publications = tuple(
+        Publication(
+            protocol=protocol_of(expose),
+            address=expose.listen.address,
+            port=expose.listen.first,
+            to_port=expose.to.first if expose.to else expose.listen.first,
+            count=expose.listen.last - expose.listen.first + 1,
+            sources=expose.from_,
+            hosts=expose.on or (host,),
+            subnet=expose.network or default,
+            path=("containers", origin, "expose", number),
+        )
+        for number, expose in enumerate(container.expose)
+    )
+    for name in names_of(origin, container):
+        yield Container(name, origin, host, engine_name_of(model.name, name, container), spec, bool(container.existing), attachments, publications)
+
+
+def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interface: str, default: bool) -> Attachment:
+    fixed = {address.version for address in network.address}
+    auto: tuple[Literal[4, 6], ...] = tuple(cidr.version for cidr in model.subnets[subnet].cidr if cidr.version not in fixed)
+    return Attachment(subnet, network.address, auto, network.mac, interface, default)

@@ -1,0 +1,58 @@
+"""The faults of one file while it is checked: where each stands, and which parts were left out because they are faulty.
+
+`load` makes one list per file; `checks` and `unsupported` add to it by path, and ask it whether a part was left out, so that
+nothing is blamed for referring to it.
+"""
+
+from __future__ import annotations
+
+from reconciler.errors import Fault
+from reconciler.topology.messages import key_position, value_position
+from reconciler.topology.types import Path
+from reconciler.topology.yaml import Document
+
+
+class FaultList:
+    """Collects faults; the same sentence at the same place counts once."""
+
+    def __init__(self, document: Document) -> None:
+        """Starts with the faults found while reading the document."""
+        self._document = document
+        self._faults: dict[Fault, None] = dict.fromkeys(document.faults)
+        self.broken: set[Path] = set(document.broken)
+        """The parts of the file that were left out."""
+        self.kept: dict[Path, tuple[int, ...]] = {}
+        """For a list of which items were left out: the numbers, in the file, of those that remain."""
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def append(self, fault: Fault) -> None:
+        """Note a fault whose position is known."""
+        self._faults[fault] = None
+
+    def add(self, path: Path, message: str, help_text: str = "") -> None:
+        """Note a fault of the value at `path`."""
+        self.append(Fault(value_position(self._document, self._in_file(path)), message, help_text))
+
+    def add_at_key(self, path: Path, message: str, help_text: str = "") -> None:
+        """Note a fault of the key at `path`."""
+        self.append(Fault(key_position(self._document, self._in_file(path)), message, help_text))
+
+    def line(self, path: Path) -> int:
+        """The line in which the value at `path` stands, for messages that name a second place."""
+        return value_position(self._document, self._in_file(path)).line
+
+    def left_out(self, path: Path) -> bool:
+        """Whether `path`, something around it, or something within it was left out."""
+        return any(broken[: len(path)] == path[: len(broken)] for broken in self.broken)
+
+    def all(self) -> tuple[Fault, ...]:
+        """The faults, in the order in which they were found."""
+        return tuple(self._faults)
+
+    def _in_file(self, path: Path) -> Path:
+        for length, part in enumerate(path):
+            if isinstance(part, int) and path[:length] in self.kept:
+                return (*path[:length], self.kept[path[:length]][part], *path[length + 1 :])
+        return path

@@ -1,0 +1,43 @@
+"""Legs: on which hosts each subnet is present, so that the host has a bridge and an address of its own in it.
+
+A host has a leg in a subnet where one of its containers is in it, where the subnet's `hosts:` names it, where it publishes a
+port for a container there, or where a policy lets its containers reach it. `compile` builds by it; `unsupported` refuses by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.topology.types import Container, Party, Topology
+
+
+def legs_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
+    """For each subnet the hosts that have a leg in it, in the order in which the file lists the hosts."""
+    present: dict[str, set[str]] = {name: set(subnet.hosts) for name, subnet in topology.subnets.items()}
+    for container in topology.containers.values():
+        for attachment in container.attachments:
+            present[attachment.subnet].add(container.host)
+        for publication in container.publications:
+            present[publication.subnet].update(publication.hosts)
+    subnets_of, hosts_of = _indexes(topology)
+    for policy in topology.policies:
+        reached = subnets_of.get(policy.target, ())
+        for subnet in reached:
+            present[subnet].update(hosts_of.get(policy.source, ()))
+    order = {host: number for number, host in enumerate(topology.hosts)}
+    return {name: tuple(sorted(hosts, key=order.__getitem__)) for name, hosts in present.items()}
+
+
+def _indexes(topology: Topology) -> tuple[dict[Party, set[str]], dict[Party, set[str]]]:
+    """For each container (by its name in the file) and each subnet, as a party: its subnets, and the hosts of its containers."""
+    subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
+    hosts_of: dict[Party, set[str]] = {}
+    for container in topology.containers.values():
+        for party in _parties(container):
+            hosts_of.setdefault(party, set()).add(container.host)
+        subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
+    return subnets_of, hosts_of
+
+
+def _parties(container: Container) -> tuple[Party, ...]:
+    return (Party("container", container.origin), *(Party("subnet", a.subnet) for a in container.attachments))

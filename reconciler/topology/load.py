@@ -1,0 +1,109 @@
+"""From a path to a topology: read, parse, validate, check, expand. What every command does first.
+
+All faults of a file are found in one run. Where a part of the file is not valid in itself, it is left out and the rest is
+still checked; what refers to that part is not blamed for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from reconciler.errors import TopologyError, UsageError
+from reconciler.topology.checks import check_topology
+from reconciler.topology.expand import expand_topology
+from reconciler.topology.faults import FaultList
+from reconciler.topology.messages import translate
+from reconciler.topology.model import TopologyModel
+from reconciler.topology.types import Path, Topology
+from reconciler.topology.unsupported import check_supported
+from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, Tree, parse_document
+
+_NEUTRAL: dict[str, Any] = {"version": 1, "name": "unnamed", "hosts": {}}
+"""What stands in for a required part of the file that is missing or not valid, so that the rest can be checked."""
+
+_ROUNDS_MAX = 4
+"""Leaving out a part may uncover a fault around it, never more than a few times: the file is only so deep."""
+
+
+def load_topology(path: str) -> Topology:
+    """The topology in the file at `path`, checked.
+
+    Raises TopologyError with all that is wrong in the file, UsageError where it cannot be read.
+    """
+    return parse_topology(_read_file(path), path)
+
+
+def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
+    """As `load_topology`, for a file's bytes; `path` is what it is called in messages."""
+    document, source = parse_document(data)
+    faults = FaultList(document)
+    model = _validate(document, faults) if document.readable else None
+    if model is not None:
+        check_topology(model, faults)
+    if model is not None and not faults:
+        topology = expand_topology(model, document, path, source)
+        check_supported(model, topology, faults)
+        if not faults:
+            return topology
+    raise TopologyError(path, source, faults.all())
+
+
+def _read_file(path: str) -> bytes:
+    help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
+    try:
+        with FilePath(path).open("rb") as file:
+            return file.read(SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}", help_text) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{path} cannot be read: {reason}", help_text) from None
+
+
+def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
+    """The model of the file, or of what remains of it without its faulty parts; None where nothing does."""
+    tree = document.tree
+    for _ in range(_ROUNDS_MAX):
+        try:
+            return TopologyModel.model_validate(tree)
+        except ValidationError as error:
+            broken: set[Path] = set()
+            for details in error.errors(include_url=False, include_input=False):
+                fault = None if faults.left_out(tuple(details["loc"])) else translate(details, document)
+                if fault is not None:
+                    faults.append(fault)
+                broken.add(_part_at_fault(details))
+        if not isinstance(tree, dict):
+            return None
+        faults.broken |= broken
+        tree = {**_NEUTRAL, **_without(tree, broken, (), faults)}
+    return None
+
+
+def _part_at_fault(error: ErrorDetails) -> Path:
+    """The smallest part of the file that can be left out so that the rest makes sense without it."""
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    if error["type"] == "extra_forbidden":
+        return loc
+    match loc:
+        case ("containers", _, "networks" | "expose", _, *_):
+            return loc[:4]
+        case _:
+            return loc[:2]
+
+
+def _without(tree: Tree, broken: set[Path], here: Path, faults: FaultList) -> Tree:
+    """The tree without the parts at the paths given; `faults` learns how lists are renumbered."""
+    if isinstance(tree, dict):
+        return {key: _without(value, broken, (*here, key), faults) for key, value in tree.items() if (*here, key) not in broken}
+    if isinstance(tree, tuple):
+        kept = [number for number in range(len(tree)) if (*here, number) not in broken]
+        if len(kept) < len(tree):
+            before = faults.kept.get(here, tuple(range(len(tree))))
+            faults.kept[here] = tuple(before[number] for number in kept)
+        return tuple(_without(tree[number], broken, (*here, number), faults) for number in kept)
+    return tree

@@ -1,0 +1,194 @@
+"""pydantic's errors as faults: a sentence in the words of the file, at its place, with what to write instead.
+
+`load` calls `translate` with what pydantic found. Errors that our own validators raise (`scalars.refuse`) bring their
+sentence along; for pydantic's own types it is written here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from reconciler.errors import Fault, Position
+from reconciler.topology.model import ContainerModel, ExposeModel, HostModel, NetworkModel, PolicyModel, SubnetModel, TopologyModel
+from reconciler.topology.scalars import describe, shorten
+from reconciler.topology.types import Path
+from reconciler.topology.yaml import Document
+
+_MISSING_HELP = {
+    "version": "write `version: 1`",
+    "name": "write `name: shop`; it marks everything that netctl makes for this file",
+    "hosts": "write `hosts: {alpha: {connect: local}}` for this machine",
+    "connect": "write `connect: local` (this machine), `connect: lab` (a namespace on it) or `connect: ssh://[user@]name[:port]`",
+    "cidr": "write `cidr: 10.44.0.0/24`, with a prefix that nothing else uses",
+    "listen": "write `listen: 8080`, the port of the host",
+    "allow": "write `allow: ` and who may connect: a container, a subnet, `host` or `outside`",
+    "to": "write `to: ` and to whom: a container, a subnet, `host` or `outside`",
+}
+
+_SECTION_HELP = {
+    "hosts": "write one entry per host: `alpha: {connect: local}`",
+    "subnets": "write one entry per subnet: `front: {cidr: 10.44.0.0/24}`",
+    "containers": "write one entry per container: `web: {networks: {front: auto}}`",
+    "policies": "write a list of entries such as `- {allow: web, to: back, ports: [80/tcp]}`",
+    "networks": "write one entry per subnet: `front: auto`",
+}
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` where a known word is near; else the empty text."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def translate(error: ErrorDetails, document: Document) -> Fault | None:
+    """The fault that one of pydantic's errors stands for; None where it only echoes what was reported while reading."""
+    path, is_key = _path_of(error["loc"])
+    if any(path[:length] in document.broken for length in range(len(path) + 1)):
+        return None
+    owner, value = _lookup(document.tree, path)
+    message, help_text = _sentence(error, path, owner, value, is_key)
+    position = key_position(document, path) if is_key or error["type"] == "extra_forbidden" else value_position(document, path)
+    return Fault(position, message, help_text)
+
+
+def value_position(document: Document, path: Path) -> Position:
+    """Where the value at `path` stands, or the nearest thing around it."""
+    while path and path not in document.positions:
+        path = path[:-1]
+    return document.positions.get(path, Position(1, 1))
+
+
+def key_position(document: Document, path: Path) -> Position:
+    """Where the key of the value at `path` stands; for what has no key (a list's item), its value."""
+    return document.keys.get(path) or value_position(document, path)
+
+
+def _path_of(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
+    if loc and loc[-1] == "[key]":
+        return tuple(loc[:-1]), True
+    return tuple(loc), False
+
+
+def _lookup(tree: Any, path: Path) -> tuple[Any, Any]:
+    """What the path's parent is, and what it is itself; None where the path leads beyond the tree (a short form's parts)."""
+    owner: Any = None
+    for part in path:
+        owner = tree
+        if isinstance(tree, dict):
+            tree = tree.get(part)
+        elif isinstance(tree, tuple) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        else:
+            break
+    return owner, tree
+
+
+def _sentence(error: ErrorDetails, path: Path, owner: Any, value: Any, is_key: bool) -> tuple[str, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    name = _name(path)
+    if kind == "netctl":
+        subject = f"the name `{shorten(str(path[-1]))}`" if is_key else name
+        return f"{subject} {context['message']}", context["help"]
+    if kind == "missing":
+        where = _owner_name(path)
+        return f"`{path[-1]}` is missing{where}", _MISSING_HELP.get(str(path[-1]), f"write `{path[-1]}: …`")
+    if kind == "extra_forbidden":
+        return _unknown_key(path)
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", str(context["expected"]))
+        listed = " | ".join(options)
+        guess = suggest(value, options) if isinstance(value, str) else ""
+        return f"{name} must be one of {listed}, but is {describe(value)}", f"{guess} Write one of {listed}".strip()
+    if value is None:
+        section_help = _SECTION_HELP.get(str(path[-1]) if path else "") or _SECTION_HELP.get(str(path[-2]) if len(path) > 1 else "", "")
+        return f"{name} has no value", f"{section_help + ', ' if section_help else 'give it one, '}or remove the key"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        word = "at least" if kind == "greater_than_equal" else "at most"
+        limit = context.get("ge", context.get("le"))
+        return f"{name} must be {word} {limit}, but is {value}", f"write a number that is {word} {limit}"
+    wanted = _WANTED.get(kind, "of another type")
+    return f"{name} must be {wanted}, but is {describe(value)}", _type_help(kind, path, value)
+
+
+_WANTED = {
+    "model_type": "a mapping (`key: value`)",
+    "dict_type": "a mapping (`key: value`)",
+    "tuple_type": "a list",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+}
+
+
+def _type_help(kind: str, path: Path, value: Any) -> str:
+    if kind in ("model_type", "dict_type"):
+        for part in reversed(path[-2:]):
+            if str(part) in _SECTION_HELP:
+                return _SECTION_HELP[str(part)]
+        return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: …` and `hosts:`"
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+        return f"write it without quotes: {value}"
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+        return "write true or false: `yes`, `no`, `on` and `off` are text in YAML 1.2"
+    return f"write {_WANTED.get(kind, 'a value of the right type')}"
+
+
+def _unknown_key(path: Path) -> tuple[str, str]:
+    fields = known_keys(path[:-1])
+    guess = suggest(str(path[-1]), fields)
+    listed = ", ".join(fields)
+    return f"unknown key `{shorten(str(path[-1]))}`{_owner_name(path)}", f"{guess} The keys here are {listed}".strip()
+
+
+def known_keys(path: Path) -> tuple[str, ...]:
+    """The keys that the mapping at `path` may have, in the order of the model."""
+    model: type[BaseModel] = TopologyModel
+    match path:
+        case ("hosts", _):
+            model = HostModel
+        case ("subnets", _):
+            model = SubnetModel
+        case ("containers", _):
+            model = ContainerModel
+        case ("containers", _, "networks", _):
+            model = NetworkModel
+        case ("containers", _, "expose", _):
+            model = ExposeModel
+        case ("policies", _):
+            model = PolicyModel
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def _owner_name(path: Path) -> str:
+    """` in host alpha`: what the last part of the path belongs to."""
+    match path[:-1]:
+        case ("hosts" | "subnets" | "containers" as section, str(name), *_):
+            return f" in {section[:-1]} `{shorten(name)}`"
+        case ("policies", *_):
+            return " in a policy"
+        case _:
+            return ""
+
+
+def _name(path: Path) -> str:
+    """What the value is called in a sentence: its key, or the thing that it defines."""
+    match path:
+        case ():
+            return "the file"
+        case ("hosts" | "subnets" | "containers" as section, str(name)):
+            return f"the {section[:-1]} `{shorten(name)}`"
+        case ("policies", int()):
+            return "the policy"
+        case (*_, "expose", int()):
+            return "the published port"
+        case (*_, "networks", str(name)):
+            return f"the address in `{shorten(name)}`"
+        case (*_, str(key), int()):
+            return f"an item of `{key}`"
+    return f"`{shorten(str(path[-1]))}`"

@@ -1,0 +1,299 @@
+"""YAML with positions: text in, plain values out, and for every value the line and column where it stands.
+
+`load` calls `parse_document`. The parser is libyaml's, read event by event: that is fast, it gives the place of every key
+and value, and nothing is built that was not asked for. Scalars are resolved by the core schema of YAML 1.2 (section 10.3.2),
+so that `12:34:56:11:22:33`, `22:22`, `on` and `1_000` are the text they look like. What a topology has no use for and what
+makes a file hard to trust (aliases, tags, merge keys, duplicate keys, several documents, deep nesting) is a fault each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from reconciler.errors import Fault, Position
+from reconciler.topology.types import Path
+
+Tree = Any
+"""What a document holds: str, int, float, bool, None, a tuple of these, or a dict with str keys."""
+
+DEPTH_MAX = 20
+"""The format nests 6 deep; more than this is a mistake or an attack."""
+
+SIZE_MAX_BYTES = 4 * 1024 * 1024
+"""Ten thousand containers need about a quarter of it."""
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: Mapping[str, bool | None] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_NUMBER_START = frozenset("+-.0123456789")
+_INT_DIGITS_MAX = 100
+"""Longer runs of digits stay text: no number of a topology is that long, and int() refuses more than 4,300 digits."""
+
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What YAML allows in no file (YAML 1.2, production 1, c-printable)."""
+
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What libyaml counts as the end of a line."""
+
+_START_HELP = "start with `version: 1`, `name: …` and `hosts:`; examples/minimal.yaml is a whole file"
+
+
+@dataclass(slots=True)
+class Document:
+    """One parsed file: its values, their places, and the faults found while reading.
+
+    `positions` holds where each value is looked for: a scalar or a list item where it starts, a collection at its key.
+    `keys` holds the places of the mapping keys. `broken` are the paths whose values could not be read.
+    """
+
+    tree: Tree = None
+    positions: dict[Path, Position] = field(default_factory=dict)
+    keys: dict[Path, Position] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    broken: set[Path] = field(default_factory=set)
+    readable: bool = True
+    """False where the text is no YAML, so that there is no tree to go on with."""
+
+
+class _StopReading(Exception):
+    """The rest of the document is not worth reading; the fault says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def parse_document(data: bytes) -> tuple[Document, str]:
+    """Parse a file's bytes. Returns the document, and the text (damaged bytes replaced) to show faulty lines from.
+
+    Never raises for what is in the file: all that is wrong ends up in `Document.faults`.
+    """
+    text, fault = _decode(data)
+    document = Document()
+    if fault is None:
+        try:
+            _Reader(text, document).read()
+        except _StopReading as stop:
+            fault = stop.fault
+        except yaml.MarkedYAMLError as error:
+            fault = _syntax_fault(error, text)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            fault = Fault(Position(1, 1), f"this is not YAML that can be read: {_first_line(error)}", _START_HELP)
+    if fault is not None:
+        document.faults.append(fault)
+        document.readable = False
+    return document, text
+
+
+def resolve_scalar(text: str) -> str | int | float | bool | None:
+    """The value of a plain (unquoted) scalar by the core schema of YAML 1.2: `010` is 10, `0o10` is 8, `yes` is text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_START or len(text) > _INT_DIGITS_MAX:
+        return text
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan")
+                     if text[-1].isalpha() else text)  # fmt: skip
+    return text
+
+
+# --- bytes to text ----------------------------------------------------------------------------------------------------
+
+
+def _decode(data: bytes) -> tuple[str, Fault | None]:
+    if len(data) > SIZE_MAX_BYTES:
+        head = data[:4096].decode("utf-8", "replace")
+        megabytes = SIZE_MAX_BYTES // 1024 // 1024
+        return head, Fault(Position(1, 1), f"the file is larger than {megabytes} MiB", "give many containers of one kind as `replicas: N`")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace"), Fault(Position(1, 1), "the file is UTF-16, not UTF-8", "save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        message = f"the byte 0x{data[error.start]:02x} is not UTF-8"
+        return data.decode("utf-8", "replace"), Fault(_position_after(before), message, "save the file as UTF-8 text")
+    bad = _UNPRINTABLE.search(text)
+    if bad:
+        message = f"the character U+{ord(bad[0]):04X} has no place in a text file"
+        return text, Fault(_position_after(text[: bad.start()]), message, "remove it; within double quotes write it as an escape such as \"\\x1b\"")
+    return text, None
+
+
+def _position_after(text: str) -> Position:
+    lines = _BREAK.split(text)
+    return Position(len(lines), len(lines[-1]) + 1)
+
+
+# --- what libyaml says ------------------------------------------------------------------------------------------------
+
+_SYNTAX_HELP = (
+    ("cannot start any token", "put the value in quotes"),
+    ("mapping values are not allowed", "a `: ` within a value needs quotes around the value; or the indentation is off"),
+    ("did not find expected key", "check the indentation: keys of one mapping start in the same column"),
+    ("did not find expected ',' or ']'", "close the list with `]`, and put a comma between its items"),
+    ("did not find expected ',' or '}'", "close the mapping with `}`, and put a comma between its entries"),
+    ("did not find expected '-' indicator", "check the indentation: items of one list start in the same column"),
+    ("found unexpected end of stream", "a quote, bracket or brace is opened and never closed"),
+    ("could not find expected ':'", "a key is followed by a colon and a space: `key: value`"),
+)
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
+    """libyaml's complaint as a fault: its problem mark may stand behind the last line, a fault never does."""
+    lines = text.splitlines() or [""]
+    mark = error.problem_mark or error.context_mark
+    position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+    if position.line > len(lines):
+        position = Position(len(lines), len(lines[-1]) + 1)
+    problem = error.problem or _first_line(error)
+    message = f"this is not valid YAML: {problem}"
+    if error.context:
+        message += f" ({error.context})"
+    help_text = next((help_text for part, help_text in _SYNTAX_HELP if part in problem), "check quotes, brackets and indentation here")
+    if "\t" in lines[position.line - 1][: position.column]:
+        help_text = "YAML is indented with spaces, never with tabs"
+    return Fault(position, message, help_text)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+# --- events to values -------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Walks the events of one document, depth first."""
+
+    def __init__(self, text: str, document: Document) -> None:
+        self.loader = yaml.CSafeLoader(text)
+        self.document = document
+
+    def read(self) -> None:
+        """Fill the document; stops at what makes the rest meaningless."""
+        event = self._next(StreamStartEvent)
+        event = self.loader.get_event()
+        if type(event) is StreamEndEvent:
+            raise _StopReading(Fault(Position(1, 1), "the file is empty", _START_HELP))
+        self.document.tree = self._value(self.loader.get_event(), (), 0)
+        self._next(DocumentEndEvent)
+        event = self.loader.get_event()
+        if type(event) is DocumentStartEvent:
+            self._fault(event, "the file holds more than one document", "remove the `---`: one file is one topology")
+
+    def _next(self, kind: type) -> Any:
+        event = self.loader.get_event()
+        assert type(event) is kind, f"libyaml gave {event} for {kind}"
+        return event
+
+    def _fault(self, event: Any, message: str, help_text: str) -> None:
+        self.document.faults.append(Fault(_position(event), message, help_text))
+
+    def _value(self, event: Any, path: Path, depth: int) -> Tree:
+        """The value that starts with `event`; its end has been read when this returns."""
+        if path not in self.document.positions:
+            self.document.positions[path] = _position(event)
+        kind = type(event)
+        if kind is AliasEvent:
+            self._fault(event, f"the alias `*{event.anchor}` is refused: a topology says each thing where it stands", "write the value out here")
+            self.document.broken.add(path)
+            return None
+        if event.anchor is not None:
+            self._fault(event, f"the anchor `&{event.anchor}` is refused: a topology has no aliases that could use it", "remove it")
+        if event.tag is not None:
+            self._fault(event, f"the tag `{event.tag}` is refused: the type of a value follows from how it is written", "remove it; quotes make a value text")
+        if kind is ScalarEvent:
+            return self._scalar(event, path)
+        if depth == DEPTH_MAX:
+            raise _StopReading(Fault(_position(event), f"the file is nested more than {DEPTH_MAX} deep", "a topology needs 6 levels; check the brackets"))
+        return self._sequence(path, depth) if kind is SequenceStartEvent else self._mapping(path, depth)
+
+    def _scalar(self, event: Any, path: Path) -> Tree:
+        text: str = event.value
+        if not event.style:
+            return resolve_scalar(text)
+        if "\0" in text:
+            self._fault(event, "a NUL character cannot be part of a value", "remove the `\\0`")
+            self.document.broken.add(path)
+        return text
+
+    def _sequence(self, path: Path, depth: int) -> tuple[Tree, ...]:
+        items: list[Tree] = []
+        while type(event := self.loader.get_event()) is not SequenceEndEvent:
+            items.append(self._value(event, (*path, len(items)), depth + 1))
+        return tuple(items)
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Tree]:
+        tree: dict[str, Tree] = {}
+        while type(event := self.loader.get_event()) is not MappingEndEvent:
+            key = self._key(event, depth)
+            value_event: Any = self.loader.get_event()
+            if key is None or key in tree:
+                if key is not None:
+                    first = self.document.keys[*path, key]
+                    self._fault(event, f"the key `{key}` is given twice; it stands in line {first.line} already", "remove one, or merge the two")
+                self._skip(value_event, depth)
+                continue
+            here = (*path, key)
+            self.document.keys[here] = position = _position(event)
+            if type(value_event) is not ScalarEvent or not (value_event.value or value_event.style):
+                self.document.positions[here] = position
+            tree[key] = self._value(value_event, here, depth + 1)
+        return tree
+
+    def _skip(self, event: Any, depth: int) -> None:
+        """Read a value that has no place in the tree, for the faults within it."""
+        aside, self.document = self.document, Document(faults=self.document.faults)
+        self._value(event, (), depth + 1)
+        self.document = aside
+
+    def _key(self, event: Any, depth: int) -> str | None:
+        """A mapping's key, or None (with a fault) where it is none."""
+        if type(event) is not ScalarEvent:
+            self._fault(event, "a key must be a plain word", "write `name: value`")
+            if type(event) is not AliasEvent:
+                self._skip(event, depth)
+            return None
+        if event.anchor is not None or event.tag is not None:
+            self._fault(event, "anchors and tags are refused", "write the key alone")
+        key: str = event.value
+        if event.style:
+            return key
+        if key == "<<":
+            self._fault(event, "merge keys (`<<`) are refused: a topology says each thing where it stands", "write the keys out here")
+            return None
+        value = resolve_scalar(key)
+        if value is None:
+            self._fault(event, "a key is missing before the `:`", "write `name: value`")
+            return None
+        if not isinstance(value, str):
+            what = "true or false" if isinstance(value, bool) else "a number"
+            self._fault(event, f"the key `{key}` is read as {what}", f'write it in quotes: "{key}"')
+        return key
+
+
+def _position(event: Any) -> Position:
+    mark = event.start_mark
+    return Position(mark.line + 1, mark.column + 1)
