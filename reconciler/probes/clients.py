@@ -1,0 +1,280 @@
+"""The clients of verification: every probe of a host at once, in one thread and one event loop.
+
+A socket stays in the namespace where it was made, so the thread enters one namespace after the other, makes the sockets,
+and then waits for all answers together. A probe that must fail costs its timeout, and all of them cost it once. ICMP goes
+through one raw socket per namespace and family; its answers are told apart by their sequence numbers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.probes.listen import FAMILIES, open_socket
+from reconciler.probes.model import Finding, Probe
+from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, parse_icmp, parse_ip
+
+TIMEOUT_S = {True: 2.0, False: 1.0}
+"""By what is expected. What should answer gets time for a repeated SYN (1 s); what should not, costs this long."""
+REPEAT_S = (0.3, 0.7)
+"""When a datagram without an answer is sent again: the first may have been lost to address resolution."""
+PMTUDISC_DO = 2
+ETH_P = {4: 0x0800, 6: 0x86DD}
+RAW_FILTER = {4: (255, 1), 6: (58, 1)}
+"""SOL_RAW/ICMP_FILTER and SOL_ICMPV6/ICMP6_FILTER: types that the socket is not to see."""
+REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EMSGSIZE)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A probe on its way: its number (an ICMP sequence number too), its socket, and what has become of it."""
+
+    number: int
+    probe: Probe
+    token: str
+    """What the answer has to say; "" where any answer will do."""
+    socket: socket.socket | None = None
+    finding: Finding | None = None
+    learnt: tuple[str, bytes, str] | None = None
+    """For a probe past the routes: interface and MAC of the neighbor, and our own address, once they are known."""
+
+
+@dataclass(slots=True)
+class Clients:
+    """One run of probes, of at most 65,000."""
+
+    probes: Sequence[Probe]
+    tokens: Sequence[str]
+    enter: Callable[[str], None]
+    identifier: int = field(default_factory=lambda: struct.unpack("!H", os.urandom(2))[0])
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    raw: dict[tuple[str, int], socket.socket] = field(default_factory=dict)
+    begun: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    open_count: int = 0
+
+    def run(self) -> tuple[Finding, ...]:
+        """Send all, collect what comes back, close everything. For a thread that may leave its namespace."""
+        self.attempts = [Attempt(i, p, t) for i, (p, t) in enumerate(zip(self.probes, self.tokens, strict=True))]
+        self.open_count = len(self.attempts)
+        self.begun = time.monotonic()
+        try:
+            for attempt in sorted(self.attempts, key=lambda a: a.probe.netns):
+                self._start(attempt)
+            self.begun = time.monotonic()
+            self._wait()
+        finally:
+            for key in tuple(self.selector.get_map().values()):
+                if isinstance(key.fileobj, socket.socket):
+                    key.fileobj.close()
+            self.selector.close()
+        return tuple(a.finding or Finding("silent", elapsed_ms=self._elapsed_ms()) for a in self.attempts)
+
+    def _elapsed_ms(self) -> float:
+        return round((time.monotonic() - self.begun) * 1000, 1)
+
+    def _end(self, attempt: Attempt, outcome: str, detail: str = "") -> None:
+        if attempt.finding is None:
+            attempt.finding = Finding(outcome, detail, self._elapsed_ms())
+            self.open_count -= 1
+        if attempt.socket:
+            self.selector.unregister(attempt.socket)
+            attempt.socket.close()
+            attempt.socket = None
+
+    # --- sending ---
+
+    def _start(self, attempt: Attempt) -> None:
+        probe = attempt.probe
+        try:
+            self.enter(probe.netns)
+            if probe.kind != "icmp":
+                self._start_stream_or_datagram(attempt)
+            elif probe.via:
+                self._start_past_routes(attempt)
+            else:
+                self._raw_socket(probe.netns, probe.family)
+                self._send(attempt)
+        except OSError as error:
+            absent = error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT)
+            reason = f"this kernel has no {probe.kind}" if absent else (error.strerror or str(error))
+            self._end(attempt, "skipped" if absent else "unsent", reason)
+
+    def _start_stream_or_datagram(self, attempt: Attempt) -> None:
+        probe = attempt.probe
+        client = open_socket(probe.kind, probe.family)
+        status = client.connect_ex((probe.address, probe.port))
+        if status not in (0, errno.EINPROGRESS):
+            client.close()
+            raise OSError(status, os.strerror(status))
+        attempt.socket = client
+        events = selectors.EVENT_READ if probe.kind == "udp" else selectors.EVENT_WRITE
+        self.selector.register(client, events, attempt)
+        if probe.kind == "udp":
+            self._send(attempt)
+
+    def _start_past_routes(self, attempt: Attempt) -> None:
+        """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
+        probe = attempt.probe
+        family = probe.family
+        below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P[family]))
+        attempt.socket = below
+        self.selector.register(below, selectors.EVENT_READ, attempt)
+        self._raw_socket(probe.netns, family)
+        with socket.socket(FAMILIES[family], socket.SOCK_DGRAM) as finder:
+            finder.connect((probe.via, 9))  # no packet: the kernel chooses our address
+            attempt.learnt = ("", b"", str(finder.getsockname()[0]))
+        self._send(attempt)
+
+    def _raw_socket(self, netns: str, family: int) -> socket.socket:
+        if (netns, family) in self.raw:
+            return self.raw[netns, family]
+        raw = socket.socket(FAMILIES[family], socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[family])
+        self.raw[netns, family] = raw
+        self.selector.register(raw, selectors.EVENT_READ, family)
+        raw.setsockopt(*RAW_FILTER[family], icmp_filter(family))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: with DF set, and nothing cut to pieces on the way out.
+        raw.setsockopt(*((0, 10) if family == 4 else (41, 23)), PMTUDISC_DO)
+        return raw
+
+    def _send(self, attempt: Attempt) -> None:
+        probe = attempt.probe
+        if probe.kind == "udp":
+            assert attempt.socket
+            attempt.socket.send(b"netctl")
+            return
+        if attempt.learnt and attempt.learnt[0]:
+            interface, mac, source = attempt.learnt
+            assert attempt.socket
+            packet = echo_packet(source, probe.address, self.identifier, attempt.number)
+            attempt.socket.sendto(packet, (interface, ETH_P[probe.family], 0, 0, mac))
+            return
+        raw = self.raw[probe.netns, probe.family]
+        request = echo_request(probe.family, self.identifier, attempt.number, probe.size)
+        raw.sendto(request, (probe.via or probe.address, 0))
+
+    # --- waiting ---
+
+    def _wait(self) -> None:
+        repeats = list(REPEAT_S)
+        while open_attempts := [a for a in self.attempts if a.finding is None]:
+            now = time.monotonic() - self.begun
+            for attempt in open_attempts:
+                if now >= TIMEOUT_S[attempt.probe.expected]:
+                    self._end(attempt, "silent")
+            if repeats and now >= repeats[0]:
+                repeats.pop(0)
+                self._repeat(open_attempts)
+            deadline = min((TIMEOUT_S[a.probe.expected] for a in open_attempts), default=0.0)
+            due = min([deadline, *repeats[:1]]) - now
+            self._collect_until(self.begun + now + max(due, 0.01))
+
+    def _collect_until(self, moment: float) -> None:
+        """Handle what comes until the moment, or until nothing is open."""
+        while (left_s := moment - time.monotonic()) > 0:
+            ready = self.selector.select(left_s)
+            for key, _ in ready:
+                self._receive(key)
+            if not self.open_count:
+                return
+
+    def _repeat(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            if attempt.finding is None and attempt.probe.kind in ("icmp", "udp"):
+                try:
+                    self._send(attempt)
+                except OSError as error:
+                    self._fail(attempt, error)
+
+    def _fail(self, attempt: Attempt, error: OSError) -> None:
+        outcome = "refused" if error.errno in REFUSED else "unsent"
+        self._end(attempt, outcome, error.strerror or str(error))
+
+    def _receive(self, key: selectors.SelectorKey) -> None:
+        assert isinstance(key.fileobj, socket.socket)
+        if not isinstance(key.data, Attempt):
+            self._receive_icmp(key.fileobj, key.data)
+        elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
+            try:
+                if key.data.probe.via:
+                    self._receive_past_routes(key.data, key.fileobj)
+                elif key.events & selectors.EVENT_WRITE:
+                    self._connected(key.data, key.fileobj)
+                else:
+                    self._answered(key.data, key.fileobj.recv(2048))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._fail(key.data, error)
+
+    def _connected(self, attempt: Attempt, client: socket.socket) -> None:
+        status = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if status:
+            raise OSError(status, os.strerror(status))
+        if attempt.token:
+            self.selector.modify(client, selectors.EVENT_READ, attempt)
+        else:
+            self._end(attempt, "answered")
+
+    def _answered(self, attempt: Attempt, data: bytes) -> None:
+        said = data.decode(errors="replace")
+        if not attempt.token or said == attempt.token:
+            self._end(attempt, "answered")
+        elif said.startswith("netctl "):
+            self._end(attempt, "wrong", f"answered by {said.rpartition(' ')[2]}")
+        else:
+            self._end(attempt, "wrong", "answered by something else")
+
+    def _receive_icmp(self, raw: socket.socket, family: int) -> None:
+        while True:
+            try:
+                data, sender = raw.recvfrom(65535)
+            except BlockingIOError:
+                return
+            except OSError:  # an error that was queued for the socket: the ICMP message itself comes too
+                continue
+            message = data[(data[0] & 15) * 4 :] if family == 4 else data
+            echo = parse_icmp(family, message, str(sender[0]).partition("%")[0])
+            if echo is None or echo.identifier != self.identifier or echo.sequence >= len(self.attempts):
+                continue
+            attempt = self.attempts[echo.sequence]
+            if attempt.probe.via:
+                continue  # its own socket hears of it
+            if echo.error:
+                self._end(attempt, "refused", f"{echo.error}, says {echo.source}")
+            else:
+                self._end(attempt, "answered")
+
+    def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
+        probe = attempt.probe
+        while True:
+            data, (interface, _, _, _, mac) = below.recvfrom(65535)
+            family, source, message = parse_ip(data)
+            echo = parse_icmp(family, message, source) if family else None
+            if not echo or echo.identifier != self.identifier or echo.sequence != attempt.number or echo.error:
+                continue
+            if source == probe.address:
+                self._end(attempt, "answered")
+                return
+            if source == probe.via and attempt.learnt and not attempt.learnt[0]:
+                attempt.learnt = (interface, mac, attempt.learnt[2])
+                self._send(attempt)
+
+
+def icmp_filter(family: int) -> bytes:
+    """The option's value that lets echo replies and errors through, and nothing else (linux/icmp.h, RFC 3542)."""
+    if family == 4:
+        return struct.pack("@I", 0xFFFFFFFF & ~(1 << 0 | 1 << 3 | 1 << 11))
+    blocked = [0xFFFFFFFF] * 8
+    for kind in (1, 2, 3, 129):
+        blocked[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
+    return struct.pack("@8I", *blocked)
+
+

@@ -1,0 +1,115 @@
+"""Which hop is thought to be at fault, from what a failed probe met and what the other probes met. Pure. Called by `probes.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reconciler.probes.model import (
+    ALLOWED,
+    FORBIDDEN,
+    IN_SUBNETS,
+    PUBLISHED,
+    TO_OUTSIDE,
+    WITH_HOST,
+    Opened,
+    Probe,
+    Result,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsFacts:
+    """What was read of the namespace that a failed probe came from. Families are 4 and 6."""
+
+    exists: bool
+    links: tuple[str, ...] = ()
+    addressed: tuple[int, ...] = ()
+    default_routes: tuple[int, ...] = ()
+
+
+def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opened: Opened = Opened()) -> str:  # noqa: B008  a frozen value
+    """One sentence: the hop, and what to look at. `results` are all of the same host, `facts` of the failed probe's source."""
+    probe, finding = failed.probe, failed.finding
+    if not probe.expected:
+        return _why_open(probe)
+    if finding.outcome == "wrong":
+        return f"{finding.detail}: another server holds that address and port"
+    near = _at_source(probe, facts, results)
+    if near:
+        return near
+    if finding.detail and probe.kind == "icmp":
+        return f"{finding.detail}{': a router on the way refuses it' if 'says' in finding.detail else ''}"
+    if probe.section == PUBLISHED or probe.kind != "icmp":
+        return _at_service(failed, results, opened)
+    return _on_the_way(probe, results)
+
+
+def _why_open(probe: Probe) -> str:
+    if probe.via:
+        return "the host forwards to a container what comes from its uplink: the guard against routes around NAT is missing"
+    if probe.section == FORBIDDEN:
+        return "it passes though nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
+    return "it passes though the file restricts it: the restriction by source is missing"
+
+
+def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> str:
+    """What is wrong already where the probe starts."""
+    if not facts.exists:
+        return f"{probe.source} has no network namespace: it does not run"
+    if not facts.links:
+        return f"{probe.source} has no link besides lo: it is not connected"
+    if probe.family not in facts.addressed:
+        return f"{probe.source} has no IPv{probe.family} address"
+    beyond = probe.section in (TO_OUTSIDE, PUBLISHED, ALLOWED) and probe.netns.startswith("container:")
+    if beyond and probe.family not in facts.default_routes and not probe.address.startswith("127."):
+        return f"{probe.source} has no IPv{probe.family} default route"
+    if probe.size and _answered(results, probe.netns, probe.address, small=True):
+        return f"small packets pass and those of {probe.size} bytes do not: an MTU on the way is too small"
+    gateway = _gateway_result(probe, results)
+    if beyond and gateway and not gateway.passed:
+        return f"the gateway {gateway.probe.address} does not answer {probe.source}: look at its link, and at the bridge's address"
+    return ""
+
+
+def _at_service(failed: Result, results: Sequence[Result], opened: Opened) -> str:
+    probe = failed.probe
+    reached = [r for r in results if r.probe.listener == probe.listener and probe.listener and r.finding.outcome == "answered"]
+    if failed.finding.outcome == "refused" and probe.section == PUBLISHED:
+        if probe.listener in opened.taken:
+            return f"refused: the server in {probe.target} does not listen on the address it is asked at, or no element of the maps leads to it"
+        return "refused: nothing translates that port on the host (the element of the published map is missing)"
+    if reached:
+        return f"{reached[0].probe.source} gets an answer, {probe.source} does not: a forward drop or a missing masquerade on this path"
+    if failed.finding.outcome == "refused":
+        return f"refused: nothing listens there, or a rule rejects it ({failed.finding.detail})"
+    return "no answer: dropped on the way (the forward chain of netctl's table or of another's), or the map leads elsewhere"
+
+
+def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
+    if probe.section == IN_SUBNETS:
+        return f"no answer to ARP or ping inside the subnet: look at {probe.target}'s link, its bridge port and the bridge table's sets"
+    if probe.section == WITH_HOST:
+        return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
+    if probe.section == TO_OUTSIDE:
+        others = any(r.finding.outcome == "answered" for r in results if r.probe.section == TO_OUTSIDE)
+        what = "its subnet is not masqueraded" if others else "forwarding is off, the masquerade is missing, or another table drops it"
+        return f"the gateway answers and the outside does not: {what}"
+    if probe.section == ALLOWED:
+        return "a policy allows it and it does not pass: its element is missing, or another table's forward chain drops it"
+    return "no answer"
+
+
+def _gateway_result(probe: Probe, results: Iterable[Result]) -> Result | None:
+    for result in results:
+        other = result.probe
+        if other.section == WITH_HOST and other.netns == probe.netns and other.family == probe.family and not other.size:
+            return result
+    return None
+
+
+def _answered(results: Iterable[Result], netns: str, address: str, *, small: bool) -> bool:
+    return any(
+        r.finding.outcome == "answered" and r.probe.netns == netns and r.probe.address == address and bool(r.probe.size) != small
+        for r in results
+    )

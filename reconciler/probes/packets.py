@@ -1,0 +1,98 @@
+"""ICMP echo packets, made and read (RFC 792, RFC 4443), and the IP headers around them. Pure. Called by `probes.clients`."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+ECHO_REQUEST = {4: 8, 6: 128}
+ECHO_REPLY = {4: 0, 6: 129}
+ERRORS = {4: (3, 11), 6: (1, 2, 3)}
+"""Destination unreachable, time exceeded; for IPv6 also packet too big."""
+HEADER_BYTES = {4: 20, 6: 40}
+ICMP_BYTES = 8
+PROTOCOL = {4: 1, 6: 58}
+UNREACHABLE = {
+    4: {0: "network unreachable", 1: "host unreachable", 3: "port unreachable", 4: "packet too big", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
+    6: {0: "no route", 1: "prohibited", 3: "address unreachable", 4: "port unreachable"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """An answer to an echo request of ours, or an error about it: then `error` says which."""
+
+    source: str
+    identifier: int
+    sequence: int
+    error: str = ""
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def echo_request(family: int, identifier: int, sequence: int, packet_bytes: int = 0) -> bytes:
+    """An echo request, without IP header, such that the whole packet has `packet_bytes`; the kernel fills in ICMPv6's checksum."""
+    payload = b"netctl".ljust(max(16, packet_bytes - HEADER_BYTES[family] - ICMP_BYTES), b".")
+    body = struct.pack("!HH", identifier, sequence) + payload
+    return _icmp(ECHO_REQUEST[family], body, checksum(_icmp(ECHO_REQUEST[family], body, 0)) if family == 4 else 0)
+
+
+def _icmp(kind: int, body: bytes, check: int) -> bytes:
+    return struct.pack("!BBH", kind, 0, check) + body
+
+
+def echo_packet(source: str, target: str, identifier: int, sequence: int) -> bytes:
+    """A whole IP packet with an echo request, for a socket that is below IP."""
+    from_, to = ip_address(source).packed, ip_address(target).packed
+    if len(to) == 4:
+        request = echo_request(4, identifier, sequence)
+        fields = (0x45, 0, 20 + len(request), 0, 0x4000, 64, 1)
+        head = struct.pack("!BBHHHBBH4s4s", *fields, 0, from_, to)
+        return struct.pack("!BBHHHBBH4s4s", *fields, checksum(head), from_, to) + request
+    body = echo_request(6, identifier, sequence)[4:]
+    bare = _icmp(128, body, 0)
+    check = checksum(from_ + to + struct.pack("!II", len(bare), 58) + bare)  # with the pseudo-header of RFC 8200
+    return struct.pack("!IHBB16s16s", 6 << 28, len(bare), 58, 64, from_, to) + _icmp(128, body, check)
+
+
+def parse_icmp(family: int, data: bytes, source: str) -> Echo | None:
+    """What an ICMP message from `source` says of an echo of ours; None where it is about something else."""
+    if len(data) < ICMP_BYTES:
+        return None
+    kind, code = data[0], data[1]
+    if kind == ECHO_REPLY[family]:
+        identifier, sequence = struct.unpack_from("!HH", data, 4)
+        return Echo(source, identifier, sequence)
+    if kind not in ERRORS[family]:
+        return None
+    inner = data[ICMP_BYTES:]
+    head = (inner[0] & 15) * 4 if family == 4 and inner else HEADER_BYTES[family]
+    if len(inner) < head + ICMP_BYTES or inner[head] != ECHO_REQUEST[family]:
+        return None
+    identifier, sequence = struct.unpack_from("!HH", inner, head + 4)
+    return Echo(source, identifier, sequence, _error_name(family, kind, code))
+
+
+def _error_name(family: int, kind: int, code: int) -> str:
+    if kind == ERRORS[family][0]:
+        return UNREACHABLE[family].get(code, f"unreachable (code {code})")
+    return "packet too big" if (family, kind) == (6, 2) else "time exceeded"
+
+
+def parse_ip(data: bytes) -> tuple[int, str, bytes]:
+    """Family, source address and ICMP message of an IP packet; family 0 where it holds no ICMP."""
+    version = data[0] >> 4 if data else 0
+    if version == 4 and len(data) >= 20 and data[9] == PROTOCOL[4]:
+        return 4, str(ip_address(data[12:16])), data[(data[0] & 15) * 4 :]
+    if version == 6 and len(data) >= 40 and data[6] == PROTOCOL[6]:
+        return 6, str(ip_address(data[8:24])), data[40:]
+    return 0, "", b""

@@ -1,0 +1,221 @@
+"""What a topology promises and forbids, as probes: `compile_probes`. Pure. Called by `cli.verify`.
+
+Every container is asked; where asking every pair would take thousands of probes, a sample that depends on the file only is
+taken, and a note says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reconciler.probes.model import (
+    ALLOWED,
+    DEFAULT_GATEWAY,
+    FORBIDDEN,
+    IN_SUBNETS,
+    TO_OUTSIDE,
+    WITH_HOST,
+    Listener,
+    Probe,
+    ProbePlan,
+)
+from reconciler.probes.publications import published_probes
+from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.ref import HOST, container_netns
+from reconciler.topology.types import Attachment, Container, Policy, PortRange, Topology
+
+FULL_MATRIX = 32
+"""Up to so many members of a subnet, everybody asks everybody."""
+CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
+"""A port that no policy opens is sought among these."""
+
+Member = tuple[Container, Attachment]
+
+
+def compile_probes(topology: Topology, states: Mapping[str, HostState], facts: Mapping[str, HostFacts]) -> ProbePlan:
+    """All probes of the topology. `states` are the desired records of every host, from which the settled addresses come."""
+    view = View(topology, states, facts)
+    notes: list[str] = []
+    probes = (
+        *_in_subnets(view, notes),
+        *_with_hosts(view),
+        *_to_outside(view, notes),
+        *published_probes(view),
+        *_between_subnets(view, notes),
+        *_from_outside(view),
+    )
+    return ProbePlan(tuple(dict.fromkeys(probes)), tuple(notes))
+
+
+def ask(container: Container, target: str, section: str, kind: str, address: str, expected: bool, why: str, **more: object) -> Probe:
+    """A probe that starts in a container."""
+    place = (container.host, container_netns(container.name), container.name)
+    return Probe(*place, target, section, kind, address, expected, why, **more)  # type: ignore[arg-type]  # named as in Probe
+
+
+def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
+    for subnet in view.topology.subnets.values():
+        members = view.members(subnet.name)
+        if len(members) <= FULL_MATRIX:
+            pairs = [(one, two) for one in members for two in members if one is not two]
+        else:
+            pairs = list(zip(members, (*members[1:], members[0]), strict=True))
+            notes.append(f"{subnet.name} has {len(members):,} members: each asks its gateway and the next one, not all others")
+        for (one, _), (two, attachment) in pairs:
+            for address in view.addresses(two, attachment):
+                why = f"both are in {subnet.name}"
+                yield ask(one, two.name, IN_SUBNETS, "icmp", address, True, why, subnet=subnet.name)
+
+
+def _with_hosts(view: View) -> Iterator[Probe]:
+    for container in view.topology.containers.values():
+        host = f"host {container.host}"
+        for attachment in container.attachments:
+            subnet = view.subnet(attachment)
+            mtu = view.mtu(container, attachment)
+            own = view.addresses(container, attachment)
+            families = {family_of(address) for address in own}
+            for gateway in view.gateways(container.host, subnet):
+                if family_of(gateway) not in families:
+                    continue
+                why = "a container reaches its host"
+                yield ask(container, host, WITH_HOST, "icmp", gateway, True, why, subnet=subnet.name)
+                if mtu:
+                    why = f"packets of the whole MTU of {subnet.name} pass"
+                    yield ask(container, host, WITH_HOST, "icmp", gateway, True, why, subnet=subnet.name, size=mtu)
+            for address in own:
+                why = "a host reaches its containers"
+                place = (container.host, HOST, host)
+                yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+            if attachment.default and subnet.mode in ("nat", "routed"):
+                for address in view.host_addresses(container.host):
+                    if family_of(address) in families:
+                        why = "a container reaches its host by the host's own address"
+                        yield ask(container, host, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+
+
+def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
+    if not all(view.is_lab(name) for name in view.topology.hosts):
+        notes.append("outside of a real host only its default gateway is asked, and nobody there is asked to come in")
+    for container in view.topology.containers.values():
+        default = view.default(container)
+        if default is None:
+            continue
+        subnet = view.subnet(default)
+        if not view.is_lab(container.host):
+            if subnet.mode == "nat" and any(family_of(a) == 4 for a in view.addresses(container, default)):
+                why = f"{subnet.name} is {subnet.mode}"
+                yield ask(container, "the default gateway", TO_OUTSIDE, "icmp", DEFAULT_GATEWAY, True, why, subnet=subnet.name)
+            continue
+        uplinks = {family_of(address) for address in view.host_addresses(container.host)}
+        for address in view.addresses(container, default):
+            family = family_of(address)
+            if family in uplinks:
+                yield from _one_to_outside(view, container, address, subnet.name)
+
+
+def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> Iterator[Probe]:
+    family = family_of(own)
+    mode = view.topology.subnets[subnet].mode
+    policies = list(view.policies(("container", container, own), ("outside", None, "")))
+    is_open = mode in ("nat", "routed") or any(not policy.ports for policy in policies)
+    section = TO_OUTSIDE if is_open else FORBIDDEN
+    why = f"{subnet} is {mode}" if mode in ("nat", "routed") or not is_open else "a policy lets it out"
+    yield ask(container, "outside", section, "icmp", OUTSIDE[family], is_open, why, subnet=subnet)
+    if not is_open:
+        server = Listener(LAB, OUTSIDE_NETNS, "tcp", family, 0, f"netctl {view.topology.name} outside")
+        yield from _ports_of_policies(container, "outside", OUTSIDE[family], policies, server)
+
+
+def _between_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
+    """What policies allow, and that nothing else passes: between containers that share no subnet of the target's address."""
+    for one in sample(view, notes):
+        near = {attachment.subnet for attachment in one.attachments}
+        for subnet in view.topology.subnets.values():
+            if subnet.name in near:
+                continue
+            members = view.members(subnet.name)
+            for two, attachment in members if len(members) <= FULL_MATRIX else members[:1]:
+                if two is not one:
+                    yield from _one_between(view, one, two, attachment)
+
+
+def sample(view: View, notes: list[str]) -> tuple[Container, ...]:
+    """All containers, or where there are many the first and the last of each set of replicas."""
+    containers = tuple(view.topology.containers.values())
+    if len(containers) <= FULL_MATRIX:
+        return containers
+    ends = {c.origin: c for c in reversed(containers)}, {c.origin: c for c in containers}
+    chosen = {c.name for end in ends for c in end.values()}
+    if len(chosen) < len(containers):
+        notes.append("between subnets, the first and the last of each set of replicas ask")
+    return tuple(c for c in containers if c.name in chosen)
+
+
+def _one_between(view: View, one: Container, two: Container, attachment: Attachment) -> Iterator[Probe]:
+    for address in view.addresses(two, attachment):
+        family = family_of(address)
+        own = view.source_address(one, family)
+        if not own:
+            continue  # it has no address of that family to ask with
+        policies = list(view.policies(("container", one, own), ("container", two, address)))
+        is_open = any(not policy.ports for policy in policies)
+        why = "a policy allows it" if is_open else "no policy allows it"
+        section = ALLOWED if is_open else FORBIDDEN
+        yield ask(one, two.name, section, "icmp", address, is_open, why, subnet=attachment.subnet)
+        if not is_open:
+            server = Listener(two.host, container_netns(two.name), "tcp", family, 0, token_of(view, two))
+            yield from _ports_of_policies(one, two.name, address, policies, server)
+
+
+def token_of(view: View, container: Container) -> str:
+    """What a listener in the container answers with."""
+    return f"netctl {view.topology.name} {container.name}"
+
+
+def _ports_of_policies(one: Container, target: str, address: str, policies: list[Policy], server: Listener) -> Iterator[Probe]:
+    """Where only some ports are open: the first of each range is, and a port that none of them covers is not."""
+    ranges = [ports for policy in policies for ports in policy.ports]
+    asked = [(ports.protocol, ports.first, True) for ports in ranges]
+    asked += [("tcp", port, False) for port in _closed_port(ranges)] if ranges else []
+    for protocol, port, expected in asked:
+        listener = Listener(server.host, server.netns, protocol, server.family, port, server.token)
+        why = f"a policy allows {protocol} {port}" if expected else f"the policies do not name {protocol} {port}"
+        section = ALLOWED if expected else FORBIDDEN
+        yield ask(one, target, section, protocol, address, expected, why, port=port, listener=listener)
+
+
+def _closed_port(ranges: list[PortRange]) -> list[int]:
+    free = (port for port in CLOSED_PORTS if not any(r.first <= port <= r.last for r in ranges if r.protocol == "tcp"))
+    return [port for _, port in zip(range(1), free, strict=False)]
+
+
+def _from_outside(view: View) -> Iterator[Probe]:
+    """Nobody gets in past the published ports: not from far away, and not a neighbour who routes straight to a container."""
+    for subnet in view.topology.subnets.values():
+        asked: set[str] = set()
+        for container, attachment in view.members(subnet.name):
+            if container.host in asked or not view.is_lab(container.host):
+                continue
+            asked.add(container.host)  # one container of a host stands for all: the rule is the host's
+            uplinks = {family_of(a): a for a in view.host_addresses(container.host)}
+            for address in view.addresses(container, attachment):
+                if family_of(address) in uplinks:
+                    yield from _one_from_outside(view, container, subnet.name, address, uplinks[family_of(address)])
+
+
+def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
+    mode = view.topology.subnets[subnet].mode
+    policies = list(view.policies(("outside", None, ""), ("container", container, address)))
+    is_open = mode == "routed" or any(not policy.ports for policy in policies)
+    section = ALLOWED if is_open else FORBIDDEN
+    if mode == "routed":  # only for these does the outside know a way
+        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, section, "icmp", address, is_open, f"{subnet} is routed")
+        return
+    if any(policy.ports for policy in policies) or is_open:
+        return
+    why = f"{subnet} is {mode}, and nobody may route into it"
+    yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)
+    place = (LAB, ROUTER_NETNS, "a neighbour")
+    yield Probe(*place, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)

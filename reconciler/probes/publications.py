@@ -1,0 +1,99 @@
+"""Published ports as probes: from outside, from the host by its address and by localhost, from containers. Pure.
+
+Called by `probes.promises`. A restriction by source (`from:`) is asked both ways: a source that it names gets in, one that
+it does not name stays out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from reconciler.probes.model import PUBLISHED, Listener, Probe
+from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, View, family_of
+from reconciler.state.ref import HOST, container_netns
+from reconciler.topology.types import Container, Publication
+
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Where a published port is asked from: worker, namespace, its name for people, and the address that it speaks with."""
+
+    host: str
+    netns: str
+    name: str
+    address: str
+
+
+def published_probes(view: View) -> Iterator[Probe]:
+    """For every publication the first port, and of a range the last one too."""
+    for container in view.topology.containers.values():
+        for publication in container.publications:
+            for offset in sorted({0, publication.count - 1}):
+                yield from _of_publication(view, container, publication, offset)
+
+
+def _of_publication(view: View, container: Container, publication: Publication, offset: int) -> Iterator[Probe]:
+    attachment = next((a for a in container.attachments if a.subnet == publication.subnet), None)
+    families = {family_of(a) for a in view.addresses(container, attachment)} if attachment else set()
+    token = f"netctl {view.topology.name} {container.name}"
+    for host in publication.hosts or (container.host,):
+        for address in _listening_addresses(view, host, publication):
+            family = family_of(address)
+            if family not in families:
+                continue
+            port, inner = publication.port + offset, publication.to_port + offset
+            server = Listener(container.host, container_netns(container.name), publication.protocol, family, inner, token)
+            for asker in _askers(view, host, container, address):
+                expected = not publication.sources or _is_named(publication, asker.address)
+                why = f"{host} publishes {publication.protocol} {port}" + ("" if expected else f", and not to {asker.address}")
+                place = (asker.host, asker.netns, asker.name)
+                what = (container.name, PUBLISHED, publication.protocol, address, expected, why)
+                yield Probe(*place, *what, port=port, subnet=publication.subnet, listener=server)
+
+
+def _listening_addresses(view: View, host: str, publication: Publication) -> tuple[str, ...]:
+    """The addresses at which it can be asked: the one it is bound to, else the host's own, and localhost (IPv4 only)."""
+    if publication.address is not None:
+        return (str(publication.address),)
+    # A restriction by source has no word on localhost, whose users may be anybody.
+    localhost = () if publication.sources else (LOCALHOST,)
+    return (*view.host_addresses(host), *localhost)
+
+
+def _is_named(publication: Publication, source: str) -> bool:
+    return any(ip_address(source) in network for network in publication.sources)
+
+
+def _askers(view: View, host: str, container: Container, address: str) -> Iterator[Asker]:
+    yield Asker(host, HOST, f"host {host}", address)  # to an address of its own it speaks with that very address
+    if ip_address(address).is_loopback:
+        return
+    family = family_of(address)
+    if view.is_lab(host):
+        yield Asker(LAB, OUTSIDE_NETNS, "outside", OUTSIDE[family])
+        for other in view.topology.hosts:
+            own = [a for a in view.host_addresses(other) if family_of(a) == family]
+            if other != host and view.is_lab(other) and own:
+                yield Asker(other, HOST, f"host {other}", own[0])
+                break  # one neighbour stands for all
+    for asking in _asking_containers(view, container):
+        own_address = view.source_address(asking, family)
+        if own_address:
+            yield Asker(asking.host, container_netns(asking.name), asking.name, own_address)
+
+
+def _asking_containers(view: View, container: Container) -> Iterator[Container]:
+    """The container itself (hairpin), and the first other one of each subnet that may leave its subnet."""
+    seen: set[str] = set()
+    for asking in (container, *(c for c in view.topology.containers.values() if c is not container)):
+        default = view.default(asking)
+        if default is None or view.subnet(default).mode not in ("nat", "routed"):
+            continue
+        if asking is container or default.subnet not in seen:
+            if asking is not container:
+                seen.add(default.subnet)
+            yield asking

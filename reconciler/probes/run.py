@@ -1,0 +1,131 @@
+"""The probes of one host, run in its worker: listeners first, then the clients, then everything is closed.
+
+The controller keeps the order across hosts: it starts the listeners of all workers, tells each client which listeners were
+taken by somebody else's server, and stops them at the end. A namespace is entered by a thread that ends afterwards, so the
+worker's own stays where it is.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from reconciler.errors import HostError
+from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.probes.clients import Clients
+from reconciler.probes.diagnose import NetnsFacts, diagnose
+from reconciler.probes.gather import read_default_gateway, read_netns_facts
+from reconciler.probes.listen import Listeners
+from reconciler.probes.model import DEFAULT_GATEWAY, Finding, Listener, Opened, Probe, Result
+
+PROBES_AT_ONCE = 4000
+"""A round of probes: sockets, and sequence numbers, are not without end."""
+
+
+class Prober:
+    """Runs the probes that start on one host. `path_of` gives the file of a namespace by its name (`state.ref`)."""
+
+    def __init__(self, path_of: Callable[[str], str]) -> None:
+        """Nothing is opened before it is asked for."""
+        self._path_of = path_of
+        self._listeners: Listeners | None = None
+
+    def start_listeners(self, listeners: Iterable[Listener]) -> Opened:
+        """Open what the probes of all hosts need on this one. Called once, before any client starts."""
+        raise_file_limit()
+        self._listeners = Listeners()
+        opened = self._listeners
+        return run_in_thread(lambda: opened.open(dict.fromkeys(listeners), Entrance(self._path_of)))
+
+    def run_clients(self, probes: Sequence[Probe], opened: Opened) -> tuple[Result, ...]:
+        """Ask everything; `opened` is what the listeners of all hosts said, put together. Results are in the order of the probes."""
+        raise_file_limit()
+        found: list[Finding] = []
+        for start in range(0, len(probes), PROBES_AT_ONCE):
+            found += run_in_thread(lambda part=probes[start : start + PROBES_AT_ONCE]: self._ask(part, opened))
+        results = tuple(Result(probe, finding) for probe, finding in zip(probes, found, strict=True))
+        return self._explain(results, opened)
+
+    def stop(self) -> None:
+        """Close the listeners. May be called at any time, and again."""
+        if self._listeners:
+            self._listeners.close()
+            self._listeners = None
+
+    def _ask(self, probes: Sequence[Probe], opened: Opened) -> list[Finding]:
+        entrance = Entrance(self._path_of)
+        taken, failed = set(opened.taken), dict(opened.failed)
+        found: dict[int, Finding] = {}
+        asked: list[tuple[int, Probe, str]] = []
+        for number, probe in enumerate(probes):
+            skipped = _reason_to_skip(probe, taken, failed)
+            address = probe.address
+            if address == DEFAULT_GATEWAY and not skipped:
+                address, skipped = _find_gateway(entrance)
+            if skipped:
+                found[number] = Finding("skipped", skipped)
+            else:
+                token = probe.listener.token if probe.listener and probe.listener not in taken else ""
+                asked.append((number, replace(probe, address=address), token))
+        clients = Clients([probe for _, probe, _ in asked], [token for *_, token in asked], entrance)
+        found |= zip((number for number, *_ in asked), clients.run(), strict=True)
+        return [found[number] for number in range(len(probes))]
+
+    def _explain(self, results: tuple[Result, ...], opened: Opened) -> tuple[Result, ...]:
+        """Where a probe failed, look at its namespace and say what is thought to be at fault."""
+        if all(result.passed for result in results):
+            return results
+        names = dict.fromkeys(result.probe.netns for result in results if not result.passed)
+        facts = run_in_thread(lambda: {name: self._read_facts(name) for name in names})
+        return tuple(r if r.passed else replace(r, fault=diagnose(r, results, facts[r.probe.netns], opened)) for r in results)
+
+    def _read_facts(self, netns: str) -> NetnsFacts:
+        try:
+            enter(self._path_of(netns))
+            return read_netns_facts()
+        except (OSError, HostError):
+            return NetnsFacts(exists=False)
+
+
+class Entrance:
+    """Moves the calling thread between namespaces, and leaves it where it is when it is there already."""
+
+    def __init__(self, path_of: Callable[[str], str]) -> None:
+        """`path_of` gives the file of a namespace."""
+        self._path_of = path_of
+        self._inside: str | None = None
+
+    def __call__(self, netns: str) -> None:
+        """Enter the namespace. OSError where it is not there."""
+        if netns == self._inside:
+            return
+        self._inside = None
+        enter(self._path_of(netns))
+        self._inside = netns
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many sockets as its hard limit allows: a thousand containers need more than the usual 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _reason_to_skip(probe: Probe, taken: set[Listener], failed: dict[Listener, str]) -> str:
+    listener = probe.listener
+    if listener in failed:
+        return f"nothing can listen on {listener.protocol} {listener.port} for {probe.target}: {failed[listener]}" if listener else ""
+    if listener in taken and probe.kind == "udp" and probe.expected:
+        return "a server listens there already, and what it would answer to is not known"
+    return ""
+
+
+def _find_gateway(entrance: Entrance) -> tuple[str, str]:
+    """The host's default gateway, and a reason to skip where there is none that answers to the host itself."""
+    entrance("")
+    address = read_default_gateway()
+    if not address:
+        return "", "the host has no default gateway"
+    asked = Probe("", "", "host", "gateway", "", "icmp", address, True, "")
+    (finding,) = Clients([asked], [""], entrance).run()
+    return (address, "") if finding.outcome == "answered" else ("", f"the default gateway {address} does not answer the host either")

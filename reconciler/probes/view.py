@@ -1,0 +1,115 @@
+"""What the promises are computed from: the topology, and the addresses that were settled for it. Called by `probes.promises`.
+
+The addresses come from the desired records of every host, so that what is probed is what `apply` makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address, ip_interface
+
+from reconciler.kinds.address import Address as AddressRecord
+from reconciler.kinds.veth import Veth
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.ref import HOST, container_netns
+from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
+
+OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
+"""The lab's world outside."""
+LAB = "lab"
+OUTSIDE_NETNS = "lab:outside"
+ROUTER_NETNS = "lab:router"
+
+
+@dataclass(frozen=True)  # no slots: cached_property keeps its values in the instance
+class View:
+    """A topology with its addresses. Addresses are text without prefix; families are 4 and 6."""
+
+    topology: Topology
+    states: Mapping[str, HostState]
+    facts: Mapping[str, HostFacts]
+
+    @cached_property
+    def _by_netns(self) -> dict[tuple[str, str], list[AddressRecord]]:
+        found: dict[tuple[str, str], list[AddressRecord]] = {}
+        for host, state in self.states.items():
+            for record in state.records.values():
+                if isinstance(record, AddressRecord):
+                    found.setdefault((host, record.netns), []).append(record)
+        return found
+
+    @cached_property
+    def _mtus(self) -> dict[tuple[str, str], int]:
+        records = (record for state in self.states.values() for record in state.records.values())
+        return {(record.peer_netns, record.peer_name): record.peer_mtu for record in records if isinstance(record, Veth)}
+
+    def addresses(self, container: Container, attachment: Attachment) -> tuple[str, ...]:
+        """The container's own addresses in a subnet, one per family."""
+        records = self._by_netns.get((container.host, container_netns(container.name)), [])
+        return tuple(str(ip_interface(r.cidr).ip) for r in records if r.dev == attachment.interface)
+
+    def mtu(self, container: Container, attachment: Attachment) -> int:
+        """The MTU of the container's interface in a subnet; 0 where it is not known."""
+        return self._mtus.get((container_netns(container.name), attachment.interface), 0)
+
+    def gateways(self, host: str, subnet: Subnet) -> tuple[str, ...]:
+        """The host's own addresses in a subnet."""
+        own = (ip_interface(r.cidr).ip for r in self._by_netns.get((host, HOST), []))
+        return tuple(str(address) for address in own if any(address in cidr for cidr in subnet.cidrs))
+
+    def host_addresses(self, host: str) -> tuple[str, ...]:
+        """Where others reach the host: what the file says, else the first global address of each family that it has."""
+        declared = tuple(str(address) for address in self.topology.hosts[host].addresses)
+        if declared:
+            return declared
+        facts = self.facts.get(host)
+        first: dict[int, str] = {}
+        for cidr in facts.addresses if facts else ():
+            address = ip_interface(cidr).ip
+            if not (address.is_loopback or address.is_link_local):
+                first.setdefault(address.version, str(address))
+        return tuple(first.values())
+
+    def is_lab(self, host: str) -> bool:
+        """Whether the host is a namespace on this machine, with a router and an outside that can be probed from."""
+        return self.topology.hosts[host].connect.scheme == "lab"
+
+    def subnet(self, attachment: Attachment) -> Subnet:
+        """The subnet of an attachment."""
+        return self.topology.subnets[attachment.subnet]
+
+    def members(self, subnet: str) -> tuple[tuple[Container, Attachment], ...]:
+        """Who is in a subnet, in the order of the file."""
+        found = ((c, a) for c in self.topology.containers.values() for a in c.attachments if a.subnet == subnet)
+        return tuple(found)
+
+    def default(self, container: Container) -> Attachment | None:
+        """The attachment that carries the default routes."""
+        return next((a for a in container.attachments if a.default), None)
+
+    def source_address(self, container: Container, family: int) -> str:
+        """The address with which a container speaks to what is in none of its subnets; "" where it has none."""
+        default = self.default(container)
+        own = self.addresses(container, default) if default else ()
+        return next((a for a in own if family_of(a) == family), "")
+
+    def policies(self, source: tuple[str, Container | None, str], target: tuple[str, Container | None, str]) -> Iterator[Policy]:
+        """The policies that let `source` speak to `target`, each a (kind of party, container, address)."""
+        for policy in self.topology.policies:
+            if self._is(policy.source, *source) and self._is(policy.target, *target):
+                yield policy
+
+    def _is(self, party: Party, kind: str, container: Container | None, address: str) -> bool:
+        if party.kind == "container":
+            return container is not None and container.origin == party.name
+        if party.kind == "subnet":
+            inside = any(ip_address(address) in cidr for cidr in self.topology.subnets[party.name].cidrs)
+            return container is not None and bool(address) and inside
+        return party.kind == kind
+
+
+def family_of(address: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in address else 4

@@ -1,0 +1,58 @@
+"""Colour for a terminal: which streams want it, and the few escape sequences used.
+
+Called by the other modules of `render`. A pipe, NO_COLOR (no-color.org) and TERM=dumb turn colour off.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TextIO
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal whose user has not asked for plain text."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours where `enabled`, the text as it is where not."""
+
+    enabled: bool = False
+
+    def _wrap(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.enabled and text else text
+
+    def red(self, text: str) -> str:
+        """Wrong, removed, unreachable."""
+        return self._wrap("31", text)
+
+    def green(self, text: str) -> str:
+        """Good, added."""
+        return self._wrap("32", text)
+
+    def yellow(self, text: str) -> str:
+        """Changed, drifted."""
+        return self._wrap("33", text)
+
+    def bold(self, text: str) -> str:
+        """Headings."""
+        return self._wrap("1", text)
+
+    def dim(self, text: str) -> str:
+        """What may be skipped in reading."""
+        return self._wrap("2", text)
+
+
+PLAIN = Palette()
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible, so that nothing read from elsewhere can steer the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

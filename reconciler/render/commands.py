@@ -1,0 +1,259 @@
+"""Steps as a shell script of `ip`, `bridge`, `nft`, `sysctl` and `docker` command lines: what `diff --commands` prints.
+
+The same steps that `kernel/` executes, one function per lane here, so a reader can see how container networking works, and
+can run it: on a fresh lab the script leaves the same live state as `netctl apply`. Called by `cli.diff`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.kernel.namespaces import PROMPT, SILENT
+from reconciler.render.engine_commands import engine_lines, process_lines
+from reconciler.state import steps as s
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.ref import HOST, netns_path_name
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How command lines reach the namespaces of one host.
+
+    `own` is the file name under /run/netns of the host's own namespace, "" where that is the machine's. `engines` maps a
+    container that an engine runs to its command and name, such as (("docker",), "shop-web").
+    """
+
+    topology: str
+    host: str
+    own: str = ""
+    engines: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+
+    def netns_word(self, netns: str) -> str:
+        """What `ip netns` and `peer … netns` call the namespace: a name, or an engine container's pid; "" for the machine's."""
+        if netns == HOST:
+            return self.own
+        scope, _, member = netns.partition(":")
+        if scope == "container" and member in self.engines:
+            command, name = self.engines[member]
+            return f"$({shlex.join([*command, 'inspect', '-f', '{{.State.Pid}}', name])})"
+        return netns_path_name(self.topology, netns)
+
+    def tool(self, netns: str, *words: str) -> str:
+        """The command line that runs `words` in the namespace."""
+        name = self.netns_word(netns)
+        if not name:
+            return shlex.join(words)
+        if name.startswith("$("):
+            return f"nsenter -t {name} -n {shlex.join(words)}"
+        if words[0] in ("ip", "bridge"):  # they can enter it themselves, which is quicker
+            return shlex.join([words[0], "-n", name, *words[1:]])
+        return shlex.join(["nsenter", f"--net=/run/netns/{name}", *words])
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the script: steps of one host, in runs. The nft steps of a run are one transaction."""
+
+    title: str
+    place: Place
+    runs: tuple[tuple[s.Step, ...], ...]
+
+
+def render_script(title: str, sections: Sequence[Section]) -> str:
+    """The whole script, ready for `sh`."""
+    lines = ["#!/bin/sh", f"# {title}", "# Needs root, iproute2 and nftables. Stops at the first command that fails.", "set -eu"]
+    for section in sections:
+        if not section.runs:
+            continue
+        lines += ["", f"# {section.title}"]
+        for run in section.runs:
+            lines += render_run(run, section.place)
+    return "\n".join(lines) + "\n"
+
+
+def render_run(steps: Iterable[s.Step], place: Place) -> Iterator[str]:
+    """The command lines of the steps, in order; nft steps that follow each other in one namespace become one `nft -f`."""
+    texts: list[str] = []
+    netns = HOST
+    for step in steps:
+        if texts and not (isinstance(step, s.NftCommand) and step.netns == netns):
+            yield from _nft_lines(netns, texts, place)
+            texts = []
+        if isinstance(step, s.NftCommand):
+            netns = step.netns
+            texts.append(step.text)
+        else:
+            yield from render_step(step, place)
+    if texts:
+        yield from _nft_lines(netns, texts, place)
+
+
+def render_step(step: s.Step, place: Place) -> Iterator[str]:
+    """The command lines of one step. Raises TypeError for a class of step that has no command line."""
+    match step.lane:
+        case s.NETNS:
+            yield from _netns_lines(step, place)
+        case s.NETLINK:
+            yield from _netlink_lines(step, place)
+        case s.NFT if isinstance(step, s.NftCommand):
+            yield from _nft_lines(step.netns, [step.text], place)
+        case s.SYSCTL:
+            yield from _sysctl_lines(step, place)
+        case s.RUNTIME:
+            yield from engine_lines(step, place.topology, place.engines)
+        case s.PROCESS:
+            yield from process_lines(step, place.topology)
+        case s.IPTABLES | s.CONNTRACK:
+            yield from _filter_lines(step, place)
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _netns_lines(step: s.Step, place: Place) -> Iterator[str]:
+    name = place.netns_word(step.netns)
+    match step:
+        case s.NetnsAdd():
+            yield shlex.join(["ip", "netns", "add", name])
+            settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if step.ipv6 else SILENT))
+            yield place.tool(step.netns, "sysctl", "-qw", *settings)
+            yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up")
+        case s.NetnsDelete():
+            yield shlex.join(["ip", "netns", "delete", name])
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _netlink_lines(step: s.Step, place: Place) -> Iterator[str]:
+    match step:
+        case s.LinkAdd():
+            yield _link_add(step, place)
+        case s.LinkSet():
+            yield from _link_set(step, place)
+        case s.AltnameAdd():
+            yield place.tool(step.netns, "ip", "link", "property", "add", "dev", step.name, "altname", step.altname)
+        case s.BridgePortSet():
+            yield place.tool(step.netns, "bridge", "link", "set", "dev", step.name, *_flat(step.options))
+        case s.LinkDelete():
+            yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
+        case s.AddressAdd():
+            flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
+            yield place.tool(step.netns, "ip", "address", "add", step.cidr, "dev", step.dev, *flags)
+        case s.AddressDelete():
+            yield place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
+        case s.RouteAdd() | s.RouteDelete():
+            yield _route(step, place)
+        case s.NeighborAdd() | s.NeighborDelete():
+            yield _neighbor(step, place)
+        case s.FdbAdd() | s.FdbDelete():
+            verb = "append" if isinstance(step, s.FdbAdd) else "delete"
+            where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static"]
+            yield place.tool(step.netns, "bridge", "fdb", verb, step.mac, "dev", step.dev, *where)
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _link_add(step: s.LinkAdd, place: Place) -> str:
+    words = ["ip", "link", "add", "dev", step.name]
+    words += ["address", step.mac] if step.mac else []
+    words += ["mtu", str(step.mtu)] if step.mtu else []
+    words += ["group", str(step.group)] if step.group else []
+    words += ["master", step.master] if step.master else []
+    words += ["up"] if step.up else []
+    words += ["type", step.kind, *_flat(step.options)]
+    if step.peer is None:
+        return place.tool(step.netns, *words)
+    peer = ["peer", "name", step.peer.name]
+    peer += ["address", step.peer.mac] if step.peer.mac else []
+    peer += ["mtu", str(step.peer.mtu)] if step.peer.mtu else []
+    line = place.tool(step.netns, *words, *peer)
+    if step.peer.netns == step.netns:
+        return line
+    # The machine's own namespace has no name; pid 1 lives in it.
+    far = place.netns_word(step.peer.netns) or "1"
+    return f"{line} netns {far if far.startswith('$(') else shlex.quote(far)}"
+
+
+def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
+    head = ["ip", "link", "set", "dev", step.name]
+    if step.link_local is not None:  # on its own and first: it must hold before the link is up
+        yield place.tool(step.netns, *head, "addrgenmode", "eui64" if step.link_local else "none")
+    words: list[str] = []
+    words += ["address", step.mac] if step.mac else []
+    words += ["mtu", str(step.mtu)] if step.mtu is not None else []
+    words += ["group", str(step.group)] if step.group is not None else []
+    words += ["nomaster"] if step.master == "-" else ["master", step.master] if step.master else []
+    words += ["alias", step.alias] if step.alias is not None else []
+    words += [] if step.up is None else ["up" if step.up else "down"]
+    if words:
+        yield place.tool(step.netns, *head, *words)
+
+
+def _route(step: s.RouteAdd | s.RouteDelete, place: Place) -> str:
+    verb = "add" if isinstance(step, s.RouteAdd) else "delete"
+    words = ["ip", f"-{step.family}", "route", verb, step.dst]
+    words += ["via", step.via] if step.via else []
+    words += ["dev", step.dev, "proto", str(ROUTE_PROTOCOL)]
+    words += ["src", step.src] if step.src else []
+    words += ["metric", str(step.metric)] if step.metric else []
+    name = place.netns_word(step.netns)
+    if not name or name.startswith("$("):
+        return place.tool(step.netns, *words)
+    return shlex.join(["ip", "-n", name, *words[1:]])
+
+
+def _neighbor(step: s.NeighborAdd | s.NeighborDelete, place: Place) -> str:
+    verb = "replace" if isinstance(step, s.NeighborAdd) else "delete"
+    words = ["ip", "neighbor", verb]
+    words += ["proxy", step.address] if step.proxy else [step.address]
+    if isinstance(step, s.NeighborAdd) and step.mac:
+        words += ["lladdr", step.mac, "nud", "permanent"]
+    words += ["dev", step.dev]
+    if isinstance(step, s.NeighborAdd):
+        words += ["protocol", str(ROUTE_PROTOCOL)]
+    return place.tool(step.netns, *words)
+
+
+def _nft_lines(netns: str, texts: Sequence[str], place: Place) -> Iterator[str]:
+    text = "\n".join(text.rstrip("\n") for text in texts)
+    end = "EOF"
+    while end in text.splitlines():  # a heredoc ends at the first such line
+        end += "_"
+    yield f"{place.tool(netns, 'nft', '-f', '-')} <<'{end}'"
+    yield text
+    yield end
+
+
+def _sysctl_lines(step: s.Step, place: Place) -> Iterator[str]:
+    match step:
+        case s.SysctlWrite():
+            if step.remember:
+                yield "# apply also notes the value before, so that destroy can put it back"
+            yield place.tool(step.netns, "sysctl", "-qw", f"{step.key}={step.value}")
+        case s.SysctlRestore():
+            yield f"# apply puts {step.key} back to what it was before"
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _filter_lines(step: s.Step, place: Place) -> Iterator[str]:
+    match step:
+        case s.IptablesAdd() | s.IptablesDelete():
+            head = (step.command, "-w", "5", "-t", step.table)
+            tail = (step.chain, *step.rule)
+            if isinstance(step, s.IptablesDelete):
+                yield place.tool(step.netns, *head, "-D", *tail)
+                return
+            there = place.tool(step.netns, *head, "-C", *tail)
+            yield f"{there} 2>/dev/null || {place.tool(step.netns, *head, '-I', *tail)}"
+        case s.ConntrackFlush():
+            words = ("conntrack", "-D", "-p", step.protocol, "--orig-port-dst", str(step.port))
+            # It fails where there is no such connection, which is as good.
+            yield f"{place.tool(step.netns, *words)} 2>/dev/null || true"
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _flat(options: Iterable[tuple[str, str]]) -> list[str]:
+    return [word for option in options for word in option]

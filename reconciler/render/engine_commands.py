@@ -1,0 +1,75 @@
+"""Steps of container engines and of plain processes as command lines. Called by `render.commands`.
+
+What recognises a container or a process later (labels, the mark in the environment) is printed with the rest, so that
+netctl takes what the script makes for its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from reconciler.kinds.process import PROCESS_MARK, marks_of, words_of
+from reconciler.state import steps as s
+from reconciler.state.ref import netns_path_name
+
+Engines = Mapping[str, tuple[tuple[str, ...], str]]
+
+
+def engine_lines(step: s.Step, topology: str, engines: Engines) -> Iterator[str]:
+    """The engine's command lines for one step; `engines` maps a container to its engine's command and its name there."""
+    match step:
+        case s.ContainerCreate():
+            engine = _engine(step.container, step.spec.runtime, engines)
+            yield shlex.join([*engine, "create", *_create_words(step, topology)])
+            yield shlex.join([*engine, "start", step.engine_name])
+        case s.ContainerStart():
+            yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "start", step.engine_name])
+        case s.ContainerStop():
+            yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "stop", step.engine_name])
+        case s.ContainerPark():
+            engine = _engine_of(step.netns, step.runtime, engines)
+            yield "# apply parks it until every host has succeeded, then removes it"
+            yield shlex.join([*engine, "rm", "--force", step.engine_name])
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _engine(container: str, runtime: str, engines: Engines) -> tuple[str, ...]:
+    return engines[container][0] if container in engines else (runtime,)
+
+
+def _engine_of(netns: str, runtime: str, engines: Engines) -> tuple[str, ...]:
+    return _engine(netns.partition(":")[2], runtime, engines)
+
+
+def _create_words(step: s.ContainerCreate, topology: str) -> list[str]:
+    spec = step.spec
+    words = ["--name", step.engine_name, "--network", "none"]
+    for label, value in (("topology", topology), ("name", step.container), ("spec", step.spec_hash)):
+        words += ["--label", f"netctl.{label}={value}"]
+    for name, value in spec.env:
+        words += ["--env", f"{name}={value}"]
+    for volume in spec.volumes:
+        words += ["--volume", volume]
+    if spec.restart != "no":
+        words += ["--restart", spec.restart]
+    return [*words, spec.image, *spec.command]
+
+
+def process_lines(step: s.Step, topology: str) -> Iterator[str]:
+    """The command lines that start or end the command of a plain namespace."""
+    match step:
+        case s.ProcessStart():
+            log = f"/run/netctl/{topology}/{step.container}.log"
+            marks = marks_of(topology, step.container, step.command, step.env)
+            words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(topology, step.netns)}", "env"]
+            words += [f"{name}={value}" for name, value in (*step.env, *marks)]
+            yield shlex.join(["mkdir", "-p", f"/run/netctl/{topology}"])
+            yield f"{shlex.join([*words, *words_of(step.command)])} </dev/null >>{shlex.quote(log)} 2>&1 &"
+        case s.ProcessStop():
+            mark = f"{PROCESS_MARK}={topology}/{step.container}"
+            pids = f"grep -lzxF {shlex.quote(mark)} /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3"
+            yield f"{pids} | xargs -r kill 2>/dev/null || true"
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")

@@ -1,0 +1,66 @@
+"""Errors for people: a sentence and what to do about it; for a topology file also the place, the line and a caret.
+
+    topology.yaml:14:11: error: 10.44.0.1/24 has host bits set
+       14 |     cidr: 10.44.0.1/24
+          |           ^
+      help: write 10.44.0.0/24
+
+Called by `cli`, in the one place where errors leave the program.
+"""
+
+from __future__ import annotations
+
+from unicodedata import combining, east_asian_width
+
+from reconciler.errors import Fault, NetctlError, TopologyError
+from reconciler.render.colour import PLAIN, Palette, printable
+
+TAB_WIDTH = 4
+SHOWN_COLUMNS = 120
+"""A source line longer than this is cut on both sides of its fault."""
+
+
+def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
+    """The whole message, without a newline at the end."""
+    if isinstance(error, TopologyError):
+        lines = error.source.splitlines()
+        return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults)
+    text = f"{palette.red('error:')} {printable(error.message)}"
+    if error.help_text:
+        text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in printable(error.help_text).splitlines())
+    return text
+
+
+def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette) -> str:
+    place = f"{printable(path)}:{fault.position.line}:{fault.position.column}:"
+    shown = [f"{palette.bold(place)} {palette.red('error:')} {printable(fault.message)}"]
+    if 1 <= fault.position.line <= len(lines) and lines[fault.position.line - 1].strip():
+        source, caret = source_and_caret(lines[fault.position.line - 1], fault.position.column)
+        gutter = f"{fault.position.line:5d}"
+        shown.append(palette.dim(f"{gutter} |") + f" {source}".rstrip())
+        shown.append(palette.dim(f"{'':5} |") + f" {palette.red(caret)}")
+    shown.extend(f"  {palette.bold('help:')} {line}" for line in printable(fault.help_text).splitlines())
+    return "\n".join(shown)
+
+
+def source_and_caret(line: str, column: int) -> tuple[str, str]:
+    """The line as it can be shown, and a line with a caret under its `column` (a count of characters, from 1)."""
+    at = min(max(column - 1, 0), len(line))
+    start = max(0, at - SHOWN_COLUMNS // 2) if len(line) > SHOWN_COLUMNS else 0
+    shown = _spread(line[start : start + SHOWN_COLUMNS])
+    before = _spread(line[start:at])
+    if start:
+        shown, before = "…" + shown, "…" + before
+    if start + SHOWN_COLUMNS < len(line):
+        shown += "…"
+    return shown, " " * _width(before) + "^"
+
+
+def _spread(text: str) -> str:
+    """Tabs become a fixed number of blanks, so that the caret's place does not depend on where the text starts."""
+    return printable(text.replace("\t", " " * TAB_WIDTH))
+
+
+def _width(text: str) -> int:
+    """The columns that the text takes on a terminal (Unicode Annex 11: wide and fullwidth take two, combining none)."""
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)

@@ -1,0 +1,175 @@
+"""A plan for people: per host, a line for each container and subnet, and a summary. Called by `cli.diff` and `cli.apply`.
+
+    host alpha
+      + subnet front     bridge b-shop-front 10.44.0.1/24
+      + container web    eth0 10.44.0.10/24 on front, default via 10.44.0.1
+      ~ container db     eth0 mtu 1500 -> 1450
+    Plan: 2 to add, 1 to change, 0 to remove (58 steps)
+
+Replicas that are all added, or all removed, share a line, so the plan of a thousand containers is as short as one of ten.
+`verbose` prints every change instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.container import Container
+from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.process import Process
+from reconciler.kinds.route import Route
+from reconciler.kinds.veth import Veth
+from reconciler.plan.document import HostPlan, PlanDocument
+from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.subjects import order_of, subjects_of
+from reconciler.state.naming import parse_alias
+from reconciler.state.record import Change, Record
+from reconciler.state.ref import HOST
+
+FOLD = 4
+"""So many replicas, or more, that are all added or all removed share a line."""
+DETAILS = 6
+"""How many changes of one container or subnet are named before the rest is only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What happens to one subject: `sign` is +, ~ or -."""
+
+    sign: str
+    subject: str
+    text: str
+    stands_for: int = 1
+
+
+def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bool = False) -> str:
+    """The whole plan, without a newline at the end; a sentence where there is nothing to do."""
+    shown: list[str] = []
+    counts = {"+": 0, "~": 0, "-": 0}
+    for host in document.hosts:
+        lines = compile_lines(host)
+        for line in lines:
+            counts[line.sign] += 1
+        if lines:
+            shown.append(palette.bold(host.host if host.host == "lab" else f"host {host.host}"))
+            shown += _verbose_lines(host, palette) if verbose else _short_lines(lines, palette)
+    if not shown:
+        return "Nothing to do: the hosts are as the file says."
+    steps = sum(len(batch.steps) for host in document.hosts for batch in host.remove + host.make)
+    summary = f"Plan: {counts['+']:,} to add, {counts['~']:,} to change, {counts['-']:,} to remove"
+    shown.append(palette.bold(summary) + palette.dim(f" ({steps:,} {'step' if steps == 1 else 'steps'})"))
+    return "\n".join(shown)
+
+
+def compile_lines(host: HostPlan) -> tuple[Line, ...]:
+    """One line for each subject that changes, in an order of their own: subnets before containers."""
+    sides = [record for change in host.changes for record in (change.before, change.after) if record]
+    subjects = subjects_of(sides)
+    by_subject: dict[str, list[Change]] = {}
+    for change in host.changes:
+        by_subject.setdefault(subjects[change.ref], []).append(change)
+    return tuple(_line(subject, by_subject[subject]) for subject in sorted(by_subject, key=order_of))
+
+
+def _line(subject: str, changes: Sequence[Change]) -> Line:
+    if all(change.before is None for change in changes):
+        return Line("+", subject, summarise([c.after for c in changes if c.after]))
+    if all(change.after is None for change in changes):
+        return Line("-", subject, summarise([c.before for c in changes if c.before]))
+    told = [describe_change(change) for change in changes if not change.implied]
+    more = f"; and {len(told) - DETAILS} more (--verbose shows all)" if len(told) > DETAILS else ""
+    return Line("~", subject, "; ".join(told[:DETAILS]) + more)
+
+
+def describe_change(change: Change) -> str:
+    """One change in a few words, with what differs where both sides are there."""
+    if change.before and change.after:
+        again = " (made anew)" if change.recreate else ""
+        reason = change.reason.replace("→", "->")
+        return f"{change.after.describe()}{again}: {reason}" if reason else f"{change.after.describe()}{again}"
+    record = change.after or change.before
+    assert record
+    return f"{'add' if change.after else 'remove'} {record.describe()}"
+
+
+def summarise(records: Sequence[Record]) -> str:
+    """What a container, subnet or host consists of, in the words of somebody who looks at it from outside."""
+    parts = [*_engine_parts(records), *_link_parts(records), *_default_parts(records)]
+    published = {r.key.partition(" . ")[2] for r in records if isinstance(r, FirewallElement) and r.set.startswith("published")}
+    if published:
+        parts.append(f"{len(published):,} published {'port' if len(published) == 1 else 'ports'}")
+    parts += [f"runs {' '.join(record.command)}" for record in records if isinstance(record, Process) and record.command]
+    return ", ".join(parts) or _count(records)
+
+
+def _engine_parts(records: Iterable[Record]) -> list[str]:
+    return [record.describe() for record in records if isinstance(record, Container)]
+
+
+def _link_parts(records: Sequence[Record]) -> Iterator[str]:
+    addresses = [record for record in records if isinstance(record, Address)]
+    for record in records:
+        if isinstance(record, Bridge):
+            yield " ".join([f"bridge {record.name}", *(a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name))])
+        elif isinstance(record, Veth) and record.netns == HOST:
+            alias = parse_alias(record.alias)
+            own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.peer_netns, record.peer_name)]
+            yield " ".join([record.peer_name, *own]) + (f" on {alias.subnet}" if alias and alias.subnet else "")
+
+
+def _default_parts(records: Iterable[Record]) -> Iterator[str]:
+    for record in records:
+        if isinstance(record, Route) and record.dst == "default" and record.netns.startswith("container:"):
+            yield f"default via {record.via}"
+
+
+def _count(records: Sequence[Record]) -> str:
+    kinds = [(kind, len(list(group))) for kind, group in groupby(sorted(record.kind for record in records))]
+    return ", ".join(f"{kind}" if count == 1 else f"{count:,} x {kind}" for kind, count in kinds)
+
+
+def _short_lines(lines: Sequence[Line], palette: Palette) -> list[str]:
+    folded = list(fold(lines))
+    width = min(32, max(len(line.subject) for line in folded))
+    return [_paint(line.sign, f"  {line.sign} {line.subject:{width}}  {line.text}".rstrip(), palette) for line in folded]
+
+
+def fold(lines: Iterable[Line]) -> Iterator[Line]:
+    """Replicas (`worker-1` … `worker-3`) that are all added, or all removed, become one line."""
+    for (sign, stem), group in groupby(lines, key=lambda line: (line.sign, _stem(line.subject))):
+        alike = list(group)
+        if sign == "~" or not stem or len(alike) < FOLD:
+            yield from alike
+            continue
+        last = alike[-1].subject.rpartition(" ")[2]
+        yield Line(sign, f"{alike[0].subject} .. {last}", f"{len(alike):,} replicas, the first with {alike[0].text}", len(alike))
+
+
+def _stem(subject: str) -> str:
+    """`container worker` of `container worker-12`; "" for what bears no number."""
+    found = re.fullmatch(r"(.+)-\d+", subject)
+    return found.group(1) if found else ""
+
+
+def _verbose_lines(host: HostPlan, palette: Palette) -> Iterator[str]:
+    subjects = subjects_of(record for change in host.changes for record in (change.before, change.after) if record)
+    ordered = sorted(host.changes, key=lambda change: order_of(subjects[change.ref]))
+    for subject, group in groupby(ordered, key=lambda change: subjects[change.ref]):
+        yield f"  {subject}"
+        for change in group:
+            sign = "+" if change.before is None else "-" if change.after is None else "~"
+            along = " (goes along)" if change.implied else ""
+            text = change.after.describe() if change.before is None and change.after else describe_change(change)
+            if change.after is None and change.before:
+                text = change.before.describe()
+            yield _paint(sign, f"    {sign} {text}{along}", palette)
+
+
+def _paint(sign: str, text: str, palette: Palette) -> str:
+    colour = {"+": palette.green, "~": palette.yellow, "-": palette.red}[sign]
+    return colour(printable(text))

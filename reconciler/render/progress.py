@@ -1,0 +1,78 @@
+"""Progress of an apply or destroy: a live line for each host on a terminal, plain lines in a pipe. Called by `cli`.
+
+It goes to standard error, so that standard output stays the command's own. rich is imported only where a terminal is there
+to show it, for it costs 0.1 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from reconciler.render.colour import wants_colour
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class Progress(Protocol):
+    """What is told how far a host is."""
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a phase are done; a phase that is complete has both equal."""
+
+
+class Silent:
+    """For --quiet and --json."""
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """Says nothing."""
+
+
+class Lines:
+    """A line when a phase of a host is complete."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Lines go to `stream`."""
+        self._stream = stream
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """Prints once a phase, at its end."""
+        if total and done == total:
+            print(f"{host}: {phase}: {total:,} {'step' if total == 1 else 'steps'} done", file=self._stream, flush=True)
+
+
+class Bars:
+    """A bar for each host, redrawn in place."""
+
+    def __init__(self, progress: RichProgress) -> None:
+        """`progress` is started and stopped by whoever made it."""
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """Moves the host's bar; a host without steps has none."""
+        if not total:
+            return
+        if host not in self._tasks:
+            self._tasks[host] = self._progress.add_task(host, total=total)
+        self._progress.update(self._tasks[host], description=f"{host}: {phase}", completed=done, total=total)
+
+
+@contextmanager
+def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
+    """What suits the stream."""
+    if quiet:
+        yield Silent()
+    elif not wants_colour(stream):
+        yield Lines(stream)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Rich
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Rich(*columns, console=Console(file=stream), transient=True) as progress:
+            yield Bars(progress)

@@ -1,0 +1,151 @@
+"""What is live, compared with what should be: per host, container and subnet. Called by `cli.status`.
+
+`compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`, which is printed
+for people by `render_status`, and as JSON with `--json` (`schemas/status.schema.json` is generated from the dataclasses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.plan.document import HostPlan
+from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.plan import describe_change, summarise
+from reconciler.render.subjects import order_of, subjects_of
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.record import Change, Record
+
+FORMAT_VERSION = 1
+IN_STEP, DRIFTED, MISSING, EXTRA = "in step", "drifted", "missing", "not in the file"
+SHOWN = 8
+"""How many differences of one thing are named for people; JSON has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as it should be, and why."""
+
+    kind: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A container, a subnet, the host's own settings, or the lab: how it stands.
+
+    `state` is "in step", "drifted", "missing" or "not in the file".
+    """
+
+    subject: str
+    state: str
+    summary: str
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something of somebody else's that is, or may be, in the way."""
+
+    kind: str
+    name: str
+    detail: str
+    help_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """A host: its state is the worst of its items'."""
+
+    host: str
+    state: str
+    items: tuple[Item, ...]
+    foreign: tuple[Foreign, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusDocument:
+    """A whole topology."""
+
+    format_version: int
+    topology: str
+    in_step: bool
+    hosts: tuple[HostStatus, ...]
+
+
+def compile_status(
+    topology: str, plans: Sequence[HostPlan], desired: Mapping[str, HostState], facts: Mapping[str, HostFacts]
+) -> StatusDocument:
+    """The status of every host that has a plan."""
+    hosts = tuple(_host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host)) for plan in plans)
+    return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
+
+
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) -> HostStatus:
+    gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
+    subjects = subjects_of([*desired.records.values(), *gone])
+    wanted: dict[str, list[Record]] = {}
+    for ref, record in desired.records.items():
+        wanted.setdefault(subjects[ref], []).append(record)
+    changed: dict[str, list[Change]] = {}
+    for change in plan.changes:
+        changed.setdefault(subjects[change.ref], []).append(change)
+    names = sorted({*wanted, *changed}, key=order_of)
+    items = tuple(_item(name, wanted.get(name, []), changed.get(name, [])) for name in names)
+    foreign = tuple(Foreign(o.kind, o.name, o.detail, o.help_text) for o in (facts.obstacles if facts else ()) if o.kind == "drop")
+    return HostStatus(plan.host, _worst(items), items, foreign)
+
+
+def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change]) -> Item:
+    if not changes:
+        return Item(subject, IN_STEP, summarise(wanted))
+    told = tuple(Difference(c.ref.kind, c.ref.name, _tell(c)) for c in changes)
+    if not wanted:
+        return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)
+    absent = sum(change.before is None for change in changes)
+    state = MISSING if absent == len(wanted) == len(changes) else DRIFTED
+    return Item(subject, state, summarise(wanted), told)
+
+
+def _tell(change: Change) -> str:
+    if change.before is None and change.after:
+        return f"{change.after.describe()}: missing"
+    if change.after is None and change.before:
+        return f"{change.before.describe()}: not in the file"
+    return describe_change(change)
+
+
+def _worst(items: Sequence[Item]) -> str:
+    states = {item.state for item in items}
+    if states <= {IN_STEP}:
+        return IN_STEP
+    return MISSING if states == {MISSING} else DRIFTED
+
+
+def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
+    """For people, without a newline at the end."""
+    lines = [line for host in document.hosts for line in _host_lines(host, palette)]
+    if document.in_step:
+        lines.append(palette.bold(f"{document.topology} is in step."))
+    else:
+        lines.append(palette.bold(f"{document.topology} is not in step.") + " `netctl diff` shows the plan, `netctl apply` repairs it.")
+    return "\n".join(lines)
+
+
+def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
+    paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
+    yield f"{palette.bold(host.host if host.host == 'lab' else f'host {host.host}')}: {paint(host.state)}"
+    width = min(32, max((len(item.subject) for item in host.items), default=0))
+    for item in host.items:
+        colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
+        yield f"  {item.subject:{width}}  {colour(f'{item.state:8}')}  {printable(item.summary)}".rstrip()
+        if item.state == DRIFTED:
+            for difference in item.differences[:SHOWN]:
+                yield f"  {'':{width}}    {printable(difference.text)}"
+            if len(item.differences) > SHOWN:
+                yield f"  {'':{width}}    and {len(item.differences) - SHOWN:,} more (--json has all)"
+    for foreign in host.foreign:
+        yield palette.yellow(f"  foreign {foreign.kind}: {printable(foreign.name)} {printable(foreign.detail)}".rstrip())
+        if foreign.help_text:
+            yield f"    help: {printable(foreign.help_text)}"

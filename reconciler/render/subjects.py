@@ -1,0 +1,51 @@
+"""Whose a record is, for people: `container web`, `subnet front`, `lab`, or `host`. Called by `render.plan` and `render.status`.
+
+A record says so itself where it can. What sits in the host's own namespace (a bridge's address, the neighbor entry of a
+container) is told by the link that it belongs to, so that one container's things stand on one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.veth import Veth
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+
+LAB = "lab"
+HOST_SUBJECT = "host"
+
+
+def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
+    """The subject of every record, by its Ref."""
+    records = tuple(records)
+    bridges = {record.name: record.subject for record in records if isinstance(record, Bridge) and record.netns == HOST}
+    macs = {record.mac: record.subject for record in records if isinstance(record, Veth)}
+    return {record.ref: _subject_of(record, bridges, macs) for record in records}
+
+
+def _subject_of(record: Record, bridges: Mapping[str, str], macs: Mapping[str, str]) -> str:
+    if record.netns.startswith("lab:") or record.subject.startswith("lab "):
+        return LAB
+    if record.netns == HOST and isinstance(record, Neighbor) and record.mac in macs:
+        return macs[record.mac]
+    if record.netns == HOST and isinstance(record, Address | Route):
+        return bridges.get(record.dev, HOST_SUBJECT)
+    if isinstance(record, Sysctl) and record.netns == HOST:
+        words = record.key.split(".")
+        return next((bridges[word] for word in words if word in bridges), HOST_SUBJECT)
+    return record.subject or HOST_SUBJECT
+
+
+def order_of(subject: str) -> tuple[int, str]:
+    """A key to sort subjects by: the lab, the host, subnets, then containers, numbers within a name by their size."""
+    kinds = (LAB, HOST_SUBJECT, "subnet", "container")
+    word = subject.partition(" ")[0]
+    stem, _, number = subject.rpartition("-")
+    name = f"{stem}-{int(number):09d}" if number.isascii() and number.isdigit() else subject
+    return (kinds.index(word) if word in kinds else len(kinds)), name

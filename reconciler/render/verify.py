@@ -1,0 +1,162 @@
+"""The results of verification for people: a matrix for each subnet, then everything else in lines. Called by `cli.verify`.
+
+Rows are where a probe comes from, columns where it goes: `ok` for an answer, `-` for rightly none, `FAIL`, `?` for one that
+could not be asked. A cell stands for all probes between the two, of both families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, WITH_HOST, Result
+from reconciler.render.colour import PLAIN, Palette, printable
+
+FORMAT_VERSION = 1
+MATRIX_MAX = 12
+"""A wider matrix does not fit a terminal: rows are then summed up."""
+TITLES = {
+    TO_OUTSIDE: "to the world outside",
+    PUBLISHED: "published ports",
+    ALLOWED: "between subnets, by policy",
+    FORBIDDEN: "must not be possible",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One result, as JSON has it."""
+
+    section: str
+    subnet: str
+    source: str
+    target: str
+    kind: str
+    address: str
+    port: int
+    size: int
+    expected: bool
+    outcome: str
+    passed: bool
+    why: str
+    detail: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyDocument:
+    """What `verify --json` prints."""
+
+    format_version: int
+    topology: str
+    passed: bool
+    probes: tuple[ResultRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+def compile_verification(topology: str, results: Sequence[Result], notes: Sequence[str]) -> VerifyDocument:
+    """The document of all results."""
+    return VerifyDocument(FORMAT_VERSION, topology, all(r.passed for r in results), tuple(_row(r) for r in results), tuple(notes))
+
+
+def _row(result: Result) -> ResultRow:
+    probe, finding = result.probe, result.finding
+    asked = (probe.section, probe.subnet, probe.source, probe.target, probe.kind, probe.address, probe.port, probe.size)
+    return ResultRow(*asked, probe.expected, finding.outcome, result.passed, probe.why, finding.detail, result.fault)
+
+
+def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, elapsed_s: float = 0.0) -> str:
+    """For people, without a newline at the end."""
+    lines: list[str] = []
+    near = [row for row in document.probes if row.section in (IN_SUBNETS, WITH_HOST)]
+    for subnet in dict.fromkeys(row.subnet for row in near):
+        lines += [palette.bold(f"subnet {subnet}"), *_matrix([row for row in near if row.subnet == subnet], palette), ""]
+    for section, title in TITLES.items():
+        rows = [row for row in document.probes if row.section == section]
+        if rows:
+            lines += [palette.bold(title), *_table(rows, palette), ""]
+    lines += [f"note: {note}" for note in document.notes]
+    lines += _failures(document.probes, palette)
+    lines.append(_summary(document, palette, elapsed_s))
+    return "\n".join(printable_lines(lines, palette))
+
+
+def printable_lines(lines: Iterable[str], palette: Palette) -> Iterator[str]:
+    """Names and details come from files and other machines; with colour on, they were made printable before."""
+    return iter(lines) if palette.enabled else (printable(line) for line in lines)
+
+
+def _symbol(rows: Sequence[ResultRow]) -> str:
+    if not rows:
+        return "."
+    if any(not row.passed for row in rows):
+        return "FAIL"
+    if all(row.outcome == "skipped" for row in rows):
+        return "?"
+    return "ok" if any(row.expected for row in rows) else "-"
+
+
+def _paint(text: str, symbol: str, palette: Palette) -> str:
+    return {"FAIL": palette.red, "ok": palette.green, "-": palette.green}.get(symbol, palette.dim)(text)
+
+
+def _matrix(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+    sources = list(dict.fromkeys(row.source for row in rows))
+    targets = list(dict.fromkeys(row.target for row in rows))
+    if max(len(sources), len(targets)) > MATRIX_MAX:
+        yield from _sums(rows, palette)
+        return
+    left = max(len(source) for source in sources)
+    yield f"  {'':{left}}  " + "  ".join(f"{target:>4}" for target in targets)
+    for source in sources:
+        cells = []
+        for target in targets:
+            symbol = _symbol([row for row in rows if (row.source, row.target) == (source, target)])
+            cells.append(_paint(f"{symbol:>{max(4, len(target))}}", symbol, palette))
+        yield f"  {source:{left}}  " + "  ".join(cells)
+
+
+def _sums(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+    """A big subnet in one line, and a line for each member with a failure."""
+    good = sum(row.passed for row in rows)
+    symbol = "ok" if good == len(rows) else "FAIL"
+    members = len({row.source for row in rows})
+    yield f"  {_paint(symbol, symbol, palette)}  {members:,} members, {good:,} of {len(rows):,} probes as they should be"
+
+
+def _table(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+    """A line for each target and what is asked of it, with all who asked."""
+    groups: dict[tuple[str, str, bool], list[ResultRow]] = {}
+    for row in rows:
+        what = f"{row.address} {row.kind} {row.port}" if row.port else row.kind
+        groups.setdefault((row.target, what, row.expected), []).append(row)
+    left = max(len(f"{target} ({what})") for target, what, _ in groups)
+    for (target, what, expected), group in groups.items():
+        symbol = _symbol(group)
+        names = list(dict.fromkeys(row.source for row in group))
+        shown = ", ".join(names[:MATRIX_MAX]) + (f" and {len(names) - MATRIX_MAX:,} more" if len(names) > MATRIX_MAX else "")
+        word = "from" if expected else "not from"
+        yield f"  {_paint(f'{symbol:4}', symbol, palette)}  {f'{target} ({what})':{left}}  {word} {shown}"
+
+
+def _failures(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+    for row in rows:
+        if row.passed:
+            continue
+        what = f"{row.kind} {row.port}" if row.port else f"ping of {row.size} bytes" if row.size else "ping"
+        met = {"answered": "was answered", "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
+        said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
+        yield f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"
+        if row.fault:
+            yield f"     likely: {row.fault}"
+
+
+def _summary(document: VerifyDocument, palette: Palette, elapsed_s: float) -> str:
+    skipped = sum(row.outcome == "skipped" for row in document.probes)
+    failed = sum(not row.passed for row in document.probes)
+    asked = len(document.probes) - skipped
+    took = f" in {elapsed_s:.1f} s" if elapsed_s else ""
+    left = f", {skipped:,} not asked" if skipped else ""
+    if failed:
+        return palette.red(f"{failed:,} of {asked:,} probes failed{left}{took}.")
+    return palette.green(f"All {asked:,} probes are as the file says{left}{took}.")
