@@ -88,13 +88,14 @@ def _neighbor(index: int, address: str, mac: str) -> bytearray:
 
 def _veth(wire: Wire, index: int, namespace: int, master: int) -> list[bytearray]:
     """The pair in one message; alias, port options and altname in others, since the kernel ignores them in the first."""
-    peer = _link_header() + _text(3, "eth0") + _attribute(1, _mac(wire.mac)) + _u32(28, namespace) + _u32(27, GROUP)
+    peer = _link_header() + _text(3, "eth0") + _attribute(1, _mac(wire.mac)) + _u32(28, namespace)
     info = _text(1, "veth") + _attribute(2, _attribute(1, peer))
     body = _text(3, wire.port_name) + _u32(10, master) + _u32(27, GROUP) + _attribute(18, info)
-    port = _attribute(4, b"\x01") + _attribute(27, b"\x00")  # IFLA_BRPORT_MODE (hairpin), IFLA_BRPORT_MCAST_FLOOD
+    port = _attribute(4, b"\x01")  # IFLA_BRPORT_MODE: hairpin
+    silent = _attribute(26, _attribute(10, _attribute(8, b"\x01")))  # AF_INET6, IFLA_INET6_ADDR_GEN_MODE: none
     messages = [
         _message(NEWLINK, CREATE, _link_header(index, UP) + body),
-        _message(NEWLINK, 0, _link_header(index) + _text(20, wire.alias)),
+        _message(NEWLINK, 0, _link_header(index) + _text(20, wire.alias) + silent),
         _message(SETLINK, 0, struct.pack("=BxHiII", 7, 0, index, 0, 0) + _attribute(12 | 0x8000, port)),
     ]
     if wire.altname != wire.port_name:
@@ -204,7 +205,8 @@ def apply_raw(links: list[Wire], ruleset: str) -> None:
     """Make everything."""
     host, host_socket = _lab()
     _load(ruleset)
-    options = _u32(1, 0) + _attribute(23, b"\x00")  # IFLA_BR_FORWARD_DELAY, IFLA_BR_MCAST_SNOOPING
+    # IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_MCAST_SNOOPING
+    options = _u32(1, 0) + _u32(5, 0) + _attribute(23, b"\x00")
     bridge = _text(3, BRIDGE) + _attribute(1, _mac(BRIDGE_MAC)) + _u32(27, GROUP)
     bridge += _attribute(18, _text(1, "bridge") + _attribute(2, options))
     host_socket.run(

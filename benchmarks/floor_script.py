@@ -54,7 +54,7 @@ def write_scripts(folder: Path, links: list[Wire], ruleset: str) -> None:
     (folder / "ruleset.nft").write_text(ruleset)
     (folder / "namespaces").write_text("".join(f"netns add {w.netns}\n" for w in links))
     (folder / "host").write_text(_host_batch(links))
-    (folder / "ports").write_text("".join(f"link set dev {w.port_name} hairpin on mcast_flood off\n" for w in links))
+    (folder / "ports").write_text("".join(f"link set dev {w.port_name} hairpin on\n" for w in links))
     for wire in links:
         (folder / wire.name).write_text(_container_batch(wire))
     loop = " ".join(w.name for w in links)
@@ -67,7 +67,7 @@ link set lo up
 link set eth0 up
 addr add 192.0.2.11/24 dev eth0
 route add default via 192.0.2.1
-link add {BRIDGE} address {BRIDGE_MAC} group {GROUP} type bridge forward_delay 0 mcast_snooping 0
+link add {BRIDGE} address {BRIDGE_MAC} group {GROUP} type bridge forward_delay 0 mcast_snooping 0 stp_state 0
 link set {BRIDGE} up
 addr add {GATEWAY}/{PREFIX} dev {BRIDGE} noprefixroute
 route add {NETWORK}/{PREFIX} dev {BRIDGE} proto {PROTOCOL}
@@ -101,7 +101,7 @@ for c in {loop}; do ip -n bench.$c -batch {folder}/shows; done
 def _host_batch(links: list[Wire]) -> str:
     lines = []
     for w in links:
-        lines.append(f"link set {w.port_name} group {GROUP} alias {w.alias} master {BRIDGE} up")
+        lines.append(f"link set {w.port_name} group {GROUP} alias {w.alias} addrgenmode none master {BRIDGE} up")
         if w.altname != w.port_name:
             lines.append(f"link property add dev {w.port_name} altname {w.altname}")
         lines.append(f"neigh add {w.address} lladdr {w.mac} dev {BRIDGE} nud permanent protocol {PROTOCOL}")
@@ -112,7 +112,7 @@ def _container_batch(wire: Wire) -> str:
     """Made from inside, so that both ends are made in place and nothing has to be moved."""
     return f"""\
 link set lo up
-link add eth0 address {wire.mac} group {GROUP} type veth peer name {wire.port_name} netns {HOST}
+link add eth0 address {wire.mac} type veth peer name {wire.port_name} netns {HOST}
 link set eth0 up
 addr add {wire.address}/{PREFIX} dev eth0 noprefixroute
 route add {NETWORK}/{PREFIX} dev eth0 proto {PROTOCOL}
