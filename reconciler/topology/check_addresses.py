@@ -53,31 +53,51 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
         here: Path = ("hosts", name)
         if host.connect.scheme == "local":
             if this_machine:
-                faults.add((*here, "connect"), f"`{name}` and `{this_machine}` are both this machine", "keep one of them; `connect: lab` makes further hosts")
+                faults.add(
+                    (*here, "connect"),
+                    f"`{name}` and `{this_machine}` are both this machine",
+                    "keep one of them; `connect: lab` makes further hosts",
+                )
             this_machine = this_machine or name
         if host.connect.scheme == "lab" and not host.address:
             faults.add_at_key(here, f"the lab host `{name}` has no address", "write `address: 192.0.2.11`")
         for address in host.address:
             other = taken.setdefault(address, name)
             if other != name:
-                faults.add((*here, "address"), f"{address} is the address of `{other}` already", "give each host an address of its own")
+                faults.add(
+                    (*here, "address"), f"{address} is the address of `{other}` already", "give each host an address of its own"
+                )
             if host.connect.scheme == "lab":
                 _check_lab_address(address, (*here, "address"), faults)
             elif address.is_unspecified or address.is_multicast or address.is_loopback:
-                faults.add((*here, "address"), f"{address} is no address at which other hosts reach `{name}`", "write its address in the network that the hosts share")
+                faults.add(
+                    (*here, "address"),
+                    f"{address} is no address at which other hosts reach `{name}`",
+                    "write its address in the network that the hosts share",
+                )
 
 
 def _check_lab_address(address: Address, path: Path, faults: FaultList) -> None:
     segment = segment_of(address)
     outside = next((network for network in OUTSIDE if _holds(network, address)), None)
     if outside:
-        faults.add(path, f"{address} is in {outside}, which is the lab's world outside", "take an address such as 192.0.2.11 or 2001:db8::11")
+        faults.add(
+            path,
+            f"{address} is in {outside}, which is the lab's world outside",
+            "take an address such as 192.0.2.11 or 2001:db8::11",
+        )
     elif address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified:
         faults.add(path, f"{address} cannot be a host's address", "take an address such as 192.0.2.11 or 2001:db8::11")
     elif address == segment[1]:
-        faults.add(path, f"{address} is the lab's router on {segment}", f"take another address of {segment}, such as {segment[11]}")
+        faults.add(
+            path, f"{address} is the lab's router on {segment}", f"take another address of {segment}, such as {segment[11]}"
+        )
     elif address == segment[0] or (address.version == 4 and address == segment[-1]):
-        faults.add(path, f"{address} is the {'network' if address == segment[0] else 'broadcast'} address of {segment}", f"take another, such as {segment[11]}")
+        faults.add(
+            path,
+            f"{address} is the {'network' if address == segment[0] else 'broadcast'} address of {segment}",
+            f"take another, such as {segment[11]}",
+        )
 
 
 # --- subnets ----------------------------------------------------------------------------------------------------------
@@ -92,9 +112,17 @@ def check_subnets(model: TopologyModel, faults: FaultList) -> None:
         for cidr in subnet.cidr:
             _check_underlay(model, cidr, (*here, "cidr"), faults)
         if subnet.mtu is not None and subnet.mtu < 1280 and any(cidr.version == 6 for cidr in subnet.cidr):
-            faults.add((*here, "mtu"), f"`mtu` must be at least 1280 in a subnet with IPv6, but is {subnet.mtu}", "write 1280 or more, or auto (RFC 8200, section 5)")
+            faults.add(
+                (*here, "mtu"),
+                f"`mtu` must be at least 1280 in a subnet with IPv6, but is {subnet.mtu}",
+                "write 1280 or more, or auto (RFC 8200, section 5)",
+            )
         if subnet.vni is not None and vnis.setdefault(subnet.vni, name) != name:
-            faults.add((*here, "vni"), f"the VNI {subnet.vni} is that of `{vnis[subnet.vni]}` already", "give each subnet a VNI of its own, or leave it out")
+            faults.add(
+                (*here, "vni"),
+                f"the VNI {subnet.vni} is that of `{vnis[subnet.vni]}` already",
+                "give each subnet a VNI of its own, or leave it out",
+            )
 
 
 def _check_overlaps(model: TopologyModel, faults: FaultList) -> None:
@@ -118,15 +146,27 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
     for name, host in model.hosts.items():
         for address in host.address:
             if _holds(cidr, address):
-                faults.add(path, f"{cidr} contains {address}, the address of the host `{name}`", "take a range that the hosts' own network does not use")
+                faults.add(
+                    path,
+                    f"{cidr} contains {address}, the address of the host `{name}`",
+                    "take a range that the hosts' own network does not use",
+                )
                 return
             if host.connect.scheme == "lab" and _overlap(cidr, segment_of(address)):
-                faults.add(path, f"{cidr} overlaps {segment_of(address)}, the lab segment of the host `{name}`", "take another range, such as 10.44.0.0/24 or fd00:44::/64")
+                faults.add(
+                    path,
+                    f"{cidr} overlaps {segment_of(address)}, the lab segment of the host `{name}`",
+                    "take another range, such as 10.44.0.0/24 or fd00:44::/64",
+                )
                 return
     if any(host.connect.scheme == "lab" for host in model.hosts.values()):
         outside = next((network for network in OUTSIDE if _overlap(cidr, network)), None)
         if outside:
-            faults.add(path, f"{cidr} overlaps {outside}, which is the lab's world outside", "take another range, such as 10.44.0.0/24 or fd00:44::/64")
+            faults.add(
+                path,
+                f"{cidr} overlaps {outside}, which is the lab's world outside",
+                "take another range, such as 10.44.0.0/24 or fd00:44::/64",
+            )
 
 
 # --- gateways ---------------------------------------------------------------------------------------------------------
@@ -144,7 +184,9 @@ def check_gateways(model: TopologyModel, faults: FaultList) -> Gateways:
         for host, addresses in subnet.gateway.items():
             path = (*here, host) if host else here
             for address in addresses:
-                _check_inside(address, name, subnet, path, "the gateway", faults)
+                misfit = _misfit(address, name, subnet)
+                if misfit:
+                    faults.add(path, f"the gateway {address} {misfit[0]}", misfit[1])
                 owner = f"the gateway of `{host}`" if host else "the gateway"
                 if known.setdefault(address, owner) != owner:
                     faults.add(path, f"{address} is {known[address]} in `{name}` already", "give each host an address of its own")
@@ -160,20 +202,20 @@ def _hosts_in(model: TopologyModel, name: str, subnet: SubnetModel) -> set[str]:
     return {*subnet.hosts, *(host_of(model, container) for container in model.containers.values() if name in container.networks)}
 
 
-def _check_inside(address: Address, name: str, subnet: SubnetModel, path: Path, what: str, faults: FaultList) -> bool:
-    """Whether `address` is one that an interface in the subnet can have; a fault where not."""
+def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
+    """Why no interface in the subnet can have `address`, and what to write; None where one can."""
     cidr = next((cidr for cidr in subnet.cidr if _same_family(cidr, address)), None)
     if cidr is None:
-        faults.add(path, f"{what} {address} is IPv{address.version}, and `{name}` has no IPv{address.version} range", f"add one to the `cidr` of `{name}`, or remove the address")
-    elif address not in cidr:
-        faults.add(path, f"{what} {address} is outside of {cidr}, the range of `{name}`", f"take one from {cidr[2]} to {cidr[-2]}, or `auto`")
-    elif address == cidr[0]:
-        faults.add(path, f"{what} {address} is the network address of {cidr}", f"take one from {cidr[2]} to {cidr[-2]}")
-    elif address.version == 4 and address == cidr[-1]:
-        faults.add(path, f"{what} {address} is the broadcast address of {cidr}", f"take one from {cidr[2]} to {cidr[-2]}")
-    else:
-        return True
-    return False
+        family = f"IPv{address.version}"
+        return f"is {family}, and `{name}` has no {family} range", f"add one to the `cidr` of `{name}`, or remove the address"
+    help_text = f"take one from {cidr[2]} to {cidr[-2]}, or leave it to netctl"
+    if address not in cidr:
+        return f"is outside of {cidr}, the range of `{name}`", help_text
+    if address == cidr[0]:
+        return f"is the network address of {cidr}", help_text
+    if address.version == 4 and address == cidr[-1]:
+        return f"is the broadcast address of {cidr}", help_text
+    return None
 
 
 # --- containers -------------------------------------------------------------------------------------------------------
@@ -191,27 +233,32 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
             path: Path = ("containers", name, "networks", subnet_name)
             count[subnet_name] = count.get(subnet_name, 0) + (1 if container.replicas is None else container.replicas)
             for address in network.address:
-                if _check_inside(address, subnet_name, model.subnets[subnet_name], (*path, "address"), "the address", faults):
-                    _check_free(address, name, subnet_name, gateways, taken, (*path, "address"), model, faults)
+                misfit = _misfit(address, subnet_name, model.subnets[subnet_name])
+                owner = gateways[subnet_name].get(address, "")
+                holder = taken.setdefault((subnet_name, address), name)
+                if misfit:
+                    faults.add((*path, "address"), f"the address {address} {misfit[0]}", misfit[1])
+                elif owner or holder != name:
+                    why = f"is {owner}" if owner else f"is taken: `{holder}` has it in `{subnet_name}`"
+                    free = _free(address, subnet_name, gateways, model)
+                    faults.add((*path, "address"), f"{address} {why}", f"write `auto`, or another address such as {free}")
             if network.mac and macs.setdefault((subnet_name, network.mac), name) != name:
-                faults.add((*path, "mac"), f"the MAC address {network.mac} is that of `{macs[subnet_name, network.mac]}` in `{subnet_name}` already",
-                           "give each container one of its own, or leave it out")  # fmt: skip
+                faults.add(
+                    (*path, "mac"),
+                    f"the MAC address {network.mac} is that of `{macs[subnet_name, network.mac]}` in `{subnet_name}` already",
+                    "give each container one of its own, or leave it out",
+                )
     _check_room(model, count, gateways, faults)
-
-
-def _check_free(address: Address, name: str, subnet: str, gateways: Gateways, taken: dict[tuple[str, Address], str], path: Path,
-                model: TopologyModel, faults: FaultList) -> None:  # fmt: skip
-    gateway = gateways[subnet].get(address)
-    if gateway:
-        faults.add(path, f"{address} is {gateway}", f"write `auto`, or another address such as {_free(address, subnet, gateways, model)}")
-    other = taken.setdefault((subnet, address), name)
-    if other != name:
-        faults.add(path, f"{address} is taken: `{other}` has it in `{subnet}`", f"write `auto`, or another address such as {_free(address, subnet, gateways, model)}")
 
 
 def _free(near: Address, subnet: str, gateways: Gateways, model: TopologyModel) -> Address:
     """The next address after `near` that no gateway and no container of the file has; `near` itself where there is none."""
-    used = {address for container in model.containers.values() if subnet in container.networks for address in container.networks[subnet].address}
+    used = {
+        address
+        for container in model.containers.values()
+        if subnet in container.networks
+        for address in container.networks[subnet].address
+    }
     cidr = next(cidr for cidr in model.subnets[subnet].cidr if _same_family(cidr, near))
     candidates = (address for address in _following(near, cidr) if address not in used and address not in gateways[subnet])
     return next(candidates, near)
@@ -219,7 +266,10 @@ def _free(near: Address, subnet: str, gateways: Gateways, model: TopologyModel) 
 
 def _following(near: Address, cidr: Network) -> Iterator[Address]:
     last = int(cidr[-1]) - (1 if cidr.version == 4 else 0)
-    for number in (*range(int(near) + 1, min(last + 1, int(near) + 5000)), *range(int(cidr[1]), min(int(near), int(cidr[1]) + 5000))):
+    for number in (
+        *range(int(near) + 1, min(last + 1, int(near) + 5000)),
+        *range(int(cidr[1]), min(int(near), int(cidr[1]) + 5000)),
+    ):
         yield ip_address(number) if cidr.version == 4 else type(near)(number)
 
 
@@ -229,4 +279,8 @@ def _check_room(model: TopologyModel, count: dict[str, int], gateways: Gateways,
             hosts = sum(1 for address in gateways[name] if _holds(cidr, address))
             room = cidr.num_addresses - (2 if cidr.version == 4 else 1) - hosts
             if containers > room:
-                faults.add(("subnets", name, "cidr"), f"{cidr} has room for {room} containers besides the gateway, and {containers} are in `{name}`", "take a shorter prefix length")
+                faults.add(
+                    ("subnets", name, "cidr"),
+                    f"{cidr} has room for {room} containers besides the gateway, and {containers} are in `{name}`",
+                    "take a shorter prefix length",
+                )

@@ -19,7 +19,7 @@ from reconciler.topology.types import Address, Network, Path
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What one publication takes of one host: ports `first` to `last` of one protocol and family, on one address or on all (None)."""
+    """What one publication takes of one host: ports of one protocol and family, on one address or on all (None)."""
 
     host: str
     protocol: str
@@ -41,8 +41,12 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
             if subnet not in model.subnets:
                 continue
             if model.subnets[subnet].mode == "isolated":
-                others = [other for other in container.networks if other in model.subnets and model.subnets[other].mode != "isolated"]
-                help_text = f"write `network: {others[0]}` in the long form" if others else f"remove it, or give `{subnet}` another mode"
+                others = [
+                    other for other in container.networks if other in model.subnets and model.subnets[other].mode != "isolated"
+                ]
+                help_text = (
+                    f"write `network: {others[0]}` in the long form" if others else f"remove it, or give `{subnet}` another mode"
+                )
                 faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
                 continue
             hosts = expose.on or (host_of(model, container),)
@@ -58,7 +62,9 @@ def _target_network(name: str, container: ContainerModel, expose: ExposeModel, p
     """The network that a publication leads to; "" (with a fault) where it leads nowhere."""
     if expose.network and expose.network not in container.networks:
         if not faults.left_out(("containers", name, "networks", expose.network)):
-            help_text = suggest(expose.network, container.networks) or f"its networks are {', '.join(container.networks) or 'none'}"
+            help_text = (
+                suggest(expose.network, container.networks) or f"its networks are {', '.join(container.networks) or 'none'}"
+            )
             faults.add((*path, "network"), f"`{name}` has no network `{shorten(expose.network)}`", help_text)
         return ""
     if not container.networks and not faults.left_out(("containers", name, "networks")):
@@ -70,12 +76,19 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
     """A packet keeps its family on its way to the container."""
     address = expose.listen.address
     if address is not None and address.version not in families:
-        faults.add((*path, "listen"), f"{address} is IPv{address.version}, and the container has no IPv{address.version} address in `{subnet}`",
-                   f"listen on an IPv{min(families)} address, or add an IPv{address.version} range to `{subnet}`")  # fmt: skip
+        faults.add(
+            (*path, "listen"),
+            f"{address} is IPv{address.version}, and the container has no IPv{address.version} address in `{subnet}`",
+            f"listen on an IPv{min(families)} address, or add an IPv{address.version} range to `{subnet}`",
+        )
     wanted = {address.version} if address is not None else families
     for source in expose.from_:
         if source.version not in wanted:
-            faults.add((*path, "from"), f"nothing can come from {source}: the port is published on IPv{min(wanted)} only", "remove it, or publish the port on that family too")
+            faults.add(
+                (*path, "from"),
+                f"nothing can come from {source}: the port is published on IPv{min(wanted)} only",
+                "remove it, or publish the port on that family too",
+            )
 
 
 def _check_listen(model: TopologyModel, expose: ExposeModel, host_name: str, path: Path, faults: FaultList) -> None:
@@ -87,7 +100,11 @@ def _check_listen(model: TopologyModel, expose: ExposeModel, host_name: str, pat
     if address.is_unspecified or address.is_loopback or address in host.address or _in_subnets(model, address):
         return
     own = ", ".join(str(own) for own in host.address)
-    faults.add((*path, "listen"), f"{address} is no address of the host `{host_name}`", f"its address is {own}; without an address the port is published on all")
+    faults.add(
+        (*path, "listen"),
+        f"{address} is no address of the host `{host_name}`",
+        f"its address is {own}; without an address the port is published on all",
+    )
 
 
 def _in_subnets(model: TopologyModel, address: Address) -> bool:
@@ -99,7 +116,11 @@ def _claims(expose: ExposeModel, hosts: Sequence[str], families: set[int], name:
     listen = expose.listen
     address = None if listen.address is None or listen.address.is_unspecified else listen.address
     wanted = families if listen.address is None else {listen.address.version}
-    return [_Claim(host, protocol_of(expose), family, listen.first, listen.last, address, name, path) for host in hosts for family in sorted(wanted)]
+    return [
+        _Claim(host, protocol_of(expose), family, listen.first, listen.last, address, name, path)
+        for host in hosts
+        for family in sorted(wanted)
+    ]
 
 
 def _check_conflicts(claims: list[_Claim], faults: FaultList) -> None:
@@ -122,5 +143,6 @@ def _check_conflicts(claims: list[_Claim], faults: FaultList) -> None:
 def _report(earlier: _Claim, later: _Claim, faults: FaultList) -> None:
     port = max(earlier.first, later.first)
     where = "all its addresses" if earlier.address is None else str(earlier.address)
-    message = f"port {port}/{later.protocol} of `{later.host}` is published twice: `{earlier.container}` has it on {where}, line {faults.line(earlier.path)}"
-    faults.add(later.path, message, "choose another port of the host; one on all addresses takes it on each of them")
+    what = f"port {port}/{later.protocol} of `{later.host}` is published twice"
+    holder = f"`{earlier.container}` has it on {where}, line {faults.line(earlier.path)}"
+    faults.add(later.path, f"{what}: {holder}", "choose another port of the host; one on all addresses takes it on each of them")

@@ -16,11 +16,8 @@ from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, n
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import suggest
 from reconciler.topology.model import ContainerModel, TopologyModel
-from reconciler.topology.scalars import shorten
+from reconciler.topology.scalars import BRIDGE_PORTS_MAX, shorten
 from reconciler.topology.types import Path
-
-BRIDGE_PORTS_MAX = 1023
-"""BR_MAX_PORTS is 1 << 10, and port number 0 is never given out (find_portno in net/bridge/br_if.c)."""
 
 _ENGINE_KEYS = ("image", "volumes", "restart")
 _MADE_BY_US_KEYS = ("image", "command", "env", "volumes", "restart", "replicas")
@@ -43,7 +40,11 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
 def check_references(model: TopologyModel, faults: FaultList) -> None:
     """Every host, subnet and network that is named exists; a container says its host where there are several."""
     if not model.hosts and not faults.left_out(("hosts",)):
-        faults.add_at_key(("hosts",), "there is no host: a topology needs at least one", "write `hosts: {alpha: {connect: local}}` for this machine")
+        faults.add_at_key(
+            ("hosts",),
+            "there is no host: a topology needs at least one",
+            "write `hosts: {alpha: {connect: local}}` for this machine",
+        )
     for name, subnet in model.subnets.items():
         for number, host in enumerate(subnet.hosts):
             _expect_known("hosts", host, model.hosts, ("subnets", name, "hosts", number), faults)
@@ -55,7 +56,11 @@ def check_references(model: TopologyModel, faults: FaultList) -> None:
         if container.host:
             _expect_known("hosts", container.host, model.hosts, (*here, "host"), faults)
         elif len(model.hosts) > 1 and not faults.left_out(("hosts",)):
-            faults.add_at_key(here, f"the container `{name}` does not say on which host it runs", f"write `host: ` and one of {', '.join(model.hosts)}")
+            faults.add_at_key(
+                here,
+                f"the container `{name}` does not say on which host it runs",
+                f"write `host: ` and one of {', '.join(model.hosts)}",
+            )
         for subnet_name in container.networks:
             _expect_known("subnets", subnet_name, model.subnets, (*here, "networks", subnet_name), faults, at_key=True)
         for number, expose in enumerate(container.expose):
@@ -85,17 +90,35 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
         if container.existing:
             for key in _MADE_BY_US_KEYS:
                 if key in given:
-                    faults.add_at_key((*here, key), f"`{key}` has no effect on the existing container `{name}`: netctl only wires it", f"remove `{key}`, or `existing`")
+                    faults.add_at_key(
+                        (*here, key),
+                        f"`{key}` has no effect on the existing container `{name}`: netctl only wires it",
+                        f"remove `{key}`, or `existing`",
+                    )
             if runtime == "netns":
-                faults.add((*here, "runtime"), "an existing container is an engine's, so its runtime cannot be netns", "write `runtime: docker`, or leave it out")
+                faults.add(
+                    (*here, "runtime"),
+                    "an existing container is an engine's, so its runtime cannot be netns",
+                    "write `runtime: docker`, or leave it out",
+                )
         elif runtime == "netns":
             for key in _ENGINE_KEYS:
                 if key in given:
-                    faults.add_at_key((*here, key), f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace", f"remove `{key}`, or write `runtime: docker`")
+                    faults.add_at_key(
+                        (*here, key),
+                        f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace",
+                        f"remove `{key}`, or write `runtime: docker`",
+                    )
             if container.env and not container.command and not faults.left_out((*here, "command")):
-                faults.add_at_key((*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`")
+                faults.add_at_key(
+                    (*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`"
+                )
         elif not container.image and not faults.left_out((*here, "image")):
-            faults.add_at_key(here, f"the container `{name}` has runtime {runtime} but no image to run", "write `image: busybox:latest`, or `existing: true` for one that runs already")
+            faults.add_at_key(
+                here,
+                f"the container `{name}` has runtime {runtime} but no image to run",
+                "write `image: busybox:latest`, or `existing: true` for one that runs already",
+            )
         if (container.replicas or 0) > 1:
             _check_replicas(name, container, faults)
 
@@ -105,11 +128,23 @@ def _check_replicas(name: str, container: ContainerModel, faults: FaultList) -> 
     for subnet, network in container.networks.items():
         place = (*here, "networks", subnet)
         if network.address:
-            faults.add((*place, "address"), f"the {container.replicas} replicas of `{name}` cannot share the address {network.address[0]}", "write `auto`")
+            faults.add(
+                (*place, "address"),
+                f"the {container.replicas} replicas of `{name}` cannot share the address {network.address[0]}",
+                "write `auto`",
+            )
         if network.mac:
-            faults.add((*place, "mac"), f"the {container.replicas} replicas of `{name}` cannot share the MAC address {network.mac}", "leave `mac` out")
+            faults.add(
+                (*place, "mac"),
+                f"the {container.replicas} replicas of `{name}` cannot share the MAC address {network.mac}",
+                "leave `mac` out",
+            )
     if container.expose:
-        faults.add_at_key((*here, "expose"), f"the {container.replicas} replicas of `{name}` cannot share a published port", "publish the port of a container without replicas")
+        faults.add_at_key(
+            (*here, "expose"),
+            f"the {container.replicas} replicas of `{name}` cannot share a published port",
+            "publish the port of a container without replicas",
+        )
 
 
 def check_networks(model: TopologyModel, faults: FaultList) -> None:
@@ -119,12 +154,22 @@ def check_networks(model: TopologyModel, faults: FaultList) -> None:
         interfaces = interfaces_of(tuple(container.networks.values()))
         for (subnet, network), count in zip(container.networks.items(), _counts_so_far(interfaces), strict=True):
             if network.interface and count > 1:
-                faults.add((*place, subnet, "interface"), f"`{name}` has two interfaces called {network.interface}", "give each network another `interface`, or leave it out")
+                faults.add(
+                    (*place, subnet, "interface"),
+                    f"`{name}` has two interfaces called {network.interface}",
+                    "give each network another `interface`, or leave it out",
+                )
         defaults = [subnet for subnet, network in container.networks.items() if network.default]
         for subnet in defaults[1:]:
-            faults.add((*place, subnet, "default"), f"`{name}` has its default route in `{defaults[0]}` already", "write `default: true` for one network only")
+            faults.add(
+                (*place, subnet, "default"),
+                f"`{name}` has its default route in `{defaults[0]}` already",
+                "write `default: true` for one network only",
+            )
         if container.networks and all(network.default is False for network in container.networks.values()):
-            faults.add_at_key(place, f"no network of `{name}` carries its default route", "remove `default: false` from one of them")
+            faults.add_at_key(
+                place, f"no network of `{name}` carries its default route", "remove `default: false` from one of them"
+            )
 
 
 def _counts_so_far(words: list[str]) -> list[int]:
@@ -151,12 +196,20 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
                 key = (host_of(model, container), engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
                 if other != name:
-                    faults.add_at_key(("containers", origin), f"`{name}` and `{other}` would both be the engine's container `{key[1]}`", "rename one of them")
-        ports.update({subnet: 1 if container.replicas is None else container.replicas for subnet in container.networks})
+                    faults.add_at_key(
+                        ("containers", origin),
+                        f"`{name}` and `{other}` would both be the engine's container `{key[1]}`",
+                        "rename one of them",
+                    )
+        ports.update(dict.fromkeys(container.networks, 1 if container.replicas is None else container.replicas))
     for subnet, count in ports.items():
         if count > BRIDGE_PORTS_MAX and subnet in model.subnets:
             help_text = "spread the containers over more subnets"
-            faults.add_at_key(("subnets", subnet), f"the subnet `{subnet}` has {count} containers on one host, and a bridge takes {BRIDGE_PORTS_MAX}", help_text)
+            faults.add_at_key(
+                ("subnets", subnet),
+                f"the subnet `{subnet}` has {count} containers on one host, and a bridge takes {BRIDGE_PORTS_MAX}",
+                help_text,
+            )
     if not faults.left_out(("name",)):
         _check_interface_names(model, faults)
 
@@ -167,7 +220,11 @@ def _check_container_name(name: str, origin: str, taken_by: dict[str, str], faul
         both = f"a replica of `{other if other != name else origin}`"
         faults.add_at_key(("containers", origin), f"the name `{name}` is taken twice: it is also {both}", "rename one of them")
     if len(name) > 63:
-        faults.add_at_key(("containers", origin), f"the replica `{name}` has a name of {len(name)} characters, and 63 are allowed", "shorten the container's name")
+        faults.add_at_key(
+            ("containers", origin),
+            f"the replica `{name}` has a name of {len(name)} characters, and 63 are allowed",
+            "shorten the container's name",
+        )
 
 
 def _check_interface_names(model: TopologyModel, faults: FaultList) -> None:
@@ -204,8 +261,11 @@ def check_policies(model: TopologyModel, faults: FaultList) -> None:
             continue
         source, target = party_of(model, policy.allow), party_of(model, policy.to)
         if source.kind in ("host", "outside") and target.kind in ("host", "outside"):
-            faults.add((*here, "to"), f"a policy from `{policy.allow}` to `{policy.to}` is not netctl's: it filters only what comes from or goes to containers",
-                       "name a container or a subnet at one end")  # fmt: skip
+            faults.add(
+                (*here, "to"),
+                f"a policy from `{policy.allow}` to `{policy.to}` is not netctl's to make: it filters the traffic of containers only",
+                "name a container or a subnet at one end",
+            )
         if source.kind == "outside" and target.kind in ("subnet", "container"):
             _check_opening(model, target.kind, policy.to, (*here, "to"), faults)
 
@@ -222,8 +282,16 @@ def _check_party(model: TopologyModel, name: str, path: Path, faults: FaultList)
     sections = ("containers", "subnets")
     if not any((section,) in faults.broken or faults.left_out((section, name)) for section in sections):
         origin = next((origin for origin, container in model.containers.items() if name in names_of(origin, container)), "")
-        guess = f"write `{origin}`: it stands for all its replicas" if origin else suggest(name, [*model.containers, *model.subnets, "host", "outside"])
-        faults.add(path, f"there is no container or subnet `{shorten(name)}`", guess or "write a container, a subnet, `host` or `outside`")
+        guess = (
+            f"write `{origin}`: it stands for all its replicas"
+            if origin
+            else suggest(name, [*model.containers, *model.subnets, "host", "outside"])
+        )
+        faults.add(
+            path,
+            f"there is no container or subnet `{shorten(name)}`",
+            guess or "write a container, a subnet, `host` or `outside`",
+        )
     return False
 
 
@@ -233,6 +301,14 @@ def _check_opening(model: TopologyModel, kind: str, name: str, path: Path, fault
     modes = {model.subnets[subnet].mode for subnet in subnets if subnet in model.subnets}
     if modes and modes <= {"nat", "isolated"}:
         if "nat" in modes:
-            faults.add(path, f"`{name}` cannot be opened to the outside: no route leads from there into a NATed subnet", "publish a port with `expose`, or write `mode: routed`")
+            faults.add(
+                path,
+                f"`{name}` cannot be opened to the outside: no route leads from there into a NATed subnet",
+                "publish a port with `expose`, or write `mode: routed`",
+            )
         else:
-            faults.add(path, f"`{name}` cannot be opened to the outside: its subnet is isolated", "write `mode: routed`, or `nat` and publish a port with `expose`")
+            faults.add(
+                path,
+                f"`{name}` cannot be opened to the outside: its subnet is isolated",
+                "write `mode: routed`, or `nat` and publish a port with `expose`",
+            )

@@ -21,12 +21,23 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
         hosts={name: Host(name, host.connect, host.address, host.uplink, host.docker) for name, host in model.hosts.items()},
         subnets={
             name: Subnet(
-                name, subnet.cidr, subnet.mode, subnet.overlay, subnet.bridge, subnet.mtu, subnet.hosts, subnet.gateway, subnet.vni, subnet.vxlan_port
+                name,
+                subnet.cidr,
+                subnet.mode,
+                subnet.overlay,
+                subnet.bridge,
+                subnet.mtu,
+                subnet.hosts,
+                subnet.gateway,
+                subnet.vni,
+                subnet.vxlan_port,
             )
             for name, subnet in model.subnets.items()
         },
         containers={container.name: container for origin in model.containers for container in _containers(model, origin)},
-        policies=tuple(Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies),
+        policies=tuple(
+            Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies
+        ),
         path=path,
         source=source,
         positions=document.positions,
@@ -97,11 +108,15 @@ def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
 def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
     container = model.containers[origin]
     host = host_of(model, container)
-    spec = ContainerSpec(runtime_of(container), container.image, container.command, container.env, container.volumes, container.restart)
+    spec = ContainerSpec(
+        runtime_of(container), container.image, container.command, container.env, container.volumes, container.restart
+    )
     default = default_network_of(container.networks)
     attachments = tuple(
         _attachment(model, name, network, interface, name == default)
-        for (name, network), interface in zip(container.networks.items(), interfaces_of(tuple(container.networks.values())), strict=True)
+        for (name, network), interface in zip(
+            container.networks.items(), interfaces_of(tuple(container.networks.values())), strict=True
+        )
     )
     publications = tuple(
         Publication(
@@ -118,7 +133,16 @@ def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
         for number, expose in enumerate(container.expose)
     )
     for name in names_of(origin, container):
-        yield Container(name, origin, host, engine_name_of(model.name, name, container), spec, bool(container.existing), attachments, publications)
+        yield Container(
+            name,
+            origin,
+            host,
+            engine_name_of(model.name, name, container),
+            spec,
+            bool(container.existing),
+            attachments,
+            publications,
+        )
 
 
 def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interface: str, default: bool) -> Attachment:

@@ -15,7 +15,15 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import Fault, Position
-from reconciler.topology.model import ContainerModel, ExposeModel, HostModel, NetworkModel, PolicyModel, SubnetModel, TopologyModel
+from reconciler.topology.model import (
+    ContainerModel,
+    ExposeModel,
+    HostModel,
+    NetworkModel,
+    PolicyModel,
+    SubnetModel,
+    TopologyModel,
+)
 from reconciler.topology.scalars import describe, shorten
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document
@@ -51,8 +59,8 @@ def translate(error: ErrorDetails, document: Document) -> Fault | None:
     path, is_key = _path_of(error["loc"])
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None
-    owner, value = _lookup(document.tree, path)
-    message, help_text = _sentence(error, path, owner, value, is_key)
+    value = _lookup(document.tree, path)
+    message, help_text = _sentence(error, path, value, is_key)
     position = key_position(document, path) if is_key or error["type"] == "extra_forbidden" else value_position(document, path)
     return Fault(position, message, help_text)
 
@@ -75,21 +83,19 @@ def _path_of(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
     return tuple(loc), False
 
 
-def _lookup(tree: Any, path: Path) -> tuple[Any, Any]:
-    """What the path's parent is, and what it is itself; None where the path leads beyond the tree (a short form's parts)."""
-    owner: Any = None
+def _lookup(tree: Any, path: Path) -> Any:
+    """The value at the path; where the path leads beyond the tree (the parts of a short form), the short form."""
     for part in path:
-        owner = tree
         if isinstance(tree, dict):
             tree = tree.get(part)
         elif isinstance(tree, tuple) and isinstance(part, int) and part < len(tree):
             tree = tree[part]
         else:
             break
-    return owner, tree
+    return tree
 
 
-def _sentence(error: ErrorDetails, path: Path, owner: Any, value: Any, is_key: bool) -> tuple[str, str]:
+def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     name = _name(path)
     if kind == "netctl":
@@ -106,7 +112,9 @@ def _sentence(error: ErrorDetails, path: Path, owner: Any, value: Any, is_key: b
         guess = suggest(value, options) if isinstance(value, str) else ""
         return f"{name} must be one of {listed}, but is {describe(value)}", f"{guess} Write one of {listed}".strip()
     if value is None:
-        section_help = _SECTION_HELP.get(str(path[-1]) if path else "") or _SECTION_HELP.get(str(path[-2]) if len(path) > 1 else "", "")
+        section_help = _SECTION_HELP.get(str(path[-1]) if path else "") or _SECTION_HELP.get(
+            str(path[-2]) if len(path) > 1 else "", ""
+        )
         return f"{name} has no value", f"{section_help + ', ' if section_help else 'give it one, '}or remove the key"
     if kind in ("greater_than_equal", "less_than_equal"):
         word = "at least" if kind == "greater_than_equal" else "at most"

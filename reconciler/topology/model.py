@@ -23,11 +23,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from reconciler.topology.scalars import (
+from reconciler.topology.fields import (
     ADDRESSES_SCHEMA,
     AUTO_SCHEMA,
     EXPOSE_SCHEMA,
-    REPLICAS_MAX,
     Addresses,
     AutoAddresses,
     Cidrs,
@@ -42,6 +41,9 @@ from reconciler.topology.scalars import (
     Reference,
     Sources,
     TopologyName,
+)
+from reconciler.topology.scalars import (
+    BRIDGE_PORTS_MAX,
     describe,
     expect_text,
     parse_addresses,
@@ -56,7 +58,9 @@ from reconciler.topology.types import Address
 def parse_version(value: Any) -> int:
     """The format's version: the number 1."""
     if value != 1 or not isinstance(value, int) or isinstance(value, bool):
-        raise refuse(f"must be 1, but is {describe(value)}", "write `version: 1`; this netctl knows no other version of the format")
+        raise refuse(
+            f"must be 1, but is {describe(value)}", "write `version: 1`; this netctl knows no other version of the format"
+        )
     return 1
 
 
@@ -65,7 +69,9 @@ def parse_mtu(value: Any) -> int | None:
     if value == "auto":
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise refuse(f"must be `auto` or a number of bytes, but is {describe(value)}", "write `mtu: auto`, or a number such as 1500")
+        raise refuse(
+            f"must be `auto` or a number of bytes, but is {describe(value)}", "write `mtu: auto`, or a number such as 1500"
+        )
     if not 576 <= value <= 65535:
         raise refuse(f"must be 576 to 65535 bytes, but is {value}", "write `mtu: auto`, or a number such as 1500")
     return value
@@ -92,14 +98,20 @@ def parse_command(value: Any) -> tuple[str, ...]:
         try:
             return tuple(shlex.split(value))
         except ValueError:
-            raise refuse("has a quote that is opened and never closed", "write the command as a list: [sleep, infinity]") from None
+            raise refuse(
+                "has a quote that is opened and never closed", "write the command as a list: [sleep, infinity]"
+            ) from None
     if not isinstance(value, tuple):
         raise refuse(f"must be a list of words, but is {describe(value)}", "write it as a list: [sleep, infinity]")
     for word in value:
         if not isinstance(word, str):
             written = str(word).lower() if isinstance(word, bool) else str(word)
-            raise refuse(f"must be a list of texts, but one item is {describe(word)}",
-                         f'put it in quotes: "{written}"' if isinstance(word, bool | int | float) else "write it as a list: [sleep, infinity]")  # fmt: skip
+            raise refuse(
+                f"must be a list of texts, but one item is {describe(word)}",
+                f'put it in quotes: "{written}"'
+                if isinstance(word, bool | int | float)
+                else "write it as a list: [sleep, infinity]",
+            )
     return value
 
 
@@ -110,7 +122,10 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
         for item in value:
             name, separator, text = expect_text(item, "NAME=value").partition("=")
             if not separator:
-                raise refuse(f"has an item without `=`: `{shorten(item)}`", f"write {shorten(item)}=value; nothing is taken from netctl's own environment")
+                raise refuse(
+                    f"has an item without `=`: `{shorten(item)}`",
+                    f"write {shorten(item)}=value; nothing is taken from netctl's own environment",
+                )
             pairs[name] = text
     elif isinstance(value, dict):
         pairs = value
@@ -121,8 +136,10 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
             raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
         if not isinstance(text, str):
             written = str(text).lower() if isinstance(text, bool) else str(text)
-            raise refuse(f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
-                         f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"')  # fmt: skip
+            raise refuse(
+                f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
+                f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"',
+            )
     return tuple(pairs.items())
 
 
@@ -131,7 +148,10 @@ def parse_volume(value: Any) -> str:
     text = expect_text(value, "a volume such as /srv/data:/data:ro")
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts) or not parts[1].startswith("/"):
-        raise refuse(f"is no volume: `{shorten(text)}`", "write host path:container path[:ro], both paths absolute, or volume name:container path")
+        raise refuse(
+            f"is no volume: `{shorten(text)}`",
+            "write host path:container path[:ro], both paths absolute, or volume name:container path",
+        )
     if not parts[0].startswith("/") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", parts[0]):
         raise refuse(f"must have an absolute host path: `{shorten(text)}`", "write the path from / on, as in /srv/data:/data")
     return text
@@ -159,9 +179,20 @@ def _expect_list(value: Any) -> Any:
     raise refuse(f"must be a list, but is {describe(value)}", "put it into a list: start the line with `- `, or write [ … ]")
 
 
+def _refuse_null(value: Any) -> Any:
+    """None stands for a key that is not there; a key that is there with nothing behind it is a mistake."""
+    if value is None:
+        raise refuse("has no value", "give it one, or remove the key")
+    return value
+
+
 _Text = WithJsonSchema({"type": "string", "minLength": 1})
 Version = Annotated[int, PlainValidator(parse_version), WithJsonSchema({"const": 1})]
-Mtu = Annotated[int | None, PlainValidator(parse_mtu), WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 576, "maximum": 65535}]})]
+Mtu = Annotated[
+    int | None,
+    PlainValidator(parse_mtu),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 576, "maximum": 65535}]}),
+]
 Gateway = Annotated[
     dict[str, tuple[Address, ...]],
     PlainValidator(parse_gateway),
@@ -169,17 +200,31 @@ Gateway = Annotated[
 ]
 Image = Annotated[str, PlainValidator(parse_image), _Text]
 Command = Annotated[
-    tuple[str, ...], PlainValidator(parse_command), WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+    tuple[str, ...],
+    PlainValidator(parse_command),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 Env = Annotated[
     tuple[tuple[str, str], ...],
     PlainValidator(parse_env),
-    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": {"type": "string"}}, {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}},
+            ]
+        }
+    ),
 ]
 Volume = Annotated[str, PlainValidator(parse_volume), _Text]
-Existing = Annotated[bool | str, PlainValidator(parse_existing), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]})]
+Existing = Annotated[
+    bool | str,
+    PlainValidator(parse_existing),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
+]
 PartyName = Annotated[str, PlainValidator(parse_party), _Text]
 ListForm = BeforeValidator(_expect_list)
+Given = BeforeValidator(_refuse_null)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -194,9 +239,14 @@ class Model(BaseModel):
 class HostModel(Model):
     """A host: a machine with a network stack of its own."""
 
-    connect: ConnectTo = Field(description="How netctl reaches it: `local` (this machine), `lab` (a namespace on this machine), or ssh://[user@]name[:port].")
+    connect: ConnectTo = Field(
+        description="How netctl reaches it: `local` (this machine), `lab` (a namespace on this machine), or ssh://[user@]name[:port]."
+    )
     address: Addresses = Field((), description="Where other hosts reach it (the underlay): one address, or [IPv4, IPv6].")
-    uplink: InterfaceName = Field("", description="Its interface to the underlay. Default: the one that holds `address`, else that of the default route; eth0 in the lab.")
+    uplink: InterfaceName = Field(
+        "",
+        description="Its interface to the underlay. Default: the one with `address`, else that of the default route; eth0 in the lab.",
+    )
     docker: Engine = Field("", description="The engine's socket. Default: DOCKER_HOST, else unix:///var/run/docker.sock.")
 
 
@@ -205,14 +255,21 @@ class SubnetModel(Model):
 
     cidr: Cidrs = Field(description="The prefix, or [IPv4, IPv6] for dual stack.")
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = Field(
-        "nat", description="How it meets the world: nat (masqueraded), routed (as it is), isolated (its containers and their host, nothing beyond), direct, macvlan."
+        "nat",
+        description="How it meets the world: nat (masqueraded), routed (as it is), isolated (its host and nothing beyond), direct, macvlan.",
     )
     overlay: Literal["vxlan", "routes", "none"] = Field("vxlan", description="How it spans hosts, where it does.")
     bridge: Literal["linux", "openvswitch"] = Field("linux", description="What the bridge is made of.")
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
-    hosts: Annotated[tuple[Reference, ...], ListForm] = Field((), description="Hosts that have a leg in it even without a container there.")
-    gateway: Gateway = Field({}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address.")
-    vni: int | None = Field(None, ge=1, le=16777215, description="The VXLAN's number. Default: computed from the names.")
+    hosts: Annotated[tuple[Reference, ...], ListForm] = Field(
+        (), description="Hosts that have a leg in it even without a container there."
+    )
+    gateway: Gateway = Field(
+        {}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address."
+    )
+    vni: Annotated[int | None, Given] = Field(
+        None, ge=1, le=16777215, description="The VXLAN's number. Default: computed from the names."
+    )
     vxlan_port: int = Field(4789, ge=1, le=65535, description="The VXLAN's UDP port.")
 
 
@@ -221,9 +278,13 @@ class NetworkModel(Model):
 
     address: AutoAddresses = Field((), description="An address, [IPv4, IPv6], or auto.")
     mac: Mac = Field("", description="The hardware address. Default: computed from the names.")
-    interface: InterfaceName = Field("", description="The interface's name inside. Default: eth0, eth1 … in the order of the file.")
-    default: bool | None = Field(None, description="Whether the default route leads here. Default: the first network.")
-    rate: Any = Field(None, description="Reserved for what comes.")
+    interface: InterfaceName = Field(
+        "", description="The interface's name inside. Default: eth0, eth1 … in the order of the file."
+    )
+    default: Annotated[bool | None, Given] = Field(
+        None, description="Whether the default route leads here. Default: the first network."
+    )
+    rate: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")
 
     @model_validator(mode="before")
     @classmethod
@@ -245,11 +306,17 @@ class ExposeModel(Model):
     """A published port, or a range of them."""
 
     listen: ListenOn = Field(description="[host address:]port[-end]")
-    to: LeadTo | None = Field(None, description="The container's port[-end][/protocol]. Default: the same as on the host.")
-    protocol: Literal["tcp", "udp", "sctp"] | None = Field(None, description="Default: tcp.")
+    to: Annotated[LeadTo | None, Given] = Field(
+        None, description="The container's port[-end][/protocol]. Default: the same as on the host."
+    )
+    protocol: Annotated[Literal["tcp", "udp", "sctp"] | None, Given] = Field(None, description="Default: tcp.")
     from_: Sources = Field((), alias="from", description="The networks that may connect. Default: every one.")
-    on: Annotated[tuple[Reference, ...], ListForm] = Field((), description="The hosts that it is published on. Default: the container's.")
-    network: Reference = Field("", description="Which of the container's networks it leads to. Default: the one with the default route.")
+    on: Annotated[tuple[Reference, ...], ListForm] = Field(
+        (), description="The hosts that it is published on. Default: the container's."
+    )
+    network: Reference = Field(
+        "", description="Which of the container's networks it leads to. Default: the one with the default route."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -262,7 +329,10 @@ class ExposeModel(Model):
         text = expect_text(value, "a published port such as 8080:80")
         ports, slash, protocol = text.partition("/")
         if "/" in protocol:
-            raise refuse(f"is no published port: `{shorten(text)}`", "write [[address:]host port:]container port[/protocol], such as 8080:80")
+            raise refuse(
+                f"is no published port: `{shorten(text)}`",
+                "write [[address:]host port:]container port[/protocol], such as 8080:80",
+            )
         listen, separator, to = ports.rpartition(":")
         return {"listen": listen if separator else to, "to": to + slash + protocol}
 
@@ -270,9 +340,12 @@ class ExposeModel(Model):
     def check(self) -> Self:
         """Both sides are as long, and one protocol is said."""
         if self.to is not None:
-            if self.to.last - self.to.first != self.listen.last - self.listen.first:
-                raise refuse(f"publishes {self.listen.last - self.listen.first + 1} ports of the host to {self.to.last - self.to.first + 1} of the container",
-                             "make both ranges equally long")  # fmt: skip
+            ours, theirs = self.listen.last - self.listen.first + 1, self.to.last - self.to.first + 1
+            if ours != theirs:
+                raise refuse(
+                    f"publishes {ours} {'port' if ours == 1 else 'ports'} of the host to {theirs} of the container",
+                    "make both ranges equally long",
+                )
             if self.to.protocol and self.protocol and self.to.protocol != self.protocol:
                 raise refuse(f"says two protocols: {self.protocol} and {self.to.protocol}", "keep one of them")
         return self
@@ -287,17 +360,25 @@ class ContainerModel(Model):
     """A container, or several alike (`replicas`)."""
 
     host: Reference = Field("", description="Where it runs. May be left out where the file has one host.")
-    runtime: Literal["docker", "podman", "lxc", "netns"] | None = Field(None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace).")
+    runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
+        None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace)."
+    )
     image: Image = Field("", description="What the engine runs, such as nginx:1.27.")
     command: Command = Field((), description="What runs in it: a list of words.")
     env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")
-    existing: Existing = Field(False, description="Wire a container that somebody else runs: true (named as the key), or its name.")
-    replicas: int | None = Field(None, ge=0, le=REPLICAS_MAX, description="How many of it, named NAME-1, NAME-2 …")
-    networks: dict[Reference, NetworkModel] = Field({}, description="The subnets it is in: an address, auto, or the long form. The first has the default route.")
+    existing: Existing = Field(
+        False, description="Wire a container that somebody else runs: true (named as the key), or its name."
+    )
+    replicas: Annotated[int | None, Given] = Field(
+        None, ge=0, le=BRIDGE_PORTS_MAX, description="How many of it, named NAME-1, NAME-2 …"
+    )
+    networks: dict[Reference, NetworkModel] = Field(
+        {}, description="The subnets it is in: an address, auto, or the long form. The first has the default route."
+    )
     expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
-    dns: Any = Field(None, description="Reserved for what comes.")
+    dns: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")
 
 
 class PolicyModel(Model):
@@ -305,7 +386,9 @@ class PolicyModel(Model):
 
     allow: PartyName = Field(description="Who may connect: a container (with all its replicas), a subnet, `host` or `outside`.")
     to: PartyName = Field(description="To whom: the same.")
-    ports: Annotated[tuple[PolicyPorts, ...], ListForm] | None = Field(None, description="port[-end][/tcp|udp|sctp]; tcp where not said. Default: everything.")
+    ports: Annotated[tuple[PolicyPorts, ...], ListForm] | None = Field(
+        None, description="port[-end][/tcp|udp|sctp]; tcp where not said. Default: everything."
+    )
 
     @model_validator(mode="after")
     def check(self) -> Self:

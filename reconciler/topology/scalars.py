@@ -1,8 +1,7 @@
 """The small things that a topology's values are made of: names, addresses, ports. Text in, typed values out, or a sentence.
 
-`model` uses them as field types. Each `parse_` function takes what YAML gave and returns the typed value; it raises
-`refuse(…)` with what is wrong and what to write, and never converts from one YAML type to another. Each annotated type
-also says what its JSON Schema is, since pydantic cannot know it.
+`fields` makes pydantic field types of them, for `model`. Each `parse_` function takes what YAML gave and returns the typed
+value; it raises `refuse(…)` with what is wrong and what to write, and never converts from one YAML type to another.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from reconciler.topology.types import Address, Connect, Network, PortRange
@@ -21,8 +19,8 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 RESERVED_NAMES = ("host", "outside", "router", "lab")
 TOPOLOGY_NAME_MAX = 20
 PROTOCOLS = ("tcp", "udp", "sctp")
-REPLICAS_MAX = 1024
-"""A bridge takes no more ports (BR_MAX_PORTS in net/bridge/br_private.h)."""
+BRIDGE_PORTS_MAX = 1023
+"""A bridge takes no more ports: BR_MAX_PORTS is 1 << 10, and number 0 is never given out (net/bridge/br_if.c, find_portno)."""
 
 
 def refuse(message: str, help_text: str = "") -> PydanticCustomError:
@@ -91,7 +89,7 @@ def parse_reference(value: Any) -> str:
 
 
 def parse_interface(value: Any) -> str:
-    """An interface's name, as the kernel takes it (dev_valid_name in net/core/dev.c), less what would break sysctl paths and nft."""
+    """An interface's name, as the kernel takes it (dev_valid_name in net/core/dev.c), less what breaks sysctl paths and nft."""
     name = expect_text(value, "an interface name")
     if len(name.encode()) > 15:
         raise refuse(f"is too long: an interface name has at most 15 characters, `{shorten(name)}` has {len(name)}", "shorten it")
@@ -125,10 +123,14 @@ def parse_address(value: Any) -> Address:
         address = ip_address(text)
     except ValueError:
         if "/" in text:
-            raise refuse(f"must be an address alone, without a prefix length: `{shorten(text)}`", f"write {text.partition('/')[0]}") from None
+            raise refuse(
+                f"must be an address alone, without a prefix length: `{shorten(text)}`", f"write {text.partition('/')[0]}"
+            ) from None
         raise refuse(f"is no IP address: `{shorten(text)}`", "write one such as 10.44.0.10 or fd00:44::10") from None
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
-        raise refuse(f"must be a plain IPv6 address, without a zone or an IPv4 address within: `{text}`", "write one such as fd00:44::10")
+        raise refuse(
+            f"must be a plain IPv6 address, without a zone or an IPv4 address within: `{text}`", "write one such as fd00:44::10"
+        )
     return address
 
 
@@ -168,7 +170,10 @@ def parse_cidrs(value: Any) -> tuple[Network, ...]:
 def _parse_cidr(value: Any) -> Network:
     network = parse_network(value)
     if "/" not in value:
-        raise refuse(f"needs a prefix length: `{value}`", f"write a CIDR such as {value}/{24 if network.version == 4 else 64}, with the host bits zero")
+        raise refuse(
+            f"needs a prefix length: `{value}`",
+            f"write a CIDR such as {value}/{24 if network.version == 4 else 64}, with the host bits zero",
+        )
     base = network.network_address
     for wrong, what in ((base.is_multicast, "multicast"), (base.is_loopback, "loopback"), (base.is_link_local, "link-local")):
         if wrong:
@@ -210,9 +215,14 @@ def parse_connect(value: Any) -> Connect:
     text = expect_text(value, "local, lab or ssh://[user@]name[:port]")
     if text in ("local", "lab"):
         return Connect("local" if text == "local" else "lab")
-    match = re.fullmatch(r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", text)
+    match = re.fullmatch(
+        r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", text
+    )
     if not match:
-        raise refuse(f"is no way to reach a host: `{shorten(text)}`", "write `local` (this machine), `lab` (a namespace on it) or `ssh://[user@]name[:port]`")
+        raise refuse(
+            f"is no way to reach a host: `{shorten(text)}`",
+            "write `local` (this machine), `lab` (a namespace on it) or `ssh://[user@]name[:port]`",
+        )
     user, name, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
         raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
@@ -223,7 +233,10 @@ def parse_engine(value: Any) -> str:
     """The engine's socket: on the host itself, since netctl enters its containers' namespaces."""
     text = expect_text(value, "a socket such as unix:///var/run/docker.sock")
     if not re.fullmatch(r"unix:///[^\s\0]+", text):
-        raise refuse(f"must be a Unix socket on the host: `{shorten(text)}`", "write unix:///var/run/docker.sock; netctl enters the namespaces of the engine's containers")
+        raise refuse(
+            f"must be a Unix socket on the host: `{shorten(text)}`",
+            "write unix:///var/run/docker.sock; netctl enters the namespaces of the engine's containers",
+        )
     return text
 
 
@@ -280,8 +293,10 @@ def parse_listen(value: Any) -> Listen:
         raise refuse(f"must have its IPv6 address in brackets: `{shorten(text)}`", f'write "[{address_text}]:{ports_text}"')
     address = parse_address(address_text)
     if isinstance(address, IPv6Address) and address.is_loopback:
-        raise refuse("cannot listen on [::1]: the kernel forwards nothing from the IPv6 loopback (there is no route_localnet for IPv6)",
-                     "publish on 127.0.0.1 for local use, or on an IPv6 address of the host")  # fmt: skip
+        raise refuse(
+            "cannot listen on [::1]: the kernel forwards nothing from the IPv6 loopback (there is no route_localnet for IPv6)",
+            "publish on 127.0.0.1 for local use, or on an IPv6 address of the host",
+        )
     if address.is_multicast or address.is_link_local or address == IPv4Address("255.255.255.255"):
         raise refuse(f"cannot listen on {address}", "give an address of the host, or leave it out to listen on all")
     return Listen(address, first, last)
@@ -311,59 +326,3 @@ def parse_policy_ports(value: Any) -> PortRange:
             return PortRange("sctp", target.first, target.last)
         case _:
             return PortRange("tcp", target.first, target.last)
-
-
-# --- the annotated types ----------------------------------------------------------------------------------------------
-
-
-def _text(pattern: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
-
-
-_PORT = r"[0-9]{1,5}(-[0-9]{1,5})?"
-_PORT_NUMBER = {"type": "integer", "minimum": 1, "maximum": 65535}
-_ADDRESS: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-fA-F.:]+$", "examples": ["10.44.0.10", "fd00:44::10"]}
-_CIDR: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "examples": ["10.44.0.0/24", "fd00:44::/64"]}
-
-
-def _one_or_pair(item: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "maxItems": 2}]}
-
-
-ADDRESSES_SCHEMA = _one_or_pair(_ADDRESS)
-AUTO_SCHEMA: dict[str, Any] = {"const": "auto", "description": "chosen by netctl, and kept"}
-
-TopologyName = Annotated[str, PlainValidator(parse_topology_name), WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$", "maxLength": TOPOLOGY_NAME_MAX})]
-Label = Annotated[str, PlainValidator(parse_label), _text(f"^(?!({'|'.join(RESERVED_NAMES)})$){LABEL}$")]
-Reference = Annotated[str, PlainValidator(parse_reference), WithJsonSchema({"type": "string", "minLength": 1})]
-InterfaceName = Annotated[str, PlainValidator(parse_interface), _text("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", "eth0")]
-Mac = Annotated[str, PlainValidator(parse_mac), _text("^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$", "02:00:00:00:00:10")]
-Addresses = Annotated[tuple[Address, ...], PlainValidator(parse_addresses), WithJsonSchema(ADDRESSES_SCHEMA)]
-AutoAddresses = Annotated[tuple[Address, ...], PlainValidator(parse_auto_addresses), WithJsonSchema({"anyOf": [AUTO_SCHEMA, *ADDRESSES_SCHEMA["anyOf"]]})]
-Cidrs = Annotated[tuple[Network, ...], PlainValidator(parse_cidrs), WithJsonSchema(_one_or_pair(_CIDR))]
-Sources = Annotated[
-    tuple[Network, ...],
-    PlainValidator(parse_sources),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}], "examples": [["192.0.2.0/24"]]}),
-]
-ConnectTo = Annotated[
-    Connect,
-    PlainValidator(parse_connect),
-    WithJsonSchema({"anyOf": [{"enum": ["local", "lab"]}, {"type": "string", "pattern": "^ssh://.+$", "examples": ["ssh://root@alpha:22"]}]}),
-]
-Engine = Annotated[str, PlainValidator(parse_engine), _text("^unix:///", "unix:///var/run/docker.sock")]
-ListenOn = Annotated[
-    Listen, PlainValidator(parse_listen), WithJsonSchema({"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^(.+:)?{_PORT}$", "examples": ["192.0.2.11:8443"]}]})
-]
-LeadTo = Annotated[
-    Target, PlainValidator(parse_target), WithJsonSchema({"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^{_PORT}(/(tcp|udp|sctp))?$", "examples": ["53/udp"]}]})
-]
-PolicyPorts = Annotated[
-    PortRange,
-    PlainValidator(parse_policy_ports),
-    WithJsonSchema({"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^{_PORT}(/(tcp|udp|sctp))?$", "examples": ["80/tcp", "8000-8010/udp"]}]}),
-]
-EXPOSE_SCHEMA: dict[str, Any] = {
-    "anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^((.*:)?{_PORT}:)?{_PORT}(/(tcp|udp|sctp))?$", "examples": ["8080:80", "127.0.0.1:5353:53/udp"]}],
-    "description": "[[host address:]host port[-end]:]container port[-end][/tcp|udp|sctp]",
-}

@@ -56,7 +56,9 @@ def _refuse_reserved_keys(model: TopologyModel, faults: FaultList) -> None:
             faults.add_at_key(("containers", name, "dns"), f"the key `dns` is reserved: {_NOT_YET}", "remove it")
         for subnet, network in container.networks.items():
             if network.rate is not None:
-                faults.add_at_key(("containers", name, "networks", subnet, "rate"), f"the key `rate` is reserved: {_NOT_YET}", "remove it")
+                faults.add_at_key(
+                    ("containers", name, "networks", subnet, "rate"), f"the key `rate` is reserved: {_NOT_YET}", "remove it"
+                )
 
 
 def _refuse_remote_ports(topology: Topology, faults: FaultList) -> None:
@@ -65,11 +67,17 @@ def _refuse_remote_ports(topology: Topology, faults: FaultList) -> None:
             others = [host for host in publication.hosts if host != container.host]
             if others:
                 what = f"a port published on {others[0]} for a container on {container.host}"
-                faults.add((*publication.path, "on"), f"{what}: {_NOT_YET}", "remove `on`: the port is published on the container's own host")
+                faults.add(
+                    (*publication.path, "on"),
+                    f"{what}: {_NOT_YET}",
+                    "remove `on`: the port is published on the container's own host",
+                )
 
 
 def _refuse_subnets_over_hosts(topology: Topology, faults: FaultList) -> None:
     for name, hosts in legs_of(topology).items():
         if len(hosts) > 1:
             help_text = "keep its containers on one host, and allow policies between containers of one host only"
-            faults.add_at_key(("subnets", name), f"the subnet `{name}` is on several hosts ({', '.join(hosts)}): {_NOT_YET}", help_text)
+            faults.add_at_key(
+                ("subnets", name), f"the subnet `{name}` is on several hosts ({', '.join(hosts)}): {_NOT_YET}", help_text
+            )

@@ -74,7 +74,7 @@ class Document:
     """False where the text is no YAML, so that there is no tree to go on with."""
 
 
-class _StopReading(Exception):
+class _StopReadingError(Exception):
     """The rest of the document is not worth reading; the fault says why."""
 
     def __init__(self, fault: Fault) -> None:
@@ -92,7 +92,7 @@ def parse_document(data: bytes) -> tuple[Document, str]:
     if fault is None:
         try:
             _Reader(text, document).read()
-        except _StopReading as stop:
+        except _StopReadingError as stop:
             fault = stop.fault
         except yaml.MarkedYAMLError as error:
             fault = _syntax_fault(error, text)
@@ -125,7 +125,9 @@ def _decode(data: bytes) -> tuple[str, Fault | None]:
     if len(data) > SIZE_MAX_BYTES:
         head = data[:4096].decode("utf-8", "replace")
         megabytes = SIZE_MAX_BYTES // 1024 // 1024
-        return head, Fault(Position(1, 1), f"the file is larger than {megabytes} MiB", "give many containers of one kind as `replicas: N`")
+        return head, Fault(
+            Position(1, 1), f"the file is larger than {megabytes} MiB", "give many containers of one kind as `replicas: N`"
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace"), Fault(Position(1, 1), "the file is UTF-16, not UTF-8", "save it as UTF-8")
     try:
@@ -137,7 +139,9 @@ def _decode(data: bytes) -> tuple[str, Fault | None]:
     bad = _UNPRINTABLE.search(text)
     if bad:
         message = f"the character U+{ord(bad[0]):04X} has no place in a text file"
-        return text, Fault(_position_after(text[: bad.start()]), message, "remove it; within double quotes write it as an escape such as \"\\x1b\"")
+        return text, Fault(
+            _position_after(text[: bad.start()]), message, 'remove it; within double quotes write it as an escape such as "\\x1b"'
+        )
     return text, None
 
 
@@ -161,7 +165,7 @@ _SYNTAX_HELP = (
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
-    """libyaml's complaint as a fault: its problem mark may stand behind the last line, a fault never does."""
+    """Libyaml's complaint as a fault: its problem mark may stand behind the last line, a fault never does."""
     lines = text.splitlines() or [""]
     mark = error.problem_mark or error.context_mark
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
@@ -171,7 +175,9 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     message = f"this is not valid YAML: {problem}"
     if error.context:
         message += f" ({error.context})"
-    help_text = next((help_text for part, help_text in _SYNTAX_HELP if part in problem), "check quotes, brackets and indentation here")
+    help_text = next(
+        (help_text for part, help_text in _SYNTAX_HELP if part in problem), "check quotes, brackets and indentation here"
+    )
     if "\t" in lines[position.line - 1][: position.column]:
         help_text = "YAML is indented with spaces, never with tabs"
     return Fault(position, message, help_text)
@@ -196,7 +202,7 @@ class _Reader:
         event = self._next(StreamStartEvent)
         event = self.loader.get_event()
         if type(event) is StreamEndEvent:
-            raise _StopReading(Fault(Position(1, 1), "the file is empty", _START_HELP))
+            raise _StopReadingError(Fault(Position(1, 1), "the file is empty", _START_HELP))
         self.document.tree = self._value(self.loader.get_event(), (), 0)
         self._next(DocumentEndEvent)
         event = self.loader.get_event()
@@ -217,17 +223,33 @@ class _Reader:
             self.document.positions[path] = _position(event)
         kind = type(event)
         if kind is AliasEvent:
-            self._fault(event, f"the alias `*{event.anchor}` is refused: a topology says each thing where it stands", "write the value out here")
+            self._fault(
+                event,
+                f"the alias `*{event.anchor}` is refused: a topology says each thing where it stands",
+                "write the value out here",
+            )
             self.document.broken.add(path)
             return None
         if event.anchor is not None:
-            self._fault(event, f"the anchor `&{event.anchor}` is refused: a topology has no aliases that could use it", "remove it")
+            self._fault(
+                event, f"the anchor `&{event.anchor}` is refused: a topology has no aliases that could use it", "remove it"
+            )
         if event.tag is not None:
-            self._fault(event, f"the tag `{event.tag}` is refused: the type of a value follows from how it is written", "remove it; quotes make a value text")
+            self._fault(
+                event,
+                f"the tag `{event.tag}` is refused: the type of a value follows from how it is written",
+                "remove it; quotes make a value text",
+            )
         if kind is ScalarEvent:
             return self._scalar(event, path)
         if depth == DEPTH_MAX:
-            raise _StopReading(Fault(_position(event), f"the file is nested more than {DEPTH_MAX} deep", "a topology needs 6 levels; check the brackets"))
+            raise _StopReadingError(
+                Fault(
+                    _position(event),
+                    f"the file is nested more than {DEPTH_MAX} deep",
+                    "a topology needs 6 levels; check the brackets",
+                )
+            )
         return self._sequence(path, depth) if kind is SequenceStartEvent else self._mapping(path, depth)
 
     def _scalar(self, event: Any, path: Path) -> Tree:
@@ -253,7 +275,11 @@ class _Reader:
             if key is None or key in tree:
                 if key is not None:
                     first = self.document.keys[*path, key]
-                    self._fault(event, f"the key `{key}` is given twice; it stands in line {first.line} already", "remove one, or merge the two")
+                    self._fault(
+                        event,
+                        f"the key `{key}` is given twice; it stands in line {first.line} already",
+                        "remove one, or merge the two",
+                    )
                 self._skip(value_event, depth)
                 continue
             here = (*path, key)
@@ -282,7 +308,9 @@ class _Reader:
         if event.style:
             return key
         if key == "<<":
-            self._fault(event, "merge keys (`<<`) are refused: a topology says each thing where it stands", "write the keys out here")
+            self._fault(
+                event, "merge keys (`<<`) are refused: a topology says each thing where it stands", "write the keys out here"
+            )
             return None
         value = resolve_scalar(key)
         if value is None:
