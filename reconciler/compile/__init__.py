@@ -1,0 +1,51 @@
+"""From the file and what is live to the desired state of every host: pure, and the same for the same input.
+
+Called by `hosts` after every host was read, for live addresses and gateways stay where they are.
+
+    resolve     who is where, with which addresses and names        (addresses, model)
+    conflicts   what is in the way: refused before anything is made
+    host        the records of one host                             (firewall, boxes)
+    lab         the records of the world around lab hosts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.compile.conflicts import find_conflicts, refuse
+from reconciler.compile.host import compile_host
+from reconciler.compile.lab import LAB, compile_lab
+from reconciler.compile.model import Resolved
+from reconciler.compile.resolve import resolve
+from reconciler.errors import TopologyError
+from reconciler.state.host import HostFacts, HostState
+from reconciler.topology.types import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should be on each host, by name, the pseudo-host `lab` included where there is one; and what it was made from."""
+
+    hosts: Mapping[str, HostState]
+    resolved: Resolved
+
+
+def compile_topology(topology: Topology, facts: Mapping[str, HostFacts]) -> Desired:
+    """The desired state of every host of the file. `facts` are by host name; a host without is taken for one that is not there.
+
+    TopologyError where the file asks for more than fits (a subnet that is full), HostError where something foreign is in the way
+    or a host lacks something.
+    """
+    resolved, faults = resolve(topology, facts)
+    if faults:
+        raise TopologyError(topology.path, topology.source, faults)
+    refuse(find_conflicts(topology, resolved, facts))
+    absent = HostFacts(exists=False)
+    hosts = {
+        name: HostState.of(compile_host(topology, resolved, name, facts.get(name, absent))) for name in topology.hosts
+    }
+    lab = HostState.of(compile_lab(topology, resolved))
+    if lab.records:
+        hosts[LAB] = lab
+    return Desired(hosts, resolved)

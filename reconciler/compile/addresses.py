@@ -1,0 +1,157 @@
+"""Which address everybody has: what the file fixes, then what is live, then the lowest that is free.
+
+Called by `compile.resolve`. The result depends on the file and the leases only. A live address stays as long as it is valid, so
+adding, removing or renaming a container never moves another's; where there is a choice, the order of the file decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from reconciler.compile.model import Assigned
+from reconciler.errors import Fault
+from reconciler.state.host import HostFacts, Lease
+from reconciler.topology.types import Attachment, Network, Subnet, Topology
+
+GATEWAY = ""
+"""The container of a gateway's lease."""
+
+Holder = tuple[str, str]
+"""Who holds an address: a container's name and "", or "" and a host's name (its gateway)."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """The addresses of one prefix, as numbers: which are taken, and up to where all are."""
+
+    network: Network
+    taken: set[int] = field(default_factory=set)
+    first: int = 0
+    last: int = 0
+    cursor: int = 0
+
+    def __post_init__(self) -> None:
+        """Leave out the network's own address (IPv6: the routers' anycast) and the broadcast, but not of /31, /127 and less."""
+        base, size = int(self.network.network_address), self.network.num_addresses
+        self.first = base + (1 if size > 2 else 0)
+        self.last = base + size - (2 if size > 2 and self.network.version == 4 else 1)
+        self.cursor = self.first
+
+    def take(self, number: int) -> bool:
+        """Take one address; False where it is not of this prefix, or taken."""
+        if number in self.taken or not self.first <= number <= self.last:
+            return False
+        self.taken.add(number)
+        return True
+
+    def take_lowest(self) -> int | None:
+        """Take the lowest that is free; None where none is."""
+        while self.cursor in self.taken:
+            self.cursor += 1
+        return self.cursor if self.take(self.cursor) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Every address: of gateways by (subnet, host), of containers by (subnet, container). `faults` where some found none."""
+
+    gateways: Mapping[tuple[str, str], tuple[Assigned, ...]]
+    containers: Mapping[tuple[str, str], tuple[Assigned, ...]]
+    faults: tuple[Fault, ...]
+
+
+def assign_addresses(
+    topology: Topology, legs: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]
+) -> Assignment:
+    """Choose all that the file leaves open. `legs` are the hosts of each subnet, in the order of the file."""
+    leases = _live_leases(topology, facts)
+    members: dict[str, list[tuple[str, Attachment]]] = {name: [] for name in topology.subnets}
+    for container in topology.containers.values():
+        for attachment in container.attachments:
+            members[attachment.subnet].append((container.name, attachment))
+    gateways: dict[tuple[str, str], tuple[Assigned, ...]] = {}
+    containers: dict[tuple[str, str], tuple[Assigned, ...]] = {}
+    faults = []
+    for subnet in topology.subnets.values():
+        hosts = legs.get(subnet.name, ())
+        for cidr in subnet.cidrs:
+            held, short = _assign_prefix(subnet, cidr, hosts, members[subnet.name], leases)
+            make, text = type(cidr.network_address), str(cidr)
+            for (holder, host), number in held.items():
+                address = Assigned(cidr.version, str(make(number)), text)
+                table, key = (gateways, (subnet.name, host)) if holder == GATEWAY else (containers, (subnet.name, holder))
+                table[key] = (*table.get(key, ()), address)
+            if short:
+                faults.append(_exhausted(topology, subnet, cidr, short))
+    return Assignment(gateways, containers, tuple(faults))
+
+
+def _assign_prefix(
+    subnet: Subnet,
+    cidr: Network,
+    hosts: tuple[str, ...],
+    members: list[tuple[str, Attachment]],
+    leases: Mapping[tuple[str, Holder], set[int]],
+) -> tuple[dict[Holder, int], int]:
+    """The addresses of one prefix, and how many are missing."""
+    pool = Pool(cidr)
+    held = {holder: number for holder, number in _fixed(subnet, cidr, hosts, members) if pool.take(number)}
+    open_gateways: list[Holder] = [(GATEWAY, host) for host in hosts if (GATEWAY, host) not in held]
+    open_members: list[Holder] = [(name, "") for name, attachment in members if cidr.version in attachment.auto]
+    for holder in open_gateways + open_members:
+        for number in sorted(leases.get((subnet.name, holder), ())):
+            if pool.take(number):
+                held[holder] = number
+                break
+    short = 0
+    for holder in open_gateways + open_members:
+        if holder not in held:
+            # The first host comes first, so it finds the first usable address free, unless somebody holds it already.
+            lowest = pool.take_lowest()
+            short += lowest is None
+            if lowest is not None:
+                held[holder] = lowest
+    return held, short
+
+
+def _fixed(
+    subnet: Subnet, cidr: Network, hosts: tuple[str, ...], members: list[tuple[str, Attachment]]
+) -> Iterator[tuple[Holder, int]]:
+    """What the file itself says, for one prefix. The gateway under "" is the first host's."""
+    for host, addresses in subnet.gateways.items():
+        name = host or (hosts[0] if hosts else "")
+        if name in hosts:
+            yield from (((GATEWAY, name), int(each)) for each in addresses if each in cidr)
+    for container, attachment in members:
+        yield from (((container, ""), int(each)) for each in attachment.addresses if each in cidr)
+
+
+def _live_leases(topology: Topology, facts: Mapping[str, HostFacts]) -> Mapping[tuple[str, Holder], set[int]]:
+    """What is live, as numbers. A container that moves to another host keeps its address."""
+    leases: dict[tuple[str, Holder], set[int]] = {}
+    at_home: set[tuple[str, Holder]] = set()
+    for host, seen in facts.items():
+        for lease in seen.leases:
+            holder: Holder = (GATEWAY, host) if lease.container == GATEWAY else (lease.container, "")
+            key = (lease.subnet, holder)
+            home = topology.containers.get(lease.container)
+            if home and home.host == host and key not in at_home:
+                at_home.add(key)
+                leases[key] = set()
+            if not (home and home.host != host and key in at_home):
+                leases.setdefault(key, set()).add(_number(lease))
+    return leases
+
+
+def _number(lease: Lease) -> int:
+    return int(ip_address(lease.address.partition("/")[0]))
+
+
+def _exhausted(topology: Topology, subnet: Subnet, cidr: Network, short: int) -> Fault:
+    return Fault(
+        topology.position(("subnets", subnet.name, "cidr")),
+        f"subnet {subnet.name} ({cidr}) is full: {short} more {'address is' if short == 1 else 'addresses are'} needed",
+        f"give {subnet.name} a shorter prefix than /{cidr.prefixlen}, or spread its containers over several subnets",
+    )

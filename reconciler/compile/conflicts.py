@@ -1,0 +1,173 @@
+"""What is in the way on the hosts: foreign things that a topology collides with, and what a host lacks.
+
+Called by `compile_topology` before anything is compiled, so before anything is touched. Pure: what there is was read by the
+workers (HostFacts). Each conflict is a sentence that names the place in the file and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+
+from reconciler.compile.model import Leg, Port, Resolved
+from reconciler.errors import HostError
+from reconciler.state.host import HostFacts, Obstacle
+from reconciler.topology.types import Host, Path, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One thing in the way: on which host, what it is, and what to do."""
+
+    host: str
+    message: str
+    help_text: str = ""
+
+
+def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Conflict, ...]:
+    """Everything that is in the way, host by host in the order of the file."""
+    return tuple(
+        conflict
+        for host in topology.hosts.values()
+        if (seen := facts.get(host.name))
+        for conflict in (
+            *_lacks(topology, host, seen),
+            *_overlaps(topology, resolved, host, seen),
+            *_taken_ports(topology, resolved, host, seen),
+            *_taken_names(topology, resolved, host, seen),
+        )
+    )
+
+
+def refuse(conflicts: tuple[Conflict, ...]) -> None:
+    """Raise HostError with all conflicts, where there are any."""
+    if not conflicts:
+        return
+    if len(conflicts) == 1:
+        raise HostError(conflicts[0].message, conflicts[0].help_text)
+    lines = [f"  {c.message}" + (f"\n    help: {c.help_text}" if c.help_text else "") for c in conflicts]
+    raise HostError(f"{len(conflicts)} things are in the way, and nothing was changed:\n" + "\n".join(lines))
+
+
+def _at(topology: Topology, path: Path) -> str:
+    """`topology.yaml:14:3: `, in front of a sentence."""
+    if not topology.path:
+        return ""
+    position = topology.position(path)
+    return f"{topology.path}:{position.line}:{position.column}: "
+
+
+# --- what a host lacks ------------------------------------------------------------------------------------------------
+
+
+def _lacks(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    for sentence in facts.missing:
+        yield Conflict(host.name, f"host {host.name}: {sentence}")
+    if facts.exists and host.connect.scheme != "lab" and host.uplink and facts.uplink != host.uplink:
+        path: Path = ("hosts", host.name, "uplink")
+        yield Conflict(
+            host.name,
+            f"{_at(topology, path)}host {host.name} has no interface {host.uplink}",
+            f"write {facts.uplink}, or leave `uplink` out" if facts.uplink else "name an interface that is there",
+        )
+
+
+# --- subnets ----------------------------------------------------------------------------------------------------------
+
+
+def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    held = [(f"the address {cidr}", str(ip_interface(cidr).network)) for cidr in facts.addresses]
+    held += [(_name(obstacle), obstacle.detail) for obstacle in facts.obstacles if obstacle.kind in ("route", "network")]
+    networks = [(what, ip_network(cidr, strict=False)) for what, cidr in held if cidr not in ("default", "0.0.0.0/0", "::/0")]
+    for name in resolved.legs[host.name]:
+        for cidr in topology.subnets[name].cidrs:
+            for what, network in networks:
+                if network.version == cidr.version and network.overlaps(cidr):
+                    at = _at(topology, ("subnets", name, "cidr"))
+                    yield Conflict(
+                        host.name,
+                        f"{at}subnet {name} ({cidr}) overlaps {what} of host {host.name}",
+                        f"give {name} a range that host {host.name} does not use",
+                    )
+                    break
+
+
+def _name(obstacle: Obstacle) -> str:
+    if obstacle.kind == "route":
+        return f"the route to {obstacle.detail}" + (f" ({obstacle.name})" if obstacle.name != obstacle.detail else "")
+    return f"the network {obstacle.name} ({obstacle.detail})"
+
+
+# --- published ports --------------------------------------------------------------------------------------------------
+
+
+def _taken_ports(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """`detail` of a listener or port is `tcp 0.0.0.0 8080`."""
+    taken: dict[tuple[str, int], list[tuple[str, Obstacle]]] = {}
+    for obstacle in facts.obstacles:
+        if obstacle.kind in ("listener", "port"):
+            protocol, address, number = obstacle.detail.split()
+            taken.setdefault((protocol, int(number)), []).append((address, obstacle))
+    seen: set[tuple[str, int, str]] = set()
+    for port in resolved.ports:
+        if port.host != host.name:
+            continue
+        for address, obstacle in taken.get((port.protocol, port.port), ()):
+            key = (port.protocol, port.port, obstacle.name)
+            if key not in seen and _meet(port, address):
+                seen.add(key)
+                path: Path = ("containers", topology.containers[port.container].origin, "expose")
+                verb = "is listened on by" if obstacle.kind == "listener" else "is published by"
+                yield Conflict(
+                    host.name,
+                    f"{_at(topology, path)}port {port.port}/{port.protocol} of container {port.container} {verb} {obstacle.name} "
+                    f"on host {host.name} already",
+                    obstacle.help_text or "publish another port, or stop what holds this one",
+                )
+
+
+def _meet(port: Port, address: str) -> bool:
+    """Whether a packet could be meant for both. A listener on [::] takes IPv4 too, unless it says otherwise."""
+    held = ip_address(address)
+    if held.is_unspecified:
+        return port.family == held.version or isinstance(held, IPv6Address)
+    return held.version == port.family and (not port.listen or port.listen == address)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
+    names = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "container"}
+    for leg in resolved.legs[host.name].values():
+        if obstacle := links.get(leg.bridge):
+            yield _foreign_link(topology, leg, obstacle)
+    for container in topology.containers.values():
+        if container.host != host.name:
+            continue
+        at = _at(topology, ("containers", container.origin))
+        for place in resolved.places[container.name]:
+            if obstacle := links.get(place.port):
+                yield Conflict(
+                    host.name,
+                    f"{at}host {host.name} has an interface {place.port} that is not netctl's; container {container.name} needs the "
+                    "name",
+                    obstacle.help_text or f"remove it (ip link delete {place.port}), or rename the container",
+                )
+        if not container.existing and (obstacle := names.get(container.engine_name)):
+            yield Conflict(
+                host.name,
+                f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
+                obstacle.help_text or "rename one of the two, or write `existing: true` to wire it as it is",
+            )
+
+
+def _foreign_link(topology: Topology, leg: Leg, obstacle: Obstacle) -> Conflict:
+    at = _at(topology, ("subnets", leg.subnet))
+    return Conflict(
+        leg.host,
+        f"{at}host {leg.host} has an interface {leg.bridge} that is not netctl's; subnet {leg.subnet} needs that name",
+        obstacle.help_text or f"remove it (ip link delete {leg.bridge}), or rename the subnet",
+    )

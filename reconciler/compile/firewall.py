@@ -1,0 +1,226 @@
+"""What a host's firewall knows: the elements of all sets and maps of `kinds.firewall_program`.
+
+Called by `compile.host`. Pure. A published port, a container's address, a policy's pair is one element each, so that one more
+of them is one element more. A set of the kernel refuses an interval that overlaps another, so policies are cut into pieces
+that do not (`compile.boxes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from reconciler.compile.boxes import Box, disjoint, subtract
+from reconciler.compile.model import Port, Resolved
+from reconciler.compile.resolve import collapse
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.firewall_program import format_range
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST
+from reconciler.topology.types import Party, Policy, Topology
+
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+"""IANA's numbers."""
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+
+Element = tuple[str, str, str, str]
+"""Set, key, value, and whose it is."""
+
+
+def compile_firewall(topology: Topology, resolved: Resolved, host: str) -> Iterator[Record]:
+    """The two tables of a host that has a leg, and their elements."""
+    for family, elements in (
+        ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
+                  *_policies(topology, resolved, host))),
+        ("bridge", _own_addresses(resolved, host)),
+    ):  # fmt: skip
+        yield FirewallTable(HOST, family, topology.name)
+        for name, key, value, about in elements:
+            yield FirewallElement(HOST, family, topology.name, name, key, value, about)
+
+
+# --- bridges and prefixes ---------------------------------------------------------------------------------------------
+
+
+def _bridges(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    for leg in resolved.legs[host].values():
+        about = f"subnet {leg.subnet}"
+        yield "bridges", leg.bridge, "", about
+        yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
+        mode = topology.subnets[leg.subnet].mode
+        if mode in ("nat", "routed"):
+            yield f"{mode}_bridges", leg.bridge, "", about
+
+
+def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """own: all of the topology's; local: with a leg here; guarded: not to be routed to from outside; natted: masqueraded."""
+    natted = set()
+    for subnet in topology.subnets.values():
+        for cidr in subnet.cidrs:
+            about = f"subnet {subnet.name}"
+            yield f"own{cidr.version}", str(cidr), "", about
+            if subnet.name not in resolved.legs[host]:
+                continue
+            yield f"local{cidr.version}", str(cidr), "", about
+            if subnet.mode in ("nat", "isolated"):
+                yield f"guarded{cidr.version}", str(cidr), "", about
+            if subnet.mode == "nat":
+                natted.add(cidr)
+    for policy in topology.policies:
+        if policy.target.kind == "outside":
+            natted |= {ip_network(block) for block in _isolated_blocks(topology, resolved, host, policy.source)}
+    for network in collapse(iter(natted)):
+        yield f"natted{network.version}", _plain(str(network)), "", "host"
+
+
+def _plain(cidr: str) -> str:
+    """A CIDR as nft writes it: a single address without its length."""
+    address, _, length = cidr.partition("/")
+    return address if length == ("128" if ":" in address else "32") else cidr
+
+
+# --- published ports --------------------------------------------------------------------------------------------------
+
+
+def _published(resolved: Resolved, host: str) -> Iterator[Element]:
+    for port in resolved.ports:
+        if port.host == host:
+            about, value = f"container {port.container}", f"{port.target} . {port.to_port}"
+            for name, key in _published_keys(port):
+                yield f"{name}{port.family}", key, value, about
+
+
+def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
+    if port.sources:
+        listen = port.listen or ANYWHERE[port.family]
+        for source in port.sources:
+            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {_plain(source)}"
+    elif port.listen:
+        yield "published_at", f"{port.protocol} . {port.listen} . {port.port}"
+    else:
+        yield "published", f"{port.protocol} . {port.port}"
+
+
+# --- who may use which address ----------------------------------------------------------------------------------------
+
+
+def _own_addresses(resolved: Resolved, host: str) -> Iterator[Element]:
+    """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
+    for container, places in resolved.places.items():
+        about = f"container {container}"
+        own = [address for place in places for address in place.addresses]
+        for place in places:
+            if place.host != host:
+                continue
+            station = f"{place.port} . {place.mac}"
+            yield "ports", place.port, "", about
+            yield "macs", station, "", about
+            for address in own:
+                yield f"addresses{address.family}", f"{station} . {address.address}", "", about
+            if any(address.family == 6 for address in own):
+                yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+
+
+def link_local_of(mac: str) -> str:
+    """The link-local address that the kernel makes of a hardware address (modified EUI-64, RFC 4291 appendix A)."""
+    octets = [int(part, 16) for part in mac.split(":")]
+    octets[0] ^= 2
+    words = [*octets[:3], 0xFF, 0xFE, *octets[3:]]
+    text = ":".join(f"{words[i] << 8 | words[i + 1]:x}" for i in range(0, 8, 2))
+    return str(ip_network(f"fe80::{text}").network_address)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def _policies(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """Each policy as boxes in the space of sources, targets and ports, less what an earlier policy covers.
+
+    Between the host and its containers everything is allowed already, and so is what a nat or routed subnet sends outside,
+    and what a routed one gets from there.
+    """
+    done: dict[tuple[str, int], list[Box]] = {}
+    for policy in topology.policies:
+        ends = _ends(topology, resolved, host, policy)
+        services = disjoint(((PROTOCOLS[p.protocol],) * 2, (p.first, p.last)) for p in policy.ports)
+        for family in (4, 6):
+            boxes: list[Box] = [
+                tuple(_range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
+            ]
+            if services:
+                boxes = [(*box, *service) for box in boxes for service in services]
+            name = _set_of(policy) + ("_ports" if services else "")
+            earlier = done.setdefault((name, family), [])
+            boxes = subtract(boxes, earlier)
+            earlier += boxes
+            for box in boxes:
+                yield f"{name}{family}", _format_box(box, family, services=bool(services)), "", _about(policy)
+
+
+def _set_of(policy: Policy) -> str:
+    if policy.source.kind == "outside":
+        return "inbound"
+    return "outbound" if policy.target.kind == "outside" else "allowed"
+
+
+def _ends(topology: Topology, resolved: Resolved, host: str, policy: Policy) -> list[tuple[str, ...]]:
+    """Source and target of what a policy allows, in every combination of their blocks; our own end only, if one is outside."""
+    source, target = policy.source, policy.target
+    if "host" in (source.kind, target.kind):
+        return []
+    if source.kind == "outside":
+        return [(block,) for block in _isolated_blocks(topology, resolved, host, target)]
+    if target.kind == "outside":
+        return [(block,) for block in _isolated_blocks(topology, resolved, host, source)]
+    here = resolved.legs[host]
+    return [
+        (block, block_to)
+        for subnet, block in _blocks(topology, resolved, source)
+        for subnet_to, block_to in _blocks(topology, resolved, target)
+        # Within a subnet everything is allowed already.
+        if subnet != subnet_to and (":" in block) == (":" in block_to) and (subnet in here or subnet_to in here)
+    ]
+
+
+def _isolated_blocks(topology: Topology, resolved: Resolved, host: str, party: Party) -> list[str]:
+    """The party's blocks in isolated subnets that the host has a leg in: what a policy can open to the outside."""
+    here = resolved.legs[host]
+    return [
+        block
+        for subnet, block in _blocks(topology, resolved, party)
+        if subnet in here and topology.subnets[subnet].mode == "isolated"
+    ]
+
+
+def _blocks(topology: Topology, resolved: Resolved, party: Party) -> list[tuple[str, str]]:
+    """Subnet and block of addresses: a subnet's prefixes, or the addresses of a container and its replicas."""
+    if party.kind == "subnet":
+        return [(party.name, str(cidr)) for cidr in topology.subnets[party.name].cidrs]
+    return [
+        (place.subnet, own.address)
+        for container in topology.containers.values()
+        if container.origin == party.name
+        for place in resolved.places[container.name]
+        for own in place.addresses
+    ]
+
+
+def _range_of(block: str) -> tuple[int, int]:
+    network = ip_network(block)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _format_box(box: Box, family: int, *, services: bool) -> str:
+    ends = box[:-2] if services else box
+    parts = [format_range(f"ipv{family}_addr", first, last) for first, last in ends]
+    if services:
+        (protocol, _), (first, last) = box[-2:]
+        parts += [PROTOCOL_NAMES[protocol], format_range("inet_service", first, last)]
+    return " . ".join(parts)
+
+
+def _about(policy: Policy) -> str:
+    ends = (f"{party.kind} {party.name}".strip() for party in (policy.source, policy.target))
+    return "policy from " + " to ".join(ends)

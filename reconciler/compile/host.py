@@ -1,0 +1,227 @@
+"""The records of one host: its legs, its containers and how they are connected, and the settings that this takes.
+
+Called by `compile_topology`, for every host of the file. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.compile.firewall import compile_firewall
+from reconciler.compile.model import Assigned, Leg, Place, Resolved
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.container import Container, hash_spec
+from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.process import Process
+from reconciler.kinds.route import METRIC, Route
+from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.veth import Veth
+from reconciler.state.host import HostFacts
+from reconciler.state.naming import Alias, group_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Container as ContainerModel
+from reconciler.topology.types import Topology
+
+
+def compile_host(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Record]:
+    """Everything that the topology wants on `host`; nothing where it has no leg and no container there."""
+    legs = resolved.legs[host]
+    if legs:
+        yield from _settings(topology, resolved, host, facts)
+        for leg in legs.values():
+            yield from _leg(topology, resolved, leg)
+        yield from compile_firewall(topology, resolved, host)
+        yield from (DockerUser(HOST, command, topology.name) for command in facts.docker_user_chain)
+    for container in topology.containers.values():
+        if container.host == host:
+            yield from _container(topology, resolved, container)
+
+
+# --- the host's own settings ------------------------------------------------------------------------------------------
+
+
+def _settings(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Record]:
+    """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
+
+    An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
+    unless accept_ra is 2 on the uplink before.
+    """
+    remember = topology.hosts[host].connect.scheme != "lab"
+    families = _forwarded(topology, resolved, host)
+    if 4 in families:
+        yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember)
+    if 6 in families:
+        before: tuple[Ref, ...] = ()
+        if facts.accepts_ra and facts.uplink:
+            heed = Sysctl(HOST, interface_key(6, facts.uplink, "accept_ra"), "2", remember)
+            before = (heed.ref,)
+            yield heed
+        yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
+
+
+def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
+    """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them."""
+    return {
+        own.family
+        for leg in resolved.legs[host].values()
+        if topology.policies or topology.subnets[leg.subnet].mode != "isolated"
+        for own in leg.addresses
+    }
+
+
+# --- legs -------------------------------------------------------------------------------------------------------------
+
+
+def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
+    alias = Alias(topology.name, "bridge", leg.subnet)
+    families = {own.family for own in leg.addresses}
+    bridge = Bridge(
+        HOST,
+        leg.bridge,
+        leg.mac,
+        leg.mtu,
+        group_of(topology.name),
+        str(alias),
+        altname_of(alias, leg.bridge),
+        # Without a link-local address the host could not ask for a container's IPv6 neighbor.
+        link_local=6 in families,
+    )
+    yield bridge
+    if 4 in families:
+        # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
+        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref)
+        if _publishes_on_localhost(resolved, leg):
+            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=bridge.ref)
+    if 6 in families:
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=bridge.ref)
+    for own in leg.addresses:
+        yield from connect(HOST, leg.bridge, own, bridge.ref)
+
+
+def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
+    return any(
+        port.listen == "" or port.listen.startswith("127.")
+        for port in resolved.ports
+        if (port.host, port.subnet, port.family) == (leg.host, leg.subnet, 4)
+    )
+
+
+def connect(netns: str, dev: str, own: Assigned, link: Ref) -> Iterator[Address | Route]:
+    """An address, and the connected route of its prefix."""
+    address = Address(netns, dev, own.cidr, link)
+    yield address
+    yield Route(
+        netns,
+        own.family,
+        own.network,
+        dev,
+        link,
+        metric=METRIC[own.family],
+        address=address.ref if own.family == 4 else None,
+    )
+
+
+def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref) -> Route:
+    """The default route of a family, by the neighbor `via`."""
+    return Route(
+        netns,
+        own.family,
+        "default",
+        dev,
+        link,
+        via,
+        metric=METRIC[own.family],
+        address=address_ref(netns, dev, own),
+        connected=Ref("route", netns, f"{own.family} {own.network} {dev}"),
+    )
+
+
+def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
+    """The address with which IPv4 on an interface comes and goes; None for IPv6."""
+    return Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None
+
+
+# --- containers -------------------------------------------------------------------------------------------------------
+
+
+def _container(topology: Topology, resolved: Resolved, container: ContainerModel) -> Iterator[Record]:
+    netns = container_netns(container.name)
+    places = resolved.places[container.name]
+    ipv6 = any(own.family == 6 for place in places for own in place.addresses)
+    owner: Record
+    if container.spec.runtime == "netns":
+        owner = Netns(netns, ipv6)
+        yield owner
+        if container.spec.command:
+            yield Process(netns, container.name, container.spec.command, container.spec.env)
+    else:
+        owner = _engine_container(container, netns)
+        yield owner
+        yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing)
+    for place in places:
+        publishes = any(publication.subnet == place.subnet for publication in container.publications)
+        yield from _place(topology.name, place, resolved.leg_of(place), owner.ref, hairpin=publishes)
+
+
+def _engine_container(container: ContainerModel, netns: str) -> Container:
+    spec, existing = container.spec, container.existing
+    return Container(
+        netns,
+        container.name,
+        container.engine_name,
+        spec.runtime,
+        spec=None if existing else spec,
+        spec_hash="" if existing else hash_spec(spec),
+        existing=existing,
+    )
+
+
+def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool) -> Iterator[Sysctl]:
+    """IPv6 in a namespace that an engine has made: the engine switches it off or leaves it on as it likes.
+
+    `all` also sets `default` and what is there. What somebody else's container has besides our links is not ours to change.
+    """
+    scope = "default" if existing else "all"
+    yield Sysctl(netns, f"net.ipv6.conf.{scope}.disable_ipv6", "0" if ipv6 else "1", owner=owner)
+    if ipv6:
+        yield Sysctl(netns, "net.ipv6.conf.default.accept_dad", "0", owner=owner)
+        yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
+
+
+def _place(topology: str, place: Place, leg: Leg, owner: Ref, *, hairpin: bool) -> Iterator[Record]:
+    netns, dev = container_netns(place.container), place.interface
+    alias = Alias(topology, "veth", place.container, place.subnet)
+    veth = Veth(
+        HOST,
+        place.port,
+        netns,
+        dev,
+        place.mac,
+        mtu=leg.mtu,
+        peer_mtu=leg.mtu,
+        group=group_of(topology),
+        alias=str(alias),
+        master=leg.bridge,
+        altname=altname_of(alias, place.port),
+        # A container that calls its own published port gets its packets back by the port that they came from.
+        port_options=(("hairpin", "on" if hairpin else "off"),),
+        peer_owner=owner,
+    )
+    yield veth
+    link, bridge = veth.ref, Ref("bridge", HOST, leg.bridge)
+    for own in place.addresses:
+        yield from connect(netns, dev, own, link)
+        gateway = leg.gateway(own.family)
+        if gateway is None:
+            continue
+        if own.family in place.defaults:
+            yield default_route(netns, dev, own, gateway.address, link)
+        yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=address_ref(netns, dev, own))
+        # The host's entry goes with the container's link in the plan, so that another's coming and going leaves it alone.
+        yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=address_ref(HOST, leg.bridge, gateway))
+

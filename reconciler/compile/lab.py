@@ -1,0 +1,231 @@
+"""The lab: the world around lab hosts, made of namespaces on this machine.
+
+Called by `compile_topology` where a host says `connect: lab`. Pure. Its records belong to a pseudo-host called `lab`, whose
+worker runs in the machine's own namespace and touches only the namespaces that are named here:
+
+    lab:<host>     a host; its uplink is one end of a veth, the other is a port of its segment's bridge in the router
+    lab:router     a bridge for each segment with the segment's first address (.1, ::1), forwarding between them
+    lab:outside    the world, behind the router: 203.0.113.10 and 2001:db8:ffff::10 (documentation prefixes, RFC 5737 and 3849)
+
+Hosts whose addresses share a /24 (or /64) are on one segment; a host with both families joins their segments to one.
+The router learns the way to routed subnets, by the address of the host that has them, and to nothing else of the hosts'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from reconciler.compile.host import address_ref, connect, default_route
+from reconciler.compile.model import Assigned, Resolved
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.route import METRIC, Route
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.veth import Veth
+from reconciler.state.naming import Alias, group_of, interface_name, mac_of
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref, lab_netns
+from reconciler.topology.types import Host, Subnet, Topology
+
+LAB = "lab"
+"""The pseudo-host's name."""
+ROUTER = lab_netns("router")
+OUTSIDE = lab_netns("outside")
+OUTSIDE_ADDRESSES = (
+    Assigned(4, "203.0.113.10", "203.0.113.0/24"),
+    Assigned(6, "2001:db8:ffff::10", "2001:db8:ffff::/64"),
+)
+UPLINK = "eth0"
+"""A lab host's uplink, where the file does not name it."""
+MTU = 1500
+SEGMENT_LENGTH = {4: 24, 6: 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of the underlay: its networks, and the hosts on it."""
+
+    name: str
+    networks: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+    @property
+    def bridge(self) -> str:
+        """The router's bridge for it."""
+        return interface_name("s-", self.name)
+
+
+def compile_lab(topology: Topology, resolved: Resolved) -> Iterator[Record]:
+    """Everything of the lab; nothing where no host is in it."""
+    hosts = [host for host in topology.hosts.values() if host.connect.scheme == "lab"]
+    if not hosts:
+        return
+    for member in (ROUTER, OUTSIDE, *(lab_netns(host.name) for host in hosts)):
+        yield Netns(member)
+    router = Ref("netns", ROUTER, "namespace")
+    yield Sysctl(ROUTER, "net.ipv4.ip_forward", "1", owner=router)
+    yield Sysctl(ROUTER, "net.ipv6.conf.all.forwarding", "1", owner=router)
+    yield from _outside(topology.name)
+    for segment in find_segments(hosts):
+        yield from _segment(topology, resolved, segment)
+
+
+def uplink_of(host: Host) -> str:
+    """The name of a lab host's uplink."""
+    return host.uplink or UPLINK
+
+
+def underlay_of(host: Host) -> tuple[Assigned, ...]:
+    """A lab host's addresses, with the networks of their segments."""
+    return tuple(
+        Assigned(address.version, str(address), str(ip_network(f"{address}/{SEGMENT_LENGTH[address.version]}", strict=False)))
+        for address in host.addresses
+    )
+
+
+def first_address(network: str) -> str:
+    """The router's in a network: `.1`, `::1`."""
+    return str(ip_network(network)[1])
+
+
+def find_segments(hosts: list[Host]) -> tuple[Segment, ...]:
+    """Hosts that share a network are on one segment, directly or by way of others; the order of hosts does not matter."""
+    groups: list[tuple[set[str], set[str]]] = []
+    for host in hosts:
+        networks, names = {own.network for own in underlay_of(host)}, {host.name}
+        if not networks:
+            continue
+        for group in [group for group in groups if group[0] & networks]:
+            groups.remove(group)
+            networks |= group[0]
+            names |= group[1]
+        groups.append((networks, names))
+    segments = []
+    for networks, names in groups:
+        ordered = sorted(networks, key=lambda network: (":" in network, network))
+        name = ordered[0].partition("/")[0].replace(":", "-")
+        segments.append(Segment(name, tuple(ordered), tuple(sorted(names))))
+    return tuple(sorted(segments, key=lambda segment: segment.name))
+
+
+def _outside(topology: str) -> Iterator[Record]:
+    """The world: a cable from the router, which it has all its routes from."""
+    alias = Alias(topology, LAB, "outside")
+    cable = Veth(
+        ROUTER,
+        "outside",
+        OUTSIDE,
+        UPLINK,
+        mac_of(topology, LAB, "outside"),
+        mtu=MTU,
+        peer_mtu=MTU,
+        group=group_of(topology),
+        alias=str(alias),
+        altname=altname_of(alias, "outside"),
+        link_local=True,
+        owner=Ref("netns", ROUTER, "namespace"),
+        peer_owner=Ref("netns", OUTSIDE, "namespace"),
+    )
+    yield cable
+    for own in OUTSIDE_ADDRESSES:
+        router = first_address(own.network)
+        yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref)
+        yield from connect(OUTSIDE, UPLINK, own, cable.ref)
+        yield default_route(OUTSIDE, UPLINK, own, router, cable.ref)
+
+
+def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterator[Record]:
+    alias = Alias(topology.name, LAB, segment.name)
+    bridge = Bridge(
+        ROUTER,
+        segment.bridge,
+        mac_of(topology.name, LAB, "segment", segment.name),
+        MTU,
+        group_of(topology.name),
+        str(alias),
+        altname_of(alias, segment.bridge),
+        link_local=True,
+        owner=Ref("netns", ROUTER, "namespace"),
+    )
+    yield bridge
+    for network in segment.networks:
+        own = Assigned(6 if ":" in network else 4, first_address(network), network)
+        yield from connect(ROUTER, bridge.name, own, bridge.ref)
+    for name in segment.hosts:
+        host = topology.hosts[name]
+        yield from _host(topology.name, host, bridge)
+        yield from _learnt_routes(topology, resolved, host, bridge)
+
+
+def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
+    """A host's uplink, its addresses, and the router as its way out."""
+    alias = Alias(topology, LAB, host.name)
+    name = interface_name("h-", host.name)
+    cable = Veth(
+        ROUTER,
+        name,
+        lab_netns(host.name),
+        uplink_of(host),
+        mac_of(topology, LAB, "host", host.name),
+        mtu=MTU,
+        peer_mtu=MTU,
+        group=group_of(topology),
+        alias=str(alias),
+        master=bridge.name,
+        altname=altname_of(alias, name),
+        port_options=(("hairpin", "off"),),
+        owner=bridge.owner,
+        peer_owner=Ref("netns", lab_netns(host.name), "namespace"),
+    )
+    yield cable
+    for own in underlay_of(host):
+        yield from connect(cable.peer_netns, cable.peer_name, own, cable.ref)
+        yield default_route(cable.peer_netns, cable.peer_name, own, first_address(own.network), cable.ref)
+
+
+def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: Bridge) -> Iterator[Route]:
+    """What a real router would be told: the way to the subnets that are reached by their own addresses."""
+    ways = {own.family: own for own in underlay_of(host)}
+    for leg in resolved.legs[host.name].values():
+        subnet = topology.subnets[leg.subnet]
+        for cidr in subnet.cidrs:
+            way = ways.get(cidr.version)
+            if way is None or not is_reached_directly(topology, subnet):
+                continue
+            router = Assigned(way.family, first_address(way.network), way.network)
+            yield Route(
+                ROUTER,
+                cidr.version,
+                str(cidr),
+                bridge.name,
+                bridge.ref,
+                via=way.address,
+                metric=METRIC[cidr.version],
+                address=address_ref(ROUTER, bridge.name, router),
+                connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
+            )
+
+
+def is_reached_directly(topology: Topology, subnet: Subnet) -> bool:
+    """Whether nodes outside speak to the subnet's own addresses: it is routed, or isolated with a policy that lets them in."""
+    return subnet.mode == "routed" or (
+        subnet.mode == "isolated"
+        and any(
+            policy.source.kind == "outside" and subnet.name in _subnets_of(topology, policy.target.kind, policy.target.name)
+            for policy in topology.policies
+        )
+    )
+
+
+def _subnets_of(topology: Topology, kind: str, name: str) -> set[str]:
+    if kind == "subnet":
+        return {name}
+    return {
+        attachment.subnet
+        for container in topology.containers.values()
+        if container.origin == name
+        for attachment in container.attachments
+    }

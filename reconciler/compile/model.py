@@ -1,0 +1,87 @@
+"""What a topology resolves to before it becomes records: legs, places and ports, with every address chosen.
+
+Made by `compile.resolve`; read by `compile.host` and `compile.firewall`, and by probes, status and rendering, which want to know
+where a container is and not which records bring it there. Plain data: text and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """An address that somebody has, and the prefix that it is in: `10.44.0.10` of `10.44.0.0/24`."""
+
+    family: int
+    address: str
+    network: str
+
+    @property
+    def cidr(self) -> str:
+        """As it is set on an interface: `10.44.0.10/24`."""
+        return f"{self.address}/{self.network.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers."""
+
+    host: str
+    subnet: str
+    bridge: str
+    mac: str
+    mtu: int
+    addresses: tuple[Assigned, ...]
+
+    def gateway(self, family: int) -> Assigned | None:
+        """The host's own address of a family."""
+        return next((own for own in self.addresses if own.family == family), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A container's presence in a subnet: its `interface`, the `port` of the bridge that it hangs on, and its addresses.
+
+    `defaults` are the families whose default route leads here: those of the network that the file says, and where that lacks
+    a family, of the first network listed that has it.
+    """
+
+    container: str
+    host: str
+    subnet: str
+    interface: str
+    port: str
+    mac: str
+    addresses: tuple[Assigned, ...]
+    defaults: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One published port, of one family, on one host. `listen` "" is every address of the host; no `sources`, every source."""
+
+    host: str
+    container: str
+    subnet: str
+    family: int
+    protocol: str
+    listen: str
+    port: int
+    target: str
+    to_port: int
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """All of a topology's legs (by host, then subnet), places (by container) and published ports."""
+
+    legs: Mapping[str, Mapping[str, Leg]]
+    places: Mapping[str, tuple[Place, ...]]
+    ports: tuple[Port, ...]
+
+    def leg_of(self, place: Place) -> Leg:
+        """The leg of the place's host in the place's subnet."""
+        return self.legs[place.host][place.subnet]

@@ -1,0 +1,130 @@
+"""From the file to legs, places and ports: who is where, under which name, with which addresses.
+
+Called by `compile_topology`. Pure. Names and hardware addresses are computed from the topology's words alone (state.naming).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reconciler.compile.addresses import Assignment, assign_addresses
+from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
+from reconciler.errors import Fault
+from reconciler.state.host import HostFacts
+from reconciler.state.naming import interface_name, mac_of
+from reconciler.topology.legs import legs_of
+from reconciler.topology.types import Container, Network, Publication, Subnet, Topology
+
+BRIDGE_PORTS_MAX = 1023
+"""BR_MAX_PORTS less number 0, which is reserved (net/bridge/br_private.h, br_if.c)."""
+
+
+def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolved, tuple[Fault, ...]]:
+    """Choose what the file leaves open; the faults are subnets that are too small, and bridges with too many ports."""
+    hosts_of = legs_of(topology)
+    assignment = assign_addresses(topology, hosts_of, facts)
+    legs: dict[str, dict[str, Leg]] = {host: {} for host in topology.hosts}
+    for subnet in topology.subnets.values():
+        mtu = _mtu(subnet, hosts_of[subnet.name], facts)
+        for host in hosts_of[subnet.name]:
+            legs[host][subnet.name] = _leg(topology.name, subnet, host, mtu, assignment)
+    places = {container.name: _places(topology.name, container, assignment) for container in topology.containers.values()}
+    ports = tuple(_ports(topology, places))
+    return Resolved(legs, places, ports), (*assignment.faults, *_crowded(topology))
+
+
+def _mtu(subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> int:
+    """One for the whole segment, in bytes: the file's, or that of the smallest uplink."""
+    if subnet.mtu is not None:
+        return subnet.mtu
+    return min((facts[host].uplink_mtu for host in hosts if host in facts), default=1500)
+
+
+def _leg(topology: str, subnet: Subnet, host: str, mtu: int, assignment: Assignment) -> Leg:
+    return Leg(
+        host,
+        subnet.name,
+        bridge=interface_name("b-", topology, subnet.name),
+        mac=mac_of(topology, "bridge", host, subnet.name),
+        mtu=mtu,
+        addresses=assignment.gateways.get((subnet.name, host), ()),
+    )
+
+
+def _places(topology: str, container: Container, assignment: Assignment) -> tuple[Place, ...]:
+    addresses = [assignment.containers.get((each.subnet, container.name), ()) for each in container.attachments]
+    # `sorted` is stable: the network that is said to carry the default routes comes first, the others as they are listed.
+    order = sorted(range(len(addresses)), key=lambda index: not container.attachments[index].default)
+    carrier: dict[int, int] = {}
+    for index in order if any(each.default for each in container.attachments) else ():
+        for own in addresses[index]:
+            carrier.setdefault(own.family, index)
+    return tuple(
+        Place(
+            container.name,
+            container.host,
+            attachment.subnet,
+            attachment.interface,
+            port=interface_name("v-", topology, container.name, attachment.subnet),
+            mac=attachment.mac or mac_of(topology, container.name, attachment.subnet),
+            addresses=addresses[index],
+            defaults=tuple(family for family, place in carrier.items() if place == index),
+        )
+        for index, attachment in enumerate(container.attachments)
+    )
+
+
+def _ports(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Iterator[Port]:
+    for container in topology.containers.values():
+        for publication in container.publications:
+            place = next(place for place in places[container.name] if place.subnet == publication.subnet)
+            for own in place.addresses:
+                yield from _ports_of(publication, place, own)
+
+
+def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator[Port]:
+    """The ports of one publication that lead to one of the container's addresses."""
+    listen = publication.address
+    if listen is not None and listen.version != own.family:
+        return
+    sources = tuple(str(source) for source in collapse(s for s in publication.sources if s.version == own.family))
+    if publication.sources and not sources:
+        return
+    for host in publication.hosts:
+        for offset in range(publication.count):
+            yield Port(
+                host,
+                place.container,
+                place.subnet,
+                own.family,
+                publication.protocol,
+                listen="" if listen is None or listen.is_unspecified else str(listen),
+                port=publication.port + offset,
+                target=own.address,
+                to_port=publication.to_port + offset,
+                sources=sources,
+            )
+
+
+def collapse(networks: Iterator[Network]) -> tuple[Network, ...]:
+    """The networks without those that lie within another: sets of the kernel refuse an interval that overlaps."""
+    kept: list[Network] = []
+    for network in sorted(set(networks), key=lambda n: (n.version, int(n.network_address), n.prefixlen)):
+        if not (kept and kept[-1].version == network.version and int(network.network_address) <= int(kept[-1].broadcast_address)):
+            kept.append(network)
+    return tuple(kept)
+
+
+def _crowded(topology: Topology) -> Iterator[Fault]:
+    count: dict[tuple[str, str], int] = {}
+    for container in topology.containers.values():
+        for attachment in container.attachments:
+            key = (container.host, attachment.subnet)
+            count[key] = count.get(key, 0) + 1
+    for (host, subnet), number in count.items():
+        if number > BRIDGE_PORTS_MAX:
+            yield Fault(
+                topology.position(("subnets", subnet)),
+                f"subnet {subnet} has {number:,} containers on host {host}, a bridge takes {BRIDGE_PORTS_MAX:,} ports at most",
+                "spread them over several subnets or hosts",
+            )
