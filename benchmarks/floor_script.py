@@ -101,7 +101,8 @@ for c in {loop}; do ip -n bench.$c -batch {folder}/shows; done
 def _host_batch(links: list[Wire]) -> str:
     lines = []
     for w in links:
-        lines.append(f"link set {w.port_name} group {GROUP} alias {w.alias} addrgenmode none master {BRIDGE} up")
+        lines.append(f"link set {w.port_name} addrgenmode none")  # before it is up
+        lines.append(f"link set {w.port_name} group {GROUP} alias {w.alias} master {BRIDGE} up")
         if w.altname != w.port_name:
             lines.append(f"link property add dev {w.port_name} altname {w.altname}")
         lines.append(f"neigh add {w.address} lladdr {w.mac} dev {BRIDGE} nud permanent protocol {PROTOCOL}")
