@@ -12,13 +12,19 @@ class KernelContext:
 
     topology: str
     host_key: str
-    """`local`, or `<topology>.lab.<host>`: the name of the host's directory under /run/netctl."""
+    """`local`, `<topology>.lab.<host>`, or `<topology>.lab` for what stands between the lab's hosts: the name of the host's
+    directory under /run/netctl."""
     run_directory: Path = Path("/run/netctl")
     netns_directory: Path = Path("/run/netns")
     own_netns: str = "/proc/self/ns/net"
     """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
     docker_socket: str = "unix:///var/run/docker.sock"
     """Where the engine listens; it is asked only where the topology has containers of that engine, or may have had them."""
+
+    @property
+    def is_lab_world(self) -> bool:
+        """Whether this is the lab itself: its router, its hosts as namespaces, `outside`; the machine's own is left alone."""
+        return self.host_key == f"{self.topology}.lab"
 
     @property
     def host_directory(self) -> Path:

@@ -21,6 +21,7 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode_loopback_up
+from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, netns_path_name
 from reconciler.state.steps import NetnsAdd, NetnsDelete, StepError
 
@@ -91,8 +92,17 @@ class Namespaces:
         self._pids: dict[str, int] = {}
         self._sockets: dict[str, tuple[tuple[int, int], RouteSocket]] = {}
 
+    @property
+    def context(self) -> KernelContext:
+        """Whose namespaces these are."""
+        return self._context
+
     def set_pids(self, pids: Mapping[str, int]) -> None:
         """The first process of each engine container that runs, by the name of the container in the topology."""
+        self._pids = dict(pids)
+
+    def add_pids(self, pids: Mapping[str, int]) -> None:
+        """The same, of containers that were started since; the others stay known."""
         self._pids.update(pids)
 
     def path(self, netns: str) -> str:
@@ -166,7 +176,8 @@ class Namespaces:
     def read_mounted(self) -> tuple[frozenset[str], frozenset[str]]:
         """The names of the topology's namespaces under /run/netns, and of files there that stand for none.
 
-        Such a file is what a kill leaves between its making and the mount. All are the topology's own by their names.
+        Such a file is what a kill leaves between its making and the mount. All are the topology's own by their names, but
+        they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`).
         """
         mounted, empty = set(), set()
         try:
@@ -183,13 +194,25 @@ class Namespaces:
         return frozenset(mounted), frozenset(empty)
 
     def add(self, steps: Iterable[NetnsAdd]) -> None:
-        """Make namespaces, complete before they can be seen: the mount comes last. StepError where one cannot be made."""
+        """Make namespaces, complete before they can be seen: the mount comes last. StepError where one cannot be made.
+
+        The alias of `lo` says which host each belongs to, for the hosts of a lab share /run/netns.
+        """
         steps = tuple(steps)
         with _locked(self._context.netns_directory) as directory:
             _share(directory)
             run_in_thread(lambda: self._add_each(steps))
 
+    def remove_stale_files(self) -> None:
+        """Remove what kills have left in /run/netns: files of the topology's that stand for no namespace."""
+        if not self.read_mounted()[1]:
+            return
+        with _locked(self._context.netns_directory) as directory:  # none of them is on the way to be mounted now
+            for name in self.read_mounted()[1]:
+                (directory / netns_path_name(self._context.topology, name)).unlink(missing_ok=True)
+
     def _add_each(self, steps: Iterable[NetnsAdd]) -> None:
+        owner = str(Alias(self._context.topology, "host", self._context.host_key))
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
             try:
@@ -197,7 +220,7 @@ class Namespaces:
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
                 route_socket = RouteSocket()
-                route_socket.request([encode_loopback_up()])
+                route_socket.request([encode_loopback_up(owner)])
                 _mount(path)
                 self.forget(step.netns)
                 status = os.stat(path)
@@ -224,7 +247,7 @@ def parse_path_name(topology: str, file_name: str) -> str:
         return ""
     if rest.startswith("lab."):
         return f"lab:{rest.removeprefix('lab.')}"
-    return f"container:{rest}"
+    return "" if "." in rest else f"container:{rest}"
 
 
 @contextmanager

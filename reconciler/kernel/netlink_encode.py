@@ -159,6 +159,9 @@ def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
         body += _u32(IFLA_MASTER, 0 if step.master == "-" else around.index(step.master))
     if step.alias is not None:
         body += attribute(IFLA_IFALIAS, step.alias.encode())
+    if step.options:
+        data = attribute(IFLA_INFO_DATA, encode_options(BY_KIND.get(step.kind, ({},)), step.options))
+        body += attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, step.kind.encode() + b"\0") + data)
     if step.link_local is not None:
         mode = ADDR_GEN_EUI64 if step.link_local else ADDR_GEN_NONE
         body += attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((mode,)))))

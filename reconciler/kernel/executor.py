@@ -1,0 +1,137 @@
+"""Carrying out steps: each lane's batch goes to the module that speaks its language.
+
+Called by `plan.execute`, in the worker. Nothing is decided here, and nothing is undone: a step that is refused raises
+StepError, and what was done of its batch stays until a rollback reads the host again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reconciler.errors import HostError
+from reconciler.kernel.conntrack import flush_flows
+from reconciler.kernel.engine import run_runtime_steps
+from reconciler.kernel.iptables import apply_step
+from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink_dump import read_unready
+from reconciler.kernel.netlink_run import run_netlink_steps
+from reconciler.kernel.process import run_process_steps
+from reconciler.kernel.sysctl import run_sysctl_steps
+from reconciler.plan.order import Batch
+from reconciler.state.naming import group_of
+from reconciler.state.ref import HOST
+from reconciler.state.steps import (
+    CONNTRACK,
+    IPTABLES,
+    NETLINK,
+    NETNS,
+    NFT,
+    PROCESS,
+    RUNTIME,
+    SYSCTL,
+    AddressAdd,
+    ConntrackFlush,
+    IptablesAdd,
+    IptablesDelete,
+    LinkAdd,
+    LinkSet,
+    NetnsAdd,
+    NetnsDelete,
+    NftCommand,
+    Step,
+    StepError,
+)
+
+if TYPE_CHECKING:
+    from reconciler.kernel.nft import NftSession
+
+SETTLE_TIMEOUT_S = 10.0
+SETTLE_POLL_S = 0.002
+
+
+class KernelHost:
+    """The host that the worker is on, as `plan.execute` wants it."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        """`namespaces` are shared with the reading, so that sockets which are open are used again."""
+        self._namespaces = namespaces
+        self._context = namespaces.context
+        self._rewired: set[str] = set()
+        self._nft: dict[str, NftSession] = {}
+
+    def run(self, batch: Batch) -> None:
+        """Carry out the batch. StepError at the first step that is refused."""
+        try:
+            self._run(batch)
+        except HostError as error:
+            words = f"{error.message} ({error.help_text})" if error.help_text else error.message
+            raise StepError(batch.steps[0], words) from error
+
+    def _run(self, batch: Batch) -> None:
+        steps = batch.steps
+        if batch.lane == NETLINK:
+            self._run_netlink(batch)
+        elif batch.lane == NETNS:
+            self._run_netns(batch)
+        elif batch.lane == SYSCTL:
+            run_sysctl_steps(self._namespaces, steps)
+        elif batch.lane == NFT:
+            self._run_nft(batch.netns, steps)
+        elif batch.lane == RUNTIME:
+            self._namespaces.add_pids(run_runtime_steps(self._context, steps))
+        elif batch.lane == PROCESS:
+            run_process_steps(self._context, steps, self._namespaces.path)
+        elif batch.lane == IPTABLES:
+            for step in steps:
+                if isinstance(step, IptablesAdd | IptablesDelete):
+                    apply_step(self._namespaces, step)
+        elif batch.lane == CONNTRACK:
+            self._run_conntrack(steps)
+        else:
+            raise TypeError(f"no lane is called {batch.lane}")
+
+    def _run_netlink(self, batch: Batch) -> None:
+        run_netlink_steps(self._namespaces, batch.netns, batch.steps)
+        if not batch.netns.startswith("container:") and any(isinstance(step, LinkAdd | LinkSet | AddressAdd) for step in batch.steps):
+            self._rewired.add(batch.netns)
+
+    def _run_netns(self, batch: Batch) -> None:
+        self._namespaces.remove(step for step in batch.steps if isinstance(step, NetnsDelete))
+        self._namespaces.add(step for step in batch.steps if isinstance(step, NetnsAdd))
+
+    def _run_nft(self, netns: str, steps: Sequence[Step]) -> None:
+        from reconciler.kernel.nft import NftSession  # loads libnftables
+
+        if netns not in self._nft:
+            self._nft[netns] = self._namespaces.run(netns, NftSession)
+        self._nft[netns].run([step for step in steps if isinstance(step, NftCommand)])
+
+    def _run_conntrack(self, steps: Sequence[Step]) -> None:
+        ports: dict[str, set[tuple[str, int]]] = {}
+        for step in steps:
+            if isinstance(step, ConntrackFlush):
+                ports.setdefault(step.netns, set()).add((step.protocol, step.port))
+        for netns, wanted in ports.items():
+            self._namespaces.run(netns, partial(flush_flows, wanted))
+
+    def settle(self) -> None:
+        """Return when what was wired passes packets: ports forward, no address is under duplicate address detection.
+
+        Acknowledged is not usable: the kernel moves a port to forwarding after the message. HostError after 10 s.
+        """
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        group = group_of(self._context.topology)
+        for netns in sorted(self._rewired):
+            while waiting := read_unready(self._namespaces.socket(netns), group):
+                if time.monotonic() > deadline:
+                    where = f" in {netns}" if netns != HOST else ""
+                    raise HostError(f"no packets pass yet{where}, after {SETTLE_TIMEOUT_S:.0f} s: {', '.join(waiting[:5])}")
+                time.sleep(SETTLE_POLL_S)
+        self._rewired.clear()
+
+    def close(self) -> None:
+        """Let go of every namespace."""
+        self._namespaces.close()

@@ -1,0 +1,153 @@
+"""Reading a host: everything that some kind looks at, as one value.
+
+Called by the worker. A dump that cannot be had, or a namespace that vanishes while it is read, raises HostError after some
+tries; nothing is ever taken for absent because it could not be read. The cost: about 0.2 ms for each container's namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engine import read_containers
+from reconciler.kernel.iptables import read_docker_user
+from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links, read_neighbors, read_routes
+from reconciler.kernel.process import read_processes
+from reconciler.kernel.sysctl import read_remembered, read_sysctls
+from reconciler.state.naming import Alias, parse_alias
+from reconciler.state.ref import HOST, container_netns, netns_path_name
+from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
+
+LOOPBACK = 1
+READ_TRIES = 3
+"""Of a host on which containers come and go meanwhile."""
+
+Links = Mapping[int, LinkInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What to read beyond what carries the topology's mark."""
+
+    sysctls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys by namespace. What the topology has remembered on the host is always read."""
+    existing: Mapping[str, str] = field(default_factory=dict)
+    """Containers that somebody else runs: the topology's name for each, and the engine's."""
+    engine_needed: bool = False
+    """Whether the topology has containers of an engine on this host, so that it is a fault when the engine does not answer."""
+
+
+def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
+    """The host as it is now, for one topology. HostError where it cannot be read as a whole."""
+    for _ in range(READ_TRIES - 1):
+        try:
+            return _read(namespaces, interest)
+        except HostError:
+            continue
+    return _read(namespaces, interest)
+
+
+def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
+    context = namespaces.context
+    containers = _read_containers(context, interest)
+    namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
+    with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
+    mounted, _ = namespaces.read_mounted()
+    links = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *mounted, *with_pid])
+    mounted = choose_own(context, mounted, links)
+    own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
+    remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
+    sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
+    snapshot = Snapshot(
+        topology=context.topology,
+        namespaces={netns: _read_namespace(namespaces, netns, found, sysctls.get(netns, {})) for netns, found in own.items()},
+        mounted=mounted,
+        containers=containers,
+        remembered=remembered,
+    )
+    if context.is_lab_world:
+        return snapshot
+    return replace(
+        snapshot,
+        tables=_read_tables(namespaces),
+        processes=read_processes(context),
+        iptables=read_docker_user(namespaces)[1],
+    )
+
+
+def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
+    """Of the engine. The lab itself has none: its hosts' workers ask."""
+    return () if context.is_lab_world else read_containers(context, interest.existing, needed=interest.engine_needed)
+
+
+def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
+    from reconciler.kernel.nft import read_tables
+    from reconciler.kernel.nftdump import TableReader
+
+    reader = namespaces.run(HOST, TableReader)
+    try:
+        return read_tables(reader, namespaces.context.topology)
+    finally:
+        reader.close()
+
+
+def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:
+    names = tuple(names)
+    namespaces.open_sockets(names)
+    return {netns: read_links(namespaces.socket(netns)) for netns in names}
+
+
+def _read_namespace(namespaces: Namespaces, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
+    """The rest of a namespace. Containers answer for nobody (proxies) and switch nothing (forwarding databases)."""
+    route_socket = namespaces.socket(netns)
+    is_container = netns.startswith("container:")
+    switches = any(link.kind in ("bridge", "vxlan") for link in links.values())
+    return NamespaceInfo(
+        links=links,
+        addresses=read_addresses(route_socket),
+        routes=read_routes(route_socket),
+        neighbors=read_neighbors(route_socket, proxies=not is_container),
+        fdb=read_fdb(route_socket) if switches and not is_container else (),
+        sysctls=sysctls,
+    )
+
+
+def _wanted_keys(interest: Interest, own: Mapping[str, Links], remembered: frozenset[str]) -> dict[str, tuple[str, ...]]:
+    """The keys to read in the namespaces that are there."""
+    wanted = {netns: keys for netns, keys in interest.sysctls.items() if netns in own}
+    if HOST in own:
+        wanted[HOST] = tuple(sorted({*wanted.get(HOST, ()), *remembered}))
+    return wanted
+
+
+def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[str, Links]) -> frozenset[str]:
+    """Which of the topology's namespaces under /run/netns are this host's; pure.
+
+    The members of a lab are the lab's. A container's namespace says on its loopback which host made it; where it says
+    nothing (made by hand, with the printed commands), it is the host's that has a link to it. One whose lab host is gone falls
+    to the lab, so that somebody removes it.
+    """
+    members = frozenset(netns for netns in mounted if netns.startswith("lab:"))
+    wired = {alias.name for link in links.get(HOST, {}).values() if (alias := _own_alias(context, link)) and alias.kind == "veth"}
+    hosts_there = {netns_path_name(context.topology, member) for member in members} | {"local"}
+    own = set(members) if context.is_lab_world else set()
+    for netns in mounted - members:
+        loopback = links[netns].get(LOOPBACK)
+        alias = _own_alias(context, loopback) if loopback else None
+        if alias is None:
+            is_own = netns.partition(":")[2] in wired
+        elif context.is_lab_world:
+            is_own = alias.name not in hosts_there
+        else:
+            is_own = alias.name == context.host_key
+        if is_own:
+            own.add(netns)
+    return frozenset(own)
+
+
+def _own_alias(context: KernelContext, link: LinkInfo) -> Alias | None:
+    alias = parse_alias(link.alias)
+    return alias if alias and alias.topology == context.topology else None

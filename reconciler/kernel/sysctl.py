@@ -1,0 +1,182 @@
+"""Kernel settings under /proc/sys, read and written inside a namespace, and those of the host remembered to be put back.
+
+Called by the executor and by `snapshot`. A host's namespace was there before netctl, so what is changed in it must be put
+back by whoever goes last. /run/netctl/<host key>/sysctl.json holds `{key: {before, written, users}}`, written ahead of the
+change: after a kill the file may claim a change that did not happen, which is put right by the next apply, but never the
+other way round. Users are topologies. A `before` is never written over, for it would be our own value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
+from reconciler.state.ref import HOST
+from reconciler.state.steps import Step, StepError, SysctlRestore, SysctlWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A sysctl of the host that some topology has changed: its value before, the one written, and which topologies use it."""
+
+    before: str
+    written: str
+    users: tuple[str, ...]
+
+
+def sysctl_path(key: str) -> str:
+    """The file of a key: dots become slashes, and a slash, which stands for a dot in a name, becomes a dot (sysctl(8))."""
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
+
+
+def read_sysctl(key: str) -> str | None:
+    """The value in the calling thread's namespace, white space made single; None where the kernel has no such key."""
+    try:
+        with open(sysctl_path(key), "rb", buffering=0) as file:
+            return " ".join(file.read().decode().split())
+    except FileNotFoundError:
+        return None
+
+
+def write_sysctl(key: str, value: str) -> None:
+    """Write the value in the calling thread's namespace. OSError where the kernel refuses it."""
+    with open(sysctl_path(key), "wb", buffering=0) as file:
+        file.write(value.encode())
+
+
+def read_sysctls(namespaces: Namespaces, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+    """The values of the wanted keys by namespace, by one thread; a key that the kernel does not have is left out."""
+    found: dict[str, dict[str, str]] = {}
+    paths = {netns: namespaces.path(netns) for netns, keys in wanted.items() if keys}
+
+    def body() -> None:
+        for netns, path in paths.items():
+            enter(path)
+            values = ((key, read_sysctl(key)) for key in wanted[netns])
+            found[netns] = {key: value for key, value in values if value is not None}
+
+    if paths:
+        try:
+            run_in_thread(body)
+        except OSError as error:
+            raise HostError(f"the kernel's settings cannot be read: {error.strerror or error}") from error
+    return found
+
+
+def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """Carry out SysctlWrite and SysctlRestore in order, by one thread. StepError at the first that is refused."""
+    steps = tuple(steps)
+
+    def body() -> None:
+        inside: str | None = None
+        for step in steps:
+            try:
+                if step.netns != inside:
+                    enter(namespaces.path(step.netns))
+                    inside = step.netns
+                _run(namespaces.context, step)
+            except OSError as error:
+                key = step.key if isinstance(step, SysctlWrite | SysctlRestore) else ""
+                raise StepError(step, f"{key} cannot be set: {error.strerror or error}") from error
+
+    run_in_thread(body)
+
+
+def _run(context: KernelContext, step: Step) -> None:
+    if isinstance(step, SysctlRestore):
+        restore_sysctl(context, step.key)
+    elif isinstance(step, SysctlWrite) and step.remember and step.netns == HOST:
+        remember_sysctl(context, step.key, step.value)
+        write_sysctl(step.key, step.value)
+    elif isinstance(step, SysctlWrite):
+        write_sysctl(step.key, step.value)
+    else:
+        raise TypeError(f"not a step of sysctl: {step}")
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def read_remembered(context: KernelContext) -> dict[str, Remembered]:
+    """The host's file. HostError where it cannot be understood: to take it for empty would forget the values before."""
+    path = _path(context)
+    try:
+        data = json.loads(path.read_bytes())
+        return {key: Remembered(one["before"], one["written"], tuple(one["users"])) for key, one in data.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HostError(f"{path} cannot be understood", "it holds what kernel settings were before netctl; mend or remove it") from error
+
+
+def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
+    """Note what the key holds now, before it is changed. OSError where the kernel has no such key."""
+    with _locked(context):
+        remembered = read_remembered(context)
+        known = remembered.get(key)
+        if known is None:
+            before = read_sysctl(key)
+            if before is None:
+                raise FileNotFoundError(2, "this kernel has no such setting")
+            known = Remembered(before, value, ())
+        users = tuple(sorted({*known.users, context.topology}))
+        remembered[key] = Remembered(known.before, value, users)
+        _write(context, remembered)
+
+
+def restore_sysctl(context: KernelContext, key: str) -> None:
+    """Let go of a key. The value before comes back where no other topology uses it, and nobody else has changed it since."""
+    with _locked(context):
+        remembered = read_remembered(context)
+        known = remembered.get(key)
+        if known is None:
+            return
+        users = tuple(user for user in known.users if user != context.topology)
+        if users:
+            remembered[key] = Remembered(known.before, known.written, users)
+        else:
+            if read_sysctl(key) == known.written:
+                write_sysctl(key, known.before)
+            del remembered[key]
+        _write(context, remembered)
+
+
+def _path(context: KernelContext) -> Path:
+    return context.host_directory / "sysctl.json"
+
+
+@contextmanager
+def _locked(context: KernelContext) -> Iterator[None]:
+    """Keep other writers of the host's file out (other topologies lock the host, too, but not a tool that reads by hand)."""
+    context.host_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(context.host_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None:
+    """Replace the file as a whole, on disk before anything relies on it; no file where nothing is remembered."""
+    path = _path(context)
+    if not remembered:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the lock is still in it, or another's file
+            path.parent.rmdir()
+        return
+    draft = path.with_suffix(".tmp")
+    with draft.open("w") as file:
+        json.dump({key: asdict(one) for key, one in sorted(remembered.items())}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
