@@ -152,8 +152,8 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             if obstacle := links.get(place.port):
                 yield Conflict(
                     host.name,
-                    f"{at}host {host.name} has an interface {place.port} that is not netctl's; container {container.name} needs the "
-                    "name",
+                    f"{at}host {host.name} has an interface {place.port} that is not netctl's, and container {container.name} "
+                    "needs that name",
                     obstacle.help_text or f"remove it (ip link delete {place.port}), or rename the container",
                 )
         if not container.existing and (obstacle := names.get(container.engine_name)):

@@ -92,15 +92,16 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
         link_local=6 in families,
     )
     yield bridge
+    about = bridge.subject
     if 4 in families:
         # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
-        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref)
+        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref, about=about)
         if _publishes_on_localhost(resolved, leg):
-            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=bridge.ref)
+            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=bridge.ref, about=about)
     if 6 in families:
-        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=bridge.ref)
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=bridge.ref, about=about)
     for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, bridge.ref)
+        yield from connect(HOST, leg.bridge, own, bridge.ref, about)
 
 
 def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
@@ -111,9 +112,9 @@ def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
     )
 
 
-def connect(netns: str, dev: str, own: Assigned, link: Ref) -> Iterator[Address | Route]:
+def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str) -> Iterator[Address | Route]:
     """An address, and the connected route of its prefix."""
-    address = Address(netns, dev, own.cidr, link)
+    address = Address(netns, dev, own.cidr, link, about)
     yield address
     yield Route(
         netns,
@@ -123,10 +124,11 @@ def connect(netns: str, dev: str, own: Assigned, link: Ref) -> Iterator[Address 
         link,
         metric=METRIC[own.family],
         address=address.ref if own.family == 4 else None,
+        about=about,
     )
 
 
-def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref) -> Route:
+def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, about: str) -> Route:
     """The default route of a family, by the neighbor `via`."""
     return Route(
         netns,
@@ -138,6 +140,7 @@ def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref) -> R
         metric=METRIC[own.family],
         address=address_ref(netns, dev, own),
         connected=Ref("route", netns, f"{own.family} {own.network} {dev}"),
+        about=about,
     )
 
 
@@ -213,15 +216,15 @@ def _place(topology: str, place: Place, leg: Leg, owner: Ref, *, hairpin: bool) 
         peer_owner=owner,
     )
     yield veth
-    link, bridge = veth.ref, Ref("bridge", HOST, leg.bridge)
+    link, bridge, about = veth.ref, Ref("bridge", HOST, leg.bridge), veth.subject
     for own in place.addresses:
-        yield from connect(netns, dev, own, link)
+        yield from connect(netns, dev, own, link, about)
         gateway = leg.gateway(own.family)
         if gateway is None:
             continue
         if own.family in place.defaults:
-            yield default_route(netns, dev, own, gateway.address, link)
-        yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=address_ref(netns, dev, own))
-        # The host's entry goes with the container's link in the plan, so that another's coming and going leaves it alone.
-        yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=address_ref(HOST, leg.bridge, gateway))
+            yield default_route(netns, dev, own, gateway.address, link, about)
+        near, far = address_ref(netns, dev, own), address_ref(HOST, leg.bridge, gateway)
+        yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=near, about=about)
+        yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=far, about=about)
 

@@ -132,9 +132,9 @@ def _outside(topology: str) -> Iterator[Record]:
     yield cable
     for own in OUTSIDE_ADDRESSES:
         router = first_address(own.network)
-        yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref)
-        yield from connect(OUTSIDE, UPLINK, own, cable.ref)
-        yield default_route(OUTSIDE, UPLINK, own, router, cable.ref)
+        yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
+        yield from connect(OUTSIDE, UPLINK, own, cable.ref, cable.subject)
+        yield default_route(OUTSIDE, UPLINK, own, router, cable.ref, cable.subject)
 
 
 def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterator[Record]:
@@ -153,7 +153,7 @@ def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterat
     yield bridge
     for network in segment.networks:
         own = Assigned(6 if ":" in network else 4, first_address(network), network)
-        yield from connect(ROUTER, bridge.name, own, bridge.ref)
+        yield from connect(ROUTER, bridge.name, own, bridge.ref, bridge.subject)
     for name in segment.hosts:
         host = topology.hosts[name]
         yield from _host(topology.name, host, bridge)
@@ -182,8 +182,9 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
     )
     yield cable
     for own in underlay_of(host):
-        yield from connect(cable.peer_netns, cable.peer_name, own, cable.ref)
-        yield default_route(cable.peer_netns, cable.peer_name, own, first_address(own.network), cable.ref)
+        router = first_address(own.network)
+        yield from connect(cable.peer_netns, cable.peer_name, own, cable.ref, cable.subject)
+        yield default_route(cable.peer_netns, cable.peer_name, own, router, cable.ref, cable.subject)
 
 
 def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: Bridge) -> Iterator[Route]:
@@ -206,6 +207,7 @@ def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: B
                 metric=METRIC[cidr.version],
                 address=address_ref(ROUTER, bridge.name, router),
                 connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
+                about=bridge.subject,
             )
 
 

@@ -34,6 +34,8 @@ class Address(Record):
     dev: str
     cidr: str
     link: Ref = field(compare=False)
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`, `subnet front`."""
 
     @property
     def ident(self) -> str:
@@ -52,7 +54,7 @@ class Address(Record):
 
     @property
     def subject(self) -> str:
-        return self.netns.replace(":", " ") or "host"
+        return self.about
 
     def describe(self) -> str:
         return f"address {self.cidr} on {self.dev}"
@@ -62,8 +64,8 @@ class Address(Record):
         for netns, ends in own_ends(snapshot).items():
             for info in snapshot.namespaces[netns].addresses:
                 if info.index in ends and info.scope != SCOPE_LINK:
-                    dev, link = ends[info.index]
-                    yield cls(netns, dev, info.cidr, link)
+                    dev, link, about = ends[info.index]
+                    yield cls(netns, dev, info.cidr, link, about)
 
     def lower_create(self) -> tuple[Step, ...]:
         return (AddressAdd(self.netns, self.dev, self.cidr),)

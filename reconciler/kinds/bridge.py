@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import own_links, owner_of, pick, read_altname
+from reconciler.kinds.ownership import about, own_links, owner_of, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -61,10 +61,7 @@ class Bridge(Record):
 
     @property
     def subject(self) -> str:
-        alias = parse_alias(self.alias)
-        if alias is None:
-            return "host"
-        return f"lab segment {alias.name}" if alias.kind == "lab" else f"subnet {alias.name}"
+        return about(parse_alias(self.alias), self.netns)
 
     def describe(self) -> str:
         return f"bridge {self.name}, MTU {self.mtu}"

@@ -40,6 +40,8 @@ class Neighbor(Record):
     proxy: bool = False
     own_address: Ref | None = field(default=None, compare=False)
     """The interface's own address, if IPv4."""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`, `subnet front`."""
 
     @property
     def ident(self) -> str:
@@ -51,7 +53,7 @@ class Neighbor(Record):
 
     @property
     def subject(self) -> str:
-        return self.netns.replace(":", " ") or "host"
+        return self.about
 
     def describe(self) -> str:
         return f"neighbor {self.address} {'answered for' if self.proxy else f'is {self.mac}'} on {self.dev}"
@@ -66,10 +68,10 @@ class Neighbor(Record):
                     continue
                 if not (info.proxy or info.state & NUD_PERMANENT):
                     continue
-                dev, link = ends[info.index]
+                dev, link, about = ends[info.index]
                 cidr = None if ":" in info.address else own.get(info.index)
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
-                yield cls(netns, dev, info.address, info.mac, link, info.proxy, address)
+                yield cls(netns, dev, info.address, info.mac, link, info.proxy, address, about)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reconciler.state.naming import Alias, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
@@ -22,8 +23,17 @@ MARKED = (HOST, lab_netns("router"))
 ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
 
-Ends = Mapping[str, Mapping[int, tuple[str, Ref]]]
-"""By namespace and interface number: the name of an interface of ours, and the link that it is an end of."""
+
+class End(NamedTuple):
+    """An interface of ours: its name, the link that it is an end of, and whose it is, for people."""
+
+    name: str
+    link: Ref
+    about: str
+
+
+Ends = Mapping[str, Mapping[int, End]]
+"""By namespace and interface number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +85,25 @@ def _peer_namespaces(snapshot: Snapshot, link: OwnLink) -> Iterator[str]:
 
 def own_ends(snapshot: Snapshot) -> Ends:
     """Every interface that is a bridge of ours, or either end of a veth of ours."""
-    ends: dict[str, dict[int, tuple[str, Ref]]] = {}
-    for link in own_links(snapshot, "bridge"):
-        ref = Ref("bridge", link.netns, link.info.name)
-        ends.setdefault(link.netns, {})[link.info.index] = (link.info.name, ref)
-    for link in own_links(snapshot, "veth"):
-        ref = Ref("veth", link.netns, link.info.name)
-        ends.setdefault(link.netns, {})[link.info.index] = (link.info.name, ref)
-        if far := find_peer(snapshot, link):
-            netns, peer = far
-            ends.setdefault(netns, {})[peer.index] = (peer.name, ref)
+    ends: dict[str, dict[int, End]] = {}
+    for kind in ("bridge", "veth"):
+        for link in own_links(snapshot, kind):
+            ref = Ref(kind, link.netns, link.info.name)
+            near = End(link.info.name, ref, about(link.alias, link.netns))
+            ends.setdefault(link.netns, {})[link.info.index] = near
+            if kind == "veth" and (far := find_peer(snapshot, link)):
+                netns, peer = far
+                ends.setdefault(netns, {})[peer.index] = End(peer.name, ref, about(None, netns))
     return ends
+
+
+def about(alias: Alias | None, netns: str) -> str:
+    """Whose a link is, for people: by its alias, or else by its namespace."""
+    if alias is None:
+        return netns.replace(":", " ") or "host"
+    if alias.kind == "lab":
+        return f"lab {alias.name}"
+    return f"subnet {alias.name}" if alias.kind == "bridge" else f"container {alias.name}"
 
 
 def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:

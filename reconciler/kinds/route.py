@@ -41,6 +41,8 @@ class Route(Record):
     address: Ref | None = field(default=None, compare=False)
     connected: Ref | None = field(default=None, compare=False)
     """The route by which `via` is reached."""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`, `subnet front`."""
 
     @property
     def ident(self) -> str:
@@ -56,7 +58,7 @@ class Route(Record):
 
     @property
     def subject(self) -> str:
-        return self.netns.replace(":", " ") or "host"
+        return self.about
 
     def describe(self) -> str:
         family = "IPv6 " if self.family == 6 and self.dst == "default" else ""
@@ -70,10 +72,12 @@ class Route(Record):
             for info in namespace.routes:
                 if info.protocol != ROUTE_PROTOCOL or info.index not in ends:
                     continue
-                dev, link = ends[info.index]
+                dev, link, about = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
-                yield cls(netns, info.family, info.dst, dev, link, info.via, info.src, info.metric, address)
+                yield cls(
+                    netns, info.family, info.dst, dev, link, info.via, info.src, info.metric, address, about=about
+                )
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -33,6 +33,8 @@ class Sysctl(Record):
     owner: Ref | None = field(default=None, compare=False)
     after: tuple[Ref, ...] = field(default=(), compare=False)
     """Settings that must be written before it."""
+    about: str = field(default="", compare=False)
+    """Whose it is, for people; "" for the namespace's."""
 
     @property
     def ident(self) -> str:
@@ -48,7 +50,7 @@ class Sysctl(Record):
 
     @property
     def subject(self) -> str:
-        return self.netns.replace(":", " ") or "host"
+        return self.about or self.netns.replace(":", " ") or "host"
 
     def describe(self) -> str:
         return f"{self.key} = {self.value}"

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import find_peer, links_of, own_links, owner_of, pick, read_altname
+from reconciler.kinds.ownership import about, find_peer, links_of, own_links, owner_of, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -87,10 +87,7 @@ class Veth(Record):
 
     @property
     def subject(self) -> str:
-        alias = parse_alias(self.alias)
-        if alias is None:
-            return self.peer_netns.replace(":", " ") or "host"
-        return f"lab {alias.name}" if alias.kind == "lab" else f"container {alias.name}"
+        return about(parse_alias(self.alias), self.peer_netns)
 
     def describe(self) -> str:
         where = f" at {self.master}" if self.master else ""
