@@ -32,10 +32,15 @@ CODEC = Codec(KINDS)
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """The plan of one host, and the fingerprint of the live state that it starts from."""
+    """The plan of one host, and the fingerprint of the live state that it starts from.
+
+    `steps` counts those of both phases. A plan on its way to be applied and not to be shown in full has neither a fingerprint
+    nor batches: they stay with the worker.
+    """
 
     host: str
-    fingerprint: str
+    fingerprint: str = ""
+    steps: int = 0
     changes: tuple[Change, ...] = ()
     remove: tuple[Batch, ...] = ()
     make: tuple[Batch, ...] = ()
@@ -57,8 +62,8 @@ def fingerprint_of(live: HostState) -> str:
 
 
 def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
-    """The plan of one host, ready for the document."""
-    return HostPlan(host, fingerprint_of(live), plan.changes, plan.remove, plan.make)
+    """The plan of one host, in full."""
+    return HostPlan(host, fingerprint_of(live), plan.step_count, plan.changes, plan.remove, plan.make)
 
 
 def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:

@@ -22,7 +22,7 @@ from reconciler.errors import NetctlError
 from reconciler.plan.diff import is_gone
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps import NETLINK, NFT, PROCESS, RUNTIME, Step
+from reconciler.state.steps import NETLINK, NFT, RUNTIME, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,11 @@ class CycleError(NetctlError):
     """Records depend on each other in a circle: a defect of the kinds, kept out by tests."""
 
 
-Group = tuple[str, str, int]
-"""Lane, namespace, and a number that keeps apart what must not share a batch."""
+Group = tuple[str, str]
+"""Lane and namespace."""
+
+BATCH_LIMIT = {RUNTIME: 32}
+"""The most steps of a lane in one batch: an engine takes a second for each, and a cancellation waits for the batch in hand."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,7 +144,10 @@ def _schedule(actions: list[_Action]) -> Iterator[Batch]:
         emitted = groups.drain(group)
         left -= len(emitted)
         steps = [(step, node.ref) for node in emitted for step in node.steps]
-        yield Batch(group[0], group[1], tuple(step for step, _ in steps), tuple(ref for _, ref in steps))
+        limit = BATCH_LIMIT.get(group[0], len(steps))
+        for start in range(0, len(steps), limit):
+            part = steps[start : start + limit]
+            yield Batch(group[0], group[1], tuple(step for step, _ in part), tuple(ref for _, ref in part))
 
 
 class _Groups:
@@ -210,7 +216,7 @@ def _graph(actions: list[_Action]) -> list[_Node]:
     for action in actions:
         previous: _Node | None = None
         for step in action.steps:
-            group = _group_of(step, len(nodes))
+            group = _group_of(step)
             if previous is None or previous.group != group:
                 node = _Node(action.doing[1], group, [])
                 nodes.append(node)
@@ -249,18 +255,6 @@ def _link(earlier: _Node, later: _Node) -> None:
     later.waits += 1
 
 
-def _group_of(step: Step, number: int) -> Group:
-    """The group of a step; `number` is of no other.
-
-    Netlink and nft have a connection per namespace. Engines and processes take a second each: one step at a time, so that a
-    cancellation need not wait for a thousand of them. All other lanes serve every namespace in one run.
-    """
-    if step.lane in (NETLINK, NFT):
-        return (step.lane, step.netns, 0)
-    if step.lane in (RUNTIME, PROCESS):
-        return (step.lane, step.netns, number)
-    return (step.lane, HOST, 0)
-
-
-def _stuck(nodes: Iterable[_Node]) -> str:
-    return ", ".join(str(ref) for ref in sorted({node.ref for node in nodes if node.waits > 0})[:5])
+def _group_of(step: Step) -> Group:
+    """Netlink and nft have a connection per namespace; all other lanes serve every namespace in one run."""
+    return (step.lane, step.netns if step.lane in (NETLINK, NFT) else HOST)

@@ -16,12 +16,17 @@ from reconciler.state.host import HostState
 from reconciler.state.record import Change
 
 
-def compile_rollback(plan: Plan, live: HostState) -> Plan:
-    """The plan that brings what `plan` touches back to what it was, from `live` (the host as it is now)."""
+def rollback_target(plan: Plan, live: HostState) -> HostState:
+    """What the host should be after a rollback: all that `plan` touches as it was before, the rest as it is in `live`, now."""
     touched = plan.touched
     wanted = {ref: record for ref, record in live.records.items() if ref not in touched}
     wanted |= {change.ref: change.before for change in plan.changes if change.before is not None}
-    return compile_plan(live, HostState(wanted))
+    return HostState(wanted)
+
+
+def compile_rollback(plan: Plan, live: HostState) -> Plan:
+    """The plan that leads there."""
+    return compile_plan(live, rollback_target(plan, live))
 
 
 def invert_changes(changes: tuple[Change, ...]) -> tuple[Change, ...]:

@@ -1,0 +1,280 @@
+"""The fleet: the workers of all hosts, read, planned and moved in step. Called by `cli`.
+
+    with Fleet.start(len(hosts)) as fleet:             # workers start while the file is read
+        fleet.greet(targets_of(topology), "netctl apply shop.yaml")
+        facts = fleet.read(lock=True)
+        plans = fleet.plan(desired)
+        fleet.apply(plans, progress)                    # returns when packets pass, or raises
+
+Hosts work side by side, in phases with a barrier: every host removes before any makes, so that a thing can move from one to
+another. The lab carries its hosts, so it removes after them and makes before them. Where one host fails, or the user stops,
+all of them go back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, Protocol, Self, TypeVar
+
+from reconciler.errors import LeftoverError, NetctlError, RolledBackError
+from reconciler.hosts.session import Session, WorkerDiedError, WorkerProcess, start_local_worker
+from reconciler.hosts.target import LAB, Target
+from reconciler.plan.document import CODEC, HostPlan
+from reconciler.plan.execute import Outcome
+from reconciler.probes.model import Listener, Opened, Probe, Result
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.record import Change
+
+T = TypeVar("T")
+WATCH_INTERVAL_S = 0.1
+"""How long the wish to stop may go unnoticed while the hosts are at work."""
+
+
+class Progress(Protocol):
+    """What is told how far a host is (see `render.progress`)."""
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a phase are done."""
+
+
+class FleetError(NetctlError):
+    """Several hosts failed, each for a reason of its own; the exit status is that of the gravest."""
+
+    def __init__(self, errors: Mapping[str, NetctlError]) -> None:
+        """`errors` by host, at least one."""
+        gravest = max(errors.values(), key=lambda error: error.exit_status)
+        super().__init__(
+            "; ".join(f"{host}: {error.message}" for host, error in errors.items()),
+            "; ".join(dict.fromkeys(error.help_text for error in errors.values() if error.help_text)),
+        )
+        self.exit_status = gravest.exit_status  # type: ignore[misc]  # of this error only
+
+
+class Fleet:
+    """Sessions with all hosts of a topology, from their start to `close`."""
+
+    def __init__(self, workers: Iterable[WorkerProcess]) -> None:
+        """`workers` have been started and not yet greeted."""
+        self._idle = list(workers)
+        self._sessions: dict[str, Session] = {}
+        self._command = ""
+        self._stop = threading.Event()
+        self._going_back = False
+        self._locked = False
+        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="host")
+
+    @classmethod
+    def start(cls, count: int) -> Self:
+        """Start workers; more are started by `greet` where these are too few, and the superfluous end."""
+        return cls([start_local_worker() for _ in range(count)])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all sessions. Locks that are still held end with their workers."""
+        for worker in self._idle:
+            worker.process.kill()
+            worker.process.wait()
+        for session in self._sessions.values():
+            session.close()
+        self._pool.shutdown()
+
+    # --- reading and planning ---------------------------------------------------------------------------------------
+
+    def greet(self, targets: Iterable[Target], command: str) -> None:
+        """Make each worker one of the hosts; `command` is what others are told of who holds the lock."""
+        self._command = command
+        for target in targets:
+            self._sessions[target.host] = Session(target, self._idle.pop() if self._idle else start_local_worker())
+        for worker in self._idle:
+            worker.process.kill()
+        self._side_by_side(lambda session: session.hello(command))
+
+    def read(self, *, lock: bool) -> dict[str, HostFacts]:
+        """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
+        self._locked = lock
+        answers = self._side_by_side(lambda session: _read(session, lock=lock))
+        return {host: CODEC.decode(HostFacts, answer) for host, answer in answers.items()}
+
+    def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
+        """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
+        nothing = HostState({})
+        answers = self._side_by_side(
+            lambda session: session.request(
+                "plan",
+                host=session.target.host,
+                desired=CODEC.encode(desired.get(session.target.host, nothing)),
+                document=document,
+            )
+        )
+        return {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+
+    # --- applying ---------------------------------------------------------------------------------------------------
+
+    def apply(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
+        """Carry out the plans that `plan` gave.
+
+        Returns when all hosts are as desired, read again, and packets pass. RolledBackError where something failed, or the
+        user stopped it, and every host is as it was; LeftoverError where not all of it could be taken back.
+        """
+        if not any(plan.changes for plan in plans.values()):
+            return
+        self._side_by_side(lambda session: session.request("prepare"))
+        with self._catching_signals():
+            try:
+                self._walk(plans, progress)
+                self._check("after the apply")
+            except NetctlError as error:
+                self._roll_back(plans, progress, NetctlError("stopped by the user") if self._stop.is_set() else error)
+        self._side_by_side(lambda session: session.request("commit"))
+
+    def release(self, *, remove: bool) -> None:
+        """Let go of the locks; with `remove` (after a destroy), of their files too."""
+        if self._locked:
+            self._side_by_side(lambda session: session.request("release", remove=remove))
+            self._locked = False
+
+    def _walk(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
+        """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
+        hosts = [host for host, plan in plans.items() if plan.changes and host != LAB]
+        lab = [LAB] if LAB in plans and plans[LAB].changes else []
+        for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts)):
+            # A worker heeds the wish to stop only while it has batches to carry out.
+            if self._stop.is_set() and not self._going_back:
+                raise NetctlError("stopped by the user")
+            self._side_by_side(lambda session, phase=phase: self._phase(session, phase, progress), group)  # type: ignore[misc]
+
+    def _phase(self, session: Session, phase: str, progress: Progress) -> None:
+        host = session.target.host
+        answer = session.request(
+            "apply", lambda event: progress.update(host, phase, event["done"], event["total"]), phase=phase
+        )
+        outcome = CODEC.decode(Outcome, answer)
+        if outcome.failure:
+            what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
+            raise NetctlError(f"{what}{outcome.failure.message}")
+
+    def _check(self, when: str) -> None:
+        """Every host read again: nothing may differ from what is wanted. NetctlError with what does."""
+        answers = self._side_by_side(lambda session: session.request("check"))
+        for host, answer in answers.items():
+            if changes := CODEC.decode(tuple[Change, ...], answer):
+                shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:5])
+                more = f", and {len(changes) - 5} more" if len(changes) > 5 else ""
+                raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
+
+    def _roll_back(self, plans: Mapping[str, HostPlan], progress: Progress, cause: NetctlError) -> None:
+        """Take back what was done on every host. Always raises: RolledBackError, or LeftoverError."""
+        self._going_back = True
+        try:
+            answers = self._side_by_side(lambda session: self._plan_back(session, plans[session.target.host]))
+            back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+            self._walk(back, progress)
+            self._check("after the rollback")
+            self._side_by_side(lambda session: session.request("commit"))
+        except NetctlError as error:
+            raise LeftoverError(
+                f"{cause.message}; and not all of it could be taken back: {error.message}",
+                "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
+            ) from cause
+        raise RolledBackError(f"{cause.message}; every host is as it was before", cause.help_text) from cause
+
+    def _plan_back(self, session: Session, plan: HostPlan) -> Any:
+        """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
+        host = session.target.host
+        try:
+            return session.request("rollback", host=host, changes=None)
+        except WorkerDiedError:
+            session.replace_worker(start_local_worker())
+            session.hello(self._command)
+            _read(session, lock=self._locked)
+            return session.request("rollback", host=host, changes=CODEC.encode(plan.changes))
+
+    # --- verification -----------------------------------------------------------------------------------------------
+
+    def probe(self, probes: tuple[Probe, ...]) -> tuple[Result, ...]:
+        """Ask everything, each probe on its host, after the listeners that they need are open on theirs. In the given order."""
+        listeners = dict.fromkeys(probe.listener for probe in probes if probe.listener)
+        try:
+            answers = self._side_by_side(lambda session: _listen(session, listeners))
+            opened = [CODEC.decode(Opened, answer) for answer in answers.values()]
+            known = Opened(
+                tuple(each for one in opened for each in one.taken), tuple(each for one in opened for each in one.failed)
+            )
+            found = self._side_by_side(lambda session: _probe(session, probes, known))
+        finally:
+            with contextlib.suppress(NetctlError):
+                self._side_by_side(lambda session: session.request("unlisten"))
+        queues = {host: iter(CODEC.decode(tuple[Result, ...], answer)) for host, answer in found.items()}
+        return tuple(next(queues[probe.host]) for probe in probes if probe.host in queues)
+
+    # --- all hosts at once ------------------------------------------------------------------------------------------
+
+    def _side_by_side(self, work: Callable[[Session], T], hosts: Iterable[str] | None = None) -> dict[str, T]:
+        """The result of `work` for each host. All are waited for; then what failed is raised, all of it in one."""
+        chosen = self._sessions if hosts is None else {host: self._sessions[host] for host in hosts}
+        futures = {host: self._pool.submit(work, session) for host, session in chosen.items()}
+        pending = set(futures.values())
+        told = False
+        while pending:
+            _, pending = wait(pending, timeout=WATCH_INTERVAL_S)
+            if self._stop.is_set() and not told:
+                told = True
+                for session in chosen.values():
+                    session.cancel()
+        results: dict[str, T] = {}
+        errors: dict[str, NetctlError] = {}
+        for host, future in futures.items():
+            try:
+                results[host] = future.result()
+            except NetctlError as error:
+                errors[host] = error
+        if len(errors) > 1:
+            raise FleetError(errors)
+        for host, only in errors.items():
+            raise _named(host, only) if len(self._sessions) > 1 else only
+        return results
+
+    @contextlib.contextmanager
+    def _catching_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, lambda *_: self._stop.set()) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _named(host: str, error: NetctlError) -> NetctlError:
+    """The same error, saying on which host."""
+    error.message = f"{host}: {error.message}"
+    error.args = (error.message,)
+    return error
+
+
+def _read(session: Session, *, lock: bool) -> Any:
+    target = session.target
+    return session.request("read", lock=lock, existing=target.existing, engine_needed=target.engine_needed)
+
+
+def _listen(session: Session, listeners: Iterable[Listener]) -> Any:
+    mine = tuple(each for each in listeners if each.host == session.target.host)
+    return session.request("listen", listeners=CODEC.encode(mine))
+
+
+def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> Any:
+    mine = tuple(each for each in probes if each.host == session.target.host)
+    return session.request("probe", probes=CODEC.encode(mine), opened=CODEC.encode(opened))

@@ -1,0 +1,155 @@
+"""A session with one worker: started, spoken to in JSON lines, and ended with its controller.
+
+Called by `hosts.fleet`. How a worker is started is the only thing in which ways to reach a host differ: `start_local_worker` is
+for this machine, be it for the host itself or for a lab host (the worker enters the namespace). A worker does not know which
+host it is until it is greeted, so workers can be started before the topology file has been read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from reconciler.errors import NetctlError
+from reconciler.hosts.target import Target
+from reconciler.worker.channel import Message, decode_error, dump_line
+
+LOG_DIRECTORY = Path("/run/netctl")
+"""Where the last words of a worker that failed are kept."""
+
+OnEvent = Callable[[Message], None]
+
+
+class WorkerDiedError(NetctlError):
+    """The worker ended in the middle of a session."""
+
+
+@dataclass(slots=True, eq=False)
+class WorkerProcess:
+    """A process that speaks the worker's protocol on its streams; `words` holds what it prints besides."""
+
+    process: subprocess.Popen[bytes]
+    words: IO[bytes]
+
+
+def start_local_worker() -> WorkerProcess:
+    """Start a worker on this machine. To be called from a thread that lives as long as the worker, for it ends with that.
+
+    It stays in this process group. The package is found where this one is, and nothing in the environment leads elsewhere.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    program = f"import sys; sys.path.insert(0, {root!r}); from reconciler.worker.__main__ import main; main()"
+    words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words
+    )
+    return WorkerProcess(process, words)
+
+
+class Session:
+    """A session with the worker of one host. One request at a time; a cancellation may come from another thread."""
+
+    def __init__(self, target: Target, worker: WorkerProcess) -> None:
+        """The worker is greeted by `hello`, not here."""
+        self.target = target
+        self._worker = worker
+        self._sending = threading.Lock()
+
+    def hello(self, command: str) -> None:
+        """Tell the worker which host it is; `command` is what other controllers are told of the lock's holder."""
+        self.request(
+            "hello",
+            topology=self.target.topology,
+            host_key=self.target.host_key,
+            netns=self.target.netns,
+            docker=self.target.docker,
+            parent=os.getpid(),
+            command=command,
+        )
+
+    def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
+        """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended."""
+        self._send({"verb": verb, **fields})
+        stream = cast("IO[bytes]", self._worker.process.stdout)
+        while line := stream.readline():
+            message: Message = json.loads(line)
+            if "event" in message:
+                if on_event:
+                    on_event(message)
+            elif "error" in message:
+                raise self._error(verb, message)
+            else:
+                return message["answer"]
+        raise self._death(verb)
+
+    def replace_worker(self, worker: WorkerProcess) -> None:
+        """Go on with another worker, not yet greeted, after the first has died."""
+        self.close()
+        self._worker = worker
+
+    def cancel(self) -> None:
+        """Ask the worker to stop after the batch in hand. Where it has ended, that is found by who waits for its answer."""
+        with contextlib.suppress(WorkerDiedError):
+            self._send({"verb": "cancel"})
+
+    def close(self) -> None:
+        """End the session; the worker ends by itself, and is not waited for longer than a second."""
+        with contextlib.suppress(BrokenPipeError):
+            cast("IO[bytes]", self._worker.process.stdin).close()
+        try:
+            self._worker.process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._worker.process.kill()
+            self._worker.process.wait()
+        cast("IO[bytes]", self._worker.process.stdout).close()
+        self._worker.words.close()
+
+    def _send(self, message: Message) -> None:
+        stream = cast("IO[bytes]", self._worker.process.stdin)
+        try:
+            with self._sending:
+                stream.write(dump_line(message))
+                stream.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._death(str(message["verb"])) from None
+
+    def _error(self, verb: str, message: Message) -> NetctlError:
+        error = decode_error(message)
+        if not message.get("defect"):
+            return error
+        log = self._keep_words()
+        return NetctlError(
+            f"the worker of {self.target.host} came upon a defect of netctl's while it was asked to {verb}: {error.message}",
+            f"the details are in {log}" if log else "",
+        )
+
+    def _death(self, verb: str) -> WorkerDiedError:
+        status = self._worker.process.wait()
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        log = self._keep_words()
+        return WorkerDiedError(
+            f"the worker of {self.target.host} {how} while it was asked to {verb}", f"its last words are in {log}" if log else ""
+        )
+
+    def _keep_words(self) -> str:
+        """What the worker printed, in a file of its own; its path, or "" where it said nothing or cannot be kept."""
+        self._worker.words.seek(0)
+        words = self._worker.words.read()
+        path = LOG_DIRECTORY / f"worker-{self.target.topology}-{self.target.host}.log"
+        try:
+            if words:
+                LOG_DIRECTORY.mkdir(exist_ok=True)
+                path.write_bytes(words)
+        except OSError:
+            return ""
+        return str(path) if words else ""

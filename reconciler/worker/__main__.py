@@ -1,0 +1,93 @@
+"""The worker's entry: `python -m reconciler.worker`, started by `hosts.session` and spoken to on its standard streams.
+
+It is told who it is by the first message, so a controller can start workers before it has read the topology file. It ends
+when its controller closes its input, or dies. Signals from the terminal are for the controller, which then cancels.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from typing import IO, Any
+
+from reconciler.errors import NetctlError
+from reconciler.worker.channel import Inbox, Message, dump_line, encode_defect, encode_error
+from reconciler.worker.machine import open_machine
+from reconciler.worker.work import Work
+
+
+def main() -> None:
+    """Serve one controller until it is done."""
+    # It lives for one command, and what it makes lives as long: collecting garbage would only cost time.
+    gc.disable()
+    faulthandler.enable()
+    # A handler, not SIG_IGN, which the processes of containers would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    requests, answers = _take_streams()
+    inbox = Inbox(requests)
+    sending = threading.Lock()
+
+    def send(message: Message) -> None:
+        with sending:
+            answers.write(dump_line(message))
+            answers.flush()
+
+    try:
+        _serve(inbox, send)
+    except BrokenPipeError:
+        os._exit(1)  # the controller has gone, and nobody is left to tell
+    # Threads that wait for input would hold up a normal end.
+    os._exit(0)
+
+
+def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """The streams to the controller, out of reach of whatever else reads standard input or prints."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return requests, answers
+
+
+def _serve(inbox: Inbox, send: Callable[[Message], None]) -> None:
+    service = Service(send, inbox.cancelled.is_set)
+    while (request := inbox.next()) is not None:
+        try:
+            answer: Message = {"answer": service.answer(request)}
+        except NetctlError as error:
+            answer = encode_error(error)
+        except Exception as error:  # noqa: BLE001  the last line of defence: it becomes a sentence, and the traceback a file
+            traceback.print_exc()
+            answer = encode_defect(error)
+        send(answer)
+
+
+class Service:
+    """Answers requests; which host they are about is said by the first."""
+
+    def __init__(self, send: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
+        """`send` takes events; `cancelled` says whether the controller has asked to stop."""
+        self._send = send
+        self._cancelled = cancelled
+        self._work: Work | None = None
+
+    def answer(self, request: Message) -> Any:
+        """The answer to one request. NetctlError where it fails."""
+        if request["verb"] == "hello":
+            self._work = Work(open_machine(request), self._send, self._cancelled)
+            return os.getpid()
+        if self._work is None:
+            raise NetctlError("the worker has not been told which host it is")
+        return self._work.answer(request)
+
+
+if __name__ == "__main__":
+    main()

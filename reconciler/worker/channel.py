@@ -1,0 +1,69 @@
+"""The lines between a controller and a worker, and errors that travel on them.
+
+Called by `worker.__main__` on one side and by `hosts.session` on the other. One JSON object a line:
+
+    to the worker     {"verb": "read", …}          one request at a time; {"verb": "cancel"} may come in between, unanswered
+    from the worker   {"event": "progress", …}     any number of these,
+                      {"answer": …}                then one of these,
+                      {"error": "HostError", "message": …, "help": …}    or one of these
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from typing import IO, Any
+
+from reconciler import errors
+from reconciler.errors import NetctlError
+
+Message = dict[str, Any]
+
+
+def dump_line(message: Message) -> bytes:
+    """One message as a line."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def encode_error(error: NetctlError) -> Message:
+    """An error of netctl's, to be raised again on the other side."""
+    return {"error": type(error).__name__, "message": error.message, "help": error.help_text}
+
+
+def encode_defect(error: Exception) -> Message:
+    """An exception that nobody foresaw. The traceback is on the worker's standard error, which its controller keeps."""
+    return {"error": "NetctlError", "message": f"{type(error).__name__}: {error}", "help": "", "defect": True}
+
+
+def decode_error(message: Message) -> NetctlError:
+    """The error that an error message speaks of; a plain NetctlError where its class is not known here."""
+    cls = getattr(errors, str(message["error"]), NetctlError)
+    if not (isinstance(cls, type) and issubclass(cls, NetctlError)) or cls is errors.TopologyError:
+        cls = NetctlError
+    return cls(str(message["message"]), str(message.get("help", "")))
+
+
+class Inbox:
+    """The requests that come in, read by a thread of its own, so that a cancellation is seen while a request is worked on."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """`stream` is read to its end."""
+        self.cancelled = threading.Event()
+        self._stream = stream
+        self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> Message | None:
+        """The next request; None when the controller has gone."""
+        return self._requests.get()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            message: Message = json.loads(line)
+            if message["verb"] == "cancel":
+                self.cancelled.set()
+            else:
+                self._requests.put(message)
+        self.cancelled.set()
+        self._requests.put(None)

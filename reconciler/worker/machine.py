@@ -1,0 +1,96 @@
+"""The real host under a worker: `kernel/` behind the few verbs that the worker needs. Called by `worker.__main__`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engine import check_containers, remove_parked
+from reconciler.kernel.executor import KernelHost
+from reconciler.kernel.lock import HostLock
+from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.place import die_with_parent, enter_or_leave
+from reconciler.kernel.snapshot import Interest, read_snapshot
+from reconciler.plan.order import Batch
+from reconciler.state.host import HostFacts
+from reconciler.state.snapshot import Snapshot
+from reconciler.worker.channel import Message
+
+if TYPE_CHECKING:
+    from reconciler.probes.run import Prober
+
+
+def open_machine(hello: Message) -> KernelMachine:
+    """The host that a controller's first message speaks of, its namespace entered. HostError where that is not possible."""
+    if hello["parent"] and not die_with_parent(hello["parent"]):
+        raise HostError("the controller has gone")
+    docker = {"docker_socket": hello["docker"]} if hello["docker"] else {}
+    context = KernelContext(hello["topology"], hello["host_key"], **docker)
+    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"])
+    machine.enter()
+    return machine
+
+
+class KernelMachine:
+    """The machine that this process runs on, or the namespace on it that stands for a lab host."""
+
+    def __init__(self, context: KernelContext, netns: str, command: str, controller: int) -> None:
+        """`netns` is the file name under /run/netns of a lab host, "" otherwise; `command` and `controller` go into the lock."""
+        self._context = context
+        self._netns = context.netns_directory / netns if netns else None
+        self._command = command
+        self._controller = controller
+        self._namespaces = Namespaces(context)
+        self._host = KernelHost(self._namespaces)
+        self._lock = HostLock(context)
+        self._prober: Prober | None = None
+        self._exists = True
+
+    def enter(self) -> None:
+        """Be in the host's namespace, which may be new; in an empty one where it is not there."""
+        if self._netns is None:
+            return
+        try:
+            self._exists = enter_or_leave(str(self._netns))
+        except OSError as error:
+            raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", "netctl needs root") from error
+
+    def lock(self) -> None:
+        """Take the host's lock, or LockedError."""
+        self._lock.take(self._command, self._controller or None)
+
+    def release(self, *, remove: bool) -> None:
+        """Let go of the lock; with `remove`, of its file too."""
+        self._lock.release(remove)
+
+    def read(self, interest: Interest) -> Snapshot:
+        """Read the host."""
+        return read_snapshot(self._namespaces, interest)
+
+    def read_facts(self, snapshot: Snapshot) -> HostFacts:
+        """What `compile` needs to know of the host."""
+        from reconciler.kernel.facts import read_facts
+
+        return read_facts(self._context, snapshot) if self._exists else HostFacts(exists=False)
+
+    def host(self) -> KernelHost:
+        """What carries out batches."""
+        return self._host
+
+    def check(self, batches: tuple[Batch, ...]) -> None:
+        """HostError where a step is known to fail."""
+        check_containers(self._context, [step for batch in batches for step in batch.steps])
+
+    def commit(self) -> None:
+        """Remove the containers that were parked."""
+        if not self._context.is_lab_world:
+            remove_parked(self._context)
+
+    def prober(self) -> Prober:
+        """What runs probes on this host; it holds the listeners between two requests."""
+        from reconciler.probes.run import Prober
+
+        if self._prober is None:
+            self._prober = Prober(self._namespaces.path)
+        return self._prober

@@ -1,0 +1,209 @@
+"""What a worker does for each request: one method for each verb of the protocol.
+
+Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
+
+    read      {lock, existing, engine_needed} → HostFacts. With `lock`, the host's lock is taken first, and held until `release`
+    plan      {host, desired, document} → HostPlan; the plan is kept
+    prepare   {} → nothing, or the error that an apply is known to end with
+    apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
+    check     {} → the changes that are still needed; none after a good apply
+    rollback  {host, changes} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `changes`
+              are those of the plan where this worker did not make it, None otherwise
+    commit    {} → nothing; what was kept for a rollback is let go
+    listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
+    release   {remove} → nothing; the lock is let go
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reconciler.errors import HostError, NetctlError
+from reconciler.kernel.snapshot import Interest
+from reconciler.kinds import recognise_all
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.plan.diff import diff_states
+from reconciler.plan.document import CODEC, HostPlan, host_plan
+from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
+from reconciler.plan.order import Batch
+from reconciler.plan.plan import Plan, compile_plan
+from reconciler.plan.rollback import rollback_target
+from reconciler.probes.model import Listener, Opened, Probe
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.record import Change
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.worker.channel import Message
+
+if TYPE_CHECKING:
+    from reconciler.probes.run import Prober
+
+CHECK_TRIES = 5
+CHECK_PAUSE_S = 0.1
+"""The kernel finishes some things a moment after it has acknowledged them: a namespace going, a port forwarding."""
+
+PROGRESS_INTERVAL_S = 0.05
+
+class SettlingHost(Host, Protocol):
+    """A host that can also say when what was wired passes packets."""
+
+    def settle(self) -> None:
+        """Return then; HostError where that takes too long."""
+
+
+class Machine(Protocol):
+    """The host as a worker sees it; `worker.machine` makes it of `kernel/`, tests make one of a fake."""
+
+    def enter(self) -> None:
+        """Be in the host's namespace; in an empty one of no name where it is not there."""
+
+    def lock(self) -> None:
+        """Take the host's lock, or LockedError."""
+
+    def release(self, *, remove: bool) -> None:
+        """Let go of the lock, where it is held; with `remove`, leave no file of it."""
+
+    def read(self, interest: Interest) -> Snapshot:
+        """Read the host."""
+
+    def read_facts(self, snapshot: Snapshot) -> HostFacts:
+        """What `compile` needs to know of it."""
+
+    def host(self) -> SettlingHost:
+        """What carries out batches, in the namespace that is entered now."""
+
+    def check(self, batches: tuple[Batch, ...]) -> None:
+        """HostError where some step is known to fail: an image that is missing, a kernel without a feature."""
+
+    def commit(self) -> None:
+        """Remove what was kept for a rollback."""
+
+    def prober(self) -> Prober:
+        """What runs probes; always the same one."""
+
+
+class Work:
+    """The state of one worker between requests: what was read, planned and done."""
+
+    def __init__(self, machine: Machine, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
+        """`emit` sends an event; `cancelled` says whether the controller has asked to stop."""
+        self._machine = machine
+        self._emit = emit
+        self._cancelled = cancelled
+        self._interest = Interest()
+        self._desired = HostState({})
+        self._plan = Plan()
+        self._rolling_back = False
+
+    def answer(self, request: Message) -> Any:
+        """The answer to a request, in JSON; NetctlError where it fails."""
+        verbs: dict[str, Callable[[Message], Any]] = {
+            "read": self._read,
+            "plan": self._make_plan,
+            "apply": self._apply,
+            "check": self._check,
+            "rollback": self._rollback,
+            "prepare": lambda _: self._machine.check(self._plan.remove + self._plan.make),
+            "commit": lambda _: self._machine.commit(),
+            "listen": self._listen,
+            "probe": self._probe,
+            "unlisten": lambda _: self._machine.prober().stop(),
+            "release": lambda request: self._machine.release(remove=request["remove"]),
+        }
+        verb = verbs.get(request["verb"])
+        if verb is None:
+            raise NetctlError(f"the worker knows no verb {request['verb']!r}")
+        return verb(request)
+
+    def _read(self, request: Message) -> Any:
+        if request["lock"]:
+            self._machine.lock()
+        self._interest = Interest(existing=request["existing"], engine_needed=request["engine_needed"])
+        return CODEC.encode(self._machine.read_facts(self._machine.read(self._interest)))
+
+    def _make_plan(self, request: Message) -> Any:
+        self._desired = CODEC.decode(HostState, request["desired"])
+        self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
+        live = self._live()
+        self._plan = compile_plan(live, self._desired)
+        self._rolling_back = False
+        return self._describe(request["host"], live, document=request["document"])
+
+    def _apply(self, request: Message) -> Any:
+        self._machine.enter()
+        host = self._machine.host()
+        batches = self._plan.remove if request["phase"] == "remove" else self._plan.make
+        # A rollback is what a cancellation leads to, so it is not cancelled in turn.
+        cancelled = never if self._rolling_back else self._cancelled
+        outcome = execute_batches(host, batches, _Throttle(self._emit), cancelled)
+        if not outcome.failure and request["phase"] == "make":
+            outcome = self._settle(host, outcome)
+        return CODEC.encode(outcome)
+
+    def _settle(self, host: SettlingHost, outcome: Outcome) -> Outcome:
+        try:
+            host.settle()
+        except HostError as error:
+            return replace(outcome, failure=Failure(None, error.message))
+        return outcome
+
+    def _check(self, _: Message) -> Any:
+        """The changes that the desired state still needs; the kernel is given a moment."""
+        remaining: tuple[Change, ...] = ()
+        for attempt in range(CHECK_TRIES):
+            if attempt:
+                time.sleep(CHECK_PAUSE_S)
+            remaining = diff_states(self._live(), self._desired)
+            if not remaining:
+                break
+        return CODEC.encode(remaining)
+
+    def _rollback(self, request: Message) -> Any:
+        if request["changes"] is not None:  # this worker takes the place of one that has died
+            self._plan = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
+            self._interest = replace(self._interest, sysctls=_sysctl_keys(self._plan.touched))
+        live = self._live()
+        self._desired = rollback_target(self._plan, live)
+        self._plan = compile_plan(live, self._desired)
+        self._rolling_back = True
+        return self._describe(request["host"], live, document=False)
+
+    def _listen(self, request: Message) -> Any:
+        return CODEC.encode(self._machine.prober().start_listeners(CODEC.decode(tuple[Listener, ...], request["listeners"])))
+
+    def _probe(self, request: Message) -> Any:
+        probes = CODEC.decode(tuple[Probe, ...], request["probes"])
+        return CODEC.encode(self._machine.prober().run_clients(probes, CODEC.decode(Opened, request["opened"])))
+
+    def _live(self) -> HostState:
+        return recognise_all(self._machine.read(self._interest))
+
+    def _describe(self, host: str, live: HostState, *, document: bool) -> Any:
+        plan = self._plan
+        return CODEC.encode(host_plan(host, live, plan) if document else HostPlan(host, "", plan.step_count, plan.changes))
+
+
+class _Throttle:
+    """Sends progress, but not more often than people can see."""
+
+    def __init__(self, emit: Callable[[Message], None]) -> None:
+        self._emit = emit
+        self._next_s = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s or done == total:
+            self._next_s = now_s + PROGRESS_INTERVAL_S
+            self._emit({"event": "progress", "done": done, "total": total})
+
+
+def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:
+    """The kernel settings among these, which must be read to be compared."""
+    keys: dict[str, list[str]] = {}
+    for ref in refs:
+        if ref.kind == Sysctl.kind:
+            keys.setdefault(ref.netns, []).append(ref.name)
+    return {netns: tuple(names) for netns, names in keys.items()}
