@@ -26,7 +26,15 @@ demo: setup
 	@$(SUDO) .venv/bin/netctl verify topology.yaml
 	@echo; echo "== netctl status topology.yaml"
 	@$(SUDO) .venv/bin/netctl status topology.yaml
-	@cat docs/after-the-demo.txt
+	@printf '%s\n' '' \
+	    'Look around:' \
+	    '  $(SUDO) .venv/bin/netctl exec web -- ip address        inside a container, with the tools of this machine' \
+	    '  $(SUDO) .venv/bin/netctl exec --host alpha -- nft list table inet netctl-shop' \
+	    '  $(SUDO) .venv/bin/netctl diff --commands                nothing now; after a change in topology.yaml, the commands for it' \
+	    'Change topology.yaml, and apply the difference:' \
+	    '  $(SUDO) .venv/bin/netctl diff; $(SUDO) .venv/bin/netctl apply' \
+	    'Remove all of it:' \
+	    '  $(SUDO) .venv/bin/netctl destroy'
 
 test: setup-test lint unit
 

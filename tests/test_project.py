@@ -145,3 +145,17 @@ def test_leftovers_are_found_and_removed(make_namespace: Callable[..., conftest.
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+def test_topologies_in_documents_are_valid(tmp_path: Path) -> None:
+    """Every whole topology that the documents show passes `netctl validate`."""
+    count = 0
+    for document in DOCUMENTS:
+        for block in re.findall(r"^```yaml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
+            if "version: 1" in block:
+                file = tmp_path / f"{document.stem}-{count}.yaml"
+                file.write_text(block)
+                outcome = conftest.run_netctl("validate", file)
+                assert outcome.status == 0, f"{document.name}: {outcome.out}{outcome.err}"
+                count += 1
+    assert count >= 2
