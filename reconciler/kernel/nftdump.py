@@ -37,12 +37,14 @@ from reconciler.kinds.firewall_program import format_range
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 GETTABLE, GETCHAIN, GETRULE, GETSET, GETSETELEM = 1, 4, 7, 10, 13
-FAMILIES = {"inet": 1, "bridge": 7}  # NFPROTO_
+FAMILIES = {"": 0, "inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}  # NFPROTO_; "" is all of them
 GENERIC = struct.Struct(">BBH")  # nfgenmsg: family, version, the low half of the ruleset's generation
 TRIES = 8
 
 TABLE_NAME, TABLE_FLAGS = 1, 2
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_POLICY, CHAIN_TYPE, CHAIN_FLAGS = 1, 3, 4, 5, 7, 10
+HOOK_NUMBER = 1
+FORWARD, DROP = 2, 0  # NF_INET_FORWARD, NF_DROP in linux/netfilter.h
 RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
 SET_TABLE, SET_NAME, SET_FLAGS, SET_KEY_TYPE, SET_KEY_LEN, SET_DATA_TYPE, SET_DATA_LEN = 1, 2, 3, 4, 5, 6, 7
 SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12, 17, 18
@@ -153,6 +155,17 @@ class _SetInfo:
 # --- dumps ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ChainInfo:
+    """A chain of any table, whoever made it."""
+
+    family: str
+    table: str
+    name: str
+    drops_forwarded: bool
+    """Whether it decides over forwarded packets, and drops those that no rule of it speaks of."""
+
+
 class TableReader:
     """A netfilter socket in the namespace of the thread that makes it."""
 
@@ -181,6 +194,18 @@ class TableReader:
             f"the nftables ruleset changed in each of {TRIES} readings",
             "some other program keeps changing it; stop that one, or try again",
         )
+
+    def read_chains(self) -> tuple[ChainInfo, ...]:
+        """The chains of all tables. HostError where they cannot be read."""
+        for _ in range(TRIES):
+            self._generation = None
+            try:
+                return tuple(_parse_chain(body) for body in self._dump(GETCHAIN, "", b""))
+            except _ChangedError:
+                continue
+            except OSError as error:
+                raise HostError(f"the nftables chains cannot be read: {error.strerror or error}") from error
+        raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
 
     def _read_once(self, family: str, name: str) -> TableDump | None:
         owner = attribute(CHAIN_TABLE, name.encode() + b"\0")
@@ -271,6 +296,16 @@ class TableReader:
             for number, _, sequence, _ in parse_messages(self._socket.recv(RECEIVE_BYTES)):
                 if sequence == self._sequence and number in (NLMSG_ERROR, NLMSG_DONE):
                     return
+
+
+def _parse_chain(body: memoryview) -> ChainInfo:
+    """One chain. Only a base chain has a hook; those of `bridge` and `netdev` count their hooks differently."""
+    found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
+    family = next((name for name, number in FAMILIES.items() if number == body[0]), str(body[0]))
+    hook = dict(parse_attributes(memoryview(found.get(CHAIN_HOOK, b"")))).get(HOOK_NUMBER)
+    forwards = hook is not None and int.from_bytes(hook) == FORWARD and family in ("inet", "ip", "ip6")
+    drops = CHAIN_POLICY in found and int.from_bytes(found[CHAIN_POLICY]) == DROP
+    return ChainInfo(family, _text(found[CHAIN_TABLE]), _text(found[CHAIN_NAME]), forwards and drops)
 
 
 def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:

@@ -1,0 +1,204 @@
+"""What a live host tells before a topology is compiled for it: its uplink, the addresses in use, and what is in the way.
+
+Called by the worker after `read_snapshot`, in the thread that is in the host's namespace. Most of it is found in the
+snapshot; the rest is read from /proc, from the kernel's list of nftables chains, and from the engine where one answers. No
+process is started, and a kernel's abilities are only tried where nothing of the topology's firewall is there yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from ipaddress import ip_interface
+from pathlib import Path
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import CLONE_NEWNET, Namespaces, run_in_thread
+from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.nftdump import TableReader
+from reconciler.kernel.obstacles import (
+    LOOPBACK,
+    find_docker_user,
+    find_drops,
+    find_engines,
+    find_interfaces,
+    find_links,
+    find_listeners,
+    find_others_ports,
+    find_routes,
+    is_own,
+)
+from reconciler.kinds.container import find_wired
+from reconciler.state.host import HostFacts, Lease, Obstacle
+from reconciler.state.naming import parse_alias
+from reconciler.state.ref import HOST, container_netns
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.steps import LinkAdd
+
+DEFAULT_LAB_UPLINK = "eth0"
+
+
+def read_facts(
+    context: KernelContext, snapshot: Snapshot, uplink: str = "", host_addresses: Iterable[str] = (), *, exists: bool = True
+) -> HostFacts:
+    """The facts of one host. `uplink` and `host_addresses` are what the file says of it, where it does.
+
+    A host of the lab that is not there (`exists` false) has the lab's defaults, and nothing in the way. HostError where
+    something cannot be read.
+    """
+    mounted = read_mounted(context)
+    if not exists or context.is_lab_world:
+        return HostFacts(exists, uplink or DEFAULT_LAB_UPLINK, mounted=mounted, missing=read_missing(snapshot))
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    link = choose_uplink(host, uplink, tuple(host_addresses))
+    obstacles, docker_user = read_obstacles(context, snapshot)
+    return HostFacts(
+        exists=True,
+        uplink=link.name if link else uplink,
+        uplink_mtu=link.mtu if link else 1500,
+        accepts_ra=read_accepts_ra(link.name) if link else False,
+        addresses=tuple(find_addresses(snapshot)),
+        leases=tuple(find_leases(snapshot)),
+        wired=tuple(sorted(find_wired(snapshot))),
+        mounted=mounted,
+        obstacles=obstacles,
+        missing=read_missing(snapshot),
+        docker_user_chain=docker_user,
+    )
+
+
+def read_mounted(context: KernelContext) -> tuple[str, ...]:
+    """`web` for a container's namespace under /run/netns, `lab:alpha` for a lab member's; those of all hosts that share it."""
+    mounted, _ = Namespaces(context).read_mounted()
+    return tuple(sorted(name.removeprefix("container:") for name in mounted))
+
+
+def read_obstacles(context: KernelContext, snapshot: Snapshot) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
+    """All that is foreign, and the commands for which Docker's chain is there."""
+    reader = TableReader()
+    try:
+        chains = reader.read_chains()
+        ports = tuple(find_others_ports(reader, context.topology, chains))
+    finally:
+        reader.close()
+    obstacles = (
+        *find_routes(snapshot),
+        *find_links(snapshot),
+        *find_interfaces(snapshot),
+        *find_listeners(),
+        *ports,
+        *find_drops(chains),
+        *find_engines(context, snapshot),
+    )
+    return obstacles, find_docker_user(chains)
+
+
+# --- of the snapshot --------------------------------------------------------------------------------------------------
+
+
+def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...]) -> LinkInfo | None:
+    """The link that is given; else that which holds one of the host's addresses; else that of the best default route."""
+    if given:
+        return next((link for link in host.links.values() if link.name == given), None)
+    wanted = {ip_interface(address).ip for address in addresses}
+    holders = (host.links.get(one.index) for one in host.addresses if ip_interface(one.cidr).ip in wanted)
+    defaults = sorted((route for route in host.routes if route.dst == "default"), key=lambda route: (route.family, route.metric))
+    return next((link for link in (*holders, *(host.links.get(route.index) for route in defaults)) if link), None)
+
+
+def find_addresses(snapshot: Snapshot) -> Iterator[str]:
+    """The host's own addresses: those of links that are not ours, without the loopback's and the link-local ones of IPv6."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    for address in host.addresses:
+        link = host.links.get(address.index)
+        if (
+            link
+            and link.index != LOOPBACK
+            and not is_own(snapshot.topology, link)
+            and not ip_interface(address.cidr).is_link_local
+        ):
+            yield address.cidr
+
+
+def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
+    """The addresses of our bridges, and of the far ends of our veths: whose each is, the alias of the link on the host says."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    for link in host.links.values():
+        alias = parse_alias(link.alias)
+        if alias is None or not is_own(snapshot.topology, link):
+            continue
+        if alias.kind == "bridge":
+            yield from (Lease(alias.name, "", address) for address in find_held(host, link.index))
+        elif alias.kind == "veth":
+            inside = snapshot.namespaces.get(container_netns(alias.name), NamespaceInfo())
+            yield from (Lease(alias.subnet, alias.name, address) for address in find_held(inside, link.peer))
+
+
+def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
+    """The addresses on a link, without their prefix lengths; the link-local ones of IPv6 are nobody's choice."""
+    for address in namespace.addresses:
+        interface = ip_interface(address.cidr)
+        if address.index == index and not interface.is_link_local:
+            yield str(interface.ip)
+
+
+# --- of the host ------------------------------------------------------------------------------------------------------
+
+
+def read_accepts_ra(link: str) -> bool:
+    """Whether the kernel takes routes from router advertisements on the link (ip-sysctl.rst): 1 holds until it forwards."""
+    directory = Path("/proc/sys/net/ipv6/conf") / link
+    try:
+        accepts = (directory / "accept_ra").read_text().strip()
+        forwards = (directory / "forwarding").read_text().strip()
+    except FileNotFoundError:  # a kernel without IPv6
+        return False
+    return accepts == "2" or (accepts == "1" and forwards == "0")
+
+
+def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
+    """What the host lacks, a sentence each. Where our firewall is loaded already, kernel and library have shown what they can."""
+    if os.geteuid() != 0:
+        return ("netctl needs root on the host: run it with sudo",)
+    if snapshot.tables:
+        return ()
+    try:
+        ctypes.CDLL("libnftables.so.1")
+    except OSError:
+        return ("the library libnftables is missing: apt-get install libnftables1",)
+    if find_spec("nftables") is None:
+        return ("the Python module nftables is missing: pip install oxl-libnftables",)
+    from reconciler.kernel.nft import missing_features
+
+    return (*run_in_thread(read_missing_links), *missing_features())
+
+
+def read_missing_links() -> tuple[str, ...]:
+    """The kinds of links that this kernel cannot make; tried in a namespace that ends with the calling thread."""
+    from reconciler.kernel.netlink_encode import encode
+
+    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
+        return ("network namespaces cannot be made: netctl needs root, and a kernel with CONFIG_NET_NS",)
+    route_socket = RouteSocket()
+    try:
+        steps = [LinkAdd(HOST, f"try-{kind}", kind, mac="", mtu=0, group=0) for kind in ("bridge", "veth")]
+        refusals = route_socket.request([encode(step, NoSurroundings()) for step in steps])
+    finally:
+        route_socket.close()
+    lacking = [steps[refusal.index].kind for refusal in refusals if refusal.number == errno.EOPNOTSUPP]
+    return tuple(f"this kernel has no links of kind {kind}: load the module `{kind}`" for kind in lacking)
+
+
+class NoSurroundings:
+    """For messages that name no other link and no other namespace."""
+
+    def index(self, name: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(name)
+
+    def descriptor(self, netns: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(netns)

@@ -1,0 +1,181 @@
+"""What is foreign on a host and may be in the way of a topology: named here, judged by `compile`, which knows what is wanted.
+
+Called by `kernel.facts` in a thread that is in the host's namespace. Nothing is changed, and no command is run.
+
+    route       name: its link      detail: its destination (CIDR)
+    link        name: its name      detail: its kind
+    interface   name: a container   detail: the name of a link in an existing container that is not ours
+    listener    name: who listens   detail: `tcp 0.0.0.0 8080`
+    port        name: who publishes detail: `tcp 0.0.0.0 8080`
+    network     name: of an engine  detail: its subnet (CIDR)
+    container   name: in the engine detail: its state, `running` or `exited` …
+    drop        name: who drops     detail: the chain, `ip filter FORWARD`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.docker import DockerEngine
+from reconciler.kernel.listeners import read_listeners
+from reconciler.kernel.nftdump import ChainInfo, TableReader
+from reconciler.kinds.firewall_program import FORWARD_MARK
+from reconciler.state.host import Obstacle
+from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
+from reconciler.state.ref import HOST, container_netns
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+
+LOOPBACK = 1
+TABLE_PREFIX = "netctl-"
+DOCKER_CHAIN = "DOCKER-USER"
+EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
+
+
+def is_own(topology: str, link: LinkInfo) -> bool:
+    """Whether a link on a host is the topology's own. The uplink of a lab host belongs to the lab, as a cable would."""
+    if link.group != group_of(topology):
+        return False
+    alias = parse_alias(link.alias)
+    return alias is None or (alias.topology == topology and alias.kind != "lab")
+
+
+def is_another_topologys(topology: str, link: LinkInfo) -> bool:
+    """Whether a link was made by netctl for another topology."""
+    alias = parse_alias(link.alias)
+    return alias is not None and alias.topology != topology and link.group == group_of(alias.topology)
+
+
+# --- of the snapshot --------------------------------------------------------------------------------------------------
+
+
+def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
+    """Routes that a subnet may overlap: all but default routes, our own, and what every link has for itself."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    for route in host.routes:
+        link = host.links.get(route.index)
+        if link is None or route.dst == "default" or route.dst.startswith(("fe80:", "ff00:", "127.")) or route.index == LOOPBACK:
+            continue
+        another = is_another_topologys(snapshot.topology, link)
+        if is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
+            continue
+        help_text = (
+            "" if another else f"choose another CIDR, or remove it: ip -{route.family} route delete {route.dst} dev {link.name}"
+        )
+        yield Obstacle("route", link.name, route.dst, help_text)
+
+
+def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
+    """Links on the host that are not ours, whose names are taken."""
+    for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
+        if not is_own(snapshot.topology, link) and link.index != LOOPBACK:
+            yield Obstacle("link", link.name, link.kind)
+
+
+def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
+    """Links in existing containers that are not the far ends of ours."""
+    wired = {
+        (alias.name, link.peer)
+        for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+        if is_own(snapshot.topology, link) and (alias := parse_alias(link.alias)) and alias.kind == "veth"
+    }
+    for info in snapshot.containers:
+        if info.existing:
+            inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
+            for link in inside.links.values():
+                if link.index != LOOPBACK and (info.container, link.index) not in wired:
+                    yield Obstacle("interface", info.container, link.name)
+
+
+# --- of the host ------------------------------------------------------------------------------------------------------
+
+
+def find_listeners() -> Iterator[Obstacle]:
+    """Sockets that a published port would take the packets from."""
+    for one in read_listeners():
+        tool = f"ss -Hln{one.protocol[0]}p sport = :{one.port}"
+        yield Obstacle("listener", one.holder or "a process", f"{one.protocol} {one.address} {one.port}", f"who: {tool}")
+
+
+def find_others_ports(reader: TableReader, topology: str, chains: Iterable[ChainInfo]) -> Iterator[Obstacle]:
+    """What other topologies of netctl publish on the host."""
+    own = TABLE_PREFIX + topology
+    names = {chain.table for chain in chains if chain.family == "inet" and chain.table.startswith(TABLE_PREFIX)}
+    for name in sorted(names - {own}):
+        table = reader.read_table("inet", name)
+        for where, key, _ in table.elements if table else ():
+            if where.startswith("published"):
+                yield Obstacle("port", f"topology {name.removeprefix(TABLE_PREFIX)}", parse_published(where, key))
+
+
+def parse_published(where: str, key: str) -> str:
+    """`tcp 0.0.0.0 8080` of an element of a set `published4`, `published_at4` or `published_from4` (kinds.firewall_program)."""
+    parts = key.split(" . ")
+    if where.startswith("published_"):
+        address = parts[1].removesuffix("/0")
+        return f"{parts[0]} {address} {parts[2]}"
+    return f"{parts[0]} {EVERYWHERE[where[-1]]} {parts[1]}"
+
+
+def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
+    """Whatever decides over forwarded packets after us, and drops those that it does not know, with the command that helps.
+
+    An accept in one base chain is not final: every base chain at the hook must accept. Docker's own drop is none, for its
+    chain DOCKER-USER stands before it and is ours to use (kinds.docker_user).
+    """
+    names = {(chain.family, chain.table, chain.name) for chain in chains}
+    for chain in chains:
+        if (
+            not chain.drops_forwarded
+            or chain.table.startswith(TABLE_PREFIX)
+            or (chain.family, chain.table, DOCKER_CHAIN) in names
+        ):
+            continue
+        if any((chain.family, chain.table, ufw) in names for ufw in ("ufw-before-forward", "ufw6-before-forward")):
+            who, command = (
+                "ufw",
+                "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE   (for each bridge of the topology)",
+            )
+        elif chain.table == "filter" and chain.name == "FORWARD":
+            tool = {"ip": "iptables", "ip6": "ip6tables"}.get(chain.family, "iptables")
+            who, command = (
+                f"the policy of {tool}",
+                f"{tool} -I FORWARD -m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x} -j ACCEPT",
+            )
+        else:
+            where = f"{chain.family} {chain.table} {chain.name}"
+            who = f"nftables table {chain.family} {chain.table}"
+            command = f"nft insert rule {where} meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x} accept"
+        yield Obstacle("drop", who, f"{chain.family} {chain.table} {chain.name}", command)
+    # firewalld accepts by policy, and ends in a reject of what belongs to none of its zones.
+    if any(chain.table == "firewalld" for chain in chains):
+        command = "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload   (for each bridge)"
+        yield Obstacle("drop", "firewalld", "inet firewalld filter_FORWARD", command)
+
+
+def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[str, ...]:
+    """The iptables commands whose DOCKER-USER chain is there, among the chains that nftables shows."""
+    tools = (("ip", "iptables"), ("ip6", "ip6tables"))
+    names = {(chain.family, chain.table, chain.name) for chain in chains}
+    return tuple(tool for family, tool in tools if (family, "filter", DOCKER_CHAIN) in names)
+
+
+def find_engines(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle]:
+    """An engine's networks and published ports, where they are in this namespace, and the containers that are not ours."""
+    engine = DockerEngine(context.topology, context.host_key, context.docker_socket)
+    if not engine.is_there():
+        return
+    ours = {info.engine_name for info in snapshot.containers if not info.existing}
+    names = {link.name for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()}
+    networks = [network for network in engine.read_networks() if network.bridge in names]
+    for network in networks:
+        for subnet in network.subnets:
+            yield Obstacle("network", f"docker network {network.name}", subnet, "choose another CIDR, or remove the network")
+    for listed in engine.read_listed():
+        if listed.name in ours:
+            continue
+        yield Obstacle("container", listed.name, listed.state, f"docker rename {listed.name} NAME, or docker rm {listed.name}")
+        # The engine of a lab host may be the machine's, and its ports are not this host's then.
+        for port in listed.ports if networks else ():
+            detail = f"{port.protocol} {port.address} {port.port}"
+            yield Obstacle("port", f"docker container {listed.name}", detail, f"docker stop {listed.name}")
