@@ -36,6 +36,7 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
             *_overlaps(topology, resolved, host, seen),
             *_taken_ports(topology, resolved, host, seen),
             *_taken_names(topology, resolved, host, seen),
+            *_taken_interfaces(topology, resolved, host, seen),
         )
     )
 
@@ -64,12 +65,13 @@ def _at(topology: Topology, path: Path) -> str:
 def _lacks(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
-    if facts.exists and host.connect.scheme != "lab" and host.uplink and facts.uplink != host.uplink:
+    links = {obstacle.name for obstacle in facts.obstacles if obstacle.kind == "link"}
+    if facts.exists and host.connect.scheme != "lab" and host.uplink and host.uplink not in links:
         path: Path = ("hosts", host.name, "uplink")
         yield Conflict(
             host.name,
             f"{_at(topology, path)}host {host.name} has no interface {host.uplink}",
-            f"write {facts.uplink}, or leave `uplink` out" if facts.uplink else "name an interface that is there",
+            f"it has {', '.join(sorted(links))}" if links else "name an interface that is there",
         )
 
 
@@ -162,6 +164,22 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
                 f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
                 obstacle.help_text or "rename one of the two, or write `existing: true` to wire it as it is",
             )
+
+
+def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """Names of interfaces inside containers that somebody else runs."""
+    taken = {(obstacle.name, obstacle.detail): obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"}
+    for container in topology.containers.values():
+        if container.host != host.name:
+            continue
+        for place in resolved.places[container.name]:
+            if obstacle := taken.get((container.name, place.interface)):
+                at = _at(topology, ("containers", container.origin, "networks", place.subnet))
+                yield Conflict(
+                    host.name,
+                    f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
+                    obstacle.help_text or f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
+                )
 
 
 def _foreign_link(topology: Topology, leg: Leg, obstacle: Obstacle) -> Conflict:

@@ -17,7 +17,7 @@ from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
-from reconciler.kinds.route import METRIC, Route
+from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_key
 from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostFacts
@@ -122,7 +122,6 @@ def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str) -> Itera
         own.network,
         dev,
         link,
-        metric=METRIC[own.family],
         address=address.ref if own.family == 4 else None,
         about=about,
     )
@@ -137,7 +136,6 @@ def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, abou
         dev,
         link,
         via,
-        metric=METRIC[own.family],
         address=address_ref(netns, dev, own),
         connected=Ref("route", netns, f"{own.family} {own.network} {dev}"),
         about=about,

@@ -22,7 +22,7 @@ from reconciler.compile.model import Assigned, Resolved
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
-from reconciler.kinds.route import METRIC, Route
+from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
@@ -204,7 +204,6 @@ def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: B
                 bridge.name,
                 bridge.ref,
                 via=way.address,
-                metric=METRIC[cidr.version],
                 address=address_ref(ROUTER, bridge.name, router),
                 connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
                 about=bridge.subject,

@@ -21,13 +21,12 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps import RouteAdd, RouteDelete, Step
 
-METRIC = {4: 0, 6: 1024}
-"""By family: the metric of a route that is given none (IP6_RT_PRIO_USER, net/ip6_route.h)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Route(Record):
-    """`dst` (a CIDR, or "default") over `dev`, which `link` makes; `address` is the interface's own, if IPv4."""
+    """`dst` (a CIDR, or "default") over `dev`, which `link` makes; `address` is the interface's own, if IPv4.
+
+    A `metric` of 0 is the family's default, which for IPv6 is 1024 in the kernel.
+    """
 
     kind = "route"
 
