@@ -5,6 +5,7 @@
 PYTHON_BIN := .venv/bin/python
 # What changes the network needs root; the rest runs as whoever calls.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+NETCTL := $(strip $(SUDO) .venv/bin/netctl)
 
 help:
 	@echo "make demo    installs what is missing, applies topology.yaml (all in namespaces of its own) and verifies it"
@@ -21,20 +22,20 @@ setup-test:
 
 demo: setup
 	@echo "== netctl apply topology.yaml"
-	@$(SUDO) .venv/bin/netctl apply topology.yaml
+	@$(NETCTL) apply topology.yaml
 	@echo; echo "== netctl verify topology.yaml"
-	@$(SUDO) .venv/bin/netctl verify topology.yaml
+	@$(NETCTL) verify topology.yaml
 	@echo; echo "== netctl status topology.yaml"
-	@$(SUDO) .venv/bin/netctl status topology.yaml
+	@$(NETCTL) status topology.yaml
 	@printf '%s\n' '' \
 	    'Look around:' \
-	    '  $(SUDO) .venv/bin/netctl exec web -- ip address        inside a container, with the tools of this machine' \
-	    '  $(SUDO) .venv/bin/netctl exec --host alpha -- nft list table inet netctl-shop' \
-	    '  $(SUDO) .venv/bin/netctl diff --commands                nothing now; after a change in topology.yaml, the commands for it' \
+	    '  $(NETCTL) exec web -- ip address                                 in a container, with the tools of this machine' \
+	    '  $(NETCTL) exec --host alpha -- ip route                          in a lab host' \
+	    '  $(NETCTL) exec --host alpha -- nft list table inet netctl-shop   needs the package nftables' \
 	    'Change topology.yaml, and apply the difference:' \
-	    '  $(SUDO) .venv/bin/netctl diff; $(SUDO) .venv/bin/netctl apply' \
+	    '  $(NETCTL) diff; $(NETCTL) apply' \
 	    'Remove all of it:' \
-	    '  $(SUDO) .venv/bin/netctl destroy'
+	    '  $(NETCTL) destroy'
 
 test: setup-test lint unit
 
