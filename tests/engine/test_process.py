@@ -1,0 +1,253 @@
+"""Commands in plain namespaces: started, found by their mark, restarted, ended with all their children; nothing inherited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.process import is_alive, read_members, read_processes, remove_stale_logs, run_process_steps
+from reconciler.kinds.process import Process, marks_of, words_of
+from reconciler.state.ref import netns_path_name
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import ProcessStart, ProcessStop, Step, StepError
+
+SLEEP = ("sleep", "1000")
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def container_netns(topology: str) -> Iterator[str]:
+    """A namespace where that of the container `web` would be; what still runs in it is ended."""
+    name = netns_path_name(topology, "container:web")
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    yield name
+    for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=True).stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+@pytest.fixture
+def run(context: KernelContext, container_netns: str) -> Run:
+    """Carries out steps in the container's namespace."""
+
+    def carry_out(*steps: Step) -> None:
+        run_process_steps(context, steps, lambda _: f"/run/netns/{container_netns}")
+
+    return carry_out
+
+
+def start(*command: str, env: tuple[tuple[str, str], ...] = ()) -> ProcessStart:
+    return ProcessStart("container:web", "web", command, env)
+
+
+STOP = ProcessStop("container:web", "web")
+
+
+def recognised(context: KernelContext) -> list[Process]:
+    return list(Process.recognise(Snapshot(context.topology, {}, processes=read_processes(context))))
+
+
+def wait_for(claim: Callable[[], object]) -> None:
+    """What the kernel and the shell do in their own time."""
+    deadline = time.monotonic() + 10
+    while not claim():
+        assert time.monotonic() < deadline, "waited for in vain"
+        time.sleep(0.01)
+
+
+def only_child(pid: int) -> int:
+    """The command, of which `pid` is the shell."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    wait_for(lambda: path.read_text().split())
+    return int(path.read_text().split()[0])
+
+
+def test_start_is_recognised_as_it_was_asked_for(context: KernelContext, run: Run, container_netns: str) -> None:
+    """A command runs in its namespace, in a session of its own, and what is recognised equals what was wanted."""
+    env = (("GREETING", "it's \"5\" o'clock; $HOME"), ("EMPTY", ""))
+    run(start(*SLEEP, env=env))
+    assert recognised(context) == [Process("container:web", "web", SLEEP, env)]
+    (info,) = read_processes(context)
+    assert Path(f"/proc/{info.pid}/ns/net").samefile(f"/run/netns/{container_netns}")
+    assert os.getsid(info.pid) == os.getpgid(info.pid) == info.pid
+    assert Path(f"/proc/{info.pid}/cwd").readlink() == Path("/")
+    run(STOP)
+    assert recognised(context) == []
+
+
+def test_output_goes_to_the_log(context: KernelContext, run: Run) -> None:
+    """Both outputs are appended to the log, input is empty, and the variables are there."""
+    log = context.topology_directory / "web.log"
+    run(start("sh", "-c", "echo out $A; echo err >&2; cat; echo end; sleep 1000", env=(("A", "b c"),)))
+    wait_for(lambda: log.exists() and log.read_text() == "out b c\nerr\nend\n")
+    run(STOP)
+    run(start("echo", "again"))
+    wait_for(lambda: log.read_text() == "out b c\nerr\nend\nagain\n")
+
+
+def test_nothing_is_inherited(context: KernelContext, run: Run) -> None:
+    """A command holds no descriptor of the worker's, neither a lock nor a stream, and no signal that the worker ignores."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run(start(*SLEEP))
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(writer)
+    (info,) = read_processes(context)
+    for pid in (info.pid, only_child(info.pid)):
+        links = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        log = str(context.topology_directory / "web.log")
+        # A shell may open its own: the pipe of ours is what must not be there.
+        assert (links["0"], links["1"], links["2"]) == ("/dev/null", log, log)
+        assert not [link for link in links.values() if link.startswith("pipe:")]
+        status = Path(f"/proc/{pid}/status").read_text()
+        ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+        assert int(ignored, 16) & 1 << (signal.SIGINT - 1) == 0
+    os.set_blocking(reader, False)
+    assert os.read(reader, 1) == b"", "the pipe's other end is closed, so it is at its end"
+    os.close(reader)
+
+
+def test_death_is_drift(context: KernelContext, run: Run) -> None:
+    """When the command ends, by itself or not, it is not recognised any more, and a start brings it back."""
+    run(start(*SLEEP))
+    (info,) = read_processes(context)
+    os.kill(only_child(info.pid), signal.SIGKILL)
+    wait_for(lambda: recognised(context) == [])
+    run(start(*SLEEP))
+    assert [record.command for record in recognised(context)] == [SLEEP]
+
+
+def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Run) -> None:
+    """Children of a command that has ended differ from what is wanted; the update ends them and starts the command anew."""
+    command = ("sh", "-c", "sleep 1001 & sleep 1002 & setsid sleep 1003 & wait")
+    run(start(*command))
+    (info,) = read_processes(context)
+    wait_for(lambda: len(read_members(context.topology, ["web"])) == 5)
+    orphans = set(read_members(context.topology, ["web"])) - {info.pid, only_child(info.pid)}
+    os.kill(only_child(info.pid), signal.SIGKILL)
+    wait_for(lambda: [record.command for record in recognised(context)] == [()])
+    wanted = Process("container:web", "web", command)
+    (left,) = recognised(context)
+    assert left != wanted
+    assert wanted.lower_update(left) == (STOP, start(*command))
+    assert left.lower_create() == (), "a rollback cannot bring a dead command's children back"
+    run(*wanted.lower_update(left))
+    assert recognised(context) == [wanted]
+    assert orphans.isdisjoint(read_members(context.topology, ["web"]))
+
+
+def test_stop_ends_the_whole_session(context: KernelContext, run: Run) -> None:
+    """A stop reaches children that have thrown away their environment, and those in sessions of their own."""
+    run(start("sh", "-c", "env -i sleep 1001 & setsid sleep 1002 & wait"))
+    wait_for(lambda: len(read_members(context.topology, ["web"])) == 4)
+    pids = read_members(context.topology, ["web"])
+    run(STOP)
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_stop_kills_what_is_deaf_to_it(context: KernelContext, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ignores SIGTERM is killed after a while."""
+    monkeypatch.setattr("reconciler.kernel.process.STOP_TIMEOUT_S", 0.2)
+    run(start("sh", "-c", "trap '' TERM; while :; do sleep 1000; done"))
+    (info,) = read_processes(context)
+    only_child(info.pid)
+    time.sleep(0.1)
+    run(STOP)
+    assert recognised(context) == []
+    assert read_members(context.topology, ["web"]) == ()
+
+
+def test_program_that_writes_over_its_environment_is_recognised(context: KernelContext, run: Run) -> None:
+    """Programs such as nginx write their title over their environment: the mark is held by a shell, so it stays."""
+    write_over = (
+        "import ctypes, time; words = open('/proc/self/stat').read().rpartition(')')[2].split(); start, end = int(words[47]), int(words[48]); "
+        "ctypes.memset(start, 0, end - start); time.sleep(1000)"
+    )
+    command = ("python3", "-c", write_over)
+    run(start(*command))
+    (info,) = read_processes(context)
+    child = only_child(info.pid)
+    wait_for(lambda: not Path(f"/proc/{child}/environ").read_bytes().strip(b"\0"))
+    assert recognised(context) == [Process("container:web", "web", command)]
+    run(STOP)
+    assert not is_alive(child)
+
+
+def test_anothers_processes_are_left_alone(context: KernelContext, run: Run, topology: str) -> None:
+    """Neither another topology's processes, nor those of another container, nor a session that a marked process shares."""
+    marks = dict(marks_of(topology, "db", SLEEP, ()))
+    others = [
+        subprocess.Popen(SLEEP, env={**os.environ, "NETCTL_PROCESS": f"{topology}x/web"}),
+        subprocess.Popen(SLEEP, env={**os.environ, **marks}, start_new_session=True),
+        subprocess.Popen(("sh", "-c", f"NETCTL_PROCESS={topology}/web sleep 1000 & wait"), start_new_session=True),
+    ]
+    try:
+        run(start(*SLEEP))
+        wait_for(lambda: len(read_members(topology, ["web"])) == 3)
+        run(STOP)
+        assert others[0].poll() is None
+        assert others[1].poll() is None
+        assert [record.container for record in recognised(context)] == ["db"]
+        assert others[2].wait(timeout=5) == 0, "its marked child was ended, it was not"
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def test_command_that_is_not_there(context: KernelContext, run: Run) -> None:
+    """A command that is not found, and one that is no program, are sentences, and leave nothing behind."""
+    with pytest.raises(StepError, match="command not found: nosuchprogram is no program in /"):
+        run(start("nosuchprogram"))
+    with pytest.raises(StepError, match="command not found: /etc/passwd"):
+        run(start("/etc/passwd"))
+    with pytest.raises(StepError, match="command not found: sleep is no program in /nowhere"):
+        run(start("sleep", "1", env=(("PATH", "/nowhere"),)))
+    assert recognised(context) == []
+
+
+def test_stop_of_nothing_is_no_fault(run: Run) -> None:
+    """What has ended by itself needs no stop."""
+    run(STOP)
+
+
+def test_logs_go_with_their_namespaces(context: KernelContext, run: Run) -> None:
+    """A log stays as long as its container's namespace is there; then the topology's directory goes, too."""
+    run(start("echo", "hello"))
+    gone = context.topology_directory / "gone.log"
+    gone.write_text("of a container that was removed")
+    remove_stale_logs(context)
+    assert [path.name for path in context.topology_directory.iterdir()] == ["web.log"]
+    (context.topology_directory / "web.log").rename(gone)
+    remove_stale_logs(context)
+    assert not context.topology_directory.exists()
+    remove_stale_logs(context)
+
+
+def test_printed_words_do_the_same(context: KernelContext, run: Run) -> None:
+    """What `diff --commands` prints (the marks, and the shell's words) starts a process that is taken for netctl's own."""
+    marks = marks_of(context.topology, "web", SLEEP, ())
+    with subprocess.Popen(["env", *(f"{name}={value}" for name, value in marks), *words_of(SLEEP)], start_new_session=True):
+        wait_for(lambda: recognised(context) == [Process("container:web", "web", SLEEP)])
+        run(STOP)
+
+
+def test_a_listener_is_in_the_namespace(context: KernelContext, run: Run, container_netns: str) -> None:
+    """A server started so is reached in its namespace, and not from outside of it."""
+    subprocess.run(["ip", "-n", container_netns, "link", "set", "lo", "up"], check=True)
+    run(start("busybox", "nc", "-l", "-p", "7777", "-e", "echo", "here"))
+    answer = ["nsenter", f"--net=/run/netns/{container_netns}", "busybox", "nc", "127.0.0.1", "7777"]
+    wait_for(lambda: subprocess.run(answer, capture_output=True, text=True, check=False).stdout == "here\n")
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(("127.0.0.1", 7777))
