@@ -263,7 +263,7 @@ def check_policies(model: TopologyModel, faults: FaultList) -> None:
         if source.kind in ("host", "outside") and target.kind in ("host", "outside"):
             faults.add(
                 (*here, "to"),
-                f"a policy from `{policy.allow}` to `{policy.to}` is not netctl's to make: it filters the traffic of containers only",
+                f"a policy from `{policy.allow}` to `{policy.to}` is refused: netctl filters the traffic of containers only",
                 "name a container or a subnet at one end",
             )
         if source.kind == "outside" and target.kind in ("subnet", "container"):

@@ -174,8 +174,10 @@ def parse_party(value: Any) -> str:
 
 def _expect_list(value: Any) -> Any:
     """A single value is not taken for a list, but its owner is told how to make it one."""
-    if value is None or isinstance(value, tuple):
+    if isinstance(value, tuple):
         return value
+    if value is None:
+        raise refuse("has no value", "write a list, or remove the key")
     raise refuse(f"must be a list, but is {describe(value)}", "put it into a list: start the line with `- `, or write [ … ]")
 
 
@@ -245,7 +247,7 @@ class HostModel(Model):
     address: Addresses = Field((), description="Where other hosts reach it (the underlay): one address, or [IPv4, IPv6].")
     uplink: InterfaceName = Field(
         "",
-        description="Its interface to the underlay. Default: the one with `address`, else that of the default route; eth0 in the lab.",
+        description="Its interface to the underlay. Default: the one with `address`, else the default route's; eth0 in the lab.",
     )
     docker: Engine = Field("", description="The engine's socket. Default: DOCKER_HOST, else unix:///var/run/docker.sock.")
 
@@ -256,7 +258,7 @@ class SubnetModel(Model):
     cidr: Cidrs = Field(description="The prefix, or [IPv4, IPv6] for dual stack.")
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = Field(
         "nat",
-        description="How it meets the world: nat (masqueraded), routed (as it is), isolated (its host and nothing beyond), direct, macvlan.",
+        description="How it meets the world: nat (masqueraded), routed, isolated (its host and nothing beyond), direct, macvlan.",
     )
     overlay: Literal["vxlan", "routes", "none"] = Field("vxlan", description="How it spans hosts, where it does.")
     bridge: Literal["linux", "openvswitch"] = Field("linux", description="What the bridge is made of.")
