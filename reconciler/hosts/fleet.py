@@ -79,7 +79,9 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """End all sessions. Locks that are still held end with their workers."""
+        """End all sessions."""
+        with contextlib.suppress(NetctlError):  # the lock of a worker that has died is free already
+            self.release()
         for worker in self._idle:
             worker.process.kill()
             worker.process.wait()
@@ -136,11 +138,11 @@ class Fleet:
                 self._roll_back(plans, progress, NetctlError("stopped by the user") if self._stop.is_set() else error)
         self._side_by_side(lambda session: session.request("commit"))
 
-    def release(self, *, remove: bool) -> None:
-        """Let go of the locks; with `remove` (after a destroy), of their files too."""
+    def release(self) -> None:
+        """Let go of the locks, and leave no file of them. `close` does so, too."""
         if self._locked:
-            self._side_by_side(lambda session: session.request("release", remove=remove))
             self._locked = False
+            self._side_by_side(lambda session: session.request("release"))
 
     def _walk(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
         """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
@@ -154,8 +156,9 @@ class Fleet:
 
     def _phase(self, session: Session, phase: str, progress: Progress) -> None:
         host = session.target.host
+        shown = "take back" if self._going_back else phase
         answer = session.request(
-            "apply", lambda event: progress.update(host, phase, event["done"], event["total"]), phase=phase
+            "apply", lambda event: progress.update(host, shown, event["done"], event["total"]), phase=phase
         )
         outcome = CODEC.decode(Outcome, answer)
         if outcome.failure:

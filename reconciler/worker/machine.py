@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engine import check_containers, remove_parked
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
@@ -60,9 +59,9 @@ class KernelMachine:
         """Take the host's lock, or LockedError."""
         self._lock.take(self._command, self._controller or None)
 
-    def release(self, *, remove: bool) -> None:
-        """Let go of the lock; with `remove`, of its file too."""
-        self._lock.release(remove)
+    def release(self) -> None:
+        """Let go of the lock, and of its file: whoever comes next makes another."""
+        self._lock.release(remove=True)
 
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
@@ -80,10 +79,14 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
+        from reconciler.kernel.engine import check_containers
+
         check_containers(self._context, [step for batch in batches for step in batch.steps])
 
     def commit(self) -> None:
         """Remove the containers that were parked."""
+        from reconciler.kernel.engine import remove_parked
+
         if not self._context.is_lab_world:
             remove_parked(self._context)
 

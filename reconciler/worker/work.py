@@ -11,7 +11,7 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
               are those of the plan where this worker did not make it, None otherwise
     commit    {} → nothing; what was kept for a rollback is let go
     listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
-    release   {remove} → nothing; the lock is let go
+    release   {} → nothing; the lock is let go
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Machine(Protocol):
     def lock(self) -> None:
         """Take the host's lock, or LockedError."""
 
-    def release(self, *, remove: bool) -> None:
-        """Let go of the lock, where it is held; with `remove`, leave no file of it."""
+    def release(self) -> None:
+        """Let go of the lock, where it is held, and leave no file of it."""
 
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
@@ -111,7 +111,7 @@ class Work:
             "listen": self._listen,
             "probe": self._probe,
             "unlisten": lambda _: self._machine.prober().stop(),
-            "release": lambda request: self._machine.release(remove=request["remove"]),
+            "release": lambda _: self._machine.release(),
         }
         verb = verbs.get(request["verb"])
         if verb is None:
