@@ -44,12 +44,15 @@ class Marked:
 def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
     """For each container the process that stands for its command, in the order of the containers' names."""
     found: dict[str, ProcessInfo] = {}
+    left: dict[str, ProcessInfo] = {}
     for marked in read_marked(context.topology):
-        if marked.command_mark is not None:
+        if marked.command_mark is None:
+            left[marked.container] = ProcessInfo(marked.pid, marked.container, ())
+        # Between its fork and its exec a child looks like the shell, but for the session, which the shell leads.
+        elif marked.container not in found or read_session(marked.pid) == marked.pid:
             command, env = parse_command_mark(marked.command_mark)
             found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env)
-        else:
-            found.setdefault(marked.container, ProcessInfo(marked.pid, marked.container, ()))
+    found = left | found
     return tuple(found[name] for name in sorted(found))
 
 

@@ -171,7 +171,8 @@ def test_stop_kills_what_is_deaf_to_it(context: KernelContext, run: Run, monkeyp
 def test_program_that_writes_over_its_environment_is_recognised(context: KernelContext, run: Run) -> None:
     """Programs such as nginx write their title over their environment: the mark is held by a shell, so it stays."""
     write_over = (
-        "import ctypes, time; words = open('/proc/self/stat').read().rpartition(')')[2].split(); start, end = int(words[47]), int(words[48]); "
+        "import ctypes, time; words = open('/proc/self/stat').read().rpartition(')')[2].split(); "
+        "start, end = int(words[47]), int(words[48]); "  # env_start and env_end, the 50th and 51st of proc(5)
         "ctypes.memset(start, 0, end - start); time.sleep(1000)"
     )
     command = ("python3", "-c", write_over)
