@@ -67,7 +67,8 @@ def flush_flows(ports: Collection[tuple[str, int]]) -> int:
 
 def _read_flows(netlink: socket.socket) -> Iterator[_Flow]:
     """All flows of both families. The table changes all the time, so a dump that misses a flow born meanwhile is no fault."""
-    netlink.send(HEADER.pack(HEADER.size + NFGENMSG_BYTES, SUBSYSTEM | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + bytes(4))
+    header = HEADER.pack(HEADER.size + NFGENMSG_BYTES, SUBSYSTEM | IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+    netlink.send(header + bytes(NFGENMSG_BYTES))
     while True:
         for number, flags, _, body in parse_messages(netlink.recv(RECEIVE_BYTES)):
             if number in (NLMSG_ERROR, NLMSG_DONE):
