@@ -6,7 +6,7 @@ tries; nothing is ever taken for absent because it could not be read. The cost: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError
@@ -14,6 +14,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links, read_neighbors, read_routes
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls
@@ -56,14 +57,15 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
     with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
     mounted, _ = namespaces.read_mounted()
-    links = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *mounted, *with_pid])
+    sockets = namespaces.open_sockets([*([] if context.is_lab_world else [HOST]), *mounted, *with_pid])
+    links = {netns: read_links(route_socket) for netns, route_socket in sockets.items()}
     mounted = choose_own(context, mounted, links)
     own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
     snapshot = Snapshot(
         topology=context.topology,
-        namespaces={netns: _read_namespace(namespaces, netns, found, sysctls.get(netns, {})) for netns, found in own.items()},
+        namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},
         mounted=mounted,
         containers=containers,
         remembered=remembered,
@@ -94,15 +96,8 @@ def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
         reader.close()
 
 
-def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:
-    names = tuple(names)
-    namespaces.open_sockets(names)
-    return {netns: read_links(namespaces.socket(netns)) for netns in names}
-
-
-def _read_namespace(namespaces: Namespaces, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
+def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
     """The rest of a namespace. Containers answer for nobody (proxies) and switch nothing (forwarding databases)."""
-    route_socket = namespaces.socket(netns)
     is_container = netns.startswith("container:")
     switches = any(link.kind in ("bridge", "vxlan") for link in links.values())
     return NamespaceInfo(

@@ -21,6 +21,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps import RouteAdd, RouteDelete, Step
 
+
 @dataclass(frozen=True, slots=True)
 class Route(Record):
     """`dst` (a CIDR, or "default") over `dev`, which `link` makes; `address` is the interface's own, if IPv4.
