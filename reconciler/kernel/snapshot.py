@@ -56,10 +56,10 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     containers = _read_containers(context, interest)
     namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
     with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
-    mounted, _ = namespaces.read_mounted()
-    sockets = namespaces.open_sockets([*([] if context.is_lab_world else [HOST]), *mounted, *with_pid])
+    everyones, _ = namespaces.read_mounted()
+    sockets = namespaces.open_sockets([*([] if context.is_lab_world else [HOST]), *everyones, *with_pid])
     links = {netns: read_links(route_socket) for netns, route_socket in sockets.items()}
-    mounted = choose_own(context, mounted, links)
+    mounted = choose_own(context, everyones, links)
     own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
@@ -75,7 +75,8 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     return replace(
         snapshot,
         tables=_read_tables(namespaces),
-        processes=read_processes(context),
+        # Hosts of a lab share the machine's processes; what runs in another host's namespace is the other's.
+        processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
         iptables=read_docker_user(namespaces)[1],
     )
 

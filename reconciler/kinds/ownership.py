@@ -2,9 +2,10 @@
 
 Called by the kinds whose things live on links: bridges and veths themselves, addresses, routes and neighbors.
 
-A link is ours when its IFLA_GROUP is the topology's tag, and its alias says the same or is still missing (the tag is set in
-the message that makes the link, the alias only in the next one, so a crash may fall between them). Such links stand in the
-host's own namespace, and in the lab's router. The far end of a veth carries no mark: it is ours because its near end is.
+A link is ours when its IFLA_GROUP is the topology's tag, and its alias does not name another topology. An alias that is missing
+is still to be written (the tag is set in the message that makes the link, the alias only in the next one, so a crash may fall
+between them), and one that says something else is an administrator's doing. Such links stand in the host's own namespace, and
+in the lab's router. The far end of a veth carries no mark: it is ours because its near end is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Ends = Mapping[str, Mapping[int, End]]
 
 @dataclass(frozen=True, slots=True)
 class OwnLink:
-    """A marked link: where it is, what was read of it, and what its alias says (None where it has none yet)."""
+    """A marked link: where it is, what was read of it, and what its alias says (None where it says nothing of ours)."""
 
     netns: str
     info: LinkInfo
@@ -54,7 +55,7 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
             if info.group != group or info.kind != link_kind:
                 continue
             alias = parse_alias(info.alias)
-            if alias.topology == snapshot.topology if alias else not info.alias:
+            if alias is None or alias.topology == snapshot.topology:
                 yield OwnLink(netns, info, alias)
 
 
