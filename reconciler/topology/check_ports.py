@@ -49,11 +49,10 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
                 )
                 faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
                 continue
-            hosts = expose.on or (host_of(model, container),)
+            hosts = [host for host in expose.on or (host_of(model, container),) if host]
             families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr}
-            _check_families(expose, families, subnet, path, faults)
-            for host in hosts:
-                _check_listen(model, expose, host, path, faults)
+            if _check_families(expose, families, subnet, path, faults):
+                _check_listen(model, expose, hosts, path, faults)
             claims += _claims(expose, hosts, families, name, path)
     _check_conflicts(claims, faults)
 
@@ -72,8 +71,8 @@ def _target_network(name: str, container: ContainerModel, expose: ExposeModel, p
     return expose.network or default_network_of(container.networks)
 
 
-def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> None:
-    """A packet keeps its family on its way to the container."""
+def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> bool:
+    """A packet keeps its family on its way to the container. Whether the listening address has one that gets there."""
     address = expose.listen.address
     if address is not None and address.version not in families:
         faults.add(
@@ -81,6 +80,7 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
             f"{address} is IPv{address.version}, and the container has no IPv{address.version} address in `{subnet}`",
             f"listen on an IPv{min(families)} address, or add an IPv{address.version} range to `{subnet}`",
         )
+        return False
     wanted = {address.version} if address is not None else families
     for source in expose.from_:
         if source.version not in wanted:
@@ -89,22 +89,20 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
                 f"nothing can come from {source}: the port is published on IPv{min(wanted)} only",
                 "remove it, or publish the port on that family too",
             )
+    return True
 
 
-def _check_listen(model: TopologyModel, expose: ExposeModel, host_name: str, path: Path, faults: FaultList) -> None:
+def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str], path: Path, faults: FaultList) -> None:
     """Of a lab host all addresses are known, so one that is not its own is a mistake."""
     address = expose.listen.address
-    host = model.hosts.get(host_name)
-    if host is None or address is None or host.connect.scheme != "lab" or not host.address:
+    if address is None or address.is_unspecified or address.is_loopback or _in_subnets(model, address):
         return
-    if address.is_unspecified or address.is_loopback or address in host.address or _in_subnets(model, address):
-        return
-    own = ", ".join(str(own) for own in host.address)
-    faults.add(
-        (*path, "listen"),
-        f"{address} is no address of the host `{host_name}`",
-        f"its address is {own}; without an address the port is published on all",
-    )
+    for name in hosts:
+        host = model.hosts.get(name)
+        if host is not None and host.connect.scheme == "lab" and host.address and address not in host.address:
+            own = ", ".join(str(own) for own in host.address)
+            help_text = f"its address is {own}; without an address the port is published on all"
+            faults.add((*path, "listen"), f"{address} is no address of the host `{name}`", help_text)
 
 
 def _in_subnets(model: TopologyModel, address: Address) -> bool:

@@ -55,7 +55,7 @@ def check_references(model: TopologyModel, faults: FaultList) -> None:
         here: Path = ("containers", name)
         if container.host:
             _expect_known("hosts", container.host, model.hosts, (*here, "host"), faults)
-        elif len(model.hosts) > 1 and not faults.left_out(("hosts",)):
+        elif len(model.hosts) > 1 and not faults.left_out(("hosts",)) and not faults.left_out((*here, "host")):
             faults.add_at_key(
                 here,
                 f"the container `{name}` does not say on which host it runs",
@@ -85,6 +85,8 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
     """The keys of a container fit its runtime, and replicas share nothing that only one can have."""
     for name, container in model.containers.items():
         here: Path = ("containers", name)
+        if any(faults.left_out((*here, key)) for key in ("image", "runtime", "existing")):
+            continue
         given = container.model_fields_set
         runtime = runtime_of(container)
         if container.existing:
@@ -113,7 +115,7 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
                 faults.add_at_key(
                     (*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`"
                 )
-        elif not container.image and not faults.left_out((*here, "image")):
+        elif not container.image:
             faults.add_at_key(
                 here,
                 f"the container `{name}` has runtime {runtime} but no image to run",
@@ -192,7 +194,7 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
     for origin, container in model.containers.items():
         for name in names_of(origin, container):
             _check_container_name(name, origin, taken_by, faults)
-            if runtime_of(container) != "netns":
+            if runtime_of(container) != "netns" and not (container.existing and container.replicas is not None):
                 key = (host_of(model, container), engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
                 if other != name:

@@ -92,6 +92,8 @@ def _part_at_fault(error: ErrorDetails) -> Path:
     match loc:
         case ("containers", _, "networks" | "expose", _, *_):
             return loc[:4]
+        case ("containers", _, _, *_):
+            return loc[:3]
         case _:
             return loc[:2]
 

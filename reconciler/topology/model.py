@@ -49,6 +49,7 @@ from reconciler.topology.scalars import (
     parse_addresses,
     refuse,
     shorten,
+    split_protocol,
 )
 from reconciler.topology.types import Address
 
@@ -329,14 +330,10 @@ class ExposeModel(Model):
         if isinstance(value, int) and not isinstance(value, bool):
             return {"listen": value}
         text = expect_text(value, "a published port such as 8080:80")
-        ports, slash, protocol = text.partition("/")
-        if "/" in protocol:
-            raise refuse(
-                f"is no published port: `{shorten(text)}`",
-                "write [[address:]host port:]container port[/protocol], such as 8080:80",
-            )
+        ports, protocol = split_protocol(text)
         listen, separator, to = ports.rpartition(":")
-        return {"listen": listen if separator else to, "to": to + slash + protocol}
+        sides = {"listen": listen, "to": to} if separator else {"listen": to}
+        return {**sides, "protocol": protocol} if protocol else sides
 
     @model_validator(mode="after")
     def check(self) -> Self:
@@ -388,7 +385,7 @@ class PolicyModel(Model):
 
     allow: PartyName = Field(description="Who may connect: a container (with all its replicas), a subnet, `host` or `outside`.")
     to: PartyName = Field(description="To whom: the same.")
-    ports: Annotated[tuple[PolicyPorts, ...], ListForm] | None = Field(
+    ports: Annotated[tuple[PolicyPorts, ...] | None, ListForm] = Field(
         None, description="port[-end][/tcp|udp|sctp]; tcp where not said. Default: everything."
     )
 
