@@ -1,4 +1,4 @@
-"""Where the kernel side works: whose topology, which host, and the paths that belong to them. The worker makes one at its start."""
+"""Where the kernel side works: whose topology, which host, and the paths of both. The worker makes one at its start."""
 
 from __future__ import annotations
 

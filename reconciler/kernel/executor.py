@@ -95,7 +95,8 @@ class KernelHost:
 
     def _run_netlink(self, batch: Batch) -> None:
         run_netlink_steps(self._namespaces, batch.netns, batch.steps)
-        if not batch.netns.startswith("container:") and any(isinstance(step, LinkAdd | LinkSet | AddressAdd) for step in batch.steps):
+        rewires = any(isinstance(step, LinkAdd | LinkSet | AddressAdd) for step in batch.steps)
+        if rewires and not batch.netns.startswith("container:"):
             self._rewired.add(batch.netns)
 
     def _run_netns(self, batch: Batch) -> None:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ PROMPT = (
 )
 """A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
 packets), and no router is asked for or believed."""
+
+SPARE_DESCRIPTORS = 400
+"""Beside the sockets: namespaces on their way into a message, files, the controller's streams."""
 
 _libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
 
@@ -143,16 +147,16 @@ class Namespaces:
         identity = self.identity(netns)
         known, route_socket = self._sockets.get(netns, (None, None))
         if route_socket is None or known != identity:
-            self.open_sockets((netns,))
-            _, route_socket = self._sockets[netns]
+            return self.open_sockets((netns,))[netns]
         return route_socket
 
-    def open_sockets(self, names: Iterable[str]) -> None:
+    def open_sockets(self, names: Iterable[str]) -> dict[str, RouteSocket]:
         """Route sockets in many namespaces by one thread (11 µs each). Those that are open and still right are kept."""
         wanted = {name: self.identity(name) for name in names}
         stale = [name for name, identity in wanted.items() if self._sockets.get(name, (None,))[0] != identity]
         for name in stale:
             self.forget(name)
+        _allow_descriptors(len(wanted))
 
         def body() -> None:
             for name in stale:
@@ -161,6 +165,7 @@ class Namespaces:
 
         if stale:
             run_in_thread(body)
+        return {name: self._sockets[name][1] for name in wanted}
 
     def forget(self, netns: str) -> None:
         """Close what is open in the namespace."""
@@ -179,7 +184,8 @@ class Namespaces:
         Such a file is what a kill leaves between its making and the mount. All are the topology's own by their names, but
         they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`).
         """
-        mounted, empty = set(), set()
+        mounted: set[str] = set()
+        empty: set[str] = set()
         try:
             device = os.stat(self._context.netns_directory).st_dev
             entries = list(os.scandir(self._context.netns_directory))
@@ -199,6 +205,9 @@ class Namespaces:
         The alias of `lo` says which host each belongs to, for the hosts of a lab share /run/netns.
         """
         steps = tuple(steps)
+        if not steps:
+            return
+        _allow_descriptors(len(steps) + len(self._sockets))
         with _locked(self._context.netns_directory) as directory:
             _share(directory)
             run_in_thread(lambda: self._add_each(steps))
@@ -238,6 +247,14 @@ class Namespaces:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise StepError(step, f"the namespace {path} cannot be removed: {error.strerror}") from error
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise the limit of open files where so many sockets need it (getrlimit(2)); a process of root may have the hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and count + SPARE_DESCRIPTORS > soft:
+        wanted = count + SPARE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, count + SPARE_DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def parse_path_name(topology: str, file_name: str) -> str:

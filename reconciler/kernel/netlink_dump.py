@@ -10,9 +10,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Mapping
+from dataclasses import replace
 
-from reconciler.kernel.netlink import NetlinkError, RouteSocket, attribute, parse_attributes, parse_text
+from reconciler.kernel.netlink import NetlinkError, RouteSocket, attribute, find_attributes, parse_attributes, parse_text
 from reconciler.kernel.netlink_encode import (
+    ADDR_GEN_NONE,
     AF_BRIDGE,
     IFA_ADDRESS,
     IFA_FLAGS,
@@ -72,8 +75,18 @@ IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFF_LOWER_UP = 0x10000
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08
 IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the metric of an IPv6 route that is given none
-LINK_KINDS = frozenset((*BY_KIND, "veth"))
 RTM_F_CLONED = 0x200
+LINK_ATTRIBUTES = frozenset(
+    (
+        *(IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS),
+        *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST),
+    )
+)
+INFO_ATTRIBUTES = frozenset((IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA))
+INET6_ATTRIBUTES = frozenset((IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE))
+ADDRESS_ATTRIBUTES = frozenset((IFA_LOCAL, IFA_ADDRESS, IFA_FLAGS))
+ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY))
+NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 _s32 = struct.Struct("=i")
 
@@ -91,11 +104,7 @@ def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
     option = LOWER_DEVICE.get(link.kind)
     if option is None or link.peer not in names:
         return link
-    options = tuple(sorted((*link.options, (option, names[link.peer]))))
-    return LinkInfo(
-        link.index, link.name, link.kind, link.mac, link.mtu, link.group, link.up, link.master, link.peer, link.alias,
-        link.altnames, link.link_local, link.ipv6, options, link.port_options,
-    )  # fmt: skip
+    return replace(link, options=tuple(sorted((*link.options, (option, names[link.peer])))))
 
 
 def parse_link(data: memoryview) -> LinkInfo:
@@ -103,67 +112,51 @@ def parse_link(data: memoryview) -> LinkInfo:
     if len(data) < IFINFOMSG.size:
         raise NetlinkError("a link in the kernel's answer is cut off")
     _, _, index, flags, _ = IFINFOMSG.unpack_from(data)
-    name = kind = mac = alias = ""
-    mtu = group = master = peer = 0
-    altnames: tuple[str, ...] = ()
-    link_local = ipv6 = False
-    options: Options = ()
-    port_options: Options = ()
-    for number, value in parse_attributes(data, IFINFOMSG.size):
-        if number == IFLA_IFNAME:
-            name = parse_text(value)
-        elif number == IFLA_ADDRESS:
-            mac = bytes(value).hex(":")
-        elif number == IFLA_MTU:
-            mtu = parse_u32(value)
-        elif number == IFLA_GROUP:
-            group = parse_u32(value)
-        elif number == IFLA_MASTER:
-            master = parse_u32(value)
-        elif number == IFLA_LINK:
-            peer = parse_u32(value)
-        elif number == IFLA_IFALIAS:
-            alias = parse_text(value)
-        elif number == IFLA_PROP_LIST:
-            altnames = tuple(parse_text(one) for sort, one in parse_attributes(value) if sort == IFLA_ALT_IFNAME)
-        elif number == IFLA_AF_SPEC:
-            link_local, ipv6 = parse_ipv6(value)
-        elif number == IFLA_LINKINFO:
-            kind, options, port_options = parse_link_info(value)
+    found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
+    kind, options, port_options = parse_link_info(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else ("", (), ())
+    link_local, ipv6 = parse_ipv6(found[IFLA_AF_SPEC]) if IFLA_AF_SPEC in found else (False, False)
+    altnames = parse_attributes(found[IFLA_PROP_LIST]) if IFLA_PROP_LIST in found else ()
     return LinkInfo(
-        index, name, kind, mac, mtu, group, bool(flags & IFF_UP), master, peer, alias,
-        altnames, link_local, ipv6, options, port_options,
-    )  # fmt: skip
+        index=index,
+        name=_text_of(found, IFLA_IFNAME),
+        kind=kind,
+        mac=_mac_of(found, IFLA_ADDRESS),
+        mtu=_u32_of(found, IFLA_MTU),
+        group=_u32_of(found, IFLA_GROUP),
+        up=bool(flags & IFF_UP),
+        master=_u32_of(found, IFLA_MASTER),
+        peer=_u32_of(found, IFLA_LINK),
+        alias=_text_of(found, IFLA_IFALIAS),
+        altnames=tuple(parse_text(value) for number, value in altnames if number == IFLA_ALT_IFNAME),
+        link_local=link_local,
+        ipv6=ipv6,
+        options=options,
+        port_options=port_options,
+    )
 
 
 def parse_ipv6(af_spec: memoryview) -> tuple[bool, bool]:
     """Whether the kernel makes a link-local address, and whether IPv6 is on."""
-    link_local = ipv6 = False
-    for family, values in parse_attributes(af_spec):
-        if family != socket.AF_INET6:
-            continue
-        for number, value in parse_attributes(values):
-            if number == IFLA_INET6_ADDR_GEN_MODE:
-                link_local = value[0] != 1 if value else False
-            elif number == IFLA_INET6_CONF and len(value) >= 4 * (DEVCONF_DISABLE_IPV6 + 1):
-                ipv6 = _s32.unpack_from(value, 4 * DEVCONF_DISABLE_IPV6)[0] == 0
-    return link_local, ipv6
+    inet6 = find_attributes(af_spec, 0, (socket.AF_INET6,)).get(socket.AF_INET6)
+    if inet6 is None:
+        return False, False
+    found = find_attributes(inet6, 0, INET6_ATTRIBUTES)
+    mode, conf = found.get(IFLA_INET6_ADDR_GEN_MODE), found.get(IFLA_INET6_CONF)
+    if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
+        raise NetlinkError("what the kernel says of IPv6 on a link is cut off")
+    return mode[0] != ADDR_GEN_NONE, _s32.unpack_from(conf, 4 * DEVCONF_DISABLE_IPV6)[0] == 0
 
 
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:
     """The kind of a link, its options, and those it has as a bridge port."""
-    kind = port_kind = ""
+    found = find_attributes(data, 0, INFO_ATTRIBUTES)
+    kind = _text_of(found, IFLA_INFO_KIND)
     options: Options = ()
     port_options: Options = ()
-    for number, value in parse_attributes(data):
-        if number == IFLA_INFO_KIND:
-            kind = parse_text(value)
-        elif number == IFLA_INFO_DATA and kind in BY_KIND:
-            options = parse_options(BY_KIND[kind], value)
-        elif number == IFLA_INFO_SLAVE_KIND:
-            port_kind = parse_text(value)
-        elif number == IFLA_INFO_SLAVE_DATA and port_kind == "bridge":
-            port_options = parse_options(PORT_TABLES, value)
+    if kind in BY_KIND and IFLA_INFO_DATA in found:
+        options = parse_options(BY_KIND[kind], found[IFLA_INFO_DATA])
+    if _text_of(found, IFLA_INFO_SLAVE_KIND) == "bridge" and IFLA_INFO_SLAVE_DATA in found:
+        port_options = parse_options(PORT_TABLES, found[IFLA_INFO_SLAVE_DATA])
     return kind, options, port_options
 
 
@@ -178,23 +171,21 @@ def parse_address(data: memoryview) -> AddressInfo:
     if len(data) < IFADDRMSG.size:
         raise NetlinkError("an address in the kernel's answer is cut off")
     family, length, flags, scope, index = IFADDRMSG.unpack_from(data)
-    local = general = ""
-    for number, value in parse_attributes(data, IFADDRMSG.size):
-        if number == IFA_LOCAL:
-            local = parse_ip(family, value)
-        elif number == IFA_ADDRESS:
-            general = parse_ip(family, value)
-        elif number == IFA_FLAGS:
-            flags = parse_u32(value)
-    if not (local or general):
+    found = find_attributes(data, IFADDRMSG.size, ADDRESS_ATTRIBUTES)
+    address = found.get(IFA_LOCAL, found.get(IFA_ADDRESS))
+    if address is None:
         raise NetlinkError("an address in the kernel's answer says none")
-    return AddressInfo(index, f"{local or general}/{length}", flags, scope)
+    flags = parse_u32(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
+    return AddressInfo(index, f"{parse_ip(family, address)}/{length}", flags, scope)
 
 
-def read_routes(route_socket: RouteSocket) -> tuple[RouteInfo, ...]:
-    """The unicast routes of the main table, of both families."""
+def read_routes(route_socket: RouteSocket, ipv6: bool = True) -> tuple[RouteInfo, ...]:
+    """The unicast routes of the main table, of both families.
+
+    Without `ipv6` those of IPv6 are not asked for: for a namespace all of whose links have it off, where the kernel takes none.
+    """
     routes: list[RouteInfo] = []
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
         body = RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, RTN_UNICAST, 0)
         try:
             found = route_socket.dump(RTM_GETROUTE, body)
@@ -222,23 +213,20 @@ def parse_route(data: memoryview) -> RouteInfo | None:
     family, length, _, _, table, protocol, scope, sort, flags = RTMSG.unpack_from(data)
     if table != RT_TABLE_MAIN or sort != RTN_UNICAST or flags & RTM_F_CLONED:
         return None
-    dst = via = src = ""
-    index = metric = 0
-    for number, value in parse_attributes(data, RTMSG.size):
-        if number == RTA_DST:
-            dst = parse_ip(family, value)
-        elif number == RTA_OIF:
-            index = parse_u32(value)
-        elif number == RTA_GATEWAY:
-            via = parse_ip(family, value)
-        elif number == RTA_PREFSRC:
-            src = parse_ip(family, value)
-        elif number == RTA_PRIORITY:
-            metric = parse_u32(value)
+    found = find_attributes(data, RTMSG.size, ROUTE_ATTRIBUTES)
+    metric = _u32_of(found, RTA_PRIORITY)
     if family == socket.AF_INET6 and metric == IP6_RT_PRIO_USER:
         metric = 0
-    where = f"{dst}/{length}" if dst else "default"
-    return RouteInfo(4 if family == socket.AF_INET else 6, where, index, via, src, metric, protocol, scope)
+    return RouteInfo(
+        family=4 if family == socket.AF_INET else 6,
+        dst=f"{parse_ip(family, found[RTA_DST])}/{length}" if RTA_DST in found else "default",
+        index=_u32_of(found, RTA_OIF),
+        via=_ip_of(family, found, RTA_GATEWAY),
+        src=_ip_of(family, found, RTA_PREFSRC),
+        metric=metric,
+        protocol=protocol,
+        scope=scope,
+    )
 
 
 def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
@@ -260,16 +248,15 @@ def parse_neighbor(data: memoryview) -> NeighborInfo | None:
     family, index, state, flags, _ = NDMSG.unpack_from(data)
     if family not in (socket.AF_INET, socket.AF_INET6) or state & NUD_NOARP:
         return None
-    address = mac = ""
-    protocol = 0
-    for number, value in parse_attributes(data, NDMSG.size):
-        if number == NDA_DST:
-            address = parse_ip(family, value)
-        elif number == NDA_LLADDR:
-            mac = bytes(value).hex(":")
-        elif number == NDA_PROTOCOL and len(value) == 1:
-            protocol = value[0]
-    return NeighborInfo(index, address, mac, state, protocol, bool(flags & NTF_PROXY))
+    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
+    return NeighborInfo(
+        index=index,
+        address=_ip_of(family, found, NDA_DST),
+        mac=_mac_of(found, NDA_LLADDR),
+        state=state,
+        protocol=found[NDA_PROTOCOL][0] if found.get(NDA_PROTOCOL) else 0,
+        proxy=bool(flags & NTF_PROXY),
+    )
 
 
 def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
@@ -284,24 +271,21 @@ def parse_fdb(data: memoryview) -> FdbInfo | None:
     if len(data) < NDMSG.size:
         raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
     _, index, state, _, _ = NDMSG.unpack_from(data)
-    mac = remote = ""
-    for number, value in parse_attributes(data, NDMSG.size):
-        if number == NDA_LLADDR:
-            mac = bytes(value).hex(":")
-        elif number == NDA_DST:
-            remote = parse_ip(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
+    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
+    remote = found.get(NDA_DST)
     is_static = state & (NUD_PERMANENT | NUD_NOARP) if remote else state & NUD_NOARP
-    return FdbInfo(index, mac, remote, state) if is_static else None
+    if not is_static:
+        return None
+    family = socket.AF_INET if remote and len(remote) == 4 else socket.AF_INET6
+    return FdbInfo(index, _mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state)
 
 
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
     """What of our links does not pass packets yet: ports with a carrier that do not forward, addresses under DAD."""
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))
     waiting = [name for _, data in route_socket.dump(RTM_GETLINK, body) if (name := parse_unready_port(data, group))]
-    for address in read_addresses(route_socket):
-        if address.flags & IFA_F_TENTATIVE and not address.flags & IFA_F_DADFAILED:
-            waiting.append(address.cidr)
-    return tuple(waiting)
+    addresses = read_addresses(route_socket)
+    return (*waiting, *(one.cidr for one in addresses if one.flags & IFA_F_TENTATIVE and not one.flags & IFA_F_DADFAILED))
 
 
 def parse_unready_port(data: memoryview, group: int) -> str:
@@ -309,18 +293,13 @@ def parse_unready_port(data: memoryview, group: int) -> str:
     if len(data) < IFINFOMSG.size:
         raise NetlinkError("a port in the kernel's answer is cut off")
     _, _, _, flags, _ = IFINFOMSG.unpack_from(data)
-    name, own_group, state = "", 0, BR_STATE_FORWARDING
-    for number, value in parse_attributes(data, IFINFOMSG.size):
-        if number == IFLA_IFNAME:
-            name = parse_text(value)
-        elif number == IFLA_GROUP:
-            own_group = parse_u32(value)
-        elif number == IFLA_LINKINFO:
-            for sort, inner in parse_attributes(value):
-                if sort == IFLA_INFO_SLAVE_DATA:
-                    state = next((one[0] for kind, one in parse_attributes(inner) if kind == IFLA_BRPORT_STATE and one), state)
-    is_waiting = own_group == group and flags & IFF_UP and flags & IFF_LOWER_UP and state != BR_STATE_FORWARDING
-    return name if is_waiting else ""
+    found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
+    info = find_attributes(found[IFLA_LINKINFO], 0, INFO_ATTRIBUTES) if IFLA_LINKINFO in found else {}
+    port = find_attributes(info[IFLA_INFO_SLAVE_DATA], 0, (IFLA_BRPORT_STATE,)) if IFLA_INFO_SLAVE_DATA in info else {}
+    state = port[IFLA_BRPORT_STATE][0] if port.get(IFLA_BRPORT_STATE) else BR_STATE_FORWARDING
+    has_carrier = flags & IFF_UP and flags & IFF_LOWER_UP
+    is_waiting = has_carrier and state != BR_STATE_FORWARDING and _u32_of(found, IFLA_GROUP) == group
+    return _text_of(found, IFLA_IFNAME) if is_waiting else ""
 
 
 def parse_u32(value: memoryview) -> int:
@@ -337,3 +316,19 @@ def parse_ip(family: int, value: memoryview) -> str:
         return socket.inet_ntop(family, value)
     except (OSError, ValueError) as error:
         raise NetlinkError("an address in the kernel's answer has the wrong size") from error
+
+
+def _text_of(found: Mapping[int, memoryview], number: int) -> str:
+    return parse_text(found[number]) if number in found else ""
+
+
+def _u32_of(found: Mapping[int, memoryview], number: int) -> int:
+    return parse_u32(found[number]) if number in found else 0
+
+
+def _mac_of(found: Mapping[int, memoryview], number: int) -> str:
+    return bytes(found[number]).hex(":") if number in found else ""
+
+
+def _ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
+    return parse_ip(family, found[number]) if number in found else ""

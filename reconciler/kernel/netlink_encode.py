@@ -199,7 +199,8 @@ def encode_loopback_up(alias: str = "") -> bytearray:
 
 def encode_link_get(name: str) -> bytearray:
     """Ask for one link by its name."""
-    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) + _text(IFLA_IFNAME, name))
+    skip = _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + skip + _text(IFLA_IFNAME, name))
 
 
 # --- addresses, routes, neighbors -------------------------------------------------------------------------------------
@@ -212,7 +213,8 @@ def _encode_address(number: int, flags: int, step: AddressAdd | AddressDelete, a
     length = interface.network.prefixlen
     scope = SCOPE_HOST if is_ipv4 and interface.is_loopback else SCOPE_UNIVERSE
     family = socket.AF_INET if is_ipv4 else socket.AF_INET6
-    body = IFADDRMSG.pack(family, length, 0, scope, around.index(step.dev)) + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    body = IFADDRMSG.pack(family, length, 0, scope, around.index(step.dev))
+    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     if isinstance(step, AddressAdd):
         body += _u32(IFA_FLAGS, IFA_F_NOPREFIXROUTE | (0 if is_ipv4 else IFA_F_NODAD))
         if is_ipv4 and length < 31 and scope != SCOPE_HOST:
@@ -253,7 +255,8 @@ def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete
     """Permanent entries only: the kernel's garbage collection leaves them alone, and no ARP is sent for them."""
     address = ip_address(step.address)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    body = NDMSG.pack(family, around.index(step.dev), NUD_PERMANENT, NTF_PROXY if step.proxy else 0, 0) + attribute(NDA_DST, address.packed)
+    body = NDMSG.pack(family, around.index(step.dev), NUD_PERMANENT, NTF_PROXY if step.proxy else 0, 0)
+    body += attribute(NDA_DST, address.packed)
     if isinstance(step, NeighborAdd):
         body += attribute(NDA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
         if step.mac:
@@ -262,8 +265,10 @@ def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete
 
 
 def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surroundings) -> bytearray:
-    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`) and static, for a
-    permanent one would say that the address is the bridge's own."""
+    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`) and static.
+
+    A permanent one at a bridge port would say that the address is the bridge's own.
+    """
     owner, state = (NTF_SELF, NUD_PERMANENT) if step.remote else (NTF_MASTER, NUD_NOARP)
     body = NDMSG.pack(AF_BRIDGE, around.index(step.dev), state, owner, 0) + attribute(NDA_LLADDR, _mac(step.mac))
     if step.remote:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.kernel.netlink import attribute, parse_attributes
+from reconciler.kernel.netlink import attribute, find_attributes
 
 Options = tuple[tuple[str, str], ...]
 
@@ -148,9 +148,5 @@ def _encode_option(tables: Iterable[dict[str, tuple[int, Codec]]], name: str, va
 def parse_options(tables: tuple[dict[str, tuple[int, Codec]], ...], data: memoryview) -> Options:
     """The options that the tables know, sorted by name; a value of another size than it should have is left out."""
     names = _NAMES[id(tables)]
-    found = []
-    for number, value in parse_attributes(data):
-        known = names.get(number)
-        if known and len(value) == known[1].size:
-            found.append((known[0], known[1].decode(bytes(value))))
-    return tuple(sorted(found))
+    found = [(names[number], value) for number, value in find_attributes(data, 0, names).items()]
+    return tuple(sorted((name, codec.decode(bytes(value))) for (name, codec), value in found if len(value) == codec.size))

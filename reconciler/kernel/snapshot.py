@@ -104,7 +104,7 @@ def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls
     return NamespaceInfo(
         links=links,
         addresses=read_addresses(route_socket),
-        routes=read_routes(route_socket),
+        routes=read_routes(route_socket, ipv6=any(link.ipv6 for link in links.values())),
         neighbors=read_neighbors(route_socket, proxies=not is_container),
         fdb=read_fdb(route_socket) if switches and not is_container else (),
         sysctls=sysctls,

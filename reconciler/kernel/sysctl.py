@@ -115,7 +115,8 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HostError(f"{path} cannot be understood", "it holds what kernel settings were before netctl; mend or remove it") from error
+        help_text = "it holds what kernel settings were before netctl; mend it or remove it"
+        raise HostError(f"{path} cannot be understood", help_text) from error
 
 
 def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
