@@ -144,7 +144,7 @@ def _schedule(actions: list[_Action]) -> Iterator[Batch]:
         emitted = groups.drain(group)
         left -= len(emitted)
         steps = [(step, node.ref) for node in emitted for step in node.steps]
-        limit = BATCH_LIMIT.get(group[0], len(steps))
+        limit = BATCH_LIMIT.get(group[0], len(steps) or 1)
         for start in range(0, len(steps), limit):
             part = steps[start : start + limit]
             yield Batch(group[0], group[1], tuple(step for step, _ in part), tuple(ref for _, ref in part))

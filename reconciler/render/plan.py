@@ -60,7 +60,7 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
             shown += _verbose_lines(host, palette) if verbose else _short_lines(lines, palette)
     if not shown:
         return "Nothing to do: the hosts are as the file says."
-    steps = sum(len(batch.steps) for host in document.hosts for batch in host.remove + host.make)
+    steps = sum(host.steps for host in document.hosts)
     summary = f"Plan: {counts['+']:,} to add, {counts['~']:,} to change, {counts['-']:,} to remove"
     shown.append(palette.bold(summary) + palette.dim(f" ({steps:,} {'step' if steps == 1 else 'steps'})"))
     return "\n".join(shown)
@@ -115,7 +115,8 @@ def _link_parts(records: Sequence[Record]) -> Iterator[str]:
     addresses = [record for record in records if isinstance(record, Address)]
     for record in records:
         if isinstance(record, Bridge):
-            yield " ".join([f"bridge {record.name}", *(a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name))])
+            own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
+            yield " ".join([f"bridge {record.name}", *own])
         elif isinstance(record, Veth) and record.netns == HOST:
             alias = parse_alias(record.alias)
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.peer_netns, record.peer_name)]
