@@ -189,7 +189,7 @@ def _find_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete])
 
 def _is_ours(topology: str, step: LinkDelete, link: LinkInfo) -> bool:
     alias = parse_alias(link.alias)
-    return alias.topology == topology if alias else link.group == step.group and not link.alias
+    return alias.topology == topology if alias else link.group == step.group
 
 
 def _raise_first(steps: Sequence[Step], refusals: Sequence[Refusal]) -> None:

@@ -77,7 +77,7 @@ class Bridge(Record):
                 mtu=info.mtu,
                 group=info.group,
                 alias=info.alias,
-                altname=read_altname(link),
+                altname=read_altname(link, snapshot.topology),
                 link_local=info.link_local,
                 options=pick(info.options, OPTION_KEYS),
                 up=info.up,

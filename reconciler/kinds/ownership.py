@@ -79,7 +79,7 @@ def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
 
 def _peer_namespaces(snapshot: Snapshot, link: OwnLink) -> Iterator[str]:
     if link.alias is None:
-        yield from snapshot.namespaces
+        yield from (netns for netns in snapshot.namespaces if netns not in MARKED)
     else:
         yield f"{'lab' if link.alias.kind == 'lab' else 'container'}:{link.alias.name}"
 
@@ -130,9 +130,14 @@ def altname_of(alias: Alias, name: str) -> str:
     return "" if altname == name else altname
 
 
-def read_altname(link: OwnLink) -> str:
-    """The altname that its alias asks for, where the link has it; others are an administrator's, and let alone."""
-    wanted = altname_of(link.alias, link.info.name) if link.alias else ""
+def read_altname(link: OwnLink, topology: str) -> str:
+    """The altname that its alias asks for, where the link has it; others are an administrator's, and let alone.
+
+    Where the alias is gone, it is the one that begins with the topology's name: to add it again would be refused (EEXIST).
+    """
+    if link.alias is None:
+        return next((name for name in link.info.altnames if name.startswith(f"{topology}-")), "")
+    wanted = altname_of(link.alias, link.info.name)
     return wanted if wanted in link.info.altnames else ""
 
 

@@ -110,7 +110,7 @@ class Veth(Record):
                 group=info.group,
                 alias=info.alias,
                 master=master.name if master else "",
-                altname=read_altname(link),
+                altname=read_altname(link, snapshot.topology),
                 port_options=pick(info.port_options, PORT_KEYS) if master else (),
                 link_local=info.link_local,
                 up=info.up and peer is not None and peer.up,
