@@ -181,14 +181,14 @@ class Outcome:
 
 
 def run_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, str] | None = None) -> Outcome:
-    """Run the command as a process of its own, its output in pipes; a traceback in it fails the test, whatever its claim."""
+    """Run the command as a process of its own, its output in pipes; a defect that shows in it fails the test, whatever its claim."""
     command = [sys.executable, "-m", "reconciler.cli.main", *map(str, arguments)]
     variables = {**os.environ, "NO_COLOR": "1", **(env or {})}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=timeout_s, env=variables, stdin=subprocess.DEVNULL, check=False
     )
-    if "Traceback (most recent call last)" in done.stdout + done.stderr:
-        pytest.fail(f"{' '.join(command)} showed a traceback:\n{done.stderr}{done.stdout}")
+    if any(words in done.stdout + done.stderr for words in ("Traceback (most recent call last)", "a defect of its own")):
+        pytest.fail(f"{' '.join(command)} met a defect:\n{done.stderr}{done.stdout}")
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
