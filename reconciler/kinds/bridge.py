@@ -77,7 +77,7 @@ class Bridge(Record):
                 mtu=info.mtu,
                 group=info.group,
                 alias=info.alias,
-                altname=read_altname(link, snapshot.topology),
+                altname=read_altname(link),
                 link_local=info.link_local,
                 options=pick(info.options, OPTION_KEYS),
                 up=info.up,
@@ -103,6 +103,7 @@ class Bridge(Record):
             self.name,
             mac=self.mac if self.mac != before.mac else "",
             mtu=self.mtu if self.mtu != before.mtu else None,
+            group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
         )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reconciler.state.naming import Alias, group_of, parse_alias
+from reconciler.state.naming import Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 
@@ -39,8 +39,9 @@ Ends = Mapping[str, Mapping[int, End]]
 
 @dataclass(frozen=True, slots=True)
 class OwnLink:
-    """A marked link: where it is, what was read of it, and what its alias says (None where it says nothing of ours)."""
+    """A marked link: whose and where it is, what was read of it, and what its alias says (None where it says nothing of ours)."""
 
+    topology: str
     netns: str
     info: LinkInfo
     alias: Alias | None
@@ -48,15 +49,15 @@ class OwnLink:
 
 def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
     """The topology's links of a kind ("bridge", "veth")."""
-    group = group_of(snapshot.topology)
+    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
     for netns in MARKED:
         namespace = snapshot.namespaces.get(netns)
         for info in namespace.links.values() if namespace else ():
-            if info.group != group or info.kind != link_kind:
+            if info.group not in groups or info.kind != link_kind:
                 continue
             alias = parse_alias(info.alias)
             if alias is None or alias.topology == snapshot.topology:
-                yield OwnLink(netns, info, alias)
+                yield OwnLink(snapshot.topology, netns, info, alias)
 
 
 def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
@@ -130,13 +131,13 @@ def altname_of(alias: Alias, name: str) -> str:
     return "" if altname == name else altname
 
 
-def read_altname(link: OwnLink, topology: str) -> str:
+def read_altname(link: OwnLink) -> str:
     """The altname that its alias asks for, where the link has it; others are an administrator's, and let alone.
 
     Where the alias is gone, it is the one that begins with the topology's name: to add it again would be refused (EEXIST).
     """
     if link.alias is None:
-        return next((name for name in link.info.altnames if name.startswith(f"{topology}-")), "")
+        return next((name for name in link.info.altnames if name.startswith(f"{link.topology}-")), "")
     wanted = altname_of(link.alias, link.info.name)
     return wanted if wanted in link.info.altnames else ""
 
