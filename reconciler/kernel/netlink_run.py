@@ -14,10 +14,10 @@ from dataclasses import replace
 from itertools import groupby
 
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink import NetlinkError, Refusal
+from reconciler.kernel.netlink import NetlinkError, Refusal, RouteSocket
 from reconciler.kernel.netlink_dump import parse_link, read_links
 from reconciler.kernel.netlink_encode import encode, encode_group_delete, encode_link_get
-from reconciler.state.naming import parse_alias
+from reconciler.state.naming import doomed_group_of, parse_alias
 from reconciler.state.snapshot import LinkInfo
 from reconciler.state.steps import (
     AddressDelete,
@@ -35,9 +35,6 @@ FLUSH_MESSAGES = 100
 """Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""
 GROUP_DELETE_MIN = 3
 """From so many links on, a dump to verify their marks is cheaper than deleting one by one."""
-DOOMED = 0x80000000
-"""Set in the group of links on their way out, where others of their group stay. Groups of topologies have 31 bits."""
-
 DELETES = (LinkDelete, AddressDelete, RouteDelete, NeighborDelete, FdbDelete)
 GONE = frozenset((errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT))
 
@@ -150,31 +147,37 @@ def delete_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]
         link = links.get(step.name)
         if link and not _is_ours(namespaces.context.topology, step, link):
             raise StepError(step, f"{step.name} does not carry the mark of {namespaces.context.topology}: it is another's now")
-    going = [(step, links[step.name]) for step in steps if step.name in links]
+    going = [step for step in steps if step.name in links]
     if len(going) >= GROUP_DELETE_MIN:
-        for group in sorted({step.group for step, _ in going}):
-            _delete_group(namespaces, netns, group, [(step, link) for step, link in going if step.group == group])
-        return
-    refusals = route_socket.request([encode(step, _NoSurroundings()) for step, _ in going])
-    _raise_first([step for step, _ in going], refusals)
+        for group in sorted({step.group for step in going}):
+            _delete_group(namespaces, netns, group, [step for step in going if step.group == group])
+    else:
+        _delete_each(route_socket, going)
 
 
-def _delete_group(namespaces: Namespaces, netns: str, group: int, going: list[tuple[LinkDelete, LinkInfo]]) -> None:
+def _delete_each(route_socket: RouteSocket, steps: Sequence[LinkDelete]) -> None:
+    _raise_first(steps, route_socket.request([encode(step, _NoSurroundings()) for step in steps]))
+
+
+def _delete_group(namespaces: Namespaces, netns: str, group: int, steps: Sequence[LinkDelete]) -> None:
     """Delete links of one topology; where some of its links stay, those that go are first told apart by a group of their own.
 
-    A kill in between leaves links with an alias of ours and a group that is not: the next reading finds them by their alias.
+    A kill in between leaves links in that group: the next reading knows them by it (`naming.doomed_group_of`).
     """
     route_socket = namespaces.socket(netns)
-    steps = [step for step, _ in going]
     names = {step.name for step in steps}
-    if {link.name for link in read_links(route_socket).values() if link.group == group} != names:
-        apart = [LinkSet(netns, link.name, group=group | DOOMED) for _, link in going]
-        _raise_first(steps, route_socket.request([encode(step, _NoSurroundings()) for step in apart]))
-        group |= DOOMED
-        if not {link.name for link in read_links(route_socket).values() if link.group == group} <= names:
-            raise StepError(steps[0], f"links of another's carry the group {group:#x}; give them group 0")
-    refusals = route_socket.request([encode_group_delete(group)])
-    _raise_first([steps[0]], refusals)
+    if _names_in(route_socket, group) != names:
+        group = doomed_group_of(namespaces.context.topology)
+        apart = [encode(LinkSet(netns, step.name, group=group), _NoSurroundings()) for step in steps]
+        _raise_first(steps, route_socket.request(apart))
+    if _names_in(route_socket, group) <= names:
+        _raise_first(steps[:1], route_socket.request([encode_group_delete(group)]))
+    else:  # an earlier netctl was killed at this point, and not all that it was about to delete shall go now
+        _delete_each(route_socket, steps)
+
+
+def _names_in(route_socket: RouteSocket, group: int) -> set[str]:
+    return {link.name for link in read_links(route_socket).values() if link.group == group}
 
 
 def _find_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]) -> dict[str, LinkInfo]:

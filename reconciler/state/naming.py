@@ -25,6 +25,14 @@ def group_of(topology: str) -> int:
     return int.from_bytes(_digest("group", topology)[:4], "big") >> 1 | 1
 
 
+def doomed_group_of(topology: str) -> int:
+    """The tag of those of its links that are about to be deleted, where others stay: a deletion takes a whole group at once.
+
+    A link that still has it after a kill is the topology's as well, and its group differs.
+    """
+    return group_of(topology) | 1 << 31
+
+
 def interface_name(prefix: str, *parts: str) -> str:
     """`prefix` and the parts where that fits into 15 bytes, else cut short, with 35 bits of their hash behind."""
     readable = prefix + "-".join(parts)
