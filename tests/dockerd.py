@@ -68,7 +68,9 @@ def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
     daemon = Dockerd(f"unix://{root}/docker.sock", netns, root)
     (root / "none.json").write_text("{}")  # not what the machine's own dockerd is told
     log = (root / "dockerd.log").open("wb")
-    process = subprocess.Popen(_command(daemon, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        _command(daemon, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
     try:
         _wait_until_up(daemon, process)
         _import_image(daemon)

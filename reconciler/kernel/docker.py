@@ -11,7 +11,6 @@ A container is netctl's own by its labels. The lab's hosts share one engine, so 
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import socket
 from collections.abc import Iterable, Mapping
@@ -26,7 +25,7 @@ from reconciler.state.steps import ContainerCreate, ContainerSpec
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
-ANSWER_TIMEOUT_S = 90.0
+NOT_FOUND, FIRST_ERROR = 404, 400  # HTTP statuses
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
 
@@ -38,21 +37,6 @@ class EngineError(HostError):
         """`message` is a sentence."""
         super().__init__(message, help_text)
         self.status = status
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP on a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        """Nothing is opened before the first request."""
-        super().__init__("docker", timeout=ANSWER_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        """Called by the first request."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +143,7 @@ class DockerEngine:
         try:
             return int(self._request("GET", f"/containers/{quote(identity)}/json")["State"]["Pid"])
         except EngineError as error:
-            if error.status == http.client.NOT_FOUND:
+            if error.status == NOT_FOUND:
                 return 0
             raise
 
@@ -194,7 +178,7 @@ class DockerEngine:
         try:
             self._request("GET", f"/images/{quote(image, safe='/:@')}/json")
         except EngineError as error:
-            if error.status == http.client.NOT_FOUND:
+            if error.status == NOT_FOUND:
                 return False
             raise
         return True
@@ -241,7 +225,7 @@ class DockerEngine:
                 try:
                     self._request("DELETE", f"/containers/{quote(listed.identity)}", {"force": "true", "v": "true"})
                 except EngineError as error:
-                    if error.status != http.client.NOT_FOUND:
+                    if error.status != NOT_FOUND:
                         raise
 
     def _labels(self, step: ContainerCreate) -> dict[str, str]:
@@ -265,33 +249,25 @@ class DockerEngine:
 
     def _request(self, method: str, path: str, query: Mapping[str, str] | None = None, body: object = None) -> Any:
         """The answer to one request, parsed; None where it has no body. EngineError with the engine's own words."""
-        connection = UnixConnection(self._path)
+        from reconciler.kernel.unix_http import request
+
+        target = f"{path}?{urlencode(query)}" if query else path
         try:
-            target = f"{path}?{urlencode(query)}" if query else path
-            content = None if body is None else json.dumps(body)
-            connection.request(method, target, content, {"Content-Type": "application/json"} if content else {})
-            response = connection.getresponse()
-            data = response.read()
+            status, data = request(self._path, method, target, None if body is None else json.dumps(body))
+            answer = json.loads(data) if data and status < FIRST_ERROR else None
         except OSError as error:
             raise self._unreachable(error) from error
-        except http.client.HTTPException as error:
-            raise EngineError(f"what listens on {self._path} is no container engine: {error!r}") from error
-        finally:
-            connection.close()
-        if response.status >= http.client.BAD_REQUEST:
-            raise EngineError(f"the engine refuses: {parse_refusal(data)}", status=response.status)
-        try:
-            return json.loads(data) if data else None
         except ValueError as error:
             raise EngineError(f"what listens on {self._path} is no container engine: {error}") from error
+        if status >= FIRST_ERROR:
+            raise EngineError(f"the engine refuses: {parse_refusal(data)}", status=status)
+        return answer
 
     def _unreachable(self, error: OSError) -> EngineError:
         if error.errno in (errno.EACCES, errno.EPERM):
             return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
         if isinstance(error, TimeoutError):
-            return EngineError(
-                f"the engine at {self._path} gave no answer in {ANSWER_TIMEOUT_S:.0f} s", "systemctl status docker"
-            )
+            return EngineError(f"the engine at {self._path} gives no answer", "systemctl status docker")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
         return EngineError(
             f"dockerd is not running, or listens elsewhere: {self._path}: {why}",

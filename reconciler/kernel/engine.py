@@ -7,7 +7,6 @@ Docker's language is served by `kernel.docker`; another kind of engine is anothe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
 
@@ -97,6 +96,8 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
 
     Gives the first process of each container that was started, by the container's name in the topology.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     groups: dict[str, list[Step]] = {}
     for step in steps:
         groups.setdefault(step.netns, []).append(step)

@@ -39,6 +39,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.steps import LinkAdd
 
 DEFAULT_LAB_UPLINK = "eth0"
+LIBRARY = "libnftables.so.1"
 
 
 def read_facts(
@@ -166,7 +167,7 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
     if snapshot.tables:
         return ()
     try:
-        ctypes.CDLL("libnftables.so.1")
+        ctypes.CDLL(LIBRARY)
     except OSError:
         return ("the library libnftables is missing: apt-get install libnftables1",)
     if find_spec("nftables") is None:
