@@ -87,34 +87,11 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
         here: Path = ("containers", name)
         if any(faults.left_out((*here, key)) for key in ("image", "runtime", "existing")):
             continue
-        given = container.model_fields_set
         runtime = runtime_of(container)
         if container.existing:
-            for key in _MADE_BY_US_KEYS:
-                if key in given:
-                    faults.add_at_key(
-                        (*here, key),
-                        f"`{key}` has no effect on the existing container `{name}`: netctl only wires it",
-                        f"remove `{key}`, or `existing`",
-                    )
-            if runtime == "netns":
-                faults.add(
-                    (*here, "runtime"),
-                    "an existing container is an engine's, so its runtime cannot be netns",
-                    "write `runtime: docker`, or leave it out",
-                )
+            _check_existing(name, container, faults)
         elif runtime == "netns":
-            for key in _ENGINE_KEYS:
-                if key in given:
-                    faults.add_at_key(
-                        (*here, key),
-                        f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace",
-                        f"remove `{key}`, or write `runtime: docker`",
-                    )
-            if container.env and not container.command and not faults.left_out((*here, "command")):
-                faults.add_at_key(
-                    (*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`"
-                )
+            _check_bare_namespace(name, container, faults)
         elif not container.image:
             faults.add_at_key(
                 here,
@@ -123,6 +100,31 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
             )
         if (container.replicas or 0) > 1:
             _check_replicas(name, container, faults)
+
+
+def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> None:
+    """Somebody else made it: netctl wires it, and changes nothing else of it."""
+    here: Path = ("containers", name)
+    for key in _MADE_BY_US_KEYS:
+        if key in container.model_fields_set:
+            message = f"`{key}` has no effect on the existing container `{name}`: netctl only wires it"
+            faults.add_at_key((*here, key), message, f"remove `{key}`, or `existing`")
+    if runtime_of(container) == "netns":
+        message = "an existing container is an engine's, so its runtime cannot be netns"
+        faults.add((*here, "runtime"), message, "write `runtime: docker`, or leave it out")
+
+
+def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultList) -> None:
+    """There is no engine: of what one does, only a command and its environment remain."""
+    here: Path = ("containers", name)
+    for key in _ENGINE_KEYS:
+        if key in container.model_fields_set:
+            message = f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace"
+            faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker`")
+    if container.env and not container.command and not faults.left_out((*here, "command")):
+        faults.add_at_key(
+            (*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`"
+        )
 
 
 def _check_replicas(name: str, container: ContainerModel, faults: FaultList) -> None:
@@ -197,7 +199,7 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
             if runtime_of(container) != "netns" and not (container.existing and container.replicas is not None):
                 key = (host_of(model, container), engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
-                if other != name:
+                if other != name and key[0]:
                     faults.add_at_key(
                         ("containers", origin),
                         f"`{name}` and `{other}` would both be the engine's container `{key[1]}`",

@@ -131,18 +131,17 @@ def _decode(data: bytes) -> tuple[str, Fault | None]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace"), Fault(Position(1, 1), "the file is UTF-16, not UTF-8", "save it as UTF-8")
     try:
-        text = data.decode("utf-8-sig")
+        text, damage = data.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
+        text = data[: error.start].decode("utf-8-sig")
         message = f"the byte 0x{data[error.start]:02x} is not UTF-8"
-        return data.decode("utf-8", "replace"), Fault(_position_after(before), message, "save the file as UTF-8 text")
-    bad = _UNPRINTABLE.search(text)
-    if bad:
-        message = f"the character U+{ord(bad[0]):04X} has no place in a text file"
-        return text, Fault(
-            _position_after(text[: bad.start()]), message, 'remove it; within double quotes write it as an escape such as "\\x1b"'
-        )
-    return text, None
+        damage = Fault(_position_after(text), message, "save the file as UTF-8 text")
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable:
+        message = f"the character U+{ord(unprintable[0]):04X} has no place in a text file"
+        help_text = 'remove it; within double quotes write it as an escape such as "\\x1b"'
+        damage = Fault(_position_after(text[: unprintable.start()]), message, help_text)
+    return (data.decode("utf-8", "replace"), damage) if damage else (text, None)
 
 
 def _position_after(text: str) -> Position:
