@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from reconciler.errors import HostError
@@ -23,7 +22,6 @@ from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps import NftCommand, StepError
 
 LIBRARY = "libnftables.so.1"
-_PLACE = re.compile(r"^(?:internal|/dev/stdin|<cmdline>):(\d+):\d+(?:-\d+)?: (?:Error: )?(.*)$", re.MULTILINE)
 _ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")
 
 
@@ -48,73 +46,71 @@ class NftSession:
 
     def run(self, steps: Sequence[NftCommand]) -> None:
         """All steps as one transaction: all are done, or none. StepError where the kernel or nft refuses one."""
-        text, owners = join_commands(steps)
-        fault = self._command(text)
-        if fault:
-            raise StepError(steps[owners[min(fault.line, len(owners)) - 1]], fault.message)
+        if self._command(join_commands(steps)):
+            step, words = self._find_fault(steps)
+            raise StepError(step, f"nft refuses `{shorten(step.text)}`: {words}")
 
     def check(self, steps: Sequence[NftCommand]) -> str:
         """What the kernel would say to the transaction, "" for nothing. It sees the request, and does not commit it."""
-        text, _ = join_commands(steps)
         self._set_dry_run(self._context, True)
         try:
-            fault = self._command(text)
+            return self._command(join_commands(steps))
         finally:
             self._set_dry_run(self._context, False)
-        return fault.message if fault else ""
 
-    def _command(self, text: str) -> _Fault | None:
+    def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
+        """The step that makes the transaction fail, by halving: libnftables 1.0.6 shows the wrong line of a text."""
+        good, bad = 0, len(steps)
+        words = self.check(steps) or "it failed once, and would not fail now"
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            fault = self.check(steps[:middle])
+            if fault:
+                bad, words = middle, fault
+            else:
+                good = middle
+        return steps[bad - 1], words
+
+    def _command(self, text: str) -> str:
+        """The first sentence of what nft complains of, "" for nothing."""
         status, _, words = self._nft.cmd(text)
-        return None if status == 0 else _parse_fault(words)
+        if status == 0:
+            return ""
+        return str(words).strip().partition("\n")[0].removeprefix("Error: ") or "no reason given"
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    line: int
-    message: str
+def shorten(text: str) -> str:
+    """The first line of a command's text, at most 120 characters of it."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= 120 else line[:119] + "…"
 
 
-def _parse_fault(words: str) -> _Fault:
-    """The first complaint of nft's: the line it means (from 1), and its sentence with the text it shows."""
-    place = _PLACE.search(words)
-    line = int(place[1]) if place else 1
-    lines = [part.strip() for part in words.strip().splitlines() if part.strip(" ^~\t")]
-    sentence = place[2] if place else (lines[0] if lines else "no reason given")
-    shown = lines[1] if len(lines) > 1 else ""
-    return _Fault(line, f"nft: {sentence}" + (f" ({shown[:200]})" if shown and shown != sentence else ""))
-
-
-def join_commands(steps: Sequence[NftCommand]) -> tuple[str, list[int]]:
-    """One text of many steps, and for each of its lines the index of the step that it comes from.
+def join_commands(steps: Sequence[NftCommand]) -> str:
+    """One text of many steps.
 
     Elements that are added to, or removed from, the same set in a row become one command with many elements: nft needs
     three times as long for them one by one.
     """
     lines: list[str] = []
-    owners: list[int] = []
-    groups: dict[str, tuple[int, list[str]]] = {}
+    groups: dict[str, list[str]] = {}
 
     def close_groups() -> None:
-        for head, (owner, elements) in groups.items():
-            lines.append(f"{head} {{ {', '.join(elements)} }}")
-            owners.append(owner)
+        lines.extend(f"{head} {{ {', '.join(elements)} }}" for head, elements in groups.items())
         groups.clear()
 
     verb = ""
-    for index, step in enumerate(steps):
-        for line in step.text.splitlines():
-            element = _ELEMENT.fullmatch(line)
-            # The sets of a run are independent of each other, but what is deleted and added again must keep its order.
-            if groups and (element is None or not line.startswith(verb)):
-                close_groups()
-            if element is None:
-                lines.append(line)
-                owners.append(index)
-            else:
-                verb = line.partition(" ")[0]
-                groups.setdefault(element[1], (index, []))[1].append(element[2])
+    for line in (line for step in steps for line in step.text.splitlines()):
+        element = _ELEMENT.fullmatch(line)
+        # The sets of a run are independent of each other, but what is deleted and added again must keep its order.
+        if groups and (element is None or not line.startswith(verb)):
+            close_groups()
+        if element is None:
+            lines.append(line)
+        else:
+            verb = line.partition(" ")[0]
+            groups.setdefault(element[1], []).append(element[2])
     close_groups()
-    return "\n".join(lines) + "\n", owners
+    return "\n".join(lines) + "\n"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

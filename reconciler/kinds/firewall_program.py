@@ -254,7 +254,8 @@ _INET = """\
 \t\toifname @bridges goto ours
 \t}
 \tchain ours {
-\t\tct state established,related goto pass
+\t\tct state related goto pass
+\t\tct direction reply ct state established goto pass
 \t\tiifname . oifname @same_bridge goto pass
 \t\toifname @bridges ct direction original ct status dnat goto pass
 \t\tip saddr . ip daddr @allowed4 goto pass

@@ -9,8 +9,11 @@ from tests.firewall.world import World
 
 @pytest.fixture(scope="session", params=["br_netfilter", "plain", "docker"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """One world for all tests, which leave the firewall as they found it; in turn with bridged frames shown to iptables
-    (as new namespaces have it), without, and with a forward chain that drops, as Docker makes it."""
+    """One world for all tests, which leave the firewall as they found it; in three flavours.
+
+    With bridged frames shown to iptables, as new namespaces have it; without; and with a forward chain that drops, as Docker
+    makes it.
+    """
     made = World()
     try:
         made.make()

@@ -80,6 +80,22 @@ def test_a_policy_opens_one_direction(world: World) -> None:
         assert world.ask("i1", target, 80) in STOPPED
 
 
+def test_a_policy_that_goes_takes_open_connections_along(world: World) -> None:
+    """What a client sends on an old connection is judged anew; only replies pass because they are replies."""
+    for family, (source, target) in enumerate(zip(both("i1"), both("n1"), strict=True)):
+        kind = (socket.AF_INET, socket.AF_INET6)[family]
+        client = world.inside("i1", lambda kind=kind: socket.socket(kind, socket.SOCK_DGRAM))
+        with client:
+            client.settimeout(2)
+            client.connect((target, 80))
+            with world.elements((f"allowed{(4, 6)[family]}", f"{source} . {target}", "")):
+                client.send(b"who")
+                assert client.recv(200).startswith(b"n1")
+            client.send(b"who")
+            with pytest.raises(OSError, match="Permission denied|No route to host"):
+                client.recv(200)
+
+
 def test_a_policy_with_ports_opens_these_ports(world: World) -> None:
     """A range of ports, from a subnet to a container, of one protocol."""
     for family, subnet in ((0, "10.91.2.0/24"), (1, "fd91:2::/64")):

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from reconciler.kernel.context import KernelContext
@@ -61,7 +62,9 @@ class Member:
 
 NETS = {"b-nat": 0, "b-rou": 1, "b-iso": 2}
 MEMBERS = {
-    name: Member(name, bridge, f"10.91.{NETS[bridge]}.{number}", f"fd91:{NETS[bridge]}::{number:x}", f"02:00:00:00:00:{number:02x}")
+    name: Member(
+        name, bridge, f"10.91.{NETS[bridge]}.{number}", f"fd91:{NETS[bridge]}::{number:x}", f"02:00:00:00:00:{number:02x}"
+    )
     for name, bridge, number in (
         ("n1", "b-nat", 0x10),
         ("n2", "b-nat", 0x11),
@@ -86,6 +89,7 @@ class World:
     """The namespaces `host`, `outside`, and one for each member."""
 
     def __init__(self, members: bool = True) -> None:
+        """Nothing is made yet; without members there is only the host."""
         self.topology = "t-" + "".join(random.choices(string.ascii_lowercase, k=4))
         self.names = ("host", "outside", *MEMBERS) if members else ("host",)
         self._stop, self._wake = socket.socketpair()
@@ -194,8 +198,7 @@ class World:
 
     def sysctl(self, name: str, key: str, value: str) -> None:
         def write() -> None:
-            with open(f"/proc/sys/{key}", "w") as file:
-                file.write(value)
+            Path(f"/proc/sys/{key}").write_text(value)
 
         self.inside(name, write)
 
@@ -269,7 +272,13 @@ class World:
         self._servers.start()
 
     def ask(
-        self, name: str, address: str, port: int, protocol: str = "tcp", timeout_s: float = 0.6, source: tuple[str, int] | None = None
+        self,
+        name: str,
+        address: str,
+        port: int,
+        protocol: str = "tcp",
+        timeout_s: float = 2,
+        source: tuple[str, int] | None = None,
     ) -> str:
         """What a client in the namespace gets: `<server> sees <client's address>`, or what went wrong in one word."""
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
