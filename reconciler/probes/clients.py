@@ -20,8 +20,12 @@ from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.model import Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, parse_icmp, parse_ip
 
-TIMEOUT_S = {True: 2.0, False: 1.0}
-"""By what is expected. What should answer gets time for a repeated SYN (1 s); what should not, costs this long."""
+ANSWER_TIMEOUT_S = 2.0
+"""What should answer gets time for a repeated SYN, or a repeated search for a neighbor (both 1 s)."""
+SILENCE_TIMEOUT_S = 1.0
+"""What should not answer costs this long."""
+PAST_ROUTES_TIMEOUT_S = 1.5
+"""The same, where a neighbor is to be found first."""
 REPEAT_S = (0.3, 0.7)
 """When a datagram without an answer is sent again: the first may have been lost to address resolution."""
 PMTUDISC_DO = 2
@@ -167,12 +171,12 @@ class Clients:
         while open_attempts := [a for a in self.attempts if a.finding is None]:
             now = time.monotonic() - self.begun
             for attempt in open_attempts:
-                if now >= TIMEOUT_S[attempt.probe.expected]:
+                if now >= timeout_s(attempt.probe):
                     self._end(attempt, "silent")
             if repeats and now >= repeats[0]:
                 repeats.pop(0)
                 self._repeat(open_attempts)
-            deadline = min((TIMEOUT_S[a.probe.expected] for a in open_attempts), default=0.0)
+            deadline = min(timeout_s(a.probe) for a in open_attempts)
             due = min([deadline, *repeats[:1]]) - now
             self._collect_until(self.begun + now + max(due, 0.01))
 
@@ -266,6 +270,13 @@ class Clients:
             if source == probe.via and attempt.learnt and not attempt.learnt[0]:
                 attempt.learnt = (interface, mac, attempt.learnt[2])
                 self._send(attempt)
+
+
+def timeout_s(probe: Probe) -> float:
+    """How long a probe waits for its answer."""
+    if probe.expected:
+        return ANSWER_TIMEOUT_S
+    return PAST_ROUTES_TIMEOUT_S if probe.via else SILENCE_TIMEOUT_S
 
 
 def icmp_filter(family: int) -> bytes:

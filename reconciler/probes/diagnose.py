@@ -1,4 +1,4 @@
-"""Which hop is thought to be at fault, from what a failed probe met and what the other probes met. Pure. Called by `probes.run`."""
+"""Which hop is thought to be at fault, from what a failed probe and the others met. Pure. Called by `probes.run`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
         return _why_open(probe)
     if finding.outcome == "wrong":
         return f"{finding.detail}: another server holds that address and port"
-    near = _at_source(probe, facts, results)
-    if near:
+    if near := _at_source(probe, facts, results):
         return near
     if finding.detail and probe.kind == "icmp":
         return f"{finding.detail}{': a router on the way refuses it' if 'says' in finding.detail else ''}"
@@ -47,10 +46,10 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
 
 def _why_open(probe: Probe) -> str:
     if probe.via:
-        return "the host forwards to a container what comes from its uplink: the guard against routes around NAT is missing"
+        return "the host forwards to a container what comes from its uplink: the guard chain of netctl's table is missing"
     if probe.section == FORBIDDEN:
-        return "it passes though nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
-    return "it passes though the file restricts it: the restriction by source is missing"
+        return "nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
+    return "the file keeps this source out: the restriction by source is missing"
 
 
 def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> str:
@@ -68,7 +67,7 @@ def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> st
         return f"small packets pass and those of {probe.size} bytes do not: an MTU on the way is too small"
     gateway = _gateway_result(probe, results)
     if beyond and gateway and not gateway.passed:
-        return f"the gateway {gateway.probe.address} does not answer {probe.source}: look at its link, and at the bridge's address"
+        return f"the gateway {gateway.probe.address} does not answer {probe.source}: look at its link and the bridge"
     return ""
 
 
@@ -77,23 +76,24 @@ def _at_service(failed: Result, results: Sequence[Result], opened: Opened) -> st
     reached = [r for r in results if r.probe.listener == probe.listener and probe.listener and r.finding.outcome == "answered"]
     if failed.finding.outcome == "refused" and probe.section == PUBLISHED:
         if probe.listener in opened.taken:
-            return f"refused: the server in {probe.target} does not listen on the address it is asked at, or no element of the maps leads to it"
-        return "refused: nothing translates that port on the host (the element of the published map is missing)"
+            return f"the server in {probe.target} does not listen on its address, or no element of the maps leads to it"
+        return "nothing translates that port on the host: its element in the published map is missing"
     if reached:
-        return f"{reached[0].probe.source} gets an answer, {probe.source} does not: a forward drop or a missing masquerade on this path"
+        others = reached[0].probe.source
+        return f"{others} gets an answer, {probe.source} does not: a forward drop or a missing masquerade on this path"
     if failed.finding.outcome == "refused":
-        return f"refused: nothing listens there, or a rule rejects it ({failed.finding.detail})"
-    return "no answer: dropped on the way (the forward chain of netctl's table or of another's), or the map leads elsewhere"
+        return f"nothing listens there, or a rule rejects it ({failed.finding.detail})"
+    return "dropped on the way by netctl's forward chain or another's, or the published map leads elsewhere"
 
 
 def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
     if probe.section == IN_SUBNETS:
-        return f"no answer to ARP or ping inside the subnet: look at {probe.target}'s link, its bridge port and the bridge table's sets"
+        return f"no answer inside the subnet: look at {probe.target}'s link, its bridge port and the sets of the bridge table"
     if probe.section == WITH_HOST:
         return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
     if probe.section == TO_OUTSIDE:
         others = any(r.finding.outcome == "answered" for r in results if r.probe.section == TO_OUTSIDE)
-        what = "its subnet is not masqueraded" if others else "forwarding is off, the masquerade is missing, or another table drops it"
+        what = "its subnet is not masqueraded" if others else "forwarding is off, no masquerade, or another table drops it"
         return f"the gateway answers and the outside does not: {what}"
     if probe.section == ALLOWED:
         return "a policy allows it and it does not pass: its element is missing, or another table's forward chain drops it"

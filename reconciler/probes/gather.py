@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 from reconciler.probes.diagnose import NetnsFacts
@@ -35,7 +36,7 @@ def _has_address(family: int) -> bool:
         return any(fields[5] != "lo" and fields[3] == "00" for fields in _rows("if_inet6"))  # scope 00: global
     # fib_trie names every local address; those of lo are 127.0.0.0/8.
     lines = _read("fib_trie").splitlines()
-    local = {before.split()[-1] for before, line in zip(lines, lines[1:], strict=False) if "host LOCAL" in line}
+    local = {before.split()[-1] for before, line in pairwise(lines) if "host LOCAL" in line}
     return any(not address.startswith("127.") for address in local)
 
 

@@ -70,8 +70,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What happened to one probe: "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (somebody else answered),
-    "unsent" (the sender's own kernel refused) or "skipped" (it could not be asked; `detail` says why)."""
+    """What happened to one probe.
+
+    `outcome` is "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (somebody else answered), "unsent" (the
+    sender's own kernel refused) or "skipped" (it could not be asked; `detail` says why).
+    """
 
     outcome: str
     detail: str = ""
@@ -107,7 +110,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """All probes of a topology, and notes on what is not asked (a sample where there are too many, a protocol that is missing)."""
+    """All probes of a topology, and notes on what is not asked: where there are too many, a sample is."""
 
     probes: tuple[Probe, ...]
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ HEADER_BYTES = {4: 20, 6: 40}
 ICMP_BYTES = 8
 PROTOCOL = {4: 1, 6: 58}
 UNREACHABLE = {
-    4: {0: "network unreachable", 1: "host unreachable", 3: "port unreachable", 4: "packet too big", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
+    4: {0: "network unreachable", 1: "host unreachable", 3: "port unreachable", 4: "packet too big", 13: "prohibited"},
     6: {0: "no route", 1: "prohibited", 3: "address unreachable", 4: "port unreachable"},
 }
 
@@ -33,14 +33,14 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
 
 
 def echo_request(family: int, identifier: int, sequence: int, packet_bytes: int = 0) -> bytes:
-    """An echo request, without IP header, such that the whole packet has `packet_bytes`; the kernel fills in ICMPv6's checksum."""
+    """An echo request without IP header; the whole packet will have `packet_bytes`. The kernel fills in ICMPv6's checksum."""
     payload = b"netctl".ljust(max(16, packet_bytes - HEADER_BYTES[family] - ICMP_BYTES), b".")
     body = struct.pack("!HH", identifier, sequence) + payload
     return _icmp(ECHO_REQUEST[family], body, checksum(_icmp(ECHO_REQUEST[family], body, 0)) if family == 4 else 0)

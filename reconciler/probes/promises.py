@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from reconciler.compile.model import Resolved
 from reconciler.probes.model import (
     ALLOWED,
     DEFAULT_GATEWAY,
@@ -21,7 +22,7 @@ from reconciler.probes.model import (
 )
 from reconciler.probes.publications import published_probes
 from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Topology
 
@@ -33,9 +34,9 @@ CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 Member = tuple[Container, Attachment]
 
 
-def compile_probes(topology: Topology, states: Mapping[str, HostState], facts: Mapping[str, HostFacts]) -> ProbePlan:
-    """All probes of the topology. `states` are the desired records of every host, from which the settled addresses come."""
-    view = View(topology, states, facts)
+def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> ProbePlan:
+    """All probes of the topology, with the addresses that `compile` has settled."""
+    view = View(topology, resolved, facts)
     notes: list[str] = []
     probes = (
         *_in_subnets(view, notes),
@@ -48,10 +49,22 @@ def compile_probes(topology: Topology, states: Mapping[str, HostState], facts: M
     return ProbePlan(tuple(dict.fromkeys(probes)), tuple(notes))
 
 
-def ask(container: Container, target: str, section: str, kind: str, address: str, expected: bool, why: str, **more: object) -> Probe:
-    """A probe that starts in a container."""
+def ask(
+    container: Container,
+    target: str,
+    address: str,
+    *,
+    section: str,
+    why: str,
+    subnet: str,
+    expected: bool = True,
+    size: int = 0,
+    server: Listener | None = None,
+) -> Probe:
+    """A probe that starts in a container: a ping, or where a `server` is to answer, a connection to it."""
     place = (container.host, container_netns(container.name), container.name)
-    return Probe(*place, target, section, kind, address, expected, why, **more)  # type: ignore[arg-type]  # named as in Probe
+    kind, port = (server.protocol, server.port) if server else ("icmp", 0)
+    return Probe(*place, target, section, kind, address, expected, why, port=port, size=size, subnet=subnet, listener=server)
 
 
 def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
@@ -65,7 +78,7 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
         for (one, _), (two, attachment) in pairs:
             for address in view.addresses(two, attachment):
                 why = f"both are in {subnet.name}"
-                yield ask(one, two.name, IN_SUBNETS, "icmp", address, True, why, subnet=subnet.name)
+                yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name)
 
 
 def _with_hosts(view: View) -> Iterator[Probe]:
@@ -80,10 +93,10 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                 if family_of(gateway) not in families:
                     continue
                 why = "a container reaches its host"
-                yield ask(container, host, WITH_HOST, "icmp", gateway, True, why, subnet=subnet.name)
+                yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name)
                 if mtu:
                     why = f"packets of the whole MTU of {subnet.name} pass"
-                    yield ask(container, host, WITH_HOST, "icmp", gateway, True, why, subnet=subnet.name, size=mtu)
+                    yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name, size=mtu)
             for address in own:
                 why = "a host reaches its containers"
                 place = (container.host, HOST, host)
@@ -92,7 +105,7 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                 for address in view.host_addresses(container.host):
                     if family_of(address) in families:
                         why = "a container reaches its host by the host's own address"
-                        yield ask(container, host, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+                        yield ask(container, host, address, section=WITH_HOST, why=why, subnet=subnet.name)
 
 
 def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
@@ -106,7 +119,7 @@ def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
         if not view.is_lab(container.host):
             if subnet.mode == "nat" and any(family_of(a) == 4 for a in view.addresses(container, default)):
                 why = f"{subnet.name} is {subnet.mode}"
-                yield ask(container, "the default gateway", TO_OUTSIDE, "icmp", DEFAULT_GATEWAY, True, why, subnet=subnet.name)
+                yield ask(container, "the default gateway", DEFAULT_GATEWAY, section=TO_OUTSIDE, why=why, subnet=subnet.name)
             continue
         uplinks = {family_of(address) for address in view.host_addresses(container.host)}
         for address in view.addresses(container, default):
@@ -122,7 +135,7 @@ def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> 
     is_open = mode in ("nat", "routed") or any(not policy.ports for policy in policies)
     section = TO_OUTSIDE if is_open else FORBIDDEN
     why = f"{subnet} is {mode}" if mode in ("nat", "routed") or not is_open else "a policy lets it out"
-    yield ask(container, "outside", section, "icmp", OUTSIDE[family], is_open, why, subnet=subnet)
+    yield ask(container, "outside", OUTSIDE[family], section=section, why=why, subnet=subnet, expected=is_open)
     if not is_open:
         server = Listener(LAB, OUTSIDE_NETNS, "tcp", family, 0, f"netctl {view.topology.name} outside")
         yield from _ports_of_policies(container, "outside", OUTSIDE[family], policies, server)
@@ -163,7 +176,7 @@ def _one_between(view: View, one: Container, two: Container, attachment: Attachm
         is_open = any(not policy.ports for policy in policies)
         why = "a policy allows it" if is_open else "no policy allows it"
         section = ALLOWED if is_open else FORBIDDEN
-        yield ask(one, two.name, section, "icmp", address, is_open, why, subnet=attachment.subnet)
+        yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=is_open)
         if not is_open:
             server = Listener(two.host, container_netns(two.name), "tcp", family, 0, token_of(view, two))
             yield from _ports_of_policies(one, two.name, address, policies, server)
@@ -183,7 +196,7 @@ def _ports_of_policies(one: Container, target: str, address: str, policies: list
         listener = Listener(server.host, server.netns, protocol, server.family, port, server.token)
         why = f"a policy allows {protocol} {port}" if expected else f"the policies do not name {protocol} {port}"
         section = ALLOWED if expected else FORBIDDEN
-        yield ask(one, target, section, protocol, address, expected, why, port=port, listener=listener)
+        yield ask(one, target, address, section=section, why=why, subnet="", expected=expected, server=listener)
 
 
 def _closed_port(ranges: list[PortRange]) -> list[int]:

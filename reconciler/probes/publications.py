@@ -50,9 +50,20 @@ def _of_publication(view: View, container: Container, publication: Publication, 
             for asker in _askers(view, host, container, address):
                 expected = not publication.sources or _is_named(publication, asker.address)
                 why = f"{host} publishes {publication.protocol} {port}" + ("" if expected else f", and not to {asker.address}")
-                place = (asker.host, asker.netns, asker.name)
-                what = (container.name, PUBLISHED, publication.protocol, address, expected, why)
-                yield Probe(*place, *what, port=port, subnet=publication.subnet, listener=server)
+                yield Probe(
+                    host=asker.host,
+                    netns=asker.netns,
+                    source=asker.name,
+                    target=container.name,
+                    section=PUBLISHED,
+                    kind=publication.protocol,
+                    address=address,
+                    expected=expected,
+                    why=why,
+                    port=port,
+                    subnet=publication.subnet,
+                    listener=server,
+                )
 
 
 def _listening_addresses(view: View, host: str, publication: Publication) -> tuple[str, ...]:

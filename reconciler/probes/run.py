@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import enter, run_in_thread
@@ -39,11 +40,11 @@ class Prober:
         return run_in_thread(lambda: opened.open(dict.fromkeys(listeners), Entrance(self._path_of)))
 
     def run_clients(self, probes: Sequence[Probe], opened: Opened) -> tuple[Result, ...]:
-        """Ask everything; `opened` is what the listeners of all hosts said, put together. Results are in the order of the probes."""
+        """Ask everything; results are in the order of the probes. `opened` is what the listeners of all hosts said, together."""
         raise_file_limit()
         found: list[Finding] = []
         for start in range(0, len(probes), PROBES_AT_ONCE):
-            found += run_in_thread(lambda part=probes[start : start + PROBES_AT_ONCE]: self._ask(part, opened))
+            found += run_in_thread(partial(self._ask, probes[start : start + PROBES_AT_ONCE], opened))
         results = tuple(Result(probe, finding) for probe, finding in zip(probes, found, strict=True))
         return self._explain(results, opened)
 
@@ -113,8 +114,10 @@ def raise_file_limit() -> None:
 
 def _reason_to_skip(probe: Probe, taken: set[Listener], failed: dict[Listener, str]) -> str:
     listener = probe.listener
+    if listener is None:
+        return ""
     if listener in failed:
-        return f"nothing can listen on {listener.protocol} {listener.port} for {probe.target}: {failed[listener]}" if listener else ""
+        return f"nothing can listen on {listener.protocol} {listener.port} for {probe.target}: {failed[listener]}"
     if listener in taken and probe.kind == "udp" and probe.expected:
         return "a server listens there already, and what it would answer to is not known"
     return ""
@@ -128,4 +131,5 @@ def _find_gateway(entrance: Entrance) -> tuple[str, str]:
         return "", "the host has no default gateway"
     asked = Probe("", "", "host", "gateway", "", "icmp", address, True, "")
     (finding,) = Clients([asked], [""], entrance).run()
-    return (address, "") if finding.outcome == "answered" else ("", f"the default gateway {address} does not answer the host either")
+    answers = finding.outcome == "answered"
+    return (address, "") if answers else ("", f"the default gateway {address} does not answer the host either")

@@ -1,6 +1,6 @@
 """What the promises are computed from: the topology, and the addresses that were settled for it. Called by `probes.promises`.
 
-The addresses come from the desired records of every host, so that what is probed is what `apply` makes.
+The addresses come from `compile.resolve`, as do the records that `apply` makes, so what is probed is what is made.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_interface
 
-from reconciler.kinds.address import Address as AddressRecord
-from reconciler.kinds.veth import Veth
-from reconciler.state.host import HostFacts, HostState
-from reconciler.state.ref import HOST, container_netns
+from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.state.host import HostFacts
 from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
 
 OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
@@ -28,36 +26,30 @@ class View:
     """A topology with its addresses. Addresses are text without prefix; families are 4 and 6."""
 
     topology: Topology
-    states: Mapping[str, HostState]
+    resolved: Resolved
     facts: Mapping[str, HostFacts]
 
     @cached_property
-    def _by_netns(self) -> dict[tuple[str, str], list[AddressRecord]]:
-        found: dict[tuple[str, str], list[AddressRecord]] = {}
-        for host, state in self.states.items():
-            for record in state.records.values():
-                if isinstance(record, AddressRecord):
-                    found.setdefault((host, record.netns), []).append(record)
-        return found
-
-    @cached_property
-    def _mtus(self) -> dict[tuple[str, str], int]:
-        records = (record for state in self.states.values() for record in state.records.values())
-        return {(record.peer_netns, record.peer_name): record.peer_mtu for record in records if isinstance(record, Veth)}
+    def _places(self) -> dict[tuple[str, str], Place]:
+        return {(place.container, place.subnet): place for places in self.resolved.places.values() for place in places}
 
     def addresses(self, container: Container, attachment: Attachment) -> tuple[str, ...]:
         """The container's own addresses in a subnet, one per family."""
-        records = self._by_netns.get((container.host, container_netns(container.name)), [])
-        return tuple(str(ip_interface(r.cidr).ip) for r in records if r.dev == attachment.interface)
+        place = self._places.get((container.name, attachment.subnet))
+        return tuple(own.address for own in place.addresses) if place else ()
+
+    def _leg(self, host: str, subnet: str) -> Leg | None:
+        return self.resolved.legs.get(host, {}).get(subnet)
 
     def mtu(self, container: Container, attachment: Attachment) -> int:
         """The MTU of the container's interface in a subnet; 0 where it is not known."""
-        return self._mtus.get((container_netns(container.name), attachment.interface), 0)
+        leg = self._leg(container.host, attachment.subnet)
+        return leg.mtu if leg else 0
 
     def gateways(self, host: str, subnet: Subnet) -> tuple[str, ...]:
         """The host's own addresses in a subnet."""
-        own = (ip_interface(r.cidr).ip for r in self._by_netns.get((host, HOST), []))
-        return tuple(str(address) for address in own if any(address in cidr for cidr in subnet.cidrs))
+        leg = self._leg(host, subnet.name)
+        return tuple(own.address for own in leg.addresses) if leg else ()
 
     def host_addresses(self, host: str) -> tuple[str, ...]:
         """Where others reach the host: what the file says, else the first global address of each family that it has."""

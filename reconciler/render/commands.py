@@ -21,12 +21,13 @@ from reconciler.state.ref import HOST, netns_path_name
 class Place:
     """How command lines reach the namespaces of one host.
 
-    `own` is the file name under /run/netns of the host's own namespace, "" where that is the machine's. `engines` maps a
-    container that an engine runs to its command and name, such as (("docker",), "shop-web").
+    `host_key` is what the host is called in labels and under /run/netctl: `local`, or `shop.lab.alpha`. `own` is the file
+    name under /run/netns of the host's own namespace, "" where that is the machine's. `engines` maps a container that an
+    engine runs to the engine's command and the container's name there, such as (("docker",), "shop-web").
     """
 
     topology: str
-    host: str
+    host_key: str
     own: str = ""
     engines: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
@@ -102,7 +103,7 @@ def render_step(step: s.Step, place: Place) -> Iterator[str]:
         case s.SYSCTL:
             yield from _sysctl_lines(step, place)
         case s.RUNTIME:
-            yield from engine_lines(step, place.topology, place.engines)
+            yield from engine_lines(step, place.topology, place.host_key, place.engines)
         case s.PROCESS:
             yield from process_lines(step, place.topology)
         case s.IPTABLES | s.CONNTRACK:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
+from reconciler.kernel.docker import labels_of
 from reconciler.kinds.process import PROCESS_MARK, marks_of, words_of
 from reconciler.state import steps as s
 from reconciler.state.ref import netns_path_name
@@ -16,12 +17,12 @@ from reconciler.state.ref import netns_path_name
 Engines = Mapping[str, tuple[tuple[str, ...], str]]
 
 
-def engine_lines(step: s.Step, topology: str, engines: Engines) -> Iterator[str]:
+def engine_lines(step: s.Step, topology: str, host_key: str, engines: Engines) -> Iterator[str]:
     """The engine's command lines for one step; `engines` maps a container to its engine's command and its name there."""
     match step:
         case s.ContainerCreate():
             engine = _engine(step.container, step.spec.runtime, engines)
-            yield shlex.join([*engine, "create", *_create_words(step, topology)])
+            yield shlex.join([*engine, "create", *_create_words(step, topology, host_key)])
             yield shlex.join([*engine, "start", step.engine_name])
         case s.ContainerStart():
             yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "start", step.engine_name])
@@ -43,11 +44,11 @@ def _engine_of(netns: str, runtime: str, engines: Engines) -> tuple[str, ...]:
     return _engine(netns.partition(":")[2], runtime, engines)
 
 
-def _create_words(step: s.ContainerCreate, topology: str) -> list[str]:
+def _create_words(step: s.ContainerCreate, topology: str, host_key: str) -> list[str]:
     spec = step.spec
     words = ["--name", step.engine_name, "--network", "none"]
-    for label, value in (("topology", topology), ("name", step.container), ("spec", step.spec_hash)):
-        words += ["--label", f"netctl.{label}={value}"]
+    for label, value in labels_of(topology, host_key, step.container, step.spec_hash):
+        words += ["--label", f"{label}={value}"]
     for name, value in spec.env:
         words += ["--env", f"{name}={value}"]
     for volume in spec.volumes:

@@ -4,7 +4,7 @@
       + subnet front     bridge b-shop-front 10.44.0.1/24
       + container web    eth0 10.44.0.10/24 on front, default via 10.44.0.1
       ~ container db     eth0 mtu 1500 -> 1450
-    Plan: 2 to add, 1 to change, 0 to remove (58 steps)
+    Plan: 2 to add, 1 to change, 0 to remove (58 changes)
 
 Replicas that are all added, or all removed, share a line, so the plan of a thousand containers is as short as one of ten.
 `verbose` prints every change instead.
@@ -60,9 +60,9 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
             shown += _verbose_lines(host, palette) if verbose else _short_lines(lines, palette)
     if not shown:
         return "Nothing to do: the hosts are as the file says."
-    steps = sum(host.steps for host in document.hosts)
+    changes = sum(len(host.changes) for host in document.hosts)
     summary = f"Plan: {counts['+']:,} to add, {counts['~']:,} to change, {counts['-']:,} to remove"
-    shown.append(palette.bold(summary) + palette.dim(f" ({steps:,} {'step' if steps == 1 else 'steps'})"))
+    shown.append(palette.bold(summary) + palette.dim(f" ({changes:,} {'change' if changes == 1 else 'changes'})"))
     return "\n".join(shown)
 
 

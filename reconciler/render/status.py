@@ -93,7 +93,8 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) ->
         changed.setdefault(subjects[change.ref], []).append(change)
     names = sorted({*wanted, *changed}, key=order_of)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, [])) for name in names)
-    foreign = tuple(Foreign(o.kind, o.name, o.detail, o.help_text) for o in (facts.obstacles if facts else ()) if o.kind == "drop")
+    drops = [obstacle for obstacle in (facts.obstacles if facts else ()) if obstacle.kind == "drop"]
+    foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_text) for drop in drops)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 
@@ -129,7 +130,8 @@ def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
     if document.in_step:
         lines.append(palette.bold(f"{document.topology} is in step."))
     else:
-        lines.append(palette.bold(f"{document.topology} is not in step.") + " `netctl diff` shows the plan, `netctl apply` repairs it.")
+        verdict = palette.bold(f"{document.topology} is not in step.")
+        lines.append(f"{verdict} `netctl diff` shows the plan, `netctl apply` repairs it.")
     return "\n".join(lines)
 
 

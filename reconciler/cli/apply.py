@@ -1,0 +1,55 @@
+"""`netctl apply`: brings every host to the file. Prints the plan, carries it out, and rolls back where a step fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops
+from reconciler.errors import UsageError
+from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
+from reconciler.render.plan import render_plan
+from reconciler.render.progress import show_progress
+
+FORMAT_VERSION = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when every host is as the file says."""
+    begun = time.monotonic()
+    saved = _read_saved(options.plan) if options.plan else ""
+    with open_job(options, lock=True) as job:
+        document = _apply(job, options, saved)
+    changed = sum(len(host.changes) for host in document.hosts)
+    elapsed_s = time.monotonic() - begun
+    if options.json:
+        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
+        print_json({**told, "plan": CODEC.encode(document)})
+    elif changed and not options.quiet:
+        print(f"{document.topology} is as the file says ({elapsed_s:.1f} s).")
+    return 0
+
+
+def _read_saved(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"{path} cannot be read: {reason}", "such a file is made by `netctl diff --plan FILE`") from None
+
+
+def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
+    """Plan, show, carry out; the plan that was carried out."""
+    plans = job.fleet.plan(job.desired.hosts, document=bool(saved or options.json))
+    document = compile_document(job.topology.name, tuple(plans.values()))
+    if saved:
+        check_saved(options.plan, saved, document)
+    if not options.quiet:
+        warn_of_drops(job.facts)
+        if not options.json:
+            print(render_plan(document, palette(), verbose=options.verbose), flush=True)
+    with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
+        job.fleet.apply(plans, progress)
+    return document

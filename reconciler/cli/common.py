@@ -1,0 +1,132 @@
+"""What the commands share: the file, the hosts that it names and what should be on them; names, colours, JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.parser import nearest
+from reconciler.errors import UsageError
+from reconciler.render.colour import Palette, printable, wants_colour
+
+if TYPE_CHECKING:
+    from reconciler.compile import Desired
+    from reconciler.hosts.fleet import Fleet
+    from reconciler.hosts.target import Target
+    from reconciler.state.host import HostFacts
+    from reconciler.topology.types import Topology
+
+
+def load(options: argparse.Namespace) -> Topology:
+    """The topology that the command line names; checked, and with the host that `--host` limits it to."""
+    from reconciler.topology.load import load_topology
+
+    topology = load_topology(options.file)
+    if getattr(options, "host", None):
+        check_name("host", options.host, topology.hosts)
+    return topology
+
+
+def check_name(what: str, name: str, known: Iterable[str]) -> None:
+    """UsageError with a suggestion where `name` is none of the known ones."""
+    known = tuple(known)
+    if name in known:
+        return
+    near = nearest(name, known)
+    shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+    help_text = f"did you mean {near}?" if near else f"there {'is' if len(known) == 1 else 'are'} {shown or 'none'}"
+    raise UsageError(f"the topology has no {what} {name!r}", help_text)
+
+
+def palette() -> Palette:
+    """Colours for standard output."""
+    return Palette(wants_colour(sys.stdout))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command that looks at hosts works with: the workers, what they told, and what should be."""
+
+    topology: Topology
+    fleet: Fleet
+    facts: Mapping[str, HostFacts]
+    desired: Desired
+
+
+@contextmanager
+def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
+    """Read the file and the hosts that it names, and compile; with `lock`, nobody else works on them meanwhile.
+
+    With --host, the others are read too: their live addresses must stay where they are. They are not locked or planned for.
+    """
+    from reconciler.hosts.fleet import Fleet
+    from reconciler.hosts.target import targets_of
+
+    command = f"netctl {options.command} {options.file}"
+    # Starting a worker takes longer than reading a file, so they are started first.
+    with Fleet.start(guess_hosts(options.file)) as fleet:
+        topology = load(options)
+        facts: dict[str, HostFacts] = {}
+        if options.host:
+            with Fleet.start(0) as others:
+                others.greet(targets_of(topology), command)
+                facts = others.read(lock=False)
+        fleet.greet((*targets_of(topology, options.host or ""), *dropped_targets(topology, options.host or "")), command)
+        facts |= fleet.read(lock=lock)
+
+        from reconciler.compile import compile_topology
+
+        yield Job(topology, fleet, facts, compile_topology(topology, facts))
+
+
+def guess_hosts(path: str) -> int:
+    """How many workers the file will need, by a glance at its text. A wrong guess costs some milliseconds, nothing else."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return min(16, text.count("connect:") + ("lab" in text))
+
+
+def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
+    """Lab hosts that are live and no longer in the file. They are to have nothing, so apply prunes them."""
+    if only:
+        return ()
+    return tuple(target for target in find_lab_targets(topology.name) if target.host not in topology.hosts)
+
+
+def find_lab_targets(name: str) -> tuple[Target, ...]:
+    """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
+    from reconciler.hosts.target import Target
+    from reconciler.state.ref import lab_netns, netns_path_name
+
+    prefix = netns_path_name(name, lab_netns(""))
+    try:
+        files = sorted(entry.name for entry in os.scandir("/run/netns"))
+    except FileNotFoundError:
+        return ()
+    members = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
+    hosts = [member for member in members if member not in ("router", "outside")]
+    return tuple(Target(host, name, prefix + host, netns=prefix + host) for host in hosts)
+
+
+def warn_of_drops(facts: Mapping[str, HostFacts]) -> None:
+    """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
+    for host, told in facts.items():
+        for obstacle in told.obstacles:
+            if obstacle.kind == "drop":
+                print(printable(f"warning: {host}: {obstacle.name} {obstacle.detail}".rstrip()), file=sys.stderr)
+                if obstacle.help_text:
+                    print(printable(f"help: {obstacle.help_text}"), file=sys.stderr)

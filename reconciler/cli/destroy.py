@@ -1,0 +1,89 @@
+"""`netctl destroy`: removes all that carries the topology's mark, and puts back what it had changed.
+
+Every host is planned for with an empty desired state and carried out as an apply is, hosts first and the lab last. With
+--name no file is needed: this machine is looked at, and the lab hosts that are live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+
+from reconciler.cli.common import dropped_targets, find_lab_targets, guess_hosts, load, palette, print_json
+from reconciler.cli.parser import DEFAULT_FILE
+from reconciler.errors import UsageError
+from reconciler.hosts.fleet import Fleet
+from reconciler.hosts.target import LAB, Target, targets_of
+from reconciler.plan.document import CODEC, PlanDocument, compile_document
+from reconciler.render.plan import render_plan
+from reconciler.render.progress import show_progress
+
+FORMAT_VERSION = 1
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when nothing of the topology is left."""
+    begun = time.monotonic()
+    if options.name and options.file:
+        raise UsageError("a file and --name exclude each other", "give the one or the other")
+    options.file = options.file or DEFAULT_FILE
+    with Fleet.start(1 if options.name else guess_hosts(options.file)) as fleet:
+        name, targets = _targets(options)
+        fleet.greet(targets, f"netctl destroy {'--name ' + name if options.name else options.file}")
+        fleet.read(lock=True)
+        plans = fleet.plan({}, document=options.json)
+        document = compile_document(name, tuple(plans.values()))
+        if not (options.quiet or options.json):
+            print(_render(document, options), flush=True)
+        with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
+            fleet.apply(plans, progress)
+    if not options.host:
+        _remove_files(name)
+    elapsed_s = time.monotonic() - begun
+    changed = sum(len(host.changes) for host in document.hosts)
+    if options.json:
+        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
+        print_json({**told, "plan": CODEC.encode(document)})
+    elif changed and not options.quiet:
+        print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
+    return 0
+
+
+def _render(document: PlanDocument, options: argparse.Namespace) -> str:
+    if not any(host.changes for host in document.hosts):
+        return f"There is nothing of {document.topology}."
+    return render_plan(document, palette(), verbose=options.verbose)
+
+
+def _targets(options: argparse.Namespace) -> tuple[str, tuple[Target, ...]]:
+    """The topology's name, and the hosts to clear."""
+    if not options.name:
+        topology = load(options)
+        if options.host:
+            # The lab stays: other hosts stand in it.
+            return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB)
+        return topology.name, (*targets_of(topology), *dropped_targets(topology))
+    if not NAME.fullmatch(options.name):
+        raise UsageError(f"{options.name!r} is not the name of a topology", "a name is a DNS label of at most 20 characters")
+    lab = find_lab_targets(options.name)
+    targets = (Target(LAB, options.name, f"{options.name}.lab"), *lab, Target("local", options.name, "local"))
+    if options.host:
+        targets = tuple(target for target in targets if target.host == options.host)
+        if not targets:
+            live = ", ".join(target.host for target in lab) or "none"
+            raise UsageError(f"{options.name} has no host {options.host!r} here", f"live are: {live}")
+    return options.name, targets
+
+
+def _remove_files(name: str) -> None:
+    """The logs of the topology's processes, and its directories under /run/netctl where they are empty."""
+    import contextlib
+    import shutil
+
+    shutil.rmtree(Path("/run/netctl") / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path("/run/netctl").rmdir()

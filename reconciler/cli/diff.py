@@ -1,0 +1,73 @@
+"""`netctl diff`: prints the plan and touches nothing: for people, as JSON, or as a shell script. Saves it with `--plan`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.cli.common import dropped_targets, open_job, palette, warn_of_drops
+from reconciler.errors import UsageError
+from reconciler.hosts.target import LAB, targets_of
+from reconciler.plan.document import PlanDocument, compile_document, render_document
+from reconciler.render.plan import render_plan
+from reconciler.topology.types import Topology
+
+if TYPE_CHECKING:
+    from reconciler.render.commands import Place
+
+DIFFERS = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 where nothing differs, 1 where something does."""
+    if options.commands and options.json:
+        raise UsageError("--commands and --json exclude each other", "ask for one of them")
+    with open_job(options, lock=False) as job:
+        plans = job.fleet.plan(job.desired.hosts, document=bool(options.json or options.plan or options.commands))
+        document = compile_document(job.topology.name, tuple(plans.values()))
+    if options.plan:
+        _save(options.plan, render_document(document))
+    if options.json:
+        sys.stdout.write(render_document(document))
+    elif options.commands:
+        sys.stdout.write(_render_commands(job.topology, document))
+    else:
+        print(render_plan(document, palette(), verbose=options.verbose))
+    warn_of_drops(job.facts)
+    return DIFFERS if any(host.changes for host in document.hosts) else 0
+
+
+def _save(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the plan cannot be saved in {path}: {error.strerror}", "name a file that can be written") from None
+
+
+def _render_commands(topology: Topology, document: PlanDocument) -> str:
+    from reconciler.render.commands import Section, render_script
+
+    plans = {host.host: host for host in document.hosts}
+    places = dict(_places(topology))
+    hosts = [host for host in plans if host != LAB]
+    lab = [LAB] if LAB in plans else []
+    sections = [
+        Section(f"{host}: {phase}", places[host], tuple(batch.steps for batch in getattr(plans[host], phase)))
+        # The order of an apply: the lab carries its hosts, so it goes last and comes first.
+        for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
+        for host in group
+        if host in places
+    ]
+    return render_script(f"what `netctl apply {topology.path}` would do", sections)
+
+
+def _places(topology: Topology) -> Iterator[tuple[str, Place]]:
+    from reconciler.render.commands import Place
+
+    for target in (*targets_of(topology), *dropped_targets(topology)):
+        command = ("docker", "-H", target.docker) if target.docker else ("docker",)
+        mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
+        yield target.host, Place(topology.name, target.host_key, target.netns, {c.name: (command, c.engine_name) for c in mine})

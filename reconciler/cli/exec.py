@@ -1,0 +1,112 @@
+"""`netctl exec CONTAINER -- CMD`: runs a command of this machine in a container's network namespace.
+
+Only the network is entered: the command and its libraries are this machine's, so an image needs no tools of its own.
+netctl becomes the command (execvp), so signals, terminal and exit status are the command's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from reconciler.cli.common import check_name, load
+from reconciler.errors import HostError, UsageError
+from reconciler.state.ref import HOST, container_netns
+
+if TYPE_CHECKING:
+    from reconciler.kernel.namespaces import Namespaces
+    from reconciler.topology.types import Host, Topology
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""As shells report them."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does not return where the command was found."""
+    words = list(options.words)
+    if options.host and options.container:  # with --host, there is no container before the command
+        words.insert(0, options.container)
+    elif not options.host and not options.container:
+        help_text = "write netctl exec CONTAINER -- CMD, or netctl exec --host NAME -- CMD"
+        raise UsageError("`netctl exec` needs a container", help_text)
+    if not words:
+        raise UsageError("`netctl exec` needs a command", "write it after `--`: netctl exec web -- ip address")
+    topology = load(options)
+    path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
+    _enter(path, options.host or options.container)
+    return _become(words)
+
+
+def _host_path(topology: Topology, name: str) -> str:
+    return _namespaces(topology, _reachable(topology, name)).path(HOST)
+
+
+def _container_path(topology: Topology, name: str) -> str:
+    check_name("container", name, topology.containers)
+    container = topology.containers[name]
+    host = _reachable(topology, container.host)
+    namespaces = _namespaces(topology, host)
+    if container.spec.runtime != "netns":
+        from reconciler.kernel.docker import DockerEngine
+
+        existing = {name: container.engine_name} if container.existing else {}
+        engine = DockerEngine(topology.name, _host_key(topology, host), host.docker or _default_docker())
+        found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
+        if not found.get(name):
+            raise HostError(f"container {name} does not run", "`netctl apply` starts it")
+        namespaces.set_pids(found)
+    return namespaces.path(container_netns(name))
+
+
+def _default_docker() -> str:
+    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+
+
+def _reachable(topology: Topology, name: str) -> Host:
+    """The host, which must be on this machine."""
+    host = topology.hosts[name]
+    if host.connect.scheme == "ssh":
+        raise UsageError(f"host {name} is another machine", f"log in there: ssh {host.connect.name}")
+    return host
+
+
+def _host_key(topology: Topology, host: Host) -> str:
+    return f"{topology.name}.lab.{host.name}" if host.connect.scheme == "lab" else "local"
+
+
+def _namespaces(topology: Topology, host: Host) -> Namespaces:
+    from reconciler.kernel.context import KernelContext
+    from reconciler.kernel.namespaces import Namespaces
+
+    key = _host_key(topology, host)
+    if host.connect.scheme == "lab":
+        return Namespaces(KernelContext(topology.name, key, own_netns=f"/run/netns/{key}"))
+    return Namespaces(KernelContext(topology.name, key))
+
+
+def _enter(path: str, name: str) -> None:
+    from reconciler.kernel.namespaces import enter
+
+    try:
+        enter(path)
+    except FileNotFoundError:
+        raise HostError(f"{name} has no network namespace: {path} is not there", "`netctl apply` makes it") from None
+    except PermissionError:
+        raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
+    except OSError as error:
+        raise HostError(f"{path} cannot be entered: {error.strerror}") from error
+
+
+def _become(words: list[str]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(words[0], words)  # noqa: S606  there is no shell, and that is the point
+    except FileNotFoundError:
+        print(f"error: there is no command {words[0]!r} on this machine", file=sys.stderr)
+        return NOT_FOUND
+    except OSError as error:
+        print(f"error: {words[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        return NOT_EXECUTABLE

@@ -1,0 +1,84 @@
+"""The entry of `netctl`: reads the command line, runs the command, and turns every failure into a sentence and an exit status.
+
+Commands live in files of their own and are imported only when they are called, so that `netctl --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from reconciler.cli.parser import parse_arguments
+from reconciler.errors import NetctlError, TopologyError
+
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells report it."""
+BROKEN_PIPE = 141
+DEFECT = 5
+"""Something may be left on a host."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run netctl with the arguments (default: the process's own); its exit status. Nothing but SystemExit is raised."""
+    try:
+        status = _run(parse_arguments(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except NetctlError as error:
+        _report(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nerror: interrupted; nothing more was done", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. What is still in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
+        _report_defect(error)
+        return DEFECT
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """The command's own status."""
+    match options.command:
+        case "apply":
+            from reconciler.cli.apply import run
+        case "diff":
+            from reconciler.cli.diff import run
+        case "destroy":
+            from reconciler.cli.destroy import run
+        case "validate":
+            from reconciler.cli.validate import run
+        case "status":
+            from reconciler.cli.status import run
+        case "verify":
+            from reconciler.cli.verify import run
+        case _:
+            from reconciler.cli.exec import run
+    return run(options)
+
+
+def _report(error: NetctlError) -> None:
+    from reconciler.render.colour import Palette, wants_colour
+    from reconciler.render.errors import render_error
+
+    print(render_error(error, Palette(wants_colour(sys.stderr))), file=sys.stderr)
+    if isinstance(error, TopologyError) and len(error.faults) > 1:
+        print(f"\n{len(error.faults)} errors", file=sys.stderr)
+
+
+def _report_defect(error: Exception) -> None:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="netctl-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    print(f"error: netctl has met a defect of its own ({type(error).__name__})", file=sys.stderr)
+    print(f"help: `netctl status` tells what is live; please report the defect, with {log.name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

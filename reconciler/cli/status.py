@@ -1,0 +1,23 @@
+"""`netctl status`: what is live, in step or drifted, by host and container."""
+
+from __future__ import annotations
+
+import argparse
+
+from reconciler.cli.common import open_job, palette, print_json
+from reconciler.plan.document import CODEC
+from reconciler.render.status import compile_status, render_status
+
+DRIFT = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 where everything is in step, 1 where something has drifted or is missing."""
+    with open_job(options, lock=False) as job:
+        plans = job.fleet.plan(job.desired.hosts)
+    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts)
+    if options.json:
+        print_json(CODEC.encode(document))
+    else:
+        print(render_status(document, palette()))
+    return 0 if document.in_step else DRIFT

@@ -1,0 +1,45 @@
+"""`netctl verify`: probes what the file promises and what it forbids, from inside every namespace. Changes nothing.
+
+With --host, only the probes that start there are asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+
+from reconciler.cli.common import Job, open_job, palette, print_json
+from reconciler.errors import HostError, VerificationError
+from reconciler.hosts.target import LAB
+from reconciler.plan.document import CODEC
+from reconciler.probes.model import ProbePlan
+from reconciler.probes.promises import compile_probes
+from reconciler.render.verify import compile_verification, render_verification
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 where the network is as the file says, 6 where a probe finds something else."""
+    only, options.host = options.host, None  # listeners may be needed on every host
+    with open_job(options, lock=False) as job:
+        begun = time.monotonic()
+        _require_hosts(job)
+        plan = _limit(compile_probes(job.topology, job.desired.resolved, job.facts), only)
+        results = job.fleet.probe(plan.probes)
+    document = compile_verification(job.topology.name, results, plan.notes)
+    if options.json:
+        print_json(CODEC.encode(document))
+    else:
+        print(render_verification(document, palette(), elapsed_s=time.monotonic() - begun))
+    return 0 if document.passed else VerificationError.exit_status
+
+
+def _limit(plan: ProbePlan, only: str | None) -> ProbePlan:
+    return replace(plan, probes=tuple(p for p in plan.probes if p.host in (only, LAB))) if only else plan
+
+
+def _require_hosts(job: Job) -> None:
+    """HostError where a lab host is not there: every probe would fail for the same reason."""
+    absent = [name for name, facts in job.facts.items() if name in job.topology.hosts and not facts.exists]
+    if absent:
+        raise HostError(f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there", "`netctl apply` makes the lab")
