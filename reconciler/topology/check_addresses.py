@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from reconciler.topology.expand import host_of
@@ -224,6 +224,7 @@ def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str]
 def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList) -> None:
     """Each fixed address is a free one of its subnet, each MAC address is used once, and all containers find room."""
     taken: dict[tuple[str, Address], str] = {}
+    in_use_of: dict[str, set[Address]] = {}
     macs: dict[tuple[str, str], str] = {}
     count: dict[str, int] = {}
     for name, container in model.containers.items():
@@ -240,7 +241,9 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
                     faults.add((*path, "address"), f"the address {address} {misfit[0]}", misfit[1])
                 elif owner or holder != name:
                     why = f"is {owner}" if owner else f"is taken: `{holder}` has it in `{subnet_name}`"
-                    free = _free(address, subnet_name, gateways, model)
+                    in_use = in_use_of.get(subnet_name) or _in_use(model, subnet_name, gateways)
+                    in_use_of[subnet_name] = in_use
+                    free = _free(address, model.subnets[subnet_name], in_use)
                     faults.add((*path, "address"), f"{address} {why}", f"write `auto`, or another address such as {free}")
             if network.mac and macs.setdefault((subnet_name, network.mac), name) != name:
                 faults.add(
@@ -251,17 +254,16 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
     _check_room(model, count, gateways, faults)
 
 
-def _free(near: Address, subnet: str, gateways: Gateways, model: TopologyModel) -> Address:
-    """The next address after `near` that no gateway and no container of the file has; `near` itself where there is none."""
-    used = {
-        address
-        for container in model.containers.values()
-        if subnet in container.networks
-        for address in container.networks[subnet].address
-    }
-    cidr = next(cidr for cidr in model.subnets[subnet].cidr if _same_family(cidr, near))
-    candidates = (address for address in _following(near, cidr) if address not in used and address not in gateways[subnet])
-    return next(candidates, near)
+def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[Address]:
+    """What a suggestion must avoid: gateways, and what any container of the file has."""
+    networks = (container.networks[subnet] for container in model.containers.values() if subnet in container.networks)
+    return {*gateways[subnet], *(address for network in networks for address in network.address)}
+
+
+def _free(near: Address, subnet: SubnetModel, taken: Collection[Address]) -> Address:
+    """The next address after `near` that is not taken; `near` itself where none is found soon."""
+    cidr = next(cidr for cidr in subnet.cidr if _same_family(cidr, near))
+    return next((address for address in _following(near, cidr) if address not in taken), near)
 
 
 def _following(near: Address, cidr: Network) -> Iterator[Address]:

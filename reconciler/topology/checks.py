@@ -7,7 +7,7 @@ returns; none stops the others, so that one run finds all. Addresses and ports h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from reconciler.state.naming import interface_name
 from reconciler.topology.check_addresses import check_addresses
@@ -68,10 +68,12 @@ def check_references(model: TopologyModel, faults: FaultList) -> None:
                 _expect_known("hosts", host, model.hosts, (*here, "expose", number, "on", position), faults)
 
 
-def _expect_known(section: str, name: str, known: Iterable[str], path: Path, faults: FaultList, *, at_key: bool = False) -> None:
-    names = list(known)
-    if name in names or (section,) in faults.broken or faults.left_out((section, name)):
+def _expect_known(
+    section: str, name: str, known: Collection[str], path: Path, faults: FaultList, *, at_key: bool = False
+) -> None:
+    if name in known or (section,) in faults.broken or faults.left_out((section, name)):
         return
+    names = list(known)
     guess = suggest(name, names)
     listed = f"the {section} are {', '.join(names[:10])}" if names else f"define it under `{section}:`"
     add = faults.add_at_key if at_key else faults.add

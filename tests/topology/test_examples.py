@@ -83,7 +83,7 @@ def test_example(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path, value",
+    ("path", "value"),
     [
         (("version",), 2), (("name",), "Shop"), (("hosts",), {}), (("hosts", "outside"), {"connect": "lab"}), (("more",), 1),
         (("hosts", "alpha", "connect"), "telnet"), (("subnets", "front", "mode"), "natt"), (("subnets", "front", "mtu"), 100),

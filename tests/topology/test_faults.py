@@ -3,6 +3,8 @@
 In the texts, `§` marks the place where the fault must be found; it is taken out before the text is parsed.
 """
 
+# ruff: noqa: E501  (a case is one line: what is wrong, and what is said about it)
+
 from __future__ import annotations
 
 import pytest
@@ -329,7 +331,7 @@ def place(text: str) -> tuple[str, Position]:
     return text.replace("§", ""), Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-@pytest.mark.parametrize("text, fragment", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("text", "fragment"), CASES.values(), ids=CASES.keys())
 def test_fault(text: str, fragment: str) -> None:
     """Exactly this fault is found, exactly there, and its help says what to write."""
     text, position = place(text)

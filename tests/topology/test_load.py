@@ -72,7 +72,7 @@ def test_subnets(topology: Topology) -> None:
 
 
 def test_attachments(topology: Topology) -> None:
-    """A family without an address is `auto`; the first network has the default route unless another says so; names inside differ."""
+    """A family without an address is `auto`; the first network has the default route, unless another says so."""
     assert topology.containers["web"].attachments == (
         Attachment("front", (IPv4Address("10.44.0.10"),), (6,), interface="eth1", default=True),
         Attachment("back", (), (4,), mac="02:00:00:00:00:aa", interface="eth0", default=False),

@@ -14,7 +14,7 @@ from reconciler.topology.yaml import DEPTH_MAX, SIZE_MAX_BYTES, parse_document, 
 
 
 @pytest.mark.parametrize(
-    "text, value",
+    ("text", "value"),
     [
         ("12:34:56:11:22:33", "12:34:56:11:22:33"), ("22:22", "22:22"), ("1_000", "1_000"), ("2001-12-14", "2001-12-14"),
         ("on", "on"), ("off", "off"), ("yes", "yes"), ("no", "no"), ("y", "y"), ("=", "="), ("10.44.0.0/24", "10.44.0.0/24"),
@@ -50,7 +50,7 @@ def test_positions() -> None:
 
 
 @pytest.mark.parametrize(
-    "data, position, fragment",
+    ("data", "position", "fragment"),
     [
         (b"a: \xff\n", (1, 4), "the byte 0xff is not UTF-8"),
         (b"a: b\nc: \xc3", (2, 4), "is not UTF-8"),
