@@ -37,6 +37,7 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
             *_taken_ports(topology, resolved, host, seen),
             *_taken_names(topology, resolved, host, seen),
             *_taken_interfaces(topology, resolved, host, seen),
+            *_missing_containers(topology, host, seen),
         )
     )
 
@@ -180,6 +181,20 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                     f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
                     obstacle.help_text or f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
                 )
+
+
+def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """Containers that somebody else is to run: without one that runs there is nothing to wire."""
+    states = {obstacle.name: obstacle.detail for obstacle in facts.obstacles if obstacle.kind == "container"}
+    for container in topology.containers.values():
+        state = states.get(container.engine_name, "missing")
+        if container.host == host.name and container.existing and state != "running":
+            name, at = container.engine_name, _at(topology, ("containers", container.origin))
+            yield Conflict(
+                host.name,
+                f"{at}the existing container {name} on host {host.name} is {state}",
+                f"start it ({container.spec.runtime} start {name}), or give an image in place of `existing` and netctl makes it",
+            )
 
 
 def _foreign_link(topology: Topology, leg: Leg, obstacle: Obstacle) -> Conflict:

@@ -50,9 +50,7 @@ def start_local_worker() -> WorkerProcess:
     root = str(Path(__file__).resolve().parents[2])
     program = f"import sys; sys.path.insert(0, {root!r}); from reconciler.worker.__main__ import main; main()"
     words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words
-    )
+    process = subprocess.Popen([sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words)
     return WorkerProcess(process, words)
 
 
@@ -73,6 +71,8 @@ class Session:
             host_key=self.target.host_key,
             netns=self.target.netns,
             docker=self.target.docker,
+            uplink=self.target.uplink,
+            addresses=self.target.addresses,
             parent=os.getpid(),
             command=command,
         )

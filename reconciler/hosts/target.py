@@ -25,6 +25,9 @@ class Target:
     host_key: str
     netns: str = ""
     docker: str = ""
+    uplink: str = ""
+    addresses: tuple[str, ...] = ()
+    """What the file says of the link to others, and of the host's addresses there."""
     existing: dict[str, str] = field(default_factory=dict)
     """Containers that somebody else runs: the topology's name of each, and the engine's."""
     engine_needed: bool = False
@@ -53,6 +56,8 @@ def _target(topology: Topology, host: Host) -> Target:
         host_key=netns or "local",
         netns=netns,
         docker=host.docker or os.environ.get("DOCKER_HOST", ""),
+        uplink=host.uplink,
+        addresses=tuple(str(address) for address in host.addresses),
         existing={each.name: each.engine_name for each in containers if each.existing},
         engine_needed=bool(containers),
     )

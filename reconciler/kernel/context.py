@@ -21,6 +21,11 @@ class KernelContext:
     docker_socket: str = "unix:///var/run/docker.sock"
     """Where the engine listens; it is asked only where the topology has containers of that engine, or may have had them."""
 
+    uplink: str = ""
+    """The host's link to others, where the file names one; "" otherwise."""
+    addresses: tuple[str, ...] = ()
+    """Where others reach the host, as the file says, without prefix lengths."""
+
     @property
     def is_lab_world(self) -> bool:
         """Whether this is the lab itself: its router, its hosts as namespaces, `outside`; the machine's own is left alone."""

@@ -66,6 +66,10 @@ class Listed:
         """Whether it was renamed by `park`."""
         return PARKED in self.name
 
+    def belongs_to(self, topology: str) -> bool:
+        """Whether it is the topology's, on this host or on another of the lab."""
+        return self.labels.get(TOPOLOGY_LABEL) == topology
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -80,20 +84,17 @@ class DockerEngine:
     """Docker's engine, for one topology on one host. Each request has a connection of its own, so threads may share it."""
 
     def __init__(self, topology: str, host_key: str, url: str) -> None:
-        """`url` is `unix:///path`, or the path. HostError for anything else: containers must be on the host itself."""
+        """`url` is `unix:///path`, or the path. With any other nothing is there: containers must be on the host itself."""
         self._topology = topology
         self._host_key = host_key
         self._path = url.removeprefix("unix://")
-        if not self._path.startswith("/"):
-            raise EngineError(
-                f"the engine at {url} cannot be used: netctl reaches an engine by a unix socket",
-                "write `docker: unix:///var/run/docker.sock` at the host, or unset DOCKER_HOST",
-            )
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def is_there(self) -> bool:
         """Whether something listens on the socket."""
+        if not self._path.startswith("/"):
+            return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
                 probe.connect(self._path)
@@ -155,7 +156,8 @@ class DockerEngine:
         if not steps:
             return
         listed = self.read_listed()
-        taken = {one.name for one in listed if not self._is_ours(one.labels)}
+        # One that moves here from another host of the lab will be parked by then.
+        taken = {one.name for one in listed if not one.belongs_to(self._topology)}
         parked = {
             (one.labels[NAME_LABEL], one.labels.get(SPEC_LABEL)) for one in listed if one.parked and self._is_ours(one.labels)
         }
@@ -251,6 +253,11 @@ class DockerEngine:
         """The answer to one request, parsed; None where it has no body. EngineError with the engine's own words."""
         from reconciler.kernel.unix_http import request
 
+        if not self._path.startswith("/"):
+            raise EngineError(
+                f"the engine at {self._path} cannot be used: netctl reaches an engine by a unix socket",
+                "write `docker: unix:///var/run/docker.sock` at the host, or unset DOCKER_HOST",
+            )
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             status, data = request(self._path, method, target, None if body is None else json.dumps(body))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from ipaddress import ip_interface
 from pathlib import Path
@@ -42,23 +42,21 @@ DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
 
 
-def read_facts(
-    context: KernelContext, snapshot: Snapshot, uplink: str = "", host_addresses: Iterable[str] = (), *, exists: bool = True
-) -> HostFacts:
-    """The facts of one host. `uplink` and `host_addresses` are what the file says of it, where it does.
+def read_facts(context: KernelContext, snapshot: Snapshot, *, exists: bool = True) -> HostFacts:
+    """The facts of one host.
 
     A host of the lab that is not there (`exists` false) has the lab's defaults, and nothing in the way. HostError where
     something cannot be read.
     """
     mounted = read_mounted(context)
     if not exists or context.is_lab_world:
-        return HostFacts(exists, uplink or DEFAULT_LAB_UPLINK, mounted=mounted, missing=read_missing(snapshot))
+        return HostFacts(exists, context.uplink or DEFAULT_LAB_UPLINK, mounted=mounted, missing=read_missing(snapshot))
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    link = choose_uplink(host, uplink, tuple(host_addresses))
+    link = choose_uplink(host, context.uplink, context.addresses)
     obstacles, docker_user = read_obstacles(context, snapshot)
     return HostFacts(
         exists=True,
-        uplink=link.name if link else uplink,
+        uplink=link.name if link else context.uplink,
         uplink_mtu=link.mtu if link else 1500,
         accepts_ra=read_accepts_ra(link.name) if link else False,
         addresses=tuple(find_addresses(snapshot)),
@@ -85,14 +83,17 @@ def read_obstacles(context: KernelContext, snapshot: Snapshot) -> tuple[tuple[Ob
         ports = tuple(find_others_ports(reader, context.topology, chains))
     finally:
         reader.close()
+    engines = tuple(find_engines(context, snapshot))
+    # An engine publishes through a listener of its own, which says less.
+    published = {obstacle.detail for obstacle in engines if obstacle.kind == "port"}
     obstacles = (
         *find_routes(snapshot),
         *find_links(snapshot),
         *find_interfaces(snapshot),
-        *find_listeners(),
+        *(listener for listener in find_listeners() if listener.detail not in published),
         *ports,
         *find_drops(chains),
-        *find_engines(context, snapshot),
+        *engines,
     )
     return obstacles, find_docker_user(chains)
 

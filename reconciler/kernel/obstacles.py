@@ -165,16 +165,15 @@ def find_engines(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacl
     engine = DockerEngine(context.topology, context.host_key, context.docker_socket)
     if not engine.is_there():
         return
-    ours = {info.engine_name for info in snapshot.containers if not info.existing}
     names = {link.name for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()}
     networks = [network for network in engine.read_networks() if network.bridge in names]
     for network in networks:
         for subnet in network.subnets:
             yield Obstacle("network", f"docker network {network.name}", subnet, "choose another CIDR, or remove the network")
     for listed in engine.read_listed():
-        if listed.name in ours:
+        if listed.belongs_to(context.topology):
             continue
-        yield Obstacle("container", listed.name, listed.state, f"docker rename {listed.name} NAME, or docker rm {listed.name}")
+        yield Obstacle("container", listed.name, listed.state)
         # The engine of a lab host may be the machine's, and its ports are not this host's then.
         for port in listed.ports if networks else ():
             detail = f"{port.protocol} {port.address} {port.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
@@ -24,8 +25,9 @@ def open_machine(hello: Message) -> KernelMachine:
     """The host that a controller's first message speaks of, its namespace entered. HostError where that is not possible."""
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
-    docker = {"docker_socket": hello["docker"]} if hello["docker"] else {}
-    context = KernelContext(hello["topology"], hello["host_key"], **docker)
+    context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
+    if hello["docker"]:
+        context = replace(context, docker_socket=hello["docker"])
     machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"])
     machine.enter()
     return machine
@@ -71,7 +73,7 @@ class KernelMachine:
         """What `compile` needs to know of the host."""
         from reconciler.kernel.facts import read_facts
 
-        return read_facts(self._context, snapshot) if self._exists else HostFacts(exists=False)
+        return read_facts(self._context, snapshot, exists=self._exists)
 
     def host(self) -> KernelHost:
         """What carries out batches."""
@@ -84,11 +86,13 @@ class KernelMachine:
         check_containers(self._context, [step for batch in batches for step in batch.steps])
 
     def commit(self) -> None:
-        """Remove the containers that were parked."""
+        """Remove the containers that were parked, and the logs of containers that are gone."""
         from reconciler.kernel.engine import remove_parked
+        from reconciler.kernel.process import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)
+        remove_stale_logs(self._context)
 
     def prober(self) -> Prober:
         """What runs probes on this host; it holds the listeners between two requests."""

@@ -49,14 +49,13 @@ def in_host(name: str, line: str, text: str | None = None) -> None:
 def read(context: KernelContext, host: str) -> Read:
     """Reads the facts as a worker does, which is in the host's namespace."""
 
-    def read_there(engine: str = "", **wishes: Any) -> HostFacts:
-        there = dataclasses.replace(context, own_netns=f"/run/netns/{host}", docker_socket=engine or context.docker_socket)
-        return read_in(there, host, **wishes)
+    def read_there(**wishes: Any) -> HostFacts:
+        return read_in(dataclasses.replace(context, own_netns=f"/run/netns/{host}", **wishes), host)
 
     return read_there
 
 
-def read_in(context: KernelContext, netns: str, **wishes: Any) -> HostFacts:
+def read_in(context: KernelContext, netns: str) -> HostFacts:
     """The facts of the host that the namespace called `netns` plays."""
     namespaces = Namespaces(context)
     try:
@@ -66,7 +65,7 @@ def read_in(context: KernelContext, netns: str, **wishes: Any) -> HostFacts:
 
     def body() -> HostFacts:
         enter(f"/run/netns/{netns}")
-        return read_facts(context, snapshot, **wishes)
+        return read_facts(context, snapshot)
 
     return run_in_thread(body)
 
@@ -85,9 +84,9 @@ def test_uplink(read: Read, host: str) -> None:
     assert (facts.exists, facts.uplink, facts.uplink_mtu) == (True, "up0", 1400)
     assert facts.addresses == ("192.0.2.11/24", "2001:db8::11/64")
     in_host(host, "ip address add 198.51.100.1/32 dev far0")
-    assert read(host_addresses=("198.51.100.1",)).uplink == "far0"
-    assert read(host_addresses=("2001:db8::11",)).uplink == "up0"
-    assert read(uplink="far0", host_addresses=("192.0.2.11",)).uplink == "far0"
+    assert read(addresses=("198.51.100.1",)).uplink == "far0"
+    assert read(addresses=("2001:db8::11",)).uplink == "up0"
+    assert read(uplink="far0", addresses=("192.0.2.11",)).uplink == "far0"
     assert (missing := read(uplink="eth7")).uplink == "eth7", "compile says that it is not there"
     assert "eth7" not in [obstacle.name for obstacle in missing.obstacles]
     assert facts.missing == ()
@@ -233,12 +232,13 @@ def test_docker_beside_us(read: Read, dockerd: Dockerd, context: KernelContext, 
     try:
         there = dataclasses.replace(context, own_netns=f"/run/netns/{dockerd.netns}", docker_socket=dockerd.url)
         facts = read_in(there, dockerd.netns)
-        elsewhere = read(engine=dockerd.url)
+        elsewhere = read(docker_socket=dockerd.url)
     finally:
         dockerd.remove_all()
         dockerd.docker("network", "rm", "theirs")
     assert {("docker network theirs", "10.99.0.0/24")} <= {(o.name, o.detail) for o in facts.obstacles if o.kind == "network"}
     assert ("docker container shop", "tcp 127.0.0.1 8088") in {(o.name, o.detail) for o in facts.obstacles if o.kind == "port"}
+    assert "tcp 127.0.0.1 8088" not in details(facts, "listener"), "the engine's own proxy"
     for each in (facts, elsewhere):
         states = {(o.name, o.detail) for o in each.obstacles if o.kind == "container"}
         assert states == {("shop", "running"), ("idle", "created")}
