@@ -1,0 +1,173 @@
+"""What the kernel would show of a state: the inverse of `recognise_all`, for tests that need no kernel."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.container import Container
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.neighbor import NUD_PERMANENT, Neighbor
+from reconciler.kinds.netns import LOOPBACK, Netns
+from reconciler.kinds.process import Process
+from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.veth import Veth
+from reconciler.state.host import HostState
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import (
+    AddressInfo,
+    ContainerInfo,
+    LinkInfo,
+    NamespaceInfo,
+    NeighborInfo,
+    ProcessInfo,
+    RouteInfo,
+    Snapshot,
+    TableInfo,
+)
+
+UPLINK = LinkInfo(2, "eth0", "veth", "02:00:00:00:00:02", 1500, 0, up=True, peer=3)
+"""A foreign link of the host, as a lab host has one."""
+
+
+class Mirror:
+    """Collects what a snapshot of the state's host holds."""
+
+    def __init__(self, topology: str, state: HostState) -> None:
+        """Of `state`, all of one host and of one topology."""
+        self._links: dict[str, dict[int, LinkInfo]] = defaultdict(dict)
+        self._infos: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))  # type: ignore[type-arg]
+        self._topology = topology
+        self._state = state
+
+    def show(self) -> Snapshot:
+        """The snapshot."""
+        records = tuple(self._state.records.values())
+        self._links[HOST] = {1: _loopback(ipv6=True, up=True), 2: UPLINK}
+        self._links["lab:elsewhere"] = {2: replace(UPLINK, peer=4)}
+        for kind, add in ((Netns, self._netns), (Container, self._container), (Bridge, self._bridge), (Veth, self._veth)):
+            for record in records:
+                if isinstance(record, kind):
+                    add(record)  # type: ignore[operator]
+        for record in records:
+            if isinstance(record, Address | Route | Neighbor):
+                self._on_link(record)
+        sysctls: dict[str, dict[str, str]] = defaultdict(dict)
+        for record in records:
+            if isinstance(record, Sysctl):
+                sysctls[record.netns][record.key] = record.value
+        return Snapshot(
+            topology=self._topology,
+            namespaces={
+                netns: NamespaceInfo(
+                    links=links,
+                    addresses=tuple(self._infos[netns]["addresses"]),
+                    routes=tuple(self._infos[netns]["routes"]),
+                    neighbors=tuple(self._infos[netns]["neighbors"]),
+                    sysctls=sysctls.get(netns, {}),
+                )
+                for netns, links in self._links.items()
+            },
+            mounted=frozenset(record.netns for record in records if isinstance(record, Netns)),
+            tables=tuple(self._tables()),
+            containers=tuple(
+                ContainerInfo(r.runtime, r.container, r.engine_name, r.spec_hash, r.running, 1, r.existing)
+                for r in records
+                if isinstance(r, Container)
+            ),
+            processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
+            remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
+        )
+
+    def _netns(self, record: Netns) -> None:
+        self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
+
+    def _container(self, record: Container) -> None:
+        self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
+
+    def _bridge(self, record: Bridge) -> None:
+        self._add(
+            record.netns,
+            LinkInfo(
+                0,
+                record.name,
+                "bridge",
+                record.mac,
+                record.mtu,
+                record.group,
+                up=record.up,
+                alias=record.alias,
+                altnames=(record.altname,) if record.altname else (),
+                link_local=record.link_local,
+                options=tuple(sorted((*record.options, ("ageing_time", "30000")))),
+            ),
+        )
+
+    def _veth(self, record: Veth) -> None:
+        near = LinkInfo(
+            0,
+            record.name,
+            "veth",
+            "02:ff:ff:ff:ff:ff",
+            record.mtu,
+            record.group,
+            up=record.up,
+            master=self._index(record.netns, record.master) if record.master else 0,
+            alias=record.alias,
+            altnames=(record.altname,) if record.altname else (),
+            link_local=record.link_local,
+            port_options=tuple(sorted((*record.port_options, ("learning", "on")))) if record.master else (),
+        )
+        far = LinkInfo(0, record.peer_name, "veth", record.mac, record.peer_mtu, 0, up=record.up)
+        near_index, far_index = self._add(record.netns, near), self._add(record.peer_netns, far)
+        self._links[record.netns][near_index] = replace(near, index=near_index, peer=far_index)
+        self._links[record.peer_netns][far_index] = replace(far, index=far_index, peer=near_index)
+
+    def _add(self, netns: str, link: LinkInfo) -> int:
+        index = max(self._links[netns], default=0) + 1
+        self._links[netns][index] = replace(link, index=index)
+        return index
+
+    def _index(self, netns: str, name: str) -> int:
+        return next(index for index, link in self._links[netns].items() if link.name == name)
+
+    def _on_link(self, record: Address | Route | Neighbor) -> None:
+        index, infos = self._index(record.netns, record.dev), self._infos[record.netns]
+        match record:
+            case Address():
+                infos["addresses"].append(AddressInfo(index, record.cidr, 0x280, 0))
+                if ":" in record.cidr:
+                    infos["addresses"].append(AddressInfo(index, "fe80::1/64", 0x80, 253))
+            case Route():
+                infos["routes"].append(
+                    RouteInfo(record.family, record.dst, index, record.via, record.src, record.metric, ROUTE_PROTOCOL, 0)
+                )
+            case Neighbor():
+                infos["neighbors"].append(
+                    NeighborInfo(index, record.address, record.mac, NUD_PERMANENT, ROUTE_PROTOCOL, record.proxy)
+                )
+                infos["neighbors"].append(NeighborInfo(index, "192.0.2.250", "02:00:00:00:00:fa", 0x02, 0))
+
+    def _tables(self) -> list[TableInfo]:
+        elements: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        for record in self._state.records.values():
+            if isinstance(record, FirewallElement):
+                elements[record.family].append((record.set, record.key, record.value))
+        return [
+            TableInfo(record.family, f"netctl-{record.topology}", record.intact, tuple(elements[record.family]))
+            for record in self._state.records.values()
+            if isinstance(record, FirewallTable)
+        ]
+
+
+def _loopback(*, ipv6: bool, up: bool) -> LinkInfo:
+    return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, ipv6=ipv6)
+
+
+def mirror(topology: str, state: HostState) -> Snapshot:
+    """What a read of the state's host would give."""
+    return Mirror(topology, state).show()

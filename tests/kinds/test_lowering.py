@@ -1,0 +1,149 @@
+"""The steps of the kinds: in the order that the kernel insists on, and no more than what differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl, interface_key, interface_of
+from reconciler.kinds.veth import Veth
+from reconciler.state.naming import group_of
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.steps import (
+    AltnameAdd,
+    BridgePortSet,
+    LinkAdd,
+    LinkSet,
+    NeighborAdd,
+    NetnsAdd,
+    Peer,
+    RouteAdd,
+    RouteDelete,
+    SysctlRestore,
+    SysctlWrite,
+)
+
+GROUP = group_of("shop")
+BRIDGE = Bridge(HOST, "b-shop-front", "02:00:00:00:00:01", 1500, GROUP, "netctl:shop/bridge/front", "shop-front")
+WEB = "container:web"
+VETH = Veth(
+    HOST,
+    "v-shop-web",
+    WEB,
+    "eth0",
+    "02:00:00:00:00:02",
+    mtu=1500,
+    peer_mtu=1500,
+    group=GROUP,
+    alias="netctl:shop/veth/web/front",
+    master="b-shop-front",
+    altname="shop-web-front",
+    port_options=(("hairpin", "on"),),
+)
+
+
+def test_a_bridge_goes_up_last() -> None:
+    """It is made down, named and told to make no link-local address, and only then set up."""
+    steps = BRIDGE.lower_create()
+    assert [type(step) for step in steps] == [LinkAdd, LinkSet, AltnameAdd, LinkSet]
+    assert steps[1] == LinkSet(HOST, "b-shop-front", alias=BRIDGE.alias, link_local=False)
+    assert steps[-1] == LinkSet(HOST, "b-shop-front", up=True)
+
+
+def test_a_bridge_is_repaired_in_place() -> None:
+    """Each drifted attribute is set back by itself, and a bridge is never made again."""
+    drifted = replace(BRIDGE, mtu=1400, options=(("forward_delay", "0"), ("mcast_snooping", "1"), ("stp_state", "0")))
+    assert not BRIDGE.must_recreate(drifted)
+    assert BRIDGE.lower_update(drifted) == (
+        LinkSet(HOST, "b-shop-front", mtu=1500),
+        LinkSet(HOST, "b-shop-front", kind="bridge", options=(("mcast_snooping", "0"),)),
+    )
+
+
+def test_a_container_is_connected_last() -> None:
+    """The far end is born under its final name, and set up when all else about the pair is done."""
+    steps = VETH.lower_create()
+    assert [type(step) for step in steps] == [LinkAdd, LinkSet, AltnameAdd, BridgePortSet, LinkSet, LinkSet]
+    assert isinstance(steps[0], LinkAdd)
+    assert steps[0].peer == Peer(WEB, "eth0", "02:00:00:00:00:02", 1500)
+    assert not steps[0].up
+    assert steps[-1] == LinkSet(WEB, "eth0", up=True)
+
+
+def test_a_new_port_needs_no_word_about_defaults() -> None:
+    """A port that a container publishes nothing on costs no message for its options."""
+    plain = replace(VETH, port_options=(("hairpin", "off"),))
+    assert not [step for step in plain.lower_create() if isinstance(step, BridgePortSet)]
+
+
+def test_a_veth_is_repaired_at_the_end_that_differs() -> None:
+    """Its far end's MAC and MTU are set there, its near end's bridge and options here."""
+    drifted = replace(VETH, peer_mtu=1300, mac="02:00:00:00:00:09", master="", port_options=())
+    assert VETH.lower_update(drifted) == (
+        LinkSet(HOST, "v-shop-web", master="b-shop-front"),
+        LinkSet(WEB, "eth0", mac="02:00:00:00:00:02", mtu=1500),
+        BridgePortSet(HOST, "v-shop-web", (("hairpin", "on"),)),
+    )
+
+
+def test_a_veth_of_another_name_inside_is_made_again() -> None:
+    """What the far end is called, and where it is, is settled when the pair is made."""
+    assert VETH.must_recreate(replace(VETH, peer_name="eth1"))
+    assert VETH.must_recreate(replace(VETH, peer_netns="", peer_name=""))
+    assert not VETH.must_recreate(replace(VETH, mtu=1400, up=False))
+
+
+def test_a_container_waits_for_its_firewall() -> None:
+    """A pair follows both tables, and the element that puts its port under the filter."""
+    followed = set(VETH.follows)
+    assert {Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge")} <= followed
+    assert Ref("element", HOST, "bridge ports v-shop-web") in followed
+
+
+def test_ipv4_routes_and_neighbors_go_with_their_address() -> None:
+    """The kernel drops both with the last IPv4 address of an interface, so they depend on it."""
+    link = VETH.ref
+    address = Address(WEB, "eth0", "10.44.0.10/24", link)
+    route = Route(WEB, 4, "default", "eth0", link, "10.44.0.1", address=address.ref)
+    neighbor = Neighbor(WEB, "eth0", "10.44.0.1", "02:00:00:00:00:01", link, own_address=address.ref)
+    assert address.ref in route.depends_on
+    assert address.ref in neighbor.depends_on
+    assert address.depends_on == (link,)
+
+
+def test_a_route_is_replaced_by_two_steps_and_a_neighbor_by_one() -> None:
+    """The kernel takes a route with another metric for another route, but a neighbor's address for its name."""
+    link = VETH.ref
+    new, old = (Route(WEB, 4, "default", "eth0", link, via) for via in ("10.44.0.1", "10.44.0.254"))
+    assert [type(step) for step in new.lower_update(old)] == [RouteDelete, RouteAdd]
+    one, other = (Neighbor(WEB, "eth0", "10.44.0.1", mac, link) for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02"))
+    assert one.lower_update(other) == (NeighborAdd(WEB, "eth0", "10.44.0.1", "02:00:00:00:00:01"),)
+
+
+def test_a_namespace_is_switched_as_a_whole() -> None:
+    """IPv6 goes on or off by one write for all interfaces; the loopback is set up."""
+    on, off = Netns(WEB), Netns(WEB, ipv6=False)
+    assert on.lower_create() == (NetnsAdd(WEB, ipv6=True), LinkSet(WEB, "lo", up=True))
+    assert off.lower_update(on) == (SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "1", remember=False),)
+    assert on.lower_update(off)[-1] == SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "0", remember=False)
+    assert on.lower_update(replace(on, loopback=False)) == (LinkSet(WEB, "lo", up=True),)
+
+
+def test_a_remembered_setting_comes_back() -> None:
+    """Only a setting of a namespace that was there before us is put back; a rollback gives it back too."""
+    ours = Sysctl(HOST, "net.ipv4.ip_forward", "1", remember=True)
+    before = Sysctl(HOST, "net.ipv4.ip_forward", "0")
+    assert ours.lower_update(before) == (SysctlWrite(HOST, "net.ipv4.ip_forward", "1", remember=True),)
+    assert ours.lower_delete() == before.lower_update(ours) == (SysctlRestore(HOST, "net.ipv4.ip_forward"),)
+    assert before.lower_delete() == ()
+
+
+def test_a_dot_in_an_interfaces_name_is_a_slash_in_its_key() -> None:
+    """As sysctl(8) has it; and the name is found again."""
+    assert interface_key(6, "eth0.100", "accept_ra") == "net.ipv6.conf.eth0/100.accept_ra"
+    assert interface_of("net.ipv6.conf.eth0/100.accept_ra") == "eth0.100"
+    assert interface_of("net.ipv4.ip_forward") == ""
