@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps import RouteAdd, RouteDelete, Step
 
 
@@ -75,8 +76,19 @@ class Route(Record):
                 dev, link, about = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
+                connected = _find_connected(namespace, info)
                 yield cls(
-                    netns, info.family, info.dst, dev, link, info.via, info.src, info.metric, address, about=about
+                    netns,
+                    info.family,
+                    info.dst,
+                    dev,
+                    link,
+                    info.via,
+                    info.src,
+                    info.metric,
+                    address,
+                    connected=Ref("route", netns, route_name(info.family, connected.dst, dev)) if connected else None,
+                    about=about,
                 )
 
     def must_recreate(self, before: Self) -> bool:
@@ -92,6 +104,18 @@ class Route(Record):
 def route_name(family: int, dst: str, dev: str) -> str:
     """The name of a route in its Ref."""
     return f"{family} {dst} {dev}"
+
+
+def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | None:
+    """The route of ours by which `route`'s next hop is reached: it must be there first when a deletion is taken back."""
+    if not route.via:
+        return None
+    hop = ip_address(route.via)
+    for other in namespace.routes:
+        is_beside = (other.index, other.family, other.protocol, other.via) == (route.index, route.family, route.protocol, "")
+        if is_beside and other.dst != "default" and hop in ip_network(other.dst):
+            return other
+    return None
 
 
 def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:

@@ -65,7 +65,7 @@ def test_hosts_that_came_or_went_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "1", '{"hosts": 3}', '{"topology": "shop"}', "[" * 100_000, '{"topology": "shop", "hosts": [1, null]}'],
+    ["", "{", "[]", "null", '{"hosts": 3}', '{"topology": "shop"}', "[" * 100_000, '{"topology": "shop", "hosts": [1, null]}'],
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
     """Whatever is in the file, the answer is a sentence."""

@@ -1,0 +1,391 @@
+"""A host in memory that obeys the kernel's rules: what exists already, what is missing, and what goes along with what.
+
+It carries out the same steps as `kernel.executor.KernelHost`, and gives a Snapshot that the kinds recognise things in. One
+contract suite (tests/kernel/test_contract.py) runs on both, so that this one cannot drift from the kernel.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_interface, ip_network
+
+from reconciler.plan.order import Batch
+from reconciler.state import steps as s
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import (
+    AddressInfo,
+    LinkInfo,
+    NamespaceInfo,
+    NeighborInfo,
+    ProcessInfo,
+    RouteInfo,
+    Snapshot,
+    TableInfo,
+)
+from reconciler.state.steps import Step, StepError
+
+NUD_PERMANENT = 0x80
+_ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
+_NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
+_TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
+PORT_DEFAULTS = (("hairpin", "off"),)
+
+
+@dataclass(slots=True)
+class Link:
+    """A link; `peer` and `master` are other links."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str = "02:00:00:00:00:00"
+    mtu: int = 1500
+    group: int = 0
+    up: bool = False
+    alias: str = ""
+    altnames: tuple[str, ...] = ()
+    link_local: bool = True
+    options: dict[str, str] = field(default_factory=dict)
+    port_options: dict[str, str] = field(default_factory=dict)
+    master: str = ""
+    peer: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Space:
+    """A network namespace."""
+
+    links: dict[str, Link] = field(default_factory=dict)
+    addresses: list[tuple[str, str]] = field(default_factory=list)
+    routes: dict[tuple[int, str, int], s.RouteAdd] = field(default_factory=dict)
+    neighbors: dict[tuple[str, str, bool], str] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    ipv6: bool = True
+
+
+class Refused(Exception):  # noqa: N818  as the kernel says it
+    """The kernel's word for why not."""
+
+
+class FakeHost:
+    """One host with its containers' namespaces. `fail_at` counts down with each step; the one that brings it to 0 fails."""
+
+    def __init__(self, topology: str) -> None:
+        """Only the host's own namespace, with a loopback and an uplink."""
+        self.topology = topology
+        self.spaces: dict[str, Space] = {HOST: Space()}
+        self.tables: dict[str, dict[tuple[str, str], str]] = {}
+        self.processes: dict[str, ProcessInfo] = {}
+        self.remembered: dict[str, str] = {}
+        self.fail_at = -1
+        self.steps_run = 0
+        self._index = 10
+        self._add_link(self.spaces[HOST], Link(1, "lo", "loopback"))
+
+    def run(self, batch: Batch) -> None:
+        """Carry out the batch. A transaction of nft happens as a whole; in other lanes, what came before a failure stays."""
+        before = copy.deepcopy(self.tables)
+        for step in batch.steps:
+            try:
+                self._count_down()
+                self._run(step)
+            except Refused as refusal:
+                if step.lane == s.NFT:
+                    self.tables = before
+                raise StepError(step, str(refusal)) from None
+
+    def settle(self) -> None:
+        """Packets always pass here."""
+
+    def _count_down(self) -> None:
+        self.steps_run += 1
+        if self.fail_at >= 0:
+            self.fail_at -= 1
+            if self.fail_at < 0:
+                raise Refused("injected")
+
+    def _run(self, step: Step) -> None:
+        handlers: dict[type[Step], Callable[..., None]] = {
+            s.NetnsAdd: self._netns_add,
+            s.NetnsDelete: self._netns_delete,
+            s.LinkAdd: self._link_add,
+            s.LinkSet: self._link_set,
+            s.AltnameAdd: self._altname_add,
+            s.BridgePortSet: self._port_set,
+            s.LinkDelete: self._link_delete,
+            s.AddressAdd: self._address_add,
+            s.AddressDelete: self._address_delete,
+            s.RouteAdd: self._route_add,
+            s.RouteDelete: self._route_delete,
+            s.NeighborAdd: self._neighbor_add,
+            s.NeighborDelete: self._neighbor_delete,
+            s.SysctlWrite: self._sysctl_write,
+            s.SysctlRestore: self._sysctl_restore,
+            s.NftCommand: self._nft,
+            s.ProcessStart: self._process_start,
+            s.ProcessStop: self._process_stop,
+            s.ConntrackFlush: lambda _: None,
+        }
+        handlers[type(step)](step)
+
+    # --- namespaces and links ---------------------------------------------------------------------------------------
+
+    def _space(self, netns: str) -> Space:
+        if netns not in self.spaces:
+            raise Refused(f"no network namespace for {netns}")
+        return self.spaces[netns]
+
+    def _link(self, netns: str, name: str) -> Link:
+        links = self._space(netns).links
+        if name not in links:
+            raise Refused("No such device")
+        return links[name]
+
+    def _add_link(self, space: Space, link: Link) -> None:
+        if link.name in space.links or any(link.name in other.altnames for other in space.links.values()):
+            raise Refused("File exists")
+        space.links[link.name] = link
+
+    def _netns_add(self, step: s.NetnsAdd) -> None:
+        if step.netns in self.spaces:
+            raise Refused("File exists")
+        self.spaces[step.netns] = Space(ipv6=step.ipv6)
+        self._add_link(self.spaces[step.netns], Link(1, "lo", "loopback", up=True))
+
+    def _netns_delete(self, step: s.NetnsDelete) -> None:
+        for name in tuple(self._space(step.netns).links):
+            self._drop_link(step.netns, name)
+        del self.spaces[step.netns]
+
+    def _link_add(self, step: s.LinkAdd) -> None:
+        space = self._space(step.netns)
+        if step.master:
+            self._link(step.netns, step.master)
+        self._index += 2
+        link = Link(self._index, step.name, step.kind, step.mac or "02:ff:ff:ff:ff:ff", step.mtu, step.group, step.up)
+        link.options = dict(step.options)
+        if step.peer is None:
+            self._add_link(space, link)
+        else:
+            peer = Link(self._index + 1, step.peer.name, "veth", step.peer.mac, step.peer.mtu)
+            far = self._space(step.peer.netns)
+            if step.name in space.links:
+                raise Refused("File exists")
+            self._add_link(far, peer)
+            self._add_link(space, link)
+            link.peer, peer.peer = (step.peer.netns, peer.name), (step.netns, link.name)
+        if step.master:
+            link.master, link.port_options = step.master, dict(PORT_DEFAULTS)
+
+    def _link_set(self, step: s.LinkSet) -> None:
+        link = self._link(step.netns, step.name)
+        for name in ("mtu", "group", "up", "alias", "link_local"):
+            if getattr(step, name) is not None:
+                setattr(link, name, getattr(step, name))
+        if step.up is False:
+            space = self._space(step.netns)
+            space.routes = {key: route for key, route in space.routes.items() if route.dev != step.name}
+        link.mac = step.mac or link.mac
+        link.options |= dict(step.options)
+        if step.master == "-":
+            link.master, link.port_options = "", {}
+        elif step.master:
+            self._link(step.netns, step.master)
+            link.master, link.port_options = step.master, dict(PORT_DEFAULTS)
+
+    def _altname_add(self, step: s.AltnameAdd) -> None:
+        links = self._space(step.netns).links.values()
+        if any(step.altname in (link.name, *link.altnames) for link in links):
+            raise Refused("File exists")
+        self._link(step.netns, step.name).altnames += (step.altname,)
+
+    def _port_set(self, step: s.BridgePortSet) -> None:
+        link = self._link(step.netns, step.name)
+        if not link.master:
+            raise Refused("Operation not supported")
+        link.port_options |= dict(step.options)
+
+    def _link_delete(self, step: s.LinkDelete) -> None:
+        if step.name in self._space(step.netns).links:
+            self._drop_link(step.netns, step.name)
+
+    def _drop_link(self, netns: str, name: str) -> None:
+        space = self.spaces[netns]
+        link = space.links.pop(name)
+        space.addresses = [(dev, cidr) for dev, cidr in space.addresses if dev != name]
+        space.routes = {key: route for key, route in space.routes.items() if route.dev != name}
+        space.neighbors = {key: mac for key, mac in space.neighbors.items() if key[0] != name}
+        space.sysctls = {key: value for key, value in space.sysctls.items() if f".{name}." not in key}
+        for other in space.links.values():
+            if other.master == name:
+                other.master, other.port_options = "", {}
+        if link.peer and link.peer[0] in self.spaces and link.peer[1] in self.spaces[link.peer[0]].links:
+            self._drop_link(*link.peer)
+
+    # --- what stands on links ---------------------------------------------------------------------------------------
+
+    def _address_add(self, step: s.AddressAdd) -> None:
+        self._link(step.netns, step.dev)
+        space = self._space(step.netns)
+        if ":" in step.cidr and not space.ipv6:
+            raise Refused("Permission denied")
+        if (step.dev, step.cidr) in space.addresses:
+            raise Refused("Address already assigned")
+        space.addresses.append((step.dev, step.cidr))
+
+    def _address_delete(self, step: s.AddressDelete) -> None:
+        space = self._space(step.netns)
+        if (step.dev, step.cidr) not in space.addresses:
+            return
+        space.addresses.remove((step.dev, step.cidr))
+        own = str(ip_interface(step.cidr).ip)
+        space.routes = {key: route for key, route in space.routes.items() if route.src != own}
+        if ":" not in step.cidr and not any(dev == step.dev and ":" not in cidr for dev, cidr in space.addresses):
+            # The last IPv4 address of a link takes all its IPv4 routes and neighbors along (fib_disable_ip).
+            space.routes = {key: r for key, r in space.routes.items() if r.dev != step.dev or r.family == 6}
+            space.neighbors = {key: m for key, m in space.neighbors.items() if key[0] != step.dev or ":" in key[1]}
+
+    def _route_add(self, step: s.RouteAdd) -> None:
+        space = self._space(step.netns)
+        link = self._link(step.netns, step.dev)
+        if not link.up:
+            raise Refused("Network is down")
+        if step.src and not any(str(ip_interface(cidr).ip) == step.src for _, cidr in space.addresses):
+            raise Refused("Invalid argument")
+        if step.via and not any(_covers(route, step) for route in space.routes.values()):
+            raise Refused("Nexthop has invalid gateway" if step.family == 4 else "No route to host")
+        key = (step.family, step.dst, step.metric)
+        if key in space.routes:
+            raise Refused("File exists")
+        space.routes[key] = step
+
+    def _route_delete(self, step: s.RouteDelete) -> None:
+        self._space(step.netns).routes.pop((step.family, step.dst, step.metric), None)
+
+    def _neighbor_add(self, step: s.NeighborAdd) -> None:
+        self._link(step.netns, step.dev)
+        self._space(step.netns).neighbors[step.dev, step.address, step.proxy] = step.mac
+
+    def _neighbor_delete(self, step: s.NeighborDelete) -> None:
+        self._space(step.netns).neighbors.pop((step.dev, step.address, step.proxy), None)
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def _sysctl_write(self, step: s.SysctlWrite) -> None:
+        space = self._space(step.netns)
+        if _interface_of(step.key) not in (*space.links, "", "all", "default"):
+            raise Refused("this kernel has no such setting")
+        if step.key == "net.ipv6.conf.all.disable_ipv6":
+            space.ipv6 = step.value == "0"
+        if step.remember:
+            self.remembered.setdefault(step.key, space.sysctls.get(step.key, "0"))
+        space.sysctls[step.key] = step.value
+
+    def _sysctl_restore(self, step: s.SysctlRestore) -> None:
+        if step.key in self.remembered:
+            self._space(step.netns).sysctls[step.key] = self.remembered.pop(step.key)
+
+    def _nft(self, step: s.NftCommand) -> None:
+        for line in step.text.splitlines():
+            if element := _ELEMENT.match(line):
+                self._nft_element(*element.groups())
+            elif table := _TABLE.match(line):
+                self._nft_table(*table.groups())
+
+    def _nft_table(self, verb: str, family: str, _: str) -> None:
+        if verb != "delete ":
+            self.tables.setdefault(family, {})
+        elif self.tables.pop(family, None) is None:
+            raise Refused("No such file or directory")
+
+    def _nft_element(self, verb: str, family: str, _: str, name: str, text: str) -> None:
+        if family not in self.tables:
+            raise Refused("No such file or directory")
+        text = _NUMBER.sub(lambda number: str(IPv6Address(int(number[0], 16))), text.replace('"', ""))
+        key, _, value = text.partition(" : ")
+        elements = self.tables[family]
+        if verb == "delete":
+            if elements.pop((name, key), None) is None:
+                raise Refused("No such file or directory")
+        elif elements.get((name, key), value) != value:
+            raise Refused("File exists")
+        else:
+            elements[name, key] = value
+
+    def _process_start(self, step: s.ProcessStart) -> None:
+        self._space(step.netns)
+        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env)
+
+    def _process_stop(self, step: s.ProcessStop) -> None:
+        self.processes.pop(step.container, None)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self, sysctls: dict[str, tuple[str, ...]] | None = None) -> Snapshot:
+        """What the kernel would tell; `sysctls` are the keys wanted, by namespace."""
+        wanted = sysctls or {}
+        return Snapshot(
+            topology=self.topology,
+            namespaces={netns: self._info(netns, space, wanted.get(netns, ())) for netns, space in self.spaces.items()},
+            mounted=frozenset(netns for netns in self.spaces if netns != HOST),
+            tables=tuple(
+                TableInfo(family, f"netctl-{self.topology}", True, tuple((n, k, v) for (n, k), v in sorted(elements.items())))
+                for family, elements in self.tables.items()
+            ),
+            processes=tuple(self.processes.values()),
+            remembered=frozenset(self.remembered),
+        )
+
+    def _info(self, netns: str, space: Space, keys: tuple[str, ...]) -> NamespaceInfo:
+        index = {link.name: link.index for link in space.links.values()}
+        keys = (*keys, *self.remembered) if netns == HOST else keys
+        readable = {key for key in keys if _interface_of(key) in (*index, "", "all", "default")}
+        return NamespaceInfo(
+            links={link.index: self._link_info(space, link) for link in space.links.values()},
+            addresses=tuple(AddressInfo(index[dev], cidr, 0, 0) for dev, cidr in space.addresses),
+            routes=tuple(
+                RouteInfo(r.family, r.dst, index[r.dev], r.via, r.src, r.metric, ROUTE_PROTOCOL, 0) for r in space.routes.values()
+            ),
+            neighbors=tuple(
+                NeighborInfo(index[dev], address, mac, NUD_PERMANENT, ROUTE_PROTOCOL, proxy)
+                for (dev, address, proxy), mac in space.neighbors.items()
+            ),
+            sysctls={key: space.sysctls.get(key, "0") for key in sorted(readable)},
+        )
+
+    def _link_info(self, space: Space, link: Link) -> LinkInfo:
+        peer = self.spaces[link.peer[0]].links[link.peer[1]].index if link.peer else 0
+        return LinkInfo(
+            index=link.index,
+            name=link.name,
+            kind=link.kind,
+            mac=link.mac,
+            mtu=link.mtu,
+            group=link.group,
+            up=link.up,
+            master=space.links[link.master].index if link.master else 0,
+            peer=peer,
+            alias=link.alias,
+            altnames=link.altnames,
+            link_local=link.link_local,
+            ipv6=space.ipv6,
+            options=tuple(sorted(link.options.items())),
+            port_options=tuple(sorted(link.port_options.items())),
+        )
+
+
+def _covers(route: s.RouteAdd, step: s.RouteAdd) -> bool:
+    """Whether a connected route leads to the next hop."""
+    if route.via or route.family != step.family or route.dst == "default" or route.dev != step.dev:
+        return False
+    return ip_interface(step.via).ip in ip_network(route.dst)
+
+
+def _interface_of(key: str) -> str:
+    """The interface that a sysctl is about, "" for none; a slash in it stands for a dot."""
+    parts = key.split(".")
+    return parts[3].replace("/", ".") if parts[2] == "conf" else ""
