@@ -151,3 +151,38 @@ def test_an_address_of_one_port_is_good_on_another_of_the_same_container(world: 
     with world.elements(("addresses4", f"{N2.port} . {N2.mac} . 10.91.1.50", ""), family="bridge"):
         assert passes(world, ethernet(N2.mac, IP4, udp4("10.91.1.50")))
     assert not passes(world, ethernet(N2.mac, IP4, udp4("10.91.1.50")))
+
+
+# --- SCTP, of which a kernel may forward and translate what it cannot speak itself ---
+
+
+def crc32c(data: bytes) -> int:
+    """RFC 9260, appendix A."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def sctp_init(source_port: int, target_port: int) -> bytes:
+    """A packet with one INIT chunk (RFC 9260, 3.3.2)."""
+    head = struct.pack("!HHI", source_port, target_port, 0)
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65536, 1, 1, 1)
+    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def test_published_sctp_ports_are_translated(world: World) -> None:
+    """An INIT to the host's port arrives at the container's port; one to another port does not."""
+    with (
+        world.elements(("published4", "sctp . 3868", "10.91.0.16 . 90")),
+        world.inside("n1", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)) as receiver,
+        world.inside("outside", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)) as sender,
+    ):
+        receiver.settimeout(5)
+        for port in (3869, 3868):
+            sender.sendto(sctp_init(4000 + port, port), ("192.0.2.11", 0))
+        packet = receiver.recv(200)
+        source, target = struct.unpack_from("!HH", packet, 20)
+        assert (socket.inet_ntoa(packet[12:16]), source, target) == ("192.0.2.10", 7868, 90)

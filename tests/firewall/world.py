@@ -220,6 +220,7 @@ class World:
                 yield name, key, ""
             for family, subnet in ((4, f"10.91.{number}.0/24"), (6, f"fd91:{number}::/64" if number else "fd91::/64")):
                 yield f"own{family}", subnet, ""
+                yield f"local{family}", subnet, ""
                 if bridge != "b-rou":
                     yield f"guarded{family}", subnet, ""
                 if bridge == "b-nat":
@@ -298,6 +299,22 @@ class World:
                 return "refused"
             except OSError as error:
                 return os.strerror(error.errno or 0)
+
+
+    def arrives(self, sender: str, source: tuple[str, int], target: str) -> bool:
+        """Whether a datagram from `source`, which the sender says is its own, gets to a socket of the host."""
+        family = socket.AF_INET6 if ":" in target else socket.AF_INET
+        listener = self.inside("host", lambda: socket.socket(family, socket.SOCK_DGRAM))
+        client = self.inside(sender, lambda: socket.socket(family, socket.SOCK_DGRAM))
+        with listener, client:
+            listener.bind((target, 7001))
+            listener.settimeout(0.3)
+            client.bind(source)
+            client.sendto(b"hello", (target, 7001))
+            try:
+                return listener.recv(10) == b"hello"
+            except TimeoutError:
+                return False
 
 
 def canonical(address: str) -> str:
