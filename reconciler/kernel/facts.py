@@ -45,12 +45,15 @@ LIBRARY = "libnftables.so.1"
 def read_facts(context: KernelContext, snapshot: Snapshot, *, exists: bool = True) -> HostFacts:
     """The facts of one host.
 
-    A host of the lab that is not there (`exists` false) has the lab's defaults, and nothing in the way. HostError where
-    something cannot be read.
+    A host of the lab that is not there (`exists` false) has the lab's defaults, and only an engine's containers can be in the
+    way. HostError where something cannot be read.
     """
     mounted = read_mounted(context)
     if not exists or context.is_lab_world:
-        return HostFacts(exists, context.uplink or DEFAULT_LAB_UPLINK, mounted=mounted, missing=read_missing(snapshot))
+        # The engine that a lab host is to use may be there before the host.
+        found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_engines(context, snapshot))
+        uplink = context.uplink or DEFAULT_LAB_UPLINK
+        return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=read_missing(snapshot))
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses)
     obstacles, docker_user = read_obstacles(context, snapshot)
