@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
@@ -40,7 +41,7 @@ class Mirror:
     def __init__(self, topology: str, state: HostState) -> None:
         """Of `state`, all of one host and of one topology."""
         self._links: dict[str, dict[int, LinkInfo]] = defaultdict(dict)
-        self._infos: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))  # type: ignore[type-arg]
+        self._infos: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         self._topology = topology
         self._state = state
 
@@ -49,10 +50,16 @@ class Mirror:
         records = tuple(self._state.records.values())
         self._links[HOST] = {1: _loopback(ipv6=True, up=True), 2: UPLINK}
         self._links["lab:elsewhere"] = {2: replace(UPLINK, peer=4)}
-        for kind, add in ((Netns, self._netns), (Container, self._container), (Bridge, self._bridge), (Veth, self._veth)):
-            for record in records:
-                if isinstance(record, kind):
-                    add(record)  # type: ignore[operator]
+        for record in sorted(records, key=lambda record: isinstance(record, Bridge | Veth) + isinstance(record, Veth)):
+            match record:
+                case Netns():
+                    self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
+                case Container():
+                    self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
+                case Bridge():
+                    self._bridge(record)
+                case Veth():
+                    self._veth(record)
         for record in records:
             if isinstance(record, Address | Route | Neighbor):
                 self._on_link(record)
@@ -82,12 +89,6 @@ class Mirror:
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )
-
-    def _netns(self, record: Netns) -> None:
-        self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-
-    def _container(self, record: Container) -> None:
-        self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
 
     def _bridge(self, record: Bridge) -> None:
         self._add(

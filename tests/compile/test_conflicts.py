@@ -1,0 +1,92 @@
+"""What is in the way is found before anything is touched, in a sentence that names the file's line and says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.compile import compile_topology
+from reconciler.errors import HostError
+from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.naming import interface_name
+from tests.compile.topologies import load
+
+TEXT = """
+version: 1
+name: shop
+hosts: {here: {connect: local, uplink: eth7}}
+subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}
+containers:
+  web: {networks: {front: auto}, image: "nginx:1.27", expose: [8080:80, "192.0.2.11:53:53/udp"]}
+  old: {networks: {front: auto}, existing: true}
+"""
+THERE = (Obstacle("link", "eth7", ""), Obstacle("container", "old", "running"))
+"""What the file itself asks for."""
+TOPOLOGY = load(TEXT)
+
+
+def meet(*obstacles: Obstacle, **facts: object) -> str:
+    """What a user reads where these things are in the way; "" where nothing is."""
+    seen = HostFacts(exists=True, obstacles=(*THERE, *obstacles), **facts)  # type: ignore[arg-type]
+    try:
+        compile_topology(TOPOLOGY, {"here": seen})
+    except HostError as error:
+        return error.message
+    return ""
+
+
+def test_nothing_in_the_way() -> None:
+    """Things of others that the topology has no quarrel with are let be."""
+    assert not meet(
+        Obstacle("route", "eth7", "192.0.2.0/24"),
+        Obstacle("route", "eth7", "default"),
+        Obstacle("listener", "sshd", "tcp 0.0.0.0 22"),
+        Obstacle("listener", "named", "udp 127.0.0.1 53"),
+        Obstacle("listener", "a web server", "udp 0.0.0.0 8080"),
+        Obstacle("container", "web", "running"),
+        Obstacle("network", "docker network bridge", "172.17.0.0/16"),
+        Obstacle("drop", "ufw", "ip filter FORWARD"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "words"),
+    [
+        (Obstacle("route", "tun0", "10.0.0.0/8"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.0.0.0/8"),
+        (Obstacle("network", "docker network x", "10.44.0.128/25"), "overlaps the network docker network x (10.44.0.128/25)"),
+        (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp of container web is listened on by nginx"),
+        (Obstacle("listener", "nginx", "tcp :: 8080"), "port 8080/tcp of container web is listened on by nginx"),
+        (Obstacle("listener", "named", "udp 192.0.2.11 53"), "port 53/udp of container web is listened on by named"),
+        (Obstacle("port", "topology other", "tcp 127.0.0.1 8080"), "8080/tcp of container web is published by topology other"),
+        (Obstacle("link", "b-shop-front", "dummy"), "interface b-shop-front that is not netctl's; subnet front needs that name"),
+        (Obstacle("link", interface_name("v-", "shop", "web", "front"), "veth"), "and container web needs that name"),
+        (Obstacle("container", "shop-web", "exited"), "has a container shop-web that is not netctl's"),
+        (Obstacle("interface", "old", "eth0"), "container old has an interface eth0 that is not netctl's"),
+    ],
+)
+def test_in_the_way(obstacle: Obstacle, words: str) -> None:
+    """Each kind of thing that can be in the way, in words."""
+    assert words in meet(obstacle)
+
+
+def test_an_address_of_the_host() -> None:
+    """A subnet must not hold an address of its host."""
+    assert "overlaps the address 10.44.0.77/16 of host here" in meet(addresses=("10.44.0.77/16",))
+
+
+def test_a_missing_uplink() -> None:
+    """The uplink that the file names must be there."""
+    with pytest.raises(HostError) as caught:
+        compile_topology(TOPOLOGY, {"here": HostFacts(exists=True, obstacles=(Obstacle("link", "eth0", ""), THERE[1]))})
+    assert "topology.yaml:4:" in caught.value.message
+    assert "has no interface eth7" in caught.value.message
+    assert "eth0" in caught.value.help_text
+
+
+def test_all_at_once() -> None:
+    """Whatever is in the way is told in one go, with exit status 3."""
+    facts = HostFacts(exists=True, obstacles=THERE[:1], missing=("netctl needs root on the host: run it with sudo",))
+    with pytest.raises(HostError) as caught:
+        compile_topology(TOPOLOGY, {"here": facts})
+    assert caught.value.exit_status == 3
+    assert caught.value.message.startswith("2 things are in the way, and nothing was changed:")
+    assert "host here: netctl needs root" in caught.value.message
