@@ -41,19 +41,6 @@ class Progress(Protocol):
         """`done` of `total` steps of a phase are done."""
 
 
-class FleetError(NetctlError):
-    """Several hosts failed, each for a reason of its own; the exit status is that of the gravest."""
-
-    def __init__(self, errors: Mapping[str, NetctlError]) -> None:
-        """`errors` by host, at least one."""
-        gravest = max(errors.values(), key=lambda error: error.exit_status)
-        super().__init__(
-            "; ".join(f"{host}: {error.message}" for host, error in errors.items()),
-            "; ".join(dict.fromkeys(error.help_text for error in errors.values() if error.help_text)),
-        )
-        self.exit_status = gravest.exit_status  # type: ignore[misc]  # of this error only
-
-
 class Fleet:
     """Sessions with all hosts of a topology, from their start to `close`."""
 
@@ -102,9 +89,16 @@ class Fleet:
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
-        self._locked = lock
-        answers = self._side_by_side(lambda session: _read(session, lock=lock))
+        if lock:
+            self._lock()
+        answers = self._side_by_side(_read)
         return {host: CODEC.decode(HostFacts, answer) for host, answer in answers.items()}
+
+    def _lock(self) -> None:
+        """One host after the other, always in the same order, so that of two that start together one gets them all."""
+        self._locked = True
+        for host in self._sessions:
+            self._side_by_side(lambda session: session.request("lock"), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
@@ -198,7 +192,9 @@ class Fleet:
         except WorkerDiedError:
             session.replace_worker(start_local_worker())
             session.hello(self._command)
-            _read(session, lock=self._locked)
+            if self._locked:
+                session.request("lock")
+            _read(session)
             return session.request("rollback", host=host, changes=CODEC.encode(plan.changes))
 
     # --- verification -----------------------------------------------------------------------------------------------
@@ -240,10 +236,8 @@ class Fleet:
                 results[host] = future.result()
             except NetctlError as error:
                 errors[host] = error
-        if len(errors) > 1:
-            raise FleetError(errors)
-        for host, only in errors.items():
-            raise _named(host, only) if len(self._sessions) > 1 else only
+        if errors:
+            raise _merge(errors) if len(self._sessions) > 1 else next(iter(errors.values()))
         return results
 
     @contextlib.contextmanager
@@ -261,16 +255,19 @@ class Fleet:
                 signal.signal(number, handler)
 
 
-def _named(host: str, error: NetctlError) -> NetctlError:
-    """The same error, saying on which host."""
-    error.message = f"{host}: {error.message}"
-    error.args = (error.message,)
-    return error
+def _merge(errors: Mapping[str, NetctlError]) -> NetctlError:
+    """All that went wrong, host by host, as one error of the gravest class. Hosts that say the same are named together."""
+    gravest = max(errors.values(), key=lambda error: error.exit_status)
+    hosts: dict[str, list[str]] = {}
+    for host, error in errors.items():
+        hosts.setdefault(error.message, []).append(host)
+    help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
+    return type(gravest)("; ".join(f"{', '.join(names)}: {message}" for message, names in hosts.items()), "; ".join(help_texts))
 
 
-def _read(session: Session, *, lock: bool) -> Any:
+def _read(session: Session) -> Any:
     target = session.target
-    return session.request("read", lock=lock, existing=target.existing, engine_needed=target.engine_needed)
+    return session.request("read", existing=target.existing, engine_needed=target.engine_needed)
 
 
 def _listen(session: Session, listeners: Iterable[Listener]) -> Any:

@@ -2,7 +2,8 @@
 
 Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
 
-    read      {lock, existing, engine_needed} → HostFacts. With `lock`, the host's lock is taken first, and held until `release`
+    lock      {} → nothing; the host's lock is held until `release`, or the worker's end
+    read      {existing, engine_needed} → HostFacts
     plan      {host, desired, document} → HostPlan; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
     apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
@@ -101,6 +102,7 @@ class Work:
     def answer(self, request: Message) -> Any:
         """The answer to a request, in JSON; NetctlError where it fails."""
         verbs: dict[str, Callable[[Message], Any]] = {
+            "lock": lambda _: self._machine.lock(),
             "read": self._read,
             "plan": self._make_plan,
             "apply": self._apply,
@@ -119,8 +121,6 @@ class Work:
         return verb(request)
 
     def _read(self, request: Message) -> Any:
-        if request["lock"]:
-            self._machine.lock()
         self._interest = Interest(existing=request["existing"], engine_needed=request["engine_needed"])
         return CODEC.encode(self._machine.read_facts(self._machine.read(self._interest)))
 
