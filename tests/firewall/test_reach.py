@@ -80,11 +80,18 @@ def test_a_policy_opens_one_direction(world: World) -> None:
         assert world.ask("i1", target, 80) in STOPPED
 
 
+def udp4_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def udp6_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+
+
 def test_a_policy_that_goes_takes_open_connections_along(world: World) -> None:
     """What a client sends on an old connection is judged anew; only replies pass because they are replies."""
     for family, (source, target) in enumerate(zip(both("i1"), both("n1"), strict=True)):
-        kind = (socket.AF_INET, socket.AF_INET6)[family]
-        client = world.inside("i1", lambda kind=kind: socket.socket(kind, socket.SOCK_DGRAM))
+        client = world.inside("i1", (udp4_socket, udp6_socket)[family])
         with client:
             client.settimeout(2)
             client.connect((target, 80))
@@ -92,7 +99,7 @@ def test_a_policy_that_goes_takes_open_connections_along(world: World) -> None:
                 client.send(b"who")
                 assert client.recv(200).startswith(b"n1")
             client.send(b"who")
-            with pytest.raises(OSError, match="Permission denied|No route to host"):
+            with pytest.raises(OSError, match=r"Permission denied|No route to host"):
                 client.recv(200)
 
 

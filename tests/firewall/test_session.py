@@ -84,6 +84,9 @@ def test_many_elements_become_one_command() -> None:
     ]
 
 
+ENTRIES = (("published4", "tcp . 80", "10.0.0.1 . 80"),)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -100,13 +103,16 @@ def test_many_elements_become_one_command() -> None:
 )
 def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: World, change: str) -> None:
     """A rule, a chain, a set, a flag or a policy more or less: the table is not intact any more, until it is loaded again."""
-    load(bare_world, ("published4", "tcp . 80", "10.0.0.1 . 80"))
+    load(bare_world, *ENTRIES)
     assert all(table.intact for table in bare_world.tables())
     bare_world.run("host", "nft", change.format(table=f"netctl-{bare_world.topology}"))
     broken = [table for table in bare_world.tables() if not table.intact]
     assert len(broken) == 1
-    bare_world.nft(FirewallTable("", broken[0].family, bare_world.topology).lower_create())
+    records = (FirewallTable("", broken[0].family, bare_world.topology), *map(bare_world.element, ENTRIES))
+    lost = records[: 2 if broken[0].family == "inet" else 1]
+    bare_world.nft([step for record in lost for step in record.lower_create()])
     assert all(table.intact for table in bare_world.tables())
+    assert bare_world.tables()[0].elements == ENTRIES
 
 
 def test_what_is_not_there_and_what_is_foreign(bare_world: World) -> None:

@@ -300,7 +300,6 @@ class World:
             except OSError as error:
                 return os.strerror(error.errno or 0)
 
-
     def arrives(self, sender: str, source: tuple[str, int], target: str) -> bool:
         """Whether a datagram from `source`, which the sender says is its own, gets to a socket of the host."""
         family = socket.AF_INET6 if ":" in target else socket.AF_INET
