@@ -27,8 +27,12 @@ def dump_line(message: Message) -> bytes:
 
 
 def encode_error(error: NetctlError) -> Message:
-    """An error of netctl's, to be raised again on the other side."""
-    return {"error": type(error).__name__, "message": error.message, "help": error.help_text}
+    """An error of netctl's, to be raised again on the other side: as what the tree in `errors` calls it.
+
+    A module's own subclass goes as the class above it, so that the exit status stays.
+    """
+    name = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
+    return {"error": name, "message": error.message, "help": error.help_text}
 
 
 def encode_defect(error: Exception) -> Message:
