@@ -182,7 +182,7 @@ class Outcome:
 
 def run_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, str] | None = None) -> Outcome:
     """Run the command as a process of its own, its output in pipes; a defect that it meets fails the test, whatever its claim."""
-    command = [sys.executable, "-m", "reconciler.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "reconciler", *map(str, arguments)]
     variables = {**os.environ, "NO_COLOR": "1", **(env or {})}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=timeout_s, env=variables, stdin=subprocess.DEVNULL, check=False
