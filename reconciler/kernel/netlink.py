@@ -119,15 +119,20 @@ def parse_messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
         offset += (length + 3) & ~3
 
 
-def parse_error(flags: int, body: memoryview) -> tuple[int, str]:
-    """The errno of an NLMSG_ERROR or NLMSG_DONE (0: none), and the kernel's words (NETLINK_EXT_ACK)."""
+def parse_error(flags: int, body: memoryview, *, is_done: bool = False) -> tuple[int, str]:
+    """The errno of an NLMSG_ERROR or NLMSG_DONE (0: none), and the kernel's words (NETLINK_EXT_ACK).
+
+    An NLMSG_ERROR quotes the request, or its header, before the words; NLMSG_DONE does not.
+    """
     if len(body) < 4:
         return 0, ""
     number: int = -struct.unpack_from("=i", body)[0]
     words = ""
-    if flags & NLM_F_ACK_TLVS and len(body) >= 4 + HEADER.size:
-        original_bytes = HEADER.unpack_from(body, 4)[0]
-        offset = 4 + (HEADER.size if flags & NLM_F_CAPPED else (original_bytes + 3) & ~3)
+    if flags & NLM_F_ACK_TLVS and (is_done or len(body) >= 4 + HEADER.size):
+        offset = 4
+        if not is_done:
+            quoted_bytes = HEADER.size if flags & NLM_F_CAPPED else HEADER.unpack_from(body, 4)[0]
+            offset += (quoted_bytes + 3) & ~3
         for kind, value in parse_attributes(body, offset):
             if kind == NLMSGERR_ATTR_MSG:
                 words = parse_text(value)
@@ -228,7 +233,7 @@ class RouteSocket:
                 if kind not in (NLMSG_ERROR, NLMSG_DONE):
                     found.append((kind, content))
                     continue
-                code, words = parse_error(flags, content)
+                code, words = parse_error(flags, content, is_done=kind == NLMSG_DONE)
                 if code and code != errno.EINTR:
                     raise NetlinkError(f"a dump failed: {Refusal(0, code, words)}", code)
                 return found, interrupted or bool(code)

@@ -102,9 +102,11 @@ def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
 def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
     """The link, its option that names the link below filled in: the dump has its number only."""
     option = LOWER_DEVICE.get(link.kind)
-    if option is None or link.peer not in names:
+    if option is None:
         return link
-    return replace(link, options=tuple(sorted((*link.options, (option, names[link.peer])))))
+    number = int(dict(link.options).get(option, link.peer))
+    named = ((option, names[number]),) if number in names else ()
+    return replace(link, options=tuple(sorted((*(one for one in link.options if one[0] != option), *named))))
 
 
 def parse_link(data: memoryview) -> LinkInfo:

@@ -88,6 +88,7 @@ BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
 VXLAN: dict[str, tuple[int, Codec]] = {
     "id": (1, U32),
     "remote": (2, IPV4),
+    "dev": (3, U32),  # an interface number here; the reader puts a name in its place
     "local": (4, IPV4),
     "ttl": (5, U8),
     "tos": (6, U8),

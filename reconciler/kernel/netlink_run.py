@@ -105,8 +105,9 @@ class _Flight:
             for name in names:
                 self._indexes.pop(name, None)
         self._pending.append((step, message))
-        if len(self._pending) >= FLUSH_MESSAGES:
+        if max(len(self._pending), len(self._descriptors)) >= FLUSH_MESSAGES:
             self._flush()
+            self._close_descriptors()
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
@@ -117,7 +118,6 @@ class _Flight:
             refusals = self._socket.request([message for _, message in pending])
         except NetlinkError as error:
             raise StepError(pending[0][0], error.message) from error
-        self._close_descriptors()
         for refusal in refusals:
             self._judge(pending[refusal.index][0], refusal)
 
