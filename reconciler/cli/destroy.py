@@ -22,6 +22,7 @@ from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
 
 FORMAT_VERSION = 1
+RUN_DIRECTORY = Path("/run/netctl")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
 
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
             fleet.apply(plans, progress)
     if not options.host:
-        _remove_files(name)
+        _remove_files(name, targets)
     elapsed_s = time.monotonic() - begun
     changed = sum(len(host.changes) for host in document.hosts)
     if options.json:
@@ -79,11 +80,13 @@ def _targets(options: argparse.Namespace) -> tuple[str, tuple[Target, ...]]:
     return options.name, targets
 
 
-def _remove_files(name: str) -> None:
-    """The logs of the topology's processes, and its directories under /run/netctl where they are empty."""
+def _remove_files(name: str, targets: tuple[Target, ...]) -> None:
+    """The logs of the topology's processes and workers; the directory of all topologies where it is empty by then."""
     import contextlib
     import shutil
 
-    shutil.rmtree(Path("/run/netctl") / name, ignore_errors=True)
+    shutil.rmtree(RUN_DIRECTORY / name, ignore_errors=True)
+    for target in targets:
+        (RUN_DIRECTORY / f"worker-{name}-{target.host}.log").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
-        Path("/run/netctl").rmdir()
+        RUN_DIRECTORY.rmdir()

@@ -221,12 +221,10 @@ def _from_outside(view: View) -> Iterator[Probe]:
 def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
     mode = view.topology.subnets[subnet].mode
     policies = list(view.policies(("outside", None, ""), ("container", container, address)))
-    is_open = mode == "routed" or any(not policy.ports for policy in policies)
-    section = ALLOWED if is_open else FORBIDDEN
     if mode == "routed":  # only for these does the outside know a way
-        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, section, "icmp", address, is_open, f"{subnet} is routed")
+        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, f"{subnet} is routed")
         return
-    if any(policy.ports for policy in policies) or is_open:
+    if policies:  # the outside has no route to it: what a policy opens is for neighbours that know one
         return
     why = f"{subnet} is {mode}, and nobody may route into it"
     yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)

@@ -97,8 +97,7 @@ class View:
         if party.kind == "container":
             return container is not None and container.origin == party.name
         if party.kind == "subnet":
-            inside = any(ip_address(address) in cidr for cidr in self.topology.subnets[party.name].cidrs)
-            return container is not None and bool(address) and inside
+            return bool(address) and any(ip_address(address) in cidr for cidr in self.topology.subnets[party.name].cidrs)
         return party.kind == kind
 
 

@@ -23,6 +23,7 @@ from reconciler.kinds.container import Container
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.render.colour import PLAIN, Palette, printable
@@ -31,10 +32,19 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST
 
-FOLD = 4
+FOLD = 3
 """So many replicas, or more, that are all added or all removed share a line."""
+FEW = 3
+"""Up to so many firewall entries are named, more are counted."""
 DETAILS = 6
 """How many changes of one container or subnet are named before the rest is only counted."""
+
+
+NOUNS = {
+    "element": ("firewall entry", "firewall entries"),
+    "firewall": ("firewall table", "firewall tables"),
+    "sysctl": ("setting", "settings"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +87,26 @@ def compile_lines(host: HostPlan) -> tuple[Line, ...]:
 
 
 def _line(subject: str, changes: Sequence[Change]) -> Line:
-    if all(change.before is None for change in changes):
+    whole = [change for change in changes if not isinstance(change.after, Sysctl)]  # a sysctl always was something before
+    if all(change.before is None for change in whole) and _has_root(subject, changes):
         return Line("+", subject, summarise([c.after for c in changes if c.after]))
-    if all(change.after is None for change in changes):
+    if all(change.after is None for change in changes) and _has_root(subject, changes):
         return Line("-", subject, summarise([c.before for c in changes if c.before]))
-    told = [describe_change(change) for change in changes if not change.implied]
+    entries = [change for change in changes if isinstance(change.after or change.before, FirewallElement)]
+    told = [describe_change(change) for change in changes if change not in entries and not change.implied]
+    if len(entries) > FEW:
+        told.append(f"{len(entries):,} firewall entries")
+    else:
+        told += [describe_change(change) for change in entries]
     more = f"; and {len(told) - DETAILS} more (--verbose shows all)" if len(told) > DETAILS else ""
     return Line("~", subject, "; ".join(told[:DETAILS]) + more)
+
+
+def _has_root(subject: str, changes: Iterable[Change]) -> bool:
+    """Whether the subject itself comes or goes, not only some of what it has."""
+    roots = {"container": ("netns", "container", "veth"), "subnet": ("bridge",), "lab": ("netns",), "host": ("firewall",)}
+    kinds = roots.get(subject.partition(" ")[0])
+    return kinds is None or any(change.ref.kind in kinds for change in changes)
 
 
 def describe_change(change: Change) -> str:
@@ -113,7 +136,7 @@ def _engine_parts(records: Iterable[Record]) -> list[str]:
 
 def _link_parts(records: Sequence[Record]) -> Iterator[str]:
     addresses = [record for record in records if isinstance(record, Address)]
-    for record in records:
+    for record in sorted(records, key=lambda r: r.peer_name if isinstance(r, Veth) else ""):
         if isinstance(record, Bridge):
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
             yield " ".join([f"bridge {record.name}", *own])
@@ -131,7 +154,12 @@ def _default_parts(records: Iterable[Record]) -> Iterator[str]:
 
 def _count(records: Sequence[Record]) -> str:
     kinds = [(kind, len(list(group))) for kind, group in groupby(sorted(record.kind for record in records))]
-    return ", ".join(f"{kind}" if count == 1 else f"{count:,} x {kind}" for kind, count in kinds)
+    return ", ".join(f"{count:,} {_noun(kind, count)}" for kind, count in kinds)
+
+
+def _noun(kind: str, count: int) -> str:
+    one, many = NOUNS.get(kind, (kind, f"{kind}s"))
+    return one if count == 1 else many
 
 
 def _short_lines(lines: Sequence[Line], palette: Palette) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
@@ -25,21 +26,36 @@ def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
     """The subject of every record, by its Ref."""
     records = tuple(records)
     bridges = {record.name: record.subject for record in records if isinstance(record, Bridge) and record.netns == HOST}
-    macs = {record.mac: record.subject for record in records if isinstance(record, Veth)}
-    return {record.ref: _subject_of(record, bridges, macs) for record in records}
+    words = dict(bridges)
+    for record in records:
+        if isinstance(record, Veth):
+            words |= {record.name: record.subject, record.mac: record.subject}
+        elif isinstance(record, Address) and record.netns.startswith("container:"):
+            words[record.cidr.partition("/")[0]] = record.subject
+    return {record.ref: _subject_of(record, bridges, words) for record in records}
 
 
-def _subject_of(record: Record, bridges: Mapping[str, str], macs: Mapping[str, str]) -> str:
+def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, str]) -> str:
+    if isinstance(record, FirewallElement):
+        return _subject_of_element(record, bridges, words)
     if record.netns.startswith("lab:") or record.subject.startswith("lab "):
         return LAB
-    if record.netns == HOST and isinstance(record, Neighbor) and record.mac in macs:
-        return macs[record.mac]
+    if record.netns == HOST and isinstance(record, Neighbor) and record.mac in words:
+        return words[record.mac]
     if record.netns == HOST and isinstance(record, Address | Route):
         return bridges.get(record.dev, HOST_SUBJECT)
     if isinstance(record, Sysctl) and record.netns == HOST:
-        words = record.key.split(".")
-        return next((bridges[word] for word in words if word in bridges), HOST_SUBJECT)
+        return next((bridges[word] for word in record.key.split(".") if word in bridges), HOST_SUBJECT)
     return record.subject or HOST_SUBJECT
+
+
+def _subject_of_element(record: FirewallElement, bridges: Mapping[str, str], words: Mapping[str, str]) -> str:
+    """What was read of a set does not say for whom it is there: it is told by the addresses and links in it."""
+    if record.about in ("", HOST_SUBJECT):
+        parts = f"{record.value} . {record.key}".split(" . ")
+        return next((words[part] for part in parts if part in words), HOST_SUBJECT)
+    # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
+    return record.about if record.about in bridges.values() or not record.about.startswith("subnet ") else HOST_SUBJECT
 
 
 def order_of(subject: str) -> tuple[int, str]:

@@ -15,8 +15,10 @@ from reconciler.render.colour import PLAIN, Palette, printable
 FORMAT_VERSION = 1
 MATRIX_MAX = 12
 """A wider matrix does not fit a terminal: rows are then summed up."""
+SHOWN = 3
+"""How many failures with the same likely cause are named."""
 TITLES = {
-    TO_OUTSIDE: "to the world outside",
+    TO_OUTSIDE: "with the world outside",
     PUBLISHED: "published ports",
     ALLOWED: "between subnets, by policy",
     FORBIDDEN: "must not be possible",
@@ -102,7 +104,8 @@ def _paint(text: str, symbol: str, palette: Palette) -> str:
 
 def _matrix(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
     sources = list(dict.fromkeys(row.source for row in rows))
-    targets = list(dict.fromkeys(row.target for row in rows))
+    known = {row.target for row in rows}
+    targets = [name for name in sources if name in known] + sorted(known.difference(sources))
     if max(len(sources), len(targets)) > MATRIX_MAX:
         yield from _sums(rows, palette)
         return
@@ -140,15 +143,24 @@ def _table(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
 
 
 def _failures(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
+    by_fault: dict[str, list[ResultRow]] = {}
     for row in rows:
-        if row.passed:
-            continue
-        what = f"{row.kind} {row.port}" if row.port else f"ping of {row.size} bytes" if row.size else "ping"
-        met = {"answered": "was answered", "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
-        said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
-        yield f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"
-        if row.fault:
-            yield f"     likely: {row.fault}"
+        if not row.passed:
+            by_fault.setdefault(row.fault, []).append(row)
+    for fault, alike in by_fault.items():
+        for row in alike[:SHOWN]:
+            yield _failure(row, palette)
+        if len(alike) > SHOWN:
+            yield f"     and {len(alike) - SHOWN:,} more like these (--json has all)"
+        if fault:
+            yield f"     likely: {fault}"
+
+
+def _failure(row: ResultRow, palette: Palette) -> str:
+    what = f"{row.kind} {row.port}" if row.port else f"ping of {row.size} bytes" if row.size else "ping"
+    met = {"answered": "was answered", "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
+    said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
+    return f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"
 
 
 def _summary(document: VerifyDocument, palette: Palette, elapsed_s: float) -> str:

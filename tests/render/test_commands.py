@@ -1,0 +1,138 @@
+"""Every step there is, as command lines."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from reconciler.render.commands import Place, Section, render_run, render_script, render_step
+from reconciler.state import steps as s
+from reconciler.state.codec import step_types
+
+LAB = Place("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H", "unix:///d.sock"), "shop-api")})
+MACHINE = Place("shop", "local")
+PID = "$(docker -H unix:///d.sock inspect -f '{{.State.Pid}}' shop-api)"
+SPEC = s.ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")
+IN = "ip -n shop.lab.alpha"
+
+CASES: list[tuple[s.Step, list[str]]] = [
+    (
+        s.LinkAdd("", "b-shop", "bridge", "02:00:00:00:00:01", 1500, 7, options=(("forward_delay", "0"),)),
+        [f"{IN} link add dev b-shop address 02:00:00:00:00:01 mtu 1500 group 7 type bridge forward_delay 0"],
+    ),
+    (
+        s.LinkAdd("", "v-web", "veth", "", 1500, 7, "b-shop", peer=s.Peer("container:web", "eth0", "02:00:00:00:00:02", 1500)),
+        [
+            f"{IN} link add dev v-web mtu 1500 group 7 master b-shop type veth peer name eth0"
+            " address 02:00:00:00:00:02 mtu 1500 netns shop.web"
+        ],
+    ),
+    (
+        s.LinkAdd("", "v-api", "veth", "", 1500, 7, peer=s.Peer("container:api", "eth0", "", 1500)),
+        [f"{IN} link add dev v-api mtu 1500 group 7 type veth peer name eth0 mtu 1500 netns {PID}"],
+    ),
+    (
+        s.LinkSet("", "v-web", alias="netctl:shop/veth/web/front", link_local=False, up=True, master="-"),
+        [
+            f"{IN} link set dev v-web addrgenmode none",
+            f"{IN} link set dev v-web nomaster alias netctl:shop/veth/web/front up",
+        ],
+    ),
+    (s.LinkSet("container:api", "eth0", mtu=1400), [f"nsenter -t {PID} -n ip link set dev eth0 mtu 1400"]),
+    (s.AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
+    (s.BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
+    (s.LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
+    (s.AddressAdd("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address add 10.4.0.2/24 dev eth0 noprefixroute"]),
+    (s.AddressAdd("container:web", "eth0", "fd::2/64"), ["ip -n shop.web address add fd::2/64 dev eth0 noprefixroute nodad"]),
+    (s.AddressDelete("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address delete 10.4.0.2/24 dev eth0"]),
+    (
+        s.RouteAdd("container:web", 6, "default", "eth0", "fd::1", metric=5),
+        ["ip -n shop.web -6 route add default via fd::1 dev eth0 proto 78 metric 5"],
+    ),
+    (s.RouteDelete("", 4, "10.4.0.0/24", "b-shop"), [f"{IN} -4 route delete 10.4.0.0/24 dev b-shop proto 78"]),
+    (
+        s.NeighborAdd("", "b-shop", "10.4.0.2", "02:00:00:00:00:02"),
+        [f"{IN} neighbor replace 10.4.0.2 lladdr 02:00:00:00:00:02 nud permanent dev b-shop protocol 78"],
+    ),
+    (s.NeighborDelete("", "b-shop", "10.4.0.2", proxy=True), [f"{IN} neighbor delete proxy 10.4.0.2 dev b-shop"]),
+    (
+        s.FdbAdd("", "x-front", "00:00:00:00:00:00", "192.0.2.12"),
+        ["bridge -n shop.lab.alpha fdb append 00:00:00:00:00:00 dev x-front dst 192.0.2.12 self permanent"],
+    ),
+    (s.FdbDelete("", "v-web", "02:00:00:00:00:02"), ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"]),
+    (s.NetnsDelete("container:web"), ["ip netns delete shop.web"]),
+    (
+        s.NftCommand("", "add table inet t\n"),
+        ["nsenter --net=/run/netns/shop.lab.alpha nft -f - <<'EOF'", "add table inet t", "EOF"],
+    ),
+    (
+        s.SysctlWrite("", "net.ipv4.conf.eth0/1.forwarding", "1", remember=False),
+        ["nsenter --net=/run/netns/shop.lab.alpha sysctl -qw net.ipv4.conf.eth0/1.forwarding=1"],
+    ),
+    (s.SysctlRestore("", "net.ipv4.ip_forward"), ["# apply puts net.ipv4.ip_forward back to what it was before"]),
+    (
+        s.ConntrackFlush("", "udp", 53),
+        ["nsenter --net=/run/netns/shop.lab.alpha conntrack -D -p udp --orig-port-dst 53 2>/dev/null || true"],
+    ),
+    (
+        s.IptablesDelete("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
+        ["nsenter --net=/run/netns/shop.lab.alpha iptables -w 5 -t filter -D DOCKER-USER -j ACCEPT"],
+    ),
+    (s.ContainerStart("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock start shop-api"]),
+    (s.ContainerStop("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock stop shop-api"]),
+]
+
+
+@pytest.mark.parametrize(("step", "lines"), CASES, ids=lambda value: type(value).__name__)
+def test_step(step: s.Step, lines: list[str]) -> None:
+    """A step's command lines are those that an administrator would type."""
+    assert list(render_step(step, LAB)) == lines
+
+
+OTHERS: list[s.Step] = [
+    s.NetnsAdd("container:web", ipv6=False),
+    s.IptablesAdd("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
+    s.ContainerCreate("container:api", "api", "shop-api", SPEC, "abcd"),
+    s.ContainerPark("container:api", "docker", "shop-api"),
+    s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
+    s.ProcessStop("container:web", "web"),
+]
+
+
+def test_every_step_has_command_lines() -> None:
+    """No class of step is forgotten: a new one fails here until it can be printed."""
+    steps = [step for step, _ in CASES] + OTHERS
+    assert {type(step) for step in steps} == set(step_types().values())
+    for step in steps:
+        assert list(render_step(step, LAB))
+
+
+def test_words_of_users_are_quoted() -> None:
+    """A command with blanks, quotes and dollars comes out of the shell as it went in."""
+    created = next(iter(render_step(OTHERS[2], LAB)))
+    words = shlex.split(created)
+    assert words[-4:] == ["nginx:1.27", "nginx", "-g", "daemon off;"]
+    assert "A=b c" in words
+    started = list(render_step(OTHERS[4], LAB))[-1]
+    assert "echo $HOME; sleep 1" in shlex.split(started.partition(" </dev/null")[0])
+
+
+def test_a_heredoc_cannot_be_ended_by_its_text() -> None:
+    """A line `EOF` within an nft text does not end it early."""
+    assert list(render_step(s.NftCommand("", "EOF\nx"), MACHINE)) == ["nft -f - <<'EOF_'", "EOF\nx", "EOF_"]
+
+
+def test_nft_steps_of_a_run_are_one_transaction() -> None:
+    """What stands together goes to one nft; another step or namespace in between ends it."""
+    steps = (s.NftCommand("", "one"), s.NftCommand("", "two"), s.LinkDelete("", "x", 1), s.NftCommand("", "three"))
+    lines = list(render_run(steps, MACHINE))
+    assert lines == ["nft -f - <<'EOF'", "one\ntwo", "EOF", "ip link delete dev x", "nft -f - <<'EOF'", "three", "EOF"]
+
+
+def test_script_has_a_header_and_stops_at_errors() -> None:
+    """The script says what it is, stops at the first failure, and leaves out hosts without steps."""
+    script = render_script("a title", [Section("alpha: make", LAB, ((s.NetnsDelete("container:web"),),)), Section("beta", LAB, ())])
+    assert script.startswith("#!/bin/sh\n# a title\n")
+    assert "\nset -eu\n" in script
+    assert "beta" not in script
