@@ -23,23 +23,30 @@ from reconciler.plan.document import CODEC
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan
 from reconciler.state.codec import step_name
-from reconciler.state.host import HostState
+from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change
 from reconciler.state.steps import Step
 from reconciler.topology.load import load_topology
+from tests.compile.topologies import facts_of
 
 ROOT = Path("tests/plans")
 CASES = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
 
 
-def read_side(folder: Path, name: str) -> Mapping[str, HostState]:
-    """The states of one side by host."""
+def read_side(folder: Path, name: str, facts: Mapping[str, HostFacts]) -> Mapping[str, HostState]:
+    """The states of one side by host; `facts` are what the hosts tell."""
     if (folder / f"{name}.json").exists():
         data = json.loads((folder / f"{name}.json").read_text())
         return {host: CODEC.decode(HostState, records) for host, records in data.items()}
     if (folder / f"{name}.yaml").exists():
-        return compile_topology(load_topology(str(folder / f"{name}.yaml")), {}).hosts
+        return compile_topology(load_topology(str(folder / f"{name}.yaml")), facts).hosts
     return {}
+
+
+def read_facts(folder: Path) -> Mapping[str, HostFacts]:
+    """What the hosts tell where live.yaml has been applied: live addresses stay where they are."""
+    path = folder / "live.yaml"
+    return facts_of(compile_topology(load_topology(str(path)), {})) if path.exists() else {}
 
 
 def render(live: Mapping[str, HostState], desired: Mapping[str, HostState]) -> str:
@@ -91,7 +98,7 @@ def render_step(step: Step, batch: Batch) -> str:
 def test_the_plan_is_as_reviewed(case: str) -> None:
     """The plan of each case is, line for line, the one in its folder."""
     folder = ROOT / case
-    text = render(read_side(folder, "live"), read_side(folder, "desired"))
+    text = render(read_side(folder, "live", {}), read_side(folder, "desired", read_facts(folder)))
     golden = folder / "plan.txt"
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(text)
