@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +27,9 @@ def dockerd(dockerd_of_session: Dockerd) -> Iterator[Dockerd]:
 
 
 @pytest.fixture
-def topology() -> str:
-    """A name that no other test uses."""
-    return "t-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+def topology(topology_name: str) -> str:
+    """A name that no other test uses; what bears it is gone after the test."""
+    return topology_name
 
 
 @pytest.fixture

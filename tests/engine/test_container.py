@@ -18,6 +18,8 @@ from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Sn
 from reconciler.state.steps import ContainerPark, ContainerSpec, ContainerStart, ContainerStop, StepError
 from tests.dockerd import Dockerd
 
+pytestmark = pytest.mark.docker
+
 STAYS = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait")
 """A command that ends at once when told to: the first process of a container is deaf to signals that it does not handle."""
 SPEC = ContainerSpec("docker", "busybox:latest", STAYS, (("COLOUR", "blue"),), ("/usr/share:/data:ro",), "on-failure:3")

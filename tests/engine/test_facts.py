@@ -21,6 +21,8 @@ from reconciler.state.naming import Alias, group_of
 from reconciler.state.snapshot import AddressInfo, ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
 from tests.dockerd import Dockerd
 
+pytestmark = pytest.mark.kernel
+
 Read = Callable[..., HostFacts]
 
 
@@ -224,6 +226,7 @@ def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
     assert details(facts, "drop") == []
 
 
+@pytest.mark.docker
 def test_docker_beside_us(read: Read, dockerd: Dockerd, context: KernelContext, host: str) -> None:
     """An engine in this namespace tells its networks, the ports it publishes and foreign containers; elsewhere only the last."""
     dockerd.docker("network", "create", "--subnet", "10.99.0.0/24", "theirs")
@@ -233,16 +236,18 @@ def test_docker_beside_us(read: Read, dockerd: Dockerd, context: KernelContext, 
         there = dataclasses.replace(context, own_netns=f"/run/netns/{dockerd.netns}", docker_socket=dockerd.url)
         facts = read_in(there, dockerd.netns)
         elsewhere = read(docker_socket=dockerd.url)
+        not_there = read_facts(there, Snapshot(context.topology, {}), exists=False)
     finally:
         dockerd.remove_all()
         dockerd.docker("network", "rm", "theirs")
     assert {("docker network theirs", "10.99.0.0/24")} <= {(o.name, o.detail) for o in facts.obstacles if o.kind == "network"}
     assert ("docker container shop", "tcp 127.0.0.1 8088") in {(o.name, o.detail) for o in facts.obstacles if o.kind == "port"}
     assert "tcp 127.0.0.1 8088" not in details(facts, "listener"), "the engine's own proxy"
-    for each in (facts, elsewhere):
+    for each in (facts, elsewhere, not_there):
         states = {(o.name, o.detail) for o in each.obstacles if o.kind == "container"}
         assert states == {("shop", "running"), ("idle", "created")}
-    assert details(elsewhere, "network") == details(elsewhere, "port") == []
+    for each in (elsewhere, not_there):
+        assert details(each, "network") == details(each, "port") == []
     assert "iptables" in facts.docker_user_chain
     assert "ip filter FORWARD" not in details(facts, "drop")
 

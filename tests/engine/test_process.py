@@ -19,6 +19,8 @@ from reconciler.state.ref import netns_path_name
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps import ProcessStart, ProcessStop, Step, StepError
 
+pytestmark = pytest.mark.kernel
+
 SLEEP = ("sleep", "1000")
 Run = Callable[..., None]
 
