@@ -19,7 +19,7 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AltnameAdd, LinkAdd, LinkDelete, LinkSet, Step
+from reconciler.state.steps import AltnameAdd, LinkAdd, LinkDelete, LinkSet, Step, SysctlWrite
 
 BRIDGE_OPTIONS: tuple[tuple[str, str], ...] = (
     ("forward_delay", "0"),
@@ -105,10 +105,14 @@ class Bridge(Record):
             mtu=self.mtu if self.mtu != before.mtu else None,
             group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
-            link_local=self.link_local if self.link_local != before.link_local else None,
+            link_local=False if before.link_local and not self.link_local else None,
         )
         if change != LinkSet(self.netns, self.name):
             steps.append(change)
+        if self.link_local and not before.link_local:
+            # By netlink the kernel would only note it for the next time that the link goes up; the sysctl acts at once
+            # (addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c).
+            steps.append(SysctlWrite(self.netns, f"net.ipv6.conf.{self.name}.addr_gen_mode", "0", remember=False))
         if self.options != before.options:
             changed = tuple(option for option in self.options if option not in before.options)
             steps.append(LinkSet(self.netns, self.name, kind="bridge", options=changed))
