@@ -68,6 +68,28 @@ def test_between_subnets_nothing_passes_and_it_says_so_at_once(world: World, pro
             assert answer in (STOPPED - {"timeout"}), (client, server, family, answer)
 
 
+def test_a_subnet_that_is_on_another_host_is_refused_too(world: World) -> None:
+    """What goes from one subnet of ours to another needs a policy, also where the way leads over the uplink."""
+    for family, (far, via) in enumerate((("10.91.9.5", OUTSIDE4), ("fd91:9::5", OUTSIDE6))):
+        world.ip("host", f"route add {far} via {via}")
+        try:
+            with world.elements((f"own{(4, 6)[family]}", far, "")):
+                assert world.ask("n1", far, 80) == "refused"
+                assert world.ask("r1", far, 80) == "refused"
+        finally:
+            world.ip("host", f"route delete {far}")
+
+
+def test_nothing_is_routed_through_another_container(world: World) -> None:
+    """From bridge to bridge nothing passes without a policy, though the address belongs to neither subnet."""
+    for family, beyond in enumerate(("198.51.100.5", "2001:db8:9::5")):
+        world.ip("host", f"route add {beyond} via {both('r1')[family]}")
+        try:
+            assert world.ask("n1", beyond, 80) == "refused"
+        finally:
+            world.ip("host", f"route delete {beyond}")
+
+
 def test_a_policy_opens_one_direction(world: World) -> None:
     """What a policy allows passes with its own source address, its replies too; the other way stays shut."""
     for family in (0, 1):
