@@ -53,6 +53,7 @@ class Link:
     port_options: dict[str, str] = field(default_factory=dict)
     master: str = ""
     peer: tuple[str, str] | None = None
+    mtu_is_set: bool = False
 
 
 @dataclass(slots=True)
@@ -151,8 +152,8 @@ class FakeHost:
         space.links[link.name] = link
 
     def _netns_add(self, step: s.NetnsAdd) -> None:
-        if step.netns in self.spaces:
-            raise Refused("File exists")
+        if step.netns in self.spaces:  # what another has left there is replaced
+            self._netns_delete(s.NetnsDelete(step.netns))
         self.spaces[step.netns] = Space(ipv6=step.ipv6)
         self._add_link(self.spaces[step.netns], Link(1, "lo", "loopback", up=True))
 
@@ -180,6 +181,7 @@ class FakeHost:
             link.peer, peer.peer = (step.peer.netns, peer.name), (step.netns, link.name)
         if step.master:
             link.master, link.port_options = step.master, dict(PORT_DEFAULTS)
+        self._adjust_bridges(space)
 
     def _link_set(self, step: s.LinkSet) -> None:
         link = self._link(step.netns, step.name)
@@ -187,8 +189,9 @@ class FakeHost:
             if getattr(step, name) is not None:
                 setattr(link, name, getattr(step, name))
         if step.up is False:
-            space = self._space(step.netns)
-            space.routes = {key: route for key, route in space.routes.items() if route.dev != step.name}
+            self._take_down(self._space(step.netns), step.name)
+        link.mtu_is_set |= step.mtu is not None
+        self._adjust_bridges(self._space(step.netns))
         link.mac = step.mac or link.mac
         link.options |= dict(step.options)
         if step.master == "-":
@@ -196,6 +199,19 @@ class FakeHost:
         elif step.master:
             self._link(step.netns, step.master)
             link.master, link.port_options = step.master, dict(PORT_DEFAULTS)
+
+    def _take_down(self, space: Space, name: str) -> None:
+        """What a link loses when it goes down: all but its IPv4 addresses (addrconf_ifdown, neigh_ifdown)."""
+        space.routes = {key: route for key, route in space.routes.items() if route.dev != name}
+        space.neighbors = {key: mac for key, mac in space.neighbors.items() if key[0] != name}
+        space.addresses = [(dev, cidr) for dev, cidr in space.addresses if dev != name or ":" not in cidr]
+
+    def _adjust_bridges(self, space: Space) -> None:
+        """A bridge takes the lowest MTU of its ports, unless it was told one after it was made (br_mtu_auto_adjust)."""
+        for bridge in space.links.values():
+            ports = [link.mtu for link in space.links.values() if link.master == bridge.name]
+            if ports and not bridge.mtu_is_set:
+                bridge.mtu = min(ports)
 
     def _altname_add(self, step: s.AltnameAdd) -> None:
         links = self._space(step.netns).links.values()
