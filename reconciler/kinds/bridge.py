@@ -4,8 +4,9 @@ It is recognised by its mark (see `ownership`). Everything about it can be chang
 a drifted MAC, MTU, option or alias is set back while its ports stay connected.
 
 Its MAC address is given, for a bridge without one takes the lowest of its ports', which changes as containers come and go.
-The alias goes in a second message, since the kernel ignores IFLA_IFALIAS in the one that makes a link. It is set up last:
-whoever sees it up sees it whole. Without IPv6 it makes no link-local address, so that it stays silent.
+The alias goes in a second message, since the kernel ignores IFLA_IFALIAS in the one that makes a link. So does the MTU: one that
+a bridge is made with is taken for a guess, and gives way to 1500 or to its ports' as they come and go (br_mtu_auto_adjust). It
+is set up last: whoever sees it up sees it whole. Without IPv6 it makes no link-local address, so that it stays silent.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ class Bridge(Record):
 
     def lower_create(self) -> tuple[Step, ...]:
         make: tuple[Step, ...] = (
-            LinkAdd(self.netns, self.name, "bridge", self.mac, self.mtu, self.group, options=self.options),
-            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
+            LinkAdd(self.netns, self.name, "bridge", self.mac, 0, self.group, options=self.options),
+            LinkSet(self.netns, self.name, mtu=self.mtu, alias=self.alias, link_local=self.link_local),
         )
         if self.altname:
             make += (AltnameAdd(self.netns, self.name, self.altname),)

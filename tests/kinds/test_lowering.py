@@ -50,7 +50,7 @@ def test_a_bridge_goes_up_last() -> None:
     """It is made down, named and told to make no link-local address, and only then set up."""
     steps = BRIDGE.lower_create()
     assert [type(step) for step in steps] == [LinkAdd, LinkSet, AltnameAdd, LinkSet]
-    assert steps[1] == LinkSet(HOST, "b-shop-front", alias=BRIDGE.alias, link_local=False)
+    assert steps[1] == LinkSet(HOST, "b-shop-front", mtu=1500, alias=BRIDGE.alias, link_local=False)
     assert steps[-1] == LinkSet(HOST, "b-shop-front", up=True)
 
 
