@@ -92,9 +92,17 @@ def _askers(view: View, host: str, container: Container, address: str) -> Iterat
                 yield Asker(other, HOST, f"host {other}", own[0])
                 break  # one neighbour stands for all
     for asking in _asking_containers(view, container):
-        own_address = view.source_address(asking, family)
-        if own_address:
-            yield Asker(asking.host, container_netns(asking.name), asking.name, own_address)
+        seen_as = _address_seen(view, asking, host, family)
+        if seen_as:
+            yield Asker(asking.host, container_netns(asking.name), asking.name, seen_as)
+
+
+def _address_seen(view: View, asking: Container, host: str, family: int) -> str:
+    """The address by which `host` sees a container: that of the container's own host, where that one masquerades it."""
+    default = view.default(asking)
+    if default and asking.host != host and view.subnet(default).mode == "nat":
+        return next((own for own in view.host_addresses(asking.host) if family_of(own) == family), "")
+    return view.source_address(asking, family)
 
 
 def _asking_containers(view: View, container: Container) -> Iterator[Container]:
