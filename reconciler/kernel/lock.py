@@ -17,6 +17,9 @@ from typing import Self
 from reconciler.errors import HostError, LockedError
 from reconciler.kernel.context import KernelContext
 
+OPEN_TRIES = 1000
+"""Against others that remove the directory at the same moment; a file in its place must not be tried for ever."""
+
 
 class HostLock:
     """The lock of one host, held from `take` to `release`."""
@@ -63,14 +66,15 @@ class HostLock:
         self._descriptor = -1
 
     def _open(self) -> int:
-        while True:
+        for _ in range(OPEN_TRIES):
             try:
                 self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 continue  # another's release removed the directory in between
             except OSError as error:
                 raise HostError(f"{self._path} cannot be made: {error.strerror}", "netctl needs root on this host") from error
+        raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

@@ -133,11 +133,9 @@ class Namespaces:
 
     def run(self, netns: str, work: Callable[[], T]) -> T:
         """The result of `work` inside the namespace, in a thread of its own. What `work` opens stays there."""
-        self.identity(netns)
-        path = self.path(netns)
 
         def body() -> T:
-            enter(path)
+            self._enter(netns)
             return work()
 
         return run_in_thread(body)
@@ -160,12 +158,21 @@ class Namespaces:
 
         def body() -> None:
             for name in stale:
-                enter(self.path(name))
+                self._enter(name)
                 self._sockets[name] = (wanted[name], RouteSocket())
 
         if stale:
             run_in_thread(body)
         return {name: self._sockets[name][1] for name in wanted}
+
+    def _enter(self, netns: str) -> None:
+        """Move the calling thread there. HostError where that is no namespace, or not any more."""
+        self.identity(netns)
+        try:
+            enter(self.path(netns))
+        except OSError as error:
+            where = f"the network namespace of {netns or 'the host'}"
+            raise HostError(f"{where} cannot be entered: {self.path(netns)}: {error.strerror}") from error
 
     def forget(self, netns: str) -> None:
         """Close what is open in the namespace."""
@@ -224,17 +231,20 @@ class Namespaces:
         owner = str(Alias(self._context.topology, "host", self._context.host_key))
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
+            if _is_namespace(path):
+                remedy = f"if nobody needs it: ip netns delete {path.name}"
+                raise StepError(step, f"the namespace {path.name} is there already; {remedy}")
+            self.forget(step.netns)
             try:
                 _call("unshare", CLONE_NEWNET)
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
-                route_socket = RouteSocket()
-                route_socket.request([encode_loopback_up(owner)])
+                status = os.stat("/proc/thread-self/ns/net")
+                self._sockets[step.netns] = ((status.st_dev, status.st_ino), RouteSocket())
+                self._sockets[step.netns][1].request([encode_loopback_up(owner)])
                 _mount(path)
-                self.forget(step.netns)
-                status = os.stat(path)
-                self._sockets[step.netns] = ((status.st_dev, status.st_ino), route_socket)
             except OSError as error:
+                self.forget(step.netns)
                 raise StepError(step, f"the namespace {path} cannot be made: {error.strerror}") from error
 
     def remove(self, steps: Iterable[NetnsDelete]) -> None:
@@ -291,9 +301,16 @@ def _share(directory: Path) -> None:
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
 
 
+def _is_namespace(path: Path) -> bool:
+    """Whether something is mounted there; a plain file is what a kill has left."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
 def _mount(path: Path) -> None:
-    """Put the calling thread's namespace at `path`, in place of what a kill may have left there."""
-    _unmount(path)
+    """Put the calling thread's namespace at `path`, where at most a file is that a kill has left."""
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", MS_BIND, None)
 

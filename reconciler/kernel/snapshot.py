@@ -123,8 +123,8 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
     """Which of the topology's namespaces under /run/netns are this host's; pure.
 
     The members of a lab are the lab's. A container's namespace says on its loopback which host made it; where it says
-    nothing (made by hand, with the printed commands), it is the host's that has a link to it. One whose lab host is gone falls
-    to the lab, so that somebody removes it.
+    nothing (made by hand, with the printed commands), it is the host's that has a link to it, or the machine's own. One whose
+    lab host is gone falls to the lab, so that somebody removes it.
     """
     members = frozenset(netns for netns in mounted if netns.startswith("lab:"))
     wired = {alias.name for link in links.get(HOST, {}).values() if (alias := _own_alias(context, link)) and alias.kind == "veth"}
@@ -134,7 +134,7 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
         loopback = links[netns].get(LOOPBACK)
         alias = _own_alias(context, loopback) if loopback else None
         if alias is None:
-            is_own = netns.partition(":")[2] in wired
+            is_own = context.host_key == "local" or netns.partition(":")[2] in wired
         elif context.is_lab_world:
             is_own = alias.name not in hosts_there
         else:

@@ -136,6 +136,8 @@ def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
 
 def restore_sysctl(context: KernelContext, key: str) -> None:
     """Let go of a key. The value before comes back where no other topology uses it, and nobody else has changed it since."""
+    if key not in read_remembered(context):
+        return
     with _locked(context):
         remembered = read_remembered(context)
         known = remembered.get(key)

@@ -1,0 +1,108 @@
+"""One netctl at a time on a host, and the other is told who."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import HostError, LockedError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.lock import HostLock
+
+HOLD = """
+import sys, pathlib
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.lock import HostLock
+lock = HostLock(KernelContext("shop", "local", run_directory=pathlib.Path(sys.argv[1]))).take("netctl apply shop.yaml")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> KernelContext:
+    return KernelContext("shop", "local", run_directory=tmp_path)
+
+
+def test_second_is_told_who_holds_it(context: KernelContext) -> None:
+    """The one that comes second gets the process, its command and since when; after the first, it gets the lock."""
+    first = HostLock(context).take("netctl apply shop.yaml", 4711)
+    with pytest.raises(LockedError, match=r"process 4711 \(netctl apply shop\.yaml\), since 20\d\d-") as caught:
+        HostLock(context).take("netctl destroy")
+    assert caught.value.exit_status == 7
+    first.release()
+    HostLock(context).take("netctl destroy").release(remove=True)
+    assert not context.host_directory.exists()
+
+
+def test_lock_of_the_dead_is_free(context: KernelContext) -> None:
+    """A holder that is killed holds nothing any more, whatever stands in the file."""
+    command = [sys.executable, "-c", HOLD, str(context.run_directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=f"process {holder.pid} "):
+            HostLock(context).take("netctl apply")
+        holder.kill()
+        holder.wait()
+    HostLock(context).take("netctl apply").release()
+
+
+def test_file_that_says_nothing(context: KernelContext) -> None:
+    """A holder that has not yet written its name is named as such."""
+    first = HostLock(context).take("netctl apply")
+    (context.host_directory / "lock").write_text("")
+    with pytest.raises(LockedError, match="not yet said who"):
+        HostLock(context).take("netctl apply")
+    first.release()
+
+
+def test_directory_with_other_files_stays(context: KernelContext) -> None:
+    """The lock goes, what else is remembered of the host stays."""
+    lock = HostLock(context).take("netctl apply")
+    (context.host_directory / "sysctl.json").write_text("{}")
+    lock.release(remove=True)
+    assert [path.name for path in context.host_directory.iterdir()] == ["sysctl.json"]
+    lock.release(remove=True)
+
+
+def test_removal_never_lets_two_in(context: KernelContext) -> None:
+    """Many threads that take the lock, and remove its file when they let go, are never in there together."""
+    inside: list[int] = []
+    most: list[int] = []
+    rounds = 40
+
+    def work() -> None:
+        done = 0
+        while done < rounds:
+            lock = HostLock(context)
+            try:
+                lock.take("netctl apply", os.getpid())
+            except LockedError:
+                continue
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+            lock.release(remove=True)
+            done += 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 4 * rounds
+    assert max(most) == 1
+    assert not context.host_directory.exists()
+
+
+def test_file_in_the_place_of_the_directory(context: KernelContext) -> None:
+    """What cannot be is an error that names the path, not an endless loop."""
+    context.host_directory.write_text("")
+    with pytest.raises(HostError, match="cannot be made"):
+        HostLock(context).take("netctl apply")
