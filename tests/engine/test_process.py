@@ -151,9 +151,14 @@ def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Ru
 
 def test_stop_ends_the_whole_session(context: KernelContext, run: Run) -> None:
     """A stop reaches children that have thrown away their environment, and those in sessions of their own."""
+
+    def names() -> list[str]:
+        return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in read_members(context.topology, ["web"]))
+
     run(start("sh", "-c", "env -i sleep 1001 & setsid sleep 1002 & wait"))
-    wait_for(lambda: len(read_members(context.topology, ["web"])) == 4)
+    wait_for(lambda: names() == ["sh", "sh", "sleep", "sleep"])
     pids = read_members(context.topology, ["web"])
+    assert len(pids) == 4
     run(STOP)
     assert not [pid for pid in pids if is_alive(pid)]
 
