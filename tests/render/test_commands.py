@@ -14,6 +14,7 @@ LAB = Place("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H"
 MACHINE = Place("shop", "local")
 PID = "$(docker -H unix:///d.sock inspect -f '{{.State.Pid}}' shop-api)"
 SPEC = s.ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")
+FAR = "name eth0 address 02:00:00:00:00:02 mtu 1500 netns shop.web"
 IN = "ip -n shop.lab.alpha"
 
 CASES: list[tuple[s.Step, list[str]]] = [
@@ -23,10 +24,7 @@ CASES: list[tuple[s.Step, list[str]]] = [
     ),
     (
         s.LinkAdd("", "v-web", "veth", "", 1500, 7, "b-shop", peer=s.Peer("container:web", "eth0", "02:00:00:00:00:02", 1500)),
-        [
-            f"{IN} link add dev v-web mtu 1500 group 7 master b-shop type veth peer name eth0"
-            " address 02:00:00:00:00:02 mtu 1500 netns shop.web"
-        ],
+        [f"{IN} link add dev v-web mtu 1500 group 7 master b-shop type veth peer {FAR}"],
     ),
     (
         s.LinkAdd("", "v-api", "veth", "", 1500, 7, peer=s.Peer("container:api", "eth0", "", 1500)),
@@ -60,7 +58,10 @@ CASES: list[tuple[s.Step, list[str]]] = [
         s.FdbAdd("", "x-front", "00:00:00:00:00:00", "192.0.2.12"),
         ["bridge -n shop.lab.alpha fdb append 00:00:00:00:00:00 dev x-front dst 192.0.2.12 self permanent"],
     ),
-    (s.FdbDelete("", "v-web", "02:00:00:00:00:02"), ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"]),
+    (
+        s.FdbDelete("", "v-web", "02:00:00:00:00:02"),
+        ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"],
+    ),
     (s.NetnsDelete("container:web"), ["ip netns delete shop.web"]),
     (
         s.NftCommand("", "add table inet t\n"),
@@ -132,7 +133,8 @@ def test_nft_steps_of_a_run_are_one_transaction() -> None:
 
 def test_script_has_a_header_and_stops_at_errors() -> None:
     """The script says what it is, stops at the first failure, and leaves out hosts without steps."""
-    script = render_script("a title", [Section("alpha: make", LAB, ((s.NetnsDelete("container:web"),),)), Section("beta", LAB, ())])
+    sections = [Section("alpha: make", LAB, ((s.NetnsDelete("container:web"),),)), Section("beta", LAB, ())]
+    script = render_script("a title", sections)
     assert script.startswith("#!/bin/sh\n# a title\n")
     assert "\nset -eu\n" in script
     assert "beta" not in script
