@@ -87,6 +87,6 @@ def _remove_files(name: str, targets: tuple[Target, ...]) -> None:
 
     shutil.rmtree(RUN_DIRECTORY / name, ignore_errors=True)
     for target in targets:
-        (RUN_DIRECTORY / f"worker-{name}-{target.host}.log").unlink(missing_ok=True)
+        (RUN_DIRECTORY / f"{name}.worker.{target.host}.log").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         RUN_DIRECTORY.rmdir()

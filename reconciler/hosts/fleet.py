@@ -131,6 +131,8 @@ class Fleet:
             except NetctlError as error:
                 self._roll_back(plans, progress, NetctlError("stopped by the user") if self._stop.is_set() else error)
         self._side_by_side(lambda session: session.request("commit"))
+        for session in self._sessions.values():
+            session.log.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let go of the locks, and leave no file of them. `close` does so, too."""

@@ -97,6 +97,11 @@ class Session:
         self.close()
         self._worker = worker
 
+    @property
+    def log(self) -> Path:
+        """Where the last words of this host's worker are kept, until an apply succeeds."""
+        return LOG_DIRECTORY / f"{self.target.topology}.worker.{self.target.host}.log"
+
     def cancel(self) -> None:
         """Ask the worker to stop after the batch in hand. Where it has ended, that is found by who waits for its answer."""
         with contextlib.suppress(WorkerDiedError):
@@ -145,11 +150,10 @@ class Session:
         """What the worker printed, in a file of its own; its path, or "" where it said nothing or cannot be kept."""
         self._worker.words.seek(0)
         words = self._worker.words.read()
-        path = LOG_DIRECTORY / f"worker-{self.target.topology}-{self.target.host}.log"
         try:
             if words:
                 LOG_DIRECTORY.mkdir(exist_ok=True)
-                path.write_bytes(words)
+                self.log.write_bytes(words)
         except OSError:
             return ""
-        return str(path) if words else ""
+        return str(self.log) if words else ""

@@ -12,6 +12,7 @@ from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.place import die_with_parent, enter_or_leave
 from reconciler.kernel.snapshot import Interest, read_snapshot
+from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts
 from reconciler.state.snapshot import Snapshot
@@ -68,6 +69,14 @@ class KernelMachine:
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
         return read_snapshot(self._namespaces, interest)
+
+    def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
+        """The snapshot with the kernel settings that `interest` names."""
+        wanted = {netns: keys for netns, keys in interest.sysctls.items() if netns in snapshot.namespaces}
+        namespaces = dict(snapshot.namespaces)
+        for netns, values in read_sysctls(self._namespaces, wanted).items():
+            namespaces[netns] = replace(namespaces[netns], sysctls={**namespaces[netns].sysctls, **values})
+        return replace(snapshot, namespaces=namespaces)
 
     def read_facts(self, snapshot: Snapshot) -> HostFacts:
         """What `compile` needs to know of the host."""

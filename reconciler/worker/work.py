@@ -70,6 +70,9 @@ class Machine(Protocol):
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
 
+    def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
+        """The snapshot with the kernel settings that `interest` names."""
+
     def read_facts(self, snapshot: Snapshot) -> HostFacts:
         """What `compile` needs to know of it."""
 
@@ -98,6 +101,7 @@ class Work:
         self._desired = HostState({})
         self._plan = Plan()
         self._rolling_back = False
+        self._snapshot: Snapshot | None = None
 
     def answer(self, request: Message) -> Any:
         """The answer to a request, in JSON; NetctlError where it fails."""
@@ -122,12 +126,15 @@ class Work:
 
     def _read(self, request: Message) -> Any:
         self._interest = Interest(existing=request["existing"], engine_needed=request["engine_needed"])
-        return CODEC.encode(self._machine.read_facts(self._machine.read(self._interest)))
+        self._snapshot = self._machine.read(self._interest)
+        return CODEC.encode(self._machine.read_facts(self._snapshot))
 
     def _make_plan(self, request: Message) -> Any:
         self._desired = CODEC.decode(HostState, request["desired"])
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
-        live = self._live()
+        # What was read a moment ago lacks only the settings that nobody knew the topology to want. It serves once.
+        snapshot, self._snapshot = self._snapshot, None
+        live = recognise_all(self._machine.read_settings(snapshot, self._interest)) if snapshot else self._live()
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = False
         return self._describe(request["host"], live, document=request["document"])

@@ -12,7 +12,7 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.errors import HostError, LockedError, NetctlError, RolledBackError
 from reconciler.hosts.fleet import Fleet
-from reconciler.hosts.session import LOG_DIRECTORY, Session, start_local_worker
+from reconciler.hosts.session import Session, start_local_worker
 from reconciler.hosts.target import LAB, targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
@@ -157,11 +157,13 @@ def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
         session.hello("netctl test")
         with pytest.raises(NetctlError, match="defect of netctl's while it was asked to plan: KeyError") as caught:
             session.request("plan")
-        log = LOG_DIRECTORY / f"worker-{topology.name}-lab.log"
+        log = session.log
         assert str(log) in caught.value.help_text
         assert "Traceback" in log.read_text()
         assert session.request("release") is None
-        log.unlink()
+        assert apply(topology) > 50
+        assert not log.exists(), "an apply that succeeds has no use for it"
+        assert apply(topology, empty=True) > 50
     finally:
         session.close()
 
