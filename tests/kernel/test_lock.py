@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -106,3 +107,21 @@ def test_file_in_the_place_of_the_directory(context: KernelContext) -> None:
     context.host_directory.write_text("")
     with pytest.raises(HostError, match="cannot be made"):
         HostLock(context).take("netctl apply")
+
+
+def test_file_removed_between_opening_and_locking(context: KernelContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opened the file before it was removed, and locks it after, does not have the lock: a third has it, on the new file."""
+    first = HostLock(context).take("netctl apply")
+    third = HostLock(context)
+    lock = fcntl.flock
+
+    def lock_late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.release(remove=True)
+        third.take("netctl destroy", 4711)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with pytest.raises(LockedError, match="process 4711"):
+        HostLock(context).take("netctl apply")
+    third.release(remove=True)
