@@ -295,7 +295,6 @@ _INET = """\
 \t\tip saddr 127.0.0.0/8 oifname @bridges masquerade
 \t\tip saddr @own4 oifname @bridges ct status dnat masquerade
 \t\tip6 saddr @own6 oifname @bridges ct status dnat masquerade
-\t\toifname @bridges return
 \t\tip saddr @natted4 ip daddr != @own4 masquerade
 \t\tip6 saddr @natted6 ip6 daddr != @own6 masquerade
 \t}

@@ -32,9 +32,9 @@ def ethernet(source: str, kind: int, payload: bytes) -> bytes:
     return mac(N1.mac) + mac(source) + struct.pack("!H", kind) + payload
 
 
-def arp(operation: int, sender_mac: str, sender_ip: str, hardware: int = 1) -> bytes:
+def arp(operation: int, sender_mac: str, sender_ip: str, kinds: tuple[int, int, int, int] = (1, IP4, 6, 4)) -> bytes:
     return (
-        struct.pack("!HHBBH", hardware, IP4, 6, 4, operation)
+        struct.pack("!HHBBH", *kinds, operation)
         + mac(sender_mac)
         + socket.inet_aton(sender_ip)
         + bytes(6)
@@ -112,7 +112,8 @@ def test_forged_arp_is_dropped(world: World) -> None:
         for sender_mac, sender_ip in ((N2.mac, GATEWAY4), (N2.mac, N1.ip4), (FOREIGN_MAC, N2.ip4), (N1.mac, N1.ip4)):
             assert not passes(world, ethernet(N2.mac, ARP, arp(operation, sender_mac, sender_ip)))
     assert not passes(world, ethernet(N2.mac, ARP, arp(2, N2.mac, "0.0.0.0")))
-    assert not passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4, hardware=6)))
+    for kinds in ((6, IP4, 6, 4), (1, IP6, 6, 4), (1, IP4, 8, 4), (1, IP4, 6, 16)):
+        assert not passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4, kinds)))
 
 
 def test_forged_addresses_are_dropped(world: World) -> None:
