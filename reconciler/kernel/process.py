@@ -29,6 +29,7 @@ STOP_TIMEOUT_S = 10.0
 """How long a process may take to end after SIGTERM, as in `docker stop`."""
 KILL_TIMEOUT_S = 2.0
 """After SIGKILL a process that lives on hangs in the kernel."""
+MARK_TIMEOUT_S = 1.0
 POLL_S = 0.005
 
 
@@ -71,6 +72,7 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
     """Start commands, each in its namespace, by one thread."""
     context.topology_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     inherited = inheritable_descriptors()
+    pids: list[int] = []
 
     def body() -> None:
         # The working directory and the umask become this thread's own, and so the command's.
@@ -80,11 +82,12 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
         for step in steps:
             try:
                 enter(path_of(step.netns))
-                spawn(context, step, inherited)
+                pids.append(spawn(context, step, inherited))
             except OSError as error:
                 raise StepError(step, f"{step.command[0]} cannot be started: {error.strerror}") from error
 
     run_in_thread(body)
+    wait_until_marked(pids)
 
 
 def spawn(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) -> int:
@@ -200,6 +203,17 @@ def send_signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def wait_until_marked(pids: Iterable[int]) -> None:
+    """Return when the environment of each process can be read, or it has ended.
+
+    The kernel lets a spawn return when the new program has its memory, a moment before it has its environment there.
+    """
+    deadline = time.monotonic() + MARK_TIMEOUT_S
+    for pid in pids:
+        while not read_environment(pid) and is_alive(pid) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
 
 def wait_until_gone(pids: Iterable[int], timeout_s: float) -> list[int]:
