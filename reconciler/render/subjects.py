@@ -40,6 +40,8 @@ def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, 
         return _subject_of_element(record, bridges, words)
     if record.netns.startswith("lab:") or record.subject.startswith("lab "):
         return LAB
+    if record.netns.startswith("container:"):
+        return record.netns.replace(":", " ")
     if record.netns == HOST and isinstance(record, Neighbor) and record.mac in words:
         return words[record.mac]
     if record.netns == HOST and isinstance(record, Address | Route):

@@ -84,7 +84,7 @@ def test_verify_without_a_lab(shop: Path) -> None:
 
 
 def test_exec(live: Path) -> None:
-    """exec runs in the container's network and ends with the command's status; a name that is not there is suggested."""
+    """A command runs in the container's network and ends with the command's status; a name that is not there is suggested."""
     done = exec_in(live, "web", "--", "ip", "-br", "address")
     assert done.status == 0
     assert "10.44.0.10/24" in done.out

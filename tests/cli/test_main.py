@@ -1,0 +1,181 @@
+"""What every command has in common: exit statuses, errors, help, pipes and terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli import main as main_module
+from reconciler.errors import HostError, LeftoverError, LockedError, NetctlError, RolledBackError, UsageError, VerificationError
+from tests.conftest import run_netctl
+
+BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
+GOOD = "version: 1\nname: t-none\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\nsubnets: {}\ncontainers: {}\n"
+COMMANDS = ("apply", "diff", "destroy", "validate", "status", "verify", "exec")
+
+HEAVY = ("pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json")
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "topology.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)])
+def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    """Help answers at once: it loads the parser, and none of what the commands need."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "reconciler", *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not {name for name in loaded if name.partition(".")[0] in HEAVY}
+    own = {name for name in loaded if name.startswith("reconciler")}
+    assert own <= {"reconciler", "reconciler.cli", "reconciler.cli.main", "reconciler.cli.parser", "reconciler.errors"}
+
+
+def test_validate_needs_no_kernel_libraries(tmp_path: Path) -> None:
+    """Checking a file loads the YAML and model libraries, and nothing that speaks to a host."""
+    path = write(tmp_path, GOOD)
+    command = [sys.executable, "-X", "importtime", "-m", "reconciler", "validate", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not loaded & {"pyroute2", "docker", "rich", "nftables"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples(name: str) -> None:
+    """The help of every command shows how it is used."""
+    done = run_netctl(name, "--help")
+    assert done.status == 0
+    assert f"netctl {name}" in done.out
+    assert "examples:" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("aply",), "did you mean `netctl apply`?"),
+        (("frobnicate",), "the commands are apply, diff"),
+        ((), "COMMAND"),
+        (("apply", "--jsn"), "did you mean --json?"),
+        (("apply", "a.yaml", "b.yaml"), "'b.yaml'"),
+        (("diff", "--json", "--commands"), "exclude each other"),
+        (("destroy", "--name", "shop", "t.yaml"), "exclude each other"),
+        (("destroy", "--name", "Shop/../x"), "DNS label"),
+        (("status", "--", "x"), "nothing after `--`"),
+        (("exec",), "needs a container"),
+        (("exec", "web"), "needs a command"),
+        (("validate", "/no/such/file.yaml"), "no file"),
+        (("apply", "--plan", "/no/such/plan.json"), "cannot be read"),
+    ],
+)
+def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> None:
+    """What the command line may not say is refused with status 2, on standard error, with what to write instead."""
+    done = run_netctl(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert said in done.err
+
+
+def test_faults_of_a_file_are_2(tmp_path: Path) -> None:
+    """Every fault is told with its place; with --json, as a list on standard output."""
+    path = write(tmp_path, BROKEN)
+    done = run_netctl("validate", path)
+    assert done.status == 2
+    assert f"{path}:2:7: error:" in done.err
+    assert f"{path}:3:27: error:" in done.err
+    told = json.loads(run_netctl("validate", "--json", path).out)
+    assert told["valid"] is False
+    assert {(fault["line"], fault["column"]) for fault in told["faults"]} >= {(2, 7), (3, 27)}
+    for command in ("diff", "apply", "status", "verify", "destroy"):
+        assert run_netctl(command, path).status == 2
+
+
+def test_unknown_host_is_suggested(tmp_path: Path) -> None:
+    """--host with a name that the file does not have is refused, and the nearest one is named."""
+    done = run_netctl("diff", "--host", "alhpa", write(tmp_path, GOOD.replace("t-none", "t-nonn")))
+    assert done.status == 2
+    assert "alpha" in done.err
+
+
+STATUSES = {UsageError: 2, HostError: 3, RolledBackError: 4, LeftoverError: 5, VerificationError: 6, LockedError: 7}
+
+
+@pytest.mark.parametrize(("error", "status"), STATUSES.items())
+def test_each_error_has_its_status(
+    error: type[NetctlError], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that a command raises becomes its sentence, its help and its exit status."""
+
+    def fail(_: object) -> int:
+        raise error("it went wrong", "do it right")
+
+    monkeypatch.setattr(main_module, "_run", fail)
+    assert main_module.main(["status"]) == status
+    assert capsys.readouterr().err == "error: it went wrong\nhelp: do it right\n"
+
+
+def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exception that nobody expected is told in one sentence; the traceback is in a file that is named."""
+
+    def fail(_: object) -> int:
+        raise KeyError("x")
+
+    monkeypatch.setattr(main_module, "_run", fail)
+    assert main_module.main(["status"]) == main_module.DEFECT
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    log = Path(said.split()[-1])
+    assert "KeyError: 'x'" in log.read_text()
+    log.unlink()
+
+
+def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C before anything is touched ends with 130 and no traceback."""
+
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "_run", interrupt)
+    assert main_module.main(["status"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
+    """`netctl validate | head -0` prints nothing on standard error."""
+    path = write(tmp_path, GOOD)
+    program = f"{sys.executable} -m reconciler validate --json {path}"
+    done = subprocess.run(["sh", "-c", f"({program}) | true"], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def run_on_terminal(*arguments: str, **env: str) -> str:
+    """The output of netctl where standard error is a terminal."""
+    controller, terminal = pty.openpty()
+    variables = {**os.environ, "TERM": "xterm", **env}
+    command = [sys.executable, "-m", "reconciler", *arguments]
+    subprocess.run(command, stdout=terminal, stderr=terminal, stdin=subprocess.DEVNULL, env=variables, check=False)
+    os.close(terminal)
+    shown = b""
+    try:
+        while block := os.read(controller, 65536):
+            shown += block
+    except OSError:  # EIO: the other side is closed, and all is read
+        pass
+    os.close(controller)
+    return shown.decode()
+
+
+def test_colour_on_a_terminal_only() -> None:
+    """Errors are coloured on a terminal, and plain in a pipe, with NO_COLOR, and on a dumb terminal."""
+    assert "\x1b[31merror:" in run_on_terminal("aply", NO_COLOR="")
+    assert "\x1b" not in run_on_terminal("aply", NO_COLOR="1")
+    assert "\x1b" not in run_on_terminal("aply", NO_COLOR="", TERM="dumb")
+    assert "\x1b" not in run_netctl("aply", env={"NO_COLOR": ""}).err

@@ -1,0 +1,115 @@
+"""Plans and status for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.route import Route
+from reconciler.kinds.veth import Veth
+from reconciler.plan.document import CODEC, PlanDocument, compile_document, host_plan
+from reconciler.plan.plan import compile_plan
+from reconciler.render.plan import render_plan
+from reconciler.render.schema import SCHEMA_PATH, render_schema
+from reconciler.render.status import compile_status, render_status
+from reconciler.state.host import HostState
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+
+EMPTY = HostState({})
+LINK = Ref("bridge", "", "b-shop-front")
+BRIDGE = Bridge("", "b-shop-front", "02:00:00:00:00:01", 1500, 7, "netctl:shop/bridge/front")
+
+
+def container(name: str, address: str) -> list[Record]:
+    """A container on the bridge, with an address and a default route."""
+    netns = f"container:{name}"
+    alias = f"netctl:shop/veth/{name}/front"
+    veth = Veth("", f"v-{name}", netns, "eth0", "02:00:00:00:00:02", 1500, 1500, 7, alias, master="b-shop-front")
+    return [
+        Netns(netns),
+        veth,
+        Address(netns, "eth0", f"{address}/24", link=veth.ref),
+        Route(netns, 4, "default", "eth0", via="10.44.0.1", link=veth.ref),
+    ]
+
+
+def shop(*containers: tuple[str, str]) -> HostState:
+    """A host with a bridge and containers on it."""
+    records: list[Record] = [BRIDGE, Address("", "b-shop-front", "10.44.0.1/24", link=LINK)]
+    for name, address in containers:
+        records += container(name, address)
+    return HostState.of(records)
+
+
+def document(live: HostState, desired: HostState) -> PlanDocument:
+    return compile_document("shop", (host_plan("alpha", live, compile_plan(live, desired)),))
+
+
+def test_first_apply_reads_like_the_file() -> None:
+    """A container is one line: its interface, address, subnet and gateway."""
+    assert render_plan(document(EMPTY, shop(("web", "10.44.0.10")))) == (
+        "host alpha\n"
+        "  + subnet front   bridge b-shop-front 10.44.0.1/24\n"
+        "  + container web  eth0 10.44.0.10/24 on front, default via 10.44.0.1\n"
+        "Plan: 2 to add, 0 to change, 0 to remove (6 changes)"
+    )
+
+
+def test_a_change_says_what_it_was_and_will_be() -> None:
+    """What differs is named with both values; what is missing of a container that is there is a change, no addition."""
+    desired = shop(("web", "10.44.0.10"))
+    veth = desired.records[Ref("veth", "", "v-web")]
+    assert isinstance(veth, Veth)
+    records = dict(desired.records) | {veth.ref: replace(veth, peer_mtu=1300)}
+    text = render_plan(document(HostState(records), desired))
+    assert "  ~ container web  veth v-web at b-shop-front to eth0, MTU 1500: peer_mtu is 1300, wanted 1500\n" in text
+    del records[Ref("route", "container:web", next(ref.name for ref in records if ref.kind == "route"))]
+    expected = "  ~ container web  add route default via 10.44.0.1 dev eth0; veth v-web"
+    assert expected in render_plan(document(HostState(records), desired))
+    assert text.endswith("Plan: 0 to add, 1 to change, 0 to remove (1 change)")
+
+
+def test_a_thousand_replicas_are_one_line() -> None:
+    """The plan of a thousand replicas fits a terminal; with --verbose each change is printed."""
+    many = shop(*((f"w-{number}", f"10.44.{number // 250}.{number % 250 + 2}") for number in range(1, 1001)))
+    text = render_plan(document(EMPTY, many))
+    assert "  + container w-1 .. w-1000  1,000 replicas, the first with eth0 10.44.0.3/24 on front" in text
+    assert "1,001 to add" in text
+    assert len(text.splitlines()) == 4
+    assert len(render_plan(document(EMPTY, many), verbose=True).splitlines()) > 4000
+
+
+def test_nothing_to_do() -> None:
+    """An empty plan is a sentence."""
+    assert render_plan(document(EMPTY, EMPTY)) == "Nothing to do: the hosts are as the file says."
+
+
+def test_status_of_each_thing() -> None:
+    """In step, drifted, missing and no longer in the file are told apart, and make the host's and the whole's state."""
+    desired = shop(("web", "10.44.0.10"), ("db", "10.44.0.11"))
+    live = shop(("web", "10.44.0.10"), ("old", "10.44.0.9"))
+    records = {ref: record for ref, record in live.records.items() if ref.kind != "route"}
+    plan = document(HostState(records), desired)
+    status = compile_status("shop", plan.hosts, {"alpha": desired}, {})
+    states = {item.subject: item.state for item in status.hosts[0].items}
+    assert states == {
+        "subnet front": "in step",
+        "container db": "missing",
+        "container old": "not in the file",
+        "container web": "drifted",
+    }
+    assert (status.in_step, status.hosts[0].state) == (False, "drifted")
+    assert "route default via 10.44.0.1 dev eth0: missing" in render_status(status)
+    same = compile_status("shop", document(desired, desired).hosts, {"alpha": desired}, {})
+    assert same.in_step
+    assert render_status(same).endswith("shop is in step.")
+    assert json.loads(json.dumps(CODEC.encode(same)))["hosts"][0]["state"] == "in step"
+
+
+def test_schema_is_in_step() -> None:
+    """schemas/status.schema.json is what `python -m reconciler.render.schema` writes."""
+    assert SCHEMA_PATH.read_text() == render_schema()
