@@ -95,13 +95,14 @@ class KernelMachine:
         check_containers(self._context, [step for batch in batches for step in batch.steps])
 
     def commit(self) -> None:
-        """Remove the containers that were parked, and the logs of containers that are gone."""
+        """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
         from reconciler.kernel.engine import remove_parked
         from reconciler.kernel.process import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)
         remove_stale_logs(self._context)
+        self._namespaces.remove_stale_files()
 
     def prober(self) -> Prober:
         """What runs probes on this host; it holds the listeners between two requests."""
