@@ -28,6 +28,9 @@ from reconciler.topology.types import Attachment, Container, Policy, PortRange, 
 
 FULL_MATRIX = 32
 """Up to so many members of a subnet, everybody asks everybody."""
+RING = 128
+"""So many members of a bigger subnet ask one another. Each pair costs two entries of the neighbor table, which is one for the
+whole machine and has 1,024 by default (gc_thresh3, arp(7)): a ring of all would fail by itself."""
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 """A port that no policy opens is sought among these."""
 
@@ -73,8 +76,10 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
         if len(members) <= FULL_MATRIX:
             pairs = [(one, two) for one in members for two in members if one is not two]
         else:
-            pairs = list(zip(members, (*members[1:], members[0]), strict=True))
-            notes.append(f"{subnet.name} has {len(members):,} members: each asks its gateway and the next one, not all others")
+            ring = members[:: -(-len(members) // RING)]
+            pairs = list(zip(ring, (*ring[1:], ring[0]), strict=True))
+            told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
+            notes.append(f"{subnet.name} has {len(members):,} members: {told}")
         for (one, _), (two, attachment) in pairs:
             for address in view.addresses(two, attachment):
                 why = f"both are in {subnet.name}"

@@ -170,7 +170,7 @@ def _short_lines(lines: Sequence[Line], palette: Palette) -> list[str]:
 
 def fold(lines: Iterable[Line]) -> Iterator[Line]:
     """Replicas (`worker-1` … `worker-3`) that are all added, or all removed, become one line."""
-    for (sign, stem), group in groupby(lines, key=lambda line: (line.sign, _stem(line.subject))):
+    for (sign, stem), group in groupby(lines, key=lambda line: (line.sign, stem_of(line.subject))):
         alike = list(group)
         if sign == "~" or not stem or len(alike) < FOLD:
             yield from alike
@@ -179,7 +179,7 @@ def fold(lines: Iterable[Line]) -> Iterator[Line]:
         yield Line(sign, f"{alike[0].subject} .. {last}", f"{len(alike):,} replicas, the first with {alike[0].text}", len(alike))
 
 
-def _stem(subject: str) -> str:
+def stem_of(subject: str) -> str:
     """`container worker` of `container worker-12`; "" for what bears no number."""
     found = re.fullmatch(r"(.+)-\d+", subject)
     return found.group(1) if found else ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from reconciler.plan.document import HostPlan
 from reconciler.render.colour import PLAIN, Palette, printable
-from reconciler.render.plan import describe_change, summarise
+from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change, Record
@@ -135,11 +136,23 @@ def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
     return "\n".join(lines)
 
 
+def _fold(items: Sequence[Item]) -> Iterator[Item]:
+    """Replicas that are in step become one line."""
+    for (state, stem), group in groupby(items, key=lambda item: (item.state, stem_of(item.subject))):
+        alike = list(group)
+        if state not in (IN_STEP, MISSING) or not stem or len(alike) < FOLD:
+            yield from alike
+            continue
+        last = alike[-1].subject.rpartition(" ")[2]
+        yield Item(f"{alike[0].subject} .. {last}", state, f"{len(alike):,} replicas, the first with {alike[0].summary}")
+
+
 def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
     yield f"{palette.bold(host.host if host.host == 'lab' else f'host {host.host}')}: {paint(host.state)}"
-    width = min(32, max((len(item.subject) for item in host.items), default=0))
-    for item in host.items:
+    items = tuple(_fold(host.items))
+    width = min(32, max((len(item.subject) for item in items), default=0))
+    for item in items:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
         yield f"  {item.subject:{width}}  {colour(f'{item.state:8}')}  {printable(item.summary)}".rstrip()
         if item.state == DRIFTED:
