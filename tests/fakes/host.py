@@ -152,8 +152,8 @@ class FakeHost:
         space.links[link.name] = link
 
     def _netns_add(self, step: s.NetnsAdd) -> None:
-        if step.netns in self.spaces:  # what another has left there is replaced
-            self._netns_delete(s.NetnsDelete(step.netns))
+        if step.netns in self.spaces:
+            raise Refused("File exists")
         self.spaces[step.netns] = Space(ipv6=step.ipv6)
         self._add_link(self.spaces[step.netns], Link(1, "lo", "loopback", up=True))
 
