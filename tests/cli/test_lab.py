@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.terminal import run_on_terminal
 from tests.conftest import Outcome, run_netctl
 
 pytestmark = pytest.mark.kernel
@@ -144,6 +145,15 @@ def test_a_host_that_leaves_the_file_is_pruned(live: Path) -> None:
     assert run_netctl("diff", live).status == 0
     assert exec_in(live, "--host", "alpha", "--", "true").status == 0
     assert not list(Path("/run/netns").glob(f"{json.dumps(text.split()[3])[1:-1]}.lab.beta"))
+
+
+def test_progress_on_a_terminal(shop: Path) -> None:
+    """On a terminal, hosts have bars that are redrawn; the plan above them stays, and nothing is left of the bars."""
+    shown = run_on_terminal("apply", str(shop), NO_COLOR="")
+    assert "\x1b[" in shown
+    assert "as the file says" in shown
+    assert "make: " not in shown  # no plain lines among the bars
+    assert "\x1b[32m" in shown
 
 
 def test_one_host_only(shop: Path) -> None:

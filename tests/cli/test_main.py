@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from reconciler.cli import main as main_module
 from reconciler.errors import HostError, LeftoverError, LockedError, NetctlError, RolledBackError, UsageError, VerificationError
+from tests.cli.terminal import run_on_terminal
 from tests.conftest import run_netctl
 
 BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
@@ -154,23 +153,6 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
     program = f"{sys.executable} -m reconciler validate --json {path}"
     done = subprocess.run(["sh", "-c", f"({program}) | true"], capture_output=True, text=True, check=False)
     assert done.stderr == ""
-
-
-def run_on_terminal(*arguments: str, **env: str) -> str:
-    """The output of netctl where standard error is a terminal."""
-    controller, terminal = pty.openpty()
-    variables = {**os.environ, "TERM": "xterm", **env}
-    command = [sys.executable, "-m", "reconciler", *arguments]
-    subprocess.run(command, stdout=terminal, stderr=terminal, stdin=subprocess.DEVNULL, env=variables, check=False)
-    os.close(terminal)
-    shown = b""
-    try:
-        while block := os.read(controller, 65536):
-            shown += block
-    except OSError:  # EIO: the other side is closed, and all is read
-        pass
-    os.close(controller)
-    return shown.decode()
 
 
 def test_colour_on_a_terminal_only() -> None:
