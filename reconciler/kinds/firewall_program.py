@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-FORWARD_MARK = 0x00080000
-"""The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it."""
+FORWARD_MARK = 0x00001000
+"""The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it.
+
+A bit that no other program's marks have in a host's forward path: docs/decisions.md says whose bits are where.
+"""
 
 _TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
 
@@ -284,7 +287,7 @@ _INET = """\
 \t\tgoto refuse
 \t}
 \tchain pass {
-\t\tmeta mark set meta mark | 0x00080000 accept
+\t\tmeta mark set meta mark | FORWARD_MARK accept
 \t}
 \tchain refuse {
 \t\tmeta l4proto tcp reject with tcp reset
@@ -338,4 +341,4 @@ _BRIDGE = """\
 \t}
 """
 
-_CHAINS = {"inet": _INET, "bridge": _BRIDGE}
+_CHAINS = {"inet": _INET.replace("FORWARD_MARK", f"{FORWARD_MARK:#010x}"), "bridge": _BRIDGE}

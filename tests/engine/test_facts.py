@@ -179,7 +179,7 @@ def test_drops_of_others(read: Read, host: str) -> None:
     in_host(host, "iptables -P FORWARD DROP")
     policy = find(read(), "drop", "ip filter FORWARD")
     assert policy.name == "the policy of iptables"
-    assert policy.help_text == "iptables -I FORWARD -m mark --mark 0x80000/0x80000 -j ACCEPT"
+    assert policy.help_text == "iptables -I FORWARD -m mark --mark 0x1000/0x1000 -j ACCEPT"
     in_host(host, "iptables -N ufw-before-forward")
     ufw = find(read(), "drop", "ip filter FORWARD")
     assert ufw.name == "ufw"
@@ -196,7 +196,7 @@ def test_drops_of_others(read: Read, host: str) -> None:
     )
     strict = find(read(), "drop", "inet strict through")
     assert details(read(), "drop") == ["inet strict through"]
-    assert strict.help_text == "nft insert rule inet strict through meta mark and 0x80000 == 0x80000 accept"
+    assert strict.help_text == "nft insert rule inet strict through meta mark and 0x1000 == 0x1000 accept"
     in_host(host, strict.help_text.replace("nft ", "nft -c ", 1))
     in_host(host, "nft -f -", "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 0; reject; }\n }")
     assert find(read(), "drop", "inet firewalld filter_FORWARD").help_text.startswith("firewall-cmd ")

@@ -182,7 +182,7 @@ def test_the_rule_in_docker_user(bare_world: World, command: str) -> None:
     assert commands == (command,)
     assert len(rules) == 2
     assert list(DockerUser.recognise(Snapshot(bare_world.topology, {"": NamespaceInfo()}, iptables=rules))) == [record]
-    assert "--mark 0x80000/0x80000" in bare_world.run("host", command, "-S", "DOCKER-USER")
+    assert "--mark 0x1000/0x1000" in bare_world.run("host", command, "-S", "DOCKER-USER")
     for step in record.lower_delete() * 2:
         assert isinstance(step, IptablesDelete)
         apply_step(namespaces, step)
