@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Protocol, Self, TypeVar
 
 from reconciler.errors import LeftoverError, NetctlError, RolledBackError
-from reconciler.hosts.session import Session, WorkerDiedError, WorkerProcess, start_local_worker
+from reconciler.hosts.local import start_local_worker
+from reconciler.hosts.session import Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.target import LAB, Target
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome

@@ -1,7 +1,7 @@
 """A session with one worker: started, spoken to in JSON lines, and ended with its controller.
 
-Called by `hosts.fleet`. How a worker is started is the only thing in which ways to reach a host differ: `start_local_worker` is
-for this machine, be it for the host itself or for a lab host (the worker enters the namespace). A worker does not know which
+Called by `hosts.fleet`. How a worker is started is the only thing in which ways to reach a host differ: `hosts.local` is for
+this machine, be it for the host itself or for a lab host (the worker enters the namespace). A worker does not know which
 host it is until it is greeted, so workers can be started before the topology file has been read.
 """
 
@@ -12,13 +12,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from reconciler.errors import NetctlError
 from reconciler.hosts.target import Target
@@ -34,24 +32,34 @@ class WorkerDiedError(NetctlError):
     """The worker ended in the middle of a session."""
 
 
+class Process(Protocol):
+    """What of `subprocess.Popen` a session asks for."""
+
+    pid: int
+    returncode: int | Any
+    """None as long as nobody has waited for its end."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Its requests."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Its answers."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, or the negative number of a signal; TimeoutExpired where it still runs after `timeout` seconds."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+
+
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
     """A process that speaks the worker's protocol on its streams; `words` holds what it prints besides."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     words: IO[bytes]
-
-
-def start_local_worker() -> WorkerProcess:
-    """Start a worker on this machine. To be called from a thread that lives as long as the worker, for it ends with that.
-
-    It stays in this process group. The package is found where this one is, and nothing in the environment leads elsewhere.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    program = f"import sys; sys.path.insert(0, {root!r}); from reconciler.worker.__main__ import main; main()"
-    words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
-    process = subprocess.Popen([sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words)
-    return WorkerProcess(process, words)
 
 
 class Session:

@@ -12,7 +12,8 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.errors import HostError, LockedError, NetctlError, RolledBackError
 from reconciler.hosts.fleet import Fleet
-from reconciler.hosts.session import Session, start_local_worker
+from reconciler.hosts.local import start_local_worker
+from reconciler.hosts.session import Session
 from reconciler.hosts.target import LAB, targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
