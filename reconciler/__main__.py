@@ -1,8 +1,6 @@
 """`python -m reconciler` is `netctl`."""
 
-import sys
-
-from reconciler.cli.main import main
+from reconciler.cli.main import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

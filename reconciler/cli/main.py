@@ -6,9 +6,12 @@ Commands live in files of their own and are imported only when they are called, 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError
@@ -18,6 +21,20 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 DEFECT = 5
 """Something may be left on a host."""
+
+
+def start() -> NoReturn:
+    """The process `netctl`: runs `main`, and ends.
+
+    It lives for one command, so what it makes lives as long: to collect garbage, and at last to free a hundred thousand objects
+    one by one, would take a fifth of the time of a `diff` of a thousand containers.
+    """
+    gc.disable()
+    status = main()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,4 +98,4 @@ def _report_defect(error: Exception) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()
