@@ -25,6 +25,9 @@ PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
+HOST_ITSELF = "host"
+"""Whose an element is that belongs to no container, subnet or policy of this host."""
+
 Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""
 
@@ -59,7 +62,8 @@ def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
     natted = set()
     for subnet in topology.subnets.values():
         for cidr in subnet.cidrs:
-            about = f"subnet {subnet.name}"
+            # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
+            about = f"subnet {subnet.name}" if subnet.name in resolved.legs[host] else HOST_ITSELF
             yield f"own{cidr.version}", str(cidr), "", about
             if subnet.name not in resolved.legs[host]:
                 continue
@@ -72,7 +76,7 @@ def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
         if policy.target.kind == "outside":
             natted |= {ip_network(block) for block in _isolated_blocks(topology, resolved, host, policy.source)}
     for network in collapse(iter(natted)):
-        yield f"natted{network.version}", _plain(str(network)), "", "host"
+        yield f"natted{network.version}", _plain(str(network)), "", HOST_ITSELF
 
 
 def _plain(cidr: str) -> str:
@@ -101,6 +105,52 @@ def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
         yield "published_at", f"{port.protocol} . {port.listen} . {port.port}"
     else:
         yield "published", f"{port.protocol} . {port.port}"
+
+
+def _returns(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """Of a port published here for a container elsewhere: replies come back to this host, by its address in the subnet."""
+    for port in resolved.ports:
+        gateway = resolved.legs[host][port.subnet].gateway(port.family) if port.host == host else None
+        if gateway and topology.containers[port.container].host != host:
+            yield f"returns{port.family}", port.target, gateway.address, f"container {port.container}"
+
+
+# --- other hosts ------------------------------------------------------------------------------------------------------
+
+
+def _tunnels(resolved: Resolved, host: str) -> Iterator[Element]:
+    """The UDP ports of VXLANs, and the hosts that may send to each."""
+    elements = {}
+    for leg in resolved.legs[host].values():
+        if leg.tunnel:
+            about = f"subnet {leg.subnet}"
+            elements["vxlan_ports", str(leg.tunnel.port)] = about
+            for vtep in leg.tunnel.vteps:
+                elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.port}"] = about
+    for (name, key), about in elements.items():
+        yield name, key, "", about
+
+
+def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Element]:
+    """Within a subnet that routes join everything passes; and each neighbour may send what its own containers and it may.
+
+    A container may use any of its own addresses, and who asks by a policy comes from another subnet; so they are all of the
+    neighbour's.
+    """
+    neighbours: dict[str, str] = {}
+    for leg in resolved.legs[host].values():
+        if any(peer.way == "routes" for peer in leg.peers):
+            for cidr in topology.subnets[leg.subnet].cidrs:
+                yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {leg.subnet}"
+            neighbours |= {peer.host: leg.subnet for peer in leg.peers if peer.way == "routes"}
+    uplink = uplink_of(topology.hosts[host], facts[host])
+    for neighbour in neighbours:
+        station = f"{uplink} . {uplink_mac_of(topology.name, topology.hosts[neighbour], facts[neighbour])}"
+        own = [address for leg in resolved.legs[neighbour].values() for address in leg.addresses]
+        for name in resolved.containers.get(neighbour, ()):
+            own += [address for place in resolved.places[name] for address in place.addresses]
+        for address in own:
+            yield f"neighbours{address.family}", f"{station} . {address.address}", "", f"host {neighbour}"
 
 
 # --- who may use which address ----------------------------------------------------------------------------------------
@@ -222,5 +272,4 @@ def _format_box(box: Box, family: int, *, services: bool) -> str:
 
 
 def _about(policy: Policy) -> str:
-    ends = (f"{party.kind} {party.name}".strip() for party in (policy.source, policy.target))
-    return "policy from " + " to ".join(ends)
+    return "policy from " + " to ".join(party.name or party.kind for party in (policy.source, policy.target))

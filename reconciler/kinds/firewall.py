@@ -4,7 +4,7 @@ A table is recognised by its name, `netctl-<topology>`. What is in it is compare
 constant: where somebody has changed a chain or rule, the table is replaced in one transaction, its elements with it. An
 element is its own record, so that publishing one more port, or adding one container, is one `add element`.
 
-The program and the grammar of elements are in `kinds.firewall_program`.
+The program and the grammar of elements are in `kinds.firewall_program`, what they say in `kinds.firewall_words`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.firewall_program import check_topology, render_element, render_table
+from reconciler.kinds.firewall_words import about_element, describe_element, holders_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -84,14 +85,16 @@ class FirewallElement(Record):
         return self.about
 
     def describe(self) -> str:
-        return f"{self.set} {self.key}" + (f" to {self.value}" if self.value else "")
+        return describe_element(self.set, self.key, self.value)
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for table in snapshot.tables:
-            if table.name == f"netctl-{snapshot.topology}":
-                for name, key, value in table.elements:
-                    yield cls("", table.family, snapshot.topology, name, key, value)
+        tables = [table for table in snapshot.tables if table.name == f"netctl-{snapshot.topology}"]
+        holders = holders_of(snapshot) if tables else {}
+        for table in tables:
+            for name, key, value in table.elements:
+                about = about_element(name, key, value, holders)
+                yield cls("", table.family, snapshot.topology, name, key, value, about)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -20,13 +20,14 @@ from itertools import groupby
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
-from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.firewall import describe_elements, summarise_elements
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Change, Record
@@ -34,15 +35,11 @@ from reconciler.state.ref import HOST
 
 FOLD = 3
 """So many replicas, or more, that are all added or all removed share a line."""
-FEW = 3
-"""Up to so many firewall entries are named, more are counted."""
 DETAILS = 6
 """How many changes of one container or subnet are named before the rest is only counted."""
 
 
 NOUNS = {
-    "element": ("firewall entry", "firewall entries"),
-    "firewall": ("firewall table", "firewall tables"),
     "sysctl": ("setting", "settings"),
 }
 
@@ -94,10 +91,7 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
         return Line("-", subject, summarise([c.before for c in changes if c.before]))
     entries = [change for change in changes if isinstance(change.after or change.before, FirewallElement)]
     told = [describe_change(change) for change in changes if change not in entries and not change.implied]
-    if len(entries) > FEW:
-        told.append(f"{len(entries):,} firewall entries")
-    else:
-        told += [describe_change(change) for change in entries]
+    told += describe_elements(entries)
     more = f"; and {len(told) - DETAILS} more (--verbose shows all)" if len(told) > DETAILS else ""
     return Line("~", subject, "; ".join(told[:DETAILS]) + more)
 
@@ -153,8 +147,12 @@ def _default_parts(records: Iterable[Record]) -> Iterator[str]:
 
 
 def _count(records: Sequence[Record]) -> str:
-    kinds = [(kind, len(list(group))) for kind, group in groupby(sorted(record.kind for record in records))]
-    return ", ".join(f"{count:,} {_noun(kind, count)}" for kind, count in kinds)
+    firewall = [record for record in records if isinstance(record, FirewallElement | FirewallTable)]
+    elements = summarise_elements(record for record in firewall if isinstance(record, FirewallElement))
+    others = sorted(record.kind for record in records if not isinstance(record, FirewallElement | FirewallTable))
+    kinds = [(kind, len(list(group))) for kind, group in groupby(others)]
+    counted = [f"{count:,} {_noun(kind, count)}" for kind, count in kinds]
+    return ", ".join([elements or "firewall", *counted] if firewall else counted)
 
 
 def _noun(kind: str, count: int) -> str:

@@ -37,7 +37,7 @@ def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
 
 def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, str]) -> str:
     if isinstance(record, FirewallElement):
-        return _subject_of_element(record, bridges, words)
+        return _subject_of_element(record, words)
     if record.netns.startswith("lab:") or record.subject.startswith("lab "):
         return LAB
     if record.netns.startswith("container:"):
@@ -51,13 +51,12 @@ def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, 
     return record.subject or HOST_SUBJECT
 
 
-def _subject_of_element(record: FirewallElement, bridges: Mapping[str, str], words: Mapping[str, str]) -> str:
-    """What was read of a set does not say for whom it is there: it is told by the addresses and links in it."""
-    if record.about in ("", HOST_SUBJECT):
-        parts = f"{record.value} . {record.key}".split(" . ")
-        return next((words[part] for part in parts if part in words), HOST_SUBJECT)
-    # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
-    return record.about if record.about in bridges.values() or not record.about.startswith("subnet ") else HOST_SUBJECT
+def _subject_of_element(record: FirewallElement, words: Mapping[str, str]) -> str:
+    """What was read may not say for whom it is there: it is told by the addresses and links in it, too."""
+    if record.about not in ("", HOST_SUBJECT):
+        return record.about
+    parts = f"{record.value} . {record.key}".split(" . ")
+    return next((words[part] for part in parts if part in words), HOST_SUBJECT)
 
 
 def order_of(subject: str) -> tuple[int, str]:

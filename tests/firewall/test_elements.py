@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import SETS, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
-from reconciler.state.snapshot import NamespaceInfo, Snapshot, TableInfo
+from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps import ConntrackFlush, NftCommand
 from tests.firewall.world import World
 
@@ -39,6 +39,37 @@ def examples(family: str, name: str) -> list[tuple[str, str]]:
     keys = [" . ".join(choice[number % len(choice)] for choice in choices) for number in range(count)]
     values = [" . ".join(SINGLE[kind][number % len(SINGLE[kind])] for kind in spec.data) for number in range(count)]
     return list(dict(zip(keys, values, strict=True)).items())
+
+
+def test_whose_an_element_is() -> None:
+    """The kernel keeps no word on it: interfaces, addresses and prefixes of the same snapshot tell; else it is the host's."""
+    links = {
+        1: LinkInfo(1, "b-shop-front", "bridge", "", 1500, 7, up=True, alias="netctl:shop/bridge/front"),
+        2: LinkInfo(2, "v-shop-web", "veth", "", 1500, 7, up=True, alias="netctl:shop/veth/web/front"),
+        3: LinkInfo(3, "v-other", "veth", "", 1500, 7, up=True, alias="netctl:other/veth/web/front"),
+    }
+    host = NamespaceInfo(links, (AddressInfo(1, "10.44.0.1/24", 0, 0),))
+    inet = (
+        ("published4", "tcp . 8080", "10.44.0.10 . 80"),
+        ("published4", "tcp . 8081", "10.99.0.10 . 80"),
+        ("allowed_ports4", "10.44.0.10 . 10.45.0.0/24 . tcp . 80", ""),
+        ("outbound4", "10.44.0.0/24", ""),
+        ("own4", "10.44.0.0/24", ""),
+        ("bridges", "b-shop-front", ""),
+    )
+    bridge = (("addresses4", "v-shop-web . 02:00:00:00:00:01 . 10.44.0.10", ""), ("ports", "v-other", ""))
+    tables = (TableInfo("inet", "netctl-shop", True, inet), TableInfo("bridge", "netctl-shop", True, bridge))
+    found = FirewallElement.recognise(Snapshot("shop", {"": host}, tables=tables))
+    assert [element.about for element in found] == [
+        "container web",
+        "host",
+        "policy from web to 10.45.0.0/24",
+        "policy from front to outside",
+        "subnet front",
+        "subnet front",
+        "container web",
+        "host",
+    ]
 
 
 @pytest.mark.kernel

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
 from reconciler.kinds.veth import Veth
@@ -71,6 +72,43 @@ def test_a_change_says_what_it_was_and_will_be() -> None:
     expected = "  ~ container web  add route default via 10.44.0.1 dev eth0; veth v-web"
     assert expected in render_plan(document(HostState(records), desired))
     assert text.endswith("Plan: 0 to add, 1 to change, 0 to remove (1 change)")
+
+
+def element(name: str, key: str, value: str = "", about: str = "host") -> FirewallElement:
+    return FirewallElement("", "inet", "shop", name, key, value, about)
+
+
+def test_the_firewall_speaks_of_ports_and_policies() -> None:
+    """A port that moves is one change in both families, one that leads elsewhere has both sides; services come and go."""
+    web, policy = "container web", "policy from web to db"
+    live = HostState.of(
+        [
+            element("published4", "tcp . 8080", "10.44.0.10 . 80", web),
+            element("published6", "tcp . 8080", "fd00:44::10 . 80", web),
+            element("published_at4", "udp . 192.0.2.11 . 53", "10.44.0.10 . 53", web),
+            element("allowed_ports4", "10.44.0.10 . 10.45.0.20 . tcp . 5432", "", policy),
+        ]
+    )
+    desired = HostState.of(
+        [
+            element("published4", "tcp . 8081", "10.44.0.10 . 80", web),
+            element("published6", "tcp . 8081", "fd00:44::10 . 80", web),
+            element("published_at4", "udp . 192.0.2.11 . 53", "10.44.0.10 . 54", web),
+            element("published_from4", "tcp . 0.0.0.0/0 . 22 . 192.0.2.0/24", "10.44.0.10 . 2222", web),
+            element("allowed_ports4", "10.44.0.10 . 10.45.0.20 . tcp . 5000-5432", "", policy),
+            element("same_bridge", "b-shop-front . b-shop-front", "", "subnet front"),
+        ]
+    )
+    assert render_plan(document(live, desired)) == (
+        "host alpha\n"
+        "  ~ subnet front           add firewall entries\n"
+        "  ~ container web          port tcp 8080 -> 8081 to 10.44.0.10:80 and [fd00:44::10]:80; "
+        "port udp 192.0.2.11:53 to 10.44.0.10:53 -> 10.44.0.10:54; add port tcp 22 from 192.0.2.0/24 to 10.44.0.10:2222\n"
+        "  ~ policy from web to db  add tcp 5000-5432; remove tcp 5432\n"
+        "Plan: 0 to add, 3 to change, 0 to remove (9 changes)"
+    )
+    many = HostState.of([element("published4", f"tcp . {port}", f"10.44.0.10 . {port}", web) for port in range(1000, 1100)])
+    assert "  ~ container web  add 100 published ports\n" in render_plan(document(EMPTY, many))
 
 
 def test_a_thousand_replicas_are_one_line() -> None:

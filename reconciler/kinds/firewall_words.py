@@ -1,0 +1,104 @@
+"""The firewall's elements in people's words: what each one says, and whose it is.
+
+Called by `kinds.firewall`: a plan and a status speak of published ports, policies and addresses, not of sets and keys. The
+kernel keeps no word on whose an element is, so for what is live it is told by the links and addresses of the same snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_interface
+
+from reconciler.state.naming import parse_alias
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
+
+POLICIES = ("allowed", "outbound", "inbound")
+PUBLISHED = ("published", "published_at", "published_from")
+FILTERS = ("ports", "macs", "addresses")
+"""The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
+
+
+def stem_of(set_name: str) -> str:
+    """`published_at` of `published_at4`, `allowed` of `allowed_ports6`: what a set is for, without its family and form."""
+    return set_name.rstrip("46").removesuffix("_ports")
+
+
+def describe_element(set_name: str, key: str, value: str) -> str:
+    """What an element says: `port tcp 8080 to 10.44.0.10:80`, `from 10.44.0.10 to 10.45.0.20 tcp 5432`."""
+    stem, parts = stem_of(set_name), key.split(" . ")
+    if stem in PUBLISHED:
+        return f"{describe_port(set_name, key)} to {join_port(*value.split(' . '))}"
+    if stem in POLICIES:
+        source, target = split_policy(set_name, key)
+        return " ".join([f"from {source} to {target}", describe_services(set_name, key)]).rstrip()
+    if set_name == "ports":
+        return f"the filter of {key}"
+    if stem in FILTERS:
+        return f"{'MAC address' if stem == 'macs' else 'address'} {parts[-1]} may be used on {parts[0]}"
+    return f"firewall of {parts[0]}"
+
+
+def describe_port(set_name: str, key: str) -> str:
+    """The host's side of a published port: `port tcp 192.0.2.11:8443 from 192.0.2.0/24`."""
+    protocol, *parts = key.split(" . ")
+    listen, port = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+    source = f" from {parts[2]}" if stem_of(set_name) == "published_from" else ""
+    return f"port {protocol} {port if listen in ('', '0.0.0.0/0', '::/0') else join_port(listen, port)}{source}"
+
+
+def join_port(address: str, port: str) -> str:
+    """`10.44.0.10:80`, `[fd00:44::10]:80`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def split_policy(set_name: str, key: str) -> tuple[str, str]:
+    """Source and target of a policy's element, as blocks of addresses or `outside`."""
+    parts = key.split(" . ")
+    match stem_of(set_name):
+        case "outbound":
+            return parts[0], "outside"
+        case "inbound":
+            return "outside", parts[0]
+        case _:
+            return parts[0], parts[1]
+
+
+def describe_services(set_name: str, key: str) -> str:
+    """`tcp 5432`; "" where a policy's element is for everything."""
+    return " ".join(key.split(" . ")[-2:]) if set_name.rstrip("46").endswith("_ports") else ""
+
+
+# --- whose it is ------------------------------------------------------------------------------------------------------
+
+
+def holders_of(snapshot: Snapshot) -> dict[str, str]:
+    """By interface, address and prefix: `container web` or `subnet front`, as the links of the host say."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    holders: dict[str, str] = {}
+    for link in host.links.values():
+        alias = parse_alias(link.alias)
+        if alias and alias.topology == snapshot.topology and alias.kind in ("bridge", "veth"):
+            holders[link.name] = f"{'subnet' if alias.kind == 'bridge' else 'container'} {alias.name}"
+    for address in host.addresses:
+        link_holder = holders.get(host.links[address.index].name) if address.index in host.links else None
+        if link_holder:
+            holders[str(ip_interface(address.cidr).network)] = link_holder
+    for table in snapshot.tables:
+        for set_name, key, _ in table.elements if table.family == "bridge" else ():
+            if stem_of(set_name) == "addresses":
+                port, _, address_text = key.split(" . ")
+                if port in holders:
+                    holders[address_text] = holders[port]
+    return holders
+
+
+def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str]) -> str:
+    """Whose element it is: `container web`, `subnet front`, `policy from … to …`; `host` where nothing tells."""
+    stem = stem_of(set_name)
+    if stem in POLICIES:
+        source, target = split_policy(set_name, key)
+        ends = (holders.get(end, end).rpartition(" ")[2] for end in (source, target))
+        return "policy from " + " to ".join(ends)
+    parts = value.split(" . ") if stem in PUBLISHED else key.split(" . ")
+    return next((holders[part] for part in parts if part in holders), "host")

@@ -1,0 +1,110 @@
+"""Changes of the firewall for people: which ports, policies and filters come, go or become others. Called by `render.plan`.
+
+A port that moves is an element that goes and one that comes, both leading to the same place; to people it is one change.
+What only follows from the subnets (which bridges and prefixes there are) is summed up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, describe_services, join_port, stem_of
+from reconciler.state.record import Change
+
+FEW = 3
+"""Up to so many of one sort are named, more are counted."""
+
+
+def describe_elements(changes: Sequence[Change]) -> list[str]:
+    """What the changes of elements come to, a few words each."""
+    known = (_ports(_of(changes, PUBLISHED)), _policies(_of(changes, POLICIES)), _filters(_of(changes, FILTERS)))
+    return [words for part in (*known, _rest(changes)) for words in part]
+
+
+def summarise_elements(records: Iterable[FirewallElement]) -> str:
+    """What a policy or a host consists of: the services that are allowed, else the firewall."""
+    records = tuple(records)
+    services = [describe_services(r.set, r.key) or "everything" for r in records if stem_of(r.set) in POLICIES]
+    return ", ".join(dict.fromkeys(services)) or ("firewall" if records else "")
+
+
+def _element(change: Change) -> FirewallElement:
+    record = change.after or change.before
+    assert isinstance(record, FirewallElement)
+    return record
+
+
+def _of(changes: Iterable[Change], stems: Sequence[str]) -> list[Change]:
+    return [change for change in changes if stem_of(_element(change).set) in stems]
+
+
+def _ports(changes: Sequence[Change]) -> list[str]:
+    """One line for each port, whatever the families; where there are many, only how many come, go and change."""
+    told = list(_each_port(changes))
+    if len(told) <= FEW:
+        return told
+    verbs = [words.partition(" ")[0] for words in told]
+    counts = {verb: verbs.count(word) for verb, word in (("add", "add"), ("change", "port"), ("remove", "remove"))}
+    return [f"{verb} {count:,} published {'port' if count == 1 else 'ports'}" for verb, count in counts.items() if count]
+
+
+def _each_port(changes: Sequence[Change]) -> Iterator[str]:
+    """What goes and what comes are one where both lead to the same place."""
+    gone = {_target(c.before): c.before for c in changes if isinstance(c.before, FirewallElement) and not c.after}
+    targets: dict[str, list[str]] = {}
+    for change in changes:
+        element, before = _element(change), change.before
+        listen, target = _listen(element), _target(element)
+        if isinstance(before, FirewallElement) and change.after:
+            targets.setdefault(listen, []).append(f"{_target(before)} -> {target}")
+        elif change.after and target in gone:
+            was = _listen(gone.pop(target))
+            targets.setdefault(f"{was} -> {_less(listen, was)}", []).append(target)
+        elif change.after:
+            targets.setdefault(f"add {listen}", []).append(target)
+    for target, element in gone.items():
+        targets.setdefault(f"remove {_listen(element)}", []).append(target)
+    yield from (f"{listen} to {' and '.join(found)}" for listen, found in targets.items())
+
+
+def _listen(element: FirewallElement) -> str:
+    return describe_port(element.set, element.key)
+
+
+def _less(listen: str, was: str) -> str:
+    """The new side of a port that moves, without the words that both sides begin with: `8081`, `udp 53`."""
+    protocol = listen.split()[1]
+    return listen.removeprefix(f"port {protocol} ") if was.split()[1] == protocol else listen.removeprefix("port ")
+
+
+def _target(element: object) -> str:
+    assert isinstance(element, FirewallElement)
+    return join_port(*element.value.split(" . "))
+
+
+def _policies(changes: Sequence[Change]) -> Iterator[str]:
+    """The services of one policy that come and go."""
+    for verb in ("add", "remove"):
+        elements = [_element(change) for change in changes if (change.after is not None) == (verb == "add")]
+        services = dict.fromkeys(describe_services(element.set, element.key) or "everything" for element in elements)
+        if services:
+            yield f"{verb} {', '.join(services) if len(services) <= FEW else f'{len(services):,} services'}"
+
+
+def _filters(changes: Sequence[Change]) -> Iterator[str]:
+    """The addresses that may be used; a filter that comes or goes as a whole would only repeat them."""
+    for verb in ("add", "remove"):
+        elements = [_element(change) for change in changes if (change.after is not None) == (verb == "add")]
+        if len(elements) > FEW:
+            yield f"{verb} {len(elements):,} filter entries"
+        else:
+            yield from (f"{verb}: {element.describe()}" for element in elements)
+
+
+def _rest(changes: Sequence[Change]) -> Iterator[str]:
+    known = (*PUBLISHED, *POLICIES, *FILTERS)
+    rest = [change for change in changes if stem_of(_element(change).set) not in known]
+    if rest:
+        verbs = {"add" if change.before is None else "remove" if change.after is None else "change" for change in rest}
+        yield f"{verbs.pop() if len(verbs) == 1 else 'change'} firewall entries"
