@@ -2,9 +2,9 @@
 
 Called by `hosts` after every host was read, for live addresses and gateways stay where they are.
 
-    resolve     who is where, with which addresses and names        (addresses, model)
+    resolve     who is where, with which addresses and names        (addresses, spans, underlay, model)
     conflicts   what is in the way: refused before anything is made
-    host        the records of one host                             (firewall, boxes)
+    host        the records of one host                             (overlay, firewall, boxes)
     lab         the records of the world around lab hosts
 """
 
@@ -41,10 +41,8 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts]) -> Desi
     if faults:
         raise TopologyError(topology.path, topology.source, faults)
     refuse(find_conflicts(topology, resolved, facts))
-    absent = HostFacts(exists=False)
-    hosts = {
-        name: HostState.of(compile_host(topology, resolved, name, facts.get(name, absent))) for name in topology.hosts
-    }
+    known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
+    hosts = {name: HostState.of(compile_host(topology, resolved, name, known)) for name in topology.hosts}
     lab = HostState.of(compile_lab(topology, resolved))
     if lab.records:
         hosts[LAB] = lab

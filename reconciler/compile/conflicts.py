@@ -143,10 +143,12 @@ def _meet(port: Port, address: str) -> bool:
 
 def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
-    names = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "container"}
+    taken = _states(facts)
     for leg in resolved.legs[host.name].values():
         if obstacle := links.get(leg.bridge):
-            yield _foreign_link(topology, leg, obstacle)
+            yield _foreign_link(topology, leg, leg.bridge, obstacle)
+        if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
+            yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
     for container in topology.containers.values():
         if container.host != host.name:
             continue
@@ -197,7 +199,13 @@ def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Ite
             )
 
 
-def _foreign_link(topology: Topology, leg: Leg, obstacle: Obstacle) -> Conflict:
+def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
+    """The state of each container that is not ours, by its engine and its name there. The detail is `docker running`."""
+    found = [(obstacle.name, obstacle.detail.split()) for obstacle in facts.obstacles if obstacle.kind == "container"]
+    return {(runtime, name): state for name, (runtime, state) in found}
+
+
+def _foreign_link(topology: Topology, leg: Leg, name: str, obstacle: Obstacle) -> Conflict:
     at = _at(topology, ("subnets", leg.subnet))
     return Conflict(
         leg.host,

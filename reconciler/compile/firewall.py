@@ -7,14 +7,16 @@ that do not (`compile.boxes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from reconciler.compile.boxes import Box, disjoint, subtract
 from reconciler.compile.model import Port, Resolved
 from reconciler.compile.resolve import collapse
+from reconciler.compile.underlay import uplink_mac_of, uplink_of
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import format_range
+from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.topology.types import Party, Policy, Topology
@@ -32,11 +34,12 @@ Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""
 
 
-def compile_firewall(topology: Topology, resolved: Resolved, host: str) -> Iterator[Record]:
+def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
     """The two tables of a host that has a leg, and their elements."""
     for family, elements in (
         ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
-                  *_policies(topology, resolved, host))),
+                  *_returns(topology, resolved, host), *_policies(topology, resolved, host),
+                  *_tunnels(resolved, host), *_routed(topology, resolved, host, facts))),
         ("bridge", _own_addresses(resolved, host)),
     ):  # fmt: skip
         yield FirewallTable(HOST, family, topology.name)
@@ -158,12 +161,11 @@ def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[st
 
 def _own_addresses(resolved: Resolved, host: str) -> Iterator[Element]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
-    for container, places in resolved.places.items():
+    for container in resolved.containers.get(host, ()):
+        places = resolved.places[container]
         about = f"container {container}"
         own = [address for place in places for address in place.addresses]
         for place in places:
-            if place.host != host:
-                continue
             station = f"{place.port} . {place.mac}"
             yield "ports", place.port, "", about
             yield "macs", station, "", about

@@ -5,13 +5,14 @@ Called by `compile_topology`, for every host of the file. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.model import Assigned, Leg, Place, Resolved
+from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container, hash_spec
+from reconciler.kinds.container import Container
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
@@ -28,18 +29,22 @@ from reconciler.topology.types import Container as ContainerModel
 from reconciler.topology.types import Topology
 
 
-def compile_host(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Record]:
-    """Everything that the topology wants on `host`; nothing where it has no leg and no container there."""
+def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
+    """Everything that the topology wants on `host`; nothing where it has no leg and no container there.
+
+    `facts` are those of all hosts, for it must know its neighbours'.
+    """
     legs = resolved.legs[host]
     if legs:
-        yield from _settings(topology, resolved, host, facts)
+        yield from _settings(topology, resolved, host, facts[host])
         for leg in legs.values():
             yield from _leg(topology, resolved, leg)
-        yield from compile_firewall(topology, resolved, host)
-        yield from (DockerUser(HOST, command, topology.name) for command in facts.docker_user_chain)
-    for container in topology.containers.values():
-        if container.host == host:
-            yield from _container(topology, resolved, container)
+            yield from compile_overlay(topology, resolved, leg, facts[host])
+        yield from compile_detours(topology, resolved, host, facts[host])
+        yield from compile_firewall(topology, resolved, host, facts)
+        yield from (DockerUser(HOST, command, topology.name) for command in facts[host].docker_user_chain)
+    for name in resolved.containers.get(host, ()):
+        yield from _container(topology, resolved, topology.containers[name])
 
 
 # --- the host's own settings ------------------------------------------------------------------------------------------
@@ -65,11 +70,13 @@ def _settings(topology: Topology, resolved: Resolved, host: str, facts: HostFact
 
 
 def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
-    """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them."""
+    """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them or routes join them."""
     return {
         own.family
         for leg in resolved.legs[host].values()
-        if topology.policies or topology.subnets[leg.subnet].mode != "isolated"
+        if topology.policies
+        or topology.subnets[leg.subnet].mode != "isolated"
+        or any(peer.way == "routes" for peer in leg.peers)
         for own in leg.addresses
     }
 
@@ -177,7 +184,6 @@ def _engine_container(container: ContainerModel, netns: str) -> Container:
         container.engine_name,
         spec.runtime,
         spec=None if existing else spec,
-        spec_hash="" if existing else hash_spec(spec),
         existing=existing,
     )
 

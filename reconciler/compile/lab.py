@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from reconciler.compile.host import address_ref, connect, default_route
-from reconciler.compile.model import Assigned, Resolved
+from reconciler.compile.model import Assigned, Leg, Resolved
+from reconciler.compile.overlay import HOST_LENGTH, stations_of
+from reconciler.compile.underlay import LAB_UPLINK, underlay_of, uplink_mac_of, uplink_of
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
@@ -38,10 +40,7 @@ OUTSIDE_ADDRESSES = (
     Assigned(4, "203.0.113.10", "203.0.113.0/24"),
     Assigned(6, "2001:db8:ffff::10", "2001:db8:ffff::/64"),
 )
-UPLINK = "eth0"
-"""A lab host's uplink, where the file does not name it."""
 MTU = 1500
-SEGMENT_LENGTH = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +70,6 @@ def compile_lab(topology: Topology, resolved: Resolved) -> Iterator[Record]:
     yield from _outside(topology.name)
     for segment in find_segments(hosts):
         yield from _segment(topology, resolved, segment)
-
-
-def uplink_of(host: Host) -> str:
-    """The name of a lab host's uplink."""
-    return host.uplink or UPLINK
-
-
-def underlay_of(host: Host) -> tuple[Assigned, ...]:
-    """A lab host's addresses, with the networks of their segments."""
-    return tuple(
-        Assigned(address.version, str(address), str(ip_network(f"{address}/{SEGMENT_LENGTH[address.version]}", strict=False)))
-        for address in host.addresses
-    )
 
 
 def first_address(network: str) -> str:
@@ -118,7 +104,7 @@ def _outside(topology: str) -> Iterator[Record]:
         ROUTER,
         "outside",
         OUTSIDE,
-        UPLINK,
+        LAB_UPLINK,
         mac_of(topology, LAB, "outside"),
         mtu=MTU,
         peer_mtu=MTU,
@@ -133,8 +119,8 @@ def _outside(topology: str) -> Iterator[Record]:
     for own in OUTSIDE_ADDRESSES:
         router = first_address(own.network)
         yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
-        yield from connect(OUTSIDE, UPLINK, own, cable.ref, cable.subject)
-        yield default_route(OUTSIDE, UPLINK, own, router, cable.ref, cable.subject)
+        yield from connect(OUTSIDE, LAB_UPLINK, own, cable.ref, cable.subject)
+        yield default_route(OUTSIDE, LAB_UPLINK, own, router, cable.ref, cable.subject)
 
 
 def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterator[Record]:
@@ -169,7 +155,7 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
         name,
         lab_netns(host.name),
         uplink_of(host),
-        mac_of(topology, LAB, "host", host.name),
+        uplink_mac_of(topology, host),
         mtu=MTU,
         peer_mtu=MTU,
         group=group_of(topology),
@@ -188,19 +174,24 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
 
 
 def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: Bridge) -> Iterator[Route]:
-    """What a real router would be told: the way to the subnets that are reached by their own addresses."""
+    """What a real router would be told: the way to the subnets that are reached by their own addresses.
+
+    Of a subnet on several hosts, the way to each address by the host that has it, so that both directions take one way.
+    """
     ways = {own.family: own for own in underlay_of(host)}
     for leg in resolved.legs[host.name].values():
         subnet = topology.subnets[leg.subnet]
-        for cidr in subnet.cidrs:
-            way = ways.get(cidr.version)
-            if way is None or not is_reached_directly(topology, subnet):
+        if not is_reached_directly(topology, subnet):
+            continue
+        for family, destination in _destinations(resolved, leg, subnet):
+            way = ways.get(family)
+            if way is None:
                 continue
             router = Assigned(way.family, first_address(way.network), way.network)
             yield Route(
                 ROUTER,
-                cidr.version,
-                str(cidr),
+                family,
+                destination,
                 bridge.name,
                 bridge.ref,
                 via=way.address,
@@ -208,6 +199,14 @@ def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: B
                 connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
                 about=bridge.subject,
             )
+
+
+def _destinations(resolved: Resolved, leg: Leg, subnet: Subnet) -> Iterator[tuple[int, str]]:
+    if not leg.peers:
+        yield from ((cidr.version, str(cidr)) for cidr in subnet.cidrs)
+        return
+    for station in stations_of(resolved, leg.host, leg.subnet):
+        yield from ((own.family, f"{own.address}/{HOST_LENGTH[own.family]}") for own in station.addresses)
 
 
 def is_reached_directly(topology: Topology, subnet: Subnet) -> bool:

@@ -7,7 +7,10 @@ where a container is and not which records bring it there. Plain data: text and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reconciler.topology.types import Party
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,40 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Another host in the same subnet, and the way there.
+
+    `hops` are the other host's underlay addresses: of a VXLAN its end of the tunnel; of routes the next hop, one of each family
+    that the subnet has.
+    """
+
+    host: str
+    way: Literal["vxlan", "routes"]
+    hops: tuple[str, ...]
+
+    def hop(self, family: int) -> str:
+        """The next hop of a family."""
+        return next(hop for hop in self.hops if (":" in hop) == (family == 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A host's end of a subnet's VXLAN: the interface, and what it speaks with. `vteps` are the ends of all its hosts."""
+
+    name: str
+    mac: str
+    vni: int
+    port: int
+    local: str
+    vteps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
-    """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers."""
+    """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers.
+
+    Where the subnet spans hosts, `peers` are the others, and `tunnel` is the way to those that are reached by VXLAN.
+    """
 
     host: str
     subnet: str
@@ -34,6 +69,8 @@ class Leg:
     mac: str
     mtu: int
     addresses: tuple[Assigned, ...]
+    peers: tuple[Peer, ...] = ()
+    tunnel: Tunnel | None = None
 
     def gateway(self, family: int) -> Assigned | None:
         """The host's own address of a family."""
@@ -81,6 +118,14 @@ class Resolved:
     legs: Mapping[str, Mapping[str, Leg]]
     places: Mapping[str, tuple[Place, ...]]
     ports: tuple[Port, ...]
+    members: Mapping[tuple[str, str], tuple[Place, ...]] = field(default_factory=dict)
+    """The places of each host in each subnet, by (host, subnet)."""
+    containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of each host's containers."""
+    parties: frozenset[Party] = frozenset()
+    """Whom policies between subnets name."""
+    askers: Mapping[str, frozenset[Party]] = field(default_factory=dict)
+    """By subnet: whom policies let speak to somebody in it."""
 
     def leg_of(self, place: Place) -> Leg:
         """The leg of the place's host in the place's subnet."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
+from reconciler.compile.spans import Span, span_subnet
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.topology.legs import legs_of
-from reconciler.topology.types import Container, Network, Publication, Subnet, Topology
+from reconciler.topology.types import Container, Network, Party, Publication, Subnet, Topology
 
 BRIDGE_PORTS_MAX = 1023
 """BR_MAX_PORTS less number 0, which is reserved (net/bridge/br_private.h, br_if.c)."""
@@ -24,30 +25,56 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
     hosts_of = legs_of(topology)
     assignment = assign_addresses(topology, hosts_of, facts)
     legs: dict[str, dict[str, Leg]] = {host: {} for host in topology.hosts}
+    faults = [*assignment.faults, *_crowded(topology)]
     for subnet in topology.subnets.values():
-        mtu = _mtu(subnet, hosts_of[subnet.name], facts)
+        span = span_subnet(topology, subnet, hosts_of[subnet.name], facts)
+        faults += span.faults
         for host in hosts_of[subnet.name]:
-            legs[host][subnet.name] = _leg(topology.name, subnet, host, mtu, assignment)
+            legs[host][subnet.name] = _leg(topology.name, subnet, host, span, assignment)
     places = {container.name: _places(topology.name, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
-    return Resolved(legs, places, ports), (*assignment.faults, *_crowded(topology))
+    members: dict[tuple[str, str], list[Place]] = {}
+    containers: dict[str, list[str]] = {}
+    for container in topology.containers.values():
+        containers.setdefault(container.host, []).append(container.name)
+        for place in places[container.name]:
+            members.setdefault((container.host, place.subnet), []).append(place)
+    resolved = Resolved(
+        legs,
+        places,
+        ports,
+        {key: tuple(found) for key, found in members.items()},
+        {host: tuple(names) for host, names in containers.items()},
+        *_parties(topology),
+    )
+    return resolved, tuple(faults)
 
 
-def _mtu(subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> int:
-    """One for the whole segment, in bytes: the file's, or that of the smallest uplink."""
-    if subnet.mtu is not None:
-        return subnet.mtu
-    return min((facts[host].uplink_mtu for host in hosts if host in facts), default=1500)
+def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[Party]]]:
+    """Whom policies between subnets name; and for each subnet, who may ask there."""
+    subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
+    for container in topology.containers.values():
+        subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
+    named: set[Party] = set()
+    askers: dict[str, set[Party]] = {}
+    for policy in topology.policies:
+        if policy.source in subnets_of and policy.target in subnets_of:
+            named |= {policy.source, policy.target}
+            for subnet in subnets_of[policy.target]:
+                askers.setdefault(subnet, set()).add(policy.source)
+    return frozenset(named), {subnet: frozenset(parties) for subnet, parties in askers.items()}
 
 
-def _leg(topology: str, subnet: Subnet, host: str, mtu: int, assignment: Assignment) -> Leg:
+def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment) -> Leg:
     return Leg(
         host,
         subnet.name,
         bridge=interface_name("b-", topology, subnet.name),
         mac=mac_of(topology, "bridge", host, subnet.name),
-        mtu=mtu,
+        mtu=span.mtu,
         addresses=assignment.gateways.get((subnet.name, host), ()),
+        peers=span.peers.get(host, ()),
+        tunnel=span.tunnels.get(host),
     )
 
 

@@ -61,6 +61,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, *, exists: bool = Tru
         exists=True,
         uplink=link.name if link else context.uplink,
         uplink_mtu=link.mtu if link else 1500,
+        uplink_mac=link.mac if link else "",
         accepts_ra=read_accepts_ra(link.name) if link else False,
         addresses=tuple(find_addresses(snapshot)),
         leases=tuple(find_leases(snapshot)),

@@ -10,13 +10,16 @@ from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
+from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
@@ -29,7 +32,10 @@ KINDS: tuple[type[Record], ...] = (
     FirewallTable,
     FirewallElement,
     DockerUser,
+    Uplink,
     Veth,
+    Vxlan,
+    Fdb,
     Address,
     Route,
     Neighbor,

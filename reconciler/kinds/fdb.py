@@ -11,10 +11,10 @@ of it is its identity.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import links_of, own_links
+from reconciler.kinds.ownership import about, links_of, own_links
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -35,6 +35,8 @@ class Fdb(Record):
     dev: str
     mac: str
     remote: str = ""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `subnet front`."""
 
     @property
     def ident(self) -> str:
@@ -44,19 +46,26 @@ class Fdb(Record):
     def depends_on(self) -> tuple[Ref, ...]:
         return (Ref("vxlan", self.netns, self.dev),)
 
+    @property
+    def subject(self) -> str:
+        return self.about
+
     def describe(self) -> str:
+        if self.mac == BROADCAST_MAC:
+            return f"broadcasts go to {self.remote}"
         return f"{self.mac} is behind {self.remote or self.dev}"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for link in own_links(snapshot, "vxlan"):
+            whose = about(link.alias, link.netns)
             for info in links_of(snapshot, link.netns).fdb:
                 if info.index != link.info.index:
                     continue
                 if info.remote and info.state & (NUD_NOARP | NUD_PERMANENT):
-                    yield cls(link.netns, link.info.name, info.mac, info.remote)
+                    yield cls(link.netns, link.info.name, info.mac, info.remote, whose)
                 elif not info.remote and info.state & NUD_NOARP:
-                    yield cls(link.netns, link.info.name, info.mac)
+                    yield cls(link.netns, link.info.name, info.mac, about=whose)
 
     def must_recreate(self, before: Self) -> bool:
         return False

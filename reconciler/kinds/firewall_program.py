@@ -50,6 +50,7 @@ def _inet_sets() -> dict[str, SetSpec]:
         "same_bridge": SetSpec(("ifname", "ifname")),
         "nat_bridges": SetSpec(("ifname",)),
         "routed_bridges": SetSpec(("ifname",)),
+        "vxlan_ports": SetSpec(("inet_service",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
@@ -70,6 +71,12 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"outbound_ports{family}": SetSpec((address, *service), interval=True),
             f"inbound{family}": SetSpec((address,), interval=True),
             f"inbound_ports{family}": SetSpec((address, *service), interval=True),
+            # Who may send to which port of a VXLAN.
+            f"vteps{family}": SetSpec((address, "inet_service")),
+            # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
+            f"neighbours{family}": SetSpec(("ifname", "ether_addr", address)),
+            # Containers elsewhere with a port published here, and the address of this host that they answer to.
+            f"returns{family}": SetSpec((address,), (address,)),
         }
     return sets
 
@@ -221,7 +228,10 @@ _INET = """\
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tiifname "lo" return
+\t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges goto guard_ours
+\t\tiifname . ether saddr . ip saddr @neighbours4 return
+\t\tiifname . ether saddr . ip6 saddr @neighbours6 return
 \t\tip saddr @local4 drop
 \t\tip6 saddr @local6 drop
 \t\tip daddr @inbound4 return
@@ -230,6 +240,13 @@ _INET = """\
 \t\tip6 daddr . meta l4proto . th dport @inbound_ports6 return
 \t\tip daddr @guarded4 drop
 \t\tip6 daddr @guarded6 drop
+\t}
+\tchain underlay {
+\t\tip saddr . udp dport @vteps4 fib saddr . iif oif exists return
+\t\tip6 saddr . udp dport @vteps6 fib saddr . iif oif exists return
+\t\tfib daddr type { local, broadcast, multicast } drop
+\t\tip daddr . udp dport @vteps4 drop
+\t\tip6 daddr . udp dport @vteps6 drop
 \t}
 \tchain guard_ours {
 \t\tip daddr 127.0.0.0/8 drop
@@ -255,12 +272,18 @@ _INET = """\
 \t\ttype filter hook forward priority -10; policy accept;
 \t\tiifname @bridges goto ours
 \t\toifname @bridges goto ours
+\t\tct status dnat ip daddr @own4 goto ours
+\t\tct status dnat ip saddr @own4 goto ours
+\t\tct status dnat ip6 daddr @own6 goto ours
+\t\tct status dnat ip6 saddr @own6 goto ours
 \t}
 \tchain ours {
 \t\tct state related goto pass
 \t\tct direction reply ct state established goto pass
 \t\tiifname . oifname @same_bridge goto pass
 \t\toifname @bridges ct direction original ct status dnat goto pass
+\t\tip daddr @own4 ct direction original ct status dnat goto pass
+\t\tip6 daddr @own6 ct direction original ct status dnat goto pass
 \t\tip saddr . ip daddr @allowed4 goto pass
 \t\tip6 saddr . ip6 daddr @allowed6 goto pass
 \t\tip saddr . ip daddr . meta l4proto . th dport @allowed_ports4 goto pass
@@ -295,6 +318,8 @@ _INET = """\
 \t}
 \tchain leaving {
 \t\ttype nat hook postrouting priority 100; policy accept;
+\t\tct status dnat snat ip to ip daddr map @returns4
+\t\tct status dnat snat ip6 to ip6 daddr map @returns6
 \t\tip saddr 127.0.0.0/8 oifname @bridges masquerade
 \t\tip saddr @own4 oifname @bridges ct status dnat masquerade
 \t\tip6 saddr @own6 oifname @bridges ct status dnat masquerade

@@ -14,15 +14,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reconciler.state.naming import Alias, doomed_group_of, group_of, parse_alias
+from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, Snapshot
 
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
 
 ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
+
+
+OVS_TOPOLOGY = "netctl:topology"
+"""The key in the `external_ids` of Open vSwitch's bridges and ports under which their topology stands."""
 
 
 class End(NamedTuple):
@@ -85,6 +89,31 @@ def _peer_namespaces(snapshot: Snapshot, link: OwnLink) -> Iterator[str]:
         yield f"{'lab' if link.alias.kind == 'lab' else 'container'}:{link.alias.name}"
 
 
+def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | None]]:
+    """The topology's Open vSwitch bridges, each with its internal port, the link of the same name; None where that is not there.
+
+    Their mark stands in the OVSDB, and is written together with the bridge. Where somebody took it off, the link's tells.
+    """
+    links = {info.name: info for info in links_of(snapshot, HOST).links.values()}
+    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
+    for bridge in snapshot.ovs_bridges:
+        owner = dict(bridge.external_ids).get(OVS_TOPOLOGY)
+        info = links.get(bridge.name)
+        alias = parse_alias(info.alias) if info else None
+        is_marked = info is not None and info.group in groups and alias is not None and alias.topology == snapshot.topology
+        if owner == snapshot.topology or (owner is None and is_marked):
+            yield bridge, OwnLink(snapshot.topology, HOST, info, alias) if info else None
+
+
+def bridge_name_of(snapshot: Snapshot, netns: str, info: LinkInfo) -> str:
+    """The bridge that a link is a port of, as the kernel has it; "" where it is none.
+
+    Ports of Open vSwitch's kernel datapath all have `ovs-system` as their master; which bridge they are at, the OVSDB says.
+    """
+    master = links_of(snapshot, netns).links.get(info.master)
+    return master.name if master and master.kind != "openvswitch" else ""
+
+
 def own_ends(snapshot: Snapshot) -> Ends:
     """Every interface that is a bridge of ours, or either end of a veth of ours."""
     ends: dict[str, dict[int, End]] = {}
@@ -96,6 +125,10 @@ def own_ends(snapshot: Snapshot) -> Ends:
             if kind == "veth" and (far := find_peer(snapshot, link)):
                 netns, peer = far
                 ends.setdefault(netns, {})[peer.index] = End(peer.name, ref, about(None, netns))
+    for bridge, internal in own_switches(snapshot):
+        if internal:
+            ref = Ref("openvswitch", HOST, bridge.name)
+            ends.setdefault(HOST, {})[internal.info.index] = End(bridge.name, ref, about(internal.alias, HOST))
     return ends
 
 
@@ -105,7 +138,7 @@ def about(alias: Alias | None, netns: str) -> str:
         return netns.replace(":", " ") or "host"
     if alias.kind == "lab":
         return f"lab {alias.name}"
-    return f"subnet {alias.name}" if alias.kind == "bridge" else f"container {alias.name}"
+    return f"subnet {alias.name}" if alias.kind in ("bridge", DIRECT, "vxlan") else f"container {alias.name}"
 
 
 def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:
@@ -127,6 +160,8 @@ def altname_of(alias: Alias, name: str) -> str:
     parts = (alias.topology, alias.name, alias.subnet) if alias.subnet else (alias.topology, alias.name)
     if alias.kind == "lab":
         parts = (alias.topology, "lab", alias.name)
+    if alias.kind == "vxlan":  # a dot is in no name of a file, so no bridge or veth has this one
+        parts = (alias.topology, f"{alias.name}.vxlan")
     altname = "-".join(parts)[:ALTNAME_MAX]
     return "" if altname == name else altname
 

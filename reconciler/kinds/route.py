@@ -1,8 +1,9 @@
-"""A route over one of our links: the connected route of a subnet, a default route, the lab router's route to a subnet.
+"""A route: the connected one of a subnet, a default route, one to a container on another host, the lab router's to a subnet.
 
-It is recognised by its protocol number (naming.ROUTE_PROTOCOL, 78) on a link of ours. A next hop, source or metric that
-differs is repaired in place, as a deletion and a creation in one batch: the kernel takes a route with another metric for
-another route.
+It is recognised by its protocol number (naming.ROUTE_PROTOCOL, 78) on a link of ours. One over the host's uplink, which is
+not ours, is known by its metric: that is the topology's tag (naming.group_of), which no other route has. A next hop, source
+or metric that differs is repaired in place, as a deletion and a creation in one batch: the kernel takes a route with another
+metric for another route.
 
 With the last IPv4 address of an interface the kernel drops the interface's IPv4 routes (fib_disable_ip), without a word. So
 an IPv4 route depends on its interface's address, and is made again where that changes. IPv6 routes stay.
@@ -16,18 +17,19 @@ from ipaddress import ip_address, ip_network
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
-from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps import RouteAdd, RouteDelete, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Record):
-    """`dst` (a CIDR, or "default") over `dev`, which `link` makes; `address` is the interface's own, if IPv4.
+    """`dst` (a CIDR, or "default") over `dev`, which `link` makes (None: it is not ours); `address` is its own, if IPv4.
 
-    A `metric` of 0 is the family's default, which for IPv6 is 1024 in the kernel.
+    With `src`, `address` is that one, for the kernel drops a route whose source goes. A `metric` of 0 is the family's default,
+    which for IPv6 is 1024 in the kernel.
     """
 
     kind = "route"
@@ -35,13 +37,13 @@ class Route(Record):
     family: int
     dst: str
     dev: str
-    link: Ref = field(compare=False)
+    link: Ref | None = field(compare=False)
     via: str = ""
     src: str = ""
     metric: int = 0
     address: Ref | None = field(default=None, compare=False)
     connected: Ref | None = field(default=None, compare=False)
-    """The route by which `via` is reached."""
+    """The route by which `via` is reached, or an IPv6 route's source."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
@@ -51,7 +53,7 @@ class Route(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link, self.address) if self.address else (self.link,)
+        return tuple(ref for ref in (self.link, self.address) if ref)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
@@ -67,11 +69,13 @@ class Route(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        tag = group_of(snapshot.topology)
         for netns, ends in own_ends(snapshot).items():
             namespace = snapshot.namespaces[netns]
             addresses = first_addresses(namespace)
             for info in namespace.routes:
-                if info.protocol != ROUTE_PROTOCOL or info.index not in ends:
+                # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
+                if info.protocol != ROUTE_PROTOCOL or info.index not in ends or info.metric == tag:
                     continue
                 dev, link, about = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
@@ -90,6 +94,17 @@ class Route(Record):
                     connected=Ref("route", netns, route_name(info.family, connected.dst, dev)) if connected else None,
                     about=about,
                 )
+        yield from cls._over_uplinks(snapshot)
+
+    @classmethod
+    def _over_uplinks(cls, snapshot: Snapshot) -> Iterator[Self]:
+        """What leads over links that are not ours. Their sources' addresses are known by what is wanted, not by what is live."""
+        namespace = snapshot.namespaces.get(HOST, NamespaceInfo())
+        tag = group_of(snapshot.topology)
+        for info in namespace.routes:
+            if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and info.index in namespace.links:
+                name = namespace.links[info.index].name
+                yield cls(HOST, info.family, info.dst, name, None, info.via, info.src, info.metric)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -80,12 +80,12 @@ class Sysctl(Record):
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
 
 
-def interface_key(family: int, interface: str, name: str) -> str:
+def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
     """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
-    return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{name}"
+    return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"
 
 
 def interface_of(key: str) -> str:
     """The interface that a key speaks of: the inverse of `interface_key`; "" where it speaks of none."""
     parts = key.split(".")
-    return parts[3].replace("/", ".") if len(parts) == 5 and parts[2] == "conf" else ""
+    return parts[3].replace("/", ".") if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""

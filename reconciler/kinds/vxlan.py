@@ -23,8 +23,8 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Step
 
-PORT_OPTIONS: tuple[tuple[str, str], ...] = (("learning", "off"), ("neigh_suppress", "on"))
-"""What the bridge is told of this port."""
+PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"), ("neigh_suppress", "on"))
+"""What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
 OVERHEAD_BYTES = {4: 50, 6: 70}
 """By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
 
@@ -60,7 +60,9 @@ class Vxlan(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"))
+        # Nobody may send into it before the firewall knows who may.
+        ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
+        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), ports)
 
     @property
     def subject(self) -> str:
@@ -115,6 +117,7 @@ class Vxlan(Record):
             self.name,
             mac=self.mac if self.mac != before.mac else "",
             mtu=self.mtu if self.mtu != before.mtu else None,
+            group=self.group if self.group != before.group else None,
             master=self.master if self.master != before.master else "",
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,

@@ -162,7 +162,10 @@ def _link_add(step: s.LinkAdd, place: Place) -> str:
     words += ["group", str(step.group)] if step.group else []
     words += ["master", step.master] if step.master else []
     words += ["up"] if step.up else []
+    # The one option that ip(8) has two words for.
     words += ["type", step.kind, *_flat(step.options)]
+    if words[-2:] == ["learning", "off"]:
+        words[-2:] = ["nolearning"]
     if step.peer is None:
         return place.tool(step.netns, *words)
     peer = ["peer", "name", step.peer.name]

@@ -57,6 +57,7 @@ class HostFacts:
     exists: bool
     uplink: str = ""
     uplink_mtu: int = 1500
+    uplink_mac: str = ""
     accepts_ra: bool = False
     """Whether the kernel takes IPv6 routes from router advertisements on the uplink: accept_ra is 2, or 1 without forwarding."""
     addresses: tuple[str, ...] = ()

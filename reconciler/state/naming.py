@@ -16,6 +16,10 @@ ROUTE_PROTOCOL = 78
 """The rtnetlink protocol number of netctl's routes and neighbors (free in iproute2's rt_protos; 78 is `N`)."""
 
 
+DIRECT = "direct"
+"""What the alias of a bridge says in place of `bridge` where it takes in the host's uplink: its addresses are the host's own."""
+
+
 def _digest(*parts: str) -> bytes:
     return hashlib.sha256("/".join(parts).encode()).digest()
 
@@ -23,6 +27,11 @@ def _digest(*parts: str) -> bytes:
 def group_of(topology: str) -> int:
     """The IFLA_GROUP tag of the topology's links: 31 bits of its hash, never 0 (the default group)."""
     return int.from_bytes(_digest("group", topology)[:4], "big") >> 1 | 1
+
+
+def cookie_of(topology: str) -> int:
+    """The cookie of the topology's OpenFlow rules: 63 bits of its hash, never 0 (what a rule has that is given none)."""
+    return int.from_bytes(_digest("cookie", topology)[:8], "big") >> 1 | 1
 
 
 def doomed_group_of(topology: str) -> int:
@@ -45,6 +54,11 @@ def interface_name(prefix: str, *parts: str) -> str:
 def mac_of(*parts: str) -> str:
     """A locally administered unicast address (`02:…`, IEEE 802) from the hash of the parts."""
     return "02:" + ":".join(f"{byte:02x}" for byte in _digest("mac", *parts)[:5])
+
+
+def vni_of(topology: str, subnet: str) -> int:
+    """The number of a subnet's VXLAN: 24 bits of the names' hash (RFC 7348), never 0."""
+    return int.from_bytes(_digest("vni", topology, subnet)[:3], "big") or 1
 
 
 @dataclass(frozen=True, slots=True)

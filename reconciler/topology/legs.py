@@ -1,7 +1,7 @@
 """Legs: on which hosts each subnet is present, so that the host has a bridge and an address of its own in it.
 
 A host has a leg in a subnet where one of its containers is in it, where the subnet's `hosts:` names it, where it publishes a
-port for a container there, or where a policy lets its containers reach it. `compile` builds by it; `unsupported` refuses by it.
+port for a container there, or where a policy lets its containers reach it. `compile` builds by it; `check_overlays` judges by it.
 """
 
 from __future__ import annotations

@@ -6,21 +6,22 @@ still checked; what refers to that part is not blamed for it.
 
 from __future__ import annotations
 
-from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from reconciler.errors import TopologyError, UsageError
+from reconciler.errors import TopologyError
+from reconciler.topology.check_overlays import check_overlays
 from reconciler.topology.checks import check_topology
+from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import translate
 from reconciler.topology.model import TopologyModel
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.unsupported import check_supported
-from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, Tree, parse_document
+from reconciler.topology.yaml import Document, Tree
 
 _NEUTRAL: dict[str, Any] = {"version": 1, "name": "unnamed", "hosts": {}}
 """What stands in for a required part of the file that is missing or not valid, so that the rest can be checked."""
@@ -34,34 +35,28 @@ def load_topology(path: str) -> Topology:
 
     Raises TopologyError with all that is wrong in the file, UsageError where it cannot be read.
     """
-    return parse_topology(_read_file(path), path)
+    return check_draft(read_draft(path))
 
 
 def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
     """As `load_topology`, for a file's bytes; `path` is what it is called in messages."""
-    document, source = parse_document(data)
+    return check_draft(parse_draft(data, path))
+
+
+def check_draft(draft: Draft) -> Topology:
+    """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
+    path, document, source = draft.path, draft.document, draft.source
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
     if model is not None:
         check_topology(model, faults)
     if model is not None and not faults:
         topology = expand_topology(model, document, path, source)
-        check_supported(model, topology, faults)
+        check_overlays(topology, faults)
+        check_supported(model, faults)
         if not faults:
             return topology
     raise TopologyError(path, source, faults.all())
-
-
-def _read_file(path: str) -> bytes:
-    help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
-    try:
-        with FilePath(path).open("rb") as file:
-            return file.read(SIZE_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}", help_text) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{path} cannot be read: {reason}", help_text) from None
 
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:

@@ -250,7 +250,8 @@ class HostModel(Model):
         "",
         description="Its interface to the underlay. Default: the one with `address`, else the default route's; eth0 in the lab.",
     )
-    docker: Engine = Field("", description="The engine's socket. Default: DOCKER_HOST, else unix:///var/run/docker.sock.")
+    docker: Engine = Field("", description="Docker's socket. Default: DOCKER_HOST, else unix:///var/run/docker.sock.")
+    podman: Engine = Field("", description="Podman's socket. Default: unix:///run/podman/podman.sock.")
 
 
 class SubnetModel(Model):
@@ -261,7 +262,9 @@ class SubnetModel(Model):
         "nat",
         description="How it meets the world: nat (masqueraded), routed, isolated (its host and nothing beyond), direct, macvlan.",
     )
-    overlay: Literal["vxlan", "routes", "none"] = Field("vxlan", description="How it spans hosts, where it does.")
+    overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
+        "vxlan", description="How it spans hosts, where it does; auto: routes between hosts on one link, vxlan between others."
+    )
     bridge: Literal["linux", "openvswitch"] = Field("linux", description="What the bridge is made of.")
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
     hosts: Annotated[tuple[Reference, ...], ListForm] = Field(

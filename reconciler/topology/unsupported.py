@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 from reconciler.topology.faults import FaultList
-from reconciler.topology.legs import legs_of
 from reconciler.topology.model import TopologyModel
-from reconciler.topology.types import Path, Topology
+from reconciler.topology.types import Path
 
 _NOT_YET = "this version of netctl cannot do that yet"
 
@@ -29,7 +28,7 @@ _RUNTIMES = {
 }
 
 
-def check_supported(model: TopologyModel, topology: Topology, faults: FaultList) -> None:
+def check_supported(model: TopologyModel, faults: FaultList) -> None:
     """Refuse what comes later."""
     for name, host in model.hosts.items():
         _refuse_word(host.connect.scheme, _CONNECT, ("hosts", name, "connect"), faults)
@@ -39,9 +38,6 @@ def check_supported(model: TopologyModel, topology: Topology, faults: FaultList)
     for name, container in model.containers.items():
         _refuse_word(container.runtime or "", _RUNTIMES, ("containers", name, "runtime"), faults)
     _refuse_reserved_keys(model, faults)
-    _refuse_remote_ports(topology, faults)
-    if not faults:
-        _refuse_subnets_over_hosts(topology, faults)
 
 
 def _refuse_word(word: str, refused: dict[str, tuple[str, str]], path: Path, faults: FaultList) -> None:
@@ -59,25 +55,3 @@ def _refuse_reserved_keys(model: TopologyModel, faults: FaultList) -> None:
                 faults.add_at_key(
                     ("containers", name, "networks", subnet, "rate"), f"the key `rate` is reserved: {_NOT_YET}", "remove it"
                 )
-
-
-def _refuse_remote_ports(topology: Topology, faults: FaultList) -> None:
-    for container in topology.containers.values():
-        for publication in container.publications:
-            others = [host for host in publication.hosts if host != container.host]
-            if others:
-                what = f"a port published on {others[0]} for a container on {container.host}"
-                faults.add(
-                    (*publication.path, "on"),
-                    f"{what}: {_NOT_YET}",
-                    "remove `on`: the port is published on the container's own host",
-                )
-
-
-def _refuse_subnets_over_hosts(topology: Topology, faults: FaultList) -> None:
-    for name, hosts in legs_of(topology).items():
-        if len(hosts) > 1:
-            help_text = "keep its containers on one host, and allow policies between containers of one host only"
-            faults.add_at_key(
-                ("subnets", name), f"the subnet `{name}` is on several hosts ({', '.join(hosts)}): {_NOT_YET}", help_text
-            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import Position, TopologyError
+from reconciler.state.naming import vni_of
 from reconciler.topology.load import parse_topology
 
 HEAD = "version: 1\nname: shop\n"
@@ -126,7 +127,7 @@ CASES = {
     "overlap reversed": (HEAD + HOST + "subnets:\n  a: {cidr: 10.44.1.0/24}\n  b: {cidr: §10.44.0.0/16}\n", "10.44.0.0/16 overlaps 10.44.1.0/24 of `a`"),
     "overlap IPv6": (HEAD + HOST + "subnets:\n  a: {cidr: 'fd00::/48'}\n  b: {cidr: §'fd00:0:0:1::/64'}\n", "overlaps fd00::/48"),
     "mode": (subnet("{cidr: 10.44.0.0/24, mode: §natt}"), "must be one of nat | routed"),
-    "overlay": (subnet("{cidr: 10.44.0.0/24, overlay: §gre}"), "must be one of vxlan | routes | none"),
+    "overlay": (subnet("{cidr: 10.44.0.0/24, overlay: §gre}"), "must be one of vxlan | routes | auto | none"),
     "mtu small": (subnet("{cidr: 10.44.0.0/24, mtu: §575}"), "576 to 65535"),
     "mtu large": (subnet("{cidr: 10.44.0.0/24, mtu: §65536}"), "576 to 65535"),
     "mtu text": (subnet("{cidr: 10.44.0.0/24, mtu: §'1500'}"), "must be `auto` or a number"),
@@ -309,19 +310,36 @@ CASES = {
     "podman": (container("{runtime: §podman, image: a}"), "runtime podman: this version"),
     "dns": (container("{§dns: [192.0.2.53]}"), "the key `dns` is reserved"),
     "rate": (container("{networks: {front: {§rate: 10mbit}}}"), "the key `rate` is reserved"),
-    "remote port": (
-        HEAD + HOSTS + NET + "containers:\n  web: {host: alpha, networks: {front: auto}, expose: [{listen: 80, §on: [beta]}]}\n",
-        "published on beta for a container on alpha",
-    ),
-    "subnet over hosts": (
-        HEAD + HOSTS + "subnets:\n  §front: {cidr: 10.44.0.0/24}\n"
+    # subnets over several hosts
+    "no overlay": (
+        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
         "containers: {a: {host: alpha, networks: {front: auto}}, b: {host: beta, networks: {front: auto}}}\n",
-        "the subnet `front` is on several hosts (alpha, beta)",
+        "`front` is on several hosts (alpha, beta), and without an overlay",
     ),
-    "subnet over hosts by policy": (
-        HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24}\n  §b: {cidr: 10.2.0.0/24}\n"
+    "no overlay, by a port": (
+        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
+        "containers: {a: {host: alpha, networks: {front: auto}, expose: [{listen: 80, on: [beta]}]}}\n",
+        "`front` is on several hosts (alpha, beta)",
+    ),
+    "no overlay, by a policy": (
+        HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24}\n  b: {cidr: 10.2.0.0/24, overlay: §none}\n"
         "containers: {c: {host: alpha, networks: {a: auto}}, d: {host: beta, networks: {b: auto}}}\npolicies: [{allow: c, to: d}]\n",
-        "the subnet `b` is on several hosts",
+        "`b` is on several hosts",
+    ),
+    "no underlay address": (
+        HEAD + "hosts:\n  alpha: {connect: lab, address: 192.0.2.11}\n  §beta: {connect: local}\n"
+        "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n",
+        "the host `beta` has no `address`, and the other hosts of `front` must reach it",
+    ),
+    "vni clash with a computed one": (
+        HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24, hosts: [alpha, beta]}\n"
+        f"  §b: {{cidr: 10.2.0.0/24, hosts: [alpha, beta], vni: {vni_of('shop', 'a')}}}\n",
+        f"the VNI {vni_of('shop', 'a')} of `b` is that of `a` already, line 4",
+    ),
+    "port of the VXLAN": (
+        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n"
+        "containers: {a: {host: alpha, networks: {front: auto}, expose: [§'4780-4790:80-90/udp']}}\n",
+        "port 4789/udp of `alpha` is that of the VXLAN of `front`",
     ),
 }
 

@@ -1,0 +1,212 @@
+"""The records that join a host's leg to those of the other hosts, so that containers on all of them are as on one segment.
+
+Called by `compile.host` for every leg that has peers. Pure. Everything follows from the file, so nothing is learnt, and nothing
+is flooded but true broadcast. For each address elsewhere in the subnet, a container's or a host's own:
+
+    vxlan    where its hardware address is: behind the VXLAN port (the bridge's table), and there behind which host (the VXLAN's);
+             and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP are answered at home
+    routes   a route to it by its host's underlay address; the bridge answers ARP for what is routed elsewhere, and NDP for each
+             address that it is told of
+
+A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: three or four entries each.
+Packets between subnets are routed by both hosts, the source's and the target's, in both directions, so that each of them sees
+whole connections and can tell a reply from a first packet. By itself a VXLAN would be left on the target's segment, past its
+host; so who is named by a policy gets, on the other hosts, a route by its own host (`_detours`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved
+from reconciler.compile.underlay import uplink_of
+from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.route import Route, route_name
+from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.vxlan import Vxlan
+from reconciler.state.host import HostFacts
+from reconciler.state.naming import Alias, group_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.topology.types import Party, Topology
+
+HOST_LENGTH = {4: 32, 6: 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """Somebody in a subnet on another host: a container, or the host itself."""
+
+    mac: str
+    addresses: tuple[Assigned, ...]
+    container: str = ""
+
+
+def stations_of(resolved: Resolved, host: str, subnet: str) -> Iterator[Station]:
+    """Who is in the subnet on `host`: the host first, then its containers."""
+    leg = resolved.legs[host][subnet]
+    yield Station(leg.mac, leg.addresses)
+    for place in resolved.members.get((host, subnet), ()):
+        yield Station(place.mac, place.addresses, place.container)
+
+
+def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Record]:
+    """What joins a leg to its peers; nothing where it has none."""
+    about = f"subnet {leg.subnet}"
+    if leg.tunnel:
+        yield from _tunnel(topology, leg)
+    if any(peer.way == "routes" for peer in leg.peers):
+        yield from _answering(leg, about)
+    uplink = uplink_of(topology.hosts[leg.host], facts)
+    for peer in leg.peers:
+        for station in stations_of(resolved, peer.host, leg.subnet):
+            if peer.way == "vxlan":
+                yield from _tunnelled(leg, peer, station, about)
+            else:
+                yield from _routed(topology.name, leg, peer, station, uplink)
+
+
+# --- by VXLAN ---------------------------------------------------------------------------------------------------------
+
+
+def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
+    """The VXLAN port, and where it sends what is for everybody."""
+    tunnel = leg.tunnel
+    if tunnel is None:
+        return
+    alias = Alias(topology.name, "vxlan", leg.subnet)
+    yield Vxlan(
+        HOST,
+        tunnel.name,
+        tunnel.vni,
+        tunnel.local,
+        tunnel.port,
+        tunnel.mac,
+        leg.mtu,
+        group_of(topology.name),
+        str(alias),
+        master=leg.bridge,
+        altname=altname_of(alias, tunnel.name),
+    )
+    for peer in leg.peers:
+        if peer.way == "vxlan":
+            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], f"subnet {leg.subnet}")
+
+
+def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
+    if leg.tunnel is None:
+        return
+    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about)
+    yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
+    bridge = Ref("bridge", HOST, leg.bridge)
+    for own in station.addresses:
+        yield Neighbor(HOST, leg.bridge, own.address, station.mac, bridge, own_address=_own(leg, own.family), about=about)
+
+
+def _own(leg: Leg, family: int) -> Ref | None:
+    """The host's own IPv4 address on the bridge, with which all of IPv4 there comes and goes."""
+    gateway = leg.gateway(family)
+    return Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway and family == 4 else None
+
+
+# --- by routes --------------------------------------------------------------------------------------------------------
+
+
+def _answering(leg: Leg, about: str) -> Iterator[Sysctl]:
+    """The bridge answers for the other hosts' addresses, at once: by default it would wait up to 0.8 s (proxy_delay)."""
+    owner = Ref("bridge", HOST, leg.bridge)
+    for own in leg.addresses:
+        word = "proxy_arp" if own.family == 4 else "proxy_ndp"
+        yield Sysctl(HOST, interface_key(own.family, leg.bridge, word), "1", owner=owner, about=about)
+        yield Sysctl(HOST, interface_key(own.family, leg.bridge, "proxy_delay", "neigh"), "0", owner=owner, about=about)
+
+
+def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: str) -> Iterator[Record]:
+    """The host itself speaks with its address in the subnet, by which the far side knows it."""
+    about = f"subnet {leg.subnet}"
+    for own in station.addresses:
+        gateway = leg.gateway(own.family)
+        source = Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway else None
+        yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
+        if own.family == 6:
+            yield Neighbor(HOST, leg.bridge, own.address, "", Ref("bridge", HOST, leg.bridge), proxy=True, about=about)
+
+
+def _uplink_route(
+    topology: str, own: Assigned, peer: Peer, uplink: str, about: str, src: str = "", source: Ref | None = None
+) -> Route:
+    return Route(
+        HOST,
+        own.family,
+        f"{own.address}/{HOST_LENGTH[own.family]}",
+        uplink,
+        None,
+        via=peer.hop(own.family),
+        src=src,
+        metric=group_of(topology),
+        address=source if own.family == 4 else None,
+        connected=source if own.family == 6 else None,
+        about=about,
+    )
+
+
+# --- between subnets --------------------------------------------------------------------------------------------------
+
+
+def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Route]:
+    """Routes to containers on other hosts that a policy names, by the container's own host.
+
+    Where this host has a leg in the container's subnet, packets would go to it past its host (by routes they never do). Where
+    it has none, replies find back over a subnet that both hosts are in, for who asks has a leg where it asks.
+    """
+    uplink = uplink_of(topology.hosts[host], facts)
+    legs = resolved.legs[host]
+    seen: set[str] = set()
+    for leg in legs.values():
+        askers = resolved.askers.get(leg.subnet, frozenset())
+        for peer in leg.peers:
+            if peer.way == "vxlan":
+                for place in resolved.members.get((peer.host, leg.subnet), ()):
+                    if _is_one_of(topology, place, resolved.parties):
+                        yield from _detour(resolved, leg, peer, place, seen)
+            for name in resolved.containers.get(peer.host, ()) if askers else ():
+                for place in resolved.places[name]:
+                    if place.subnet in legs or not _is_one_of(topology, place, askers):
+                        continue
+                    if peer.way == "vxlan":
+                        yield from _detour(resolved, leg, peer, place, seen)
+                        continue
+                    for own in place.addresses:
+                        # A next hop of the family is there where the subnet that both are in has the family.
+                        if leg.gateway(own.family) and own.address not in seen:
+                            seen.add(own.address)
+                            yield _uplink_route(topology.name, own, peer, uplink, f"subnet {leg.subnet}")
+
+
+def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[str]) -> Iterator[Route]:
+    """A route to the container by its host's own address in the subnet of `leg`."""
+    far = resolved.legs[peer.host][leg.subnet]
+    for own in place.addresses:
+        gateway, here = far.gateway(own.family), leg.gateway(own.family)
+        if gateway is None or here is None or own.address in seen:
+            continue
+        seen.add(own.address)
+        yield Route(
+            HOST,
+            own.family,
+            f"{own.address}/{HOST_LENGTH[own.family]}",
+            leg.bridge,
+            Ref("bridge", HOST, leg.bridge),
+            via=gateway.address,
+            address=_own(leg, own.family),
+            connected=Ref("route", HOST, route_name(own.family, here.network, leg.bridge)),
+            about=f"subnet {leg.subnet}",
+        )
+
+
+def _is_one_of(topology: Topology, place: Place, parties: frozenset[Party]) -> bool:
+    origin = topology.containers[place.container].origin
+    return Party("subnet", place.subnet) in parties or Party("container", origin) in parties

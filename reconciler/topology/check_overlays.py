@@ -1,0 +1,77 @@
+"""Rules about subnets that span hosts: that they may, that the hosts can be reached, and that no two VXLANs are taken for one.
+
+`load` calls `check_overlays` on a topology that is right in itself, for where a subnet's hosts are follows from all of the file
+(`legs`). What depends on the hosts themselves, such as which of them share a link, is for `compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.state.naming import vni_of
+from reconciler.topology.faults import FaultList
+from reconciler.topology.legs import legs_of
+from reconciler.topology.types import Subnet, Topology
+
+VXLAN_OVERLAYS = ("vxlan", "auto")
+
+
+def check_overlays(topology: Topology, faults: FaultList) -> None:
+    """Every rule about subnets on several hosts."""
+    spanning = {name: hosts for name, hosts in legs_of(topology).items() if len(hosts) > 1}
+    for name, hosts in spanning.items():
+        if topology.subnets[name].overlay == "none":
+            faults.add(
+                ("subnets", name, "overlay"),
+                f"`{name}` is on several hosts ({', '.join(hosts)}), and without an overlay they cannot be one segment",
+                "write `overlay: vxlan`, or keep it on one host: its containers, who they may speak to, its ports and `hosts:`",
+            )
+    _check_addresses(topology, spanning, faults)
+    _check_numbers(topology, spanning, faults)
+    _check_ports(topology, spanning, faults)
+
+
+def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
+    """Hosts of one subnet must know where they reach each other."""
+    reached = {host: name for name, hosts in reversed(spanning.items()) for host in hosts}
+    for host, name in reached.items():
+        if not topology.hosts[host].addresses:
+            faults.add_at_key(
+                ("hosts", host),
+                f"the host `{host}` has no `address`, and the other hosts of `{name}` must reach it",
+                "write the address that it has in the network of the hosts: `address: 192.0.2.11`",
+            )
+
+
+def _check_numbers(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
+    """A VXLAN is known by its number, so two with one number would be one segment. Hashes may meet, one time in millions."""
+    taken: dict[int, Subnet] = {}
+    for name in spanning:
+        subnet = topology.subnets[name]
+        if subnet.overlay not in VXLAN_OVERLAYS:
+            continue
+        number = subnet.vni if subnet.vni is not None else vni_of(topology.name, name)
+        other = taken.setdefault(number, subnet)
+        if other is not subnet:
+            line = faults.line(("subnets", other.name))
+            message = f"the VNI {number} of `{name}` is that of `{other.name}` already, line {line}"
+            faults.add_at_key(("subnets", name), message, "write `vni:` with another number from 1 to 16777215")
+
+
+def _check_ports(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
+    """The UDP port of a VXLAN is the kernel's on every host of the subnet."""
+    taken: dict[tuple[str, int], str] = {}
+    for name, hosts in spanning.items():
+        subnet = topology.subnets[name]
+        if subnet.overlay in VXLAN_OVERLAYS:
+            taken |= {(host, subnet.vxlan_port): name for host in hosts}
+    for container in topology.containers.values():
+        for publication in container.publications:
+            ports = range(publication.port, publication.port + publication.count)
+            for host, port in taken:
+                if publication.protocol == "udp" and port in ports and host in publication.hosts:
+                    faults.add(
+                        publication.path,
+                        f"port {port}/udp of `{host}` is that of the VXLAN of `{taken[host, port]}`",
+                        f"publish another port, or write `vxlan_port:` in `{taken[host, port]}`",
+                    )
