@@ -21,6 +21,9 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 DEFECT = 5
 """Something may be left on a host."""
+UNTOUCHED = 3
+"""What a defect ends with in a command that changes nothing, so that nothing can be left."""
+CHANGING = ("apply", "destroy")
 
 
 def start() -> NoReturn:
@@ -39,12 +42,15 @@ def start() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run netctl with the arguments (default: the process's own); its exit status. Nothing but SystemExit is raised."""
+    command = ""
     try:
-        status = _run(parse_arguments(sys.argv[1:] if arguments is None else arguments))
+        options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+        command = options.command
+        status = _run(options)
         sys.stdout.flush()
     except NetctlError as error:
         _report(error)
-        return error.exit_status
+        return _status(error.exit_status, command)
     except KeyboardInterrupt:
         print("\nerror: interrupted; nothing more was done", file=sys.stderr)
         return INTERRUPTED
@@ -54,8 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
         _report_defect(error)
-        return DEFECT
+        return _status(DEFECT, command)
     return status
+
+
+def _status(status: int, command: str) -> int:
+    """The status of a failure: nothing is left by a command that changes nothing, whatever it met."""
+    return UNTOUCHED if status == DEFECT and command not in CHANGING else status
 
 
 def _run(options: argparse.Namespace) -> int:

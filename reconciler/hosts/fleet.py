@@ -182,10 +182,10 @@ class Fleet:
             self._side_by_side(lambda session: session.request("commit"))
         except NetctlError as error:
             raise LeftoverError(
-                f"{cause.message}; and not all of it could be taken back: {error.message}",
+                _add(cause.message, f"and not all of it could be taken back: {error.message}"),
                 "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
             ) from cause
-        raise RolledBackError(f"{cause.message}; every host is as it was before", cause.help_text) from cause
+        raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
     def _plan_back(self, session: Session, plan: HostPlan) -> Any:
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
@@ -259,13 +259,20 @@ class Fleet:
 
 
 def _merge(errors: Mapping[str, NetctlError]) -> NetctlError:
-    """All that went wrong, host by host, as one error of the gravest class. Hosts that say the same are named together."""
+    """All that went wrong as one error of the gravest class: a line for each host; hosts that say the same share theirs."""
     gravest = max(errors.values(), key=lambda error: error.exit_status)
     hosts: dict[str, list[str]] = {}
     for host, error in errors.items():
         hosts.setdefault(error.message, []).append(host)
     help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
-    return type(gravest)("; ".join(f"{', '.join(names)}: {message}" for message, names in hosts.items()), "; ".join(help_texts))
+    lines = [f"{', '.join(names)}: {message}" for message, names in hosts.items()]
+    told = lines[0] if len(lines) == 1 else "\n".join([f"{len(errors)} hosts have failed", *(f"  {line}" for line in lines)])
+    return type(gravest)(told, "\n".join(help_texts))
+
+
+def _add(message: str, more: str) -> str:
+    """A sentence that goes on, on a line of its own where there are several already."""
+    return f"{message}\n{more}" if "\n" in message else f"{message}; {more}"
 
 
 def _read(session: Session) -> Any:

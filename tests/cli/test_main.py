@@ -117,7 +117,7 @@ def test_each_error_has_its_status(
         raise error("it went wrong", "do it right")
 
     monkeypatch.setattr(main_module, "_run", fail)
-    assert main_module.main(["status"]) == status
+    assert main_module.main(["apply"]) == status
     assert capsys.readouterr().err == "error: it went wrong\nhelp: do it right\n"
 
 
@@ -128,12 +128,13 @@ def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, caps
         raise KeyError("x")
 
     monkeypatch.setattr(main_module, "_run", fail)
-    assert main_module.main(["status"]) == main_module.DEFECT
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    log = Path(said.split()[-1])
-    assert "KeyError: 'x'" in log.read_text()
-    log.unlink()
+    for command, status in (("status", 3), ("diff", 3), ("apply", 5), ("destroy", 5)):
+        assert main_module.main([command]) == status, "3 where nothing can have been changed, 5 where something may be left"
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        log = Path(said.split()[-1])
+        assert "KeyError: 'x'" in log.read_text()
+        log.unlink()
 
 
 def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
