@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"pydantic", "yaml", "rich", "nftables", "http", "asyncio", "concurrent", "logging", "typing_extensions"}
+HEAVY = {"pydantic", "yaml", "rich", "nftables", "docker", "requests", "http", "asyncio", "concurrent", "logging", "typing_extensions"}
 
 
 def imported_by(code: str) -> set[str]:
@@ -29,10 +29,10 @@ def test_validate_imports_no_backend() -> None:
     """`netctl validate` reads a file; it needs neither libnftables nor the terminal library nor an HTTP client."""
     found = imported_by("from reconciler.cli.main import main; main(['validate', 'topology.yaml'])")
     assert "yaml" in found
-    assert found & {"nftables", "rich", "http"} == set()
+    assert found & {"nftables", "rich", "docker", "http"} == set()
 
 
 def test_worker_imports_neither_yaml_nor_pydantic() -> None:
     """A worker is started once for each host, so it brings only what reads and writes a kernel."""
     found = imported_by("import reconciler.worker.__main__")
-    assert found & {"pydantic", "yaml", "rich", "argparse"} == set()
+    assert found & {"pydantic", "yaml", "rich", "argparse", "docker", "http"} == set()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.common import dropped_targets, open_job, palette, warn_of_drops
 from reconciler.errors import UsageError
-from reconciler.hosts.target import LAB, targets_of
+from reconciler.hosts.target import LAB, Target, targets_of
 from reconciler.plan.document import PlanDocument, compile_document, render_document
 from reconciler.render.plan import render_plan
 from reconciler.topology.types import Topology
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
 DIFFERS = 1
+ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url")}
+"""By which an engine's command line is told where the engine listens."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,6 +70,12 @@ def _places(topology: Topology) -> Iterator[tuple[str, Place]]:
     from reconciler.render.commands import Place
 
     for target in (*targets_of(topology), *dropped_targets(topology)):
-        command = ("docker", "-H", target.docker) if target.docker else ("docker",)
         mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
-        yield target.host, Place(topology.name, target.host_key, target.netns, {c.name: (command, c.engine_name) for c in mine})
+        engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
+        yield target.host, Place(topology.name, target.host_key, target.netns, engines)
+
+
+def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:
+    """The engine's command line, led to where the host's engine listens."""
+    url = target.engines.get(runtime)
+    return (runtime, *ENGINE_OPTIONS[runtime], url) if url else (runtime,)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli.common import check_name, load
 from reconciler.errors import HostError, UsageError
+from reconciler.hosts.target import engines_of
 from reconciler.state.ref import HOST, container_netns
 
 if TYPE_CHECKING:
@@ -49,19 +51,15 @@ def _container_path(topology: Topology, name: str) -> str:
     host = _reachable(topology, container.host)
     namespaces = _namespaces(topology, host)
     if container.spec.runtime != "netns":
-        from reconciler.kernel.docker import DockerEngine
+        from reconciler.kernel.engine import engine_of
 
         existing = {name: container.engine_name} if container.existing else {}
-        engine = DockerEngine(topology.name, _host_key(topology, host), host.docker or _default_docker())
+        engine = engine_of(namespaces.context, container.spec.runtime)
         found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
         if not found.get(name):
             raise HostError(f"container {name} does not run", "`netctl apply` starts it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))
-
-
-def _default_docker() -> str:
-    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 def _reachable(topology: Topology, name: str) -> Host:
@@ -81,9 +79,10 @@ def _namespaces(topology: Topology, host: Host) -> Namespaces:
     from reconciler.kernel.namespaces import Namespaces
 
     key = _host_key(topology, host)
+    context = KernelContext(topology.name, key, engines=tuple(engines_of(host).items()))
     if host.connect.scheme == "lab":
-        return Namespaces(KernelContext(topology.name, key, own_netns=f"/run/netns/{key}"))
-    return Namespaces(KernelContext(topology.name, key))
+        context = replace(context, own_netns=f"/run/netns/{key}")
+    return Namespaces(context)
 
 
 def _enter(path: str, name: str) -> None:

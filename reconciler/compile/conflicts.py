@@ -81,7 +81,7 @@ def _lacks(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflic
 
 def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     held = [(f"the address {cidr}", str(ip_interface(cidr).network)) for cidr in facts.addresses]
-    held += [(_name(obstacle), obstacle.detail) for obstacle in facts.obstacles if obstacle.kind in ("route", "network")]
+    held += [(_name(obstacle), obstacle.detail) for obstacle in facts.obstacles if obstacle.kind == "route"]
     networks = [(what, ip_network(cidr, strict=False)) for what, cidr in held if cidr not in ("default", "0.0.0.0/0", "::/0")]
     for name in resolved.legs[host.name]:
         for cidr in topology.subnets[name].cidrs:
@@ -97,9 +97,7 @@ def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
 
 
 def _name(obstacle: Obstacle) -> str:
-    if obstacle.kind == "route":
-        return f"the route to {obstacle.detail}" + (f" ({obstacle.name})" if obstacle.name != obstacle.detail else "")
-    return f"the network {obstacle.name} ({obstacle.detail})"
+    return f"the route to {obstacle.detail}" + (f" ({obstacle.name})" if obstacle.name != obstacle.detail else "")
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
@@ -161,11 +159,11 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
                     "needs that name",
                     obstacle.help_text or f"remove it (ip link delete {place.port}), or rename the container",
                 )
-        if not container.existing and (obstacle := names.get(container.engine_name)):
+        if not container.existing and (container.spec.runtime, container.engine_name) in taken:
             yield Conflict(
                 host.name,
                 f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
-                obstacle.help_text or "rename one of the two, or write `existing: true` to wire it as it is",
+                "rename one of the two, or write `existing: true` to wire it as it is",
             )
 
 
@@ -187,9 +185,9 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
 
 def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     """Containers that somebody else is to run: without one that runs there is nothing to wire."""
-    states = {obstacle.name: obstacle.detail for obstacle in facts.obstacles if obstacle.kind == "container"}
+    states = _states(facts)
     for container in topology.containers.values():
-        state = states.get(container.engine_name, "missing")
+        state = states.get((container.spec.runtime, container.engine_name), "missing")
         if container.host == host.name and container.existing and state != "running":
             name, at = container.engine_name, _at(topology, ("containers", container.origin))
             yield Conflict(
@@ -209,6 +207,6 @@ def _foreign_link(topology: Topology, leg: Leg, name: str, obstacle: Obstacle) -
     at = _at(topology, ("subnets", leg.subnet))
     return Conflict(
         leg.host,
-        f"{at}host {leg.host} has an interface {leg.bridge} that is not netctl's; subnet {leg.subnet} needs that name",
-        obstacle.help_text or f"remove it (ip link delete {leg.bridge}), or rename the subnet",
+        f"{at}host {leg.host} has an interface {name} that is not netctl's; subnet {leg.subnet} needs that name",
+        obstacle.help_text or f"remove it (ip link delete {name}), or rename the subnet",
     )

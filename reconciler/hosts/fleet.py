@@ -277,7 +277,7 @@ def _add(message: str, more: str) -> str:
 
 def _read(session: Session) -> Any:
     target = session.target
-    return session.request("read", existing=target.existing, engine_needed=target.engine_needed)
+    return session.request("read", engines=target.containers)
 
 
 def _listen(session: Session, listeners: Iterable[Listener]) -> Any:

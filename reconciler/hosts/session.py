@@ -78,7 +78,7 @@ class Session:
             topology=self.target.topology,
             host_key=self.target.host_key,
             netns=self.target.netns,
-            docker=self.target.docker,
+            engines=self.target.engines,
             uplink=self.target.uplink,
             addresses=self.target.addresses,
             parent=os.getpid(),

@@ -24,14 +24,14 @@ class Target:
     topology: str
     host_key: str
     netns: str = ""
-    docker: str = ""
+    engines: dict[str, str] = field(default_factory=dict)
+    """Where the engines listen that are not at their usual place, by runtime."""
     uplink: str = ""
     addresses: tuple[str, ...] = ()
     """What the file says of the link to others, and of the host's addresses there."""
-    existing: dict[str, str] = field(default_factory=dict)
-    """Containers that somebody else runs: the topology's name of each, and the engine's."""
-    engine_needed: bool = False
-    """Whether the file names containers of an engine here."""
+    containers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
+    the engine's."""
 
 
 def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
@@ -48,16 +48,25 @@ def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
 
 
 def _target(topology: Topology, host: Host) -> Target:
-    containers = [each for each in topology.containers.values() if each.host == host.name and each.spec.runtime == "docker"]
+    containers: dict[str, dict[str, str]] = {}
+    for each in topology.containers.values():
+        if each.host == host.name and each.spec.runtime != "netns":
+            existing = containers.setdefault(each.spec.runtime, {})
+            existing |= {each.name: each.engine_name} if each.existing else {}
     netns = netns_path_name(topology.name, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
     return Target(
         host=host.name,
         topology=topology.name,
         host_key=netns or "local",
         netns=netns,
-        docker=host.docker or os.environ.get("DOCKER_HOST", ""),
+        engines=engines_of(host),
         uplink=host.uplink,
         addresses=tuple(str(address) for address in host.addresses),
-        existing={each.name: each.engine_name for each in containers if each.existing},
-        engine_needed=bool(containers),
+        containers=containers,
     )
+
+
+def engines_of(host: Host) -> dict[str, str]:
+    """Where the host's engines listen, as the file says; Docker's else as the environment says, as for `docker` itself."""
+    told = {"docker": host.docker or os.environ.get("DOCKER_HOST", ""), "podman": host.podman}
+    return {runtime: url for runtime, url in told.items() if url}

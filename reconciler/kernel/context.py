@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_ENGINES = {"docker": "unix:///var/run/docker.sock", "podman": "unix:///run/podman/podman.sock"}
+
 
 @dataclass(frozen=True, slots=True)
 class KernelContext:
@@ -18,13 +20,16 @@ class KernelContext:
     netns_directory: Path = Path("/run/netns")
     own_netns: str = "/proc/self/ns/net"
     """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
-    docker_socket: str = "unix:///var/run/docker.sock"
-    """Where the engine listens; it is asked only where the topology has containers of that engine, or may have had them."""
-
+    engines: tuple[tuple[str, str], ...] = ()
+    """Runtime and where its engine is, for those that are not at the usual place (DEFAULT_ENGINES)."""
     uplink: str = ""
     """The host's link to others, where the file names one; "" otherwise."""
     addresses: tuple[str, ...] = ()
     """Where others reach the host, as the file says, without prefix lengths."""
+
+    def engine_url(self, runtime: str) -> str:
+        """Where the engine of a runtime is: a socket's URL."""
+        return dict(self.engines).get(runtime) or DEFAULT_ENGINES[runtime]
 
     @property
     def is_lab_world(self) -> bool:

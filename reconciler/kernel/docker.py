@@ -1,11 +1,11 @@
-"""Docker's engine, by the HTTP that it speaks on its unix socket (docs.docker.com/reference/api/engine).
+"""Docker's engine, and Podman's, which speaks the same language on a socket of its own: through the package `docker`.
 
-Called by `kernel.engine` for steps and containers, and by `kernel.facts` for networks and published ports. A dozen plain
-requests are all that is needed, so they are made with the standard library: Docker's own package costs 200 ms at import, on
-every command, and would have to be on every host that netctl reaches. The socket is a file, and is reached from any network
-namespace. Podman speaks the same language on a socket of its own.
+Called by `kernel.engine` for containers and steps, and by `kernel.obstacles` for the names of foreign containers. The socket
+is a file, and is reached from any network namespace. The package takes 200 ms to import, so it is imported only where there
+is something to do: `DockerEngine.holds_any` asks the one question of every command without it.
 
-A container is netctl's own by its labels. The lab's hosts share one engine, so the labels say whose host it is, too.
+A container is netctl's own by its labels. The lab's hosts share one engine, so the labels say whose host it is, too. What it
+was made from stands in a label as well, so that a plan can say what of it changed.
 """
 
 from __future__ import annotations
@@ -13,21 +13,32 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from reconciler.errors import HostError
+from reconciler.kinds.container import parse_spec, render_spec
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps import ContainerCreate, ContainerSpec
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
-NOT_FOUND, FIRST_ERROR = 404, 400  # HTTP statuses
+NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
+ANSWER_TIMEOUT_S = 90
+CONNECTIONS = 32
+"""Kept open to an engine: as many as there are threads that speak to it (`kernel.engine`)."""
+PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
+"""By runtime: who listens, the systemd unit that starts it, and the variable that says where."""
 
 
 class EngineError(HostError):
@@ -37,15 +48,6 @@ class EngineError(HostError):
         """`message` is a sentence."""
         super().__init__(message, help_text)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port that the engine publishes."""
-
-    protocol: str
-    address: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,70 +61,67 @@ class Listed:
     name: str
     state: str
     labels: Mapping[str, str]
-    ports: tuple[Port, ...]
 
     @property
     def parked(self) -> bool:
         """Whether it was renamed by `park`."""
         return PARKED in self.name
 
-    def belongs_to(self, topology: str) -> bool:
-        """Whether it is the topology's, on this host or on another of the lab."""
-        return self.labels.get(TOPOLOGY_LABEL) == topology
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A network of the engine's; `bridge` is the name of its bridge, "" where it has none."""
-
-    name: str
-    bridge: str
-    subnets: tuple[str, ...]
+    @property
+    def spec(self) -> ContainerSpec | None:
+        """What it was made from; None where its label does not say."""
+        return parse_spec(self.labels.get(SPEC_LABEL, ""))
 
 
 class DockerEngine:
-    """Docker's engine, for one topology on one host. Each request has a connection of its own, so threads may share it."""
+    """An engine that speaks Docker's language, for one topology on one host. Threads may share it."""
 
-    def __init__(self, topology: str, host_key: str, url: str) -> None:
+    def __init__(self, runtime: str, topology: str, host_key: str, url: str) -> None:
         """`url` is `unix:///path`, or the path. With any other nothing is there: containers must be on the host itself."""
+        self._runtime = runtime
         self._topology = topology
         self._host_key = host_key
         self._path = url.removeprefix("unix://")
+        self._connecting = threading.Lock()
+        self._client: APIClient | None = None
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def is_there(self) -> bool:
-        """Whether something listens on the socket."""
+    def holds_any(self) -> bool:
+        """Whether an engine listens here that has containers of the topology, or will not say.
+
+        One plain question and a glance at the answer, 2 ms: every command asks it, also for topologies without any.
+        """
         if not self._path.startswith("/"):
             return False
+        filters = quote(json.dumps({"label": [f"{TOPOLOGY_LABEL}={self._topology}"]}))
+        question = f"GET /containers/json?all=true&filters={filters} HTTP/1.0\r\nHost: engine\r\n\r\n"
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-                probe.connect(self._path)
+            with self._open_socket() as connection:
+                connection.sendall(question.encode())
+                answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except OSError as error:
             raise self._unreachable(error) from error
-        return True
-
-    def read_listed(self) -> tuple[Listed, ...]:
-        """All containers of the engine."""
-        return tuple(parse_listed(item) for item in self._request("GET", "/containers/json", {"all": "true"}))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return head.split(b" ")[1:2] != [b"200"] or body.strip() != b"[]"
 
     def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
         """The topology's containers on this host, parked ones too, and those of the `existing` that are there."""
         names = {engine_name: container for container, engine_name in existing.items()}
         found = []
-        for listed in self.read_listed():
+        for listed in self._read_listed():
             ours = self._is_ours(listed.labels)
             if not ours and listed.name not in names:
                 continue
             pid = self._read_pid(listed.identity) if listed.state == "running" else 0
             found.append(
                 ContainerInfo(
-                    runtime="docker",
+                    runtime=self._runtime,
                     container=listed.labels[NAME_LABEL] if ours else names[listed.name],
                     engine_name=listed.name,
-                    spec_hash=listed.labels.get(SPEC_LABEL, "") if ours else "",
+                    spec=listed.spec if ours else None,
                     running=pid > 0,
                     pid=pid,
                     existing=not ours,
@@ -131,54 +130,51 @@ class DockerEngine:
             )
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
 
-    def read_networks(self) -> tuple[Network, ...]:
-        """All networks of the engine."""
-        return tuple(parse_network(item) for item in self._request("GET", "/networks"))
+    def read_foreign(self) -> tuple[tuple[str, str], ...]:
+        """Name and state of the containers that are not the topology's, on this host or on another of the lab."""
+        listed = self._read_listed()
+        return tuple((one.name, one.state) for one in listed if one.labels.get(TOPOLOGY_LABEL) != self._topology)
 
-    def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        marks = labels.get(TOPOLOGY_LABEL), labels.get(HOST_LABEL)
-        return marks == (self._topology, self._host_key) and bool(labels.get(NAME_LABEL))
+    def _read_listed(self) -> tuple[Listed, ...]:
+        with self._asking() as client:
+            return tuple(parse_listed(item) for item in client.containers(all=True))
 
     def _read_pid(self, identity: str) -> int:
         """The first process of a container; 0 where it has none, or has just gone."""
         try:
-            return int(self._request("GET", f"/containers/{quote(identity)}/json")["State"]["Pid"])
+            return int(self._inspect(identity)["State"]["Pid"])
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return 0
             raise
 
+    def _inspect(self, name: str) -> Mapping[str, Any]:
+        with self._asking() as client:
+            found: Mapping[str, Any] = client.inspect_container(name)
+        return found
+
+    def _is_ours(self, labels: Mapping[str, str]) -> bool:
+        marks = labels.get(TOPOLOGY_LABEL), labels.get(HOST_LABEL)
+        return marks == (self._topology, self._host_key) and bool(labels.get(NAME_LABEL))
+
     # --- before an apply ----------------------------------------------------------------------------------------------
 
     def check(self, steps: Iterable[ContainerCreate]) -> None:
-        """HostError that names every missing image and every name that is somebody else's."""
+        """HostError that names every missing image. What has a parked twin needs none."""
         steps = tuple(steps)
-        if not steps:
-            return
-        listed = self.read_listed()
-        # One that moves here from another host of the lab will be parked by then.
-        taken = {one.name for one in listed if not one.belongs_to(self._topology)}
-        parked = {
-            (one.labels[NAME_LABEL], one.labels.get(SPEC_LABEL)) for one in listed if one.parked and self._is_ours(one.labels)
-        }
-        fresh = [step for step in steps if (step.container, step.spec_hash) not in parked]
-        images = {step.spec.image for step in fresh}
+        twins = [one for one in self._read_listed() if one.parked] if steps else []
+        images = {step.spec.image for step in steps if not self._find_twin(step, twins)}
         missing = sorted(image for image in images if not self._has_image(image))
-        names = sorted(step.engine_name for step in steps if step.engine_name in taken)
-        if names:
-            raise EngineError(
-                f"{_count('container name', names)} taken by somebody else: {', '.join(names)}",
-                "rename or remove it, or name it in the file with `existing: true` to wire it",
-            )
         if missing:
+            what = f"{len(missing)} images are" if len(missing) > 1 else "an image is"
             raise EngineError(
-                f"{_count('image', missing)} not on the host: {', '.join(missing)}",
-                "; ".join(f"docker pull {image}" for image in missing),
+                f"{what} not on the host: {', '.join(missing)}", "; ".join(f"{self._runtime} pull {image}" for image in missing)
             )
 
     def _has_image(self, image: str) -> bool:
         try:
-            self._request("GET", f"/images/{quote(image, safe='/:@')}/json")
+            with self._asking() as client:
+                client.inspect_image(image)
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return False
@@ -189,102 +185,140 @@ class DockerEngine:
 
     def create(self, step: ContainerCreate) -> int:
         """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
-        twin = self._find_parked(step)
-        if twin:
-            self._request("POST", f"/containers/{quote(twin)}/rename", {"name": step.engine_name})
-        elif not step.spec.image:
-            raise EngineError(f"the parked container of {step.engine_name} is gone, so it cannot be brought back")
-        else:
-            body = render_create(step.spec, self._labels(step))
-            self._request("POST", "/containers/create", {"name": step.engine_name}, body)
+        twin = self._find_twin(step, self._read_listed())
+        with self._asking() as client:
+            if twin:
+                client.rename(twin, step.engine_name)
+            else:
+                labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec))
+                client.create_container_from_config(render_create(step.spec, labels), step.engine_name)
         return self.start(step.engine_name)
 
     def start(self, engine_name: str) -> int:
         """Start one of ours; the number of its first process. EngineError too where it ends at once."""
         identity = self._find_own(engine_name)
-        self._request("POST", f"/containers/{quote(identity)}/start")
-        state = self._request("GET", f"/containers/{quote(identity)}/json")["State"]
+        with self._asking() as client:
+            client.start(identity)
+        state = self._inspect(identity)["State"]
         if not state["Pid"]:
             raise EngineError(
-                f"container {engine_name} ended at once, with status {state['ExitCode']}", f"`docker logs {engine_name}` says why"
+                f"container {engine_name} ended at once, with status {state['ExitCode']}",
+                f"`{self._runtime} logs {engine_name}` says why",
             )
         return int(state["Pid"])
 
     def stop(self, engine_name: str) -> None:
         """Stop one of ours; one that is stopped already is no fault."""
-        self._request("POST", f"/containers/{quote(self._find_own(engine_name))}/stop", {"t": str(STOP_TIMEOUT_S)})
+        identity = self._find_own(engine_name)
+        with self._asking() as client:
+            client.stop(identity, timeout=STOP_TIMEOUT_S)
 
     def park(self, engine_name: str) -> None:
         """Stop one of ours and rename it, so that its name is free."""
         identity = self._find_own(engine_name)
         self.stop(engine_name)
-        self._request("POST", f"/containers/{quote(identity)}/rename", {"name": f"{engine_name}{PARKED}{identity[:12]}"})
+        with self._asking() as client:
+            client.rename(identity, f"{engine_name}{PARKED}{identity[:12]}")
 
     def remove_parked(self) -> None:
         """Remove all of ours that is parked, with the volumes that have no name."""
-        for listed in self.read_listed():
+        for listed in self._read_listed():
             if listed.parked and self._is_ours(listed.labels):
                 try:
-                    self._request("DELETE", f"/containers/{quote(listed.identity)}", {"force": "true", "v": "true"})
+                    with self._asking() as client:
+                        client.remove_container(listed.identity, v=True, force=True)
                 except EngineError as error:
                     if error.status != NOT_FOUND:
                         raise
 
-    def _labels(self, step: ContainerCreate) -> dict[str, str]:
-        return dict(labels_of(self._topology, self._host_key, step.container, step.spec_hash))
-
-    def _find_parked(self, step: ContainerCreate) -> str:
-        """The id of the parked container that was made from the same spec; "" where there is none."""
-        labels = self._labels(step)
-        filters = json.dumps({"label": [f"{name}={value}" for name, value in labels.items()]})
-        found = self._request("GET", "/containers/json", {"all": "true", "filters": filters})
-        return next((listed.identity for listed in map(parse_listed, found) if listed.parked), "")
+    def _find_twin(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
+        """The id of the parked container that was made for the same container from the same spec; "" where there is none."""
+        for one in listed:
+            if one.parked and self._is_ours(one.labels) and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
+                return one.identity
+        return ""
 
     def _find_own(self, engine_name: str) -> str:
         """The id of a container, after a look at its labels: what is not ours is never touched."""
-        found = self._request("GET", f"/containers/{quote(engine_name)}/json")
+        found = self._inspect(engine_name)
         if not self._is_ours(found["Config"]["Labels"] or {}):
             raise EngineError(f"container {engine_name} is not one of netctl's, so it is left alone")
         return str(found["Id"])
 
-    # --- HTTP ---------------------------------------------------------------------------------------------------------
+    # --- the connection -----------------------------------------------------------------------------------------------
 
-    def _request(self, method: str, path: str, query: Mapping[str, str] | None = None, body: object = None) -> Any:
-        """The answer to one request, parsed; None where it has no body. EngineError with the engine's own words."""
-        from reconciler.kernel.unix_http import request
+    @contextmanager
+    def _asking(self) -> Iterator[APIClient]:
+        """The client, for requests. What goes wrong within becomes an EngineError, with the engine's own words."""
+        client = self._connect()
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
 
+        try:
+            yield client
+        except APIError as error:
+            words = str(error.explanation or error).strip()
+            raise EngineError(f"the engine refuses: {words}", status=error.status_code or 0) from error
+        except (DockerException, RequestException) as error:
+            raise self._no_answer(error) from error
+
+    def _connect(self) -> APIClient:
+        with self._connecting:
+            if self._client is None:
+                self._client = self._make_client()
+        return self._client
+
+    def _make_client(self) -> APIClient:
         if not self._path.startswith("/"):
             raise EngineError(
                 f"the engine at {self._path} cannot be used: netctl reaches an engine by a unix socket",
-                "write `docker: unix:///var/run/docker.sock` at the host, or unset DOCKER_HOST",
+                f"write `{self._runtime}: unix:///PATH` at the host" + (", or unset DOCKER_HOST" * (self._runtime == "docker")),
             )
-        target = f"{path}?{urlencode(query)}" if query else path
+        # The package would say in many words what the kernel says in one.
         try:
-            status, data = request(self._path, method, target, None if body is None else json.dumps(body))
-            answer = json.loads(data) if data and status < FIRST_ERROR else None
+            self._open_socket().close()
         except OSError as error:
             raise self._unreachable(error) from error
-        except ValueError as error:
-            raise EngineError(f"what listens on {self._path} is no container engine: {error}") from error
-        if status >= FIRST_ERROR:
-            raise EngineError(f"the engine refuses: {parse_refusal(data)}", status=status)
-        return answer
+        from docker import APIClient
+        from docker.errors import DockerException
+
+        try:
+            return APIClient(f"unix://{self._path}", version="auto", timeout=ANSWER_TIMEOUT_S, max_pool_size=CONNECTIONS)
+        except DockerException as error:
+            raise self._no_answer(error) from error
+
+    def _open_socket(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _no_answer(self, error: Exception) -> EngineError:
+        return EngineError(
+            f"the engine at {self._path} gives no proper answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
+        )
 
     def _unreachable(self, error: OSError) -> EngineError:
+        product, unit, variable = PRODUCTS[self._runtime]
         if error.errno in (errno.EACCES, errno.EPERM):
             return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
         if isinstance(error, TimeoutError):
-            return EngineError(f"the engine at {self._path} gives no answer", "systemctl status docker")
+            return EngineError(f"the engine at {self._path} gives no answer", f"systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
+        where = f", or in {variable}" if variable else ""
         return EngineError(
-            f"dockerd is not running, or listens elsewhere: {self._path}: {why}",
-            "systemctl start docker; or give the socket with `docker:` at the host, or in DOCKER_HOST",
+            f"{product} is not running, or listens elsewhere: {self._path}: {why}",
+            f"systemctl start {unit}; or give the socket with `{self._runtime}:` at the host{where}",
         )
 
 
-def labels_of(topology: str, host_key: str, container: str, spec_hash: str) -> tuple[tuple[str, str], ...]:
+def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
     """The labels by which a container is known again."""
-    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, spec_hash)
+    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
 
 
 def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -308,32 +342,6 @@ def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, A
 def parse_listed(item: Mapping[str, Any]) -> Listed:
     """One entry of GET /containers/json."""
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
-    ports = (
-        Port(str(port["Type"]), str(port.get("IP") or "0.0.0.0"), int(port["PublicPort"]))
-        for port in item.get("Ports") or ()
-        if port.get("PublicPort")
-    )
     # A legacy link adds a name with a slash in it.
     name = next((name for name in names if "/" not in name), "")
-    return Listed(str(item["Id"]), name, str(item["State"]), dict(item.get("Labels") or {}), tuple(ports))
-
-
-def parse_network(item: Mapping[str, Any]) -> Network:
-    """One entry of GET /networks. A bridge network's link is named in its options, else after its id."""
-    bridge = ""
-    if item.get("Driver") == "bridge":
-        bridge = (item.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{item['Id'][:12]}"
-    subnets = ((config or {}).get("Subnet") for config in (item.get("IPAM") or {}).get("Config") or ())
-    return Network(str(item["Name"]), bridge, tuple(str(subnet) for subnet in subnets if subnet))
-
-
-def parse_refusal(data: bytes) -> str:
-    """The engine's words in an answer that is an error."""
-    try:
-        return str(json.loads(data)["message"]).strip()
-    except (ValueError, KeyError, TypeError):
-        return data.decode("utf-8", "replace").strip() or "no reason given"
-
-
-def _count(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what}s are" if len(names) > 1 else f"{'an' if what[0] in 'aeiou' else 'a'} {what} is"
+    return Listed(str(item["Id"]), name, str(item["State"]), dict(item.get("Labels") or {}))

@@ -1,7 +1,8 @@
 """Container engines as netctl sees them: what one must be able to do, which one serves a runtime, and the steps of that lane.
 
-Called by the executor (lane `runtime`), by `snapshot`, and by the worker before and after an apply. One that speaks
-Docker's language is served by `kernel.docker`; another kind of engine is another class with these methods.
+Called by the executor (lane `runtime`), by `snapshot`, by `obstacles`, and by the worker before and after an apply. Docker and
+Podman are served by `kernel.docker`; another kind of engine is another class with these methods. One that holds nothing of
+the topology, and of which its file names no container, costs one question.
 """
 
 from __future__ import annotations
@@ -16,21 +17,28 @@ from reconciler.kernel.docker import DockerEngine
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, Step, StepError
 
+RUNTIMES = ("docker", "podman")
 WORKERS = 32
 """Containers worked on at a time. An engine makes few at once, but those that take their ten seconds to stop only wait."""
+
+Wanted = Mapping[str, Mapping[str, str]]
+"""The runtimes of which the file names containers on the host; for each, those that somebody else runs: their names in both."""
 
 
 class Engine(Protocol):
     """An engine, for one topology on one host. Each method raises HostError: a sentence, and what to do."""
 
-    def is_there(self) -> bool:
-        """Whether it answers."""
+    def holds_any(self) -> bool:
+        """Whether it is there, and has containers of the topology, of any host, parked ones too."""
 
     def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
         """The topology's containers, parked ones too, and the `existing` ones that are there (container to engine's name)."""
 
+    def read_foreign(self) -> tuple[tuple[str, str], ...]:
+        """Name and state of the containers that are not the topology's."""
+
     def check(self, steps: Iterable[ContainerCreate]) -> None:
-        """Refuse what could not be carried out (an image that is missing, a name that is taken), before anything is touched."""
+        """Refuse what could not be carried out (an image that is missing), before anything is touched."""
 
     def create(self, step: ContainerCreate) -> int:
         """Make and start a container, or bring its parked twin back; the number of its first process."""
@@ -51,22 +59,23 @@ class Engine(Protocol):
 @cache
 def engine_of(context: KernelContext, runtime: str) -> Engine:
     """The engine that serves a runtime. HostError where this version has none."""
-    if runtime == "docker":
-        return DockerEngine(context.topology, context.host_key, context.docker_socket)
-    raise HostError(f"no engine serves `runtime: {runtime}`", "this version serves `docker` and `netns`")
+    if runtime not in RUNTIMES:
+        raise HostError(f"no engine serves `runtime: {runtime}`", f"this version serves {', '.join(RUNTIMES)} and netns")
+    return DockerEngine(runtime, context.topology, context.host_key, context.engine_url(runtime))
 
 
-def read_containers(
-    context: KernelContext, existing: Mapping[str, str] | None = None, *, needed: bool = False
-) -> tuple[ContainerInfo, ...]:
+def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tuple[ContainerInfo, ...]:
     """What the engines hold of the topology.
 
-    An engine that is not running has nothing, and that is no fault unless it is `needed`: where the file names containers of it.
+    An engine that is not running has nothing, and that is no fault unless it is wanted: where the file names containers of it.
     """
-    engine = engine_of(context, "docker")
-    if not needed and not existing and not engine.is_there():
-        return ()
-    return engine.read_containers(existing or {})
+    wanted = wanted or {}
+    found: list[ContainerInfo] = []
+    for runtime in RUNTIMES:
+        engine = engine_of(context, runtime)
+        if runtime in wanted or engine.holds_any():
+            found += engine.read_containers(wanted.get(runtime, {}))
+    return tuple(found)
 
 
 def check_containers(context: KernelContext, steps: Iterable[Step]) -> None:
@@ -86,9 +95,10 @@ def by_runtime(steps: Iterable[Step]) -> dict[str, list[ContainerCreate]]:
 
 def remove_parked(context: KernelContext) -> None:
     """For the worker, when an apply has succeeded on every host or has been taken back on all: nobody needs them any more."""
-    engine = engine_of(context, "docker")
-    if engine.is_there():
-        engine.remove_parked()
+    for runtime in RUNTIMES:
+        engine = engine_of(context, runtime)
+        if engine.holds_any():
+            engine.remove_parked()
 
 
 def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str, int]:

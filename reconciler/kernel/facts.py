@@ -1,8 +1,8 @@
 """What a live host tells before a topology is compiled for it: its uplink, the addresses in use, and what is in the way.
 
 Called by the worker after `read_snapshot`, in the thread that is in the host's namespace. Most of it is found in the
-snapshot; the rest is read from /proc, from the kernel's list of nftables chains, and from the engine where one answers. No
-process is started, and a kernel's abilities are only tried where nothing of the topology's firewall is there yet.
+snapshot; the rest is read from /proc, from the kernel's list of nftables chains, and from the engines whose containers the
+file names. A kernel's abilities are only tried where nothing of the topology's firewall is there yet.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
     LOOPBACK,
     find_docker_user,
+    find_containers,
+    find_docker_ports,
     find_drops,
-    find_engines,
     find_interfaces,
     find_links,
     find_listeners,
@@ -32,6 +33,7 @@ from reconciler.kernel.obstacles import (
     is_own,
 )
 from reconciler.kinds.container import find_wired
+from reconciler.kernel.snapshot import Interest
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -42,7 +44,7 @@ DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
 
 
-def read_facts(context: KernelContext, snapshot: Snapshot, *, exists: bool = True) -> HostFacts:
+def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool = True) -> HostFacts:
     """The facts of one host.
 
     A host of the lab that is not there (`exists` false) has the lab's defaults, and only an engine's containers can be in the
@@ -51,12 +53,12 @@ def read_facts(context: KernelContext, snapshot: Snapshot, *, exists: bool = Tru
     mounted = read_mounted(context)
     if not exists or context.is_lab_world:
         # The engine that a lab host is to use may be there before the host.
-        found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_engines(context, snapshot))
+        found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_containers(context, interest.engines))
         uplink = context.uplink or DEFAULT_LAB_UPLINK
         return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=read_missing(snapshot))
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses)
-    obstacles, docker_user = read_obstacles(context, snapshot)
+    obstacles, docker_user = read_obstacles(context, snapshot, interest)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
@@ -79,7 +81,9 @@ def read_mounted(context: KernelContext) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix("container:") for name in mounted))
 
 
-def read_obstacles(context: KernelContext, snapshot: Snapshot) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
+def read_obstacles(
+    context: KernelContext, snapshot: Snapshot, interest: Interest
+) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
     """All that is foreign, and the commands for which Docker's chain is there."""
     reader = TableReader()
     try:
@@ -87,17 +91,18 @@ def read_obstacles(context: KernelContext, snapshot: Snapshot) -> tuple[tuple[Ob
         ports = tuple(find_others_ports(reader, context.topology, chains))
     finally:
         reader.close()
-    engines = tuple(find_engines(context, snapshot))
-    # An engine publishes through a listener of its own, which says less.
-    published = {obstacle.detail for obstacle in engines if obstacle.kind == "port"}
+    published = tuple(find_docker_ports(chains))
+    # Docker's proxy of a port listens as well, which says less.
+    proxied = {obstacle.detail for obstacle in published}
     obstacles = (
         *find_routes(snapshot),
         *find_links(snapshot),
         *find_interfaces(snapshot),
-        *(listener for listener in find_listeners() if listener.detail not in published),
+        *(listener for listener in find_listeners() if listener.detail not in proxied),
+        *published,
         *ports,
         *find_drops(chains),
-        *engines,
+        *find_containers(context, interest.engines),
     )
     return obstacles, find_docker_user(chains)
 

@@ -1,4 +1,6 @@
-"""The iptables commands, for the one rule of ours in DOCKER-USER. Called by the executor and the snapshot.
+"""The iptables commands, for the one rule of ours in DOCKER-USER, and for the ports that Docker publishes.
+
+Called by the executor, the snapshot, and `obstacles`.
 
 The commands are run, and not imitated: only they know whether the host's rules are the legacy or the nft kind, and what they
 write is what `iptables -S` shows truly. `-w 5` waits up to five seconds for the lock, which dockerd takes often.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.state.ref import HOST
@@ -17,6 +20,8 @@ from reconciler.state.steps import IptablesAdd, IptablesDelete, StepError
 
 COMMANDS = ("iptables", "ip6tables")
 CHAIN = "DOCKER-USER"
+DOCKER_NAT_CHAIN = "DOCKER"
+"""In the table nat: where Docker turns its published ports to its containers."""
 TIMEOUT_S = 30
 
 
@@ -84,3 +89,21 @@ def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
         if words[:2] == ["-A", CHAIN]:
             rules.append(IptablesRuleInfo(command, "filter", CHAIN, tuple(words[2:])))
     return rules
+
+
+def read_docker_ports(command: str) -> list[str]:
+    """What Docker publishes by its rules, such as `tcp 0.0.0.0 8080`, in the calling thread's namespace."""
+    status, output, _ = _run(command, "nat", "-S", DOCKER_NAT_CHAIN)
+    return [] if status else parse_docker_ports(output, "0.0.0.0" if command == "iptables" else "::")
+
+
+def parse_docker_ports(output: str, everywhere: str) -> list[str]:
+    """The ports in what `iptables -t nat -S DOCKER` prints; `everywhere` stands for a rule without an address."""
+    found = []
+    for line in output.splitlines():
+        words = shlex.split(line)
+        told = dict(pairwise(words))
+        if told.get("-j") == "DNAT" and "-p" in told and "--dport" in told:
+            address = told.get("-d", everywhere).partition("/")[0]
+            found.append(f"{told['-p']} {address} {told['--dport']}")
+    return found

@@ -1,14 +1,14 @@
 """What is foreign on a host and may be in the way of a topology: named here, judged by `compile`, which knows what is wanted.
 
-Called by `kernel.facts` in a thread that is in the host's namespace. Nothing is changed, and no command is run.
+Called by `kernel.facts` in a thread that is in the host's namespace. Nothing is changed. An engine's networks are seen by
+their routes, and its ports by who listens and by its rules, so that it need not be asked.
 
     route       name: its link      detail: its destination (CIDR)
     link        name: its name      detail: its kind
     interface   name: a container   detail: the name of a link in an existing container that is not ours
     listener    name: who listens   detail: `tcp 0.0.0.0 8080`
     port        name: who publishes detail: `tcp 0.0.0.0 8080`
-    network     name: of an engine  detail: its subnet (CIDR)
-    container   name: in the engine detail: its state, `running` or `exited` …
+    container   name: in the engine detail: the engine and its state, `docker running` or `podman exited` …
     drop        name: who drops     detail: the chain, `ip filter FORWARD`
 """
 
@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.docker import DockerEngine
+from reconciler.kernel.engine import Wanted, engine_of
+from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kinds.firewall_program import FORWARD_MARK
@@ -29,6 +30,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 LOOPBACK = 1
 TABLE_PREFIX = "netctl-"
 DOCKER_CHAIN = "DOCKER-USER"
+FAMILY_TOOLS = (("ip", "iptables"), ("ip6", "ip6tables"))
 EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 
@@ -155,26 +157,22 @@ def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
 
 def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[str, ...]:
     """The iptables commands whose DOCKER-USER chain is there, among the chains that nftables shows."""
-    tools = (("ip", "iptables"), ("ip6", "ip6tables"))
     names = {(chain.family, chain.table, chain.name) for chain in chains}
-    return tuple(tool for family, tool in tools if (family, "filter", DOCKER_CHAIN) in names)
+    return tuple(tool for family, tool in FAMILY_TOOLS if (family, "filter", DOCKER_CHAIN) in names)
 
 
-def find_engines(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle]:
-    """An engine's networks and published ports, where they are in this namespace, and the containers that are not ours."""
-    engine = DockerEngine(context.topology, context.host_key, context.docker_socket)
-    if not engine.is_there():
-        return
-    names = {link.name for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()}
-    networks = [network for network in engine.read_networks() if network.bridge in names]
-    for network in networks:
-        for subnet in network.subnets:
-            yield Obstacle("network", f"docker network {network.name}", subnet, "choose another CIDR, or remove the network")
-    for listed in engine.read_listed():
-        if listed.belongs_to(context.topology):
-            continue
-        yield Obstacle("container", listed.name, listed.state)
-        # The engine of a lab host may be the machine's, and its ports are not this host's then.
-        for port in listed.ports if networks else ():
-            detail = f"{port.protocol} {port.address} {port.port}"
-            yield Obstacle("port", f"docker container {listed.name}", detail, f"docker stop {listed.name}")
+def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[Obstacle]:
+    """The ports that Docker publishes, by its rules: also where no proxy of its own listens (`--userland-proxy=false`)."""
+    names = {(chain.family, chain.table, chain.name) for chain in chains}
+    tools = [tool for family, tool in FAMILY_TOOLS if (family, "nat", DOCKER_NAT_CHAIN) in names]
+    for tool in tools:
+        for detail in read_docker_ports(tool):
+            port = detail.split()[2]
+            yield Obstacle("port", "a container of Docker's", detail, f"which: docker ps --filter publish={port}")
+
+
+def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[Obstacle]:
+    """The containers that are not ours in the engines of which the file names containers."""
+    for runtime in wanted:
+        for name, state in engine_of(context, runtime).read_foreign():
+            yield Obstacle("container", name, f"{runtime} {state}")

@@ -35,10 +35,9 @@ class Interest:
 
     sysctls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys by namespace. What the topology has remembered on the host is always read."""
-    existing: Mapping[str, str] = field(default_factory=dict)
-    """Containers that somebody else runs: the topology's name for each, and the engine's."""
-    engine_needed: bool = False
-    """Whether the topology has containers of an engine on this host, so that it is a fault when the engine does not answer."""
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The runtimes of which the file names containers here, so that it is a fault when their engine does not answer. For each,
+    the containers that somebody else runs: the topology's name and the engine's."""
 
 
 def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
@@ -83,7 +82,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
 
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
     """Of the engine. The lab itself has none: its hosts' workers ask."""
-    return () if context.is_lab_world else read_containers(context, interest.existing, needed=interest.engine_needed)
+    return () if context.is_lab_world else read_containers(context, interest.engines)
 
 
 def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:

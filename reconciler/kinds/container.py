@@ -1,7 +1,7 @@
 """A container of an engine (Docker's, or one that speaks its language): made by netctl without a network, or somebody else's.
 
-One of ours is recognised by its labels: `netctl.topology` and `netctl.name` say whose it is, `netctl.spec` is a hash of
-what only a new container can change. It is re-created in a way that can be undone: the old one is parked (stopped and
+One of ours is recognised by its labels: `netctl.topology` and `netctl.name` say whose it is, `netctl.spec` what it was made
+from, which only a new container can change. It is re-created in a way that can be undone: the old one is parked (stopped and
 renamed) and stays until every host has succeeded; creating one whose parked twin is there brings the twin back.
 
 A container that the file calls `existing` is wired, never made, started, stopped or removed. It is the topology's to the
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
-from hashlib import sha256
+from dataclasses import asdict, dataclass
 from typing import Self
 
 from reconciler.state.naming import group_of, parse_alias
@@ -26,9 +25,25 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop, Step
 
 
-def hash_spec(spec: ContainerSpec) -> str:
-    """16 hexadecimal digits that change with anything in `spec`: what the label `netctl.spec` holds."""
-    return sha256(json.dumps(astuple(spec)).encode()).hexdigest()[:16]
+def render_spec(spec: ContainerSpec) -> str:
+    """What the label `netctl.spec` holds."""
+    return json.dumps(asdict(spec), separators=(",", ":"))
+
+
+def parse_spec(text: str) -> ContainerSpec | None:
+    """The spec in a label `netctl.spec`; None where it is none, so that it differs from any that is wanted."""
+    try:
+        told = json.loads(text)
+        return ContainerSpec(
+            runtime=str(told["runtime"]),
+            image=str(told["image"]),
+            command=tuple(str(word) for word in told["command"]),
+            env=tuple((str(name), str(value)) for name, value in told["env"]),
+            volumes=tuple(str(volume) for volume in told["volumes"]),
+            restart=str(told["restart"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +56,8 @@ class Container(Record):
     container: str
     engine_name: str
     runtime: str
-    spec: ContainerSpec | None = field(default=None, compare=False)
-    """None in what was read: an engine does not tell what it was asked for. The hash stands for it."""
-    spec_hash: str = ""
-    """Of `spec`; "" where it exists without us."""
+    spec: ContainerSpec | None = None
+    """What it is made from; None where it exists without us."""
     existing: bool = False
     running: bool = True
 
@@ -72,26 +85,24 @@ class Container(Record):
                 container=info.container,
                 engine_name=info.engine_name,
                 runtime=info.runtime,
-                spec_hash="" if info.existing else info.spec_hash,
+                spec=None if info.existing else info.spec,
                 existing=info.existing,
                 running=info.running,
             )
 
     def must_recreate(self, before: Self) -> bool:
         # Only a start and a stop can be done to a container that is there.
-        return (self.engine_name, self.runtime, self.spec_hash, self.existing) != (
+        return (self.engine_name, self.runtime, self.spec, self.existing) != (
             before.engine_name,
             before.runtime,
-            before.spec_hash,
+            before.spec,
             before.existing,
         )
 
     def lower_create(self) -> tuple[Step, ...]:
-        if self.existing:
+        if self.existing or self.spec is None:
             return ()
-        # A record that was read, and comes back in a rollback, has no spec: its parked twin is there, found by the hash.
-        spec = self.spec or ContainerSpec(self.runtime, image="")
-        create = ContainerCreate(self.netns, self.container, self.engine_name, spec, self.spec_hash)
+        create = ContainerCreate(self.netns, self.container, self.engine_name, self.spec)
         return (create,) if self.running else (create, ContainerStop(self.netns, self.runtime, self.engine_name))
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:

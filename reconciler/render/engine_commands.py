@@ -47,7 +47,7 @@ def _engine_of(netns: str, runtime: str, engines: Engines) -> tuple[str, ...]:
 def _create_words(step: s.ContainerCreate, topology: str, host_key: str) -> list[str]:
     spec = step.spec
     words = ["--name", step.engine_name, "--network", "none"]
-    for label, value in labels_of(topology, host_key, step.container, step.spec_hash):
+    for label, value in labels_of(topology, host_key, step.container, step.spec):
         words += ["--label", f"{label}={value}"]
     for name, value in spec.env:
         words += ["--env", f"{name}={value}"]

@@ -37,9 +37,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something foreign on the host: a route, a listening socket, an engine's network, a container, a link, or a drop.
+    """Something foreign on the host: a route, a listening socket, a container, a link, or a drop.
 
-    `kind` is one of "route", "listener", "network", "container", "link", "drop", "port" (published by another topology or
+    `kind` is one of "route", "listener", "container", "link", "drop", "port" (published by another topology or
     engine). `name` says which, `detail` is what it holds (a CIDR, `tcp 0.0.0.0 8080`, an interface name, …), and `help_text`
     what the user can do.
     """
@@ -48,6 +48,22 @@ class Obstacle:
     name: str
     detail: str
     help_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """A link of the host that is not netctl's, as something to connect containers to."""
+
+    name: str
+    kind: str
+    """What it is made of (`bridge`, `veth`, `vlan` …); "" for hardware."""
+    mac: str
+    mtu: int
+    master: str = ""
+    """The bridge, bond or VRF that it belongs to; "" for none. A bridge of the topology itself does not count."""
+    is_wireless: bool = False
+    routers: tuple[str, ...] = ()
+    """The next hops of the default routes that lead over it, the best of each family first."""
 
 
 @dataclass(frozen=True, slots=True)

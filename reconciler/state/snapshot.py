@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.state.steps import ContainerSpec
+
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
@@ -113,7 +115,8 @@ class ContainerInfo:
     runtime: str
     container: str
     engine_name: str
-    spec_hash: str
+    spec: ContainerSpec | None
+    """What it was made from; None where that is not known, or it exists without us."""
     running: bool
     pid: int
     existing: bool

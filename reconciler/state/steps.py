@@ -307,7 +307,7 @@ class ContainerSpec:
 class ContainerCreate(Step):
     """Create (without network) and start a container, labelled as ours; `netns` is its namespace-to-be.
 
-    Where a parked container of that name and `spec_hash` is there, it is brought back instead: that is how the re-creation
+    Where a parked container of that name and `spec` is there, it is brought back instead: that is how the re-creation
     of a container is undone.
     """
 
@@ -315,7 +315,6 @@ class ContainerCreate(Step):
     container: str
     engine_name: str
     spec: ContainerSpec
-    spec_hash: str
 
 
 @dataclass(frozen=True, slots=True)

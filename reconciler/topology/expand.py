@@ -18,7 +18,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
     """The topology that the model stands for."""
     return Topology(
         name=model.name,
-        hosts={name: Host(name, host.connect, host.address, host.uplink, host.docker) for name, host in model.hosts.items()},
+        hosts={name: Host(name, host.connect, host.address, host.uplink, host.docker, host.podman) for name, host in model.hosts.items()},
         subnets={
             name: Subnet(
                 name,

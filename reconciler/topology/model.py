@@ -339,6 +339,14 @@ class ExposeModel(Model):
         return {**sides, "protocol": protocol} if protocol else sides
 
     @model_validator(mode="after")
+    dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
+    allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(
+        (), description="What a container may send that no container may otherwise: as a DHCP server, or as an IPv6 router."
+    )
+    hairpin: Annotated[bool | None, Given] = Field(
+        None, description="Whether its port sends a frame back to it. Default: where it publishes ports, or the subnet says so."
+    )
+    isolated: bool = Field(False, description="Whether it reaches no other isolated port of its bridge (bridge(8)).")
     def check(self) -> Self:
         """Both sides are as long, and one protocol is said."""
         if self.to is not None:

@@ -33,13 +33,14 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host. `addresses` are where other hosts reach it; `uplink` and `docker` are "" where the file leaves them open."""
+    """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" where the file leaves them open."""
 
     name: str
     connect: Connect
     addresses: tuple[Address, ...] = ()
     uplink: str = ""
     docker: str = ""
+    podman: str = ""
 
 
 @dataclass(frozen=True, slots=True)

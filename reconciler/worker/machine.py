@@ -27,9 +27,8 @@ def open_machine(hello: Message) -> KernelMachine:
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
     context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
-    if hello["docker"]:
-        context = replace(context, docker_socket=hello["docker"])
-    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"])
+    context = replace(context, engines=tuple(sorted(hello["engines"].items())))
+    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("session", ""))
     machine.enter()
     return machine
 
@@ -78,11 +77,11 @@ class KernelMachine:
             namespaces[netns] = replace(namespaces[netns], sysctls={**namespaces[netns].sysctls, **values})
         return replace(snapshot, namespaces=namespaces)
 
-    def read_facts(self, snapshot: Snapshot) -> HostFacts:
+    def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """What `compile` needs to know of the host."""
         from reconciler.kernel.facts import read_facts
 
-        return read_facts(self._context, snapshot, exists=self._exists)
+        return read_facts(self._context, snapshot, interest, exists=self._exists)
 
     def host(self) -> KernelHost:
         """What carries out batches."""

@@ -3,7 +3,7 @@
 Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
 
     lock      {} → nothing; the host's lock is held until `release`, or the worker's end
-    read      {existing, engine_needed} → HostFacts
+    read      {engines} → HostFacts
     plan      {host, desired, document} → HostPlan; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
     apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
@@ -73,7 +73,7 @@ class Machine(Protocol):
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
         """The snapshot with the kernel settings that `interest` names."""
 
-    def read_facts(self, snapshot: Snapshot) -> HostFacts:
+    def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """What `compile` needs to know of it."""
 
     def host(self) -> SettlingHost:
@@ -125,9 +125,9 @@ class Work:
         return verb(request)
 
     def _read(self, request: Message) -> Any:
-        self._interest = Interest(existing=request["existing"], engine_needed=request["engine_needed"])
+        self._interest = Interest(engines=request["engines"])
         self._snapshot = self._machine.read(self._interest)
-        return CODEC.encode(self._machine.read_facts(self._snapshot))
+        return CODEC.encode(self._machine.read_facts(self._snapshot, self._interest))
 
     def _make_plan(self, request: Message) -> Any:
         self._desired = CODEC.decode(HostState, request["desired"])

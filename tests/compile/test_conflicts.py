@@ -19,7 +19,7 @@ containers:
   web: {networks: {front: auto}, image: "nginx:1.27", expose: [8080:80, "192.0.2.11:53:53/udp"]}
   old: {networks: {front: auto}, existing: true}
 """
-THERE = (Obstacle("link", "eth7", ""), Obstacle("container", "old", "running"))
+THERE = (Obstacle("link", "eth7", ""), Obstacle("container", "old", "docker running"))
 """What the file itself asks for."""
 TOPOLOGY = load(TEXT)
 
@@ -42,8 +42,9 @@ def test_nothing_in_the_way() -> None:
         Obstacle("listener", "sshd", "tcp 0.0.0.0 22"),
         Obstacle("listener", "named", "udp 127.0.0.1 53"),
         Obstacle("listener", "a web server", "udp 0.0.0.0 8080"),
-        Obstacle("container", "web", "running"),
-        Obstacle("network", "docker network bridge", "172.17.0.0/16"),
+        Obstacle("container", "web", "docker running"),
+        Obstacle("container", "shop-web", "podman running"),
+        Obstacle("route", "docker0", "172.17.0.0/16"),
         Obstacle("drop", "ufw", "ip filter FORWARD"),
     )
 
@@ -52,14 +53,14 @@ def test_nothing_in_the_way() -> None:
     ("obstacle", "words"),
     [
         (Obstacle("route", "tun0", "10.0.0.0/8"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.0.0.0/8"),
-        (Obstacle("network", "docker network x", "10.44.0.128/25"), "overlaps the network docker network x (10.44.0.128/25)"),
+        (Obstacle("route", "docker0", "10.44.0.128/25"), "overlaps the route to 10.44.0.128/25 (docker0)"),
         (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp of container web is listened on by nginx"),
         (Obstacle("listener", "nginx", "tcp :: 8080"), "port 8080/tcp of container web is listened on by nginx"),
         (Obstacle("listener", "named", "udp 192.0.2.11 53"), "port 53/udp of container web is listened on by named"),
         (Obstacle("port", "topology other", "tcp 127.0.0.1 8080"), "8080/tcp of container web is published by topology other"),
         (Obstacle("link", "b-shop-front", "dummy"), "interface b-shop-front that is not netctl's; subnet front needs that name"),
         (Obstacle("link", interface_name("v-", "shop", "web", "front"), "veth"), "and container web needs that name"),
-        (Obstacle("container", "shop-web", "exited"), "has a container shop-web that is not netctl's"),
+        (Obstacle("container", "shop-web", "docker exited"), "has a container shop-web that is not netctl's"),
         (Obstacle("interface", "old", "eth0"), "container old has an interface eth0 that is not netctl's"),
     ],
 )

@@ -77,7 +77,7 @@ def test_engines_containers_are_set_before_they_are_wired() -> None:
 
 def test_dockers_chain_gets_our_rule_where_it_is() -> None:
     """One rule for each command whose chain is there, on hosts with a leg only."""
-    there = (Obstacle("container", "cache", "running"),)
+    there = (Obstacle("container", "cache", "docker running"),)
     facts = {"alpha": HostFacts(exists=True, obstacles=there, docker_user_chain=("iptables", "ip6tables"))}
     hosts = compile_topology(load(FULL), facts).hosts
     assert [r.command for r in hosts["alpha"].records.values() if isinstance(r, DockerUser)] == ["iptables", "ip6tables"]

@@ -35,4 +35,5 @@ def topology(topology_name: str) -> str:
 @pytest.fixture
 def context(topology: str, tmp_path: Path) -> KernelContext:
     """Of the local host, with a directory of its own instead of /run/netctl, and no engine."""
-    return KernelContext(topology, "local", run_directory=tmp_path / "run", docker_socket=f"unix://{tmp_path}/none.sock")
+    engines = tuple((runtime, f"unix://{tmp_path}/none.sock") for runtime in ("docker", "podman"))
+    return KernelContext(topology, "local", run_directory=tmp_path / "run", engines=engines)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engine import check_containers, read_containers, remove_parked, run_runtime_steps
-from reconciler.kinds.container import Container, hash_spec
+from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
+from reconciler.kinds.container import Container, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
@@ -28,12 +30,12 @@ SPEC = ContainerSpec("docker", "busybox:latest", STAYS, (("COLOUR", "blue"),), (
 @pytest.fixture
 def docker_context(context: KernelContext, dockerd: Dockerd) -> KernelContext:
     """The context, with the daemon's socket."""
-    return dataclasses.replace(context, docker_socket=dockerd.url)
+    return dataclasses.replace(context, engines=(("docker", dockerd.url),))
 
 
 def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> Container:
     """What `compile` would ask for."""
-    return Container(f"container:{name}", name, f"{topology}-{name}", "docker", spec, hash_spec(spec))
+    return Container(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
 
 
 def recognised(context: KernelContext) -> dict[str, Container]:
@@ -95,7 +97,7 @@ def test_changed_spec_is_undone_by_the_parked_twin(docker_context: KernelContext
     carry_out(docker_context, old)
     identity = dockerd.docker("inspect", "--format", "{{.Id}}", old.engine_name)
     before = recognised(docker_context)["web"]
-    assert before.spec is None, "an engine does not tell the spec: a rollback has only the hash"
+    assert before.spec == SPEC, "the label tells it"
     new = desired(topology, spec=dataclasses.replace(SPEC, command=(*STAYS, "new")))
     assert new.must_recreate(before)
     run_runtime_steps(docker_context, before.lower_delete() + new.lower_create())
@@ -118,11 +120,13 @@ def test_parked_is_not_recognised_and_commit_removes_it(docker_context: KernelCo
     remove_parked(docker_context)
 
 
-def test_what_is_brought_back_without_a_twin_is_refused(docker_context: KernelContext, topology: str) -> None:
-    """A record that was read cannot be made anew when its parked container is gone; it says so."""
-    before = Container("container:web", "web", f"{topology}-web", "docker", spec_hash="0123")
-    with pytest.raises(StepError, match="is gone, so it cannot be brought back"):
-        carry_out(docker_context, before)
+def test_what_is_brought_back_without_a_twin_is_made_anew(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
+    """A record that was read knows what its container was made from, so it can come back when the parked one is gone."""
+    carry_out(docker_context, desired(topology))
+    before = recognised(docker_context)["web"]
+    dockerd.remove_all()
+    carry_out(docker_context, before)
+    assert recognised(docker_context)["web"] == before
 
 
 def test_many_are_made_side_by_side(docker_context: KernelContext, topology: str) -> None:
@@ -147,18 +151,15 @@ def test_another_hosts_containers_are_not_ours(docker_context: KernelContext, to
     carry_out(beta, want)
     run_runtime_steps(beta, want.lower_delete())
     remove_parked(beta)
-    carry_out(alpha, dataclasses.replace(want, spec=None))
+    carry_out(alpha, want)
     assert recognised(alpha) == {"web": want}
 
 
 def test_name_that_is_taken(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
-    """A name that somebody else's container has is refused before anything is touched, and that container lives on."""
+    """Somebody else's container is told as foreign; no step touches it, whatever its name."""
     want = desired(topology)
     dockerd.docker("run", "--detach", "--name", want.engine_name, "busybox:latest")
-    with pytest.raises(HostError, match=f"a container name is taken by somebody else: {want.engine_name}") as caught:
-        check_containers(docker_context, want.lower_create())
-    assert caught.value.exit_status == 3
-    assert "existing: true" in caught.value.help_text
+    assert engine_of(docker_context, "docker").read_foreign() == ((want.engine_name, "running"),)
     with pytest.raises(StepError, match="already in use"):
         carry_out(docker_context, want)
     for step in (ContainerPark, ContainerStop):
@@ -198,26 +199,46 @@ def test_daemon_that_is_down(context: KernelContext, topology: str) -> None:
     assert read_containers(context) == ()
     remove_parked(context)
     with pytest.raises(HostError, match=r"dockerd is not running, or listens elsewhere: .*there is no such socket") as caught:
-        read_containers(context, needed=True)
+        read_containers(context, {"docker": {}})
     assert "systemctl start docker" in caught.value.help_text
     with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(context.docker_socket.removeprefix("unix://"))
+        stale.bind(context.engine_url("docker").removeprefix("unix://"))
     assert read_containers(context) == ()
     with pytest.raises(HostError, match="Connection refused"):
         check_containers(context, desired(topology).lower_create())
-    elsewhere = dataclasses.replace(context, docker_socket="tcp://192.0.2.1:2375")
+    elsewhere = dataclasses.replace(context, engines=(("docker", "tcp://192.0.2.1:2375"),))
     assert read_containers(elsewhere) == ()
     with pytest.raises(HostError, match="netctl reaches an engine by a unix socket"):
-        read_containers(elsewhere, needed=True)
-    with pytest.raises(StepError, match="no engine serves `runtime: podman`"):
-        carry_out(context, desired(topology, spec=dataclasses.replace(SPEC, runtime="podman")))
+        read_containers(elsewhere, {"docker": {}})
+    with pytest.raises(StepError, match="no engine serves `runtime: rkt`"):
+        carry_out(context, desired(topology, spec=dataclasses.replace(SPEC, runtime="rkt")))
+
+
+def test_engine_that_is_not_needed_is_asked_one_plain_question(
+    docker_context: KernelContext, dockerd: Dockerd, topology: str
+) -> None:
+    """Beside others' containers, a topology without any imports no package; its own are found also without the file."""
+    dockerd.docker("run", "--detach", "--name", "theirs", "busybox:latest")
+    script = f"""
+import sys
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engine import read_containers, remove_parked
+context = KernelContext({topology!r}, "local", engines={docker_context.engines!r})
+found = read_containers(context)
+remove_parked(context)
+print([info.container for info in found], "docker" in sys.modules)
+"""
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[] False\n"
+    carry_out(docker_context, desired(topology))
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "['web'] True\n"
 
 
 def test_existing_one_is_recognised_when_wired(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
     """An existing container is ours to the extent that it is wired, and no change to it has a step."""
     dockerd.docker("run", "--detach", "--network", "none", "--name", "theirs", "busybox:latest")
-    (info,) = read_containers(docker_context, {"web": "theirs"})
-    assert info == ContainerInfo("docker", "web", "theirs", "", True, info.pid, existing=True)
+    (info,) = read_containers(docker_context, {"docker": {"web": "theirs"}})
+    assert info == ContainerInfo("docker", "web", "theirs", None, True, info.pid, existing=True)
     assert info.pid == int(dockerd.docker("inspect", "--format", "{{.State.Pid}}", "theirs"))
     assert list(Container.recognise(Snapshot(topology, {}, containers=(info,)))) == []
     alias = str(Alias(topology, "veth", "web", "front"))
@@ -239,7 +260,7 @@ def test_restart_changes_the_process_and_nothing_else(docker_context: KernelCont
     assert recognised(docker_context) == {"web": want}
 
 
-def test_hash_changes_with_every_field() -> None:
+def test_label_tells_every_field() -> None:
     """Whatever an engine is told at creation re-creates the container when it changes."""
     changed = (
         dataclasses.replace(SPEC, runtime="podman"),
@@ -250,4 +271,6 @@ def test_hash_changes_with_every_field() -> None:
         dataclasses.replace(SPEC, restart="no"),
     )
     assert len(changed) == len(dataclasses.fields(ContainerSpec))
-    assert len({hash_spec(spec) for spec in (SPEC, *changed)}) == len(changed) + 1
+    assert len({render_spec(spec) for spec in (SPEC, *changed)}) == len(changed) + 1
+    assert [parse_spec(render_spec(spec)) for spec in changed] == list(changed)
+    assert [parse_spec(text) for text in ("", "{}", "[1]", "0123456789abcdef")] == [None] * 4

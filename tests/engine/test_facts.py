@@ -57,7 +57,7 @@ def read(context: KernelContext, host: str) -> Read:
     return read_there
 
 
-def read_in(context: KernelContext, netns: str) -> HostFacts:
+def read_in(context: KernelContext, netns: str, *engines: str) -> HostFacts:
     """The facts of the host that the namespace called `netns` plays."""
     namespaces = Namespaces(context)
     try:
@@ -67,7 +67,7 @@ def read_in(context: KernelContext, netns: str) -> HostFacts:
 
     def body() -> HostFacts:
         enter(f"/run/netns/{netns}")
-        return read_facts(context, snapshot)
+        return read_facts(context, snapshot, Interest(engines={engine: {} for engine in engines}))
 
     return run_in_thread(body)
 
@@ -227,27 +227,33 @@ def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
 
 
 @pytest.mark.docker
-def test_docker_beside_us(read: Read, dockerd: Dockerd, context: KernelContext, host: str) -> None:
-    """An engine in this namespace tells its networks, the ports it publishes and foreign containers; elsewhere only the last."""
+def test_docker_beside_us(dockerd: Dockerd, context: KernelContext, host: str) -> None:
+    """Docker's networks and ports are seen where they are, its foreign containers wherever the file names some of its own."""
     dockerd.docker("network", "create", "--subnet", "10.99.0.0/24", "theirs")
-    dockerd.docker("run", "--detach", "--name", "shop", "--publish", "127.0.0.1:8088:80", "--network", "theirs", "busybox:latest")
+    ports = ("--publish", "127.0.0.1:8088:80", "--publish", "8089:80")
+    dockerd.docker("run", "--detach", "--name", "shop", *ports, "--network", "theirs", "busybox:latest")
     dockerd.docker("create", "--name", "idle", "busybox:latest")
     try:
-        there = dataclasses.replace(context, own_netns=f"/run/netns/{dockerd.netns}", docker_socket=dockerd.url)
-        facts = read_in(there, dockerd.netns)
-        elsewhere = read(docker_socket=dockerd.url)
-        not_there = read_facts(there, Snapshot(context.topology, {}), exists=False)
+        there = dataclasses.replace(context, own_netns=f"/run/netns/{dockerd.netns}", engines=(("docker", dockerd.url),))
+        facts = read_in(there, dockerd.netns, "docker")
+        unasked = read_in(there, dockerd.netns)
+        elsewhere = read_in(dataclasses.replace(there, own_netns=f"/run/netns/{host}"), host, "docker")
+        not_there = read_facts(there, Snapshot(context.topology, {}), Interest(engines={"docker": {}}), exists=False)
     finally:
         dockerd.remove_all()
         dockerd.docker("network", "rm", "theirs")
-    assert {("docker network theirs", "10.99.0.0/24")} <= {(o.name, o.detail) for o in facts.obstacles if o.kind == "network"}
-    assert ("docker container shop", "tcp 127.0.0.1 8088") in {(o.name, o.detail) for o in facts.obstacles if o.kind == "port"}
-    assert "tcp 127.0.0.1 8088" not in details(facts, "listener"), "the engine's own proxy"
+    for each in (facts, unasked):
+        assert "10.99.0.0/24" in details(each, "route")
+        assert sorted(details(each, "port")) == ["tcp 0.0.0.0 8089", "tcp 127.0.0.1 8088"]
+        assert details(each, "listener") == ["tcp :: 8089"], "the engine's proxies are told by their ports"
+        assert find(each, "port", "tcp 0.0.0.0 8089").help_text == "which: docker ps --filter publish=8089"
     for each in (facts, elsewhere, not_there):
         states = {(o.name, o.detail) for o in each.obstacles if o.kind == "container"}
-        assert states == {("shop", "running"), ("idle", "created")}
+        assert states == {("shop", "docker running"), ("idle", "docker created")}
+    assert details(unasked, "container") == []
     for each in (elsewhere, not_there):
-        assert details(each, "network") == details(each, "port") == []
+        assert details(each, "port") == []
+        assert "10.99.0.0/24" not in details(each, "route")
     assert "iptables" in facts.docker_user_chain
     assert "ip filter FORWARD" not in details(facts, "drop")
 
@@ -264,9 +270,9 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
             for index, cidr in ((1, "127.0.0.1/8"), (2, "10.44.0.10/24"), (2, "fe80::1/64"), (3, "10.9.0.2/24"))
         ),
     )
-    info = ContainerInfo("docker", "web", "theirs", "", running=True, pid=1, existing=True)
+    info = ContainerInfo("docker", "web", "theirs", None, running=True, pid=1, existing=True)
     snapshot = Snapshot(topology, {"": NamespaceInfo({9: near}), "container:web": inside}, containers=(info,))
-    facts = read_facts(context, snapshot)
+    facts = read_facts(context, snapshot, Interest())
     assert facts.leases == (Lease("front", "web", "10.44.0.10"),)
     assert facts.wired == ("web",)
     assert [(o.name, o.detail) for o in facts.obstacles if o.kind == "interface"] == [("web", "eth1")]
@@ -278,8 +284,8 @@ def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: 
     for name in names:
         subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        facts = read_facts(context, Snapshot(topology, {}), exists=False)
-        lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}))
+        facts = read_facts(context, Snapshot(topology, {}), Interest(), exists=False)
+        lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}), Interest())
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], check=True)
@@ -290,8 +296,9 @@ def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: 
 def test_missing_root_and_library(context: KernelContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the host lacks is told in sentences that say what to do."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert read_facts(context, Snapshot("x", {}), exists=False).missing == ("netctl needs root on the host: run it with sudo",)
+    nobody = read_facts(context, Snapshot("x", {}), Interest(), exists=False)
+    assert nobody.missing == ("netctl needs root on the host: run it with sudo",)
     monkeypatch.undo()
     monkeypatch.setattr("reconciler.kernel.facts.LIBRARY", "libnosuch.so.1")
-    (sentence,) = read_facts(context, Snapshot("x", {}), exists=False).missing
+    (sentence,) = read_facts(context, Snapshot("x", {}), Interest(), exists=False).missing
     assert "apt-get install libnftables1" in sentence

@@ -177,7 +177,7 @@ def test_errors_keep_their_class_on_the_way(topology: Topology) -> None:
             session.request("read")
         with pytest.raises(HostError, match="the controller has gone"):
             session.request(
-                "hello", topology="t", host_key="t.lab", netns="", docker="", parent=1 if os.getpid() != 1 else 2, command=""
+                "hello", topology="t", host_key="t.lab", netns="", engines={}, parent=1 if os.getpid() != 1 else 2, command=""
             )
     finally:
         session.close()

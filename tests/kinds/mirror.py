@@ -82,7 +82,7 @@ class Mirror:
             mounted=frozenset(record.netns for record in records if isinstance(record, Netns)),
             tables=tuple(self._tables()),
             containers=tuple(
-                ContainerInfo(r.runtime, r.container, r.engine_name, r.spec_hash, r.running, 1, r.existing)
+                ContainerInfo(r.runtime, r.container, r.engine_name, r.spec, r.running, 1, r.existing)
                 for r in records
                 if isinstance(r, Container)
             ),

@@ -94,7 +94,7 @@ def test_step(step: s.Step, lines: list[str]) -> None:
 OTHERS: list[s.Step] = [
     s.NetnsAdd("container:web", ipv6=False),
     s.IptablesAdd("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
-    s.ContainerCreate("container:api", "api", "shop-api", SPEC, "abcd"),
+    s.ContainerCreate("container:api", "api", "shop-api", SPEC),
     s.ContainerPark("container:api", "docker", "shop-api"),
     s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
     s.ProcessStop("container:web", "web"),
