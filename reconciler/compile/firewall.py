@@ -39,7 +39,7 @@ def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: M
     for family, elements in (
         ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
                   *_returns(topology, resolved, host), *_policies(topology, resolved, host),
-                  *_tunnels(resolved, host), *_routed(topology, resolved, host, facts))),
+                  *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts))),
         ("bridge", _own_addresses(resolved, host)),
     ):  # fmt: skip
         yield FirewallTable(HOST, family, topology.name)
@@ -132,6 +132,17 @@ def _tunnels(resolved: Resolved, host: str) -> Iterator[Element]:
                 elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.port}"] = about
     for (name, key), about in elements.items():
         yield name, key, "", about
+
+
+def _peers(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """Hosts that share a subnet with this one. Towards their own addresses a container has its host's, whatever its mode.
+
+    They take nothing with an address of the subnet that comes by the underlay, for anybody could claim one there.
+    """
+    names = dict.fromkeys(peer.host for leg in resolved.legs[host].values() for peer in leg.peers)
+    for name in names:
+        for address in topology.hosts[name].addresses:
+            yield f"peers{address.version}", str(address), "", f"host {name}"
 
 
 def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Element]:

@@ -75,6 +75,8 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"vteps{family}": SetSpec((address, "inet_service")),
             # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
             f"neighbours{family}": SetSpec(("ifname", "ether_addr", address)),
+            # Hosts that share a subnet with this one, by their underlay addresses.
+            f"peers{family}": SetSpec((address,)),
             # Containers elsewhere with a port published here, and the address of this host that they answer to.
             f"returns{family}": SetSpec((address,), (address,)),
         }
@@ -325,6 +327,8 @@ _INET = """\
 \t\tip6 saddr @own6 oifname @bridges ct status dnat masquerade
 \t\tip saddr @natted4 ip daddr != @own4 masquerade
 \t\tip6 saddr @natted6 ip6 daddr != @own6 masquerade
+\t\tip saddr @local4 ip daddr @peers4 masquerade
+\t\tip6 saddr @local6 ip6 daddr @peers6 masquerade
 \t}
 """
 

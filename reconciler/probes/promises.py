@@ -44,6 +44,7 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
     probes = (
         *_in_subnets(view, notes),
         *_with_hosts(view),
+        *_across_hosts(view),
         *_to_outside(view, notes),
         *published_probes(view),
         *_between_subnets(view, notes),
@@ -111,6 +112,34 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                     if family_of(address) in families:
                         why = "a container reaches its host by the host's own address"
                         yield ask(container, host, address, section=WITH_HOST, why=why, subnet=subnet.name)
+
+
+def _across_hosts(view: View) -> Iterator[Probe]:
+    """In a subnet on several hosts: its containers and all its hosts reach each other, and packets of the whole MTU do."""
+    for subnet in view.topology.subnets.values():
+        hosts, members = view.hosts(subnet.name), view.members(subnet.name)
+        if len(hosts) < 2:
+            continue
+        firsts = {container.host: (container, attachment) for container, attachment in reversed(members)}
+        for container, attachment in members if len(members) <= FULL_MATRIX else firsts.values():
+            own = view.addresses(container, attachment)
+            families = {family_of(address) for address in own}
+            for host in hosts:
+                if host == container.host:
+                    continue
+                for gateway in view.gateways(host, subnet):
+                    if family_of(gateway) in families:
+                        why = f"{host} is in {subnet.name}, too"
+                        yield ask(container, f"host {host}", gateway, section=WITH_HOST, why=why, subnet=subnet.name)
+                for address in own:
+                    place = (host, HOST, f"host {host}")
+                    why = f"a host of {subnet.name} reaches its containers on other hosts"
+                    yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+        for one, first in firsts.values():
+            size, why = view.mtu(one, first), f"packets of the whole MTU of {subnet.name} pass from {one.host}"
+            for two, second in firsts.values():
+                for address in view.addresses(two, second) if two is not one and size else ():
+                    yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name, size=size)
 
 
 def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:

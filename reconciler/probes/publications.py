@@ -41,7 +41,7 @@ def _of_publication(view: View, container: Container, publication: Publication, 
     families = {family_of(a) for a in view.addresses(container, attachment)} if attachment else set()
     token = f"netctl {view.topology.name} {container.name}"
     for host in publication.hosts or (container.host,):
-        for address in _listening_addresses(view, host, publication):
+        for address in _listening_addresses(view, host, container, publication):
             family = family_of(address)
             if family not in families:
                 continue
@@ -66,12 +66,16 @@ def _of_publication(view: View, container: Container, publication: Publication, 
                 )
 
 
-def _listening_addresses(view: View, host: str, publication: Publication) -> tuple[str, ...]:
-    """The addresses at which it can be asked: the one it is bound to, else the host's own, and localhost (IPv4 only)."""
+def _listening_addresses(view: View, host: str, container: Container, publication: Publication) -> tuple[str, ...]:
+    """The addresses at which it can be asked: the one it is bound to, else the host's own, and localhost (IPv4 only).
+
+    From localhost nothing leads to a container that is behind the uplink: such packets never leave by a link of others.
+    """
     if publication.address is not None:
         return (str(publication.address),)
     # A restriction by source has no word on localhost, whose users may be anybody.
-    localhost = () if publication.sources else (LOCALHOST,)
+    behind_uplink = view.is_routed_to(host, container, publication.subnet)
+    localhost = () if publication.sources or behind_uplink else (LOCALHOST,)
     return (*view.host_addresses(host), *localhost)
 
 
@@ -98,11 +102,14 @@ def _askers(view: View, host: str, container: Container, address: str) -> Iterat
 
 
 def _address_seen(view: View, asking: Container, host: str, family: int) -> str:
-    """The address by which `host` sees a container: that of the container's own host, where that one masquerades it."""
-    default = view.default(asking)
-    if default and asking.host != host and view.subnet(default).mode == "nat":
-        return next((own for own in view.host_addresses(asking.host) if family_of(own) == family), "")
-    return view.source_address(asking, family)
+    """The address by which `host` sees a container: that of the container's own host, where that one masquerades it.
+
+    It does for NATed subnets, and towards the other hosts of the subnet for all (see `leaving` in kinds.firewall_program).
+    """
+    default, own = view.default(asking), view.source_address(asking, family)
+    if default and own and asking.host != host and (view.subnet(default).mode == "nat" or host in view.hosts(default.subnet)):
+        return next((each for each in view.host_addresses(asking.host) if family_of(each) == family), "")
+    return own
 
 
 def _asking_containers(view: View, container: Container) -> Iterator[Container]:

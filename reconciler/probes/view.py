@@ -41,6 +41,15 @@ class View:
     def _leg(self, host: str, subnet: str) -> Leg | None:
         return self.resolved.legs.get(host, {}).get(subnet)
 
+    def hosts(self, subnet: str) -> tuple[str, ...]:
+        """The hosts that have a leg in the subnet, in the order of the file."""
+        return tuple(host for host, legs in self.resolved.legs.items() if subnet in legs)
+
+    def is_routed_to(self, host: str, container: Container, subnet: str) -> bool:
+        """Whether packets from the host to the container leave by its uplink, without encapsulation."""
+        leg = self._leg(host, subnet)
+        return any(peer.host == container.host and peer.way == "routes" for peer in leg.peers) if leg else False
+
     def mtu(self, container: Container, attachment: Attachment) -> int:
         """The MTU of the container's interface in a subnet; 0 where it is not known."""
         leg = self._leg(container.host, attachment.subnet)

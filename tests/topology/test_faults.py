@@ -334,7 +334,7 @@ CASES = {
     "vni clash with a computed one": (
         HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24, hosts: [alpha, beta]}\n"
         f"  §b: {{cidr: 10.2.0.0/24, hosts: [alpha, beta], vni: {vni_of('shop', 'a')}}}\n",
-        f"the VNI {vni_of('shop', 'a')} of `b` is that of `a` already, line 4",
+        f"the VNI {vni_of('shop', 'a')} of `b` is that of `a` already, line 5",
     ),
     "port of the VXLAN": (
         HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n"
