@@ -9,26 +9,34 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
 from reconciler.errors import UsageError
 from reconciler.render.colour import Palette, printable, wants_colour
+from reconciler.render.status import bridges_of
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.target import Target
     from reconciler.state.host import HostFacts
+    from reconciler.topology.draft import Draft
     from reconciler.topology.types import Topology
 
 
 def load(options: argparse.Namespace) -> Topology:
     """The topology that the command line names; checked, and with the host that `--host` limits it to."""
-    from reconciler.topology.load import load_topology
+    from reconciler.topology.draft import read_draft
 
-    topology = load_topology(options.file)
+    return check(options, read_draft(options.file))
+
+
+def check(options: argparse.Namespace, draft: Draft) -> Topology:
+    """The same, of a file that was read."""
+    from reconciler.topology.load import check_draft
+
+    topology = check_draft(draft)
     if getattr(options, "host", None):
         check_name("host", options.host, topology.hosts)
     return topology
@@ -72,12 +80,12 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
     With --host, the others are read too: their live addresses must stay where they are. They are not locked or planned for.
     """
     from reconciler.hosts.fleet import Fleet
+    from reconciler.hosts.guess import guess_count
     from reconciler.hosts.target import targets_of
 
     command = f"netctl {options.command} {options.file}"
-    # Starting a worker takes longer than reading a file, so they are started first.
-    with Fleet.start(guess_hosts(options.file)) as fleet:
-        topology = load(options)
+    with Fleet.start(guess_count(options.file)) as fleet:
+        topology = load_beside(options, fleet, command, lock=lock)
         facts: dict[str, HostFacts] = {}
         if options.host:
             with Fleet.start(0) as others:
@@ -91,13 +99,18 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         yield Job(topology, fleet, facts, compile_topology(topology, facts))
 
 
-def guess_hosts(path: str) -> int:
-    """How many workers the file will need, by a glance at its text. A wrong guess costs some milliseconds, nothing else."""
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return min(16, text.count("connect:") + ("lab" in text))
+def load_beside(options: argparse.Namespace, fleet: Fleet, command: str, *, lock: bool) -> Topology:
+    """The topology, as `load` gives it, while the hosts that the file seems to name are read already."""
+    from reconciler.hosts.guess import guess_targets
+    from reconciler.topology.draft import read_draft
+
+    draft = read_draft(options.file)
+    guess = guess_targets(draft.document.tree)
+    if guess and not options.host:
+        named = {target.host for target in guess}
+        dropped = (target for target in find_lab_targets(guess[0].topology) if target.host not in named)
+        fleet.start_early((*guess, *dropped), command, lock=lock)
+    return check(options, draft)
 
 
 def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
@@ -122,11 +135,12 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
     return tuple(Target(host, name, prefix + host, netns=prefix + host) for host in hosts)
 
 
-def warn_of_drops(facts: Mapping[str, HostFacts]) -> None:
+def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
-    for host, told in facts.items():
-        for obstacle in told.obstacles:
+    for host, told in job.facts.items():
+        bridges = bridges_of(job.desired.hosts.get(host))
+        for obstacle in told.obstacles if bridges else ():
             if obstacle.kind == "drop":
-                print(printable(f"warning: {host}: {obstacle.name} {obstacle.detail}".rstrip()), file=sys.stderr)
-                if obstacle.help_text:
-                    print(printable(f"help: {obstacle.help_text}"), file=sys.stderr)
+                words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
+                print(printable(words), file=sys.stderr)
+                print(printable(f"help: {obstacle.help_for(bridges)}"), file=sys.stderr)

@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import dropped_targets, find_lab_targets, guess_hosts, load, palette, print_json
+from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json
 from reconciler.cli.parser import DEFAULT_FILE
 from reconciler.errors import UsageError
 from reconciler.hosts.fleet import Fleet
+from reconciler.hosts.guess import guess_count
 from reconciler.hosts.target import LAB, Target, targets_of
 from reconciler.plan.document import CODEC, PlanDocument, compile_document
 from reconciler.render.plan import render_plan
@@ -32,9 +33,10 @@ def run(options: argparse.Namespace) -> int:
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
     options.file = options.file or DEFAULT_FILE
-    with Fleet.start(1 if options.name else guess_hosts(options.file)) as fleet:
-        name, targets = _targets(options)
-        fleet.greet(targets, f"netctl destroy {'--name ' + name if options.name else options.file}")
+    command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
+    with Fleet.start(1 if options.name else guess_count(options.file)) as fleet:
+        name, targets = _targets(options, fleet, command)
+        fleet.greet(targets, command)
         fleet.read(lock=True)
         plans = fleet.plan({}, document=options.json)
         document = compile_document(name, tuple(plans.values()))
@@ -60,10 +62,10 @@ def _render(document: PlanDocument, options: argparse.Namespace) -> str:
     return render_plan(document, palette(), verbose=options.verbose)
 
 
-def _targets(options: argparse.Namespace) -> tuple[str, tuple[Target, ...]]:
+def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[str, tuple[Target, ...]]:
     """The topology's name, and the hosts to clear."""
     if not options.name:
-        topology = load(options)
+        topology = load_beside(options, fleet, command, lock=True)
         if options.host:
             # The lab stays: other hosts stand in it.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB)

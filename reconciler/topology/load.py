@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import TopologyError
+from reconciler.topology.check_lan import check_lan
 from reconciler.topology.check_overlays import check_overlays
 from reconciler.topology.checks import check_topology
 from reconciler.topology.draft import Draft, parse_draft, read_draft
@@ -53,6 +54,7 @@ def check_draft(draft: Draft) -> Topology:
     if model is not None and not faults:
         topology = expand_topology(model, document, path, source)
         check_overlays(topology, faults)
+        check_lan(topology, faults)
         check_supported(model, faults)
         if not faults:
             return topology

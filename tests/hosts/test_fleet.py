@@ -200,3 +200,30 @@ def test_a_worker_ends_with_its_controller(topology: Topology) -> None:
     session.hello("netctl test")
     session.close()
     assert worker.process.returncode == 0
+
+
+def test_a_wrong_guess_is_dropped(topology: Topology) -> None:
+    """What was begun early for other hosts is let go of, its locks too; the hosts that the file names are read."""
+    targets = targets_of(topology)
+    with Fleet.start(3) as fleet:
+        fleet.start_early(targets[:2], "netctl test", lock=True)
+        fleet.greet(targets, "netctl test")
+        assert set(fleet.read(lock=True)) == {LAB, "alpha", "beta"}
+        with Fleet.start(0) as other, pytest.raises(LockedError):
+            other.greet(targets, "netctl test")
+            other.read(lock=True)
+    assert files_of(topology) == []
+
+
+def test_an_early_reading_is_used(topology: Topology) -> None:
+    """Where the guess was right, `read` gives what was read, and the locks are held; a lock that others hold is told by `read`."""
+    targets = targets_of(topology)
+    with Fleet.start(3) as fleet, Fleet.start(0) as other:
+        fleet.start_early(targets, "netctl test", lock=True)
+        fleet.greet(targets, "netctl test")
+        assert set(fleet.read(lock=True)) == {LAB, "alpha", "beta"}
+        other.start_early(targets, "netctl test", lock=True)
+        other.greet(targets, "netctl test")
+        with pytest.raises(LockedError):
+            other.read(lock=True)
+    assert files_of(topology) == []

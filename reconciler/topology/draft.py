@@ -1,0 +1,44 @@
+"""A topology file that has been read and parsed, and not yet checked. Called by `load`, which checks it, and by `cli`.
+
+It stands apart from `load` because it needs no pydantic: a command can look at the hosts, by a guess at which they are, while
+the model is imported and the file is checked (`hosts.target.guess_targets`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import UsageError
+from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, parse_document
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The document, and the text to show faulty lines from; `path` is what the file is called in messages."""
+
+    path: str
+    document: Document
+    source: str
+
+
+def read_draft(path: str) -> Draft:
+    """The file at `path`, parsed. UsageError where it cannot be read."""
+    return parse_draft(_read_file(path), path)
+
+
+def parse_draft(data: bytes, path: str) -> Draft:
+    """As `read_draft`, for a file's bytes."""
+    return Draft(path, *parse_document(data))
+
+
+def _read_file(path: str) -> bytes:
+    help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}", help_text) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{path} cannot be read: {reason}", help_text) from None
