@@ -142,7 +142,7 @@ def _peers(topology: Topology, resolved: Resolved, host: str) -> Iterator[Elemen
     names = dict.fromkeys(peer.host for leg in resolved.legs[host].values() for peer in leg.peers)
     for name in names:
         for address in topology.hosts[name].addresses:
-            yield f"peers{address.version}", str(address), "", f"host {name}"
+            yield f"peers{address.version}", str(address), "", "host"
 
 
 def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Element]:
@@ -158,13 +158,13 @@ def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[st
                 yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {leg.subnet}"
             neighbours |= {peer.host: leg.subnet for peer in leg.peers if peer.way == "routes"}
     uplink = uplink_of(topology.hosts[host], facts[host])
-    for neighbour in neighbours:
+    for neighbour, subnet in neighbours.items():
         station = f"{uplink} . {uplink_mac_of(topology.name, topology.hosts[neighbour], facts[neighbour])}"
         own = [address for leg in resolved.legs[neighbour].values() for address in leg.addresses]
         for name in resolved.containers.get(neighbour, ()):
             own += [address for place in resolved.places[name] for address in place.addresses]
         for address in own:
-            yield f"neighbours{address.family}", f"{station} . {address.address}", "", f"host {neighbour}"
+            yield f"neighbours{address.family}", f"{station} . {address.address}", "", f"subnet {subnet}"
 
 
 # --- who may use which address ----------------------------------------------------------------------------------------

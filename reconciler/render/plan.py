@@ -20,11 +20,13 @@ from itertools import groupby
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
+from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
+from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.render.colour import PLAIN, Palette, printable
 from reconciler.render.firewall import describe_elements, summarise_elements
@@ -41,6 +43,7 @@ DETAILS = 6
 
 NOUNS = {
     "sysctl": ("setting", "settings"),
+    "fdb": ("forwarding entry", "forwarding entries"),
 }
 
 
@@ -116,7 +119,7 @@ def describe_change(change: Change) -> str:
 
 def summarise(records: Sequence[Record]) -> str:
     """What a container, subnet or host consists of, in the words of somebody who looks at it from outside."""
-    parts = [*_engine_parts(records), *_link_parts(records), *_default_parts(records)]
+    parts = [*_engine_parts(records), *_link_parts(records), *_default_parts(records), *_overlay_parts(records)]
     published = {r.key.partition(" . ")[2] for r in records if isinstance(r, FirewallElement) and r.set.startswith("published")}
     if published:
         parts.append(f"{len(published):,} published {'port' if len(published) == 1 else 'ports'}")
@@ -134,6 +137,8 @@ def _link_parts(records: Sequence[Record]) -> Iterator[str]:
         if isinstance(record, Bridge):
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
             yield " ".join([f"bridge {record.name}", *own])
+        elif isinstance(record, Vxlan):
+            yield f"VXLAN {record.vni}"
         elif isinstance(record, Veth) and record.netns == HOST:
             alias = parse_alias(record.alias)
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.peer_netns, record.peer_name)]
@@ -144,6 +149,21 @@ def _default_parts(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
         if isinstance(record, Route) and record.dst == "default" and record.netns.startswith("container:"):
             yield f"default via {record.via}"
+
+
+def _overlay_parts(records: Sequence[Record]) -> Iterator[str]:
+    """The ways to other hosts, and how many addresses are behind them."""
+    tunnels = sum(isinstance(record, Fdb) and record.mac == BROADCAST_MAC for record in records)
+    stations = sum(isinstance(record, Fdb) and bool(record.remote) for record in records) - tunnels
+    if tunnels:
+        yield f"{_number(tunnels, 'host')} behind it with {_number(stations, 'station')}"
+    routes = sum(isinstance(record, Route) and record.netns == HOST and record.link is None for record in records)
+    if routes:
+        yield f"{_number(routes, 'route')} to other hosts"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else f'{noun}s'}"
 
 
 def _count(records: Sequence[Record]) -> str:

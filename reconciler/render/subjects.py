@@ -45,7 +45,7 @@ def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, 
     if record.netns == HOST and isinstance(record, Neighbor) and record.mac in words:
         return words[record.mac]
     if record.netns == HOST and isinstance(record, Address | Route):
-        return bridges.get(record.dev, HOST_SUBJECT)
+        return bridges.get(record.dev, record.subject or HOST_SUBJECT)
     if isinstance(record, Sysctl) and record.netns == HOST:
         return next((bridges[word] for word in record.key.split(".") if word in bridges), HOST_SUBJECT)
     return record.subject or HOST_SUBJECT
