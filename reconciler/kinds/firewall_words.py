@@ -7,7 +7,7 @@ kernel keeps no word on whose an element is, so for what is live it is told by t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
@@ -98,7 +98,23 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
     stem = stem_of(set_name)
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
-        ends = (holders.get(end, end).rpartition(" ")[2] for end in (source, target))
-        return "policy from " + " to ".join(ends)
+        return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"
     parts = value.split(" . ") if stem in PUBLISHED else key.split(" . ")
     return next((holders[part] for part in parts if part in holders), "host")
+
+
+def _party_of(block: str, holders: Mapping[str, str]) -> str:
+    """The name that a policy has for a block of addresses: a container's, that of its replicas, or the subnet's around it."""
+    if block not in holders:
+        return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
+    name = holders[block].rpartition(" ")[2]
+    stem, _, number = name.rpartition("-")
+    return stem if stem and number.isdecimal() and holders[block].startswith("container ") else name
+
+
+def _is_within(block: str, cidr: str) -> bool:
+    """Whether a CIDR, a range or an address lies in a prefix."""
+    try:
+        return ip_address(block.partition("-")[0].partition("/")[0]) in ip_network(cidr)
+    except ValueError:  # `outside`
+        return False

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.compile import compile_topology
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import SETS, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps import ConntrackFlush, NftCommand
+from tests.compile.topologies import load
 from tests.firewall.world import World
 
 SINGLE: dict[str, tuple[str, ...]] = {
@@ -46,6 +48,7 @@ def test_whose_an_element_is() -> None:
     links = {
         1: LinkInfo(1, "b-shop-front", "bridge", "", 1500, 7, up=True, alias="netctl:shop/bridge/front"),
         2: LinkInfo(2, "v-shop-web", "veth", "", 1500, 7, up=True, alias="netctl:shop/veth/web/front"),
+        4: LinkInfo(4, "v-worker-2", "veth", "", 1500, 7, up=True, alias="netctl:shop/veth/worker-2/front"),
         3: LinkInfo(3, "v-other", "veth", "", 1500, 7, up=True, alias="netctl:other/veth/web/front"),
     }
     host = NamespaceInfo(links, (AddressInfo(1, "10.44.0.1/24", 0, 0),))
@@ -54,10 +57,15 @@ def test_whose_an_element_is() -> None:
         ("published4", "tcp . 8081", "10.99.0.10 . 80"),
         ("allowed_ports4", "10.44.0.10 . 10.45.0.0/24 . tcp . 80", ""),
         ("outbound4", "10.44.0.0/24", ""),
+        ("allowed4", "10.44.0.12-10.44.0.99 . 10.44.0.11", ""),
         ("own4", "10.44.0.0/24", ""),
         ("bridges", "b-shop-front", ""),
     )
-    bridge = (("addresses4", "v-shop-web . 02:00:00:00:00:01 . 10.44.0.10", ""), ("ports", "v-other", ""))
+    bridge = (
+        ("addresses4", "v-shop-web . 02:00:00:00:00:01 . 10.44.0.10", ""),
+        ("addresses4", "v-worker-2 . 02:00:00:00:00:01 . 10.44.0.11", ""),
+        ("ports", "v-other", ""),
+    )
     tables = (TableInfo("inet", "netctl-shop", True, inet), TableInfo("bridge", "netctl-shop", True, bridge))
     found = FirewallElement.recognise(Snapshot("shop", {"": host}, tables=tables))
     assert [element.about for element in found] == [
@@ -65,9 +73,11 @@ def test_whose_an_element_is() -> None:
         "host",
         "policy from web to 10.45.0.0/24",
         "policy from front to outside",
+        "policy from front to worker",
         "subnet front",
         "subnet front",
         "container web",
+        "container worker-2",
         "host",
     ]
 
@@ -254,3 +264,46 @@ def test_a_table_that_was_changed_must_be_made_anew() -> None:
     assert live != desired
     assert desired.must_recreate(live)
     assert FirewallElement("", "inet", "shop", "bridges", "b-x").depends_on == (desired.ref,)
+
+
+OVERLAPS = """
+version: 1
+name: NAME
+hosts: {alpha: {connect: lab, address: [192.0.2.11, "2001:db8::11"]}}
+subnets:
+  front: {cidr: [10.77.0.0/24, "fd00:77::/64"]}
+  back: {cidr: [10.78.0.0/24, "fd00:78::/64"], mode: isolated}
+containers:
+  web:
+    networks: {front: auto}
+    expose:
+      - {listen: 8443, to: 443, from: [10.0.0.0/8, 10.1.0.0/16, 10.1.0.7, 10.0.0.0/8, 11.0.0.0/8, "fd00::/8", "fd00:1::/48"]}
+      - {listen: "192.0.2.11:8445-8446", to: 8445-8446, from: [0.0.0.0/0, 192.0.2.0/24]}
+      - {listen: 8448, to: 443/udp, from: [0.0.0.0/1, 128.0.0.0/1, "::/0", "::/1"]}
+  worker: {replicas: 4, networks: {back: auto}}
+policies:
+  - {allow: worker, to: outside}
+  - {allow: back, to: outside, ports: [80/tcp]}
+  - {allow: worker, to: outside, ports: [1-100/tcp, 50-200/tcp, 53/udp, 53/udp]}
+  - {allow: back, to: outside}
+  - {allow: worker, to: front, ports: [80/tcp, 80-90/tcp]}
+  - {allow: back, to: front, ports: [85-100/tcp]}
+  - {allow: worker, to: web}
+  - {allow: front, to: back, ports: [1-65535/tcp]}
+  - {allow: web, to: back}
+  - {allow: back, to: web}
+"""
+
+
+@pytest.mark.kernel
+def test_what_overlaps_in_a_file_does_not_in_a_set(bare_world: World) -> None:
+    """Sources within each other, and policies that speak of the same packets: the kernel takes all, and gives it back so."""
+    topology = bare_world.topology
+    desired = compile_topology(load(OVERLAPS.replace("NAME", topology)), {}).hosts["alpha"].records.values()
+    wanted = HostState.of([record for record in desired if isinstance(record, FirewallTable | FirewallElement)])
+    tables_first = sorted(wanted.records.values(), key=lambda record: isinstance(record, FirewallElement))
+    bare_world.nft([step for record in tables_first for step in record.lower_create()])
+    snapshot = Snapshot(topology, {"": NamespaceInfo()}, tables=bare_world.tables())
+    live = HostState.of([*FirewallTable.recognise(snapshot), *FirewallElement.recognise(snapshot)])
+    assert live == wanted
+    assert sum(ref.name.startswith(("inet outbound", "inet allowed", "inet published_from")) for ref in live.records) > 30
