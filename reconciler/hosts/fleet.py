@@ -9,16 +9,11 @@
 Hosts work side by side, in phases with a barrier: every host removes before any makes, so that a thing can move from one to
 another. The lab carries its hosts, so it removes after them and makes before them. Where one host fails, or the user stops,
 all of them go back.
-
-A host on another machine belongs to this controller as long as it hears of it: the fleet beats, and before it commits it
-shows by a new connection to each that they can still be reached. One that is lost in between takes itself back
-(`worker.remote`); a commit that cannot be delivered is said to be so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,8 +34,6 @@ T = TypeVar("T")
 WATCH_INTERVAL_S = 0.1
 """How long the wish to stop may go unnoticed while the hosts are at work."""
 
-BEATS = 12
-"""How often a host on another machine hears of us within its patience."""
 
 class Progress(Protocol):
     """What is told how far a host is (see `render.progress`)."""
@@ -58,15 +51,10 @@ class Fleet:
         self._sessions: dict[str, Session] = {}
         self._command = ""
         self._stop = threading.Event()
-        self._run = secrets.token_hex(8)
-        self.patience_s = PATIENCE_S
-        """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
-        self._peers: dict[str, dict[str, str]] = {}
-        self._closed = threading.Event()
         self._going_back = False
         self._locked = False
-        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="host")
         self._early: tuple[tuple[Target, ...], Future[dict[str, HostFacts]]] | None = None
+        self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="host")
 
     @classmethod
     def start(cls, count: int) -> Self:
@@ -86,8 +74,6 @@ class Fleet:
         for worker in self._idle:
             worker.process.kill()
             worker.process.wait()
-        for session in self._sessions.values():
-        self._closed.set()
         self._pool.shutdown()
 
     def _end_sessions(self) -> None:
@@ -95,6 +81,7 @@ class Fleet:
             self.release()
         for session in self._sessions.values():
             session.say_goodbye()
+        for session in self._sessions.values():
             session.close()
         self._sessions.clear()
 
@@ -111,16 +98,14 @@ class Fleet:
         if chosen:
             self._early = chosen, self._pool.submit(begin)
 
-    def greet(self, targets: Iterable[Target], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
-        """Make each worker one of the hosts; `command` is what others are told of who holds the lock.
-
-        May be called again, for more hosts. With `optional`, hosts that cannot be had are left out: which, and why.
-        """
+    def greet(self, targets: Iterable[Target], command: str) -> None:
+        """Make each worker one of the hosts; `command` is what others are told of who holds the lock."""
         chosen = tuple(targets)
         if self._early and self._early[0] != chosen:
             self._drop_early()
             self._end_sessions()
-        return {} if self._early else self._greet(chosen, command, optional=optional)
+        if not self._early:
+            self._greet(chosen, command)
 
     def _drop_early(self) -> None:
         """Wait for what was begun early, and forget it."""
@@ -128,7 +113,7 @@ class Fleet:
             self._early[1].exception()
             self._early = None
 
-    def _greet(self, targets: tuple[Target, ...], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
+    def _greet(self, targets: tuple[Target, ...], command: str) -> None:
         self._command = command
         for target in targets:
             self._sessions[target.host] = Session(target, self._idle.pop() if self._idle else start_local_worker())
@@ -138,6 +123,10 @@ class Fleet:
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
+        early, self._early = self._early, None
+        return early[1].result() if early else self._read(lock=lock)
+
+    def _read(self, *, lock: bool) -> dict[str, HostFacts]:
         if lock:
             self._lock()
         answers = self._side_by_side(_read)
@@ -147,7 +136,7 @@ class Fleet:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
         self._locked = True
         for host in self._sessions:
-            self._side_by_side(_lock, (host,))
+            self._side_by_side(lambda session: session.request("lock"), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
@@ -179,7 +168,7 @@ class Fleet:
                 self._check("after the apply")
             except NetctlError as error:
                 self._roll_back(plans, progress, NetctlError("stopped by the user") if self._stop.is_set() else error)
-        self._commit()
+        self._side_by_side(lambda session: session.request("commit"))
         for session in self._sessions.values():
             session.log.unlink(missing_ok=True)
 
@@ -190,10 +179,6 @@ class Fleet:
             self._side_by_side(lambda session: session.request("release"))
 
     def _walk(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
-        early, self._early = self._early, None
-        return early[1].result() if early else self._read(lock=lock)
-
-    def _read(self, *, lock: bool) -> dict[str, HostFacts]:
         """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
         hosts = [host for host, plan in plans.items() if plan.changes and host != LAB]
         lab = [LAB] if LAB in plans and plans[LAB].changes else []
@@ -218,10 +203,6 @@ class Fleet:
         """Every host read again: nothing may differ from what is wanted. NetctlError with what does."""
         answers = self._side_by_side(lambda session: session.request("check"))
         for host, answer in answers.items():
-    def prepare(self) -> None:
-        """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
-        self._side_by_side(lambda session: session.request("prepare"))
-
             if changes := CODEC.decode(tuple[Change, ...], answer):
                 shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:5])
                 more = f", and {len(changes) - 5} more" if len(changes) > 5 else ""
@@ -231,41 +212,19 @@ class Fleet:
         """Take back what was done on every host. Always raises: RolledBackError, or LeftoverError."""
         self._going_back = True
         try:
-            self._commit()  # a run that was killed may have left what only a commit removes
             answers = self._side_by_side(lambda session: self._plan_back(session, plans[session.target.host]))
             back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
             self._walk(back, progress)
             self._check("after the rollback")
             self._side_by_side(lambda session: session.request("commit"))
-                self._side_by_side(lambda session: session.request("arm", token=self._run), far)
         except NetctlError as error:
             raise LeftoverError(
-                self._side_by_side(self._confirm, far)
                 _add(cause.message, f"and not all of it could be taken back: {error.message}"),
                 "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
             ) from cause
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
     def _plan_back(self, session: Session, plan: HostPlan) -> Any:
-    def _confirm(self, session: Session) -> None:
-        """Show by a new connection that the host can still be reached."""
-        second = Session(session.target)
-        try:
-            self._open(second)
-            second.request("confirm", token=self._run)
-        finally:
-            second.close()
-
-    def _commit(self) -> None:
-        """Nobody goes back from here. LeftoverError where a host cannot be told so."""
-        _, errors = self._try_side_by_side(lambda session: session.request("commit"))
-        if errors:
-            error = _merge(errors)
-            raise LeftoverError(
-                f"all was made, but not every host could be told to keep it: {error.message}",
-                f"a host that was not told takes itself back within {self.patience_s:.0f} s; `netctl status` tells, and apply goes on",
-            )
-
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
         host = session.target.host
         try:
