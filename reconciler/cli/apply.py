@@ -47,9 +47,10 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     if saved:
         check_saved(options.plan, saved, document)
     if not options.quiet:
-        warn_of_drops(job.facts)
+        warn_of_drops(job)
         if not options.json:
             print(render_plan(document, palette(), verbose=options.verbose), flush=True)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
+        job.fleet.remember(job.peers)
     return document

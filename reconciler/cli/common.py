@@ -94,9 +94,10 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         fleet.greet((*targets_of(topology, options.host or ""), *dropped_targets(topology, options.host or "")), command)
         facts |= fleet.read(lock=lock)
 
+        peers = greet_dropped(topology, fleet, command, only=options.host or "")
         from reconciler.compile import compile_topology
 
-        yield Job(topology, fleet, facts, compile_topology(topology, facts))
+        yield Job(topology, fleet, facts, compile_topology(topology, facts), peers)
 
 
 def load_beside(options: argparse.Namespace, fleet: Fleet, command: str, *, lock: bool) -> Topology:
@@ -122,6 +123,28 @@ def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
     """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
+def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = "") -> dict[str, str]:
+    """Greet the machines that the hosts remember and the file does not name any more: they are to have nothing.
+
+    Gives what the hosts are to remember afterwards. A machine that cannot be reached is named, and remembered on.
+    """
+    from reconciler.hosts.target import dropped_peers, peers_of, render_destination
+
+    if only:
+        return {**fleet.peers, **peers_of(topology)}
+    gone = dropped_peers(topology, fleet.peers)
+    lost = fleet.greet(gone, command, optional=True) if gone else {}
+    warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
+    kept = {target.host: render_destination(target.ssh) for target in gone if target.ssh and target.host in lost}
+    return {**kept, **peers_of(topology)}
+
+
+def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
+    """Say on standard error which hosts are left out, and what that means."""
+    for host, error in errors.items():
+        print(printable(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
+
+
     from reconciler.hosts.target import Target
     from reconciler.state.ref import lab_netns, netns_path_name
 

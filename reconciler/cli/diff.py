@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--commands and --json exclude each other", "ask for one of them")
     with open_job(options, lock=False) as job:
         plans = job.fleet.plan(job.desired.hosts, document=bool(options.json or options.plan or options.commands))
+        job.fleet.prepare()
         document = compile_document(job.topology.name, tuple(plans.values()))
     if options.plan:
         _save(options.plan, render_document(document))
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(_render_commands(job.topology, document))
     else:
         print(render_plan(document, palette(), verbose=options.verbose))
-    warn_of_drops(job.facts)
+    warn_of_drops(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0
 
 

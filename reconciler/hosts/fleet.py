@@ -161,7 +161,8 @@ class Fleet:
         """
         if not any(plan.changes for plan in plans.values()):
             return
-        self._side_by_side(lambda session: session.request("prepare"))
+        self.prepare()
+        far = [host for host, plan in plans.items() if plan.changes and self._sessions[host].target.ssh]
         with self._catching_signals():
             try:
                 self._walk(plans, progress)
@@ -223,6 +224,10 @@ class Fleet:
                 "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
             ) from cause
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
+    def prepare(self) -> None:
+        """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
+        self._side_by_side(lambda session: session.request("prepare"))
+
 
     def _plan_back(self, session: Session, plan: HostPlan) -> Any:
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
@@ -232,6 +237,7 @@ class Fleet:
         except WorkerDiedError:
             session.replace_worker(start_local_worker())
             session.hello(self._command)
+            self._commit()  # a run that was killed may have left what only a commit removes
             if self._locked:
                 session.request("lock")
             _read(session)

@@ -122,7 +122,8 @@ def parse_published(where: str, key: str) -> str:
 def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
     """Whatever decides over forwarded packets after us, and drops those that it does not know, with the command that helps.
 
-    An accept in one base chain is not final: every base chain at the hook must accept. Docker's own drop is none, for its
+    An accept in one base chain is not final: every base chain at the hook must accept. BRIDGE in a command stands for each of
+    the topology's bridges, which only `compile` knows. Docker's own drop is none, for its
     chain DOCKER-USER stands before it and is ours to use (kinds.docker_user).
     """
     names = {(chain.family, chain.table, chain.name) for chain in chains}
@@ -134,10 +135,7 @@ def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
         ):
             continue
         if any((chain.family, chain.table, ufw) in names for ufw in ("ufw-before-forward", "ufw6-before-forward")):
-            who, command = (
-                "ufw",
-                "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE   (for each bridge of the topology)",
-            )
+            who, command = "ufw", "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE"
         elif chain.table == "filter" and chain.name == "FORWARD":
             tool = {"ip": "iptables", "ip6": "ip6tables"}.get(chain.family, "iptables")
             who, command = (
@@ -151,7 +149,7 @@ def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
         yield Obstacle("drop", who, f"{chain.family} {chain.table} {chain.name}", command)
     # firewalld accepts by policy, and ends in a reject of what belongs to none of its zones.
     if any(chain.table == "firewalld" for chain in chains):
-        command = "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload   (for each bridge)"
+        command = "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload"
         yield Obstacle("drop", "firewalld", "inet firewalld filter_FORWARD", command)
 
 

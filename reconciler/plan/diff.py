@@ -9,7 +9,8 @@ let go of the thing. What is taken along and still wanted is made again, and its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from typing import Any, TypeGuard
 
 from reconciler.state.host import HostState
 from reconciler.state.record import Change, Record
@@ -36,8 +37,8 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
     return tuple(changes[ref] for ref in sorted(changes))
 
 
-def differing_fields(before: Record, after: Record) -> tuple[str, ...]:
-    """The names of the fields in which two records of one kind differ, those left out that do not count."""
+def differing_fields(before: Any, after: Any) -> tuple[str, ...]:
+    """The names of the fields in which two dataclasses of one class differ, those left out that do not count."""
     return tuple(
         each.name
         for each in dataclasses.fields(after)
@@ -56,17 +57,30 @@ def is_implied(before: Record, gone: Container[Ref]) -> bool:
 
 
 def _modification(ref: Ref, before: Record, after: Record) -> Change:
-    differing = differing_fields(before, after)
-    reason = "; ".join(
-        f"{name} is {_text(getattr(before, name))}, wanted {_text(getattr(after, name))}" for name in differing
-    )
+    reason = "; ".join(dict.fromkeys(_tell(before, after)))
     return Change(ref, before, after, reason, recreate=after.must_recreate(before))
+
+
+def _tell(before: Any, after: Any) -> Iterator[str]:
+    """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields itself included."""
+    for name in differing_fields(before, after):
+        was, wanted = getattr(before, name), getattr(after, name)
+        if dataclasses.is_dataclass(was) and type(was) is type(wanted):
+            yield from _tell(was, wanted)
+        else:
+            yield f"{name} is {_text(was)}, wanted {_text(wanted)}"
 
 
 def _text(value: object) -> str:
     """A field's value for a reason: short, whatever it is."""
-    text = "empty" if value in ("", ()) else str(value)
+    if value is None or dataclasses.is_dataclass(value):
+        return "not known" if value is None else "given"
+    text = "empty" if value in ("", ()) else " ".join(value) if _is_words(value) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_words(value: object) -> TypeGuard[tuple[str, ...]]:
+    return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
 
 def _take_along(

@@ -83,6 +83,11 @@ def compile_status(
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
+def bridges_of(desired: HostState | None) -> tuple[str, ...]:
+    """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
+    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind == "bridge")
+
+
 def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
@@ -94,8 +99,9 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) ->
         changed.setdefault(subjects[change.ref], []).append(change)
     names = sorted({*wanted, *changed}, key=order_of)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, [])) for name in names)
-    drops = [obstacle for obstacle in (facts.obstacles if facts else ()) if obstacle.kind == "drop"]
-    foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_text) for drop in drops)
+    bridges = bridges_of(desired)
+    drops = [obstacle for obstacle in (facts.obstacles if facts and bridges else ()) if obstacle.kind == "drop"]
+    foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_for(bridges)) for drop in drops)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 

@@ -49,6 +49,14 @@ class Obstacle:
     detail: str
     help_text: str = ""
 
+    def help_for(self, bridges: Iterable[str]) -> str:
+        """The commands of a drop's `help_text`; one that speaks of BRIDGE is there for each of the host's bridges."""
+        commands = self.help_text.split("; ")
+        names = sorted(bridges)
+        return "; ".join(
+            command.replace("BRIDGE", name) for command in commands for name in (names if "BRIDGE" in command else [""])
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
