@@ -18,27 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-from reconciler.errors import HostError, NetctlError
+from reconciler.errors import NetctlError
 from reconciler.hosts.target import Target
 from reconciler.worker.channel import Message, decode_error, dump_line
 
 LOG_DIRECTORY = Path("/run/netctl")
 """Where the last words of a worker that failed are kept."""
 
-PATIENCE_S = 60.0
-"""How long a worker on another machine does without hearing of its controller before it takes back what was not committed."""
-
 OnEvent = Callable[[Message], None]
 
 
 class WorkerDiedError(NetctlError):
     """The worker ended in the middle of a session."""
-
-
-class ConnectionLostError(WorkerDiedError):
-    """The connection to another machine ended in the middle of a session; the worker there may go on for a while."""
-
-    exit_status = HostError.exit_status
 
 
 class Process(Protocol):
@@ -74,10 +65,10 @@ class WorkerProcess:
 class Session:
     """A session with the worker of one host. One request at a time; a cancellation may come from another thread."""
 
-    def __init__(self, target: Target, worker: WorkerProcess | None = None) -> None:
-        """The worker is greeted by `hello`, not here; where there is none yet, `replace_worker` brings it."""
+    def __init__(self, target: Target, worker: WorkerProcess) -> None:
+        """The worker is greeted by `hello`, not here."""
         self.target = target
-        self._connected = worker
+        self._worker = worker
         self._sending = threading.Lock()
 
     def hello(self, command: str) -> None:
@@ -90,10 +81,8 @@ class Session:
             engines=self.target.engines,
             uplink=self.target.uplink,
             addresses=self.target.addresses,
-            parent=0 if far else os.getpid(),
-            command=f"{command}, from {os.uname().nodename}" if far else command,
-            run=run if far else "",
-            patience_s=patience_s,
+            parent=os.getpid(),
+            command=command,
         )
 
     def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
@@ -114,16 +103,7 @@ class Session:
     def replace_worker(self, worker: WorkerProcess) -> None:
         """Go on with another worker, not yet greeted, after the first has died."""
         self.close()
-        self._connected = worker
-
-    def beat(self) -> None:
-        """Tell the worker that the controller lives. Where it cannot be told, that is found by who waits for its answer."""
-        if self._connected is None:
-            return
-        with contextlib.suppress(OSError, ValueError), self._sending:
-            stream = cast("IO[bytes]", self._worker.process.stdin)
-            stream.write(dump_line({"verb": "beat"}))
-            stream.flush()
+        self._worker = worker
 
     @property
     def log(self) -> Path:
@@ -137,10 +117,12 @@ class Session:
 
     def say_goodbye(self) -> None:
         """Close the worker's input, at which it ends by itself; to be followed by `close`."""
-        if self._connected is None:
-            return
         with contextlib.suppress(BrokenPipeError):
             cast("IO[bytes]", self._worker.process.stdin).close()
+
+    def close(self) -> None:
+        """End the session; the worker ends by itself, and is not waited for longer than a second."""
+        self.say_goodbye()
         try:
             self._worker.process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -152,12 +134,6 @@ class Session:
     def _send(self, message: Message) -> None:
         stream = cast("IO[bytes]", self._worker.process.stdin)
         try:
-
-    def close(self) -> None:
-        """End the session; the worker ends by itself, and is not waited for longer than a second."""
-        if self._connected is None:
-            return
-        self.say_goodbye()
             with self._sending:
                 stream.write(dump_line(message))
                 stream.flush()
