@@ -32,8 +32,8 @@ def context(tmp_path: Path) -> KernelContext:
 
 def test_second_is_told_who_holds_it(context: KernelContext) -> None:
     """The one that comes second gets the process, its command and since when; after the first, it gets the lock."""
-    first = HostLock(context).take("netctl apply shop.yaml", 4711)
-    with pytest.raises(LockedError, match=r"process 4711 \(netctl apply shop\.yaml\), since 20\d\d-") as caught:
+    first = HostLock(context).take("netctl apply shop.yaml", os.getpid())
+    with pytest.raises(LockedError, match=rf"process {os.getpid()} \(netctl apply shop\.yaml\), since 20\d\d-") as caught:
         HostLock(context).take("netctl destroy")
     assert caught.value.exit_status == 7
     first.release()
@@ -118,10 +118,10 @@ def test_file_removed_between_opening_and_locking(context: KernelContext, monkey
     def lock_late(descriptor: int, operation: int) -> None:
         monkeypatch.setattr(fcntl, "flock", lock)
         first.release(remove=True)
-        third.take("netctl destroy", 4711)
+        third.take("netctl destroy", os.getppid())
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    with pytest.raises(LockedError, match="process 4711"):
+    with pytest.raises(LockedError, match=f"process {os.getppid()} "):
         HostLock(context).take("netctl apply")
     third.release(remove=True)
