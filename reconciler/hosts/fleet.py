@@ -9,20 +9,26 @@
 Hosts work side by side, in phases with a barrier: every host removes before any makes, so that a thing can move from one to
 another. The lab carries its hosts, so it removes after them and makes before them. Where one host fails, or the user stops,
 all of them go back.
+
+A host on another machine belongs to this controller as long as it hears of it: the fleet beats, and before it commits it
+shows by a new connection to each that they can still be reached. One that is lost in between takes itself back
+(`worker.remote`); a commit that cannot be delivered is said to be so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, Self, TypeVar
 
-from reconciler.errors import LeftoverError, NetctlError, RolledBackError
+from reconciler.errors import HostError, LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.local import start_local_worker
-from reconciler.hosts.session import Session, WorkerDiedError, WorkerProcess
+from reconciler.hosts.session import PATIENCE_S, Session, WorkerDiedError, WorkerProcess
+from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import LAB, Target
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
@@ -33,6 +39,8 @@ from reconciler.state.record import Change
 T = TypeVar("T")
 WATCH_INTERVAL_S = 0.1
 """How long the wish to stop may go unnoticed while the hosts are at work."""
+BEATS = 12
+"""How often a host on another machine hears of us within its patience."""
 
 
 class Progress(Protocol):
@@ -50,6 +58,11 @@ class Fleet:
         self._idle = list(workers)
         self._sessions: dict[str, Session] = {}
         self._command = ""
+        self._run = secrets.token_hex(8)
+        self.patience_s = PATIENCE_S
+        """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
+        self._peers: dict[str, dict[str, str]] = {}
+        self._closed = threading.Event()
         self._stop = threading.Event()
         self._going_back = False
         self._locked = False
@@ -74,6 +87,7 @@ class Fleet:
         for worker in self._idle:
             worker.process.kill()
             worker.process.wait()
+        self._closed.set()
         self._pool.shutdown()
 
     def _end_sessions(self) -> None:
@@ -98,14 +112,16 @@ class Fleet:
         if chosen:
             self._early = chosen, self._pool.submit(begin)
 
-    def greet(self, targets: Iterable[Target], command: str) -> None:
-        """Make each worker one of the hosts; `command` is what others are told of who holds the lock."""
+    def greet(self, targets: Iterable[Target], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
+        """Make each worker one of the hosts; `command` is what others are told of who holds the lock.
+
+        May be called again, for more hosts. With `optional`, other machines that cannot be had are left out: which, and why.
+        """
         chosen = tuple(targets)
         if self._early and self._early[0] != chosen:
             self._drop_early()
             self._end_sessions()
-        if not self._early:
-            self._greet(chosen, command)
+        return {} if self._early else self._greet(chosen, command, optional=optional)
 
     def _drop_early(self) -> None:
         """Wait for what was begun early, and forget it."""
@@ -113,13 +129,69 @@ class Fleet:
             self._early[1].exception()
             self._early = None
 
-    def _greet(self, targets: tuple[Target, ...], command: str) -> None:
+    def _greet(self, targets: tuple[Target, ...], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
         self._command = command
         for target in targets:
-            self._sessions[target.host] = Session(target, self._idle.pop() if self._idle else start_local_worker())
+            near = target.ssh is None
+            worker = (self._idle.pop() if self._idle else start_local_worker()) if near else None
+            self._sessions[target.host] = Session(target, worker)
         for worker in self._idle:
             worker.process.kill()
-        self._side_by_side(lambda session: session.hello(command))
+        if any(target.ssh for target in targets):
+            threading.Thread(target=self._beat, daemon=True).start()
+        answers, errors = self._try_side_by_side(self._open, [target.host for target in targets])
+        for host in errors:
+            self._sessions.pop(host).close()
+        if errors and not (optional and all(target.ssh for target in targets if target.host in errors)):
+            raise _merge(errors) if len(targets) > 1 else next(iter(errors.values()))
+        self._refuse_twins({host: str(answer["machine"]) for host, answer in answers.items()})
+        self._peers |= {host: dict(answer["peers"]) for host, answer in answers.items()}
+        return errors
+
+    def _open(self, session: Session) -> Any:
+        """Start the worker where that takes a connection, and greet it."""
+        if session.target.ssh:
+            session.replace_worker(start_ssh_worker(session.target.ssh))
+        return session.hello(self._command, self._run, self.patience_s)
+
+    def _refuse_twins(self, machines: Mapping[str, str]) -> None:
+        """HostError where two names lead to one machine: each would remove what the other makes."""
+        first: dict[str, str] = {}
+        for host, machine in machines.items():
+            if self._sessions[host].target.host_key != "local":
+                continue
+            other = first.setdefault(machine, host)
+            if other != host:
+                raise HostError(f"hosts {other} and {host} are the same machine", "name each machine once")
+
+    def _beat(self) -> None:
+        """Let hosts on other machines know that we live, until we are done."""
+        while not self._closed.wait(self.patience_s / BEATS):
+            for session in tuple(self._sessions.values()):
+                if session.target.ssh:
+                    session.beat()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The hosts that were greeted."""
+        return tuple(session.target for session in self._sessions.values())
+
+    @property
+    def peers(self) -> dict[str, str]:
+        """The topology's hosts on other machines, and how they are reached, as its hosts remember them."""
+        return {host: connect for known in self._peers.values() for host, connect in known.items()}
+
+    def remember(self, peers: Mapping[str, str]) -> None:
+        """Let each machine remember the others, where it does not yet."""
+        hosts = [
+            host for host, session in self._sessions.items() if session.target.host_key == "local" and self._peers[host] != peers
+        ]
+        self._side_by_side(lambda session: session.request("remember", peers=dict(peers)), hosts)
+
+    def forget(self) -> None:
+        """Leave no file of the topology on any machine."""
+        hosts = [host for host, session in self._sessions.items() if session.target.host_key == "local"]
+        self._side_by_side(lambda session: session.request("forget"), hosts)
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
@@ -151,6 +223,10 @@ class Fleet:
         )
         return {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
 
+    def prepare(self) -> None:
+        """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
+        self._side_by_side(lambda session: session.request("prepare"))
+
     # --- applying ---------------------------------------------------------------------------------------------------
 
     def apply(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
@@ -160,18 +236,40 @@ class Fleet:
         user stopped it, and every host is as it was; LeftoverError where not all of it could be taken back.
         """
         if not any(plan.changes for plan in plans.values()):
+            self._commit()  # a run that was killed may have left what only a commit removes
             return
         self.prepare()
         far = [host for host, plan in plans.items() if plan.changes and self._sessions[host].target.ssh]
         with self._catching_signals():
             try:
+                self._side_by_side(lambda session: session.request("arm", token=self._run), far)
                 self._walk(plans, progress)
                 self._check("after the apply")
+                self._side_by_side(self._confirm, far)
             except NetctlError as error:
                 self._roll_back(plans, progress, NetctlError("stopped by the user") if self._stop.is_set() else error)
-        self._side_by_side(lambda session: session.request("commit"))
+        self._commit()
         for session in self._sessions.values():
             session.log.unlink(missing_ok=True)
+
+    def _confirm(self, session: Session) -> None:
+        """Show by a new connection that the host can still be reached."""
+        second = Session(session.target)
+        try:
+            self._open(second)
+            second.request("confirm", token=self._run)
+        finally:
+            second.close()
+
+    def _commit(self) -> None:
+        """Nobody goes back from here. LeftoverError where a host cannot be told so."""
+        _, errors = self._try_side_by_side(lambda session: session.request("commit"))
+        if errors:
+            error = _merge(errors)
+            raise LeftoverError(
+                f"all was made, but not every host could be told to keep it: {error.message}",
+                f"a host that was not told takes itself back within {self.patience_s:.0f} s; the next apply brings it along again",
+            )
 
     def release(self) -> None:
         """Let go of the locks, and leave no file of them. `close` does so, too."""
@@ -200,9 +298,9 @@ class Fleet:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
 
-    def _check(self, when: str) -> None:
+    def _check(self, when: str, hosts: Iterable[str] | None = None) -> None:
         """Every host read again: nothing may differ from what is wanted. NetctlError with what does."""
-        answers = self._side_by_side(lambda session: session.request("check"))
+        answers = self._side_by_side(lambda session: session.request("check"), hosts)
         for host, answer in answers.items():
             if changes := CODEC.decode(tuple[Change, ...], answer):
                 shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:5])
@@ -212,22 +310,33 @@ class Fleet:
     def _roll_back(self, plans: Mapping[str, HostPlan], progress: Progress, cause: NetctlError) -> None:
         """Take back what was done on every host. Always raises: RolledBackError, or LeftoverError."""
         self._going_back = True
+        changed = [host for host, plan in plans.items() if plan.changes]
+        answers, lost = self._try_side_by_side(lambda session: self._plan_back(session, plans[session.target.host]), changed)
+        back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
         try:
-            answers = self._side_by_side(lambda session: self._plan_back(session, plans[session.target.host]))
-            back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
             self._walk(back, progress)
-            self._check("after the rollback")
-            self._side_by_side(lambda session: session.request("commit"))
+            self._check("after the rollback", back)
+            self._side_by_side(lambda session: session.request("commit"), back)
         except NetctlError as error:
             raise LeftoverError(
                 _add(cause.message, f"and not all of it could be taken back: {error.message}"),
                 "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
             ) from cause
+        if lost:
+            raise self._left_alone(cause, lost) from cause
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
-    def prepare(self) -> None:
-        """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
-        self._side_by_side(lambda session: session.request("prepare"))
 
+    def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
+        """Some hosts went back, and others could not be told to."""
+        words = f"every host that can be reached is as it was before, and not {_merge(lost).message}"
+        if all(self._sessions[host].target.ssh for host in lost):
+            help_text = (
+                f"{', '.join(lost)} {'takes itself' if len(lost) == 1 else 'take themselves'} back within {self.patience_s:.0f} s"
+                f" of being lost, and {'says' if len(lost) == 1 else 'say'} so there in /run/netctl/local/*.log"
+            )
+        else:
+            help_text = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+        return LeftoverError(_add(cause.message, words), help_text)
 
     def _plan_back(self, session: Session, plan: HostPlan) -> Any:
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
@@ -235,9 +344,9 @@ class Fleet:
         try:
             return session.request("rollback", host=host, changes=None)
         except WorkerDiedError:
-            session.replace_worker(start_local_worker())
-            session.hello(self._command)
-            self._commit()  # a run that was killed may have left what only a commit removes
+            if session.target.ssh is None:
+                session.replace_worker(start_local_worker())
+            self._open(session)
             if self._locked:
                 session.request("lock")
             _read(session)
@@ -265,6 +374,15 @@ class Fleet:
 
     def _side_by_side(self, work: Callable[[Session], T], hosts: Iterable[str] | None = None) -> dict[str, T]:
         """The result of `work` for each host. All are waited for; then what failed is raised, all of it in one."""
+        results, errors = self._try_side_by_side(work, hosts)
+        if errors:
+            raise _merge(errors) if len(self._sessions) > 1 else next(iter(errors.values()))
+        return results
+
+    def _try_side_by_side(
+        self, work: Callable[[Session], T], hosts: Iterable[str] | None = None
+    ) -> tuple[dict[str, T], dict[str, NetctlError]]:
+        """The result of `work` for each host, and what failed. All are waited for."""
         chosen = self._sessions if hosts is None else {host: self._sessions[host] for host in hosts}
         futures = {host: self._pool.submit(work, session) for host, session in chosen.items()}
         pending = set(futures.values())
@@ -282,9 +400,7 @@ class Fleet:
                 results[host] = future.result()
             except NetctlError as error:
                 errors[host] = error
-        if errors:
-            raise _merge(errors) if len(self._sessions) > 1 else next(iter(errors.values()))
-        return results
+        return results, errors
 
     @contextlib.contextmanager
     def _catching_signals(self) -> Iterator[None]:
@@ -320,7 +436,7 @@ def _add(message: str, more: str) -> str:
 
 def _read(session: Session) -> Any:
     target = session.target
-    return session.request("read", engines=target.containers)
+    return session.request("read", engines=target.containers, openvswitch=target.openvswitch_needed)
 
 
 def _listen(session: Session, listeners: Iterable[Listener]) -> Any:

@@ -1,8 +1,8 @@
 """A session with one worker: started, spoken to in JSON lines, and ended with its controller.
 
 Called by `hosts.fleet`. How a worker is started is the only thing in which ways to reach a host differ: `hosts.local` is for
-this machine, be it for the host itself or for a lab host (the worker enters the namespace). A worker does not know which
-host it is until it is greeted, so workers can be started before the topology file has been read.
+this machine, be it for the host itself or for a lab host (the worker enters the namespace), and `hosts.ssh` for others. A
+worker does not know which host it is until it is greeted, so workers can be started before the topology file has been read.
 """
 
 from __future__ import annotations
@@ -18,18 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-from reconciler.errors import NetctlError
+from reconciler.errors import HostError, NetctlError
 from reconciler.hosts.target import Target
 from reconciler.worker.channel import Message, decode_error, dump_line
 
 LOG_DIRECTORY = Path("/run/netctl")
 """Where the last words of a worker that failed are kept."""
 
+PATIENCE_S = 60.0
+"""How long a worker on another machine does without hearing of its controller before it takes back what was not committed."""
+
 OnEvent = Callable[[Message], None]
 
 
 class WorkerDiedError(NetctlError):
     """The worker ended in the middle of a session."""
+
+
+class ConnectionLostError(WorkerDiedError):
+    """The connection to another machine ended in the middle of a session; the worker there may go on for a while."""
+
+    exit_status = HostError.exit_status
 
 
 class Process(Protocol):
@@ -65,24 +74,38 @@ class WorkerProcess:
 class Session:
     """A session with the worker of one host. One request at a time; a cancellation may come from another thread."""
 
-    def __init__(self, target: Target, worker: WorkerProcess) -> None:
-        """The worker is greeted by `hello`, not here."""
+    def __init__(self, target: Target, worker: WorkerProcess | None = None) -> None:
+        """The worker is greeted by `hello`, not here; where there is none yet, `replace_worker` brings it."""
         self.target = target
-        self._worker = worker
+        self._connected = worker
         self._sending = threading.Lock()
 
-    def hello(self, command: str) -> None:
-        """Tell the worker which host it is; `command` is what other controllers are told of the lock's holder."""
-        self.request(
+    @property
+    def _worker(self) -> WorkerProcess:
+        if self._connected is None:
+            raise HostError(f"there is no connection to {self.target.host}")
+        return self._connected
+
+    def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S) -> Any:
+        """Tell the worker which host it is; what it says of the machine, and of the topology's other hosts.
+
+        `command` is what other controllers are told of the lock's holder. On another machine `run` stands for this controller,
+        whose process number says nothing there, and `patience_s` is how long the worker does without hearing of it.
+        """
+        far = self.target.ssh is not None
+        return self.request(
             "hello",
             topology=self.target.topology,
             host_key=self.target.host_key,
             netns=self.target.netns,
             engines=self.target.engines,
+            openvswitch=self.target.openvswitch,
             uplink=self.target.uplink,
             addresses=self.target.addresses,
-            parent=os.getpid(),
-            command=command,
+            parent=0 if far else os.getpid(),
+            command=f"{command}, from {os.uname().nodename}" if far else command,
+            run=run if far else "",
+            patience_s=patience_s,
         )
 
     def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
@@ -103,7 +126,16 @@ class Session:
     def replace_worker(self, worker: WorkerProcess) -> None:
         """Go on with another worker, not yet greeted, after the first has died."""
         self.close()
-        self._worker = worker
+        self._connected = worker
+
+    def beat(self) -> None:
+        """Tell the worker that the controller lives. Where it cannot be told, that is found by who waits for its answer."""
+        if self._connected is None:
+            return
+        with contextlib.suppress(OSError, ValueError), self._sending:
+            stream = cast("IO[bytes]", self._worker.process.stdin)
+            stream.write(dump_line({"verb": "beat"}))
+            stream.flush()
 
     @property
     def log(self) -> Path:
@@ -117,11 +149,15 @@ class Session:
 
     def say_goodbye(self) -> None:
         """Close the worker's input, at which it ends by itself; to be followed by `close`."""
+        if self._connected is None:
+            return
         with contextlib.suppress(BrokenPipeError):
             cast("IO[bytes]", self._worker.process.stdin).close()
 
     def close(self) -> None:
         """End the session; the worker ends by itself, and is not waited for longer than a second."""
+        if self._connected is None:
+            return
         self.say_goodbye()
         try:
             self._worker.process.wait(timeout=1)
@@ -152,6 +188,11 @@ class Session:
 
     def _death(self, verb: str) -> WorkerDiedError:
         status = self._worker.process.wait()
+        if self.target.ssh:
+            self._worker.words.seek(0)
+            words = self._worker.words.read().decode("utf-8", "replace").strip()
+            reason = words.splitlines()[-1].strip() if words else f"ssh ended with status {status}"
+            return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         log = self._keep_words()
         return WorkerDiedError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from reconciler.errors import UsageError
 from reconciler.state.ref import lab_netns, netns_path_name
 
 if TYPE_CHECKING:
-    from reconciler.topology.types import Host, Topology
+    from reconciler.topology.types import Connect, Host, Topology
 
+DEFAULT_OPENVSWITCH = "unix:///var/run/openvswitch/db.sock"
 LAB = "lab"
 """The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
 
@@ -32,6 +34,12 @@ class Target:
     containers: dict[str, dict[str, str]] = field(default_factory=dict)
     """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
     the engine's."""
+    openvswitch: str = ""
+    """Where the host's Open vSwitch database listens; "" where there is none to be asked."""
+    openvswitch_needed: bool = False
+    """Whether the file has a subnet of its kind on the host."""
+    ssh: Connect | None = None
+    """How it is reached where it is another machine."""
 
 
 def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
@@ -47,12 +55,39 @@ def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
     return (*lab, *(_target(topology, host) for host in chosen))
 
 
+def peers_of(topology: Topology) -> dict[str, str]:
+    """The hosts on other machines, and how they are reached: what each machine is to remember of the others."""
+    return {host.name: render_destination(host.connect) for host in topology.hosts.values() if host.connect.scheme == "ssh"}
+
+
+def dropped_peers(topology: Topology, peers: Mapping[str, str]) -> tuple[Target, ...]:
+    """Of the hosts that are remembered those that no host of the file is, by their machine."""
+    from reconciler.topology.scalars import parse_connect
+
+    there = set(peers_of(topology).values())
+    targets = []
+    for host, destination in peers.items():
+        if destination not in there:
+            name = destination if host in topology.hosts else host  # the name has gone to another machine
+            targets.append(Target(name, topology.name, "local", ssh=parse_connect(destination)))
+    return tuple(targets)
+
+
+def render_destination(connect: Connect) -> str:
+    """As in the file: `ssh://root@alpha:22`."""
+    user = f"{connect.user}@" if connect.user else ""
+    name = f"[{connect.name}]" if ":" in connect.name else connect.name
+    return f"ssh://{user}{name}" + (f":{connect.port}" if connect.port else "")
+
+
 def _target(topology: Topology, host: Host) -> Target:
     containers: dict[str, dict[str, str]] = {}
     for each in topology.containers.values():
         if each.host == host.name and each.spec.runtime != "netns":
             existing = containers.setdefault(each.spec.runtime, {})
             existing |= {each.name: each.engine_name} if each.existing else {}
+    from reconciler.topology.legs import legs_of
+
     netns = netns_path_name(topology.name, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
     return Target(
         host=host.name,
@@ -63,10 +98,24 @@ def _target(topology: Topology, host: Host) -> Target:
         uplink=host.uplink,
         addresses=tuple(str(address) for address in host.addresses),
         containers=containers,
+        openvswitch=openvswitch_of(host),
+        openvswitch_needed=any(
+            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
+        ),
+        ssh=host.connect if host.connect.scheme == "ssh" else None,
     )
 
 
 def engines_of(host: Host) -> dict[str, str]:
-    """Where the host's engines listen, as the file says; Docker's else as the environment says, as for `docker` itself."""
-    told = {"docker": host.docker or os.environ.get("DOCKER_HOST", ""), "podman": host.podman}
+    """Where the host's engines listen, as the file says; Docker's else as the environment says, as for `docker` itself.
+
+    The environment is this machine's, and says nothing of another.
+    """
+    default = "" if host.connect.scheme == "ssh" else os.environ.get("DOCKER_HOST", "")
+    told = {"docker": host.docker or default, "podman": host.podman}
     return {runtime: url for runtime, url in told.items() if url}
+
+
+def openvswitch_of(host: Host) -> str:
+    """Where the host's Open vSwitch database listens. A lab host shares files with this machine, and must not take its switch."""
+    return host.openvswitch or ("" if host.connect.scheme == "lab" else DEFAULT_OPENVSWITCH)

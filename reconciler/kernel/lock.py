@@ -1,7 +1,9 @@
 """One netctl at a time on a host: a lock that the kernel takes back when its holder dies, and that says who holds it.
 
-Called by the worker before it reads. The lock is flock(2) on /run/netctl/<host key>/lock; what stands in the file is for
-people. The file may be removed at the end, so whoever gets the lock checks that the file it locked is still the one there.
+Called by the worker before it reads. The lock is flock(2) on /run/netctl/<host key>/lock. What stands in the file is for
+people; and for the next worker, where the holder has lost its controller and goes on to take back what it did: such an orphan
+is killed, and its place taken, for what it leaves is what a kill leaves. The file may be removed at the end, so whoever gets
+the lock checks that the file it locked is still the one there.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
+import threading
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +25,30 @@ from reconciler.kernel.context import KernelContext
 OPEN_TRIES = 1000
 """Against others that remove the directory at the same moment; a file in its place must not be tried for ever."""
 
+NOTICE_TIMEOUT_S = 1.0
+"""How long a worker that came over a connection may need to notice, and to say, that it has become an orphan."""
+KILL_TIMEOUT_S = 5.0
+"""How long an orphan may take to end: a system call of its that does not return holds the lock for as long."""
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What stands in the file: the process that people should look for, and the worker itself."""
+
+    pid: int
+    command: str
+    since: str
+    worker: int
+    run: str = ""
+    """Which run of a controller elsewhere it belongs to; "" for a worker that ends with its controller."""
+    orphan: bool = False
+    """Whether it has lost that controller."""
+
+    def __str__(self) -> str:
+        """For people: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
+        return f"process {self.pid} ({self.command}), since {self.since}"
+
 
 class HostLock:
     """The lock of one host, held from `take` to `release`."""
@@ -28,12 +57,16 @@ class HostLock:
         """Nothing is locked yet."""
         self._path = context.host_directory / "lock"
         self._descriptor = -1
+        self._holder: Holder | None = None
+        self._writing = threading.Lock()
 
-    def take(self, command: str, pid: int | None = None) -> Self:
+    def take(self, command: str, pid: int | None = None, run: str = "") -> Self:
         """Take the lock for `command`; `pid` is the process that people should look for (this one, where left out).
 
-        LockedError, naming the holder, where another has it; HostError where the file cannot be made.
+        `run` stands for a controller elsewhere: a worker of the same run is one whose connection was lost, and is
+        replaced. LockedError, naming the holder, where another has it; HostError where the file cannot be made.
         """
+        begun = time.monotonic()
         while True:
             descriptor = self._open()
             try:
@@ -41,29 +74,61 @@ class HostLock:
             except BlockingIOError as error:
                 holder = parse_holder(os.pread(descriptor, 4096, 0))
                 os.close(descriptor)
-                raise LockedError(
-                    f"another netctl is at work on this host: {holder}",
-                    "wait until it is done, or end it; what it leaves, the next apply takes over",
-                ) from error
+                if not self._gives_way(holder, run, time.monotonic() - begun):
+                    raise LockedError(
+                        f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
+                        "wait until it is done, or end it; what it leaves, the next apply takes over",
+                    ) from error
+                time.sleep(POLL_S)
+                continue
             if _is_file(descriptor, self._path):
                 break
             os.close(descriptor)  # it was removed between the opening and the locking
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, render_holder(os.getpid() if pid is None else pid, command).encode(), 0)
         self._descriptor = descriptor
+        os.ftruncate(descriptor, 0)  # who died with the lock is not who has it now
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
         return self
+
+    def mark(self, *, orphan: bool) -> None:
+        """Say in the file whether the controller is lost, where that has changed. From any thread; nothing without the lock."""
+        with self._writing, contextlib.suppress(OSError):  # a full disk is no reason to fail now
+            if self._holder and self._holder.orphan != orphan:
+                self._write(replace(self._holder, orphan=orphan))
+
+    def _write(self, holder: Holder) -> None:
+        """First the line, then the end of the file: whoever reads meanwhile finds a whole line, or nothing yet."""
+        line = render_holder(holder).encode()
+        os.pwrite(self._descriptor, line, 0)
+        os.ftruncate(self._descriptor, len(line))
+        self._holder = holder
+
+    def _gives_way(self, holder: Holder | None, run: str, waited_s: float) -> bool:
+        """Whether to try again: the holder is on its way out, is an orphan, which is killed here, or is about to say who it is."""
+        if holder is None:
+            return waited_s < NOTICE_TIMEOUT_S
+        if not holder.run:
+            # The worker of a controller on this machine ends with it, though a moment later.
+            return not _is_alive(holder.pid) and waited_s < KILL_TIMEOUT_S
+        if not holder.orphan and holder.run != run:
+            return waited_s < NOTICE_TIMEOUT_S
+        if _has_open(holder.worker, self._path):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder.worker, signal.SIGKILL)
+        return waited_s < KILL_TIMEOUT_S
 
     def release(self, remove: bool = False) -> None:
         """Let go. With `remove`, the file goes too, and its directory where nothing else is in it."""
         if self._descriptor < 0:
             return
-        if remove:
-            # Still locked: whoever waits for it finds another file, or none, at the path, and starts again.
-            self._path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self._path.parent.rmdir()
-        os.close(self._descriptor)
-        self._descriptor = -1
+        with self._writing:
+            if remove:
+                # Still locked: whoever waits for it finds another file, or none, at the path, and starts again.
+                self._path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._path.parent.rmdir()
+            os.close(self._descriptor)
+            self._descriptor, self._holder = -1, None
 
     def _open(self) -> int:
         for _ in range(OPEN_TRIES):
@@ -77,6 +142,24 @@ class HostLock:
         raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
 
 
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it has not yet ended."""
+    try:
+        # The state follows the name, which stands in parentheses and may hold anything (proc(5)).
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] not in (b"Z", b"X", b"")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process has the file open: the number in the file may have gone to another since."""
+    try:
+        wanted = path.stat()
+        return any(os.path.samestat(os.stat(entry.path), wanted) for entry in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:  # the one or the other has gone
+        return False
+
+
 def _is_file(descriptor: int, path: Path) -> bool:
     """Whether the open file is the one at `path`."""
     try:
@@ -85,16 +168,14 @@ def _is_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def render_holder(pid: int, command: str) -> str:
+def render_holder(holder: Holder) -> str:
     """What stands in the lock file."""
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"pid": pid, "command": command, "since": since}) + "\n"
+    return json.dumps(asdict(holder)) + "\n"
 
 
-def parse_holder(data: bytes) -> str:
-    """For people: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
+def parse_holder(data: bytes) -> Holder | None:
+    """None where nothing is said yet, or what is said cannot be understood."""
     try:
-        holder = json.loads(data)
-        return f"process {holder['pid']} ({holder['command']}), since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "a process that has not yet said who it is"
+        return Holder(**json.loads(data.partition(b"\n")[0]))
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,91 @@
+"""What an ssh host, or this machine beside one, keeps for the next netctl: files beside the host's lock, one set per topology.
+
+    <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
+    <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
+    <topology>.log          what a worker did after it had lost its controller
+
+Called by `worker.machine`. `destroy` leaves none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+
+
+def read_peers(context: KernelContext) -> dict[str, str]:
+    """How each host of the topology is reached, by its name; empty where nothing is remembered, or it cannot be understood."""
+    try:
+        peers = json.loads(_path(context, "peers").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(host): str(connect) for host, connect in peers.items()} if isinstance(peers, dict) else {}
+
+
+def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
+    """Remember these, in the place of all others; no file where there are none."""
+    if peers:
+        _replace(_path(context, "peers"), json.dumps(dict(peers), indent=1) + "\n")
+    else:
+        _path(context, "peers").unlink(missing_ok=True)
+
+
+def confirm(context: KernelContext, token: str) -> None:
+    """Note that the host was reached by a new connection during the apply that the token stands for."""
+    _replace(_path(context, "confirmed"), token)
+
+
+def is_confirmed(context: KernelContext, token: str) -> bool:
+    """Whether that was noted."""
+    try:
+        return _path(context, "confirmed").read_text() == token
+    except FileNotFoundError:
+        return False
+
+
+def write_log(context: KernelContext, line: str) -> None:
+    """Add a line to the log, with the time."""
+    path = _path(context, "log")
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with path.open("a") as log:
+        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+
+
+def log_path(context: KernelContext) -> Path:
+    """Where it stands."""
+    return _path(context, "log")
+
+
+def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:
+    """Remove what an apply that is done needs no more: all but the peers; and but the log, where that is of this apply."""
+    for kind in ("confirmed",) if keep_log else ("confirmed", "log"):
+        _path(context, kind).unlink(missing_ok=True)
+
+
+def remove_all(context: KernelContext) -> None:
+    """Remove every file of the topology that is not removed with what it is about; the host's directory where it is empty."""
+    remove_transient(context)
+    _path(context, "peers").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        context.host_directory.rmdir()
+
+
+def _path(context: KernelContext, kind: str) -> Path:
+    return context.host_directory / f"{context.topology}.{kind}"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write it as a whole."""
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.tmp")
+        draft.write_text(text)
+        draft.replace(path)
+    except OSError as error:
+        raise HostError(f"{path} cannot be written: {error.strerror}") from error
