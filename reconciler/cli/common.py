@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
-from reconciler.errors import UsageError
+from reconciler.errors import NetctlError, UsageError
 from reconciler.render.colour import Palette, printable, wants_colour
 from reconciler.render.status import bridges_of
 
@@ -71,6 +71,8 @@ class Job:
     fleet: Fleet
     facts: Mapping[str, HostFacts]
     desired: Desired
+    peers: Mapping[str, str]
+    """The other machines that the hosts are to remember: those of the file, and those that may still have something."""
 
 
 @contextmanager
@@ -89,12 +91,12 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         facts: dict[str, HostFacts] = {}
         if options.host:
             with Fleet.start(0) as others:
-                others.greet(targets_of(topology), command)
+                warn_of_unreachable(others.greet(targets_of(topology), command, optional=True), "its live addresses are not known")
                 facts = others.read(lock=False)
         fleet.greet((*targets_of(topology, options.host or ""), *dropped_targets(topology, options.host or "")), command)
+        peers = greet_dropped(topology, fleet, command, only=options.host or "")
         facts |= fleet.read(lock=lock)
 
-        peers = greet_dropped(topology, fleet, command, only=options.host or "")
         from reconciler.compile import compile_topology
 
         yield Job(topology, fleet, facts, compile_topology(topology, facts), peers)
@@ -121,8 +123,6 @@ def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
     return tuple(target for target in find_lab_targets(topology.name) if target.host not in topology.hosts)
 
 
-def find_lab_targets(name: str) -> tuple[Target, ...]:
-    """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
 def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = "") -> dict[str, str]:
     """Greet the machines that the hosts remember and the file does not name any more: they are to have nothing.
 
@@ -145,6 +145,8 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
         print(printable(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
+def find_lab_targets(name: str) -> tuple[Target, ...]:
+    """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
     from reconciler.hosts.target import Target
     from reconciler.state.ref import lab_netns, netns_path_name
 
