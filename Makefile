@@ -1,4 +1,4 @@
-# make demo: see it work. make test: check all of it. Both install what is missing first (scripts/setup).
+# make demo: see it work. make test: check all of it. Both install what is missing first (.ci/setup).
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test lint unit bench lock
 
@@ -15,10 +15,10 @@ help:
 	@echo "make lock    renews requirements*.lock (needs uv)"
 
 setup:
-	@scripts/setup
+	@.ci/setup
 
 setup-test:
-	@scripts/setup --test
+	@.ci/setup --test
 
 demo: setup
 	@echo "== netctl apply topology.yaml"

@@ -60,10 +60,10 @@ def _has_link_kind(kind: str) -> bool:
 
 CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (_has_root, "run the tests as root (sudo make test)"),
-    "dockerd": (_has_dockerd, "run `scripts/setup --test`, which installs docker.io and iptables"),
-    "busybox": (lambda: shutil.which("busybox") is not None, "run `scripts/setup --test`, which installs busybox-static"),
-    "nft": (lambda: shutil.which("nft") is not None, "run `scripts/setup --test`, which installs nftables"),
-    "ping": (lambda: shutil.which("ping") is not None, "run `scripts/setup --test`, which installs iputils-ping"),
+    "dockerd": (_has_dockerd, "run `.ci/setup --test`, which installs docker.io and iptables"),
+    "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
+    "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
+    "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),
     "vrf": (lambda: _has_link_kind("vrf"), "a kernel with VRFs (CONFIG_NET_VRF)"),

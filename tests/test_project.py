@@ -95,17 +95,17 @@ def test_readme_names_every_command() -> None:
 
 
 def test_setup_is_quick_when_done() -> None:
-    """Where everything is there, `scripts/setup` says nothing and changes nothing: the venv's stamp is its proof."""
+    """Where everything is there, `.ci/setup` says nothing and changes nothing: the venv's stamp is its proof."""
     stamp = ROOT / ".venv/made-from"
     if not stamp.exists():
-        pytest.skip("this venv was not made by scripts/setup")
+        pytest.skip("this venv was not made by .ci/setup")
     before = stamp.stat().st_mtime_ns
-    done = subprocess.run([ROOT / "scripts/setup"], capture_output=True, text=True, check=False)
+    done = subprocess.run([ROOT / ".ci/setup"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert stamp.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", ".ci/run"])
+@pytest.mark.parametrize("script", [".ci/setup", ".ci/run"])
 def test_scripts_are_plain_sh(script: str) -> None:
     """They parse as POSIX shell, and are executable."""
     file = ROOT / script
