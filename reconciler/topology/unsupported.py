@@ -12,15 +12,8 @@ from reconciler.topology.types import Path
 
 _NOT_YET = "this version of netctl cannot do that yet"
 
-_CONNECT = {
-    "ssh": ("hosts over ssh", "write `connect: lab` to rehearse it here, or `connect: local` and run netctl on the host"),
-}
 _MODES = {
-    "direct": ("subnets of mode direct", "write nat, routed or isolated"),
-    "macvlan": ("subnets of mode macvlan", "write nat, routed or isolated"),
-}
-_BRIDGES = {
-    "openvswitch": ("Open vSwitch bridges", "write `bridge: linux`, or leave `bridge` out"),
+    "macvlan": ("subnets of mode macvlan", "write direct, nat, routed or isolated"),
 }
 _RUNTIMES = {
     "lxc": ("containers of runtime lxc", "write docker, or netns for a bare namespace"),
@@ -30,11 +23,11 @@ _RUNTIMES = {
 
 def check_supported(model: TopologyModel, faults: FaultList) -> None:
     """Refuse what comes later."""
-    for name, host in model.hosts.items():
-        _refuse_word(host.connect.scheme, _CONNECT, ("hosts", name, "connect"), faults)
     for name, subnet in model.subnets.items():
         _refuse_word(subnet.mode, _MODES, ("subnets", name, "mode"), faults)
-        _refuse_word(subnet.bridge, _BRIDGES, ("subnets", name, "bridge"), faults)
+        if subnet.bridge == "openvswitch" and subnet.mode in ("direct", "macvlan"):
+            what = f"a subnet of mode {subnet.mode} on an Open vSwitch bridge: {_NOT_YET}"
+            faults.add(("subnets", name, "bridge"), what, "leave `bridge` out, or write `mode: nat`, `routed` or `isolated`")
     for name, container in model.containers.items():
         _refuse_word(container.runtime or "", _RUNTIMES, ("containers", name, "runtime"), faults)
     _refuse_reserved_keys(model, faults)

@@ -57,6 +57,18 @@ CASES = {
     "anchor": (HEAD + HOST + "subnets: {front: §&a {cidr: 10.44.0.0/24}}\n", "the anchor `&a` is refused"),
     "tag": (HEAD + HOST + "subnets: {front: {cidr: §!!str 10.44.0.0/24}}\n", "the tag `tag:yaml.org,2002:str` is refused"),
     "merge key": (HEAD + HOST + "subnets: {front: {§<<: {}, cidr: 10.44.0.0/24}}\n", "merge keys (`<<`) are refused"),
+    "an address of a family that is declined": (
+        DUAL + 'containers: {web: {networks: {front: {address: "fd00:44::10", ipv6: §false}}}}\n',
+        "`web` is to have no IPv6 here, and has fd00:44::10",
+    ),
+    "no family left": (
+        BASE + "containers: {web: {networks: {front: §{ipv4: false}}, expose: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
+        "`web` would have no address in `front`",
+    ),
+    "a port on a family that is declined": (
+        DUAL + 'containers: {web: {networks: {front: {ipv6: false}}, expose: [{listen: §"[2001:db8::1]:80"}]}}\n',
+        "the container has no IPv6 address in `front`",
+    ),
     "two documents": (BASE + "§---\nversion: 1\n", "more than one document"),
     "number as a key": (BASE + "containers: {§12: {}}\n", "the key `12` is read as a number"),
     "truth as a key": (BASE + "containers: {§true: {}}\n", "the key `true` is read as true or false"),
@@ -302,7 +314,6 @@ CASES = {
     "policies mapping": (BASE + "§policies: {allow: web}\n", "`policies` must be a list"),
     "policy unknown key": (policy("{allow: web, to: front, §port: [80]}"), "unknown key `port` in a policy"),
     # what comes later
-    "ssh": (host("{connect: §'ssh://root@alpha'}"), "hosts over ssh: this version of netctl cannot do that yet"),
     "direct": (subnet("{cidr: 10.44.0.0/24, mode: §direct}"), "mode direct: this version"),
     "macvlan": (subnet("{cidr: 10.44.0.0/24, mode: §macvlan}"), "mode macvlan: this version"),
     "openvswitch": (subnet("{cidr: 10.44.0.0/24, bridge: §openvswitch}"), "Open vSwitch bridges: this version"),
