@@ -81,8 +81,8 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
             pairs = list(zip(ring, (*ring[1:], ring[0]), strict=True))
             told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
             notes.append(f"{subnet.name} has {len(members):,} members: {told}")
-        for (one, _), (two, attachment) in pairs:
-            for address in view.addresses(two, attachment):
+        for (one, own), (two, attachment) in pairs:
+            for address in view.shared(one, own, two, attachment):
                 why = f"both are in {subnet.name}"
                 yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name)
 
@@ -138,7 +138,7 @@ def _across_hosts(view: View) -> Iterator[Probe]:
         for one, first in firsts.values():
             size, why = view.mtu(one, first), f"packets of the whole MTU of {subnet.name} pass from {one.host}"
             for two, second in firsts.values():
-                for address in view.addresses(two, second) if two is not one and size else ():
+                for address in view.shared(one, first, two, second) if two is not one and size else ():
                     yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name, size=size)
 
 

@@ -86,6 +86,11 @@ class View:
         found = ((c, a) for c in self.topology.containers.values() for a in c.attachments if a.subnet == subnet)
         return tuple(found)
 
+    def shared(self, one: Container, own: Attachment, two: Container, attachment: Attachment) -> tuple[str, ...]:
+        """The second one's addresses in a subnet, of the families that the first has there, too."""
+        families = {family_of(address) for address in self.addresses(one, own)}
+        return tuple(address for address in self.addresses(two, attachment) if family_of(address) in families)
+
     def default(self, container: Container) -> Attachment | None:
         """The attachment that carries the default routes."""
         return next((a for a in container.attachments if a.default), None)

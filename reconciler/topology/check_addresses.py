@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from reconciler.topology.expand import host_of
+from reconciler.topology.expand import LAN_MODES, host_of
 from reconciler.topology.faults import FaultList
-from reconciler.topology.model import SubnetModel, TopologyModel
+from reconciler.topology.model import NetworkModel, SubnetModel, TopologyModel
 from reconciler.topology.types import Address, Network, Path
 
 OUTSIDE = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ffff::/64"))
@@ -233,6 +233,7 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
                 continue
             path: Path = ("containers", name, "networks", subnet_name)
             count[subnet_name] = count.get(subnet_name, 0) + (1 if container.replicas is None else container.replicas)
+            _check_declined(name, network, model.subnets[subnet_name], path, faults)
             for address in network.address:
                 misfit = _misfit(address, subnet_name, model.subnets[subnet_name])
                 owner = gateways[subnet_name].get(address, "")
@@ -252,6 +253,16 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
                     "give each container one of its own, or leave it out",
                 )
     _check_room(model, count, gateways, faults)
+
+
+def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path: Path, faults: FaultList) -> None:
+    """`ipv6: false` and an IPv6 address contradict each other; and a container in a subnet has some address there."""
+    for address in network.address:
+        if address.version not in network.families:
+            key = f"ipv{address.version}"
+            faults.add((*path, key), f"`{name}` is to have no IPv{address.version} here, and has {address}", f"remove `{key}: false`")
+    if not any(cidr.version in network.families for cidr in subnet.cidr):
+        faults.add(path, f"`{name}` would have no address in `{path[-1]}`", "keep the family that the subnet has")
 
 
 def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[Address]:

@@ -50,7 +50,9 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
                 faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
                 continue
             hosts = [host for host in expose.on or (host_of(model, container),) if host]
-            families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr}
+            families = {cidr.version for cidr in model.subnets[subnet].cidr} & set(container.networks[subnet].families)
+            if not families:  # told by `check_addresses`
+                continue
             if _check_families(expose, families, subnet, path, faults):
                 _check_listen(model, expose, hosts, path, faults)
             claims += _claims(expose, hosts, families, name, path)

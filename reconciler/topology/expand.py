@@ -147,5 +147,19 @@ def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
 
 def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interface: str, default: bool) -> Attachment:
     fixed = {address.version for address in network.address}
-    auto: tuple[Literal[4, 6], ...] = tuple(cidr.version for cidr in model.subnets[subnet].cidr if cidr.version not in fixed)
-    return Attachment(subnet, network.address, auto, network.mac, interface, default)
+    is_lan = model.subnets[subnet].mode in LAN_MODES
+    auto: tuple[Literal[4, 6], ...] = tuple(
+        cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in network.families and cidr.version not in fixed
+    )
+    return Attachment(
+        subnet,
+        network.address,
+        () if is_lan else auto,  # nobody knows which addresses of a LAN are free
+        network.mac,
+        interface,
+        default,
+        network.dhcp,
+        network.allow,
+        network.hairpin,
+        network.isolated,
+    )

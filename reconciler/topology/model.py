@@ -287,10 +287,25 @@ class NetworkModel(Model):
     interface: InterfaceName = Field(
         "", description="The interface's name inside. Default: eth0, eth1 … in the order of the file."
     )
+    ipv4: bool = Field(True, description="false: no IPv4 here, though the subnet has it.")
+    ipv6: bool = Field(True, description="false: no IPv6 here, though the subnet has it.")
     default: Annotated[bool | None, Given] = Field(
         None, description="Whether the default route leads here. Default: the first network."
     )
+    dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
+    allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(
+        (), description="What a container may send that no container may otherwise: as a DHCP server, or as an IPv6 router."
+    )
+    hairpin: Annotated[bool | None, Given] = Field(
+        None, description="Whether its port sends a frame back to it. Default: where it publishes ports, or the subnet says so."
+    )
+    isolated: bool = Field(False, description="Whether it reaches no other isolated port of its bridge (bridge(8)).")
     rate: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The families that the container is to have here, as far as the subnet has them."""
+        return (4,) * self.ipv4 + (6,) * self.ipv6
 
     @model_validator(mode="before")
     @classmethod

@@ -77,6 +77,17 @@ def test_both_families_and_the_whole_mtu() -> None:
     assert {probe.family for probe in find(plan, "web", "outside")} == {4, 6}
 
 
+def test_a_family_that_one_lacks_is_not_asked() -> None:
+    """In a dual-stack subnet, one without IPv6 is asked, and asks, by IPv4 only."""
+    text = (
+        'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
+        "containers: {web: {networks: {front: {ipv6: false}}}, db: {networks: {front: auto}}}\n"
+    )
+    plan = probes_of(text)
+    assert {p.family for p in (*find(plan, "web", "db"), *find(plan, "db", "web"))} == {4}
+    assert {p.family for p in find(plan, "db", "host alpha", subnet="front")} == {4, 6}
+
+
 def test_many_members_are_a_sample_and_that_is_said() -> None:
     """A thousand replicas do not ask each other: a ring and the gateway, a note, and no more probes than grow with them."""
     text = "subnets: {front: {cidr: 10.44.0.0/16}}\ncontainers: {w: {replicas: 1000, networks: {front: auto}}}\n"

@@ -62,7 +62,7 @@ CASES = {
         "`web` is to have no IPv6 here, and has fd00:44::10",
     ),
     "no family left": (
-        BASE + "containers: {web: {networks: {front: §{ipv4: false}}, expose: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
+        BASE + "containers: {web: {networks: {§front: {ipv4: false}}, expose: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
         "`web` would have no address in `front`",
     ),
     "a port on a family that is declined": (

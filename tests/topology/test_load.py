@@ -83,6 +83,18 @@ def test_attachments(topology: Topology) -> None:
     ]
 
 
+def test_a_family_can_be_declined() -> None:
+    """`ipv6: false` in a dual-stack subnet: an IPv4 address, given or chosen, and none of IPv6."""
+    text = (
+        "version: 1\nname: shop\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\n"
+        'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
+        "containers:\n  a: {networks: {front: {address: 10.44.0.10, ipv6: false}}}\n  b: {networks: {front: {ipv4: false}}}\n"
+    )
+    containers = parse_topology(text.encode()).containers
+    assert containers["a"].attachments[0].addresses == (IPv4Address("10.44.0.10"),)
+    assert (containers["a"].attachments[0].auto, containers["b"].attachments[0].auto) == ((), (6,))
+
+
 def test_publications(topology: Topology) -> None:
     """Short and long forms of published ports become the same thing."""
     here = ("containers", "web", "expose")
