@@ -1,0 +1,78 @@
+"""The records of legs and places on an Open vSwitch bridge that a Linux bridge does not need: ports, flows and offloads.
+
+Called by `compile.host` and `compile.overlay`. Pure. What stands above the bridge (addresses, routes, neighbors, settings, the `inet`
+table) is the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.compile.firewall import link_local_of
+from reconciler.compile.model import Leg, Place
+from reconciler.kinds.offload import GRO, TX, Offload
+from reconciler.kinds.openvswitch import OvsBridge, OvsPort, marks_of
+from reconciler.kinds.ovs_flow import BRIDGE_RULES, LOCAL, TRUSTED_RULE, OvsFlow, Rule, container_rules
+from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.vxlan import Vxlan
+from reconciler.state.naming import Alias, group_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Attachment
+
+USERSPACE = "netdev"
+
+
+def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Record]:
+    """The bridge of a leg, which passes what the host sends, and what its other rules allow."""
+    alias = Alias(topology, "bridge", leg.subnet)
+    bridge = OvsBridge(
+        HOST,
+        leg.bridge,
+        leg.datapath,
+        leg.mac,
+        leg.mtu,
+        group_of(topology),
+        str(alias),
+        marks_of(topology, leg.subnet),
+        altname_of(alias, leg.bridge),
+        link_local,
+    )
+    yield bridge
+    yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
+    yield from _flows(topology, leg, "", BRIDGE_RULES, bridge.subject)
+
+
+def compile_switch_port(
+    topology: str, leg: Leg, place: Place, places: Sequence[Place], attachment: Attachment
+) -> Iterator[Record]:
+    """A container's port, behind the rules of what it may send: `places` are all that the container has."""
+    about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
+    yield OvsPort(
+        HOST,
+        place.port,
+        leg.bridge,
+        marks_of(topology, place.container, place.subnet),
+        veth,
+        is_isolated=bool(attachment.isolated),
+        about=about,
+    )
+    addresses = [own.address for each in places for own in each.addresses]
+    link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
+    yield from _flows(topology, leg, place.port, container_rules(place.mac, addresses, link_local, attachment.allow), about)
+    if leg.datapath == USERSPACE:
+        yield Offload(container_netns(place.container), place.interface, TX, veth, about)
+
+
+def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Record]:
+    """The port to the subnet's other hosts, which have judged what they send."""
+    about = vxlan.subject
+    yield OvsPort(HOST, vxlan.name, leg.bridge, marks_of(topology, leg.subnet), vxlan.ref, about=about)
+    yield from _flows(topology, leg, vxlan.name, [TRUSTED_RULE], about)
+    if leg.datapath == USERSPACE:
+        yield Offload(HOST, vxlan.name, GRO, vxlan.ref, about)
+
+
+def _flows(topology: str, leg: Leg, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:
+    for table, priority, match, actions in rules:
+        yield OvsFlow(HOST, topology, leg.bridge, port, table, priority, match, actions, about)

@@ -1,0 +1,345 @@
+"""Open vSwitch's database: read as values of `state.snapshot`, and changed one transaction for each batch of steps (RFC 7047).
+
+Called by `snapshot` and `executor`. The library is `ovs`, Open vSwitch's own, pure Python; of it the stream and the JSON-RPC are
+used. Its replica of a database (`ovs.db.idl`) is for programs that stay. The tables are those of ovs-vswitchd.conf.db(5).
+
+A transaction is acknowledged when the database has it, which is before ovs-vswitchd has done it. So each counts `next_cfg` up,
+as ovs-vsctl(8) does, and waits until `cur_cfg` has followed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from reconciler.errors import HostError
+from reconciler.kinds.openvswitch import SECURE, read_marks
+from reconciler.state.snapshot import OvsBridgeInfo, OvsPortInfo
+from reconciler.state.steps import (
+    Marks,
+    OvsBridgeAdd,
+    OvsBridgeDelete,
+    OvsBridgeSet,
+    OvsPortAdd,
+    OvsPortDelete,
+    OvsPortSet,
+    Step,
+    StepError,
+)
+
+TIMEOUT_S = 10.0
+POLL_S = 0.003
+DATABASE = "Open_vSwitch"
+COLUMNS = {
+    "Bridge": ["_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "ports"],
+    "Port": ["_uuid", "name", "interfaces", "external_ids", "protected"],
+    "Interface": ["_uuid", "name", "ofport", "mtu_request"],
+}
+HWADDR = "hwaddr"
+"""The key of a bridge's MAC address in its `other_config`."""
+
+Operation = dict[str, Any]
+Row = dict[str, Any]
+
+
+class Ovsdb:
+    """A connection to the OVSDB at a Unix socket. HostError where it does not answer, or refuses."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is `unix:/run/openvswitch/db.sock`, say."""
+        import ovs.jsonrpc
+        import ovs.stream
+
+        self._url = url
+        error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(url), int(TIMEOUT_S * 1000))
+        if error:
+            raise HostError(f"Open vSwitch does not answer at {url}", "start it: systemctl start openvswitch-switch")
+        self._connection = ovs.jsonrpc.Connection(stream)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def transact(self, operations: Sequence[Operation]) -> list[Row]:
+        """The results of the operations, which happen all or not at all. HostError says why not."""
+        import ovs.jsonrpc
+
+        request = ovs.jsonrpc.Message.create_request("transact", [DATABASE, *operations])
+        self._check(self._connection.send(request))
+        reply = self._receive(request.id)
+        if reply.error:
+            raise HostError(f"Open vSwitch refused a transaction: {reply.error}")
+        for result in reply.result:
+            if result and "error" in result:
+                raise HostError(f"Open vSwitch refused a transaction: {result.get('details') or result['error']}")
+        return [result or {} for result in reply.result]
+
+    def _receive(self, number: int) -> Any:
+        import errno
+
+        import ovs.poller
+
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            self._connection.run()
+            error, message = self._connection.recv()
+            if message is not None and message.id == number:
+                return message
+            if error == errno.EAGAIN:
+                poller = ovs.poller.Poller()
+                self._connection.wait(poller)
+                self._connection.recv_wait(poller)
+                poller.timer_wait(int(TIMEOUT_S * 1000))
+                poller.block()
+            else:
+                self._check(error)
+        raise HostError(f"Open vSwitch does not answer at {self._url}, after {TIMEOUT_S:.0f} s")
+
+    def _check(self, error: int) -> None:
+        if error:
+            raise HostError(f"the connection to Open vSwitch at {self._url} broke", "is ovsdb-server running?")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def is_there(url: str) -> bool:
+    """Whether there is a socket; who listens is another question."""
+    return Path(url.removeprefix("unix:")).is_socket()
+
+
+def read_bridges(database: Ovsdb) -> tuple[OvsBridgeInfo, ...]:
+    """All bridges with their ports, in one transaction."""
+    bridges, ports, interfaces = (result["rows"] for result in database.transact(_selects()))
+    interface_by_uuid = {parse_uuid(row["_uuid"]): row for row in interfaces}
+    port_by_uuid = {parse_uuid(row["_uuid"]): row for row in ports}
+    mtus = {row["name"]: row["mtu_request"] for row in interfaces}
+    return tuple(
+        OvsBridgeInfo(
+            name=row["name"],
+            datapath=row["datapath_type"] or "system",
+            mac=parse_map(row["other_config"]).get(HWADDR, ""),
+            mtu=parse_number(mtus.get(row["name"], 0)),
+            fail_mode=parse_text(row["fail_mode"]),
+            external_ids=tuple(sorted(parse_map(row["external_ids"]).items())),
+            ports=tuple(
+                _port(port_by_uuid[uuid], interface_by_uuid)
+                for uuid in parse_uuids(row["ports"])
+                if port_by_uuid[uuid]["name"] != row["name"]
+            ),
+        )
+        for row in bridges
+    )
+
+
+def _selects() -> list[Operation]:
+    return [{"op": "select", "table": table, "where": [], "columns": columns} for table, columns in COLUMNS.items()]
+
+
+def _port(row: Row, interfaces: Mapping[str, Row]) -> OvsPortInfo:
+    uuids = parse_uuids(row["interfaces"])
+    number = parse_number(interfaces[uuids[0]]["ofport"]) if len(uuids) == 1 else 0
+    return OvsPortInfo(row["name"], max(number, 0), tuple(sorted(parse_map(row["external_ids"]).items())), row["protected"])
+
+
+def parse_uuid(value: Any) -> str:
+    """`["uuid", "…"]`."""
+    return str(value[1])
+
+
+def parse_uuids(value: Any) -> list[str]:
+    """A set of UUIDs; a set of one is written as the one (RFC 7047, section 5.1)."""
+    return [parse_uuid(value)] if value[0] == "uuid" else [parse_uuid(item) for item in value[1]]
+
+
+def parse_map(value: Any) -> dict[str, str]:
+    """`["map", [[key, value], …]]`."""
+    return {str(key): str(item) for key, item in value[1]}
+
+
+def parse_number(value: Any) -> int:
+    """A number, or a set of none."""
+    return value if isinstance(value, int) else 0
+
+
+def parse_text(value: Any) -> str:
+    """A text, or a set of none."""
+    return value if isinstance(value, str) else ""
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+def run_ovsdb_steps(url: str, steps: Sequence[Step]) -> None:
+    """Carry out the steps in one transaction, and return when ovs-vswitchd has done it. StepError where it is refused."""
+    with Ovsdb(url) as database:
+        bridges = read_bridges(database)
+        uuids = _Uuids(database)
+        operations = [*_first_row(database)]
+        operations += [operation for step in steps for operation in lower(step, uuids, bridges)]
+        operations += [
+            {"op": "mutate", "table": DATABASE, "where": [], "mutations": [["next_cfg", "+=", 1]]},
+            {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]},
+            {"op": "comment", "comment": f"netctl: {len(steps)} steps"},
+        ]
+        try:
+            results = database.transact(operations)
+        except HostError as error:
+            raise StepError(steps[0], error.message) from error
+        _wait(database, results[-2]["rows"][0]["next_cfg"])
+        _check_ports(database, steps)
+
+
+def _first_row(database: Ovsdb) -> Iterator[Operation]:
+    """The root of all, in a database that is so new that nobody has made it (`ovs-vsctl init`)."""
+    select = {"op": "select", "table": DATABASE, "where": [], "columns": ["_uuid"]}
+    if not database.transact([select])[0]["rows"]:
+        yield {"op": "insert", "table": DATABASE, "row": {}}
+
+
+def _wait(database: Ovsdb, wanted: int) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    select = [{"op": "select", "table": DATABASE, "where": [], "columns": ["cur_cfg"]}]
+    while database.transact(select)[0]["rows"][0]["cur_cfg"] < wanted:
+        if time.monotonic() > deadline:
+            raise HostError(
+                f"Open vSwitch has not carried out a change after {TIMEOUT_S:.0f} s",
+                "is ovs-vswitchd running? systemctl start openvswitch-switch",
+            )
+        time.sleep(POLL_S)
+
+
+def _check_ports(database: Ovsdb, steps: Sequence[Step]) -> None:
+    """StepError where ovs-vswitchd could not take a link; why stands in the interface's column `error`."""
+    wanted = {step.name: step for step in steps if isinstance(step, OvsPortAdd | OvsPortSet)}
+    if not wanted:
+        return
+    select = [{"op": "select", "table": "Interface", "where": [["ofport", "==", -1]], "columns": ["name", "error"]}]
+    for row in database.transact(select)[0]["rows"]:
+        if row["name"] in wanted:
+            raise StepError(wanted[row["name"]], f"Open vSwitch cannot use {row['name']}: {parse_text(row['error'])}")
+
+
+class _Uuids:
+    """The UUIDs of what is in the database, by table and name."""
+
+    def __init__(self, database: Ovsdb) -> None:
+        tables = ("Bridge", "Port")
+        found = database.transact(
+            [{"op": "select", "table": table, "where": [], "columns": ["_uuid", "name"]} for table in tables]
+        )
+        self._found = {
+            (table, row["name"]): row["_uuid"] for table, result in zip(tables, found, strict=True) for row in result["rows"]
+        }
+
+    def get(self, table: str, name: str) -> Any:
+        """`["uuid", …]`, or None."""
+        return self._found.get((table, name))
+
+
+def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterator[Operation]:
+    """The operations of one step. What is to be removed and is gone needs none. StepError where a name is somebody else's."""
+    match step:
+        case OvsBridgeAdd():
+            if uuids.get("Bridge", step.name) or uuids.get("Port", step.name):
+                raise StepError(step, f"Open vSwitch has a bridge or port {step.name} already, which is not netctl's")
+            yield from _bridge_add(step)
+        case OvsBridgeSet():
+            held = next((bridge.external_ids for bridge in bridges if bridge.name == step.name), ())
+            yield _update("Bridge", step.name, {"fail_mode": SECURE})
+            yield from _mutate_map("Bridge", step.name, "external_ids", read_marks(held), step.marks)
+            yield from _mutate_map("Bridge", step.name, "other_config", ((HWADDR, ""),), ((HWADDR, step.mac),))
+            yield _update("Interface", step.name, {"mtu_request": step.mtu})
+        case OvsBridgeDelete():
+            if uuid := uuids.get("Bridge", step.name):
+                yield _mutate(DATABASE, [], "bridges", "delete", uuid)
+        case OvsPortAdd():
+            if uuids.get("Port", step.name):
+                raise StepError(step, f"Open vSwitch has a port {step.name} already, which is not netctl's")
+            yield from _port_add(step)
+        case OvsPortSet():
+            held = next((port.external_ids for bridge in bridges for port in bridge.ports if port.name == step.name), ())
+            yield _there("Port", step.name)
+            yield _update("Port", step.name, {"protected": step.is_isolated})
+            yield from _mutate_map("Port", step.name, "external_ids", read_marks(held), step.marks)
+        case OvsPortDelete():
+            if uuid := uuids.get("Port", step.name):
+                yield _mutate("Bridge", _named(step.bridge), "ports", "delete", uuid)
+        case _:
+            raise TypeError(f"the OVSDB has no operation for {type(step).__name__}")
+
+
+def _bridge_add(step: OvsBridgeAdd) -> Iterator[Operation]:
+    interface, port, bridge = (f"{word}_{_word(step.name)}" for word in ("interface", "port", "bridge"))
+    yield _insert("Interface", interface, {"name": step.name, "type": "internal", "mtu_request": step.mtu})
+    marks = render_map(step.marks)
+    yield _insert("Port", port, {"name": step.name, "interfaces": ["named-uuid", interface], "external_ids": marks})
+    row = {
+        "name": step.name,
+        "datapath_type": step.datapath,
+        "fail_mode": SECURE,
+        "other_config": render_map(((HWADDR, step.mac),)),
+        "external_ids": marks,
+        "ports": ["named-uuid", port],
+    }
+    yield _insert("Bridge", bridge, row)
+    yield _mutate(DATABASE, [], "bridges", "insert", ["named-uuid", bridge])
+
+
+def _port_add(step: OvsPortAdd) -> Iterator[Operation]:
+    interface, port = (f"{word}_{_word(step.name)}" for word in ("interface", "port"))
+    yield _there("Bridge", step.bridge)
+    yield _insert("Interface", interface, {"name": step.name})
+    row = {
+        "name": step.name,
+        "interfaces": ["named-uuid", interface],
+        "external_ids": render_map(step.marks),
+        "protected": step.is_isolated,
+    }
+    yield _insert("Port", port, row)
+    yield _mutate("Bridge", _named(step.bridge), "ports", "insert", ["named-uuid", port])
+
+
+def _word(name: str) -> str:
+    """A name as an identifier of the protocol: letters, digits and `_` (RFC 7047, section 3.1)."""
+    return name.encode().hex()
+
+
+def _named(name: str) -> list[list[str]]:
+    return [["name", "==", name]]
+
+
+def _there(table: str, name: str) -> Operation:
+    """Lets the whole transaction fail where the row is not there: a change of no row would pass for one."""
+    rows = [{"name": name}]
+    return {"op": "wait", "timeout": 0, "table": table, "where": _named(name), "columns": ["name"], "until": "==", "rows": rows}
+
+
+def _insert(table: str, name: str, row: Row) -> Operation:
+    return {"op": "insert", "table": table, "uuid-name": name, "row": row}
+
+
+def _update(table: str, name: str, row: Row) -> Operation:
+    return {"op": "update", "table": table, "where": _named(name), "row": row}
+
+
+def _mutate(table: str, where: list[list[str]], column: str, verb: str, uuid: Any) -> Operation:
+    return {"op": "mutate", "table": table, "where": where, "mutations": [[column, verb, ["set", [uuid]]]]}
+
+
+def _mutate_map(table: str, name: str, column: str, held: Marks, wanted: Marks) -> Iterator[Operation]:
+    """Our own keys are replaced, all others stay."""
+    keys = ["set", sorted({key for key, _ in (*held, *wanted)})]
+    mutations = [[column, "delete", keys], [column, "insert", render_map(wanted)]]
+    yield {"op": "mutate", "table": table, "where": _named(name), "mutations": mutations}
+
+
+def render_map(marks: Marks) -> list[Any]:
+    """`["map", [[key, value], …]]`."""
+    return ["map", [list(mark) for mark in marks]]

@@ -1,0 +1,69 @@
+"""An offload that is switched off on a link that leads to a user-space Open vSwitch (`datapath: netdev`).
+
+A container leaves the checksums of what it sends to its network card, and a veth pair passes them on open, for the kernel at the
+other end knows that nothing can have happened on the way. ovs-vswitchd reads frames as they are, by AF_PACKET, and sends
+them on with the open checksum, which no receiver accepts: pings pass, TCP does not. So the container's end does not offer to
+do it (`tx`, ethtool(8)); the kernel then also cuts large packets before it sends them. In the same way a VXLAN merges packets on
+arrival (`gro`) into larger ones than the next link can take.
+
+It has no mark: on a link of ours, what is off is ours. A kernel's datapath needs none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import own_ends
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import OffloadSet, Step
+
+TX, GRO = "tx", "gro"
+
+
+@dataclass(frozen=True, slots=True)
+class Offload(Record):
+    """`feature` is off on the interface `dev`, which `link` makes."""
+
+    kind = "offload"
+
+    dev: str
+    feature: str
+    link: Ref = field(compare=False)
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`."""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.dev} {self.feature}"
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link,)
+
+    @property
+    def subject(self) -> str:
+        return self.about
+
+    def describe(self) -> str:
+        return f"{self.feature} offload of {self.dev} off"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
+        for info in snapshot.offloads:
+            end = ends.get((info.netns, info.dev))
+            if end and not info.on:
+                yield cls(info.netns, info.dev, info.feature, end.link, end.about)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (OffloadSet(self.netns, self.dev, self.feature, on=False),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (OffloadSet(self.netns, self.dev, self.feature, on=True),)

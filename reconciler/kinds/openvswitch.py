@@ -1,0 +1,211 @@
+"""An Open vSwitch bridge, and a port of one: for subnets that say `bridge: openvswitch`.
+
+They stand in Open vSwitch's database, the OVSDB (ovs-vswitchd.conf.db(5)), from which ovs-vswitchd makes them; netctl writes
+there and nowhere else. Both are recognised by `external_ids`, which are written in the same transaction as the thing itself,
+so that a kill leaves nothing unmarked. Other bridges and ports, and an administrator's ports on ours, are let alone.
+
+The bridge has an internal port of its own name: an interface of the host like a Linux bridge, with the host's address in the
+subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
+our other links are. What a port is depends on its link: a container's veth, or the VXLAN of an overlay. A port can be in the
+database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
+
+The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also
+not after a restart of ovs-vswitchd that lost them. Only another datapath forces a re-creation: `system` is the kernel's,
+`netdev` is ovs-vswitchd itself, which works on every kernel and reads packets by AF_PACKET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import OVS_TOPOLOGY, about, own_links, own_switches, read_altname
+from reconciler.state.naming import parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import (
+    AltnameAdd,
+    LinkSet,
+    Marks,
+    OvsBridgeAdd,
+    OvsBridgeDelete,
+    OvsBridgeSet,
+    OvsPortAdd,
+    OvsPortDelete,
+    OvsPortSet,
+    Step,
+)
+
+SECURE = "secure"
+PORT_LINKS = ("veth", "vxlan")
+"""The kinds of links of ours that can be ports."""
+
+
+def marks_of(topology: str, name: str, subnet: str = "") -> Marks:
+    """What stands in `external_ids`: whose it is, for netctl and for people."""
+    marks = ((OVS_TOPOLOGY, topology), ("netctl:name", name), ("netctl:subnet", subnet))
+    return tuple(sorted(mark for mark in marks if mark[1]))
+
+
+def read_marks(external_ids: Marks) -> Marks:
+    """Of all external ids, those that netctl has a say in."""
+    return tuple(sorted(mark for mark in external_ids if mark[0].startswith("netctl:")))
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridge(Record):
+    """The bridge `name` and its internal port; `mtu` in bytes; `datapath` is `system` or `netdev`."""
+
+    kind = "openvswitch"
+    dies_with_parent = False
+
+    name: str
+    datapath: str
+    mac: str
+    mtu: int
+    group: int
+    alias: str
+    marks: Marks
+    altname: str = ""
+    link_local: bool = False
+    """Whether the internal port makes itself an IPv6 link-local address."""
+    fail_mode: str = SECURE
+    up: bool = True
+
+    @property
+    def ident(self) -> str:
+        return self.name
+
+    @property
+    def subject(self) -> str:
+        return about(parse_alias(self.alias), self.netns)
+
+    def describe(self) -> str:
+        return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for bridge, link in own_switches(snapshot):
+            info = link.info if link else None
+            yield cls(
+                netns=HOST,
+                name=bridge.name,
+                datapath=bridge.datapath,
+                # Both the database and the link must say the same: either can be changed without the other.
+                mac=bridge.mac if info and info.mac == bridge.mac else info.mac if info and bridge.mac else "",
+                mtu=bridge.mtu if info and info.mtu == bridge.mtu else info.mtu if info and bridge.mtu else 0,
+                group=info.group if info else 0,
+                alias=info.alias if info else "",
+                marks=read_marks(bridge.external_ids),
+                altname=read_altname(link) if link else "",
+                link_local=info.link_local if info else False,
+                fail_mode=bridge.fail_mode,
+                up=info.up if info else False,
+            )
+
+    def must_recreate(self, before: Self) -> bool:
+        return self.datapath != before.datapath
+
+    def lower_create(self) -> tuple[Step, ...]:
+        steps: list[Step] = [
+            OvsBridgeAdd(self.netns, self.name, self.datapath, self.mac, self.mtu, self.marks),
+            LinkSet(self.netns, self.name, group=self.group, alias=self.alias, link_local=self.link_local),
+        ]
+        if self.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        if self.up:
+            steps.append(LinkSet(self.netns, self.name, up=True))
+        return tuple(steps)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        in_database = (self.marks, self.mac, self.mtu, self.fail_mode)
+        if in_database != (before.marks, before.mac, before.mtu, before.fail_mode):
+            steps.append(OvsBridgeSet(self.netns, self.name, self.mac, self.mtu, self.marks))
+        change = LinkSet(
+            self.netns,
+            self.name,
+            mac=self.mac if self.mac != before.mac else "",
+            mtu=self.mtu if self.mtu != before.mtu else None,
+            group=self.group if self.group != before.group else None,
+            alias=self.alias if self.alias != before.alias else None,
+            link_local=self.link_local if self.link_local != before.link_local else None,
+        )
+        if change != LinkSet(self.netns, self.name):
+            steps.append(change)
+        if self.altname and self.altname != before.altname:
+            steps.append(AltnameAdd(self.netns, self.name, self.altname))
+        if self.up != before.up:
+            steps.append(LinkSet(self.netns, self.name, up=self.up))
+        return tuple(steps)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (OvsBridgeDelete(self.netns, self.name),)
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPort(Record):
+    """The link `name` as a port of `bridge`."""
+
+    kind = "ovs-port"
+    dies_with_parent = False  # it stays in the database when its link goes
+
+    name: str
+    bridge: str
+    marks: Marks
+    link: Ref = field(compare=False)
+    is_isolated: bool = False
+    """Whether it exchanges no frames with other isolated ports (`protected`)."""
+    is_connected: bool = True
+    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number."""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`, `subnet front`."""
+
+    @property
+    def ident(self) -> str:
+        return self.name
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref(OvsBridge.kind, self.netns, self.bridge), self.link)
+
+    @property
+    def subject(self) -> str:
+        return self.about
+
+    def describe(self) -> str:
+        return f"port {self.name} of the Open vSwitch bridge {self.bridge}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        links = {link.info.name: link for kind in PORT_LINKS for link in own_links(snapshot, kind) if link.netns == HOST}
+        for bridge in snapshot.ovs_bridges:
+            for port in bridge.ports:
+                link = links.get(port.name)
+                owner = dict(port.external_ids).get(OVS_TOPOLOGY)
+                if owner != snapshot.topology and not (link and owner is None):
+                    continue
+                yield cls(
+                    netns=HOST,
+                    name=port.name,
+                    bridge=bridge.name,
+                    marks=read_marks(port.external_ids),
+                    link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
+                    is_isolated=port.is_protected,
+                    is_connected=port.number > 0,
+                    about=about(link.alias, HOST) if link else "host",
+                )
+
+    def must_recreate(self, before: Self) -> bool:
+        return self.bridge != before.bridge
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (OvsPortAdd(self.netns, self.bridge, self.name, self.marks, self.is_isolated),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        return (OvsPortSet(self.netns, self.name, self.marks, self.is_isolated),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (OvsPortDelete(self.netns, self.bridge, self.name),)
