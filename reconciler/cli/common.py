@@ -87,11 +87,13 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
 
     command = f"netctl {options.command} {options.file}"
     with Fleet.start(guess_count(options.file)) as fleet:
+        fleet.patience_s = getattr(options, "rollback_after", fleet.patience_s)
         topology = load_beside(options, fleet, command, lock=lock)
         facts: dict[str, HostFacts] = {}
         if options.host:
             with Fleet.start(0) as others:
-                warn_of_unreachable(others.greet(targets_of(topology), command, optional=True), "its live addresses are not known")
+                lost = others.greet(targets_of(topology), command, optional=True)
+                warn_of_unreachable(lost, "its live addresses are not known")
                 facts = others.read(lock=False)
         fleet.greet((*targets_of(topology, options.host or ""), *dropped_targets(topology, options.host or "")), command)
         peers = greet_dropped(topology, fleet, command, only=options.host or "")
@@ -128,15 +130,16 @@ def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = ""
 
     Gives what the hosts are to remember afterwards. A machine that cannot be reached is named, and remembered on.
     """
-    from reconciler.hosts.target import dropped_peers, peers_of, render_destination
+    from reconciler.hosts.target import dropped_peers, peers_of
 
     if only:
         return {**fleet.peers, **peers_of(topology)}
-    gone = dropped_peers(topology, fleet.peers)
+    present = peers_of(topology)
+    gone = dropped_peers(present, topology.name, fleet.peers)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
     warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
-    kept = {target.host: render_destination(target.ssh) for target in gone if target.ssh and target.host in lost}
-    return {**kept, **peers_of(topology)}
+    kept = {target.host: target.destination for target in gone if target.host in lost}
+    return {**kept, **present}
 
 
 def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:

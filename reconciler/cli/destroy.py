@@ -14,10 +14,10 @@ from pathlib import Path
 
 from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json
 from reconciler.cli.parser import DEFAULT_FILE
-from reconciler.errors import UsageError
+from reconciler.errors import LeftoverError, NetctlError, UsageError
 from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.guess import guess_count
-from reconciler.hosts.target import LAB, Target, targets_of
+from reconciler.hosts.target import DEFAULT_OPENVSWITCH, LAB, Target, dropped_peers, far_target, peers_of, targets_of
 from reconciler.plan.document import CODEC, PlanDocument, compile_document
 from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
@@ -35,8 +35,12 @@ def run(options: argparse.Namespace) -> int:
     options.file = options.file or DEFAULT_FILE
     command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
     with Fleet.start(1 if options.name else guess_count(options.file)) as fleet:
-        name, targets = _targets(options, fleet, command)
-        fleet.greet(targets, command)
+        fleet.patience_s = options.rollback_after
+        name, targets, peers = _targets(options, fleet, command)
+        left = fleet.greet(targets, command, optional=options.keep_going)
+        others = dropped_peers(peers, name, fleet.peers)  # what left the file, or is not named by it
+        if not options.host:
+            left |= fleet.greet(others, command, optional=options.keep_going) if others else {}
         fleet.read(lock=True)
         plans = fleet.plan({}, document=options.json)
         document = compile_document(name, tuple(plans.values()))
@@ -44,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
             print(_render(document, options), flush=True)
         with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
             fleet.apply(plans, progress)
+        fleet.forget()
     if not options.host:
         _remove_files(name, targets)
     elapsed_s = time.monotonic() - begun
@@ -51,9 +56,21 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
         print_json({**told, "plan": CODEC.encode(document)})
-    elif changed and not options.quiet:
+    elif changed and not (options.quiet or options.host or left):
         print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
+    if options.host and others and not options.quiet:
+        places = ", ".join(f"{each.host} ({each.destination})" for each in others)
+        print(f"note: {name} may still be on {places}", file=sys.stderr)
+    if left:
+        raise _left_over(name, left, {each.host: each.destination for each in (*targets, *others)})
     return 0
+
+
+def _left_over(name: str, left: dict[str, NetctlError], destinations: dict[str, str]) -> LeftoverError:
+    """What is left where."""
+    words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
+    help_text = "when they are back: " + "; ".join(f"netctl destroy --name {name} --host {destinations[host]}" for host in left)
+    return LeftoverError(f"what these hosts have of {name} stays there: {words}", help_text)
 
 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:
@@ -62,24 +79,28 @@ def _render(document: PlanDocument, options: argparse.Namespace) -> str:
     return render_plan(document, palette(), verbose=options.verbose)
 
 
-def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[str, tuple[Target, ...]]:
-    """The topology's name, and the hosts to clear."""
+def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[str, tuple[Target, ...], dict[str, str]]:
+    """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
     if not options.name:
         topology = load_beside(options, fleet, command, lock=True)
         if options.host:
             # The lab stays: other hosts stand in it.
-            return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB)
-        return topology.name, (*targets_of(topology), *dropped_targets(topology))
+            return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)
+        return topology.name, (*targets_of(topology), *dropped_targets(topology)), peers_of(topology)
     if not NAME.fullmatch(options.name):
         raise UsageError(f"{options.name!r} is not the name of a topology", "a name is a DNS label of at most 20 characters")
+    if options.host and options.host.startswith("ssh://"):
+        far = far_target(options.host, options.name, options.host)
+        return options.name, (far,), {options.host: far.destination}
     lab = find_lab_targets(options.name)
-    targets = (Target(LAB, options.name, f"{options.name}.lab"), *lab, Target("local", options.name, "local"))
+    local = Target("local", options.name, "local", openvswitch=DEFAULT_OPENVSWITCH)
+    targets = (Target(LAB, options.name, f"{options.name}.lab"), *lab, local)
     if options.host:
         targets = tuple(target for target in targets if target.host == options.host)
         if not targets:
             live = ", ".join(target.host for target in lab) or "none"
             raise UsageError(f"{options.name} has no host {options.host!r} here", f"live are: {live}")
-    return options.name, targets
+    return options.name, targets, {}
 
 
 def _remove_files(name: str, targets: tuple[Target, ...]) -> None:

@@ -39,6 +39,9 @@ exit status: 0 nothing differs, 1 something does, 2 or more trouble
 examples:
   netctl destroy                      remove what topology.yaml made
   netctl destroy --name shop          without the file: this machine and the lab
+  netctl destroy --name shop --host ssh://root@alpha
+                                      without the file, another machine
+  netctl destroy --keep-going         where a host is gone for good
 """,
     "validate": """\
 examples:
@@ -114,6 +117,13 @@ def _refuse_unknown(word: str, command: argparse.ArgumentParser) -> NoReturn:
     raise UsageError(f"`{command.prog}` knows no {what} {word!r}", help_text)
 
 
+def parse_seconds(text: str) -> float:
+    """A number of seconds that a connection can be waited for; ArgumentTypeError."""
+    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 5 <= int(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 5 to 3600")
+    return float(text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like it; "" where none is."""
     from difflib import get_close_matches
@@ -167,6 +177,11 @@ def _add_special(commands: dict[str, Parser]) -> None:
     commands["diff"].add_argument("--plan", metavar="FILE", help="also save the plan there")
     commands["diff"].add_argument("--commands", action="store_true", help="print the plan as a shell script")
     commands["destroy"].add_argument("--name", metavar="TOPOLOGY", help="the topology's name, where its file is gone")
+    help_text = "leave out ssh hosts that cannot be reached, and name them"
+    commands["destroy"].add_argument("--keep-going", action="store_true", help=help_text)
+    for name in ("apply", "destroy"):
+        help_text = "what an ssh host does without hearing of netctl before it takes itself back (default: 60)"
+        commands[name].add_argument("--rollback-after", metavar="S", type=parse_seconds, default=60.0, help=help_text)
     commands["exec"].add_argument("--host", metavar="NAME", help="a host's own network namespace, not a container's")
     commands["exec"].add_argument("container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas, as in worker-2")
     commands["exec"].add_argument("words", nargs="*", metavar="-- CMD", help="the command and its arguments")

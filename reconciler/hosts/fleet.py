@@ -61,6 +61,7 @@ class Fleet:
         self._run = secrets.token_hex(8)
         self.patience_s = PATIENCE_S
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
+        self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._closed = threading.Event()
         self._stop = threading.Event()
@@ -84,11 +85,15 @@ class Fleet:
         """End all sessions."""
         self._drop_early()
         self._end_sessions()
+        self._end_idle()
+        self._closed.set()
+        self._pool.shutdown()
+
+    def _end_idle(self) -> None:
         for worker in self._idle:
             worker.process.kill()
             worker.process.wait()
-        self._closed.set()
-        self._pool.shutdown()
+        self._idle.clear()
 
     def _end_sessions(self) -> None:
         with contextlib.suppress(NetctlError):  # the lock of a worker that has died is free already
@@ -135,8 +140,7 @@ class Fleet:
             near = target.ssh is None
             worker = (self._idle.pop() if self._idle else start_local_worker()) if near else None
             self._sessions[target.host] = Session(target, worker)
-        for worker in self._idle:
-            worker.process.kill()
+        self._end_idle()
         if any(target.ssh for target in targets):
             threading.Thread(target=self._beat, daemon=True).start()
         answers, errors = self._try_side_by_side(self._open, [target.host for target in targets])
@@ -144,7 +148,7 @@ class Fleet:
             self._sessions.pop(host).close()
         if errors and not (optional and all(target.ssh for target in targets if target.host in errors)):
             raise _merge(errors) if len(targets) > 1 else next(iter(errors.values()))
-        self._refuse_twins({host: str(answer["machine"]) for host, answer in answers.items()})
+        self._find_twins({host: str(answer["machine"]) for host, answer in answers.items()}, optional=optional)
         self._peers |= {host: dict(answer["peers"]) for host, answer in answers.items()}
         return errors
 
@@ -154,15 +158,16 @@ class Fleet:
             session.replace_worker(start_ssh_worker(session.target.ssh))
         return session.hello(self._command, self._run, self.patience_s)
 
-    def _refuse_twins(self, machines: Mapping[str, str]) -> None:
-        """HostError where two names lead to one machine: each would remove what the other makes."""
-        first: dict[str, str] = {}
+    def _find_twins(self, machines: Mapping[str, str], *, optional: bool) -> None:
+        """HostError where two names lead to one machine: each would remove what the other makes. An optional one is let go."""
         for host, machine in machines.items():
             if self._sessions[host].target.host_key != "local":
                 continue
-            other = first.setdefault(machine, host)
-            if other != host:
+            other = self._machines.setdefault(machine, host)
+            if other != host and not optional:
                 raise HostError(f"hosts {other} and {host} are the same machine", "name each machine once")
+            if other != host:
+                self._sessions.pop(host).close()
 
     def _beat(self) -> None:
         """Let hosts on other machines know that we live, until we are done."""
@@ -183,10 +188,13 @@ class Fleet:
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Let each machine remember the others, where it does not yet."""
-        hosts = [
-            host for host, session in self._sessions.items() if session.target.host_key == "local" and self._peers[host] != peers
-        ]
-        self._side_by_side(lambda session: session.request("remember", peers=dict(peers)), hosts)
+        others = {
+            host: {name: connect for name, connect in peers.items() if name != host}
+            for host, session in self._sessions.items()
+            if session.target.host_key == "local"
+        }
+        changed = [host for host, wanted in others.items() if self._peers[host] != wanted]
+        self._side_by_side(lambda session: session.request("remember", peers=others[session.target.host]), changed)
 
     def forget(self) -> None:
         """Leave no file of the topology on any machine."""
@@ -268,7 +276,7 @@ class Fleet:
             error = _merge(errors)
             raise LeftoverError(
                 f"all was made, but not every host could be told to keep it: {error.message}",
-                f"a host that was not told takes itself back within {self.patience_s:.0f} s; the next apply brings it along again",
+                f"a host that was not told takes itself back within {self.patience_s:.0f} s; the next apply brings it along",
             )
 
     def release(self) -> None:

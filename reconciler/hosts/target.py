@@ -41,6 +41,11 @@ class Target:
     ssh: Connect | None = None
     """How it is reached where it is another machine."""
 
+    @property
+    def destination(self) -> str:
+        """As in the file: `ssh://root@alpha:22`; "" where it is on this machine."""
+        return render_destination(self.ssh) if self.ssh else ""
+
 
 def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
     """The hosts of the topology, the lab first where there is one; with `only`, that host and the lab it stands in.
@@ -60,17 +65,30 @@ def peers_of(topology: Topology) -> dict[str, str]:
     return {host.name: render_destination(host.connect) for host in topology.hosts.values() if host.connect.scheme == "ssh"}
 
 
-def dropped_peers(topology: Topology, peers: Mapping[str, str]) -> tuple[Target, ...]:
-    """Of the hosts that are remembered those that no host of the file is, by their machine."""
+def dropped_peers(present: Mapping[str, str], topology: str, remembered: Mapping[str, str]) -> tuple[Target, ...]:
+    """Of the machines that are remembered those that are not present any more, both by name and destination.
+
+    One whose name has gone to another machine is called by its destination.
+    """
+    there = set(present.values())
+    return tuple(
+        far_target(destination if host in present else host, topology, destination)
+        for host, destination in remembered.items()
+        if destination not in there
+    )
+
+
+def far_target(host: str, topology: str, destination: str) -> Target:
+    """Another machine, of which no file says anything. UsageError where the destination is not written as in a file."""
+    from pydantic_core import PydanticCustomError
+
     from reconciler.topology.scalars import parse_connect
 
-    there = set(peers_of(topology).values())
-    targets = []
-    for host, destination in peers.items():
-        if destination not in there:
-            name = destination if host in topology.hosts else host  # the name has gone to another machine
-            targets.append(Target(name, topology.name, "local", ssh=parse_connect(destination)))
-    return tuple(targets)
+    try:
+        connect = parse_connect(destination)
+    except PydanticCustomError:
+        raise UsageError(f"{destination!r} is no way to reach a host", "write ssh://[user@]name[:port]") from None
+    return Target(host, topology, "local", openvswitch=DEFAULT_OPENVSWITCH, ssh=connect)
 
 
 def render_destination(connect: Connect) -> str:
