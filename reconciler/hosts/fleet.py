@@ -91,8 +91,7 @@ class Fleet:
 
     def _end_idle(self) -> None:
         for worker in self._idle:
-            worker.process.kill()
-            worker.process.wait()
+            worker.kill()
         self._idle.clear()
 
     def _end_sessions(self) -> None:

@@ -34,6 +34,10 @@ from reconciler.kernel.obstacles import (
 )
 from reconciler.kinds.container import find_wired
 from reconciler.kernel.snapshot import Interest
+from reconciler.kernel.openvswitch import read_datapath, read_fault
+from reconciler.kinds.address import SCOPE_LINK
+from reconciler.kinds.container import find_wired
+from reconciler.kinds.uplink import is_direct, is_netctls
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -151,9 +155,8 @@ def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
 def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
     """The addresses on a link, without their prefix lengths; the link-local ones of IPv6 are nobody's choice."""
     for address in namespace.addresses:
-        interface = ip_interface(address.cidr)
-        if address.index == index and not interface.is_link_local:
-            yield str(interface.ip)
+        if address.index == index and address.scope != SCOPE_LINK:
+            yield address.cidr.partition("/")[0]
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ from reconciler.kernel.netlink_encode import (
     RTMSG,
     RTN_UNICAST,
     U32,
+    encode_link_get,
 )
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
 from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborInfo, RouteInfo
@@ -97,6 +98,13 @@ def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     links = [parse_link(data) for kind, data in route_socket.dump(RTM_GETLINK, body) if kind == RTM_NEWLINK]
     names = {link.index: link.name for link in links}
     return {link.index: _name_lower_device(link, names) for link in links}
+
+
+def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
+    """The loopback alone, by its interface number; on it a container's namespace says whose it is."""
+    data = route_socket.get(encode_link_get("lo"))
+    link = parse_link(data) if data is not None else None
+    return {link.index: link} if link else {}
 
 
 def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:

@@ -15,7 +15,8 @@ from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links, read_neighbors, read_routes
+from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links, read_loopback, read_neighbors, read_routes
+from reconciler.kernel.openvswitch import read_switches
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls
 from reconciler.state.naming import Alias, parse_alias
@@ -57,7 +58,11 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
     everyones, _ = namespaces.read_mounted()
     sockets = namespaces.open_sockets([*([] if context.is_lab_world else [HOST]), *everyones, *with_pid])
-    links = {netns: read_links(route_socket) for netns, route_socket in sockets.items()}
+    # The lab has no container, unless its host is gone: of containers it needs to know only whose they are.
+    links = {
+        netns: read_loopback(one) if context.is_lab_world and netns.startswith("container:") else read_links(one)
+        for netns, one in sockets.items()
+    }
     mounted = choose_own(context, everyones, links)
     own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Self
 
@@ -125,10 +126,9 @@ def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | N
     """The route of ours by which `route`'s next hop is reached: it must be there first when a deletion is taken back."""
     if not route.via:
         return None
-    hop = ip_address(route.via)
     for other in namespace.routes:
         is_beside = (other.index, other.family, other.protocol, other.via) == (route.index, route.family, route.protocol, "")
-        if is_beside and other.dst != "default" and hop in ip_network(other.dst):
+        if is_beside and other.dst != "default" and _holds(other.dst, route.via):
             return other
     return None
 
@@ -137,6 +137,12 @@ def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:
     """By interface number: its first IPv4 address, with which IPv4 on it ends."""
     first: dict[int, str] = {}
     for info in namespace.addresses:
+@cache
+def _holds(network: str, address: str) -> bool:
+    """Whether the address is of the network; a thousand containers ask the same of one gateway."""
+    return ip_address(address) in ip_network(network)
+
+
         if ":" not in info.cidr:
             first.setdefault(info.index, info.cidr)
     return first
