@@ -67,6 +67,8 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
+    if context.is_lab_world:
+        links |= {netns: read_links(sockets[netns]) for netns in mounted if netns.startswith("container:")}
     snapshot = Snapshot(
         topology=context.topology,
         namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},

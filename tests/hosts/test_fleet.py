@@ -211,12 +211,13 @@ def test_a_wrong_guess_is_dropped(topology: Topology) -> None:
         assert set(fleet.read(lock=True)) == {LAB, "alpha", "beta"}
         with Fleet.start(0) as other, pytest.raises(LockedError):
             other.greet(targets, "netctl test")
-            other.read(lock=True)
+            with pytest.raises(LockedError):
+                other.read(lock=True)
     assert files_of(topology) == []
 
 
 def test_an_early_reading_is_used(topology: Topology) -> None:
-    """Where the guess was right, `read` gives what was read, and the locks are held; a lock that others hold is told by `read`."""
+    """Where the guess was right, `read` gives what was read, and the locks are held; that others hold one is told there."""
     targets = targets_of(topology)
     with Fleet.start(3) as fleet, Fleet.start(0) as other:
         fleet.start_early(targets, "netctl test", lock=True)
