@@ -133,16 +133,16 @@ def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | N
     return None
 
 
-def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:
-    """By interface number: its first IPv4 address, with which IPv4 on it ends."""
-    first: dict[int, str] = {}
-    for info in namespace.addresses:
 @cache
 def _holds(network: str, address: str) -> bool:
     """Whether the address is of the network; a thousand containers ask the same of one gateway."""
     return ip_address(address) in ip_network(network)
 
 
+def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:
+    """By interface number: its first IPv4 address, with which IPv4 on it ends."""
+    first: dict[int, str] = {}
+    for info in namespace.addresses:
         if ":" not in info.cidr:
             first.setdefault(info.index, info.cidr)
     return first
