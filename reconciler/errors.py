@@ -15,6 +15,7 @@ of these: a sentence for the user, and a help line that says what to do.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,15 @@ class NetctlError(Exception):
         super().__init__(message)
         self.message = message
         self.help_text = help_text
+
+
+def help_for(error: OSError) -> str:
+    """What the user can do where the kernel refuses a file or a namespace; "" where the error says all there is (errno(3))."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return "netctl needs root on this host: run it with sudo"
+    if error.errno == errno.EROFS:
+        return "that file system is mounted read-only; /run must be writable: mount -o remount,rw /run"
+    return "that file system is full; make room: df -h /run" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 class UsageError(NetctlError):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli.common import check_name, load
-from reconciler.errors import HostError, UsageError
+from reconciler.errors import HostError, UsageError, help_for
 from reconciler.hosts.target import engines_of
 from reconciler.state.ref import HOST, container_netns
 
@@ -95,7 +95,7 @@ def _enter(path: str, name: str) -> None:
     except PermissionError:
         raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
     except OSError as error:
-        raise HostError(f"{path} cannot be entered: {error.strerror}") from error
+        raise HostError(f"{path} cannot be entered: {error.strerror}", help_for(error)) from error
 
 
 def _become(words: list[str]) -> int:

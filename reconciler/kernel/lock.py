@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from reconciler.errors import HostError, LockedError
+from reconciler.errors import HostError, LockedError, help_for
 from reconciler.kernel.context import KernelContext
 
 OPEN_TRIES = 1000
@@ -87,7 +87,11 @@ class HostLock:
         self._descriptor = descriptor
         os.ftruncate(descriptor, 0)  # who died with the lock is not who has it now
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
+        try:
+            self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
+        except OSError as error:
+            self.release(remove=True)
+            raise HostError(f"{self._path} cannot be written: {error.strerror}", help_for(error)) from error
         return self
 
     def mark(self, *, orphan: bool) -> None:
@@ -104,7 +108,7 @@ class HostLock:
         self._holder = holder
 
     def _gives_way(self, holder: Holder | None, run: str, waited_s: float) -> bool:
-        """Whether to try again: the holder is on its way out, is an orphan, which is killed here, or is about to say who it is."""
+        """Whether to try again: the holder is on its way out, an orphan, which is killed here, or about to say who it is."""
         if holder is None:
             return waited_s < NOTICE_TIMEOUT_S
         if not holder.run:
@@ -138,7 +142,7 @@ class HostLock:
             except (FileNotFoundError, FileExistsError):
                 continue  # another's release removed the directory in between
             except OSError as error:
-                raise HostError(f"{self._path} cannot be made: {error.strerror}", "netctl needs root on this host") from error
+                raise HostError(f"{self._path} cannot be made: {error.strerror}", help_for(error)) from error
         raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
 
 

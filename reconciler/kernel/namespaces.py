@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.errors import HostError
+from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode_loopback_up
@@ -172,7 +172,7 @@ class Namespaces:
             enter(self.path(netns))
         except OSError as error:
             where = f"the network namespace of {netns or 'the host'}"
-            raise HostError(f"{where} cannot be entered: {self.path(netns)}: {error.strerror}") from error
+            raise HostError(f"{where} cannot be entered: {self.path(netns)}: {error.strerror}", help_for(error)) from error
 
     def forget(self, netns: str) -> None:
         """Close what is open in the namespace."""
@@ -296,7 +296,7 @@ def _share(directory: Path) -> None:
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: it is no mount point yet
-            raise HostError(f"{directory} cannot be shared: {error.strerror}", "netctl needs root on this host") from error
+            raise HostError(f"{directory} cannot be shared: {error.strerror}", help_for(error)) from error
         _call("mount", target, target, b"none", MS_BIND | MS_REC, None)
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
 

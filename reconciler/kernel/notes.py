@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from reconciler.errors import HostError
+from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
 
 
@@ -88,4 +88,4 @@ def _replace(path: Path, text: str) -> None:
         draft.write_text(text)
         draft.replace(path)
     except OSError as error:
-        raise HostError(f"{path} cannot be written: {error.strerror}") from error
+        raise HostError(f"{path} cannot be written: {error.strerror}", help_for(error)) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import HostError
+from reconciler.errors import HostError, help_for
+from reconciler.kernel import notes
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
@@ -55,7 +56,7 @@ class KernelMachine:
         try:
             self._exists = enter_or_leave(str(self._netns))
         except OSError as error:
-            raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", "netctl needs root") from error
+            raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", help_for(error)) from error
 
     def lock(self) -> None:
         """Take the host's lock, or LockedError."""

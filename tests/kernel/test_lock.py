@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -125,3 +126,22 @@ def test_file_removed_between_opening_and_locking(context: KernelContext, monkey
     with pytest.raises(LockedError, match=f"process {os.getppid()} "):
         HostLock(context).take("netctl apply")
     third.release(remove=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "read-only"), (errno.EACCES, "run it with sudo"), (errno.EIO, "")],
+)
+def test_a_disk_that_takes_nothing(context: KernelContext, monkeypatch: pytest.MonkeyPatch, number: int, advice: str) -> None:
+    """Full, read-only or not ours: a sentence with what to do, nothing held, and no file left."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        with pytest.raises(HostError, match=os.strerror(number)) as caught:
+            HostLock(context).take("netctl apply")
+    assert advice in caught.value.help_text
+    assert not context.host_directory.exists()
+    HostLock(context).take("netctl apply").release(remove=True)
