@@ -75,7 +75,7 @@ def assign_addresses(
     containers: dict[tuple[str, str], tuple[Assigned, ...]] = {}
     faults = []
     for subnet in topology.subnets.values():
-        hosts = legs.get(subnet.name, ())
+        hosts = () if subnet.is_lan else legs.get(subnet.name, ())
         for cidr in subnet.cidrs:
             held, short = _assign_prefix(subnet, cidr, hosts, members[subnet.name], leases)
             make, text = type(cidr.network_address), str(cidr)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 
+from reconciler.compile.lan import refusals
 from reconciler.compile.model import Leg, Port, Resolved
 from reconciler.errors import HostError
 from reconciler.state.host import HostFacts, Obstacle
@@ -32,7 +33,8 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         for host in topology.hosts.values()
         if (seen := facts.get(host.name))
         for conflict in (
-            *_lacks(topology, host, seen),
+            *_lacks(topology, resolved, host, seen),
+            *_lan(topology, resolved, host, seen),
             *_overlaps(topology, resolved, host, seen),
             *_taken_ports(topology, resolved, host, seen),
             *_taken_names(topology, resolved, host, seen),
@@ -63,9 +65,13 @@ def _at(topology: Topology, path: Path) -> str:
 # --- what a host lacks ------------------------------------------------------------------------------------------------
 
 
-def _lacks(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
+    switched = [name for name, leg in resolved.legs[host.name].items() if leg.datapath]
+    if switched and facts.openvswitch_fault:
+        at = _at(topology, ("subnets", switched[0], "bridge"))
+        yield Conflict(host.name, f"{at}host {host.name}: {facts.openvswitch_fault}")
     links = {obstacle.name for obstacle in facts.obstacles if obstacle.kind == "link"}
     if facts.exists and host.connect.scheme != "lab" and host.uplink and host.uplink not in links:
         path: Path = ("hosts", host.name, "uplink")
@@ -76,6 +82,11 @@ def _lacks(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflic
         )
 
 
+def _lan(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    for path, message, help_text in refusals(topology, host, resolved.legs[host.name], facts):
+        yield Conflict(host.name, _at(topology, path) + message, help_text)
+
+
 # --- subnets ----------------------------------------------------------------------------------------------------------
 
 
@@ -83,8 +94,8 @@ def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
     held = [(f"the address {cidr}", str(ip_interface(cidr).network)) for cidr in facts.addresses]
     held += [(_name(obstacle), obstacle.detail) for obstacle in facts.obstacles if obstacle.kind == "route"]
     networks = [(what, ip_network(cidr, strict=False)) for what, cidr in held if cidr not in ("default", "0.0.0.0/0", "::/0")]
-    for name in resolved.legs[host.name]:
-        for cidr in topology.subnets[name].cidrs:
+    for name, leg in resolved.legs[host.name].items():
+        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
             for what, network in networks:
                 if network.version == cidr.version and network.overlaps(cidr):
                     at = _at(topology, ("subnets", name, "cidr"))
@@ -143,7 +154,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
     links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
     taken = _states(facts)
     for leg in resolved.legs[host.name].values():
-        if obstacle := links.get(leg.bridge):
+        if not (leg.lan and leg.lan.is_existing) and (obstacle := links.get(leg.bridge)):
             yield _foreign_link(topology, leg, leg.bridge, obstacle)
         if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
             yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
@@ -193,8 +204,12 @@ def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Ite
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({container.spec.runtime} start {name}), or give an image in place of `existing` and netctl makes it",
+                f"start it ({_start_command(container.spec.runtime)} {name}), or give an image in place of `existing` and netctl makes it",
             )
+
+
+def _start_command(runtime: str) -> str:
+    return "lxc-start" if runtime == "lxc" else f"{runtime} start"
 
 
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from reconciler.compile.boxes import Box, disjoint, subtract
+from reconciler.compile.lan import way_out
 from reconciler.compile.model import Port, Resolved
 from reconciler.compile.resolve import collapse
-from reconciler.compile.underlay import uplink_mac_of, uplink_of
+from reconciler.compile.underlay import uplink_mac_of
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import format_range
 from reconciler.state.host import HostFacts
@@ -40,7 +41,7 @@ def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: M
         ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
                   *_returns(topology, resolved, host), *_policies(topology, resolved, host),
                   *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts))),
-        ("bridge", _own_addresses(resolved, host)),
+        ("bridge", (*_own_addresses(topology, resolved, host), *_permissions(topology, resolved, host))),
     ):  # fmt: skip
         yield FirewallTable(HOST, family, topology.name)
         for name, key, value, about in elements:
@@ -53,6 +54,10 @@ def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: M
 def _bridges(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
     for leg in resolved.legs[host].values():
         about = f"subnet {leg.subnet}"
+        if leg.lan:
+            if topology.subnets[leg.subnet].mode == "direct":
+                yield "lan_bridges", f"{leg.bridge} . {leg.bridge}", "", about
+            continue
         yield "bridges", leg.bridge, "", about
         yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
         mode = topology.subnets[leg.subnet].mode
@@ -64,7 +69,8 @@ def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
     """own: all of the topology's; local: with a leg here; guarded: not to be routed to from outside; natted: masqueraded."""
     natted = set()
     for subnet in topology.subnets.values():
-        for cidr in subnet.cidrs:
+        # To the other subnets a LAN is the outside, and so are the containers on it.
+        for cidr in subnet.cidrs if not subnet.is_lan else ():
             # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
             about = f"subnet {subnet.name}" if subnet.name in resolved.legs[host] else HOST_ITSELF
             yield f"own{cidr.version}", str(cidr), "", about
@@ -157,7 +163,7 @@ def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[st
             for cidr in topology.subnets[leg.subnet].cidrs:
                 yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {leg.subnet}"
             neighbours |= {peer.host: leg.subnet for peer in leg.peers if peer.way == "routes"}
-    uplink = uplink_of(topology.hosts[host], facts[host])
+    uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host]).dev
     for neighbour, subnet in neighbours.items():
         station = f"{uplink} . {uplink_mac_of(topology.name, topology.hosts[neighbour], facts[neighbour])}"
         own = [address for leg in resolved.legs[neighbour].values() for address in leg.addresses]
@@ -170,13 +176,15 @@ def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[st
 # --- who may use which address ----------------------------------------------------------------------------------------
 
 
-def _own_addresses(resolved: Resolved, host: str) -> Iterator[Element]:
+def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
     for container in resolved.containers.get(host, ()):
         places = resolved.places[container]
         about = f"container {container}"
         own = [address for place in places for address in place.addresses]
         for place in places:
+            if topology.subnets[place.subnet].mode == "macvlan" or resolved.leg_of(place).datapath:
+                continue  # it has no port on the host, and passes by its filters; or flows do this (kinds.ovs_flow)
             station = f"{place.port} . {place.mac}"
             yield "ports", place.port, "", about
             yield "macs", station, "", about
@@ -184,6 +192,15 @@ def _own_addresses(resolved: Resolved, host: str) -> Iterator[Element]:
                 yield f"addresses{address.family}", f"{station} . {address.address}", "", about
             if any(address.family == 6 for address in own):
                 yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+
+
+def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """Which ports may send as a DHCP server, or as a router."""
+    sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
+    for name in resolved.containers.get(host, ()):
+        for place, attachment in zip(resolved.places[name], topology.containers[name].attachments, strict=True):
+            for word in attachment.allow:
+                yield sets[word], place.port, "", f"container {name}"
 
 
 def link_local_of(mac: str) -> str:
@@ -266,6 +283,7 @@ def _blocks(topology: Topology, resolved: Resolved, party: Party) -> list[tuple[
         for container in topology.containers.values()
         if container.origin == party.name
         for place in resolved.places[container.name]
+        if not topology.subnets[place.subnet].is_lan
         for own in place.addresses
     ]
 

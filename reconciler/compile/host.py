@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.compile.firewall import compile_firewall
-from reconciler.compile.model import Assigned, Leg, Place, Resolved
+from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
+from reconciler.compile.openvswitch import compile_switch, compile_switch_port
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
@@ -20,9 +21,10 @@ from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostFacts
-from reconciler.state.naming import Alias, group_of
+from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Container as ContainerModel
@@ -85,30 +87,44 @@ def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
 
 
 def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
+    if leg.lan:
+        if leg.lan.is_taken_in:
+            yield from _direct_leg(topology.name, leg, leg.lan)
+        return
     alias = Alias(topology.name, "bridge", leg.subnet)
     families = {own.family for own in leg.addresses}
-    bridge = Bridge(
-        HOST,
-        leg.bridge,
-        leg.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
-        altname_of(alias, leg.bridge),
-        # Without a link-local address the host could not ask for a container's IPv6 neighbor.
-        link_local=6 in families,
-    )
-    yield bridge
-    about = bridge.subject
+    # Without a link-local address the host could not ask for a container's IPv6 neighbor.
+    link_local = 6 in families
+    if leg.datapath:
+        yield from compile_switch(topology.name, leg, link_local=link_local)
+    else:
+        altname = altname_of(alias, leg.bridge)
+        yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)
+    about = f"subnet {leg.subnet}"
     if 4 in families:
         # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
-        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref, about=about)
+        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)
         if _publishes_on_localhost(resolved, leg):
-            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=bridge.ref, about=about)
+            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=leg.ref, about=about)
     if 6 in families:
-        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=bridge.ref, about=about)
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
     for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, bridge.ref, about)
+        yield from connect(HOST, leg.bridge, own, leg.ref, about)
+
+
+def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
+    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's.
+
+    It makes no link-local address of its own, for the uplink's is moved to it too.
+    """
+    alias = Alias(topology, DIRECT, leg.subnet)
+    bridge = Bridge(
+        HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname_of(alias, leg.bridge), link_local=False
+    )
+    yield bridge
+    # Loose: a DHCP client of the host may renew an address on the uplink itself, and what leaves there comes back here.
+    yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref, about=bridge.subject)
+    yield Uplink(HOST, lan.uplink, leg.bridge)
 
 
 def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
@@ -171,9 +187,20 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         owner = _engine_container(container, netns)
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing)
-    for place in places:
-        publishes = any(publication.subnet == place.subnet for publication in container.publications)
-        yield from _place(topology.name, place, resolved.leg_of(place), owner.ref, hairpin=publishes)
+    for place, attachment in zip(places, container.attachments, strict=True):
+        hairpin = attachment.hairpin
+        if hairpin is None:
+            publishes = any(publication.subnet == place.subnet for publication in container.publications)
+            hairpin = publishes or topology.subnets[place.subnet].hairpin
+        options = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
+        leg = resolved.leg_of(place)
+        yield from _place(topology.name, place, leg, owner.ref, options)
+        if leg.datapath:
+            yield from compile_switch_port(topology.name, leg, place, places, attachment)
+
+
+def _word(is_on: bool | None) -> str:
+    return "on" if is_on else "off"
 
 
 def _engine_container(container: ContainerModel, netns: str) -> Container:
@@ -200,7 +227,7 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool) -
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
-def _place(topology: str, place: Place, leg: Leg, owner: Ref, *, hairpin: bool) -> Iterator[Record]:
+def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...]) -> Iterator[Record]:
     netns, dev = container_netns(place.container), place.interface
     alias = Alias(topology, "veth", place.container, place.subnet)
     veth = Veth(
@@ -213,16 +240,19 @@ def _place(topology: str, place: Place, leg: Leg, owner: Ref, *, hairpin: bool) 
         peer_mtu=leg.mtu,
         group=group_of(topology),
         alias=str(alias),
-        master=leg.bridge,
+        # Which ports an Open vSwitch bridge has, its database says.
+        master="" if leg.datapath else leg.bridge,
         altname=altname_of(alias, place.port),
         # A container that calls its own published port gets its packets back by the port that they came from.
-        port_options=(("hairpin", "on" if hairpin else "off"),),
+        port_options=() if leg.datapath else port_options,
         peer_owner=owner,
     )
     yield veth
-    link, bridge, about = veth.ref, Ref("bridge", HOST, leg.bridge), veth.subject
+    link, bridge, about = veth.ref, leg.ref, veth.subject
     for own in place.addresses:
         yield from connect(netns, dev, own, link, about)
+        if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
+            yield default_route(netns, dev, own, router.address, link, about)
         gateway = leg.gateway(own.family)
         if gateway is None:
             continue

@@ -26,7 +26,7 @@ from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
+from reconciler.kinds.veth import PORT_DEFAULTS, Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, lab_netns
@@ -162,7 +162,7 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
         alias=str(alias),
         master=bridge.name,
         altname=altname_of(alias, name),
-        port_options=(("hairpin", "off"),),
+        port_options=PORT_DEFAULTS,
         owner=bridge.owner,
         peer_owner=Ref("netns", lab_netns(host.name), "namespace"),
     )

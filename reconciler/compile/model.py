@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reconciler.state.ref import HOST, Ref
 from reconciler.topology.types import Party
 
 
@@ -57,6 +58,26 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class Lan:
+    """What a leg in a LAN stands on: the host's link to it, its MTU in bytes, and who is there besides the containers."""
+
+    uplink: str
+    is_existing: bool
+    """Whether `uplink` is a bridge that the host has already."""
+    is_taken_in: bool
+    """Whether the uplink becomes a port of the leg's own bridge."""
+    mtu: int
+    routers: tuple[Assigned, ...] = ()
+    """The LAN's gateway, one of each family that has one."""
+    own: tuple[Assigned, ...] = ()
+    """The host's own addresses there."""
+
+    def router(self, family: int) -> Assigned | None:
+        """The gateway of a family."""
+        return next((one for one in self.routers if one.family == family), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers.
 
@@ -71,6 +92,15 @@ class Leg:
     addresses: tuple[Assigned, ...]
     peers: tuple[Peer, ...] = ()
     tunnel: Tunnel | None = None
+    lan: Lan | None = None
+    """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
+    datapath: str = ""
+    """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+
+    @property
+    def ref(self) -> Ref:
+        """Its bridge, as others depend on it."""
+        return Ref("openvswitch" if self.datapath else "bridge", HOST, self.bridge)
 
     def gateway(self, family: int) -> Assigned | None:
         """The host's own address of a family."""

@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved
-from reconciler.compile.underlay import uplink_of
+from reconciler.compile.openvswitch import compile_switch_tunnel
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route, route_name
 from reconciler.kinds.sysctl import Sysctl, interface_key
-from reconciler.kinds.vxlan import Vxlan
+from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
@@ -60,7 +61,7 @@ def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: Hos
         yield from _tunnel(topology, leg)
     if any(peer.way == "routes" for peer in leg.peers):
         yield from _answering(leg, about)
-    uplink = uplink_of(topology.hosts[leg.host], facts)
+    uplink = way_out(topology.hosts[leg.host], resolved.legs[leg.host], facts)
     for peer in leg.peers:
         for station in stations_of(resolved, peer.host, leg.subnet):
             if peer.way == "vxlan":
@@ -78,7 +79,7 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
     if tunnel is None:
         return
     alias = Alias(topology.name, "vxlan", leg.subnet)
-    yield Vxlan(
+    vxlan = Vxlan(
         HOST,
         tunnel.name,
         tunnel.vni,
@@ -88,9 +89,13 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
         leg.mtu,
         group_of(topology.name),
         str(alias),
-        master=leg.bridge,
+        master="" if leg.datapath else leg.bridge,
         altname=altname_of(alias, tunnel.name),
+        port_options=() if leg.datapath else PORT_OPTIONS,
     )
+    yield vxlan
+    if leg.datapath:
+        yield from compile_switch_tunnel(topology.name, leg, vxlan)
     for peer in leg.peers:
         if peer.way == "vxlan":
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], f"subnet {leg.subnet}")
@@ -100,10 +105,10 @@ def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[R
     if leg.tunnel is None:
         return
     yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about)
-    yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
-    bridge = Ref("bridge", HOST, leg.bridge)
+    if not leg.datapath:  # Open vSwitch learns by itself behind which port somebody is
+        yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
     for own in station.addresses:
-        yield Neighbor(HOST, leg.bridge, own.address, station.mac, bridge, own_address=_own(leg, own.family), about=about)
+        yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=_own(leg, own.family), about=about)
 
 
 def _own(leg: Leg, family: int) -> Ref | None:
@@ -117,14 +122,14 @@ def _own(leg: Leg, family: int) -> Ref | None:
 
 def _answering(leg: Leg, about: str) -> Iterator[Sysctl]:
     """The bridge answers for the other hosts' addresses, at once: by default it would wait up to 0.8 s (proxy_delay)."""
-    owner = Ref("bridge", HOST, leg.bridge)
+    owner = leg.ref
     for own in leg.addresses:
         word = "proxy_arp" if own.family == 4 else "proxy_ndp"
         yield Sysctl(HOST, interface_key(own.family, leg.bridge, word), "1", owner=owner, about=about)
         yield Sysctl(HOST, interface_key(own.family, leg.bridge, "proxy_delay", "neigh"), "0", owner=owner, about=about)
 
 
-def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: str) -> Iterator[Record]:
+def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOut) -> Iterator[Record]:
     """The host itself speaks with its address in the subnet, by which the far side knows it."""
     about = f"subnet {leg.subnet}"
     for own in station.addresses:
@@ -132,23 +137,24 @@ def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: str) 
         source = Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
         if own.family == 6:
-            yield Neighbor(HOST, leg.bridge, own.address, "", Ref("bridge", HOST, leg.bridge), proxy=True, about=about)
+            yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, proxy=True, about=about)
 
 
 def _uplink_route(
-    topology: str, own: Assigned, peer: Peer, uplink: str, about: str, src: str = "", source: Ref | None = None
+    topology: str, own: Assigned, peer: Peer, uplink: WayOut, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
         HOST,
         own.family,
         f"{own.address}/{HOST_LENGTH[own.family]}",
-        uplink,
+        uplink.dev,
         None,
         via=peer.hop(own.family),
         src=src,
         metric=group_of(topology),
         address=source if own.family == 4 else None,
         connected=source if own.family == 6 else None,
+        uplink=uplink.uplink,
         about=about,
     )
 
@@ -162,7 +168,7 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
     Where this host has a leg in the container's subnet, packets would go to it past its host (by routes they never do). Where
     it has none, replies find back over a subnet that both hosts are in, for who asks has a leg where it asks.
     """
-    uplink = uplink_of(topology.hosts[host], facts)
+    uplink = way_out(topology.hosts[host], resolved.legs[host], facts)
     legs = resolved.legs[host]
     seen: set[str] = set()
     for leg in legs.values():
@@ -199,7 +205,7 @@ def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[st
             own.family,
             f"{own.address}/{HOST_LENGTH[own.family]}",
             leg.bridge,
-            Ref("bridge", HOST, leg.bridge),
+            leg.ref,
             via=gateway.address,
             address=_own(leg, own.family),
             connected=Ref("route", HOST, route_name(own.family, here.network, leg.bridge)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.compile.addresses import Assignment, assign_addresses
+from reconciler.compile.lan import lan_leg
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
 from reconciler.compile.spans import Span, span_subnet
 from reconciler.errors import Fault
@@ -27,10 +28,15 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
     legs: dict[str, dict[str, Leg]] = {host: {} for host in topology.hosts}
     faults = [*assignment.faults, *_crowded(topology)]
     for subnet in topology.subnets.values():
+        if subnet.is_lan:
+            for host in hosts_of[subnet.name]:
+                known = facts.get(host, HostFacts(exists=False))
+                legs[host][subnet.name] = lan_leg(topology, subnet, topology.hosts[host], known)
+            continue
         span = span_subnet(topology, subnet, hosts_of[subnet.name], facts)
         faults += span.faults
         for host in hosts_of[subnet.name]:
-            legs[host][subnet.name] = _leg(topology.name, subnet, host, span, assignment)
+            legs[host][subnet.name] = _leg(topology.name, subnet, host, span, assignment, _datapath(subnet, facts.get(host)))
     places = {container.name: _places(topology.name, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
     members: dict[tuple[str, str], list[Place]] = {}
@@ -65,7 +71,14 @@ def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[
     return frozenset(named), {subnet: frozenset(parties) for subnet, parties in askers.items()}
 
 
-def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment) -> Leg:
+def _datapath(subnet: Subnet, facts: HostFacts | None) -> str:
+    """Of an Open vSwitch bridge; as the file says, else as the host can."""
+    if subnet.bridge != "openvswitch":
+        return ""
+    return subnet.datapath or (facts.openvswitch_datapath if facts else "netdev")
+
+
+def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment, datapath: str) -> Leg:
     return Leg(
         host,
         subnet.name,
@@ -75,6 +88,7 @@ def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assig
         addresses=assignment.gateways.get((subnet.name, host), ()),
         peers=span.peers.get(host, ()),
         tunnel=span.tunnels.get(host),
+        datapath=datapath,
     )
 
 

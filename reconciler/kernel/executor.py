@@ -14,24 +14,32 @@ from typing import TYPE_CHECKING
 from reconciler.errors import HostError
 from reconciler.kernel.conntrack import flush_flows
 from reconciler.kernel.engine import run_runtime_steps
+from reconciler.kernel.ethtool import run_offload_steps
 from reconciler.kernel.iptables import apply_step
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink_dump import read_unready
 from reconciler.kernel.netlink_run import run_netlink_steps
+from reconciler.kernel.openflow import run_flow_steps
+from reconciler.kernel.ovsdb import run_ovsdb_steps
 from reconciler.kernel.process import run_process_steps
 from reconciler.kernel.sysctl import run_sysctl_steps
+from reconciler.kernel.uplink import run_uplink_steps
 from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
 from reconciler.state.steps import (
     CONNTRACK,
+    ETHTOOL,
     IPTABLES,
     NETLINK,
     NETNS,
     NFT,
+    OPENFLOW,
+    OVSDB,
     PROCESS,
     RUNTIME,
     SYSCTL,
+    UPLINK,
     AddressAdd,
     ConntrackFlush,
     IptablesAdd,
@@ -88,8 +96,17 @@ class KernelHost:
             for step in steps:
                 if isinstance(step, IptablesAdd | IptablesDelete):
                     apply_step(self._namespaces, step)
+        elif batch.lane == UPLINK:
+            run_uplink_steps(self._namespaces, steps)
+            self._rewired.add(HOST)
         elif batch.lane == CONNTRACK:
             self._run_conntrack(steps)
+        elif batch.lane == OVSDB:
+            run_ovsdb_steps(self._context.openvswitch, steps)
+        elif batch.lane == OPENFLOW:
+            run_flow_steps(self._context.openvswitch, steps)
+        elif batch.lane == ETHTOOL:
+            run_offload_steps(self._namespaces, steps)
         else:
             raise TypeError(f"no lane is called {batch.lane}")
 

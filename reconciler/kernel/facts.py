@@ -16,14 +16,15 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.links import read_link_facts
 from reconciler.kernel.namespaces import CLONE_NEWNET, Namespaces, run_in_thread
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
     LOOPBACK,
-    find_docker_user,
     find_containers,
     find_docker_ports,
+    find_docker_user,
     find_drops,
     find_interfaces,
     find_links,
@@ -32,7 +33,6 @@ from reconciler.kernel.obstacles import (
     find_routes,
     is_own,
 )
-from reconciler.kinds.container import find_wired
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kinds.address import SCOPE_LINK
@@ -59,7 +59,9 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         # The engine that a lab host is to use may be there before the host.
         found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_containers(context, interest.engines))
         uplink = context.uplink or DEFAULT_LAB_UPLINK
-        return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=read_missing(snapshot))
+        fault = read_fault(context) if interest.openvswitch else ""
+        missing = read_missing(snapshot)
+        return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=missing, openvswitch_fault=fault)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses)
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
@@ -74,7 +76,10 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         wired=tuple(sorted(find_wired(snapshot))),
         mounted=mounted,
         obstacles=obstacles,
+        links=read_link_facts(context, snapshot),
         missing=read_missing(snapshot),
+        openvswitch_fault=read_fault(context) if interest.openvswitch else "",
+        openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
         docker_user_chain=docker_user,
     )
 
@@ -118,6 +123,13 @@ def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...]) -
     """The link that is given; else that which holds one of the host's addresses; else that of the best default route."""
     if given:
         return next((link for link in host.links.values() if link.name == given), None)
+    link = _find_holder(host, addresses)
+    # Where the addresses are a bridge's because of netctl, the uplink is the port of it that is not netctl's.
+    ports = [port for port in host.links.values() if link and is_direct(link) and port.master == link.index]
+    return next((port for port in ports if not is_netctls(port)), link)
+
+
+def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | None:
     wanted = {ip_interface(address).ip for address in addresses}
     holders = (host.links.get(one.index) for one in host.addresses if ip_interface(one.cidr).ip in wanted)
     defaults = sorted((route for route in host.routes if route.dst == "default"), key=lambda route: (route.family, route.metric))
@@ -132,7 +144,7 @@ def find_addresses(snapshot: Snapshot) -> Iterator[str]:
         if (
             link
             and link.index != LOOPBACK
-            and not is_own(snapshot.topology, link)
+            and (is_direct(link) or not is_own(snapshot.topology, link))
             and not ip_interface(address.cidr).is_link_local
         ):
             yield address.cidr

@@ -19,6 +19,7 @@ from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links,
 from reconciler.kernel.openvswitch import read_switches
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls
+from reconciler.kernel.uplink import read_uplinks
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
@@ -39,6 +40,8 @@ class Interest:
     engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The runtimes of which the file names containers here, so that it is a fault when their engine does not answer. For each,
     the containers that somebody else runs: the topology's name and the engine's."""
+    openvswitch: bool = False
+    """Whether the file has a subnet on an Open vSwitch bridge here, so that it is a fault where there is none."""
 
 
 def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
@@ -64,11 +67,11 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         for netns, one in sockets.items()
     }
     mounted = choose_own(context, everyones, links)
+    if context.is_lab_world:
+        links |= {netns: read_links(sockets[netns]) for netns in mounted if netns.startswith("container:")}
     own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
-    if context.is_lab_world:
-        links |= {netns: read_links(sockets[netns]) for netns in mounted if netns.startswith("container:")}
     snapshot = Snapshot(
         topology=context.topology,
         namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},
@@ -79,11 +82,12 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     if context.is_lab_world:
         return snapshot
     return replace(
-        snapshot,
+        read_switches(namespaces, snapshot),
         tables=_read_tables(namespaces),
         # Hosts of a lab share the machine's processes; what runs in another host's namespace is the other's.
         processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
         iptables=read_docker_user(namespaces)[1],
+        uplinks=read_uplinks(context),
     )
 
 

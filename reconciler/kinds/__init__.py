@@ -14,6 +14,9 @@ from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
+from reconciler.kinds.offload import Offload
+from reconciler.kinds.openvswitch import OvsBridge, OvsPort
+from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
@@ -29,6 +32,7 @@ KINDS: tuple[type[Record], ...] = (
     Container,
     Sysctl,
     Bridge,
+    OvsBridge,
     FirewallTable,
     FirewallElement,
     DockerUser,
@@ -36,6 +40,9 @@ KINDS: tuple[type[Record], ...] = (
     Veth,
     Vxlan,
     Fdb,
+    Offload,
+    OvsPort,
+    OvsFlow,
     Address,
     Route,
     Neighbor,

@@ -50,6 +50,8 @@ def _inet_sets() -> dict[str, SetSpec]:
         "same_bridge": SetSpec(("ifname", "ifname")),
         "nat_bridges": SetSpec(("ifname",)),
         "routed_bridges": SetSpec(("ifname",)),
+        # Bridges that are on a LAN: what stays on the bridge is none of our business, but others' firewalls must let it pass.
+        "lan_bridges": SetSpec(("ifname", "ifname")),
         "vxlan_ports": SetSpec(("inet_service",)),
     }
     for family in "46":
@@ -87,6 +89,9 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
         "ports": SetSpec(("ifname",)),
+        # Ports that may send as a DHCP server, and as an IPv6 router.
+        "dhcp_servers": SetSpec(("ifname",)),
+        "routers": SetSpec(("ifname",)),
         "macs": SetSpec(("ifname", "ether_addr")),
         "addresses4": SetSpec(("ifname", "ether_addr", "ipv4_addr")),
         # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
@@ -272,6 +277,7 @@ _INET = """\
 \t}
 \tchain forward {
 \t\ttype filter hook forward priority -10; policy accept;
+\t\tiifname . oifname @lan_bridges goto pass
 \t\tiifname @bridges goto ours
 \t\toifname @bridges goto ours
 \t\tct status dnat ip daddr @own4 goto ours
@@ -354,13 +360,13 @@ _BRIDGE = """\
 \t\tdrop
 \t}
 \tchain port_ip {
-\t\tudp sport 67 drop
+\t\tudp sport 67 iifname != @dhcp_servers drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tdrop
 \t}
 \tchain port_ip6 {
-\t\ticmpv6 type { nd-router-advert, nd-redirect } drop
-\t\tudp sport 547 drop
+\t\ticmpv6 type { nd-router-advert, nd-redirect } iifname != @routers drop
+\t\tudp sport 547 iifname != @dhcp_servers drop
 \t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
 \t\tip6 saddr != :: drop

@@ -129,17 +129,29 @@ def _find_ends(snapshot: Snapshot) -> Ends:
     ends: dict[str, dict[int, End]] = {}
     for kind in ("bridge", "veth"):
         for link in own_links(snapshot, kind):
+            if link.alias and link.alias.kind == DIRECT:
+                continue  # what it has for addresses is the host's own
             ref = Ref(kind, link.netns, link.info.name)
             near = End(link.info.name, ref, about(link.alias, link.netns))
             ends.setdefault(link.netns, {})[link.info.index] = near
             if kind == "veth" and (far := find_peer(snapshot, link)):
                 netns, peer = far
-                ends.setdefault(netns, {})[peer.index] = End(peer.name, ref, about(None, netns))
+                end = End(peer.name, ref, about(None, netns))
+                ends.setdefault(netns, {})[peer.index] = end
+                if master := _direct_bridge(snapshot, netns, peer):
+                    ends[netns][master.index] = end
     for bridge, internal in own_switches(snapshot):
         if internal:
             ref = Ref("openvswitch", HOST, bridge.name)
             ends.setdefault(HOST, {})[internal.info.index] = End(bridge.name, ref, about(internal.alias, HOST))
     return ends
+
+
+def _direct_bridge(snapshot: Snapshot, netns: str, link: LinkInfo) -> LinkInfo | None:
+    """The bridge that has taken a lab host's uplink in, and its addresses with it: to the lab they are the uplink's as before."""
+    master = links_of(snapshot, netns).links.get(link.master)
+    alias = parse_alias(master.alias) if master else None
+    return master if alias and alias.kind == DIRECT else None
 
 
 def about(alias: Alias | None, netns: str) -> str:

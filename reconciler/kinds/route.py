@@ -18,6 +18,7 @@ from ipaddress import ip_address, ip_network
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -45,6 +46,8 @@ class Route(Record):
     address: Ref | None = field(default=None, compare=False)
     connected: Ref | None = field(default=None, compare=False)
     """The route by which `via` is reached, or an IPv6 route's source."""
+    uplink: Ref | None = field(default=None, compare=False)
+    """The uplink in a bridge whose place `dev` has: the next hop is reached when that has happened."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
@@ -58,7 +61,7 @@ class Route(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (self.connected,) if self.connected else ()
+        return tuple(ref for ref in (self.connected, self.uplink) if ref)
 
     @property
     def subject(self) -> str:
@@ -104,8 +107,9 @@ class Route(Record):
         tag = group_of(snapshot.topology)
         for info in namespace.routes:
             if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and info.index in namespace.links:
-                name = namespace.links[info.index].name
-                yield cls(HOST, info.family, info.dst, name, None, info.via, info.src, info.metric)
+                link = namespace.links[info.index]
+                uplink = find_uplink(namespace, link)
+                yield cls(HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, uplink=uplink)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import about, find_peer, links_of, own_links, owner_of, pick, read_altname
+from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer, Step
 
-PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("hairpin", "off"),)
+PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("hairpin", "off"), ("isolated", "off"))
 """The port options that are compared, as a new port has them."""
 PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 
@@ -97,7 +97,7 @@ class Veth(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for link in own_links(snapshot, "veth"):
             info = link.info
-            master = links_of(snapshot, link.netns).links.get(info.master)
+            master = bridge_name_of(snapshot, link.netns, info)
             peer_netns, peer = find_peer(snapshot, link) or ("", None)
             yield cls(
                 netns=link.netns,
@@ -109,7 +109,7 @@ class Veth(Record):
                 peer_mtu=peer.mtu if peer else 0,
                 group=info.group,
                 alias=info.alias,
-                master=master.name if master else "",
+                master=master,
                 altname=read_altname(link),
                 port_options=pick(info.port_options, PORT_KEYS) if master else (),
                 link_local=info.link_local,

@@ -21,7 +21,7 @@ from reconciler.probes.model import (
     ProbePlan,
 )
 from reconciler.probes.publications import published_probes
-from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of
+from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of, members_meet, meets_host
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Topology
@@ -33,6 +33,9 @@ RING = 128
 whole machine and has 1,024 by default (gc_thresh3, arp(7)): a ring of all would fail by itself."""
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 """A port that no policy opens is sought among these."""
+
+OPEN_MODES = ("nat", "routed", "direct", "macvlan")
+"""The modes whose containers reach what is outside."""
 
 Member = tuple[Container, Attachment]
 
@@ -73,7 +76,7 @@ def ask(
 
 def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
     for subnet in view.topology.subnets.values():
-        members = view.members(subnet.name)
+        members = view.members(subnet.name) if members_meet(subnet) else ()
         if len(members) <= FULL_MATRIX:
             pairs = [(one, two) for one in members for two in members if one is not two]
         else:
@@ -103,7 +106,7 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                 if mtu:
                     why = f"packets of the whole MTU of {subnet.name} pass"
                     yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name, size=mtu)
-            for address in own:
+            for address in own if meets_host(subnet) else ():
                 why = "a host reaches its containers"
                 place = (container.host, HOST, host)
                 yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
@@ -151,7 +154,8 @@ def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
             continue
         subnet = view.subnet(default)
         if not view.is_lab(container.host):
-            if subnet.mode == "nat" and any(family_of(a) == 4 for a in view.addresses(container, default)):
+            leads_out = subnet.mode == "nat" or view.has_router(container.host, subnet.name, 4)
+            if leads_out and any(family_of(a) == 4 for a in view.addresses(container, default)):
                 why = f"{subnet.name} is {subnet.mode}"
                 yield ask(container, "the default gateway", DEFAULT_GATEWAY, section=TO_OUTSIDE, why=why, subnet=subnet.name)
             continue
@@ -166,9 +170,9 @@ def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> 
     family = family_of(own)
     mode = view.topology.subnets[subnet].mode
     policies = list(view.policies(("container", container, own), ("outside", None, "")))
-    is_open = mode in ("nat", "routed") or any(not policy.ports for policy in policies)
+    is_open = mode in OPEN_MODES or any(not policy.ports for policy in policies)
     section = TO_OUTSIDE if is_open else FORBIDDEN
-    why = f"{subnet} is {mode}" if mode in ("nat", "routed") or not is_open else "a policy lets it out"
+    why = f"{subnet} is {mode}" if mode in OPEN_MODES or not is_open else "a policy lets it out"
     yield ask(container, "outside", OUTSIDE[family], section=section, why=why, subnet=subnet, expected=is_open)
     if not is_open:
         server = Listener(LAB, OUTSIDE_NETNS, "tcp", family, 0, f"netctl {view.topology.name} outside")
@@ -180,7 +184,7 @@ def _between_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
     for one in sample(view, notes):
         near = {attachment.subnet for attachment in one.attachments}
         for subnet in view.topology.subnets.values():
-            if subnet.name in near:
+            if subnet.name in near or subnet.is_lan:  # to other subnets, who is on a LAN is outside
                 continue
             members = view.members(subnet.name)
             for two, attachment in members if len(members) <= FULL_MATRIX else members[:1]:
@@ -255,8 +259,9 @@ def _from_outside(view: View) -> Iterator[Probe]:
 def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
     mode = view.topology.subnets[subnet].mode
     policies = list(view.policies(("outside", None, ""), ("container", container, address)))
-    if mode == "routed":  # only for these does the outside know a way
-        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, f"{subnet} is routed")
+    if mode in ("routed", "direct", "macvlan"):  # only for these does the outside know a way
+        why = f"{subnet} is {mode}"
+        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, why)
         return
     if policies:  # the outside has no route to it: what a policy opens is for neighbours that know one
         return

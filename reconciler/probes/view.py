@@ -36,6 +36,9 @@ class View:
     def addresses(self, container: Container, attachment: Attachment) -> tuple[str, ...]:
         """The container's own addresses in a subnet, one per family."""
         place = self._places.get((container.name, attachment.subnet))
+        if attachment.dhcp and (facts := self.facts.get(container.host)):
+            key = (attachment.subnet, container.name)
+            return tuple(lease.address for lease in facts.leases if (lease.subnet, lease.container) == key)
         return tuple(own.address for own in place.addresses) if place else ()
 
     def _leg(self, host: str, subnet: str) -> Leg | None:
@@ -56,9 +59,16 @@ class View:
         return leg.mtu if leg else 0
 
     def gateways(self, host: str, subnet: Subnet) -> tuple[str, ...]:
-        """The host's own addresses in a subnet."""
+        """The host's own addresses in a subnet; in a LAN, those by which its containers there reach it."""
         leg = self._leg(host, subnet.name)
+        if leg and leg.lan:
+            return tuple(own.address for own in leg.lan.own) if meets_host(subnet) else ()
         return tuple(own.address for own in leg.addresses) if leg else ()
+
+    def has_router(self, host: str, subnet: str, family: int) -> bool:
+        """Whether a way out of the LAN is known."""
+        leg = self._leg(host, subnet)
+        return bool(leg and leg.lan and leg.lan.router(family))
 
     def host_addresses(self, host: str) -> tuple[str, ...]:
         """Where others reach the host: what the file says, else the first global address of each family that it has."""
@@ -113,6 +123,16 @@ class View:
         if party.kind == "subnet":
             return bool(address) and any(ip_address(address) in cidr for cidr in self.topology.subnets[party.name].cidrs)
         return party.kind == kind
+
+
+def meets_host(subnet: Subnet) -> bool:
+    """Whether a host and its containers in the subnet speak to each other: not with a macvlan that is no bridge."""
+    return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
+
+
+def members_meet(subnet: Subnet) -> bool:
+    """Whether its members on one host are sure to reach each other; with a VEPA, that is up to the switch."""
+    return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
 
 
 def family_of(address: str) -> int:

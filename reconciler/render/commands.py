@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.kernel.namespaces import PROMPT, SILENT
+from reconciler.render.openvswitch_commands import switch_lines
+from reconciler.render.uplink_commands import uplink_lines
 from reconciler.render.engine_commands import engine_lines, process_lines
 from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL
@@ -30,6 +32,8 @@ class Place:
     host_key: str
     own: str = ""
     engines: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    openvswitch: str = ""
+    """Where the host's Open vSwitch database listens, where that is not the usual place."""
 
     def netns_word(self, netns: str) -> str:
         """What `ip netns` and `peer … netns` call the namespace: a name, or an engine container's pid; "" for the machine's."""
@@ -106,6 +110,10 @@ def render_step(step: s.Step, place: Place) -> Iterator[str]:
             yield from engine_lines(step, place.topology, place.host_key, place.engines)
         case s.PROCESS:
             yield from process_lines(step, place.topology)
+        case s.UPLINK:
+            yield from uplink_lines(step, place)
+        case s.OVSDB | s.OPENFLOW | s.ETHTOOL:
+            yield from switch_lines(step, place)
         case s.IPTABLES | s.CONNTRACK:
             yield from _filter_lines(step, place)
         case _:

@@ -92,7 +92,13 @@ class HostFacts:
     mounted: tuple[str, ...] = ()
     """Containers (`web`) and lab members (`lab:alpha`) that have a namespace under /run/netns on the machine."""
     obstacles: tuple[Obstacle, ...] = ()
+    links: tuple[LinkFacts, ...] = ()
+    """Those of the host itself."""
     missing: tuple[str, ...] = ()
     """What the host lacks: a sentence each, with what to install."""
+    openvswitch_fault: str = ""
+    """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
+    openvswitch_datapath: str = "netdev"
+    """`system` where its kernel has Open vSwitch's module, else `netdev`."""
     docker_user_chain: tuple[str, ...] = ()
     """`iptables` and `ip6tables`, each where its DOCKER-USER chain is there."""

@@ -147,6 +147,58 @@ class IptablesRuleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkInfo:
+    """An uplink that the topology has put into a bridge, as the host's file says; `settled` unless that was cut short."""
+
+    name: str
+    bridge: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPortInfo:
+    """A port of an Open vSwitch bridge with one interface. `number` is its OpenFlow port; 0 where ovs-vswitchd does not use it."""
+
+    name: str
+    number: int
+    external_ids: tuple[tuple[str, str], ...] = ()
+    is_protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridgeInfo:
+    """An Open vSwitch bridge, as the OVSDB has it. `mac` and `mtu` are what is asked for (`hwaddr`, `mtu_request`), not what is."""
+
+    name: str
+    datapath: str
+    mac: str
+    mtu: int
+    fail_mode: str
+    external_ids: tuple[tuple[str, str], ...] = ()
+    ports: tuple[OvsPortInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OvsFlowInfo:
+    """An OpenFlow rule, in the words of ovs-ofctl(8), as `ovs-ofctl --names --no-stats dump-flows` prints it."""
+
+    bridge: str
+    match: str
+    """Table, priority and match."""
+    actions: str
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadInfo:
+    """Whether an offload of a link is on; read where Open vSwitch works in user space."""
+
+    netns: str
+    dev: str
+    feature: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What was read of one host for one topology.
 
@@ -163,3 +215,9 @@ class Snapshot:
     processes: tuple[ProcessInfo, ...] = ()
     iptables: tuple[IptablesRuleInfo, ...] = ()
     remembered: frozenset[str] = frozenset()
+    uplinks: tuple[UplinkInfo, ...] = ()
+    ovs_bridges: tuple[OvsBridgeInfo, ...] = ()
+    """Everybody's. Empty also where no Open vSwitch runs, which the facts say."""
+    ovs_flows: tuple[OvsFlowInfo, ...] = ()
+    """Those on our own bridges that carry the topology's cookie (naming.cookie_of)."""
+    offloads: tuple[OffloadInfo, ...] = ()

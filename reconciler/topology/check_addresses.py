@@ -109,7 +109,7 @@ def check_subnets(model: TopologyModel, faults: FaultList) -> None:
     vnis: dict[int, str] = {}
     for name, subnet in model.subnets.items():
         here: Path = ("subnets", name)
-        for cidr in subnet.cidr:
+        for cidr in subnet.cidr if subnet.mode not in LAN_MODES else ():
             _check_underlay(model, cidr, (*here, "cidr"), faults)
         if subnet.mtu is not None and subnet.mtu < 1280 and any(cidr.version == 6 for cidr in subnet.cidr):
             faults.add(
@@ -192,7 +192,7 @@ def check_gateways(model: TopologyModel, faults: FaultList) -> Gateways:
                     faults.add(path, f"{address} is {known[address]} in `{name}` already", "give each host an address of its own")
         first = next((host for host in model.hosts if host in _hosts_in(model, name, subnet)), "")
         fixed = {address.version for host in ("", first) for address in subnet.gateway.get(host, ())}
-        for cidr in subnet.cidr:
+        for cidr in subnet.cidr if subnet.mode not in LAN_MODES else ():
             if cidr.version not in fixed:
                 known.setdefault(cidr[1], "the gateway: a subnet's first address, unless `gateway:` names another")
     return gateways

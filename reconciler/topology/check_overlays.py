@@ -18,7 +18,7 @@ VXLAN_OVERLAYS = ("vxlan", "auto")
 
 def check_overlays(topology: Topology, faults: FaultList) -> None:
     """Every rule about subnets on several hosts."""
-    spanning = {name: hosts for name, hosts in legs_of(topology).items() if len(hosts) > 1}
+    spanning = {name: hosts for name, hosts in legs_of(topology).items() if len(hosts) > 1 and not topology.subnets[name].is_lan}
     for name, hosts in spanning.items():
         if topology.subnets[name].overlay == "none":
             faults.add(

@@ -9,28 +9,39 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from reconciler.state.steps import ContainerSpec
-from reconciler.topology.model import ContainerModel, ExposeModel, NetworkModel, TopologyModel
+from reconciler.topology.model import ContainerModel, ExistingBridge, ExposeModel, NetworkModel, TopologyModel
 from reconciler.topology.types import Attachment, Container, Host, Party, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document
+
+LAN_MODES = ("direct", "macvlan")
+"""The modes whose segment is the LAN of the host's uplink."""
 
 
 def expand_topology(model: TopologyModel, document: Document, path: str, source: str) -> Topology:
     """The topology that the model stands for."""
     return Topology(
         name=model.name,
-        hosts={name: Host(name, host.connect, host.address, host.uplink, host.docker, host.podman) for name, host in model.hosts.items()},
+        hosts={
+            name: Host(name, host.connect, host.address, host.uplink, host.docker, host.podman, host.lxc, host.openvswitch)
+            for name, host in model.hosts.items()
+        },
         subnets={
             name: Subnet(
                 name,
                 subnet.cidr,
                 subnet.mode,
                 subnet.overlay,
-                subnet.bridge,
+                "openvswitch" if subnet.bridge == "openvswitch" else "linux",
                 subnet.mtu,
                 subnet.hosts,
                 subnet.gateway,
                 subnet.vni,
                 subnet.vxlan_port,
+                subnet.uplink,
+                subnet.bridge.name if isinstance(subnet.bridge, ExistingBridge) else "",
+                subnet.type,
+                subnet.hairpin,
+                "" if subnet.datapath == "auto" else subnet.datapath,
             )
             for name, subnet in model.subnets.items()
         },

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,7 @@ from reconciler.topology.fields import (
     Label,
     LeadTo,
     ListenOn,
+    LxcPath,
     Mac,
     PolicyPorts,
     Reference,
@@ -47,11 +48,14 @@ from reconciler.topology.scalars import (
     describe,
     expect_text,
     parse_addresses,
+    parse_interface,
     refuse,
     shorten,
     split_protocol,
 )
 from reconciler.topology.types import Address
+
+BRIDGES = ("linux", "openvswitch")
 
 # --- values that only one key has -------------------------------------------------------------------------------------
 
@@ -78,6 +82,24 @@ def parse_mtu(value: Any) -> int | None:
     return value
 
 
+class ExistingBridge(NamedTuple):
+    """A bridge that is on the host without netctl, and is used as it is."""
+
+    name: str
+
+
+def parse_bridge(value: Any) -> str | ExistingBridge:
+    """`linux`, `openvswitch`, or {existing: NAME}."""
+    if isinstance(value, dict):
+        if tuple(value) != ("existing",):
+            raise refuse("must be {existing: NAME} where it is a mapping", "write `bridge: {existing: br0}`")
+        return ExistingBridge(parse_interface(value["existing"]))
+    if value not in BRIDGES:
+        help_text = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
+        raise refuse(f"must be one of {', '.join(BRIDGES)}, or {{existing: NAME}}, but is {describe(value)}", help_text)
+    return str(value)
+
+
 def parse_gateway(value: Any) -> dict[str, tuple[Address, ...]]:
     """An address (of the first host: key ""), or a mapping of host to address."""
     if isinstance(value, dict):
@@ -88,7 +110,7 @@ def parse_gateway(value: Any) -> dict[str, tuple[Address, ...]]:
 def parse_image(value: Any) -> str:
     """An image reference; the engine has the last word on it."""
     image = expect_text(value, "the name of an image")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}", image):
+    if not re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}", image):
         raise refuse(f"is no image name: `{shorten(image)}`", "write one such as nginx:1.27")
     return image
 
@@ -201,6 +223,23 @@ Gateway = Annotated[
     PlainValidator(parse_gateway),
     WithJsonSchema({"anyOf": [*ADDRESSES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": ADDRESSES_SCHEMA}]}),
 ]
+Bridge = Annotated[
+    str | ExistingBridge,
+    PlainValidator(parse_bridge),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(BRIDGES)},
+                {
+                    "type": "object",
+                    "properties": {"existing": {"type": "string", "minLength": 1, "maxLength": 15}},
+                    "required": ["existing"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 Image = Annotated[str, PlainValidator(parse_image), _Text]
 Command = Annotated[
     tuple[str, ...],
@@ -252,6 +291,10 @@ class HostModel(Model):
     )
     docker: Engine = Field("", description="Docker's socket. Default: DOCKER_HOST, else unix:///var/run/docker.sock.")
     podman: Engine = Field("", description="Podman's socket. Default: unix:///run/podman/podman.sock.")
+    lxc: LxcPath = Field("", description="The directory of LXC's containers (lxc.lxcpath). Default: /var/lib/lxc.")
+    openvswitch: Engine = Field(
+        "", description="The socket of Open vSwitch's database. Default: unix:///var/run/openvswitch/db.sock; in the lab none."
+    )
 
 
 class SubnetModel(Model):
@@ -265,7 +308,21 @@ class SubnetModel(Model):
     overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
         "vxlan", description="How it spans hosts, where it does; auto: routes between hosts on one link, vxlan between others."
     )
-    bridge: Literal["linux", "openvswitch"] = Field("linux", description="What the bridge is made of.")
+    bridge: Bridge = Field(
+        "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."
+    )
+    uplink: InterfaceName = Field(
+        "", description="Of mode direct or macvlan: the interface to the LAN. Default: the host's `uplink`."
+    )
+    type: Literal["bridge", "vepa", "private", "passthru"] = Field(
+        "bridge", description="Of mode macvlan: how its members reach each other (ip-link(8))."
+    )
+    hairpin: bool = Field(
+        False, description="Whether the bridge sends a frame back on the port that it came from; per port in `networks`."
+    )
+    datapath: Literal["auto", "system", "netdev"] = Field(
+        "auto", description="Of an Open vSwitch bridge: system (the kernel's), netdev (user space); auto: the kernel's, if it is there."
+    )
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
     hosts: Annotated[tuple[Reference, ...], ListForm] = Field(
         (), description="Hosts that have a leg in it even without a container there."
@@ -310,12 +367,13 @@ class NetworkModel(Model):
     @model_validator(mode="before")
     @classmethod
     def spell_out(cls, value: Any) -> Any:
-        """`auto`, an address or a list of two is the long form with nothing but `address`."""
-        if isinstance(value, dict):
-            return value
+        """`auto`, `dhcp`, an address or a list of two is the long form with nothing but `address`."""
         if value is None:
             raise refuse("has no value", "write `auto`, an address, or {address: …}")
-        return {"address": value}
+        long = value if isinstance(value, dict) else {"address": value}
+        if long.get("address") == "dhcp":
+            return {**{key: each for key, each in long.items() if key != "address"}, "dhcp": True}
+        return long
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -354,14 +412,6 @@ class ExposeModel(Model):
         return {**sides, "protocol": protocol} if protocol else sides
 
     @model_validator(mode="after")
-    dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
-    allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(
-        (), description="What a container may send that no container may otherwise: as a DHCP server, or as an IPv6 router."
-    )
-    hairpin: Annotated[bool | None, Given] = Field(
-        None, description="Whether its port sends a frame back to it. Default: where it publishes ports, or the subnet says so."
-    )
-    isolated: bool = Field(False, description="Whether it reaches no other isolated port of its bridge (bridge(8)).")
     def check(self) -> Self:
         """Both sides are as long, and one protocol is said."""
         if self.to is not None:
@@ -388,7 +438,9 @@ class ContainerModel(Model):
     runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
         None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace)."
     )
-    image: Image = Field("", description="What the engine runs, such as nginx:1.27.")
+    image: Image = Field(
+        "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."
+    )
     command: Command = Field((), description="What runs in it: a list of words.")
     env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")

@@ -41,6 +41,8 @@ class Host:
     uplink: str = ""
     docker: str = ""
     podman: str = ""
+    lxc: str = ""
+    openvswitch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,19 @@ class Subnet:
     """By host name; the key "" stands for the first host (a plain `gateway:` address)."""
     vni: int | None = None
     vxlan_port: int = 4789
+    uplink: str = ""
+    """Of mode direct or macvlan: the interface to the LAN; "" is the host's."""
+    existing_bridge: str = ""
+    """Of mode direct: a bridge that the host has already, used as it is; "" where netctl makes one."""
+    macvlan: Literal["bridge", "vepa", "private", "passthru"] = "bridge"
+    hairpin: bool = False
+    datapath: Literal["", "system", "netdev"] = ""
+    """Of an Open vSwitch bridge; "" is what the host has."""
+
+    @property
+    def is_lan(self) -> bool:
+        """Whether its segment is the LAN that the host's uplink is on, so that neither range nor gateway is netctl's."""
+        return self.mode in ("direct", "macvlan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,11 @@ class Attachment:
     """The name of the interface inside; already settled (`eth0`, `eth1` …)."""
     default: bool = False
     """Whether the default routes lead here; exactly one attachment of a container says so."""
+    dhcp: bool = False
+    """Whether the LAN gives it its addresses."""
+    allow: tuple[Literal["dhcp-server", "router-advertisements"], ...] = ()
+    hairpin: bool | None = None
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,6 @@ _NOT_YET = "this version of netctl cannot do that yet"
 _MODES = {
     "macvlan": ("subnets of mode macvlan", "write direct, nat, routed or isolated"),
 }
-_RUNTIMES = {
-    "lxc": ("containers of runtime lxc", "write docker, or netns for a bare namespace"),
-    "podman": ("containers of runtime podman", "write docker, or netns for a bare namespace"),
-}
 
 
 def check_supported(model: TopologyModel, faults: FaultList) -> None:
@@ -28,8 +24,6 @@ def check_supported(model: TopologyModel, faults: FaultList) -> None:
         if subnet.bridge == "openvswitch" and subnet.mode in ("direct", "macvlan"):
             what = f"a subnet of mode {subnet.mode} on an Open vSwitch bridge: {_NOT_YET}"
             faults.add(("subnets", name, "bridge"), what, "leave `bridge` out, or write `mode: nat`, `routed` or `isolated`")
-    for name, container in model.containers.items():
-        _refuse_word(container.runtime or "", _RUNTIMES, ("containers", name, "runtime"), faults)
     _refuse_reserved_keys(model, faults)
 
 

@@ -32,7 +32,7 @@ NUD_PERMANENT = 0x80
 _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
-PORT_DEFAULTS = (("hairpin", "off"),)
+PORT_DEFAULTS = (("hairpin", "off"), ("isolated", "off"))
 
 
 @dataclass(slots=True)

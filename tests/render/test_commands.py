@@ -98,6 +98,8 @@ OTHERS: list[s.Step] = [
     s.ContainerPark("container:api", "docker", "shop-api"),
     s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
     s.ProcessStop("container:web", "web"),
+    s.UplinkEnslave("", "eth1", "b-shop-lan"),
+    s.UplinkRelease("", "eth1", "b-shop-lan"),
 ]
 
 

@@ -33,6 +33,10 @@ def container(text: str) -> str:
     return BASE + "containers:\n  web: " + text + "\n"
 
 
+def lan(text: str) -> str:
+    return HEAD + HOST + "subnets: {front: {cidr: 192.0.2.0/24, mode: direct}}\ncontainers:\n  " + text + "\n"
+
+
 def web_and(text: str) -> str:
     return BASE + "containers:\n  web: {networks: {front: 10.44.0.10}}\n  db: " + text + "\n"
 
@@ -314,7 +318,29 @@ CASES = {
     "policies mapping": (BASE + "§policies: {allow: web}\n", "`policies` must be a list"),
     "policy unknown key": (policy("{allow: web, to: front, §port: [80]}"), "unknown key `port` in a policy"),
     # what comes later
-    "direct": (subnet("{cidr: 10.44.0.0/24, mode: §direct}"), "mode direct: this version"),
+    "lab's LAN": (subnet("{cidr: §10.44.0.0/24, mode: direct, hosts: [alpha]}"), "is not the LAN of the lab host `alpha`"),
+    "uplink of nat": (subnet("{cidr: 10.44.0.0/24, §uplink: eth1}"), "`uplink` has no effect on `front`"),
+    "existing of nat": (subnet("{cidr: 10.44.0.0/24, §bridge: {existing: br0}}"), "an existing bridge is used as it is"),
+    "existing and uplink": (
+        subnet("{cidr: 10.44.0.0/24, mode: direct, §uplink: eth1, bridge: {existing: br0}}"),
+        "its bridge br0 is used as it is",
+    ),
+    "bridge word": (subnet("{cidr: 10.44.0.0/24, bridge: §vmware}"), "must be one of linux, openvswitch"),
+    "type of nat": (subnet("{cidr: 10.44.0.0/24, §type: vepa}"), "`type` has no effect on `front`"),
+    "auto in a LAN": (lan("web: {networks: {front: §auto}}"), "netctl cannot know which of its addresses are free"),
+    "host's address in a LAN": (lan("web: {networks: {front: §192.0.2.11}}"), "192.0.2.11 is the address of the host `alpha`"),
+    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, expose: [§80]}"), "`front` is a LAN"),
+    "dhcp without a LAN": (container("{networks: {front: §dhcp}}"), "no DHCP server is in it"),
+    "policy to a LAN": (
+        lan("web: {networks: {front: 192.0.2.50}}\npolicies:\n  - {allow: outside, to: §web}"),
+        "`web` is on a LAN, where netctl decides nothing",
+    ),
+    "two LANs on an uplink": (
+        HEAD
+        + "hosts: {alpha: {connect: local}}\nsubnets:\n  front: {cidr: 192.0.2.0/24, mode: direct, hosts: [alpha]}\n"
+        + "  §back: {cidr: 10.9.0.0/24, mode: macvlan, hosts: [alpha]}\n",
+        "the uplink of `alpha` serves `front` already",
+    ),
     "macvlan": (subnet("{cidr: 10.44.0.0/24, mode: §macvlan}"), "mode macvlan: this version"),
     "openvswitch": (subnet("{cidr: 10.44.0.0/24, bridge: §openvswitch}"), "Open vSwitch bridges: this version"),
     "lxc": (container("{runtime: §lxc, image: a}"), "runtime lxc: this version"),

@@ -1,0 +1,154 @@
+"""Legs in a LAN: what a host's uplink offers a subnet of mode direct or macvlan, and what stands against it.
+
+Called by `compile.resolve` and `compile.conflicts`. Pure. The range, the gateway and the hardware address of such a leg are
+not netctl's to choose: the first two are the LAN's, the third is the uplink's, whose place in the LAN the bridge takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+
+from reconciler.compile.model import Assigned, Lan, Leg
+from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
+from reconciler.state.host import HostFacts, LinkFacts
+from reconciler.state.naming import interface_name
+from reconciler.state.ref import HOST, Ref
+from reconciler.topology.types import Host, Path, Subnet, Topology
+
+FOUND_BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """The interface that has the host's addresses, and where that is a bridge, what brought them there."""
+
+    dev: str
+    uplink: Ref | None = None
+
+
+Refusal = tuple[Path, str, str]
+"""Where in the file, what is wrong, and what to write."""
+
+
+def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Leg:
+    """The leg of `host` in the LAN."""
+    name = subnet.existing_bridge or subnet.uplink or uplink_of(host, facts)
+    link = _find(facts, name)
+    is_lab_uplink = host.connect.scheme == "lab" and name == uplink_of(host)
+    mtu = link.mtu if link else facts.uplink_mtu
+    lan = Lan(
+        uplink=name,
+        is_existing=bool(subnet.existing_bridge),
+        is_taken_in=subnet.mode == "direct" and not subnet.existing_bridge,
+        mtu=mtu,
+        routers=tuple(_routers(subnet, host, link, is_lab_uplink=is_lab_uplink)),
+        own=tuple(_own(subnet, host, facts)),
+    )
+    return Leg(
+        host.name,
+        subnet.name,
+        bridge=subnet.existing_bridge or interface_name("b-", topology.name, subnet.name),
+        mac=uplink_mac_of(topology.name, host) if is_lab_uplink else link.mac if link else "",
+        mtu=subnet.mtu if subnet.mtu is not None else mtu,
+        addresses=(),
+        lan=lan,
+    )
+
+
+def way_out(host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> WayOut:
+    """How the host reaches others: by its uplink, or by the bridge that has the uplink's place."""
+    name = uplink_of(host, facts)
+    bridges = (leg.bridge for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
+    bridge = next(bridges, "")
+    return WayOut(bridge, Ref("uplink", HOST, name)) if bridge else WayOut(name)
+
+
+def _find(facts: HostFacts, name: str) -> LinkFacts | None:
+    return next((link for link in facts.links if link.name == name), None)
+
+
+def _routers(subnet: Subnet, host: Host, link: LinkFacts | None, *, is_lab_uplink: bool) -> Iterator[Assigned]:
+    """Of each family: the file's gateway, else the host's own next hop, where that is in the LAN (or an IPv6 link-local one)."""
+    given = [str(address) for address in subnet.gateways.get(host.name) or subnet.gateways.get("", ())]
+    # The lab's router is known before the lab is there.
+    known = [str(ip_network(own.network)[1]) for own in underlay_of(host)] if is_lab_uplink else []
+    candidates = [*given, *known, *(link.routers if link else ())]
+    for cidr in subnet.cidrs:
+        for each in candidates:
+            if _is_on_link(each, cidr):
+                yield Assigned(cidr.version, each, str(cidr))
+                break
+
+
+def _is_on_link(address: str, cidr: IPv4Network | IPv6Network) -> bool:
+    parsed = ip_address(address)
+    return parsed in cidr or (parsed.version == cidr.version == 6 and parsed.is_link_local)
+
+
+def _own(subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Assigned]:
+    """The host's own addresses in the LAN."""
+    known = dict.fromkeys([*(str(each) for each in host.addresses), *(str(ip_interface(cidr).ip) for cidr in facts.addresses)])
+    for cidr in subnet.cidrs:
+        yield from (Assigned(cidr.version, each, str(cidr)) for each in known if ip_address(each) in cidr)
+
+
+# --- what stands against it -------------------------------------------------------------------------------------------
+
+
+def refusals(topology: Topology, host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> Iterator[Refusal]:
+    """Why the LANs of a host cannot be, one by one. A lab host that is not there will have what it needs."""
+    for leg in legs.values():
+        if leg.lan is None or not facts.exists:
+            continue
+        subnet = topology.subnets[leg.subnet]
+        path: Path = ("subnets", subnet.name, "bridge" if leg.lan.is_existing else "uplink")
+        link = _find(facts, leg.lan.uplink)
+        if link is None:
+            yield path, *_missing(host, leg.lan, facts)
+        elif leg.lan.is_existing:
+            if link.kind != FOUND_BRIDGE:
+                yield (
+                    path,
+                    f"{link.name} of host {host.name} is no bridge",
+                    "name a bridge, or write `uplink` in place of `bridge`",
+                )
+        else:
+            yield from ((path, *why) for why in _unfit(subnet, host, link))
+        yield from _taken(topology, subnet, host, facts)
+
+
+def _missing(host: Host, lan: Lan, facts: HostFacts) -> tuple[str, str]:
+    names = ", ".join(sorted(link.name for link in facts.links)) or "none"
+    if not lan.uplink:
+        return f"host {host.name} has no default route, so its uplink is not known", f"name it; its interfaces are: {names}"
+    return f"host {host.name} has no interface {lan.uplink}", f"its interfaces are: {names}"
+
+
+def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, str]]:
+    if link.is_wireless:
+        what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops what containers send"
+        why = f"{what}, for their hardware addresses have not logged in to it"
+        other = f"write `mode: routed` for {subnet.name}, with a range of its own, and tell the LAN's router the way to it"
+        yield why, f"{other} (or let the host answer for it: sysctl net.ipv4.conf.{link.name}.proxy_arp=1)"
+    if link.kind == FOUND_BRIDGE and subnet.mode == "direct":
+        yield (
+            f"{link.name} of host {host.name} is a bridge itself",
+            f"write `bridge: {{existing: {link.name}}}`: it is used as it is",
+        )
+    if link.master:
+        yield (
+            f"the uplink {link.name} of host {host.name} belongs to {link.master} already",
+            f"write `bridge: {{existing: {link.master}}}` if that is a bridge, or `uplink: {link.master}` if it is a bond",
+        )
+
+
+def _taken(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Refusal]:
+    held = {ip_interface(cidr).ip for cidr in facts.addresses}
+    for container in topology.containers.values():
+        for attachment in container.attachments if container.host == host.name else ():
+            for address in attachment.addresses if attachment.subnet == subnet.name else ():
+                if address in held:
+                    path: Path = ("containers", container.origin, "networks", subnet.name, "address")
+                    yield path, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"

@@ -1,0 +1,69 @@
+"""The links of a host to which a LAN can be connected, with what `compile.lan` must know of them. Called by `kernel.facts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kinds.uplink import is_direct, is_netctls
+from reconciler.state.host import LinkFacts
+from reconciler.state.naming import parse_alias
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo, Snapshot
+
+LOOPBACK = 1
+SYSFS = Path("/sys/class/net")
+
+
+def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SYSFS) -> tuple[LinkFacts, ...]:
+    """Every link of the host but the loopback and netctl's own, in the order of their numbers."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    return tuple(
+        LinkFacts(
+            name=link.name,
+            kind=link.kind,
+            mac=link.mac,
+            mtu=link.mtu,
+            master="" if _is_home(context.topology, host, link) else _name_of(host, link.master),
+            is_wireless=not link.kind and is_wireless(link, sysfs),
+            routers=tuple(find_routers(host, link)),
+        )
+        for link in host.links.values()
+        if link.index != LOOPBACK and not is_netctls(link)
+    )
+
+
+def is_wireless(link: LinkInfo, sysfs: Path = SYSFS) -> bool:
+    """Whether the kernel lists the link as one of a radio. /sys shows the links of whoever mounted it, so the MAC must match."""
+    directory = sysfs / link.name
+    try:
+        is_this = (directory / "address").read_text().strip() == link.mac
+    except OSError:
+        return False
+    return is_this and any((directory / name).exists() for name in ("wireless", "phy80211"))
+
+
+def find_routers(host: NamespaceInfo, link: LinkInfo) -> Iterator[str]:
+    """The next hops of default routes over the link; over its bridge, where netctl has put it into one."""
+    devices = {link.index}
+    master = host.links.get(link.master)
+    if master and is_direct(master):
+        devices.add(master.index)
+    defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in devices]
+    yield from dict.fromkeys(route.via for route in sorted(defaults, key=_rank))
+
+
+def _rank(route: RouteInfo) -> tuple[int, int]:
+    return route.family, route.metric
+
+
+def _is_home(topology: str, host: NamespaceInfo, link: LinkInfo) -> bool:
+    """Whether it is in no bridge, or in one of the topology's own."""
+    master = host.links.get(link.master)
+    alias = parse_alias(master.alias) if master else None
+    return master is None or (is_direct(master) and alias is not None and alias.topology == topology)
+
+
+def _name_of(host: NamespaceInfo, index: int) -> str:
+    return host.links[index].name if index in host.links else ""

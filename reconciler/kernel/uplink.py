@@ -1,0 +1,237 @@
+"""Moving a host's uplink into a bridge, and back: the one thing that netctl does which can cut a host off.
+
+Called by the executor (lane `uplink`) and by `snapshot`. All of it goes out in one send to the kernel, which works through it
+without a pause: enslave, addresses to the bridge, addresses off the uplink, routes to the bridge. What the kernel tells of an
+address or a route is sent back to it with another interface number, so lifetimes, metrics, protocols and flags stay what they
+are, and no open connection notices.
+
+/run/netctl/<host key>/uplink.json is written ahead of the move and says what was before: `{uplink: {bridge, topology, phase,
+before, accept_dad}}`. A worker that is killed leaves `moving` or `returning` in it, and whoever comes next puts what is nowhere
+any more where it belongs. While the phase is `moved`, the kernel alone knows: an address whose lease was renewed on the bridge
+goes back renewed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.belongings import Belongings, Goods, encode_move, read_belongings
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink import NetlinkError, Refusal
+from reconciler.kernel.netlink_dump import read_links
+from reconciler.kernel.netlink_encode import encode
+from reconciler.kernel.sysctl import read_sysctl, write_sysctl
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import LinkInfo, UplinkInfo
+from reconciler.state.steps import LinkSet, Step, StepError, UplinkEnslave, UplinkRelease
+
+MOVING, MOVED, RETURNING = "moving", "moved", "returning"
+HARMLESS = frozenset((errno.EEXIST, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT))
+"""A thing to be made that is there, or to be removed that is gone: with its address, or in an earlier attempt."""
+OWN_KEYS = frozenset(("accept_dad", "accept_ra", "addr_gen_mode", "rp_filter", "stable_secret"))
+"""Settings of the bridge that are not the uplink's: records of their own, or tied to the interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the host's file holds of one uplink."""
+
+    bridge: str
+    topology: str
+    phase: str
+    before: Belongings
+    accept_dad: str
+    noted_s: float
+    """When `before` was read, on the clock that starts with the machine (CLOCK_BOOTTIME): lifetimes go on meanwhile."""
+
+
+def read_uplinks(context: KernelContext) -> tuple[UplinkInfo, ...]:
+    """The uplinks that the topology has in its file on this host."""
+    kept = read_kept(context).items()
+    return tuple(UplinkInfo(name, one.bridge, one.phase == MOVED) for name, one in kept if one.topology == context.topology)
+
+
+def run_uplink_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """Carry out UplinkEnslave and UplinkRelease in order. StepError at the first that is refused; its move is taken back."""
+    for step in steps:
+        try:
+            if isinstance(step, UplinkEnslave):
+                _enslave(namespaces, step)
+            elif isinstance(step, UplinkRelease):
+                _release(namespaces, step)
+            else:
+                raise TypeError(f"not a step of uplinks: {step}")
+        except NetlinkError as error:
+            raise StepError(step, error.message) from error
+        except OSError as error:
+            raise StepError(step, f"{error.filename or 'a file'}: {error.strerror or error}") from error
+
+
+def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
+    context, route_socket = namespaces.context, namespaces.socket(HOST)
+    links = {link.name: link for link in read_links(route_socket).values()}
+    uplink, bridge = _link(step, links, step.name), _link(step, links, step.bridge)
+    kept = read_kept(context)
+    known = kept.get(step.name)
+    if known and known.topology != context.topology:
+        raise StepError(step, f"{step.name} is in the bridge {known.bridge} of topology {known.topology}")
+    stands = uplink.master == bridge.index
+    here, there = read_belongings(route_socket, uplink.index), read_belongings(route_socket, bridge.index)
+    lost = _lost(known, here, there) if known and not (stands and known.phase == MOVED) else Belongings()
+    before = known.before if known else here
+    accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
+    note = Kept(step.bridge, context.topology, MOVING, before, accept_dad, known.noted_s if known else _now_s())
+    write_kept(context, {**kept, step.name: note})
+    namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
+    first = [] if stands else [encode(LinkSet(HOST, step.name, master=step.bridge), _Numbers(links))]
+    if not uplink.up:
+        first.append(encode(LinkSet(HOST, step.name, up=True), _Numbers(links)))
+    move = encode_move(Goods(here, lost), (uplink.index, step.name), (bridge.index, step.bridge))
+    if refusals := _refusals(route_socket.request([*first, *move])):
+        _release(namespaces, UplinkRelease(HOST, step.name, step.bridge))
+        raise StepError(step, f"the kernel refused to move {step.name} into {step.bridge}: {refusals[0]}")
+    write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
+
+
+def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
+    """Give the uplink back; nothing where it is gone, for then nobody has anything to give to."""
+    context, route_socket = namespaces.context, namespaces.socket(HOST)
+    links = {link.name: link for link in read_links(route_socket).values()}
+    uplink, bridge = links.get(step.name), links.get(step.bridge)
+    kept = read_kept(context)
+    known = kept.get(step.name)
+    if uplink is not None:
+        stands = bridge is not None and uplink.master == bridge.index
+        here = read_belongings(route_socket, uplink.index)
+        # What a bridge holds that the uplink was never in is the bridge's own.
+        there = read_belongings(route_socket, bridge.index) if bridge and (stands or known) else Belongings()
+        lost = _lost(known, here, there) if known and not (stands and known.phase == MOVED) else Belongings()
+        accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
+        if known:
+            write_kept(context, {**kept, step.name: replace(known, phase=RETURNING)})
+        # Addresses that were in use a moment ago are not tested for duplicates again: that would take a second.
+        _set(namespaces, 6, step.name, "accept_dad", "0" if accept_dad else "")
+        first = [encode(LinkSet(HOST, step.name, master="-"), _Numbers(links))] if stands else []
+        source = (bridge.index, step.bridge) if bridge else (0, "")
+        goods = Goods(there, lost, labels=known.before.labels if known else ())
+        refusals = _refusals(route_socket.request([*first, *encode_move(goods, source, (uplink.index, step.name))]))
+        _set(namespaces, 6, step.name, "accept_dad", accept_dad)
+        if refusals:
+            raise StepError(step, f"the kernel refused to give {step.name} back: {refusals[0]}")
+    write_kept(context, {name: one for name, one in read_kept(context).items() if name != step.name})
+
+
+def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
+    if name not in links:
+        raise StepError(step, f"there is no link called {name} on the host")
+    return links[name]
+
+
+def _lost(known: Kept, *held: Belongings) -> Belongings:
+    """What was before and is nowhere now, lifetimes shortened by the time that has passed."""
+    return known.before.without(*held).aged(_now_s() - known.noted_s)
+
+
+def _refusals(refusals: Sequence[Refusal]) -> list[Refusal]:
+    return [refusal for refusal in refusals if refusal.number not in HARMLESS]
+
+
+class _Numbers:
+    """The `Surroundings` of messages that name links of the host."""
+
+    def __init__(self, links: Mapping[str, LinkInfo]) -> None:
+        self._links = links
+
+    def index(self, name: str) -> int:
+        return self._links[name].index
+
+    def descriptor(self, netns: str) -> int:
+        raise ValueError(f"a descriptor of {netns} is not needed here")
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _setting(namespaces: Namespaces, family: int, link: str, name: str) -> str:
+    """A setting of a link; "" where the kernel has none."""
+    return namespaces.run(HOST, lambda: read_sysctl(_key(family, link, name))) or ""
+
+
+def _set(namespaces: Namespaces, family: int, link: str, name: str, value: str) -> None:
+    if value:
+        namespaces.run(HOST, lambda: write_sysctl(_key(family, link, name), value))
+
+
+def _key(family: int, link: str, name: str) -> str:
+    return f"net.ipv{family}.conf.{link.replace('.', '/')}.{name}"
+
+
+def _copy_settings(uplink: str, bridge: str) -> None:
+    """The bridge is to behave as the uplink did (ARP, redirects, IPv6 on or off …); what it does already is not written."""
+    for family in (4, 6):
+        base = Path(f"/proc/sys/net/ipv{family}/conf")
+        try:
+            names = sorted(entry.name for entry in (base / uplink).iterdir())
+        except FileNotFoundError:  # a kernel without IPv6
+            continue
+        for name in names:
+            if name in OWN_KEYS:
+                continue
+            with contextlib.suppress(OSError):  # some cannot be written, and some not be read before they are set
+                wanted = read_sysctl(_key(family, uplink, name))
+                if wanted is not None and wanted != read_sysctl(_key(family, bridge, name)):
+                    write_sysctl(_key(family, bridge, name), wanted)
+
+
+# --- the host's file --------------------------------------------------------------------------------------------------
+
+
+def _now_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _path(context: KernelContext) -> Path:
+    return context.host_directory / "uplink.json"
+
+
+def read_kept(context: KernelContext) -> dict[str, Kept]:
+    """The host's file. HostError where it cannot be understood: to take it for empty could lose the host its addresses."""
+    path = _path(context)
+    try:
+        data = json.loads(path.read_bytes())
+        return {
+            name: Kept(**{**one, "before": Belongings.from_json(one["before"])})  # a key that is missing is a TypeError
+            for name, one in data.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        help_text = "it says what a network interface of the host was before netctl; mend it or remove it"
+        raise HostError(f"{path} cannot be understood", help_text) from error
+
+
+def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:
+    """Replace the file as a whole, on disk before anything relies on it; no file where no uplink is in a bridge."""
+    path = _path(context)
+    if not kept:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the lock is still in it, or another's file
+            path.parent.rmdir()
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    with draft.open("w") as file:
+        json.dump({name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,102 @@
+"""An uplink that is a port of a subnet's bridge (`mode: direct`): the bridge has its place in the network, and its addresses.
+
+The uplink is the host's own, so it carries no mark. It is the topology's as long as it stands in a bridge of the topology, or
+the host's file says that it did when somebody was killed. Its MAC address, MTU and name stay; what the host has on it
+(addresses, routes) is on the bridge meanwhile, which has the same MAC address, so that nobody on the network notices. That
+move is one step in both directions, since a host that is half moved cannot be reached; see `kernel.uplink`.
+
+An address that turns up on the uplink itself (a DHCP client that renews there) is drift: the next apply moves it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.kinds.ownership import links_of, own_links
+from reconciler.state.naming import DIRECT, group_of, parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.steps import Step, UplinkEnslave, UplinkRelease
+
+SCOPE_LINK = 253
+"""RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink(Record):
+    """The host's link `name` as a port of `bridge` ("": of none)."""
+
+    kind = "uplink"
+    dies_with_parent = False
+
+    name: str
+    bridge: str
+    settled: bool = True
+    """Whether all that was on the uplink is on the bridge."""
+
+    @property
+    def ident(self) -> str:
+        return self.name
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (Ref("bridge", HOST, self.bridge),) if self.bridge else ()
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
+        loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
+        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose)
+
+    def describe(self) -> str:
+        if not self.bridge:
+            return f"uplink {self.name}, on its way into a bridge"
+        return f"uplink {self.name} in {self.bridge}, which has its addresses and routes"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        host = links_of(snapshot, HOST)
+        bridges = {
+            link.info.index: link.info.name
+            for link in own_links(snapshot, "bridge")
+            if link.netns == HOST and is_direct(link.info)
+        }
+        noted = {info.name: info.settled for info in snapshot.uplinks}
+        busy = {one.index for one in host.addresses if one.scope != SCOPE_LINK}
+        for link in host.links.values():
+            if link.name in noted or (link.master in bridges and not is_netctls(link)):
+                settled = link.index not in busy and noted.get(link.name, True)
+                yield cls(HOST, link.name, bridges.get(link.master, ""), settled)
+
+    def must_recreate(self, before: Self) -> bool:
+        return bool(before.bridge) and before.bridge != self.bridge
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (UplinkEnslave(self.netns, self.name, self.bridge),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        return self.lower_create() if self.bridge else before.lower_delete()
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (UplinkRelease(self.netns, self.name, self.bridge),)
+
+
+def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
+    """The uplink that a bridge has taken in."""
+    ports = (link for link in host.links.values() if link.master == bridge.index and not is_netctls(link))
+    return next((Ref("uplink", HOST, port.name) for port in ports), None) if is_direct(bridge) else None
+
+
+def is_direct(bridge: LinkInfo) -> bool:
+    """Whether a bridge is one that takes in an uplink."""
+    alias = parse_alias(bridge.alias)
+    return alias is not None and alias.kind == DIRECT
+
+
+def is_netctls(link: LinkInfo) -> bool:
+    """Whether a link was made by netctl, for whichever topology."""
+    alias = parse_alias(link.alias)
+    return alias is not None and link.group == group_of(alias.topology)

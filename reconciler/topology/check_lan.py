@@ -1,0 +1,132 @@
+"""Rules about subnets that are a LAN (`mode: direct` and `macvlan`): what of a subnet netctl has no say in there.
+
+`load` calls `check_lan` on a topology that is right in itself, for which hosts have a leg in a subnet follows from all of the
+file (`legs`). What depends on the hosts themselves, such as whether there is such an uplink, is for `compile.lan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+
+from reconciler.topology.faults import FaultList
+from reconciler.topology.legs import legs_of
+from reconciler.topology.types import Attachment, Container, Host, Party, Path, Subnet, Topology
+
+Legs = Mapping[str, tuple[str, ...]]
+
+
+def check_lan(topology: Topology, faults: FaultList) -> None:
+    """Every rule about LANs, and about the keys that only they have."""
+    legs = legs_of(topology)
+    for subnet in topology.subnets.values():
+        _check_keys(subnet, faults)
+        if subnet.is_lan:
+            for host in legs[subnet.name]:
+                _check_lab(topology.hosts[host], subnet, faults)
+    _check_uplinks(topology, legs, faults)
+    for container in topology.containers.values():
+        for attachment in container.attachments:
+            _check_attachment(topology, container, attachment, faults)
+        _check_ports(topology, container, faults)
+    _check_policies(topology, faults)
+
+
+def _check_keys(subnet: Subnet, faults: FaultList) -> None:
+    here: Path = ("subnets", subnet.name)
+    if subnet.uplink and not subnet.is_lan:
+        what = f"`uplink` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
+        faults.add_at_key((*here, "uplink"), what, "remove it, or write `mode: direct` or `macvlan`")
+    if subnet.existing_bridge and subnet.mode != "direct":
+        what = f"an existing bridge is used as it is, and `{subnet.name}` of mode {subnet.mode} needs one of its own"
+        faults.add_at_key((*here, "bridge"), what, "write `mode: direct`, or leave `bridge` out")
+    if subnet.existing_bridge and subnet.uplink:
+        what = f"`uplink` has no effect on `{subnet.name}`: its bridge {subnet.existing_bridge} is used as it is"
+        faults.add_at_key((*here, "uplink"), what, "remove `uplink`, or `bridge`")
+    if subnet.macvlan != "bridge" and subnet.mode != "macvlan":
+        what = f"`type` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
+        faults.add_at_key((*here, "type"), what, "remove it, or write `mode: macvlan`")
+    if subnet.hairpin and subnet.mode == "macvlan":
+        what = f"`hairpin` has no effect on `{subnet.name}`: a macvlan has no bridge"
+        faults.add_at_key((*here, "hairpin"), what, "remove it")
+
+
+def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
+    """The lab has no LAN but its segments, and a host's uplink is on the one of its addresses."""
+    if host.connect.scheme != "lab":
+        return
+    lengths = {4: 24, 6: 64}
+    segments = {a.version: ip_network((a, lengths[a.version]), strict=False) for a in host.addresses}
+    for cidr in subnet.cidrs:
+        segment = segments.get(cidr.version)
+        if segment != cidr:
+            message = f"{cidr} is not the LAN of the lab host `{host.name}`" + (f", which is {segment}" if segment else "")
+            faults.add(("subnets", subnet.name, "cidr"), message, f"write {segment}" if segment else "remove the range")
+
+
+def _check_uplinks(topology: Topology, legs: Legs, faults: FaultList) -> None:
+    """An uplink can be in one bridge, and a link in a bridge can carry no macvlan."""
+    taken: dict[tuple[str, str], str] = {}
+    for subnet in topology.subnets.values():
+        if not subnet.is_lan or subnet.existing_bridge:
+            continue
+        for host in legs[subnet.name]:
+            uplink = subnet.uplink or topology.hosts[host].uplink
+            key = (host, uplink)
+            other = topology.subnets[taken.setdefault(key, subnet.name)]
+            both_macvlans = {other.mode, subnet.mode} == {"macvlan"} and "passthru" not in (other.macvlan, subnet.macvlan)
+            if other is subnet or both_macvlans:
+                continue
+            which = f"the uplink {uplink}" if uplink else "the uplink"
+            path: Path = ("subnets", subnet.name)
+            message = f"{which} of `{host}` serves `{other.name}` already, line {faults.line(('subnets', other.name))}"
+            faults.add_at_key(path, message, "put the containers of both into one subnet, or name another `uplink`")
+
+
+def _check_attachment(topology: Topology, container: Container, attachment: Attachment, faults: FaultList) -> None:
+    subnet = topology.subnets[attachment.subnet]
+    path: Path = ("containers", container.origin, "networks", subnet.name)
+    if attachment.dhcp and attachment.addresses:
+        faults.add((*path, "dhcp"), "an address is fixed, or given by the LAN, but not both", "remove one of the two")
+    if attachment.dhcp and not subnet.is_lan:
+        help_text = "write `auto`: netctl chooses an address and keeps it"
+        faults.add(path, f"`{subnet.name}` is of mode {subnet.mode}: no DHCP server is in it", help_text)
+    if subnet.is_lan and not attachment.addresses and not attachment.dhcp:
+        message = f"`{subnet.name}` is a LAN, and netctl cannot know which of its addresses are free"
+        faults.add(path, message, "write an address that nobody else has, or `dhcp`")
+    for address in attachment.addresses if subnet.is_lan else ():
+        holder = next((host.name for host in topology.hosts.values() if address in host.addresses), "")
+        router = any(address in addresses for addresses in subnet.gateways.values())
+        if holder or router:
+            what = f"the host `{holder}`" if holder else "the gateway"
+            faults.add((*path, "address"), f"{address} is the address of {what}", "take one that nobody else on the LAN has")
+    if subnet.mode == "macvlan":
+        for key, is_given in (("allow", attachment.allow), ("hairpin", attachment.hairpin), ("isolated", attachment.isolated)):
+            if is_given:
+                message = f"`{key}` has no effect in `{subnet.name}`: a macvlan passes by the host's bridges and filters"
+                faults.add_at_key((*path, key), message, "remove it, or write `mode: direct`")
+
+
+def _check_ports(topology: Topology, container: Container, faults: FaultList) -> None:
+    for publication in container.publications:
+        subnet = topology.subnets[publication.subnet]
+        if subnet.is_lan:
+            others = [a.subnet for a in container.attachments if topology.subnets[a.subnet].mode in ("nat", "routed")]
+            message = f"`{subnet.name}` is a LAN: who is on it reaches `{container.name}` by its own address and ports"
+            help_text = f"write `network: {others[0]}` in the long form, or remove it" if others else "remove it"
+            faults.add(publication.path, message, help_text)
+
+
+def _check_policies(topology: Topology, faults: FaultList) -> None:
+    """What is on a LAN is on the LAN: netctl does not filter it, so it cannot open it either."""
+    subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
+    for container in topology.containers.values():
+        subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
+    for number, policy in enumerate(topology.policies):
+        for key, party in (("allow", policy.source), ("to", policy.target)):
+            subnets = subnets_of.get(party, set())
+            if subnets and all(topology.subnets[name].is_lan for name in subnets):
+                message = f"`{party.name}` is on a LAN, where netctl decides nothing between machines"
+                faults.add(
+                    ("policies", number, key), message, "write `outside`: to other subnets it is as any machine of the LAN"
+                )
