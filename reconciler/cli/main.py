@@ -33,8 +33,11 @@ def start() -> NoReturn:
     one by one, would take a fifth of the time of a `diff` of a thousand containers.
     """
     gc.disable()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     status = main()
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
@@ -55,13 +58,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nerror: interrupted; nothing more was done", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone. What is still in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has gone
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
-        _report_defect(error)
+        if isinstance(error, OSError) and (reason := _refused_output()):
+            print(f"error: the output cannot be written: {reason}", file=sys.stderr)
+        else:
+            _report_defect(error)
         return _status(DEFECT, command)
     return status
+
+
+def _refused_output() -> str:
+    """Why standard output takes no more, as a full disk does; "" where it does."""
+    try:
+        print(flush=True)  # what could not be written is gone from the buffer, so only more of it tells
+    except OSError as error:
+        _drop_output()
+        return error.strerror or str(error)
+    return ""
+
+
+def _drop_output() -> None:
+    """What is still in the buffer must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _status(status: int, command: str) -> int:

@@ -156,6 +156,16 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A full disk behind standard output is told in a sentence; one that is closed is nobody's wish to read."""
+    path = write(tmp_path, GOOD)
+    program = f"{sys.executable} -m reconciler validate --json {path}"
+    full = subprocess.run(["sh", "-c", f"{program} >/dev/full"], capture_output=True, text=True, check=False)
+    assert (full.returncode, full.stderr) == (3, "error: the output cannot be written: No space left on device\n")
+    closed = subprocess.run(["sh", "-c", f"{program} >&- 2>&-"], capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
 def test_colour_on_a_terminal_only() -> None:
     """Errors are coloured on a terminal, and plain in a pipe, with NO_COLOR, and on a dumb terminal."""
     assert "\x1b[31merror:" in run_on_terminal("aply", NO_COLOR="")
