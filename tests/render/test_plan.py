@@ -107,6 +107,9 @@ def test_the_firewall_speaks_of_ports_and_policies() -> None:
         "  ~ policy from web to db  add tcp 5000-5432; remove tcp 5432\n"
         "Plan: 0 to add, 3 to change, 0 to remove (9 changes)"
     )
+    both = [element("published4", f"{protocol} . 53", "10.44.0.10 . 53", web) for protocol in ("tcp", "udp")]
+    whole = HostState.of([*shop(("web", "10.44.0.10")).records.values(), *both])
+    assert "on front, default via 10.44.0.1, 2 published ports" in render_plan(document(EMPTY, whole))
     many = HostState.of([element("published4", f"tcp . {port}", f"10.44.0.10 . {port}", web) for port in range(1000, 1100)])
     assert "  ~ container web  add 100 published ports\n" in render_plan(document(EMPTY, many))
 
