@@ -63,7 +63,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         missing = read_missing(snapshot)
         return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=missing, openvswitch_fault=fault)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    link = choose_uplink(host, context.uplink, context.addresses)
+    link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
     return HostFacts(
         exists=True,
@@ -119,14 +119,20 @@ def read_obstacles(
 # --- of the snapshot --------------------------------------------------------------------------------------------------
 
 
-def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...]) -> LinkInfo | None:
-    """The link that is given; else that which holds one of the host's addresses; else that of the best default route."""
+def choose_uplink(
+    host: NamespaceInfo, given: str, addresses: tuple[str, ...], noted: tuple[str, ...] = ()
+) -> LinkInfo | None:
+    """The link that is given; else that which holds one of the host's addresses; else that of the best default route.
+
+    Where there is none, for a bridge is gone that had its place, the one that is `noted` to have been put into a bridge.
+    """
     if given:
         return next((link for link in host.links.values() if link.name == given), None)
     link = _find_holder(host, addresses)
     # Where the addresses are a bridge's because of netctl, the uplink is the port of it that is not netctl's.
     ports = [port for port in host.links.values() if link and is_direct(link) and port.master == link.index]
-    return next((port for port in ports if not is_netctls(port)), link)
+    found = next((port for port in ports if not is_netctls(port)), link)
+    return found or next((link for link in host.links.values() if link.name in noted), None)
 
 
 def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | None:

@@ -1,0 +1,120 @@
+"""A direct bridge on the real kernel: the host keeps its place in the LAN while its uplink moves, and gets all of it back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.direct.lan import TOPOLOGY, look, pings, watch_ping, watch_session, write
+from tests.e2e.machine import Machine
+
+pytestmark = pytest.mark.kernel
+
+
+def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
+    """Nobody waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
+    before = look(host)
+    path = write(host)
+    watches = [
+        watch_ping(host, "192.0.2.1"),
+        watch_ping(host, "192.0.2.11", "other"),
+        watch_ping(host, "2001:db8::11", "other"),
+        watch_session(host, 7000),
+        watch_session(host, 7001, "2001:db8::11"),
+    ]
+    applied = host.netctl("apply", path)
+    assert applied.status == 0, applied.err
+    held = json.loads(host.run("ip", "-j", "address", "show", "dev", "b-here-lan").out)[0]
+    assert held["address"] == "02:aa:00:00:00:11"
+    addresses = {one["local"]: one for one in held["addr_info"]}
+    assert set(addresses) >= {"192.0.2.11", "192.0.2.12", "198.51.100.5", "2001:db8::11", "2001:db8::12"}
+    assert 80000 < addresses["192.0.2.11"]["valid_life_time"] <= 86400
+    assert addresses["192.0.2.12"]["label"] == "b-here-lan:1"
+    assert addresses["198.51.100.5"]["noprefixroute"]
+    routes = host.run("ip", "route").out + host.run("ip", "-6", "route").out + host.run("ip", "route", "show", "table", "77").out
+    assert "default via 192.0.2.1 dev b-here-lan proto dhcp src 192.0.2.11 metric 100" in routes
+    assert "10.9.0.0/16 via 192.0.2.1 dev b-here-lan mtu 1400" in routes
+    assert "10.10.0.0/16 via 192.0.2.1 dev b-here-lan" in routes
+    assert "default via 2001:db8::1 dev b-here-lan proto ra metric 1024 expires" in routes
+    assert "dev eth0" not in routes
+    for target in ("192.0.2.50", "2001:db8::50", "192.0.2.51"):
+        assert pings(host, target), "the host reaches its containers"
+        assert pings(host, target, "other"), "the LAN reaches them"
+    for target in ("192.0.2.1", "192.0.2.11", "192.0.2.30", "192.0.2.51", "2001:db8::30", "203.0.113.10"):
+        assert pings(host, target, "here.web"), f"a container reaches {target}"
+    assert pings(host, "192.0.2.30", "here.db"), "a NATed container reaches the LAN"
+    assert host.netctl("verify", path).status == 0
+    assert host.netctl("diff", path).status == 0
+    destroyed = host.netctl("destroy", path)
+    assert destroyed.status == 0, destroyed.err
+    silences = [watch.longest_silence_s() for watch in watches]
+    assert max(silences) < 1, silences
+    assert look(host) == before
+    assert host.sh("find /run/netctl 2>/dev/null || true") == ""
+
+
+def test_a_change_touches_nobody_else(host: Machine) -> None:
+    """One more container on the LAN, and one less: a session between another and the LAN lives on; so does the host's."""
+    path = write(host)
+    assert host.netctl("apply", path).status == 0
+    watches = [watch_ping(host, "192.0.2.50", "other"), watch_session(host, 7000)]
+    more = TOPOLOGY + "  more: {networks: {lan: 192.0.2.52}}\n"
+    applied = host.netctl("apply", write(host, more))
+    assert applied.status == 0, applied.err
+    assert "uplink" not in applied.out
+    assert pings(host, "192.0.2.52", "other")
+    assert host.netctl("apply", write(host)).status == 0
+    assert max(watch.longest_silence_s() for watch in watches) < 0.5
+
+
+def test_a_failed_apply_gives_the_uplink_back(host: Machine) -> None:
+    """A command that is not there fails after the uplink has moved: all of it is as before."""
+    before = look(host)
+    path = write(host, TOPOLOGY + "  bad: {networks: {lan: 192.0.2.53}, command: [no-such-program]}\n")
+    watch = watch_session(host, 7000)
+    failed = host.netctl("apply", path)
+    assert failed.status == 4, failed.err
+    assert "every host is as it was before" in failed.err
+    assert watch.longest_silence_s() < 1
+    assert look(host) == before
+
+
+def test_drift_is_moved_too(host: Machine) -> None:
+    """An address that a DHCP client of the host puts on the uplink itself keeps the host reachable, and apply moves it."""
+    path = write(host)
+    assert host.netctl("apply", path).status == 0
+    host.sh("ip address add 192.0.2.99/24 dev eth0 valid_lft 1000 preferred_lft 1000")
+    assert pings(host, "192.0.2.99", "other")
+    assert pings(host, "192.0.2.11", "other")
+    assert "eth0" in host.netctl("diff", path).out
+    assert host.netctl("apply", path).status == 0
+    assert "192.0.2.99/24" in host.run("ip", "address", "show", "dev", "b-here-lan").out
+    assert pings(host, "192.0.2.99", "other")
+    assert host.netctl("destroy", path).status == 0
+    assert "192.0.2.99/24" in host.run("ip", "address", "show", "dev", "eth0").out
+
+
+def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine) -> None:
+    """Somebody deletes the bridge, and with it all of the host's addresses: the file knows them, and apply brings them back."""
+    before = look(host)
+    path = write(host)
+    assert host.netctl("apply", path).status == 0
+    host.run("ip", "link", "delete", "b-here-lan")
+    assert not pings(host, "192.0.2.11", "other")
+    applied = host.netctl("apply", path)
+    assert applied.status == 0, applied.err
+    assert pings(host, "192.0.2.11", "other")
+    assert host.netctl("verify", path).status == 0
+    assert host.netctl("destroy", path).status == 0
+    assert look(host) == before
+
+
+def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
+    """Docker's policy drops what is forwarded, and bridges ask it too where br_netfilter is on: our mark opens the LAN's bridge."""
+    host.sh("iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER")
+    path = write(host)
+    assert host.netctl("apply", path).status == 0
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true")
+    assert pings(host, "192.0.2.50", "other")
+    assert pings(host, "192.0.2.30", "here.web")
