@@ -188,6 +188,8 @@ def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterato
             station = f"{place.port} . {place.mac}"
             yield "ports", place.port, "", about
             yield "macs", station, "", about
+            if topology.subnets[place.subnet].mode == "direct":
+                yield "lan_ports", place.port, "", about
             for address in own:
                 yield f"addresses{address.family}", f"{station} . {address.address}", "", about
             if any(address.family == 6 for address in own):

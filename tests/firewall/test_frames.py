@@ -87,7 +87,7 @@ def passes(world: World, frame: bytes, sender: Member = N2) -> bool:
 
 
 def test_honest_frames_pass(world: World) -> None:
-    """The container's own MAC with its own addresses; duplicate address detection of both families; MLD."""
+    """The container's own MAC with its own addresses; duplicate address detection of both families."""
     assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4)))
     assert passes(world, ethernet(N2.mac, ARP, arp(2, N2.mac, N2.ip4)))
     assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, "0.0.0.0")))
@@ -95,7 +95,14 @@ def test_honest_frames_pass(world: World) -> None:
     assert passes(world, ethernet(N2.mac, IP6, icmp6("fd91::11", 136, "fd91::11")))
     assert passes(world, ethernet(N2.mac, IP6, icmp6(N2.link_local, 135, "fd91::10")))
     assert passes(world, ethernet(N2.mac, IP6, icmp6("::", 135, "fd91::11")))
-    assert passes(world, ethernet(N2.mac, IP6, icmp6("::", 143)))
+
+
+def test_mld_stays_at_its_port(world: World) -> None:
+    """On a bridge that asks nobody who listens, a report would go to every port. It passes where the port is in a LAN."""
+    reports = [ethernet(N2.mac, IP6, icmp6(source, kind)) for source in ("::", N2.link_local) for kind in (131, 143)]
+    assert not any(passes(world, report) for report in reports)
+    with world.elements(("lan_ports", N2.port, ""), family="bridge"):
+        assert all(passes(world, report) for report in reports)
 
 
 def test_another_mac_is_dropped(world: World) -> None:
