@@ -19,14 +19,14 @@ FILTERS = ("ports", "macs", "addresses")
 """The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
 
 
-def stem_of(set_name: str) -> str:
+def purpose_of(set_name: str) -> str:
     """`published_at` of `published_at4`, `allowed` of `allowed_ports6`: what a set is for, without its family and form."""
     return set_name.rstrip("46").removesuffix("_ports")
 
 
 def describe_element(set_name: str, key: str, value: str) -> str:
     """What an element says: `port tcp 8080 to 10.44.0.10:80`, `from 10.44.0.10 to 10.45.0.20 tcp 5432`."""
-    stem, parts = stem_of(set_name), key.split(" . ")
+    stem, parts = purpose_of(set_name), key.split(" . ")
     if stem in PUBLISHED:
         return f"{describe_port(set_name, key)} to {join_port(*value.split(' . '))}"
     if stem in POLICIES:
@@ -43,7 +43,7 @@ def describe_port(set_name: str, key: str) -> str:
     """The host's side of a published port: `port tcp 192.0.2.11:8443 from 192.0.2.0/24`."""
     protocol, *parts = key.split(" . ")
     listen, port = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
-    source = f" from {parts[2]}" if stem_of(set_name) == "published_from" else ""
+    source = f" from {parts[2]}" if purpose_of(set_name) == "published_from" else ""
     return f"port {protocol} {port if listen in ('', '0.0.0.0/0', '::/0') else join_port(listen, port)}{source}"
 
 
@@ -55,7 +55,7 @@ def join_port(address: str, port: str) -> str:
 def split_policy(set_name: str, key: str) -> tuple[str, str]:
     """Source and target of a policy's element, as blocks of addresses or `outside`."""
     parts = key.split(" . ")
-    match stem_of(set_name):
+    match purpose_of(set_name):
         case "outbound":
             return parts[0], "outside"
         case "inbound":
@@ -86,7 +86,7 @@ def holders_of(snapshot: Snapshot) -> dict[str, str]:
             holders[str(ip_interface(address.cidr).network)] = link_holder
     for table in snapshot.tables:
         for set_name, key, _ in table.elements if table.family == "bridge" else ():
-            if stem_of(set_name) == "addresses":
+            if purpose_of(set_name) == "addresses":
                 port, _, address_text = key.split(" . ")
                 if port in holders:
                     holders[address_text] = holders[port]
@@ -95,7 +95,7 @@ def holders_of(snapshot: Snapshot) -> dict[str, str]:
 
 def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str]) -> str:
     """Whose element it is: `container web`, `subnet front`, `policy from … to …`; `host` where nothing tells."""
-    stem = stem_of(set_name)
+    stem = purpose_of(set_name)
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
         return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"

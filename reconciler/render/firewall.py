@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.kinds.firewall import FirewallElement
-from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, describe_services, join_port, stem_of
+from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, describe_services, join_port, purpose_of
 from reconciler.state.record import Change
 
 FEW = 3
@@ -25,7 +25,7 @@ def describe_elements(changes: Sequence[Change]) -> list[str]:
 def summarise_elements(records: Iterable[FirewallElement]) -> str:
     """What a policy or a host consists of: the services that are allowed, else the firewall."""
     records = tuple(records)
-    services = [describe_services(r.set, r.key) or "everything" for r in records if stem_of(r.set) in POLICIES]
+    services = [describe_services(r.set, r.key) or "everything" for r in records if purpose_of(r.set) in POLICIES]
     return ", ".join(dict.fromkeys(services)) or ("firewall" if records else "")
 
 
@@ -36,7 +36,7 @@ def _element(change: Change) -> FirewallElement:
 
 
 def _of(changes: Iterable[Change], stems: Sequence[str]) -> list[Change]:
-    return [change for change in changes if stem_of(_element(change).set) in stems]
+    return [change for change in changes if purpose_of(_element(change).set) in stems]
 
 
 def _ports(changes: Sequence[Change]) -> list[str]:
@@ -104,7 +104,7 @@ def _filters(changes: Sequence[Change]) -> Iterator[str]:
 
 def _rest(changes: Sequence[Change]) -> Iterator[str]:
     known = (*PUBLISHED, *POLICIES, *FILTERS)
-    rest = [change for change in changes if stem_of(_element(change).set) not in known]
+    rest = [change for change in changes if purpose_of(_element(change).set) not in known]
     if rest:
         verbs = {"add" if change.before is None else "remove" if change.after is None else "change" for change in rest}
         yield f"{verbs.pop() if len(verbs) == 1 else 'change'} firewall entries"

@@ -22,7 +22,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_words import PUBLISHED, describe_port, stem_of
+from reconciler.kinds.firewall_words import PUBLISHED, describe_port, purpose_of
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
@@ -124,7 +124,7 @@ def summarise(records: Sequence[Record]) -> str:
     """What a container, subnet or host consists of, in the words of somebody who looks at it from outside."""
     parts = [*_engine_parts(records), *_link_parts(records), *_default_parts(records), *_overlay_parts(records)]
     elements = [record for record in records if isinstance(record, FirewallElement)]
-    published = {describe_port(element.set, element.key) for element in elements if stem_of(element.set) in PUBLISHED}
+    published = {describe_port(element.set, element.key) for element in elements if purpose_of(element.set) in PUBLISHED}
     if published:
         parts.append(f"{len(published):,} published {'port' if len(published) == 1 else 'ports'}")
     parts += [f"runs {' '.join(record.command)}" for record in records if isinstance(record, Process) and record.command]
