@@ -5,10 +5,9 @@ is flooded but true broadcast. For each address elsewhere in the subnet, a conta
 
     vxlan    where its hardware address is: behind the VXLAN port (the bridge's table), and there behind which host (the VXLAN's);
              and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP are answered at home
-    routes   a route to it by its host's underlay address; the bridge answers ARP for what is routed elsewhere, and NDP for each
-             address that it is told of
+    routes   a route to it by its host's underlay address, and a proxy entry, by which the bridge answers ARP or NDP for it
 
-A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: three or four entries each.
+A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: two to four entries each.
 Packets between subnets are routed by both hosts, the source's and the target's, in both directions, so that each of them sees
 whole connections and can tell a reply from a first packet. By itself a VXLAN would be left on the target's segment, past its
 host; so who is named by a policy gets, on the other hosts, a route by its own host (`_detours`).
@@ -124,8 +123,8 @@ def _answering(leg: Leg, about: str) -> Iterator[Sysctl]:
     """The bridge answers for the other hosts' addresses, at once: by default it would wait up to 0.8 s (proxy_delay)."""
     owner = leg.ref
     for own in leg.addresses:
-        word = "proxy_arp" if own.family == 4 else "proxy_ndp"
-        yield Sysctl(HOST, interface_key(own.family, leg.bridge, word), "1", owner=owner, about=about)
+        if own.family == 6:
+            yield Sysctl(HOST, interface_key(6, leg.bridge, "proxy_ndp"), "1", owner=owner, about=about)
         yield Sysctl(HOST, interface_key(own.family, leg.bridge, "proxy_delay", "neigh"), "0", owner=owner, about=about)
 
 
@@ -136,8 +135,7 @@ def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOu
         gateway = leg.gateway(own.family)
         source = Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
-        if own.family == 6:
-            yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, proxy=True, about=about)
+        yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, True, _own(leg, own.family), about)
 
 
 def _uplink_route(

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
+from reconciler.kernel.announce import run_announcements
 from reconciler.kernel.conntrack import flush_flows
 from reconciler.kernel.engine import run_runtime_steps
 from reconciler.kernel.ethtool import run_offload_steps
@@ -28,6 +29,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
 from reconciler.state.steps import (
+    ANNOUNCE,
     CONNTRACK,
     ETHTOOL,
     IPTABLES,
@@ -41,6 +43,7 @@ from reconciler.state.steps import (
     SYSCTL,
     UPLINK,
     AddressAdd,
+    Announce,
     ConntrackFlush,
     IptablesAdd,
     IptablesDelete,
@@ -105,6 +108,8 @@ class KernelHost:
             run_ovsdb_steps(self._context.openvswitch, steps)
         elif batch.lane == OPENFLOW:
             run_flow_steps(self._context.openvswitch, steps)
+        elif batch.lane == ANNOUNCE:
+            run_announcements(self._namespaces, [step for step in steps if isinstance(step, Announce)])
         elif batch.lane == ETHTOOL:
             run_offload_steps(self._namespaces, steps)
         else:

@@ -5,6 +5,8 @@ nothing needs to be asked. The reason is the size of the kernel's table: one for
 not visible in child namespaces), so that some 500 containers which talk to their gateway would overflow it. Permanent entries
 do not count.
 
+On a bridge whose subnet goes on by routes on other hosts, a proxy entry lets the bridge answer ARP and NDP for an address there.
+
 It is recognised by its protocol number (naming.ROUTE_PROTOCOL) on a link of ours. A wrong hardware address is replaced in
 place. IPv4 entries go with the last IPv4 address of their interface (arp_ifdown), so they depend on it.
 """
@@ -21,7 +23,7 @@ from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import NeighborAdd, NeighborDelete, Step
+from reconciler.state.steps import Announce, NeighborAdd, NeighborDelete, Step
 
 NUD_PERMANENT = 0x80
 """linux/neighbour.h."""
@@ -77,7 +79,9 @@ class Neighbor(Record):
         return False
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (NeighborAdd(self.netns, self.dev, self.address, self.mac, self.proxy),)
+        make = NeighborAdd(self.netns, self.dev, self.address, self.mac, self.proxy)
+        # Those who have talked to it would send to where it was, for as long as they remember.
+        return (make, Announce(self.netns, self.dev, self.address)) if self.proxy else (make,)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         return self.lower_create()

@@ -114,6 +114,8 @@ def render_step(step: s.Step, place: Place) -> Iterator[str]:
             yield from uplink_lines(step, place)
         case s.OVSDB | s.OPENFLOW | s.ETHTOOL:
             yield from switch_lines(step, place)
+        case s.ANNOUNCE if isinstance(step, s.Announce):
+            yield f"# apply also announces that {step.address} is at {step.dev} now (gratuitous ARP, or its like of IPv6)"
         case s.IPTABLES | s.CONNTRACK:
             yield from _filter_lines(step, place)
         case _:

@@ -24,6 +24,7 @@ OVSDB = "ovsdb"
 OPENFLOW = "openflow"
 ETHTOOL = "ethtool"
 UPLINK = "uplink"
+ANNOUNCE = "announce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,18 @@ class NeighborDelete(Step):
     dev: str
     address: str
     proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Announce(Step):
+    """Tell everybody on a link that an address is at the link's own hardware address now.
+
+    By gratuitous ARP (RFC 5227), or for IPv6 by an unsolicited neighbor advertisement (RFC 4861).
+    """
+
+    lane = ANNOUNCE
+    dev: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)

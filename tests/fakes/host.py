@@ -130,6 +130,7 @@ class FakeHost:
             s.ProcessStart: self._process_start,
             s.ProcessStop: self._process_stop,
             s.ConntrackFlush: lambda _: None,
+            s.Announce: lambda _: None,
         }
         handlers[type(step)](step)
 

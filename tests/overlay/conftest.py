@@ -1,0 +1,26 @@
+"""Worlds for the tests of overlays: one topology for each test file, applied once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import draw_name, remove_leftovers, require_capability, run_netctl
+from tests.overlay.world import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An empty topology under a name of its own. Whatever it becomes is destroyed, by netctl, and nothing of it is left."""
+    for capability in ("root", "ping", "nft"):
+        require_capability(capability)
+    name = draw_name()
+    made = World(name, tmp_path_factory.mktemp("overlay") / "topology.yaml")
+    try:
+        yield made
+        if made.file.exists():
+            done = run_netctl("destroy", "--name", name)
+            assert done.status == 0, done.err
+    finally:
+        remove_leftovers(name)
