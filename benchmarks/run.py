@@ -174,13 +174,14 @@ def measure_start(repeat: int) -> list[tuple[str, Cost]]:
 def render_rows(rows: Sequence[Row]) -> str:
     """The table, as Markdown."""
     lines = [
-        "| containers | what | netctl | each | CPU | peak memory | `ip -batch` | raw netlink | of `ip -batch` | of raw |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| containers | what | netctl | each | CPU | peak memory | `ip -batch` | raw netlink | of `ip -batch` | of raw | its CPU |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         floors = [f"{cost.wall_s:.2f} s" if cost else "" for cost in (row.script, row.raw)]
         ratios = [f"{row.netctl.wall_s / cost.wall_s:.2f}" if cost else "" for cost in (row.script, row.raw)]
         own = row.netctl
+        cpu_ratio = f"{own.cpu_s / row.raw.cpu_s:.2f}" if row.raw else ""
         cells = [
             f"{row.count:,}",
             row.work,
@@ -190,6 +191,7 @@ def render_rows(rows: Sequence[Row]) -> str:
             f"{own.memory_mb:.0f} MB",
             *floors,
             *ratios,
+            cpu_ratio,
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
