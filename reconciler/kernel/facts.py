@@ -143,16 +143,12 @@ def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | 
 
 
 def find_addresses(snapshot: Snapshot) -> Iterator[str]:
-    """The host's own addresses: those of links that are not ours, without the loopback's and the link-local ones of IPv6."""
+    """The host's own addresses on links that are not ours, without 127.0.0.0/8, ::1 and link-local ones; the loopback's last."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    for address in host.addresses:
+    for address in sorted(host.addresses, key=lambda address: address.index == LOOPBACK):
         link = host.links.get(address.index)
-        if (
-            link
-            and link.index != LOOPBACK
-            and (is_direct(link) or not is_own(snapshot.topology, link))
-            and not ip_interface(address.cidr).is_link_local
-        ):
+        own = ip_interface(address.cidr)
+        if link and (is_direct(link) or not is_own(snapshot.topology, link)) and not (own.is_loopback or own.is_link_local):
             yield address.cidr
 
 

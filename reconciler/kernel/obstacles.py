@@ -56,7 +56,7 @@ def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     for route in host.routes:
         link = host.links.get(route.index)
-        if link is None or route.dst == "default" or route.dst.startswith(("fe80:", "ff00:", "127.")) or route.index == LOOPBACK:
+        if link is None or route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
             continue
         another = is_another_topologys(snapshot.topology, link)
         if is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
