@@ -174,7 +174,7 @@ def measure_start(repeat: int) -> list[tuple[str, Cost]]:
 def render_rows(rows: Sequence[Row]) -> str:
     """The table, as Markdown."""
     lines = [
-        "| containers | what | netctl | each | CPU | peak memory | `ip -batch` | raw netlink | of `ip -batch` | of raw | its CPU |",
+        "| containers | what | netctl | each | CPU | memory | `ip -batch` | raw netlink | of `ip -batch` | of raw | its CPU |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
