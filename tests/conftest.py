@@ -62,6 +62,8 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (_has_root, "run the tests as root (sudo make test)"),
     "dockerd": (_has_dockerd, "run `.ci/setup --test`, which installs docker.io and iptables"),
     "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
+    "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `scripts/setup --test`, which installs podman"),
+    "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `scripts/setup --test`, which installs lxc"),
     "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
     "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),

@@ -73,7 +73,7 @@ def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
     )
     try:
         _wait_until_up(daemon, process)
-        _import_image(daemon)
+        import_image(["docker", "-H", daemon.url])
         yield daemon
     finally:
         try:
@@ -82,7 +82,7 @@ def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
         finally:
             log.close()
             _stop(process, root)
-            _remove(root)
+            unmount_and_remove(root)
 
 
 def _command(daemon: Dockerd, options: tuple[str, ...]) -> list[str]:
@@ -103,24 +103,26 @@ def _wait_until_up(daemon: Dockerd, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("dockerd did not start:\n" + (daemon.root / "dockerd.log").read_text()[-4000:])
 
 
-def _import_image(daemon: Dockerd) -> None:
+def import_image(command: list[str]) -> None:
+    """Load the image into an engine, by its command line."""
+    archive = io.BytesIO()
+    with tempfile.TemporaryDirectory() as directory, tarfile.open(fileobj=archive, mode="w") as tar:
+        make_rootfs(Path(directory) / "rootfs")
+        tar.add(Path(directory) / "rootfs", ".")
+    words = [*command, "import", "--change", 'CMD ["sleep", "1000"]', "-", IMAGE]
+    subprocess.run(words, input=archive.getvalue(), capture_output=True, check=True)
+
+
+def make_rootfs(path: Path) -> None:
+    """A root filesystem with busybox, and a link to it for each of its commands."""
     busybox = shutil.which("busybox")
     assert busybox, "the tests need a static busybox (Debian: busybox-static)"
-    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(Path(busybox).resolve(), "bin/busybox")
-        for name in names:
-            if name != "busybox":
-                entry = tarfile.TarInfo(f"bin/{name}")
-                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(entry)
-        for directory in ("etc", "proc", "sys", "dev", "tmp"):
-            entry = tarfile.TarInfo(directory)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(entry)
-    words = ["docker", "-H", daemon.url, "import", "--change", 'CMD ["sleep", "1000"]', "-", IMAGE]
-    subprocess.run(words, input=archive.getvalue(), capture_output=True, check=True)
+    for directory in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+        (path / directory).mkdir(parents=True)
+    shutil.copy2(busybox, path / "bin/busybox")
+    for name in subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        if name != "busybox":
+            (path / "bin" / name).symlink_to("busybox")
 
 
 def _stop(process: subprocess.Popen[bytes], root: Path) -> None:
@@ -146,7 +148,8 @@ def _pids_that_name(root: Path) -> list[int]:
     return found
 
 
-def _remove(root: Path) -> None:
+def unmount_and_remove(root: Path) -> None:
+    """Remove a directory with all that is mounted in it."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{root}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
 DIFFERS = 1
-ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url")}
+ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
 """By which an engine's command line is told where the engine listens."""
 
 
@@ -73,7 +73,8 @@ def _places(topology: Topology) -> Iterator[tuple[str, Place]]:
     for target in (*targets_of(topology), *dropped_targets(topology)):
         mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
         engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
-        yield target.host, Place(topology.name, target.host_key, target.netns, engines)
+        database = "" if target.openvswitch == DEFAULT_OPENVSWITCH else target.openvswitch
+        yield target.host, Place(topology.name, target.host_key, target.netns, engines, database)
 
 
 def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:

@@ -201,15 +201,12 @@ def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Ite
         state = states.get((container.spec.runtime, container.engine_name), "missing")
         if container.host == host.name and container.existing and state != "running":
             name, at = container.engine_name, _at(topology, ("containers", container.origin))
+            start = "lxc-start" if container.spec.runtime == "lxc" else f"{container.spec.runtime} start"
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({_start_command(container.spec.runtime)} {name}), or give an image in place of `existing` and netctl makes it",
+                f"start it ({start} {name}), or give an image in place of `existing` and netctl makes it",
             )
-
-
-def _start_command(runtime: str) -> str:
-    return "lxc-start" if runtime == "lxc" else f"{runtime} start"
 
 
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:

@@ -130,7 +130,7 @@ def engines_of(host: Host) -> dict[str, str]:
     The environment is this machine's, and says nothing of another.
     """
     default = "" if host.connect.scheme == "ssh" else os.environ.get("DOCKER_HOST", "")
-    told = {"docker": host.docker or default, "podman": host.podman}
+    told = {"docker": host.docker or default, "podman": host.podman, "lxc": host.lxc}
     return {runtime: url for runtime, url in told.items() if url}
 
 

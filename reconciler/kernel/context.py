@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_ENGINES = {"docker": "unix:///var/run/docker.sock", "podman": "unix:///run/podman/podman.sock"}
+DEFAULT_ENGINES = {
+    "docker": "unix:///var/run/docker.sock",
+    "podman": "unix:///run/podman/podman.sock",
+    "lxc": "/var/lib/lxc",
+}
+"""Where each engine is, by the runtime that it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,18 @@ class KernelContext:
     """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
     engines: tuple[tuple[str, str], ...] = ()
     """Runtime and where its engine is, for those that are not at the usual place (DEFAULT_ENGINES)."""
+    openvswitch: str = ""
+    """Where the OVSDB listens, `unix:/run/openvswitch/db.sock`; "" where the host has none to be asked."""
+    machine_netns: str = "/proc/self/ns/net"
+    """The namespace in which the worker was started: the machine's own, also where the host is one of a lab."""
+
     uplink: str = ""
     """The host's link to others, where the file names one; "" otherwise."""
     addresses: tuple[str, ...] = ()
     """Where others reach the host, as the file says, without prefix lengths."""
 
     def engine_url(self, runtime: str) -> str:
-        """Where the engine of a runtime is: a socket's URL."""
+        """Where the engine of a runtime is: a socket's URL; LXC's directory."""
         return dict(self.engines).get(runtime) or DEFAULT_ENGINES[runtime]
 
     @property

@@ -1,8 +1,8 @@
 """Container engines as netctl sees them: what one must be able to do, which one serves a runtime, and the steps of that lane.
 
 Called by the executor (lane `runtime`), by `snapshot`, by `obstacles`, and by the worker before and after an apply. Docker and
-Podman are served by `kernel.docker`; another kind of engine is another class with these methods. One that holds nothing of
-the topology, and of which its file names no container, costs one question.
+Podman are served by `kernel.docker`, LXC by `kernel.lxc`; another engine is another class with these methods. One that holds
+nothing of the topology, and of which its file names no container, costs one question.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Protocol
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import DockerEngine
+from reconciler.kernel.lxc import LxcEngine
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, Step, StepError
 
-RUNTIMES = ("docker", "podman")
+RUNTIMES = ("docker", "podman", "lxc")
 WORKERS = 32
 """Containers worked on at a time. An engine makes few at once, but those that take their ten seconds to stop only wait."""
 
@@ -61,6 +62,8 @@ def engine_of(context: KernelContext, runtime: str) -> Engine:
     """The engine that serves a runtime. HostError where this version has none."""
     if runtime not in RUNTIMES:
         raise HostError(f"no engine serves `runtime: {runtime}`", f"this version serves {', '.join(RUNTIMES)} and netns")
+    if runtime == "lxc":
+        return LxcEngine(context.topology, context.host_key, context.engine_url(runtime), context.machine_netns)
     return DockerEngine(runtime, context.topology, context.host_key, context.engine_url(runtime))
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.kernel.namespaces import PROMPT, SILENT
+from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
 from reconciler.render.uplink_commands import uplink_lines
-from reconciler.render.engine_commands import engine_lines, process_lines
 from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST, netns_path_name
@@ -42,7 +42,7 @@ class Place:
         scope, _, member = netns.partition(":")
         if scope == "container" and member in self.engines:
             command, name = self.engines[member]
-            return f"$({shlex.join([*command, 'inspect', '-f', '{{.State.Pid}}', name])})"
+            return f"$({shlex.join(pid_words(command, name))})"
         return netns_path_name(self.topology, netns)
 
     def tool(self, netns: str, *words: str) -> str:
@@ -191,6 +191,20 @@ def _link_add(step: s.LinkAdd, place: Place) -> str:
 
 def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
     head = ["ip", "link", "set", "dev", step.name]
+def _macvlan_add(step: s.LinkAdd, place: Place) -> str:
+    """Made beside the link below, and born in the namespace of its container."""
+    options = dict(step.options)
+    words = ["ip", "link", "add", "link", options.pop("link", ""), "name", step.name]
+    words += ["address", step.mac] if step.mac else []
+    words += ["mtu", str(step.mtu)] if step.mtu else []
+    words += ["group", str(step.group)] if step.group else []
+    line = place.tool(step.netns, *words)
+    if step.peer:
+        far = place.netns_word(step.peer.netns) or "1"
+        line += f" netns {far if far.startswith('$(') else shlex.quote(far)}"
+    return f"{line} type macvlan {shlex.join(_flat(options.items()))}"
+
+
     if step.link_local is not None:  # on its own and first: it must hold before the link is up
         yield place.tool(step.netns, *head, "addrgenmode", "eui64" if step.link_local else "none")
     words: list[str] = []

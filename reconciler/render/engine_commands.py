@@ -8,8 +8,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from reconciler.kernel.context import DEFAULT_ENGINES
 from reconciler.kernel.docker import labels_of
+from reconciler.kernel.lxc_config import (
+    COMMAND_FILE,
+    COMMON_CONFIG,
+    MARK_FILE,
+    Mark,
+    is_template,
+    needs_command_file,
+    render_command_file,
+    render_config,
+    render_mark,
+    template_words,
+)
 from reconciler.kinds.process import PROCESS_MARK, marks_of, words_of
 from reconciler.state import steps as s
 from reconciler.state.ref import netns_path_name
@@ -20,6 +34,10 @@ Engines = Mapping[str, tuple[tuple[str, ...], str]]
 def engine_lines(step: s.Step, topology: str, host_key: str, engines: Engines) -> Iterator[str]:
     """The engine's command lines for one step; `engines` maps a container to its engine's command and its name there."""
     match step:
+        case s.ContainerCreate() if step.spec.runtime == "lxc":
+            yield from lxc_create_lines(step, topology, host_key, _engine(step.container, "lxc", engines))
+        case s.ContainerStart() | s.ContainerStop() | s.ContainerPark() if step.runtime == "lxc":
+            yield from lxc_lines(step, _engine_of(step.netns, "lxc", engines))
         case s.ContainerCreate():
             engine = _engine(step.container, step.spec.runtime, engines)
             yield shlex.join([*engine, "create", *_create_words(step, topology, host_key)])
@@ -34,6 +52,59 @@ def engine_lines(step: s.Step, topology: str, host_key: str, engines: Engines) -
             yield shlex.join([*engine, "rm", "--force", step.engine_name])
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def lxc_create_lines(step: s.ContainerCreate, topology: str, host_key: str, engine: tuple[str, ...]) -> Iterator[str]:
+    """Make and start a container of LXC's, its files as `kernel.lxc` writes them."""
+    directory = f"{_lxc_path(engine)}/{step.engine_name}"
+    image, rootfs = step.spec.image, f"{directory}/rootfs"
+    mark = Mark(topology, host_key, step.container, step.spec)
+    add = ">"
+    yield shlex.join(["mkdir", "-p", directory])
+    if is_template(image):
+        words = ["-P", _lxc_path(engine), "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(image)]
+        yield shlex.join(["lxc-create", *words])
+        add = ">>"
+    else:
+        copy = shlex.join(["cp", "--archive", "--reflink=auto", f"{image}/.", rootfs])
+        unpack = shlex.join(["tar", "--extract", "--numeric-owner", "--file", image, "--directory", rootfs])
+        yield shlex.join(["mkdir", rootfs])
+        yield f"if [ -d {shlex.quote(image)} ]; then {copy}; else {unpack}; fi"
+    if needs_command_file(step.spec.command):
+        yield _write(render_command_file(step.spec.command), ">", f"{rootfs}/{COMMAND_FILE}")
+    config = render_config(step, directory, common=Path(COMMON_CONFIG).exists())
+    yield _write(config, add, f"{directory}/config")
+    yield _write(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
+    yield shlex.join(["lxc-start", "-P", _lxc_path(engine), "-n", step.engine_name])
+
+
+def lxc_lines(step: s.ContainerStart | s.ContainerStop | s.ContainerPark, engine: tuple[str, ...]) -> Iterator[str]:
+    """Start or stop a container of LXC's, or remove it, which stands for parking it."""
+    place = ["-P", _lxc_path(engine), "-n", step.engine_name]
+    match step:
+        case s.ContainerStart():
+            yield shlex.join(["lxc-start", *place])
+        case s.ContainerStop():
+            yield shlex.join(["lxc-stop", *place, "--timeout", "10"])
+        case _:
+            yield "# apply parks it until every host has succeeded, then removes it"
+            yield f"{shlex.join(['lxc-stop', *place, '--timeout', '10'])} || true"
+            yield shlex.join(["rm", "-r", f"{_lxc_path(engine)}/{step.engine_name}"])
+
+
+def _lxc_path(engine: tuple[str, ...]) -> str:
+    return engine[-1] if len(engine) > 1 else DEFAULT_ENGINES["lxc"]
+
+
+def _write(text: str, redirection: str, path: str) -> str:
+    return f"printf %s {shlex.quote(text)} {redirection}{shlex.quote(path)}"
+
+
+def pid_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
+    """The command line that prints the first process of a container."""
+    if engine[0] == "lxc":
+        return ["lxc-info", "-P", _lxc_path(engine), "-n", engine_name, "--pid", "--no-humanize"]
+    return [*engine, "inspect", "-f", "{{.State.Pid}}", engine_name]
 
 
 def _engine(container: str, runtime: str, engines: Engines) -> tuple[str, ...]:

@@ -94,6 +94,11 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
             _check_existing(name, container, faults)
         elif runtime == "netns":
             _check_bare_namespace(name, container, faults)
+        elif runtime == "lxc" and container.image:
+            _check_lxc(name, container, faults)
+        elif container.image.startswith("/"):
+            message = f"the image of `{name}` is a path, and runtime {runtime} has images by name"
+            faults.add((*here, "image"), message, "write one such as busybox:latest, or `runtime: lxc`")
         elif not container.image:
             faults.add_at_key(
                 here,
@@ -114,6 +119,24 @@ def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> 
     if runtime_of(container) == "netns":
         message = "an existing container is an engine's, so its runtime cannot be netns"
         faults.add((*here, "runtime"), message, "write `runtime: docker`, or leave it out")
+
+
+def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
+    """LXC has no images of layers, no named volumes, and starts nothing anew that has ended."""
+    here: Path = ("containers", name)
+    if container.image.count(":") > 1 or (":" in container.image and container.image.startswith("/")):
+        message = f"the image of `{name}` is neither a path nor a template of LXC's"
+        faults.add((*here, "image"), message, "write /srv/rootfs/web, busybox, or download:debian/bookworm/amd64")
+    if container.restart == "on-failure":
+        message = f"`{name}` cannot be restarted on failure: LXC only starts containers with the machine"
+        faults.add((*here, "restart"), message, "write `restart: always`, or leave it out")
+    for place, volume in enumerate(container.volumes):
+        if not volume.startswith("/"):
+            message = f"the volume of `{name}` has a name, and LXC knows none: `{volume}`"
+            faults.add((*here, "volumes", place), message, "write the host's path, as in /srv/data:/data")
+    broken = [word for word in (*container.command, *(value for _, value in container.env)) if "\n" in word]
+    if broken:
+        faults.add_at_key(here, f"a line of LXC's config cannot hold the line break in `{name}`", "put it in a file of the image")
 
 
 def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultList) -> None:

@@ -23,6 +23,7 @@ from reconciler.topology.scalars import (
     parse_interface,
     parse_label,
     parse_listen,
+    parse_lxc_path,
     parse_mac,
     parse_policy_ports,
     parse_reference,
@@ -84,6 +85,7 @@ ConnectTo = Annotated[
     ),
 ]
 Engine = Annotated[str, PlainValidator(parse_engine), _text("^unix:///", "unix:///var/run/docker.sock")]
+LxcPath = Annotated[str, PlainValidator(parse_lxc_path), _text("^/", "/var/lib/lxc")]
 ListenOn = Annotated[
     Listen,
     PlainValidator(parse_listen),

@@ -240,6 +240,14 @@ def parse_engine(value: Any) -> str:
     return text
 
 
+def parse_lxc_path(value: Any) -> str:
+    """The directory in which LXC's containers stand."""
+    text = expect_text(value, "a directory such as /var/lib/lxc")
+    if not re.fullmatch(r"/[^\s\0:]*", text):
+        raise refuse(f"must be a directory, by its whole path: `{shorten(text)}`", "write /var/lib/lxc")
+    return text.rstrip("/") or "/"
+
+
 # --- ports ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,8 +30,10 @@ def open_machine(hello: Message) -> KernelMachine:
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
     context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
-    context = replace(context, engines=tuple(sorted(hello["engines"].items())))
-    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("session", ""))
+    context = replace(context, engines=tuple(sorted(hello["engines"].items())), openvswitch=hello.get("openvswitch", ""))
+    # Kept open before it is left for a lab host's.
+    context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
+    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("run", ""))
     machine.enter()
     return machine
 

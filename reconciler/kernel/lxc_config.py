@@ -1,0 +1,120 @@
+"""The files of an LXC container that netctl makes, as text: its config, its mark, its command; and the words of lxc-create.
+
+Called by `kernel.lxc`, which writes them, and by `render.engine_commands`, which prints them. Pure, but for a
+look whether what is mounted is a file or a directory.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.kinds.container import parse_spec, render_spec
+from reconciler.state.steps import ContainerCreate, ContainerSpec
+
+MARK_FILE = "netctl.json"
+"""In the container's directory: whose it is, and what it was made from. LXC leaves files that it does not know alone."""
+COMMON_CONFIG = "/usr/share/lxc/config/common.conf"
+COMMAND_FILE = ".netctl-command"
+"""In the root filesystem, where the command has words that LXC, which splits at spaces and knows no quotes, would tear apart."""
+TEMPLATE_DIRECTORY = "/usr/share/lxc/templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What MARK_FILE says. `complete` is false while the container is being made."""
+
+    topology: str
+    host: str
+    name: str
+    spec: ContainerSpec | None
+    complete: bool = True
+    parked: bool = False
+
+
+def render_mark(mark: Mark) -> str:
+    """The text of MARK_FILE."""
+    spec = render_spec(mark.spec) if mark.spec else ""
+    fields = {"topology": mark.topology, "host": mark.host, "name": mark.name, "spec": spec}
+    return json.dumps({**fields, "complete": mark.complete, "parked": mark.parked}) + "\n"
+
+
+def parse_mark(text: str) -> Mark | None:
+    """What MARK_FILE says; None where it is none of netctl's."""
+    try:
+        told = json.loads(text)
+        topology, host, name = (str(told[key]) for key in ("topology", "host", "name"))
+        return Mark(topology, host, name, parse_spec(str(told["spec"])), bool(told["complete"]), bool(told["parked"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def is_template(image: str) -> bool:
+    """Whether `image` names a template of LXC's, and is not the path of a root filesystem."""
+    return not image.startswith("/")
+
+
+def template_words(image: str) -> tuple[str, ...]:
+    """The template and its options for lxc-create(1): `busybox`, or `download:debian/bookworm/amd64`."""
+    template, _, rest = image.partition(":")
+    parts = rest.split("/") if rest else []
+    options = [word for option, part in zip(("--dist", "--release", "--arch"), parts, strict=False) for word in (option, part)]
+    return (template, "--", *options) if options else (template,)
+
+
+def render_config(step: ContainerCreate, directory: str, *, common: bool) -> str:
+    """The config of a container made from a root filesystem (lxc.container.conf(5)), or what is added to a template's."""
+    spec = step.spec
+    lines = []
+    if not is_template(spec.image):
+        lines += [f"lxc.include = {COMMON_CONFIG}"] if common else []
+        lines += [f"lxc.uts.name = {step.container}", rootfs_line(directory)]
+    # The first line takes away what a template, or the machine's default.conf, has put there.
+    lines += ["lxc.net =", "lxc.net.0.type = empty"]
+    if spec.command:
+        lines += [f"lxc.init.cmd = {render_init(spec.command)}", "lxc.signal.halt = SIGTERM"]
+    lines += [f"lxc.environment = {name}={value}" for name, value in spec.env]
+    lines += [f"lxc.mount.entry = {render_mount(volume)}" for volume in spec.volumes]
+    if spec.restart != "no":
+        lines.append("lxc.start.auto = 1")
+    return "\n".join(lines) + "\n"
+
+
+def rootfs_line(directory: str) -> str:
+    """Where LXC finds the root filesystem."""
+    return f"lxc.rootfs.path = dir:{directory}/rootfs"
+
+
+def move_rootfs(config: str, directory: str) -> str:
+    """The config of a container that has moved to `directory`."""
+    lines = (rootfs_line(directory) if line.startswith("lxc.rootfs.path") else line for line in config.splitlines())
+    return "\n".join(lines) + "\n"
+
+
+def needs_command_file(command: tuple[str, ...]) -> bool:
+    """Whether LXC would tear the command's words apart."""
+    return any(not word or any(letter.isspace() for letter in word) for word in command)
+
+
+def render_init(command: tuple[str, ...]) -> str:
+    """The value of lxc.init.cmd."""
+    return f"/bin/sh /{COMMAND_FILE}" if needs_command_file(command) else " ".join(command)
+
+
+def render_command_file(command: tuple[str, ...]) -> str:
+    """A shell's way to the very words."""
+    return f"exec {shlex.join(command)}\n"
+
+
+def render_mount(volume: str) -> str:
+    """A line of fstab(5) for `host path:container path[:ro]`; spaces are written as octal numbers there."""
+    source, target, *options = volume.split(":")
+    kind = "file" if Path(source).is_file() else "dir"
+    words = ["bind", *("ro" for option in options if option == "ro"), f"create={kind}"]
+    return f"{_escape(source)} {_escape(target.lstrip('/'))} none {','.join(words)} 0 0"
+
+
+def _escape(path: str) -> str:
+    return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")

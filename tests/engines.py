@@ -1,0 +1,170 @@
+"""Real engines for tests, each in a place of its own: Podman's service in a namespace, LXC in a directory.
+
+Docker's is in `tests/dockerd.py`. What is started is ended, and what is made removed, also on failure. Each has an image in
+which busybox is all there is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.dockerd import IMAGE, Dockerd, import_image, make_rootfs, running_dockerd, unmount_and_remove
+
+START_TIMEOUT_S = 30.0
+PODMAN_CONFIG = """\
+[containers]
+default_ulimits = []
+cgroupns = "host"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+"""
+"""No higher limits than the tests have, and runc, which works with every kind of cgroups that dockerd works with."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine as the tests need it: `url` goes into the file, `image` is there, and its own commands are run by hand."""
+
+    runtime: str
+    url: str
+    image: str
+    run: Callable[..., str]
+    """Somebody else's container: `run(name)` makes and starts one without a network."""
+    restart: Callable[[str], object]
+    stop: Callable[[str], object]
+    exec: Callable[..., str]
+    """The output of a command in a container."""
+    names: Callable[[], list[str]]
+    """Of all containers, running or not."""
+    identity: Callable[[str], str]
+    """Something that a container keeps through a restart, and another of its name has not."""
+
+
+def _output(*command: str) -> str:
+    """What a command prints, which must not fail."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command)}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def engine_of_docker(daemon: Dockerd) -> Engine:
+    """A dockerd that runs."""
+    return _docker_like("docker", daemon.url, daemon.docker)
+
+
+def _docker_like(runtime: str, url: str, command: Callable[..., str]) -> Engine:
+    return Engine(
+        runtime,
+        url,
+        IMAGE,
+        run=lambda name: command("run", "--detach", "--network", "none", "--name", name, IMAGE),
+        restart=lambda name: command("restart", "--time", "0", name),
+        stop=lambda name: command("stop", "--time", "0", name),
+        exec=lambda name, *words: command("exec", name, *words),
+        names=lambda: command("ps", "--all", "--format", "{{.Names}}").split(),
+        identity=lambda name: command("inspect", "--format", "{{.Id}}", name),
+    )
+
+
+@contextmanager
+def running_docker() -> Iterator[Engine]:
+    """A dockerd in a namespace of its own."""
+    with running_dockerd() as daemon:
+        yield engine_of_docker(daemon)
+
+
+@contextmanager
+def running_podman() -> Iterator[Engine]:
+    """Podman's service, in a namespace of its own."""
+    netns = f"t-podman-{secrets.token_hex(3)}"
+    root = Path(tempfile.mkdtemp(prefix="t-podman-"))
+    (root / "containers.conf").write_text(PODMAN_CONFIG)
+    env = {"CONTAINERS_CONF": str(root / "containers.conf")}
+    podman = ["podman", "--root", f"{root}/data", "--runroot", f"{root}/run", "--tmpdir", f"{root}/tmp"]
+    podman += ["--storage-driver", "vfs"]
+    subprocess.run(["ip", "netns", "add", netns], check=True)
+    inside = ["nsenter", f"--net=/run/netns/{netns}", *podman]
+    url = f"unix://{root}/podman.sock"
+    log = (root / "log").open("wb")
+    process = None
+    try:
+        service = ["setpriv", "--pdeathsig=TERM", *inside, "system", "service", "--time", "0", url]
+        process = subprocess.Popen(service, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **env})
+        _wait_for(root / "podman.sock", process, root / "log")
+        import_image(["podman", "--url", url, "--remote"])
+        yield _docker_like("podman", url, lambda *words: _output("podman", "--remote", "--url", url, *words))
+    finally:
+        if process:
+            remove = [*inside, "rm", "--all", "--force", "--time", "0"]
+            subprocess.run(remove, env={**os.environ, **env}, capture_output=True, check=False)
+            process.terminate()
+            process.wait(10)
+        log.close()
+        unmount_and_remove(root)
+        subprocess.run(["ip", "netns", "delete", netns], check=True)
+
+
+def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if socket.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"the engine did not start:\n{log.read_text()[-4000:]}")
+
+
+@contextmanager
+def running_lxc() -> Iterator[Engine]:
+    """A directory of LXC's, with a root filesystem beside it."""
+    root = Path(tempfile.mkdtemp(prefix="t-lxc-"))
+    path, rootfs = root / "containers", root / "rootfs"
+    path.mkdir()
+    make_rootfs(rootfs)
+
+    def lxc(verb: str, name: str, *words: str) -> str:
+        return _output(f"lxc-{verb}", "-P", str(path), "-n", name, *words)
+
+    def run(name: str) -> str:
+        (path / name).mkdir()
+        shutil.copytree(rootfs, path / name / "rootfs", symlinks=True)
+        lines = ["lxc.include = /usr/share/lxc/config/common.conf", "lxc.net.0.type = empty", "lxc.init.cmd = /bin/sleep 1000"]
+        lines += [f"lxc.uts.name = {name}", f"lxc.rootfs.path = dir:{path}/{name}/rootfs"]
+        (path / name / "config").write_text("\n".join(lines) + "\n")
+        return lxc("start", name)
+
+    def stop(name: str) -> None:
+        lxc("stop", name, "--kill")
+
+    def restart(name: str) -> None:
+        stop(name)
+        lxc("start", name)
+
+    def identity(name: str) -> str:
+        return str((path / name / "rootfs").stat().st_ino)
+
+    try:
+        yield Engine(
+            "lxc", str(path), str(rootfs), run, restart, stop,
+            exec=lambda name, *words: lxc("attach", name, "--clear-env", "--", *words),
+            names=lambda: sorted(one.parent.name for one in path.glob("*/config")),
+            identity=identity,
+        )  # fmt: skip
+    finally:
+        for line in _output("lxc-ls", "-P", str(path), "-1", "--running").splitlines():
+            lxc("stop", line.strip(), "--kill")
+        unmount_and_remove(root)
+
+
+RUNNING = {"docker": running_docker, "podman": running_podman, "lxc": running_lxc}
