@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.compile.firewall import compile_firewall
+from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.openvswitch import compile_switch, compile_switch_port
 from reconciler.compile.overlay import compile_detours, compile_overlay
@@ -28,7 +29,7 @@ from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Container as ContainerModel
-from reconciler.topology.types import Topology
+from reconciler.topology.types import Subnet, Topology
 
 
 def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
@@ -90,6 +91,8 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
     if leg.lan:
         if leg.lan.is_taken_in:
             yield from _direct_leg(topology.name, leg, leg.lan)
+        if topology.subnets[leg.subnet].mode == "macvlan":
+            yield from compile_shim(topology, resolved, leg, leg.lan)
         return
     alias = Alias(topology.name, "bridge", leg.subnet)
     families = {own.family for own in leg.addresses}
@@ -124,7 +127,7 @@ def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
     yield bridge
     # Loose: a DHCP client of the host may renew an address on the uplink itself, and what leaves there comes back here.
     yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref, about=bridge.subject)
-    yield Uplink(HOST, lan.uplink, leg.bridge)
+    yield Uplink(HOST, lan.uplink, leg.bridge, about=bridge.subject)
 
 
 def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
@@ -188,15 +191,36 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing)
     for place, attachment in zip(places, container.attachments, strict=True):
+        subnet = topology.subnets[place.subnet]
         hairpin = attachment.hairpin
         if hairpin is None:
             publishes = any(publication.subnet == place.subnet for publication in container.publications)
-            hairpin = publishes or topology.subnets[place.subnet].hairpin
+            hairpin = publishes or subnet.hairpin
         options = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
         leg = resolved.leg_of(place)
+        if subnet.mode == "macvlan":
+            yield from _macvlan_place(topology, place, subnet, leg, owner.ref)
+            continue
         yield from _place(topology.name, place, leg, owner.ref, options)
         if leg.datapath:
             yield from compile_switch_port(topology.name, leg, place, places, attachment)
+
+
+def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
+    """An address of a container; in a LAN, the LAN's gateway is its way out."""
+    netns, dev = container_netns(place.container), place.interface
+    yield from connect(netns, dev, own, link, about)
+    if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
+        yield default_route(netns, dev, own, router.address, link, about)
+
+
+def _macvlan_place(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Iterator[Record]:
+    macvlan = compile_macvlan(topology, place, subnet, leg, owner)
+    yield macvlan
+    for own in place.addresses:
+        yield from _connect_place(place, leg, own, macvlan.ref, macvlan.subject)
+        near = address_ref(macvlan.netns, place.interface, own)
+        yield from host_neighbors(topology, place, subnet, leg, own, near, macvlan.ref)
 
 
 def _word(is_on: bool | None) -> str:
@@ -250,9 +274,7 @@ def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tupl
     yield veth
     link, bridge, about = veth.ref, leg.ref, veth.subject
     for own in place.addresses:
-        yield from connect(netns, dev, own, link, about)
-        if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
-            yield default_route(netns, dev, own, router.address, link, about)
+        yield from _connect_place(place, leg, own, link, about)
         gateway = leg.gateway(own.family)
         if gateway is None:
             continue

@@ -258,7 +258,8 @@ def _route_key(body: bytes) -> str:
 
 def _is_kernels(body: bytes) -> bool:
     """Whether the kernel makes it with an address. IPv6's stand by themselves; IPv4's fall with the address's twin."""
-    return RTMSG.unpack_from(body)[0] == socket.AF_INET6 and RTMSG.unpack_from(body)[5] == RTPROT_KERNEL
+    family, _, _, _, _, protocol, *_ = RTMSG.unpack_from(body)
+    return (family, protocol) == (socket.AF_INET6, RTPROT_KERNEL)
 
 
 def _routes(bodies: tuple[bytes, ...], source: tuple[int, str], target: tuple[int, str]) -> Iterator[bytearray]:

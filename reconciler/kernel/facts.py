@@ -33,10 +33,11 @@ from reconciler.kernel.obstacles import (
     find_routes,
     is_own,
 )
-from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.openvswitch import read_datapath, read_fault
+from reconciler.kernel.snapshot import Interest
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
+from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import is_direct, is_netctls
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
@@ -72,7 +73,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         uplink_mac=link.mac if link else "",
         accepts_ra=read_accepts_ra(link.name) if link else False,
         addresses=tuple(find_addresses(snapshot)),
-        leases=tuple(find_leases(snapshot)),
+        leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),
         wired=tuple(sorted(find_wired(snapshot))),
         mounted=mounted,
         obstacles=obstacles,
@@ -164,6 +165,14 @@ def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
         elif alias.kind == "veth":
             inside = snapshot.namespaces.get(container_netns(alias.name), NamespaceInfo())
             yield from (Lease(alias.subnet, alias.name, address) for address in find_held(inside, link.peer))
+
+
+def find_macvlan_leases(snapshot: Snapshot) -> Iterator[Lease]:
+    """The same, of macvlans, which say themselves whose they are."""
+    for link in own_macvlans(snapshot):
+        if link.alias and link.alias.kind == "macvlan":
+            held = find_held(snapshot.namespaces[link.netns], link.info.index)
+            yield from (Lease(link.alias.subnet, link.alias.name, address) for address in held)
 
 
 def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kinds.firewall_program import FORWARD_MARK
+from reconciler.kinds.ownership import own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -69,8 +70,10 @@ def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
 
 def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
     """Links on the host that are not ours, whose names are taken."""
+    # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
+    switches = {bridge.name for bridge, _ in own_switches(snapshot)}
     for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
-        if not is_own(snapshot.topology, link) and link.index != LOOPBACK:
+        if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield Obstacle("link", link.name, link.kind)
 
 
@@ -85,7 +88,7 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
         if info.existing:
             inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
             for link in inside.links.values():
-                if link.index != LOOPBACK and (info.container, link.index) not in wired:
+                if link.index != LOOPBACK and (info.container, link.index) not in wired and not is_own(snapshot.topology, link):
                     yield Obstacle("interface", info.container, link.name)
 
 

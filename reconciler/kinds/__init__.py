@@ -12,6 +12,7 @@ from reconciler.kinds.container import Container
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.offload import Offload
@@ -38,6 +39,7 @@ KINDS: tuple[type[Record], ...] = (
     DockerUser,
     Uplink,
     Veth,
+    Macvlan,
     Vxlan,
     Fdb,
     Offload,

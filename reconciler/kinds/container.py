@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from reconciler.kinds.ownership import own_macvlans
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, container_netns
@@ -118,11 +119,12 @@ class Container(Record):
 
 
 def find_wired(snapshot: Snapshot) -> frozenset[str]:
-    """The containers that have a link of the topology's own, by the aliases of the host's links."""
+    """The containers that have a link of the topology's own, by the aliases of the host's links, and of macvlans inside."""
     group = group_of(snapshot.topology)
     aliases = (
         parse_alias(link.alias)
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
         if link.group == group and link.alias
     )
-    return frozenset(a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth")
+    inside = frozenset(link.alias.name for link in own_macvlans(snapshot) if link.alias and link.alias.kind == "macvlan")
+    return inside | {a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth"}

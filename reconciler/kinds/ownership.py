@@ -64,6 +64,17 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
                 yield OwnLink(snapshot.topology, netns, info, alias)
 
 
+def own_macvlans(snapshot: Snapshot) -> Iterator[OwnLink]:
+    """The topology's macvlans: they carry its mark where they are, in containers and in the host's own namespace."""
+    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
+    for netns, namespace in snapshot.namespaces.items():
+        for info in namespace.links.values():
+            if info.kind == "macvlan" and info.group in groups:
+                alias = parse_alias(info.alias)
+                if alias is None or alias.topology == snapshot.topology:
+                    yield OwnLink(snapshot.topology, netns, info, alias)
+
+
 def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
     """The far end of a veth and its namespace; None where it cannot be told.
 
@@ -127,6 +138,9 @@ def own_ends(snapshot: Snapshot) -> Ends:
 
 def _find_ends(snapshot: Snapshot) -> Ends:
     ends: dict[str, dict[int, End]] = {}
+    for link in own_macvlans(snapshot):
+        ref = Ref("macvlan", link.netns, link.info.name)
+        ends.setdefault(link.netns, {})[link.info.index] = End(link.info.name, ref, about(link.alias, link.netns))
     for kind in ("bridge", "veth"):
         for link in own_links(snapshot, kind):
             if link.alias and link.alias.kind == DIRECT:
@@ -160,7 +174,7 @@ def about(alias: Alias | None, netns: str) -> str:
         return netns.replace(":", " ") or "host"
     if alias.kind == "lab":
         return f"lab {alias.name}"
-    return f"subnet {alias.name}" if alias.kind in ("bridge", DIRECT, "vxlan") else f"container {alias.name}"
+    return f"subnet {alias.name}" if alias.kind in ("bridge", DIRECT, "vxlan", "shim") else f"container {alias.name}"
 
 
 def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:

@@ -11,10 +11,10 @@ An address that turns up on the uplink itself (a DHCP client that renews there) 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import links_of, own_links
+from reconciler.kinds.ownership import about, links_of, own_links
 from reconciler.state.naming import DIRECT, group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -36,6 +36,8 @@ class Uplink(Record):
     bridge: str
     settled: bool = True
     """Whether all that was on the uplink is on the bridge."""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `subnet lan`."""
 
     @property
     def ident(self) -> str:
@@ -51,6 +53,10 @@ class Uplink(Record):
         loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
         return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose)
 
+    @property
+    def subject(self) -> str:
+        return self.about
+
     def describe(self) -> str:
         if not self.bridge:
             return f"uplink {self.name}, on its way into a bridge"
@@ -59,17 +65,16 @@ class Uplink(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         host = links_of(snapshot, HOST)
-        bridges = {
-            link.info.index: link.info.name
-            for link in own_links(snapshot, "bridge")
-            if link.netns == HOST and is_direct(link.info)
-        }
+        own = (link for link in own_links(snapshot, "bridge") if link.netns == HOST and is_direct(link.info))
+        bridges = {link.info.index: link for link in own}
         noted = {info.name: info.settled for info in snapshot.uplinks}
         busy = {one.index for one in host.addresses if one.scope != SCOPE_LINK}
         for link in host.links.values():
-            if link.name in noted or (link.master in bridges and not is_netctls(link)):
+            bridge = bridges.get(link.master)
+            if link.name in noted or (bridge and not is_netctls(link)):
                 settled = link.index not in busy and noted.get(link.name, True)
-                yield cls(HOST, link.name, bridges.get(link.master, ""), settled)
+                name, whose = (bridge.info.name, about(bridge.alias, HOST)) if bridge else ("", "host")
+                yield cls(HOST, link.name, name, settled, whose)
 
     def must_recreate(self, before: Self) -> bool:
         return bool(before.bridge) and before.bridge != self.bridge

@@ -176,6 +176,8 @@ def _link_add(step: s.LinkAdd, place: Place) -> str:
     words += ["type", step.kind, *_flat(step.options)]
     if words[-2:] == ["learning", "off"]:
         words[-2:] = ["nolearning"]
+    if step.kind == "macvlan":
+        return _macvlan_add(step, place)
     if step.peer is None:
         return place.tool(step.netns, *words)
     peer = ["peer", "name", step.peer.name]
@@ -189,8 +191,6 @@ def _link_add(step: s.LinkAdd, place: Place) -> str:
     return f"{line} netns {far if far.startswith('$(') else shlex.quote(far)}"
 
 
-def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
-    head = ["ip", "link", "set", "dev", step.name]
 def _macvlan_add(step: s.LinkAdd, place: Place) -> str:
     """Made beside the link below, and born in the namespace of its container."""
     options = dict(step.options)
@@ -205,6 +205,8 @@ def _macvlan_add(step: s.LinkAdd, place: Place) -> str:
     return f"{line} type macvlan {shlex.join(_flat(options.items()))}"
 
 
+def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
+    head = ["ip", "link", "set", "dev", step.name]
     if step.link_local is not None:  # on its own and first: it must hold before the link is up
         yield place.tool(step.netns, *head, "addrgenmode", "eui64" if step.link_local else "none")
     words: list[str] = []

@@ -23,11 +23,13 @@ from reconciler.kinds.container import Container
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_words import PUBLISHED, describe_port, purpose_of
+from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
@@ -42,11 +44,14 @@ FOLD = 3
 """So many replicas, or more, that are all added or all removed share a line."""
 DETAILS = 6
 """How many changes of one container or subnet are named before the rest is only counted."""
+FEW_FLOWS = 2
+"""Up to so many OpenFlow rules of one subject are named."""
 
 
 NOUNS = {
     "sysctl": ("setting", "settings"),
     "fdb": ("forwarding entry", "forwarding entries"),
+    "ovs-port": ("port", "ports"),
 }
 
 
@@ -96,15 +101,30 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
     if all(change.after is None for change in changes) and _has_root(subject, changes):
         return Line("-", subject, summarise([c.before for c in changes if c.before]))
     entries = [change for change in changes if isinstance(change.after or change.before, FirewallElement)]
-    told = [describe_change(change) for change in changes if change not in entries and not change.implied]
-    told += describe_elements(entries)
+    flows = [change for change in changes if isinstance(change.after or change.before, OvsFlow)]
+    summed = {change.ref for change in (*entries, *flows)}
+    told = [describe_change(change) for change in changes if change.ref not in summed and not change.implied]
+    told += [*_describe_flows(flows), *describe_elements(entries)]
     more = f"; and {len(told) - DETAILS} more (--verbose shows all)" if len(told) > DETAILS else ""
     return Line("~", subject, "; ".join(told[:DETAILS]) + more)
 
 
+def _describe_flows(changes: Sequence[Change]) -> list[str]:
+    """Each where there are few; else how many come, go and become others."""
+    if len(changes) <= FEW_FLOWS:
+        return [describe_change(change) for change in changes]
+    verbs = ["add" if c.before is None else "remove" if c.after is None else "change" for c in changes]
+    return [f"{verb} {_number(verbs.count(verb), 'flow')}" for verb in ("add", "change", "remove") if verb in verbs]
+
+
 def _has_root(subject: str, changes: Iterable[Change]) -> bool:
     """Whether the subject itself comes or goes, not only some of what it has."""
-    roots = {"container": ("netns", "container", "veth"), "subnet": ("bridge",), "lab": ("netns",), "host": ("firewall",)}
+    roots = {
+        "container": ("netns", "container", "veth", "macvlan"),
+        "subnet": ("bridge", "openvswitch", "macvlan"),
+        "lab": ("netns",),
+        "host": ("firewall",),
+    }
     kinds = roots.get(subject.partition(" ")[0])
     return kinds is None or any(change.ref.kind in kinds for change in changes)
 
@@ -141,6 +161,16 @@ def _link_parts(records: Sequence[Record]) -> Iterator[str]:
         if isinstance(record, Bridge):
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
             yield " ".join([f"bridge {record.name}", *own])
+        elif isinstance(record, OvsBridge):
+            own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
+            yield " ".join([f"Open vSwitch bridge {record.name}", *own])
+        elif isinstance(record, Uplink):
+            yield f"uplink {record.name}"
+        elif isinstance(record, Macvlan):
+            alias = parse_alias(record.alias)
+            own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
+            where = f" on {alias.subnet}" if alias and alias.subnet else f" on {record.lower}"
+            yield " ".join([f"macvlan {record.name}", *own]) + where
         elif isinstance(record, Vxlan):
             yield f"VXLAN {record.vni}"
         elif isinstance(record, Veth) and record.netns == HOST:

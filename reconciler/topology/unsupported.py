@@ -8,29 +8,17 @@ from __future__ import annotations
 
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model import TopologyModel
-from reconciler.topology.types import Path
 
 _NOT_YET = "this version of netctl cannot do that yet"
-
-_MODES = {
-    "macvlan": ("subnets of mode macvlan", "write direct, nat, routed or isolated"),
-}
 
 
 def check_supported(model: TopologyModel, faults: FaultList) -> None:
     """Refuse what comes later."""
     for name, subnet in model.subnets.items():
-        _refuse_word(subnet.mode, _MODES, ("subnets", name, "mode"), faults)
         if subnet.bridge == "openvswitch" and subnet.mode in ("direct", "macvlan"):
             what = f"a subnet of mode {subnet.mode} on an Open vSwitch bridge: {_NOT_YET}"
             faults.add(("subnets", name, "bridge"), what, "leave `bridge` out, or write `mode: nat`, `routed` or `isolated`")
     _refuse_reserved_keys(model, faults)
-
-
-def _refuse_word(word: str, refused: dict[str, tuple[str, str]], path: Path, faults: FaultList) -> None:
-    if word in refused:
-        what, help_text = refused[word]
-        faults.add(path, f"{what}: {_NOT_YET}", help_text)
 
 
 def _refuse_reserved_keys(model: TopologyModel, faults: FaultList) -> None:

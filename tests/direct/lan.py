@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from reconciler.kernel.namespaces import enter
@@ -22,7 +23,7 @@ from tests.e2e.machine import Machine, Running
 LAN = """
     for each in switch router other; do
         ip netns add $each; ip -n $each link set lo up
-        ip netns exec $each sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra'
+        ip netns exec $each sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.accept_ra=0
     done
     echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
     ip -n switch link add lan type bridge forward_delay 0 mcast_snooping 0
@@ -109,7 +110,7 @@ class Watch:
         outcome = self.running.wait(10)
         stamps = [float(stamp) for stamp in re.findall(r"^\[(\d+\.\d+)\] ", outcome.out, re.MULTILINE)]
         assert len(stamps) > 5, outcome.out + outcome.err
-        return max(later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(stamps))
 
 
 def watch_ping(machine: Machine, target: str, netns: str = "") -> Watch:

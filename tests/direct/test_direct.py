@@ -111,7 +111,7 @@ def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine)
 
 
 def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
-    """Docker's policy drops what is forwarded, and bridges ask it too where br_netfilter is on: our mark opens the LAN's bridge."""
+    """Docker's policy drops what is forwarded, and bridges ask it too with br_netfilter: our mark opens the LAN's bridge."""
     host.sh("iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER")
     path = write(host)
     assert host.netctl("apply", path).status == 0

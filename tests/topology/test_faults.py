@@ -341,7 +341,6 @@ CASES = {
         + "  §back: {cidr: 10.9.0.0/24, mode: macvlan, hosts: [alpha]}\n",
         "the uplink of `alpha` serves `front` already",
     ),
-    "macvlan": (subnet("{cidr: 10.44.0.0/24, mode: §macvlan}"), "mode macvlan: this version"),
     "openvswitch": (subnet("{cidr: 10.44.0.0/24, bridge: §openvswitch}"), "Open vSwitch bridges: this version"),
     "lxc": (container("{runtime: §lxc, image: a}"), "runtime lxc: this version"),
     "podman": (container("{runtime: §podman, image: a}"), "runtime podman: this version"),

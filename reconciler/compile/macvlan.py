@@ -1,0 +1,88 @@
+"""The records of places in a LAN by macvlan, and of the host's own macvlan there. Called by `compile.host`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
+from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.state.naming import Alias, group_of, interface_name, mac_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Subnet, Topology
+
+HOST_LENGTH = {4: 32, 6: 128}
+NEVER_ANSWER = "8"
+"""arp_ignore (ip-sysctl.rst): answer for no address at all."""
+
+
+def shim_name(topology: str, subnet: str) -> str:
+    """The host's own macvlan in a LAN."""
+    return interface_name("m-", topology, subnet)
+
+
+def shim_mac(topology: str, host: str, subnet: str) -> str:
+    """Its hardware address."""
+    return mac_of(topology, "macvlan", host, subnet)
+
+
+def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> Iterator[Record]:
+    """The host's own macvlan, and the way over it to each of its containers; only mode bridge lets it reach them."""
+    subnet = topology.subnets[leg.subnet]
+    if subnet.macvlan != "bridge":
+        return
+    name = shim_name(topology.name, leg.subnet)
+    alias = Alias(topology.name, "shim", leg.subnet)
+    mac = shim_mac(topology.name, leg.host, leg.subnet)
+    shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
+    yield shim
+    yield Sysctl(HOST, interface_key(4, name, "arp_ignore"), NEVER_ANSWER, owner=shim.ref, about=shim.subject)
+    for place in resolved.members.get((leg.host, leg.subnet), ()):
+        for own in place.addresses:
+            yield Route(
+                HOST,
+                own.family,
+                f"{own.address}/{HOST_LENGTH[own.family]}",
+                name,
+                shim.ref,
+                src=next((one.address for one in lan.own if one.family == own.family), ""),
+                about=shim.subject,
+            )
+            yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
+
+
+def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:
+    """A container's interface."""
+    alias = Alias(topology.name, "macvlan", place.container, place.subnet)
+    uplink = leg.lan.uplink if leg.lan else ""
+    netns = container_netns(place.container)
+    return Macvlan(
+        netns,
+        place.interface,
+        uplink,
+        subnet.macvlan,
+        place.mac,
+        leg.mtu,
+        group_of(topology.name),
+        str(alias),
+        link_local=any(own.family == 6 for own in place.addresses),
+        owner=owner,
+    )
+
+
+def host_neighbors(
+    topology: Topology, place: Place, subnet: Subnet, leg: Leg, own: Assigned, near: Ref | None, link: Ref
+) -> Iterator[Neighbor]:
+    """The host is reached behind its own macvlan, which does not answer when it is asked for the host."""
+    if subnet.macvlan != "bridge" or leg.lan is None:
+        return
+    mac = shim_mac(topology.name, leg.host, leg.subnet)
+    for address in leg.lan.own:
+        if address.family == own.family:
+            about = f"container {place.container}"
+            yield Neighbor(
+                container_netns(place.container), place.interface, address.address, mac, link, own_address=near, about=about
+            )
