@@ -162,10 +162,11 @@ def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
         yield f"  {item.subject:{width}}  {colour(f'{item.state:8}')}  {printable(item.summary)}".rstrip()
         if item.state == DRIFTED:
-            for difference in item.differences[:SHOWN]:
-                yield f"  {'':{width}}    {printable(difference.text)}"
-            if len(item.differences) > SHOWN:
-                yield f"  {'':{width}}    and {len(item.differences) - SHOWN:,} more (--json has all)"
+            told = list(dict.fromkeys(difference.text for difference in item.differences))  # entries of several sets read alike
+            for text in told[:SHOWN]:
+                yield f"  {'':{width}}    {printable(text)}"
+            if len(told) > SHOWN:
+                yield f"  {'':{width}}    and {len(told) - SHOWN:,} more (--json has all)"
     for foreign in host.foreign:
         yield palette.yellow(f"  foreign {foreign.kind}: {printable(foreign.name)} {printable(foreign.detail)}".rstrip())
         if foreign.help_text:
