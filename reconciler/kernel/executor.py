@@ -71,7 +71,7 @@ class KernelHost:
         self._namespaces = namespaces
         self._context = namespaces.context
         self._rewired: set[str] = set()
-        self._nft: dict[str, NftSession] = {}
+        self._nft: dict[tuple[int, int], NftSession] = {}
 
     def run(self, batch: Batch) -> None:
         """Carry out the batch. StepError at the first step that is refused."""
@@ -122,15 +122,18 @@ class KernelHost:
             self._rewired.add(batch.netns)
 
     def _run_netns(self, batch: Batch) -> None:
+        self._rewired -= {step.netns for step in batch.steps if isinstance(step, NetnsDelete)}
         self._namespaces.remove(step for step in batch.steps if isinstance(step, NetnsDelete))
         self._namespaces.add(step for step in batch.steps if isinstance(step, NetnsAdd))
 
     def _run_nft(self, netns: str, steps: Sequence[Step]) -> None:
         from reconciler.kernel.nft import NftSession  # loads libnftables
 
-        if netns not in self._nft:
-            self._nft[netns] = self._namespaces.run(netns, NftSession)
-        self._nft[netns].run([step for step in steps if isinstance(step, NftCommand)])
+        # A lab host that is made again within a session has another namespace, and a session stays where it was made.
+        identity = self._namespaces.identity(netns)
+        if identity not in self._nft:
+            self._nft[identity] = self._namespaces.run(netns, NftSession)
+        self._nft[identity].run([step for step in steps if isinstance(step, NftCommand)])
 
     def _run_conntrack(self, steps: Sequence[Step]) -> None:
         ports: dict[str, set[tuple[str, int]]] = {}

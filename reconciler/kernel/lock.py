@@ -131,6 +131,7 @@ class HostLock:
                 self._path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     self._path.parent.rmdir()
+                    self._path.parent.parent.rmdir()
             os.close(self._descriptor)
             self._descriptor, self._holder = -1, None
 
