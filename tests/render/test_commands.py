@@ -59,6 +59,14 @@ CASES: list[tuple[s.Step, list[str]]] = [
         ["bridge -n shop.lab.alpha fdb append 00:00:00:00:00:00 dev x-front dst 192.0.2.12 self permanent"],
     ),
     (
+        s.LinkAdd("", "x-front", "vxlan", "", 1450, 7, master="b-front", options=(("id", "9"), ("learning", "off"))),
+        [f"{IN} link add dev x-front mtu 1450 group 7 master b-front type vxlan id 9 nolearning"],
+    ),
+    (
+        s.Announce("", "b-front", "10.4.0.2"),
+        ["# apply also announces that 10.4.0.2 is at b-front now (gratuitous ARP, or its like of IPv6)"],
+    ),
+    (
         s.FdbDelete("", "v-web", "02:00:00:00:00:02"),
         ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"],
     ),
