@@ -28,6 +28,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 NETNS_ROOT = Path("/run/netns")
 RUN_ROOT = Path("/run/netctl")
 MNT_DETACH = 2
+SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 _names: list[str] = []
 """Every name that this session has drawn; nothing that bears one may be left at its end."""
@@ -61,11 +62,14 @@ def _has_link_kind(kind: str) -> bool:
 CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (_has_root, "run the tests as root (sudo make test)"),
     "dockerd": (_has_dockerd, "run `.ci/setup --test`, which installs docker.io and iptables"),
-    "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
     "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `scripts/setup --test`, which installs podman"),
     "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `scripts/setup --test`, which installs lxc"),
+    "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
     "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
     "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),
+    "sshd": (lambda: shutil.which("sshd", path=SBIN) is not None, "run `make setup-test`, which installs openssh-server"),
+    "sudo": (lambda: shutil.which("sudo") is not None, "run `make setup-test`, which installs sudo"),
+    "openvswitch": (lambda: shutil.which("ovs-vswitchd") is not None, "install openvswitch-switch"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),
     "vrf": (lambda: _has_link_kind("vrf"), "a kernel with VRFs (CONFIG_NET_VRF)"),

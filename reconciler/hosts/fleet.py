@@ -27,7 +27,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from reconciler.errors import HostError, LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.local import start_local_worker
-from reconciler.hosts.session import PATIENCE_S, Session, WorkerDiedError, WorkerProcess
+from reconciler.hosts.session import BEATS, PATIENCE_S, Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import LAB, Target
 from reconciler.plan.document import CODEC, HostPlan
@@ -39,8 +39,6 @@ from reconciler.state.record import Change
 T = TypeVar("T")
 WATCH_INTERVAL_S = 0.1
 """How long the wish to stop may go unnoticed while the hosts are at work."""
-BEATS = 12
-"""How often a host on another machine hears of us within its patience."""
 
 
 class Progress(Protocol):
@@ -154,7 +152,7 @@ class Fleet:
     def _open(self, session: Session) -> Any:
         """Start the worker where that takes a connection, and greet it."""
         if session.target.ssh:
-            session.replace_worker(start_ssh_worker(session.target.ssh))
+            session.replace_worker(start_ssh_worker(session.target.ssh, self.patience_s))
         return session.hello(self._command, self._run, self.patience_s)
 
     def _find_twins(self, machines: Mapping[str, str], *, optional: bool) -> None:

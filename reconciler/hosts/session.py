@@ -28,6 +28,9 @@ LOG_DIRECTORY = Path("/run/netctl")
 PATIENCE_S = 60.0
 """How long a worker on another machine does without hearing of its controller before it takes back what was not committed."""
 
+BEATS = 12
+"""How often such a worker hears of us within its patience."""
+
 OnEvent = Callable[[Message], None]
 
 

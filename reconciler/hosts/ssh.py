@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 from reconciler.errors import HostError
 from reconciler.hosts.bundle import read_bundle
-from reconciler.hosts.session import WorkerProcess
+from reconciler.hosts.session import BEATS, WorkerProcess
 from reconciler.hosts.target import render_destination
 from reconciler.topology.types import Connect
 from reconciler.worker import bootstrap
@@ -31,7 +31,6 @@ OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
     "ConnectTimeout": str(CONNECT_TIMEOUT_S),
-    "ServerAliveInterval": "5",
     "ServerAliveCountMax": "3",
     "ControlMaster": "no",
     "ControlPath": "none",
@@ -44,6 +43,8 @@ OPTIONS = {
 }
 REMOTE_COMMAND = f"python3 -I -S -c '{bootstrap.LOADER}'"
 """For the far user's shell, whichever that is: there is nothing in it that sh, csh and fish read differently."""
+ALIVE_INTERVAL_S = 5
+"""How often ssh asks a far side that says nothing whether it is there; it is lost when it has not answered three times."""
 NOISE_MAX_LINES = 200
 """What a login shell may print before the worker speaks."""
 
@@ -97,13 +98,16 @@ FAILURES = (
 """What ssh, a shell or sudo says, what that means, and what to do."""
 
 
-def start_ssh_worker(connect: Connect) -> WorkerProcess:
-    """A worker on the far side, as root, not yet greeted. HostError where that is not possible, with what to do."""
+def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
+    """A worker on the far side, as root, not yet greeted. HostError where that is not possible, with what to do.
+
+    We notice a lost connection in less time than the worker's patience lasts, so that a new one finds it.
+    """
     words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
     try:
         # Ctrl-C at the terminal is for netctl, which takes back what it did by this very connection.
         process = subprocess.Popen(
-            render_command(connect), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True
+            render_command(connect, patience_s), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True
         )
     except FileNotFoundError:
         raise HostError("there is no ssh on this machine", "apt-get install openssh-client") from None
@@ -121,11 +125,13 @@ def start_ssh_worker(connect: Connect) -> WorkerProcess:
     return worker
 
 
-def render_command(connect: Connect) -> list[str]:
+def render_command(connect: Connect, patience_s: float) -> list[str]:
     """The command line of ssh."""
+    alive_s = max(1, min(ALIVE_INTERVAL_S, int(patience_s / BEATS)))
     port = ["-p", str(connect.port)] if connect.port else []
     user = ["-l", connect.user] if connect.user else []
-    options = [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
+    values = {**OPTIONS, "ServerAliveInterval": alive_s}
+    options = [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
     return ["ssh", "-T", *options, *port, *user, "--", connect.name, REMOTE_COMMAND]
 
 

@@ -3,14 +3,18 @@
 Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
 
     lock      {} → nothing; the host's lock is held until `release`, or the worker's end
-    read      {engines} → HostFacts
+    read      {engines, openvswitch} → HostFacts
     plan      {host, desired, document} → HostPlan; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
+    arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
+    confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
     apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
     check     {} → the changes that are still needed; none after a good apply
     rollback  {host, changes} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `changes`
               are those of the plan where this worker did not make it, None otherwise
-    commit    {} → nothing; what was kept for a rollback is let go
+    commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and nobody confirmed
+    remember  {peers} → nothing; the topology's other hosts are remembered here
+    forget    {} → nothing; no file of the topology is left here
     listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
     release   {} → nothing; the lock is let go
 """
@@ -18,14 +22,14 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.errors import HostError, NetctlError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.sysctl import Sysctl, find_going_along
 from reconciler.plan.diff import diff_states
 from reconciler.plan.document import CODEC, HostPlan, host_plan
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
@@ -82,11 +86,26 @@ class Machine(Protocol):
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where some step is known to fail: an image that is missing, a kernel without a feature."""
 
-    def commit(self) -> None:
-        """Remove what was kept for a rollback."""
+    def commit(self, *, keep_log: bool = False) -> None:
+        """Remove what was kept for a rollback, and unless `keep_log`, the log of an earlier one."""
 
     def prober(self) -> Prober:
         """What runs probes; always the same one."""
+
+    def remember(self, peers: Mapping[str, str]) -> None:
+        """Remember the topology's other hosts."""
+
+    def confirm(self, token: str) -> None:
+        """Note that the host was reached by this connection."""
+
+    def is_confirmed(self, token: str) -> bool:
+        """Whether that was noted."""
+
+    def log(self, line: str) -> None:
+        """A line in the log that stays on the host."""
+
+    def forget(self) -> None:
+        """Remove the topology's files."""
 
 
 class Work:
@@ -101,6 +120,9 @@ class Work:
         self._desired = HostState({})
         self._plan = Plan()
         self._rolling_back = False
+        self._token = ""
+        self._undo: Plan | None = None
+        """What is taken back where the controller is lost; None where it has not begun, or has committed."""
         self._snapshot: Snapshot | None = None
 
     def answer(self, request: Message) -> Any:
@@ -113,7 +135,11 @@ class Work:
             "check": self._check,
             "rollback": self._rollback,
             "prepare": lambda _: self._machine.check(self._plan.remove + self._plan.make),
-            "commit": lambda _: self._machine.commit(),
+            "arm": self._arm,
+            "confirm": lambda request: self._machine.confirm(request["token"]),
+            "commit": self._commit,
+            "remember": lambda request: self._machine.remember(request["peers"]),
+            "forget": lambda _: self._machine.forget(),
             "listen": self._listen,
             "probe": self._probe,
             "unlisten": lambda _: self._machine.prober().stop(),
@@ -125,7 +151,7 @@ class Work:
         return verb(request)
 
     def _read(self, request: Message) -> Any:
-        self._interest = Interest(engines=request["engines"])
+        self._interest = Interest(engines=request["engines"], openvswitch=request.get("openvswitch", False))
         self._snapshot = self._machine.read(self._interest)
         return CODEC.encode(self._machine.read_facts(self._snapshot, self._interest))
 
@@ -134,7 +160,11 @@ class Work:
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # What was read a moment ago lacks only the settings that nobody knew the topology to want. It serves once.
         snapshot, self._snapshot = self._snapshot, None
-        live = recognise_all(self._machine.read_settings(snapshot, self._interest)) if snapshot else self._live()
+        read = self._machine.read_settings(snapshot, self._interest) if snapshot else self._machine.read(self._interest)
+        live = recognise_all(read)
+        if keys := find_going_along(live, self._desired):
+            settings = Sysctl.recognise(self._machine.read_settings(read, Interest(sysctls=keys)))
+            live = HostState({**live.records, **{record.ref: record for record in settings}})
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = False
         return self._describe(request["host"], live, document=request["document"])
@@ -170,13 +200,45 @@ class Work:
 
     def _rollback(self, request: Message) -> Any:
         if request["changes"] is not None:  # this worker takes the place of one that has died
-            self._plan = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
-            self._interest = replace(self._interest, sysctls=_sysctl_keys(self._plan.touched))
+            self._plan = self._undo = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
+        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *self._plan.touched)))
         live = self._live()
         self._desired = rollback_target(self._plan, live)
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = True
         return self._describe(request["host"], live, document=False)
+
+    def _arm(self, request: Message) -> None:
+        self._token = request["token"]
+        self._undo = self._plan
+
+    def _commit(self, _: Message) -> None:
+        if self._undo and not self._rolling_back and not self._machine.is_confirmed(self._token):
+            raise NetctlError("nobody has shown by a new connection that this host can still be reached")
+        self._undo = None
+        self._machine.commit(keep_log=self._rolling_back)
+
+    def end(self) -> None:
+        """Take back what was done and not committed, for nobody will say any more what else to do. NetctlError where it fails."""
+        if self._undo is None:
+            return
+        self._emit = lambda _: None
+        self._machine.log("the controller was lost in the middle of it; what was done here is taken back")
+        self._machine.enter()
+        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *self._undo.touched)))
+        live = self._live()
+        self._desired = rollback_target(self._undo, live)
+        self._plan = compile_plan(live, self._desired)
+        self._rolling_back = True
+        for phase in ("remove", "make"):
+            outcome = CODEC.decode(Outcome, self._apply({"phase": phase}))
+            if outcome.failure:
+                raise NetctlError(f"{outcome.failure.ref or ''} {outcome.failure.message}".strip())
+        remaining = CODEC.decode(tuple[Change, ...], self._check({}))
+        if remaining:
+            raise NetctlError("; ".join(f"{change.ref}: {change.reason}" for change in remaining[:5]))
+        self._machine.commit(keep_log=True)
+        self._machine.log("all is as it was before")
 
     def _listen(self, request: Message) -> Any:
         return CODEC.encode(self._machine.prober().start_listeners(CODEC.decode(tuple[Listener, ...], request["listeners"])))

@@ -34,7 +34,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-PidFile none
+PidFile /run/sshd.pid
 {more}
 """
 PROLOGUE = """\
@@ -73,8 +73,9 @@ class Machine:
     def run(
         self, *command: str | Path, check: bool = True, env: dict[str, str] | None = None, timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
+        entered = self.enter(*command)
         done = subprocess.run(
-            self.enter(*command), capture_output=True, text=True, timeout=timeout_s, check=False, env=env, stdin=subprocess.DEVNULL
+            entered, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, stdin=subprocess.DEVNULL
         )
         if check and done.returncode:
             pytest.fail(f"{command} on {self.name} ended with {done.returncode}: {done.stderr or done.stdout}")
@@ -87,7 +88,7 @@ class Machine:
 
     def pids(self, words: str) -> list[int]:
         """Processes inside whose command line has the words, by their numbers inside."""
-        found = self.run("pgrep", "-f", words, check=False).stdout.split()
+        found = self.run("pgrep", "-f", "--", words, check=False).stdout.split()
         return [int(pid) for pid in found]
 
     def stop(self) -> None:
@@ -165,16 +166,20 @@ class World:
     def serve(self, host: str, more: str = "") -> None:
         """Start the machine's sshd."""
         machine = self.machines[host]
+        if machine.sshd:
+            return
         config = machine.folder / "sshd_config"
         config.write_text(SSHD_CONFIG.format(address=ADDRESSES[host], folder=machine.folder, more=more))
-        log = (machine.folder / "sshd.log").open("ab")
-        machine.sshd = subprocess.Popen(machine.enter("/usr/sbin/sshd", "-D", "-e", "-f", config), stderr=log, stdin=subprocess.DEVNULL)
+        command = machine.enter("/usr/sbin/sshd", "-D", "-e", "-f", config)
+        with (machine.folder / "sshd.log").open("ab") as log:
+            machine.sshd = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
         wait_for(lambda: ":22 " in machine.run("ss", "-lnt").stdout)
 
     def stop_serving(self, host: str) -> None:
+        """Nobody listens any more; sessions that are open live on."""
         machine = self.machines[host]
         assert machine.sshd
-        machine.sshd.terminate()
+        machine.run("sh", "-c", "kill $(cat /run/sshd.pid)")
         machine.sshd.wait()
         machine.sshd = None
 
