@@ -62,8 +62,8 @@ def _has_link_kind(kind: str) -> bool:
 CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (_has_root, "run the tests as root (sudo make test)"),
     "dockerd": (_has_dockerd, "run `.ci/setup --test`, which installs docker.io and iptables"),
-    "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `scripts/setup --test`, which installs podman"),
-    "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `scripts/setup --test`, which installs lxc"),
+    "podman": (lambda: _has_root() and shutil.which("podman") is not None, "run `.ci/setup --test`, which installs podman"),
+    "lxc": (lambda: _has_root() and shutil.which("lxc-start") is not None, "run `.ci/setup --test`, which installs lxc"),
     "busybox": (lambda: shutil.which("busybox") is not None, "run `.ci/setup --test`, which installs busybox-static"),
     "nft": (lambda: shutil.which("nft") is not None, "run `.ci/setup --test`, which installs nftables"),
     "ping": (lambda: shutil.which("ping") is not None, "run `.ci/setup --test`, which installs iputils-ping"),

@@ -342,8 +342,15 @@ CASES = {
         "the uplink of `alpha` serves `front` already",
     ),
     "openvswitch": (subnet("{cidr: 10.44.0.0/24, bridge: §openvswitch}"), "Open vSwitch bridges: this version"),
-    "lxc": (container("{runtime: §lxc, image: a}"), "runtime lxc: this version"),
-    "podman": (container("{runtime: §podman, image: a}"), "runtime podman: this version"),
+    "lxc image": (container("{runtime: lxc, image: §'a:b:c'}"), "neither a path nor a template of LXC's"),
+    "lxc volume": (container("{runtime: lxc, image: /srv/a, volumes: [§'data:/data']}"), "has a name, and LXC knows none"),
+    "lxc restart": (container("{runtime: lxc, image: /srv/a, restart: §on-failure}"), "only starts containers with the machine"),
+    "lxc line break": (
+        BASE + 'containers:\n  §a: {runtime: lxc, image: /srv/a, command: [sh, "a\\nb"]}\n',
+        "cannot hold the line break",
+    ),
+    "lxc directory": (BASE.replace("connect: lab", "connect: lab, lxc: §var/lib/lxc", 1), "must be a directory"),
+    "path as image": (container("{runtime: podman, image: §/srv/a}"), "runtime podman has images by name"),
     "dns": (container("{§dns: [192.0.2.53]}"), "the key `dns` is reserved"),
     "rate": (container("{networks: {front: {§rate: 10mbit}}}"), "the key `rate` is reserved"),
     # subnets over several hosts
