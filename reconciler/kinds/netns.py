@@ -53,7 +53,7 @@ class Netns(Record):
         return False
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (NetnsAdd(self.netns, self.ipv6), LinkSet(self.netns, "lo", up=True))
+        return (NetnsAdd(self.netns, self.ipv6),)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []

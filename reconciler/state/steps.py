@@ -50,7 +50,7 @@ class StepError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NetnsAdd(Step):
-    """Make the namespace and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
+    """Make the namespace, with its loopback up, and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
 
     With `ipv6` false, net.ipv6.conf.all.disable_ipv6 is set to 1 before anything is in it (which sets `default` and the
     loopback's as well), so that its links never chatter. With `ipv6`, net.ipv6.conf.default.accept_dad is set to 0 and
