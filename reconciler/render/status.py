@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
 from reconciler.render.colour import PLAIN, Palette, printable
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
@@ -111,8 +112,9 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change]) -> 
     told = tuple(Difference(c.ref.kind, c.ref.name, _tell(c)) for c in changes)
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)
-    absent = sum(change.before is None for change in changes)
-    state = MISSING if absent == len(wanted) == len(changes) else DRIFTED
+    absent = [change for change in changes if change.before is None]
+    settings = sum(isinstance(record, Sysctl) for record in wanted)  # a setting always has some value
+    state = MISSING if absent and len(absent) + settings >= len(wanted) else DRIFTED
     return Item(subject, state, summarise(wanted), told)
 
 
