@@ -217,7 +217,7 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
     """No two things that netctl makes get one name: replicas, engine containers, interfaces. A bridge has enough ports."""
     taken_by: dict[str, str] = {}
     engine_names: dict[tuple[str, str], str] = {}
-    ports: Counter[str] = Counter()
+    ports: Counter[tuple[str, str]] = Counter()
     for origin, container in model.containers.items():
         for name in names_of(origin, container):
             _check_container_name(name, origin, taken_by, faults)
@@ -230,8 +230,9 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
                         f"`{name}` and `{other}` would both be the engine's container `{key[1]}`",
                         "rename one of them",
                     )
-        ports.update(dict.fromkeys(container.networks, 1 if container.replicas is None else container.replicas))
-    for subnet, count in ports.items():
+        here = ((host_of(model, container), subnet) for subnet in container.networks)
+        ports.update(dict.fromkeys(here, 1 if container.replicas is None else container.replicas))
+    for (_, subnet), count in ports.items():
         if count > BRIDGE_PORTS_MAX and subnet in model.subnets:
             help_text = "spread the containers over more subnets"
             faults.add_at_key(

@@ -184,3 +184,13 @@ def test_a_port_for_a_container_elsewhere_brings_replies_back() -> None:
     assert values == {target: gateway.address}
     assert not [e for e in of(made, "gamma", FirewallElement) if e.set.startswith("returns")]
     assert ip_address(gateway.address)
+
+
+def test_a_bridge_has_ports_for_the_containers_of_its_own_host() -> None:
+    """1,023 on each host, however many a subnet has on all."""
+    crowd = "  a: {host: alpha, replicas: 800, networks: {front: auto}}\n  b: {host: beta, replicas: 800, networks: {front: auto}}\n"
+    text = TEXT.replace("10.44.0.0/24", "10.44.0.0/20") + crowd
+    assert len(desired(text=text).resolved.members["alpha", "front"]) == 801
+    with pytest.raises(TopologyError) as raised:
+        desired(text=text + "  c: {host: beta, replicas: 800, networks: {front: auto}}\n")
+    assert "has 1601 containers on one host" in raised.value.faults[0].message
