@@ -184,11 +184,13 @@ class Fleet:
         return {host: connect for known in self._peers.values() for host, connect in known.items()}
 
     def remember(self, peers: Mapping[str, str]) -> None:
-        """Let each machine remember the others, where it does not yet."""
+        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all."""
+        left = [host for host, session in self._sessions.items() if session.target.ssh and host not in peers]
+        self._side_by_side(_forget, left)
         others = {
             host: {name: connect for name, connect in peers.items() if name != host}
             for host, session in self._sessions.items()
-            if session.target.host_key == "local"
+            if session.target.host_key == "local" and host not in left
         }
         changed = [host for host, wanted in others.items() if self._peers[host] != wanted]
         self._side_by_side(lambda session: session.request("remember", peers=others[session.target.host]), changed)
@@ -196,7 +198,7 @@ class Fleet:
     def forget(self) -> None:
         """Leave no file of the topology on any machine."""
         hosts = [host for host, session in self._sessions.items() if session.target.host_key == "local"]
-        self._side_by_side(lambda session: session.request("forget"), hosts)
+        self._side_by_side(_forget, hosts)
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
@@ -437,6 +439,10 @@ def _merge(errors: Mapping[str, NetctlError]) -> NetctlError:
 def _add(message: str, more: str) -> str:
     """A sentence that goes on, on a line of its own where there are several already."""
     return f"{message}\n{more}" if "\n" in message else f"{message}; {more}"
+
+
+def _forget(session: Session) -> Any:
+    return session.request("forget")
 
 
 def _read(session: Session) -> Any:
