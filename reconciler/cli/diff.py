@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.common import dropped_targets, open_job, palette, warn_of_drops
 from reconciler.errors import UsageError
-from reconciler.hosts.target import LAB, Target, targets_of
+from reconciler.hosts.target import DEFAULT_OPENVSWITCH, LAB, Target, targets_of
 from reconciler.plan.document import PlanDocument, compile_document, render_document
 from reconciler.render.plan import render_plan
 from reconciler.topology.types import Topology

@@ -73,6 +73,7 @@ from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborIn
 IFLA_INET6_CONF = 2
 DEVCONF_DISABLE_IPV6 = 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
+IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
 IFF_LOWER_UP = 0x10000
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08
 IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the metric of an IPv6 route that is given none
@@ -80,7 +81,7 @@ RTM_F_CLONED = 0x200
 LINK_ATTRIBUTES = frozenset(
     (
         *(IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS),
-        *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST),
+        *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PROMISCUITY),
     )
 )
 INFO_ATTRIBUTES = frozenset((IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA))
@@ -142,6 +143,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         ipv6=ipv6,
         options=options,
         port_options=port_options,
+        is_promiscuous=_u32_of(found, IFLA_PROMISCUITY) > 0,
     )
 
 

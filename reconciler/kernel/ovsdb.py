@@ -177,23 +177,47 @@ def parse_text(value: Any) -> str:
 
 
 def run_ovsdb_steps(url: str, steps: Sequence[Step]) -> None:
-    """Carry out the steps in one transaction, and return when ovs-vswitchd has done it. StepError where it is refused."""
+    """Carry out the steps, and return when ovs-vswitchd has done it. StepError where it is refused.
+
+    It is one transaction; but what is removed and made again under its name takes two, for to ovs-vswitchd one that ends as it
+    began is none.
+    """
     with Ovsdb(url) as database:
-        bridges = read_bridges(database)
-        uuids = _Uuids(database)
-        operations = [*_first_row(database)]
-        operations += [operation for step in steps for operation in lower(step, uuids, bridges)]
-        operations += [
-            {"op": "mutate", "table": DATABASE, "where": [], "mutations": [["next_cfg", "+=", 1]]},
-            {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]},
-            {"op": "comment", "comment": f"netctl: {len(steps)} steps"},
-        ]
-        try:
-            results = database.transact(operations)
-        except HostError as error:
-            raise StepError(steps[0], error.message) from error
-        _wait(database, results[-2]["rows"][0]["next_cfg"])
-        _check_ports(database, steps)
+        for run in split_runs(steps):
+            _run(database, run)
+
+
+def split_runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """The steps in their order, cut wherever a name comes again that was removed."""
+    run: list[Step] = []
+    gone: set[str] = set()
+    for step in steps:
+        if isinstance(step, OvsBridgeAdd | OvsPortAdd) and step.name in gone:
+            yield run
+            run, gone = [], set()
+        if isinstance(step, OvsBridgeDelete | OvsPortDelete):
+            gone.add(step.name)
+        run.append(step)
+    if run:
+        yield run
+
+
+def _run(database: Ovsdb, steps: Sequence[Step]) -> None:
+    bridges = read_bridges(database)
+    uuids = _Uuids(database)
+    operations = [*_first_row(database)]
+    operations += [operation for step in steps for operation in lower(step, uuids, bridges)]
+    operations += [
+        {"op": "mutate", "table": DATABASE, "where": [], "mutations": [["next_cfg", "+=", 1]]},
+        {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]},
+        {"op": "comment", "comment": f"netctl: {len(steps)} steps"},
+    ]
+    try:
+        results = database.transact(operations)
+    except HostError as error:
+        raise StepError(steps[0], error.message) from error
+    _wait(database, results[-2]["rows"][0]["next_cfg"])
+    _check_ports(database, steps)
 
 
 def _first_row(database: Ovsdb) -> Iterator[Operation]:
@@ -242,6 +266,10 @@ class _Uuids:
         """`["uuid", …]`, or None."""
         return self._found.get((table, name))
 
+    def take(self, table: str, name: str) -> Any:
+        """The same, of what is about to go: its name is free from then on."""
+        return self._found.pop((table, name), None)
+
 
 def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterator[Operation]:
     """The operations of one step. What is to be removed and is gone needs none. StepError where a name is somebody else's."""
@@ -257,7 +285,7 @@ def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterat
             yield from _mutate_map("Bridge", step.name, "other_config", ((HWADDR, ""),), ((HWADDR, step.mac),))
             yield _update("Interface", step.name, {"mtu_request": step.mtu})
         case OvsBridgeDelete():
-            if uuid := uuids.get("Bridge", step.name):
+            if uuid := uuids.take("Bridge", step.name):
                 yield _mutate(DATABASE, [], "bridges", "delete", uuid)
         case OvsPortAdd():
             if uuids.get("Port", step.name):
@@ -269,7 +297,7 @@ def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterat
             yield _update("Port", step.name, {"protected": step.is_isolated})
             yield from _mutate_map("Port", step.name, "external_ids", read_marks(held), step.marks)
         case OvsPortDelete():
-            if uuid := uuids.get("Port", step.name):
+            if uuid := uuids.take("Port", step.name):
                 yield _mutate("Bridge", _named(step.bridge), "ports", "delete", uuid)
         case _:
             raise TypeError(f"the OVSDB has no operation for {type(step).__name__}")

@@ -159,7 +159,8 @@ class OvsPort(Record):
     is_isolated: bool = False
     """Whether it exchanges no frames with other isolated ports (`protected`)."""
     is_connected: bool = True
-    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number."""
+    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and takes its packets. In user space it does not
+    notice that a link was made anew under its name, and goes on with the one that is gone."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
@@ -194,12 +195,12 @@ class OvsPort(Record):
                     marks=read_marks(port.external_ids),
                     link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
                     is_isolated=port.is_protected,
-                    is_connected=port.number > 0,
+                    is_connected=port.number > 0 and link is not None and link.info.is_promiscuous,
                     about=about(link.alias, HOST) if link else "host",
                 )
 
     def must_recreate(self, before: Self) -> bool:
-        return self.bridge != before.bridge
+        return self.bridge != before.bridge or not before.is_connected
 
     def lower_create(self) -> tuple[Step, ...]:
         return (OvsPortAdd(self.netns, self.bridge, self.name, self.marks, self.is_isolated),)

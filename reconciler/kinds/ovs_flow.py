@@ -87,7 +87,8 @@ class OvsFlow(Record):
         return self.about
 
     def describe(self) -> str:
-        return f"flow of {self.port or self.bridge}, table {self.table}: {self.match or 'everything'} -> {self.actions}"
+        whose = self.bridge if self.port in ("", LOCAL) else self.port
+        return f"flow of {whose}, table {self.table}: {self.match or 'everything'} -> {self.actions}"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import own_links, owner_of
+from reconciler.kinds.ownership import own_links, own_switches, owner_of
+from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
@@ -59,6 +60,7 @@ class Sysctl(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         names = [(link.netns, link.info.name) for link in own_links(snapshot, "bridge")]
         links = {(netns, name): Ref("bridge", netns, name) for netns, name in names}
+        links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -78,6 +80,29 @@ class Sysctl(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
+
+
+BRIDGE_SETTINGS = ((4, "rp_filter"), (4, "route_localnet"), (6, "accept_dad"))
+FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+
+def find_going_along(live: HostState, desired: HostState) -> dict[str, tuple[str, ...]]:
+    """The keys, by namespace, that bear our values and end with what is removed, though nobody wants them any more.
+
+    They are read for a plan, so that its way back knows them: a bridge that is made again has the kernel's own values. The
+    host's own are among them where nothing of it is remembered: in a lab, where the host goes, too.
+    """
+    gone = [ref for ref in live.records if ref not in desired.records and (ref.kind == "bridge" or ref.netns.startswith("lab:"))]
+    keys: dict[str, set[str]] = {}
+    for ref in gone:
+        if ref.kind == "bridge":
+            keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, name) for family, name in BRIDGE_SETTINGS)
+        if ref.kind == "netns":
+            keys.setdefault(ref.netns, set()).update(FORWARDING)
+    if HOST in keys and not any(isinstance(record, Sysctl) and record.remember for record in live.records.values()):
+        keys[HOST].update(FORWARDING)
+    wanted = {(ref.netns, ref.name) for ref in desired.records if ref.kind == Sysctl.kind}
+    return {netns: tuple(sorted(key for key in found if (netns, key) not in wanted)) for netns, found in keys.items()}
 
 
 def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import links_of, own_links, pick, read_altname
+from reconciler.kinds.ownership import bridge_name_of, own_links, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -31,7 +31,10 @@ OVERHEAD_BYTES = {4: 50, 6: 70}
 
 @dataclass(frozen=True, slots=True)
 class Vxlan(Record):
-    """VNI `vni` from the underlay address `local` to UDP `port`, at the bridge `master`; `mtu` in bytes."""
+    """VNI `vni` from the underlay address `local` to UDP `port`, at the bridge `master`; `mtu` in bytes.
+
+    Where the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
+    """
 
     kind = "vxlan"
     dies_with_parent = False
@@ -77,7 +80,7 @@ class Vxlan(Record):
         for link in own_links(snapshot, "vxlan"):
             info = link.info
             options = dict(info.options)
-            master = links_of(snapshot, link.netns).links.get(info.master)
+            master = bridge_name_of(snapshot, link.netns, info)
             yield cls(
                 netns=link.netns,
                 name=info.name,
@@ -88,7 +91,7 @@ class Vxlan(Record):
                 mtu=info.mtu,
                 group=info.group,
                 alias=info.alias,
-                master=master.name if master else "",
+                master=master,
                 altname=read_altname(link),
                 port_options=pick(info.port_options, tuple(key for key, _ in PORT_OPTIONS)) if master else (),
                 link_local=info.link_local,
@@ -103,8 +106,9 @@ class Vxlan(Record):
         steps: list[Step] = [
             LinkAdd(self.netns, self.name, "vxlan", self.mac, self.mtu, self.group, master=self.master, options=options),
             LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
-            BridgePortSet(self.netns, self.name, self.port_options),
         ]
+        if self.master:
+            steps.append(BridgePortSet(self.netns, self.name, self.port_options))
         if self.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up:
@@ -118,12 +122,12 @@ class Vxlan(Record):
             mac=self.mac if self.mac != before.mac else "",
             mtu=self.mtu if self.mtu != before.mtu else None,
             group=self.group if self.group != before.group else None,
-            master=self.master if self.master != before.master else "",
+            master=(self.master or "-") if self.master != before.master else "",
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
         )
         steps: list[Step] = [change] if change != LinkSet(self.netns, self.name) else []
-        if self.port_options != before.port_options or self.master != before.master:
+        if self.master and (self.port_options != before.port_options or self.master != before.master):
             steps.append(BridgePortSet(self.netns, self.name, self.port_options))
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))

@@ -34,6 +34,8 @@ class LinkInfo:
     """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
     port_options: tuple[tuple[str, str], ...] = ()
     """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
+    is_promiscuous: bool = False
+    """Whether somebody takes all of its packets: every bridge does of its ports."""
 
 
 @dataclass(frozen=True, slots=True)
