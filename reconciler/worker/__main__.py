@@ -17,12 +17,26 @@ from typing import IO, Any
 
 from reconciler.errors import NetctlError
 from reconciler.worker.channel import Inbox, Message, dump_line, encode_defect, encode_error
-from reconciler.worker.machine import open_machine
+from reconciler.worker.machine import KernelMachine, open_machine
 from reconciler.worker.work import Work
+
+PATIENCE_S = 60.0
+"""How long a worker on another machine does without hearing of its controller, where that does not say."""
 
 
 def main() -> None:
     """Serve one controller until it is done."""
+    inbox, send = open_channel()
+    try:
+        serve(inbox, send, Service(send, inbox.cancelled.is_set))
+    except BrokenPipeError:
+        os._exit(1)  # the controller has gone, and nobody is left to tell
+    # Threads that wait for input would hold up a normal end.
+    os._exit(0)
+
+
+def open_channel() -> tuple[Inbox, Callable[[Message], None]]:
+    """What comes from the controller, and what sends to it; the process is made ready for a worker's life."""
     # It lives for one command, and what it makes lives as long: collecting garbage would only cost time.
     gc.disable()
     faulthandler.enable()
@@ -38,12 +52,7 @@ def main() -> None:
             answers.write(dump_line(message))
             answers.flush()
 
-    try:
-        _serve(inbox, send)
-    except BrokenPipeError:
-        os._exit(1)  # the controller has gone, and nobody is left to tell
-    # Threads that wait for input would hold up a normal end.
-    os._exit(0)
+    return inbox, send
 
 
 def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -57,8 +66,8 @@ def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
     return requests, answers
 
 
-def _serve(inbox: Inbox, send: Callable[[Message], None]) -> None:
-    service = Service(send, inbox.cancelled.is_set)
+def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> None:
+    """Answer requests until the controller ends the session. BrokenPipeError where it cannot be answered."""
     while (request := inbox.next()) is not None:
         try:
             answer: Message = {"answer": service.answer(request)}
@@ -78,15 +87,39 @@ class Service:
         self._send = send
         self._cancelled = cancelled
         self._work: Work | None = None
+        self._machine: KernelMachine | None = None
+        self.patience_s = PATIENCE_S
 
     def answer(self, request: Message) -> Any:
         """The answer to one request. NetctlError where it fails."""
         if request["verb"] == "hello":
-            self._work = Work(open_machine(request), self._send, self._cancelled)
-            return os.getpid()
+            self.patience_s = request.get("patience_s", PATIENCE_S)
+            self._machine = open_machine(request)
+            self._work = Work(self._machine, self._send, self._cancelled)
+            return self._machine.introduce()
         if self._work is None:
             raise NetctlError("the worker has not been told which host it is")
         return self._work.answer(request)
+
+    def mark(self, *, orphan: bool) -> None:
+        """Let others know by the host's lock whether the controller is lost."""
+        if self._machine:
+            self._machine.mark(orphan=orphan)
+
+    def end(self) -> None:
+        """The controller has gone: take back what it has not committed. NetctlError where that is not possible."""
+        if self._work:
+            self._work.end()
+
+    def log(self, line: str) -> None:
+        """A line in the host's log."""
+        if self._machine:
+            self._machine.log(line)
+
+    def leave(self) -> None:
+        """Let go of the host."""
+        if self._machine:
+            self._machine.release()
 
 
 if __name__ == "__main__":

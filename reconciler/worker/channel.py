@@ -2,7 +2,8 @@
 
 Called by `worker.__main__` on one side and by `hosts.session` on the other. One JSON object a line:
 
-    to the worker     {"verb": "read", …}          one request at a time; {"verb": "cancel"} may come in between, unanswered
+    to the worker     {"verb": "read", …}          one request at a time; {"verb": "cancel"} may come in between, unanswered,
+                      {"verb": "beat"}             as may this, which says that the controller lives
     from the worker   {"event": "progress", …}     any number of these,
                       {"answer": …}                then one of these,
                       {"error": "HostError", "message": …, "help": …}    or one of these
@@ -13,12 +14,15 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
+from collections.abc import Iterator
 from typing import IO, Any
 
 from reconciler import errors
 from reconciler.errors import NetctlError
 
 Message = dict[str, Any]
+PIECE_BYTES = 1 << 16
 
 
 def dump_line(message: Message) -> bytes:
@@ -54,6 +58,10 @@ class Inbox:
     def __init__(self, stream: IO[bytes]) -> None:
         """`stream` is read to its end."""
         self.cancelled = threading.Event()
+        self.ended = threading.Event()
+        """Set when there is nobody to answer any more: the stream has ended, or was given up."""
+        self.heard_s = time.monotonic()
+        """When the controller was last heard of."""
         self._stream = stream
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -62,12 +70,27 @@ class Inbox:
         """The next request; None when the controller has gone."""
         return self._requests.get()
 
+    def _lines(self) -> Iterator[bytes]:
+        """Whole lines. A long one that comes slowly is a sign of life all the same."""
+        parts: list[bytes] = []
+        while part := self._stream.readline(PIECE_BYTES):
+            self.heard_s = time.monotonic()
+            parts.append(part)
+            if part.endswith(b"\n"):
+                yield b"".join(parts)
+                parts = []
+
+    def end(self) -> None:
+        """Give the controller up: what is being done is cancelled, and no request follows."""
+        self.ended.set()
+        self.cancelled.set()
+        self._requests.put(None)
+
     def _read(self) -> None:
-        for line in self._stream:
+        for line in self._lines():
             message: Message = json.loads(line)
             if message["verb"] == "cancel":
                 self.cancelled.set()
-            else:
+            elif message["verb"] != "beat":
                 self._requests.put(message)
-        self.cancelled.set()
-        self._requests.put(None)
+        self.end()

@@ -13,7 +13,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.place import die_with_parent, enter_or_leave
+from reconciler.kernel.place import die_with_parent, enter_or_leave, read_machine
 from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
@@ -41,12 +41,16 @@ def open_machine(hello: Message) -> KernelMachine:
 class KernelMachine:
     """The machine that this process runs on, or the namespace on it that stands for a lab host."""
 
-    def __init__(self, context: KernelContext, netns: str, command: str, controller: int) -> None:
-        """`netns` is the file name under /run/netns of a lab host, "" otherwise; `command` and `controller` go into the lock."""
+    def __init__(self, context: KernelContext, netns: str, command: str, controller: int, run: str = "") -> None:
+        """`netns` is the file name under /run/netns of a lab host, "" otherwise; the rest goes into the lock.
+
+        `controller` is the controller's process, 0 where that is on another machine, and `run` then stands for it.
+        """
         self._context = context
         self._netns = context.netns_directory / netns if netns else None
         self._command = command
         self._controller = controller
+        self._run = run
         self._namespaces = Namespaces(context)
         self._host = KernelHost(self._namespaces)
         self._lock = HostLock(context)
@@ -64,7 +68,35 @@ class KernelMachine:
 
     def lock(self) -> None:
         """Take the host's lock, or LockedError."""
-        self._lock.take(self._command, self._controller or None)
+        self._lock.take(self._command, self._controller or None, self._run)
+
+    def mark(self, *, orphan: bool) -> None:
+        """Say in the lock whether the controller is lost."""
+        self._lock.mark(orphan=orphan)
+
+    def introduce(self) -> Message:
+        """What tells this machine from others, and what it remembers of the topology's other hosts."""
+        return {"machine": read_machine(self._context.own_netns), "peers": notes.read_peers(self._context)}
+
+    def remember(self, peers: Mapping[str, str]) -> None:
+        """Remember the topology's other hosts, in the place of what was remembered."""
+        notes.write_peers(self._context, peers)
+
+    def confirm(self, token: str) -> None:
+        """Note that the host was reached by this connection."""
+        notes.confirm(self._context, token)
+
+    def is_confirmed(self, token: str) -> bool:
+        """Whether it was."""
+        return notes.is_confirmed(self._context, token)
+
+    def log(self, line: str) -> None:
+        """A line in the log that stays on the host."""
+        notes.write_log(self._context, f"{self._command}: {line}")
+
+    def forget(self) -> None:
+        """Remove the topology's files."""
+        notes.remove_all(self._context)
 
     def release(self) -> None:
         """Let go of the lock, and of its file: whoever comes next makes another."""
@@ -98,13 +130,14 @@ class KernelMachine:
 
         check_containers(self._context, [step for batch in batches for step in batch.steps])
 
-    def commit(self) -> None:
+    def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
         from reconciler.kernel.engine import remove_parked
         from reconciler.kernel.process import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)
+        notes.remove_transient(self._context, keep_log=keep_log)
         remove_stale_logs(self._context)
         self._namespaces.remove_stale_files()
 
