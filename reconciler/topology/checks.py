@@ -259,24 +259,26 @@ def _check_container_name(name: str, origin: str, taken_by: dict[str, str], faul
 
 def _check_interface_names(model: TopologyModel, faults: FaultList) -> None:
     """Interface names are made by joining names with `-`, which names may contain: `a-b` with `c` and `a` with `b-c` meet."""
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str, str], str] = {}
+    everywhere = ""
 
-    def take(prefix: str, parts: tuple[str, ...], path: Path, what: str) -> None:
+    def take(prefix: str, parts: tuple[str, ...], path: Path, what: str, host: str = everywhere) -> None:
         for name in (interface_name(prefix, model.name, *parts), "-".join((model.name, *parts))):
-            other = taken.setdefault(name, what)
+            other = taken.get((everywhere, name)) or taken.setdefault((host, name), what)
             if other != what:
                 faults.add_at_key(path, f"{what} and {other} would both be called `{name}`", "rename one of the two")
                 return
 
     for host in model.hosts.values():
         if host.uplink:
-            taken[host.uplink] = f"the uplink {host.uplink}"
+            taken[everywhere, host.uplink] = f"the uplink {host.uplink}"
     for subnet in model.subnets:
         take("b-", (subnet,), ("subnets", subnet), f"the bridge of `{subnet}`")
     for origin, container in model.containers.items():
         for name in names_of(origin, container):
             for subnet in container.networks:
-                take("v-", (name, subnet), ("containers", origin, "networks", subnet), f"the link of `{name}` in `{subnet}`")
+                path: Path = ("containers", origin, "networks", subnet)
+                take("v-", (name, subnet), path, f"the link of `{name}` in `{subnet}`", host_of(model, container))
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
