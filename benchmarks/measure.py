@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE_S = 0.05
-"""Between two looks at the memory of the processes; each look costs well under a millisecond."""
+SAMPLE_S = 0.1
+"""Between two looks at the memory of the processes; a look costs about a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command cost. `memory_mb` is the sum of the peaks of its processes, so never less than the true peak."""
+    """What a command cost. `memory_mb` is the peak of what its processes had together; a page that several share counts once."""
 
     wall_s: float
     cpu_s: float
@@ -38,9 +38,9 @@ def run_measured(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> Cos
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    peaks: dict[int, int] = {}
+    sums_kb = [0]
     ended = threading.Event()
-    sampler = threading.Thread(target=_sample, args=(process.pid, peaks, ended))
+    sampler = threading.Thread(target=_sample, args=(process.pid, sums_kb, ended))
     sampler.start()
     output, _ = process.communicate()
     wall_s = time.perf_counter() - start
@@ -50,7 +50,7 @@ def run_measured(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> Cos
     if process.returncode not in allowed:
         raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}:\n{output[-2000:]}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(wall_s, cpu_s, sum(peaks.values()) / 1024, process.returncode, output)
+    return Cost(wall_s, cpu_s, max(sums_kb) / 1024, process.returncode, output)
 
 
 def median(costs: Sequence[Cost]) -> Cost:
@@ -74,12 +74,9 @@ def _read_cpu_ticks() -> tuple[int, int]:
     return sum(fields), fields[3] + fields[4]
 
 
-def _sample(root: int, peaks: dict[int, int], ended: threading.Event) -> None:
+def _sample(root: int, sums_kb: list[int], ended: threading.Event) -> None:
     while not ended.wait(SAMPLE_S):
-        for pid in _read_tree(root):
-            peak_kb = _read_peak_kb(pid)
-            if peak_kb:
-                peaks[pid] = peak_kb
+        sums_kb.append(sum(_read_memory_kb(pid) for pid in _read_tree(root)))
 
 
 def _read_tree(root: int) -> list[int]:
@@ -93,9 +90,10 @@ def _read_tree(root: int) -> list[int]:
     return tree
 
 
-def _read_peak_kb(pid: int) -> int:
+def _read_memory_kb(pid: int) -> int:
+    """Its proportional set size (proc_pid_smaps(5))."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
