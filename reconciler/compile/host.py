@@ -138,9 +138,11 @@ def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
     )
 
 
-def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str) -> Iterator[Address | Route]:
+def connect(
+    netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False
+) -> Iterator[Address | Route]:
     """An address, and the connected route of its prefix."""
-    address = Address(netns, dev, own.cidr, link, about)
+    address = Address(netns, dev, own.cidr, link, announced, about)
     yield address
     yield Route(
         netns,
@@ -209,7 +211,7 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
 def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
     """An address of a container; in a LAN, the LAN's gateway is its way out."""
     netns, dev = container_netns(place.container), place.interface
-    yield from connect(netns, dev, own, link, about)
+    yield from connect(netns, dev, own, link, about, announced=leg.lan is not None)
     if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
         yield default_route(netns, dev, own, router.address, link, about)
 

@@ -132,6 +132,9 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
         why = f"{what}, for their hardware addresses have not logged in to it"
         other = f"write `mode: routed` for {subnet.name}, with a range of its own, and tell the LAN's router the way to it"
         yield why, f"{other} (or let the host answer for it: sysctl net.ipv4.conf.{link.name}.proxy_arp=1)"
+    if subnet.macvlan == "passthru" and link.addresses:
+        what = f"mode passthru takes all of {link.name} of host {host.name}, and the host has {link.addresses[0]} on it"
+        yield what, "name an `uplink` that the host does not use itself, or another `type`"
     if link.kind == FOUND_BRIDGE and subnet.mode == "direct":
         yield (
             f"{link.name} of host {host.name} is a bridge itself",

@@ -6,8 +6,9 @@ StepError, and what was done of its batch stays until a rollback reads the host 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ class KernelHost:
         self._namespaces = namespaces
         self._context = namespaces.context
         self._rewired: set[str] = set()
+        self._announcements: list[Announce] = []
         self._nft: dict[tuple[int, int], NftSession] = {}
 
     def run(self, batch: Batch) -> None:
@@ -82,38 +84,34 @@ class KernelHost:
             raise StepError(batch.steps[0], words) from error
 
     def _run(self, batch: Batch) -> None:
-        steps = batch.steps
-        if batch.lane == NETLINK:
-            self._run_netlink(batch)
-        elif batch.lane == NETNS:
-            self._run_netns(batch)
-        elif batch.lane == SYSCTL:
-            run_sysctl_steps(self._namespaces, steps)
-        elif batch.lane == NFT:
-            self._run_nft(batch.netns, steps)
-        elif batch.lane == RUNTIME:
-            self._namespaces.add_pids(run_runtime_steps(self._context, steps))
-        elif batch.lane == PROCESS:
-            run_process_steps(self._context, steps, self._namespaces.path)
-        elif batch.lane == IPTABLES:
-            for step in steps:
-                if isinstance(step, IptablesAdd | IptablesDelete):
-                    apply_step(self._namespaces, step)
-        elif batch.lane == UPLINK:
-            run_uplink_steps(self._namespaces, steps)
-            self._rewired.add(HOST)
-        elif batch.lane == CONNTRACK:
-            self._run_conntrack(steps)
-        elif batch.lane == OVSDB:
-            run_ovsdb_steps(self._context.openvswitch, steps)
-        elif batch.lane == OPENFLOW:
-            run_flow_steps(self._context.openvswitch, steps)
-        elif batch.lane == ANNOUNCE:
-            run_announcements(self._namespaces, [step for step in steps if isinstance(step, Announce)])
-        elif batch.lane == ETHTOOL:
-            run_offload_steps(self._namespaces, steps)
-        else:
-            raise TypeError(f"no lane is called {batch.lane}")
+        lanes: dict[str, Callable[[Batch], None]] = {
+            NETLINK: self._run_netlink,
+            NETNS: self._run_netns,
+            SYSCTL: lambda batch: run_sysctl_steps(self._namespaces, batch.steps),
+            NFT: lambda batch: self._run_nft(batch.netns, batch.steps),
+            RUNTIME: lambda batch: self._namespaces.add_pids(run_runtime_steps(self._context, batch.steps)),
+            PROCESS: lambda batch: run_process_steps(self._context, batch.steps, self._namespaces.path),
+            IPTABLES: self._run_iptables,
+            UPLINK: self._run_uplinks,
+            CONNTRACK: lambda batch: self._run_conntrack(batch.steps),
+            OVSDB: lambda batch: run_ovsdb_steps(self._context.openvswitch, batch.steps),
+            OPENFLOW: lambda batch: run_flow_steps(self._context.openvswitch, batch.steps),
+            ANNOUNCE: self._note_announcements,
+            ETHTOOL: lambda batch: run_offload_steps(self._namespaces, batch.steps),
+        }
+        lanes[batch.lane](batch)
+
+    def _run_iptables(self, batch: Batch) -> None:
+        for step in batch.steps:
+            if isinstance(step, IptablesAdd | IptablesDelete):
+                apply_step(self._namespaces, step)
+
+    def _run_uplinks(self, batch: Batch) -> None:
+        run_uplink_steps(self._namespaces, batch.steps)
+        self._rewired.add(HOST)
+
+    def _note_announcements(self, batch: Batch) -> None:
+        self._announcements += [step for step in batch.steps if isinstance(step, Announce)]
 
     def _run_netlink(self, batch: Batch) -> None:
         run_netlink_steps(self._namespaces, batch.netns, batch.steps)
@@ -146,6 +144,8 @@ class KernelHost:
     def settle(self) -> None:
         """Return when what was wired passes packets: ports forward, no address is under duplicate address detection.
 
+        Then those whose place in the network has changed are announced; earlier, a port might have swallowed it.
+
         Acknowledged is not usable: the kernel moves a port to forwarding after the message. HostError after 10 s.
         """
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
@@ -157,6 +157,11 @@ class KernelHost:
                     raise HostError(f"no packets pass yet{where}, after {SETTLE_TIMEOUT_S:.0f} s: {', '.join(waiting[:5])}")
                 time.sleep(SETTLE_POLL_S)
         self._rewired.clear()
+        announcements, self._announcements = self._announcements, []
+        for one in announcements:
+            # In a rollback, what was to be announced may be gone again.
+            with contextlib.suppress(StepError, HostError):
+                run_announcements(self._namespaces, (one,))
 
     def close(self) -> None:
         """Let go of every namespace."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_interface
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
@@ -27,6 +28,7 @@ def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SY
             mtu=link.mtu,
             master="" if _is_home(context.topology, host, link) else _name_of(host, link.master),
             is_wireless=not link.kind and is_wireless(link, sysfs),
+            addresses=tuple(find_own(host, link)),
             routers=tuple(find_routers(host, link)),
         )
         for link in host.links.values()
@@ -46,12 +48,20 @@ def is_wireless(link: LinkInfo, sysfs: Path = SYSFS) -> bool:
 
 def find_routers(host: NamespaceInfo, link: LinkInfo) -> Iterator[str]:
     """The next hops of default routes over the link; over its bridge, where netctl has put it into one."""
-    devices = {link.index}
-    master = host.links.get(link.master)
-    if master and is_direct(master):
-        devices.add(master.index)
+    devices = _places(host, link)
     defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in devices]
     yield from dict.fromkeys(route.via for route in sorted(defaults, key=_rank))
+
+
+def find_own(host: NamespaceInfo, link: LinkInfo) -> Iterator[str]:
+    """The addresses on the link, or on its bridge, where netctl has put it into one."""
+    devices = _places(host, link)
+    yield from (one.cidr for one in host.addresses if one.index in devices and not ip_interface(one.cidr).is_link_local)
+
+
+def _places(host: NamespaceInfo, link: LinkInfo) -> set[int]:
+    master = host.links.get(link.master)
+    return {link.index, master.index} if master and is_direct(master) else {link.index}
 
 
 def _rank(route: RouteInfo) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from reconciler.kinds.veth import NAMESPACE_KEYS
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AddressAdd, AddressDelete, Step
+from reconciler.state.steps import AddressAdd, AddressDelete, Announce, Step
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
@@ -34,6 +34,8 @@ class Address(Record):
     dev: str
     cidr: str
     link: Ref = field(compare=False)
+    announced: bool = field(default=False, compare=False)
+    """Whether machines that netctl does not know may remember another hardware address for it: on a LAN."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
@@ -65,10 +67,11 @@ class Address(Record):
             for info in snapshot.namespaces[netns].addresses:
                 if info.index in ends and info.scope != SCOPE_LINK:
                     dev, link, about = ends[info.index]
-                    yield cls(netns, dev, info.cidr, link, about)
+                    yield cls(netns, dev, info.cidr, link, about=about)
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (AddressAdd(self.netns, self.dev, self.cidr),)
+        add = AddressAdd(self.netns, self.dev, self.cidr)
+        return (add, Announce(self.netns, self.dev, self.cidr.partition("/")[0])) if self.announced else (add,)
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (AddressDelete(self.netns, self.dev, self.cidr),)

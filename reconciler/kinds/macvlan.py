@@ -3,7 +3,7 @@
 The uplink stays what it is; it only hands frames for a known hardware address to the macvlan that has it. No bridge is made,
 and the host's bridges and filters never see such a frame. How the macvlans of one uplink reach each other is their mode
 (ip-link(8), IEEE 802.1Qbg): `bridge`, directly; `vepa`, by a switch that sends frames back where they came from; `private`,
-not at all; `passthru`, there is one only, and it has the uplink to itself.
+not at all; `passthru`, there is one only, and it has the uplink to itself, hardware address included.
 
 The uplink never speaks to its own macvlans. So a host that is to reach its containers has a macvlan of its own in mode bridge,
 with routes to them over it, and no address: it answers no ARP, or the LAN would learn two hardware addresses of the host.
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import about, links_of, own_macvlans, owner_of
+from reconciler.kinds.ownership import about, links_of, macvlan_ident, own_macvlans, owner_of
 from reconciler.kinds.veth import NAMESPACE_KEYS
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
@@ -48,7 +48,7 @@ class Macvlan(Record):
 
     @property
     def ident(self) -> str:
-        return self.name
+        return macvlan_ident(self.name, self.mode)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -75,6 +75,11 @@ def own_macvlans(snapshot: Snapshot) -> Iterator[OwnLink]:
                     yield OwnLink(snapshot.topology, netns, info, alias)
 
 
+def macvlan_ident(name: str, mode: str) -> str:
+    """One that has an uplink to itself is another thing than one that shares it: each can be made only when the other is gone."""
+    return f"{name} passthru" if mode == "passthru" else name
+
+
 def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
     """The far end of a veth and its namespace; None where it cannot be told.
 
@@ -139,7 +144,7 @@ def own_ends(snapshot: Snapshot) -> Ends:
 def _find_ends(snapshot: Snapshot) -> Ends:
     ends: dict[str, dict[int, End]] = {}
     for link in own_macvlans(snapshot):
-        ref = Ref("macvlan", link.netns, link.info.name)
+        ref = Ref("macvlan", link.netns, macvlan_ident(link.info.name, dict(link.info.options).get("mode", "")))
         ends.setdefault(link.netns, {})[link.info.index] = End(link.info.name, ref, about(link.alias, link.netns))
     for kind in ("bridge", "veth"):
         for link in own_links(snapshot, kind):

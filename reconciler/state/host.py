@@ -70,6 +70,8 @@ class LinkFacts:
     master: str = ""
     """The bridge, bond or VRF that it belongs to; "" for none. A bridge of the topology itself does not count."""
     is_wireless: bool = False
+    addresses: tuple[str, ...] = ()
+    """Its own, or those that went to the bridge which netctl has put it into; IPv6 link-local ones left out."""
     routers: tuple[str, ...] = ()
     """The next hops of the default routes that lead over it, the best of each family first."""
 

@@ -100,11 +100,29 @@ def _check_attachment(topology: Topology, container: Container, attachment: Atta
         if holder or router:
             what = f"the host `{holder}`" if holder else "the gateway"
             faults.add((*path, "address"), f"{address} is the address of {what}", "take one that nobody else on the LAN has")
+    if subnet.macvlan == "passthru":
+        _check_passthru(topology, container, attachment, path, faults)
     if subnet.mode == "macvlan":
         for key, is_given in (("allow", attachment.allow), ("hairpin", attachment.hairpin), ("isolated", attachment.isolated)):
             if is_given:
                 message = f"`{key}` has no effect in `{subnet.name}`: a macvlan passes by the host's bridges and filters"
                 faults.add_at_key((*path, key), message, "remove it, or write `mode: direct`")
+
+
+def _check_passthru(topology: Topology, container: Container, attachment: Attachment, path: Path, faults: FaultList) -> None:
+    """One container has the uplink to itself, hardware address included."""
+    if attachment.mac:
+        message = f"`mac` has no effect in `{attachment.subnet}`: with type passthru the interface has the uplink's"
+        faults.add_at_key((*path, "mac"), message, "remove it, or write another `type`")
+    others = (
+        each.name
+        for each in topology.containers.values()
+        if each.host == container.host and any(a.subnet == attachment.subnet for a in each.attachments)
+    )
+    first = next(others)
+    if first != container.name:
+        message = f"`{first}` has the uplink of `{container.host}` to itself: `{attachment.subnet}` is of type passthru"
+        faults.add(path, message, "write another `type`, or give each its own uplink in a subnet of its own")
 
 
 def _check_ports(topology: Topology, container: Container, faults: FaultList) -> None:
