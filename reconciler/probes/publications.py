@@ -71,12 +71,14 @@ def _listening_addresses(view: View, host: str, container: Container, publicatio
 
     From localhost nothing leads to a container that is behind the uplink: such packets never leave by a link of others.
     """
-    if publication.address is not None:
-        return (str(publication.address),)
+    listen = publication.address
+    if listen is not None and not listen.is_unspecified:
+        return (str(listen),)
     # A restriction by source has no word on localhost, whose users may be anybody.
     behind_uplink = view.is_routed_to(host, container, publication.subnet)
     localhost = () if publication.sources or behind_uplink else (LOCALHOST,)
-    return (*view.host_addresses(host), *localhost)
+    found = (*view.host_addresses(host), *localhost)
+    return tuple(address for address in found if listen is None or family_of(address) == listen.version)
 
 
 def _is_named(publication: Publication, source: str) -> bool:

@@ -69,6 +69,16 @@ def test_a_restriction_is_asked_both_ways() -> None:
     assert [probe.expected for probe in find(plan, "web", "web", section=PUBLISHED)] == [False]
 
 
+def test_all_addresses_of_one_family() -> None:
+    """0.0.0.0 is nobody's address: the host's own of that family are asked."""
+    plan = probes_of(
+        'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
+        'containers: {web: {networks: {front: auto}, expose: ["0.0.0.0:8080:80", "[::]:8081:80"]}}\n'
+    )
+    asked = {(probe.address, probe.port) for probe in find(plan, "host alpha", "web") if probe.kind == "tcp"}
+    assert asked == {("192.0.2.11", 8080), ("127.0.0.1", 8080), ("2001:db8:1::11", 8081)}
+
+
 def test_both_families_and_the_whole_mtu() -> None:
     """A dual-stack subnet is asked by both families, with small packets and with those that fill the MTU."""
     text = "subnets: {front: {cidr: [10.44.0.0/24, 'fd44::/64']}}\ncontainers: {web: {networks: {front: auto}}}\n"
