@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import dropped_targets, open_job, palette, warn_of_drops
+from reconciler.cli.common import open_job, palette, warn_of_drops
 from reconciler.errors import UsageError
-from reconciler.hosts.target import DEFAULT_OPENVSWITCH, LAB, Target, targets_of
+from reconciler.hosts.target import DEFAULT_OPENVSWITCH, LAB, Target
 from reconciler.plan.document import PlanDocument, compile_document, render_document
 from reconciler.render.plan import render_plan
 from reconciler.topology.types import Topology
@@ -31,12 +30,13 @@ def run(options: argparse.Namespace) -> int:
         plans = job.fleet.plan(job.desired.hosts, document=bool(options.json or options.plan or options.commands))
         job.fleet.prepare()
         document = compile_document(job.topology.name, tuple(plans.values()))
+        targets = job.fleet.targets
     if options.plan:
         _save(options.plan, render_document(document))
     if options.json:
         sys.stdout.write(render_document(document))
     elif options.commands:
-        sys.stdout.write(_render_commands(job.topology, document))
+        sys.stdout.write(_render_commands(job.topology, targets, document))
     else:
         print(render_plan(document, palette(), verbose=options.verbose))
     warn_of_drops(job)
@@ -50,15 +50,19 @@ def _save(path: str, text: str) -> None:
         raise UsageError(f"the plan cannot be saved in {path}: {error.strerror}", "name a file that can be written") from None
 
 
-def _render_commands(topology: Topology, document: PlanDocument) -> str:
+def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument) -> str:
+    from reconciler.hosts.ssh import render_shell
     from reconciler.render.commands import Section, render_script
 
     plans = {host.host: host for host in document.hosts}
-    places = dict(_places(topology))
+    places = {target.host: _place(topology, target) for target in targets}
+    shells = {target.host: render_shell(target.ssh) for target in targets if target.ssh}
     hosts = [host for host in plans if host != LAB]
     lab = [LAB] if LAB in plans else []
     sections = [
-        Section(f"{host}: {phase}", places[host], tuple(batch.steps for batch in getattr(plans[host], phase)))
+        Section(
+            f"{host}: {phase}", places[host], tuple(batch.steps for batch in getattr(plans[host], phase)), shells.get(host, "")
+        )
         # The order of an apply: the lab carries its hosts, so it goes last and comes first.
         for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
         for host in group
@@ -67,14 +71,13 @@ def _render_commands(topology: Topology, document: PlanDocument) -> str:
     return render_script(f"what `netctl apply {topology.path}` would do", sections)
 
 
-def _places(topology: Topology) -> Iterator[tuple[str, Place]]:
+def _place(topology: Topology, target: Target) -> Place:
     from reconciler.render.commands import Place
 
-    for target in (*targets_of(topology), *dropped_targets(topology)):
-        mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
-        engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
-        database = "" if target.openvswitch == DEFAULT_OPENVSWITCH else target.openvswitch
-        yield target.host, Place(topology.name, target.host_key, target.netns, engines, database)
+    mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
+    engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
+    database = "" if target.openvswitch == DEFAULT_OPENVSWITCH else target.openvswitch
+    return Place(topology.name, target.host_key, target.netns, engines, database)
 
 
 def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:

@@ -106,9 +106,8 @@ def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
     words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
     try:
         # Ctrl-C at the terminal is for netctl, which takes back what it did by this very connection.
-        process = subprocess.Popen(
-            render_command(connect, patience_s), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True
-        )
+        command = render_command(connect, patience_s)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True)
     except FileNotFoundError:
         raise HostError("there is no ssh on this machine", "apt-get install openssh-client") from None
     worker = WorkerProcess(process, words)
@@ -210,6 +209,11 @@ def _failure(connect: Connect, words: str, status: int) -> HostError:
         return HostError(f"{destination}: {known[0]}", known[1])
     said = _last_line(words) or f"ssh ended with status {status}"
     return HostError(f"{destination} cannot be used: {said}", f"`ssh {_by_hand(connect)}` tells more")
+
+
+def render_shell(connect: Connect) -> str:
+    """The command line of a root shell there that reads commands from its input, for people."""
+    return f"ssh {_by_hand(connect)} {'sh' if connect.user == 'root' else 'sudo sh'} -s"
 
 
 def _by_hand(connect: Connect) -> str:

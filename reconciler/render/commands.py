@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 
 from reconciler.kernel.namespaces import PROMPT, SILENT
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
@@ -64,6 +65,8 @@ class Section:
     title: str
     place: Place
     runs: tuple[tuple[s.Step, ...], ...]
+    through: str = ""
+    """The command line of a shell on another machine; "" for this one's."""
 
 
 def render_script(title: str, sections: Sequence[Section]) -> str:
@@ -73,8 +76,9 @@ def render_script(title: str, sections: Sequence[Section]) -> str:
         if not section.runs:
             continue
         lines += ["", f"# {section.title}"]
-        for run in section.runs:
-            lines += render_run(run, section.place)
+        body = [line for run in section.runs for line in render_run(run, section.place)]
+        # The shell there reads the steps as they stand here: nothing is quoted twice.
+        lines += [f"{section.through} <<'THERE'", "set -eu", *body, "THERE"] if section.through else body
     return "\n".join(lines) + "\n"
 
 
@@ -150,7 +154,9 @@ def _netlink_lines(step: s.Step, place: Place) -> Iterator[str]:
             yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
         case s.AddressAdd():
             flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
-            yield place.tool(step.netns, "ip", "address", "add", step.cidr, "dev", step.dev, *flags)
+            # Without the word, ip sets no broadcast address; /31 and /32 have none.
+            broadcast = ["broadcast", "+"] if ":" not in step.cidr and ip_interface(step.cidr).network.prefixlen < 31 else []
+            yield place.tool(step.netns, "ip", "address", "add", step.cidr, *broadcast, "dev", step.dev, *flags)
         case s.AddressDelete():
             yield place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
         case s.RouteAdd() | s.RouteDelete():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,14 +28,13 @@ containers:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world() -> Iterator[World]:
     require_capability("root")
     require_capability("sshd")
     name = draw_name()
-    folder = tmp_path_factory.mktemp("ssh")
-    for path in (folder, *folder.parents):
-        if path.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            path.chmod(0o755)  # sshd looks for keys as the user who logs in
+    # Not below pytest's own, which is root's alone: sshd looks for keys as the user who logs in.
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    folder.chmod(0o755)
     built = World(name, folder)
     try:
         built.build("alpha", "beta")

@@ -40,6 +40,8 @@ def test_from_nothing_to_nothing(world: World, shop: Path, write: Write) -> None
     assert changed.status == 0, changed.err
     assert "host beta" not in changed.out
     assert alpha.pids("sleep infinity") == process
+    script = world.netctl("diff", "--commands", shop).out
+    assert "ssh root@alpha sh -s <<'THERE'\nset -eu\nnft -f - <<'EOF'\n" in script
     assert "8081" in alpha.run("nft", "list", "map", "inet", f"netctl-{world.name}", "published4").stdout
     assert code == alpha.run("find", "/run/netctl/.worker", "-maxdepth", "1", "-mindepth", "1", "-printf", "%f %u %m\n").stdout
 
