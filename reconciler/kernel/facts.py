@@ -38,7 +38,7 @@ from reconciler.kernel.snapshot import Interest
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.ownership import own_macvlans
-from reconciler.kinds.uplink import is_direct, is_netctls
+from reconciler.kinds.uplink import find_uplink, is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -131,8 +131,8 @@ def choose_uplink(
         return next((link for link in host.links.values() if link.name == given), None)
     link = _find_holder(host, addresses)
     # Where the addresses are a bridge's because of netctl, the uplink is the port of it that is not netctl's.
-    ports = [port for port in host.links.values() if link and is_direct(link) and port.master == link.index]
-    found = next((port for port in ports if not is_netctls(port)), link)
+    uplink = find_uplink(host, link) if link else None
+    found = next((port for port in host.links.values() if uplink and port.name == uplink.name), link)
     return found or next((link for link in host.links.values() if link.name in noted), None)
 
 

@@ -32,7 +32,7 @@ def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SY
             routers=tuple(find_routers(host, link)),
         )
         for link in host.links.values()
-        if link.index != LOOPBACK and not is_netctls(link)
+        if link.index != LOOPBACK and not is_netctls(link, context.topology)
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import about, links_of, own_links
-from reconciler.state.naming import DIRECT, group_of, parse_alias
+from reconciler.state.naming import DIRECT, doomed_group_of, group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
@@ -71,7 +71,7 @@ class Uplink(Record):
         busy = {one.index for one in host.addresses if one.scope != SCOPE_LINK}
         for link in host.links.values():
             bridge = bridges.get(link.master)
-            if link.name in noted or (bridge and not is_netctls(link)):
+            if link.name in noted or (bridge and not is_netctls(link, snapshot.topology)):
                 settled = link.index not in busy and noted.get(link.name, True)
                 name, whose = (bridge.info.name, about(bridge.alias, HOST)) if bridge else ("", "host")
                 yield cls(HOST, link.name, name, settled, whose)
@@ -91,8 +91,11 @@ class Uplink(Record):
 
 def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
     """The uplink that a bridge has taken in."""
-    ports = (link for link in host.links.values() if link.master == bridge.index and not is_netctls(link))
-    return next((Ref("uplink", HOST, port.name) for port in ports), None) if is_direct(bridge) else None
+    alias = parse_alias(bridge.alias)
+    if alias is None or alias.kind != DIRECT:
+        return None
+    ports = (link for link in host.links.values() if link.master == bridge.index and not is_netctls(link, alias.topology))
+    return next((Ref("uplink", HOST, port.name) for port in ports), None)
 
 
 def is_direct(bridge: LinkInfo) -> bool:
@@ -101,7 +104,9 @@ def is_direct(bridge: LinkInfo) -> bool:
     return alias is not None and alias.kind == DIRECT
 
 
-def is_netctls(link: LinkInfo) -> bool:
-    """Whether a link was made by netctl, for whichever topology."""
+def is_netctls(link: LinkInfo, topology: str) -> bool:
+    """Whether a link was made by netctl: for `topology`, where the alias may still be missing, or for another."""
     alias = parse_alias(link.alias)
-    return alias is not None and link.group == group_of(alias.topology)
+    if alias is None:
+        return link.group in (group_of(topology), doomed_group_of(topology))
+    return link.group in (group_of(alias.topology), doomed_group_of(alias.topology))
