@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.probes.borrow import is_answer, open_arp, send_arp
 from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.model import Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, parse_icmp, parse_ip
@@ -98,7 +99,9 @@ class Clients:
         probe = attempt.probe
         try:
             self.enter(probe.netns)
-            if probe.kind != "icmp":
+            if probe.kind == "arp":
+                self._start_borrowing(attempt)
+            elif probe.kind != "icmp":
                 self._start_stream_or_datagram(attempt)
             elif probe.via:
                 self._start_past_routes(attempt)
@@ -122,6 +125,11 @@ class Clients:
         self.selector.register(client, events, attempt)
         if probe.kind == "udp":
             self._send(attempt)
+
+    def _start_borrowing(self, attempt: Attempt) -> None:
+        attempt.socket = open_arp(attempt.probe.interface)
+        self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
+        send_arp(attempt.socket, attempt.probe.claim, attempt.probe.address)
 
     def _start_past_routes(self, attempt: Attempt) -> None:
         """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
@@ -207,7 +215,9 @@ class Clients:
             self._receive_icmp(key.fileobj, key.data)
         elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
             try:
-                if key.data.probe.via:
+                if key.data.probe.claim:
+                    self._receive_arp(key.data, key.fileobj)
+                elif key.data.probe.via:
                     self._receive_past_routes(key.data, key.fileobj)
                 elif key.events & selectors.EVENT_WRITE:
                     self._connected(key.data, key.fileobj)
@@ -254,6 +264,11 @@ class Clients:
             if echo.error:
                 self._end(attempt, "refused", f"{echo.error}, says {echo.source}")
             else:
+                self._end(attempt, "answered")
+
+    def _receive_arp(self, attempt: Attempt, below: socket.socket) -> None:
+        while attempt.finding is None:
+            if is_answer(below.recv(64), attempt.probe.claim, attempt.probe.address):
                 self._end(attempt, "answered")
 
     def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:

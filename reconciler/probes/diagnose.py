@@ -47,6 +47,8 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
 def _why_open(probe: Probe) -> str:
     if probe.via:
         return "the host forwards to a container what comes from its uplink: the guard chain of netctl's table is missing"
+    if probe.claim:
+        return "nothing in the bridge checks who sends: the bridge table of netctl is missing or does not match"
     if probe.section == FORBIDDEN:
         return "nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
     return "the file keeps this source out: the restriction by source is missing"

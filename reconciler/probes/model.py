@@ -34,9 +34,10 @@ class Listener:
 class Probe:
     """One question to the network, and the answer that the topology file promises.
 
-    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp or sctp; `port` is 0 for icmp.
+    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or arp; some have no `port`.
     `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With `via`, the packet goes to that on-link
-    neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT.
+    neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT. With arp, `interface` asks for
+    the address as if `claim`, which is another's, were its own.
     """
 
     host: str
@@ -54,6 +55,8 @@ class Probe:
     subnet: str = ""
     listener: Listener | None = None
     """Who should answer, where somebody of ours is to listen."""
+    interface: str = ""
+    claim: str = ""
 
     @property
     def family(self) -> int:
@@ -63,7 +66,7 @@ class Probe:
     @property
     def question(self) -> str:
         """For people: `web -> db 10.44.0.20 tcp 80`."""
-        what = f"{self.kind} {self.port}" if self.port else "ping"
+        what = f"{self.kind} {self.port}" if self.port else "ping" if self.kind == "icmp" else f"{self.kind} as {self.claim}"
         size = f", {self.size} bytes" if self.size else ""
         return f"{self.source} -> {self.target} ({self.address}) {what}{size}"
 

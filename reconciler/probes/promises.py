@@ -24,7 +24,7 @@ from reconciler.probes.publications import published_probes
 from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of, members_meet, meets_host
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, container_netns
-from reconciler.topology.types import Attachment, Container, Policy, PortRange, Topology
+from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 
 FULL_MATRIX = 32
 """Up to so many members of a subnet, everybody asks everybody."""
@@ -52,6 +52,7 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         *published_probes(view),
         *_between_subnets(view, notes),
         *_from_outside(view),
+        *_borrowed(view),
     )
     return ProbePlan(tuple(dict.fromkeys(probes)), tuple(notes))
 
@@ -269,3 +270,29 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
     yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)
     place = (LAB, ROUTER_NETNS, "a neighbour")
     yield Probe(*place, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)
+
+
+def _borrowed(view: View) -> Iterator[Probe]:
+    """No container can use an address of another. One of each host and subnet stands for all; IPv4 stands for both families."""
+    for subnet in view.topology.subnets.values():
+        asked: set[str] = set()
+        members = [] if subnet.is_lan else view.members(subnet.name)
+        for container, attachment in members:
+            gateway = next((each for each in view.gateways(container.host, subnet) if family_of(each) == 4), "")
+            own = view.addresses(container, attachment)
+            claim = _address_of_another(subnet, {*own, gateway})
+            if container.host in asked or not gateway or not claim or not own:
+                continue
+            asked.add(container.host)
+            place = (container.host, container_netns(container.name), container.name)
+            why = f"{claim} is not the address of {container.name}"
+            yield Probe(
+                *place, f"host {container.host}, as {claim}", FORBIDDEN, "arp", gateway, False, why,
+                interface=attachment.interface, claim=claim,
+            )  # fmt: skip
+
+
+def _address_of_another(subnet: Subnet, own: set[str]) -> str:
+    """An IPv4 address of the subnet that is none of these; "" where it has none."""
+    blocks = (cidr.hosts() for cidr in subnet.cidrs if cidr.version == 4)
+    return next((str(each) for block in blocks for each in block if str(each) not in own), "")

@@ -157,7 +157,8 @@ def _failures(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
 
 
 def _failure(row: ResultRow, palette: Palette) -> str:
-    what = f"{row.kind} {row.port}" if row.port else f"ping of {row.size} bytes" if row.size else "ping"
+    ping = f"ping of {row.size} bytes" if row.size else "ping" if row.kind == "icmp" else row.kind
+    what = f"{row.kind} {row.port}" if row.port else ping
     met = {"answered": "was answered", "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
     said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
     return f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"

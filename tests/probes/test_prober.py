@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,18 @@ def test_neighbour_past_the_routes(world: World, prober: Prober) -> None:
     world.namespaces["h"].run("nft", "-f", "-", text=GUARD)
     for address, via in (("10.9.0.2", "10.7.0.1"), ("fd09::2", "fd07::1")):
         assert run_one(prober, ask("n", address, expected=False, section=FORBIDDEN, via=via)).finding.outcome == "silent"
+
+
+def test_a_borrowed_address(world: World, prober: Prober) -> None:
+    """A request in the name of another is answered where nothing in the bridge looks who sends, and dies where a filter does."""
+    probe = replace(ask("a", "10.9.0.1", kind="arp", expected=False, section=FORBIDDEN), interface="eth0", claim="10.9.0.99")
+    result = run_one(prober, probe)
+    assert result.finding.outcome == "answered"
+    assert "bridge table" in result.fault
+    chain = "type filter hook prerouting priority -300; arp saddr ip 10.9.0.99 drop;"
+    world.namespaces["h"].run("nft", "-f", "-", text=f"table bridge t {{ chain c {{ {chain} }}\n }}")
+    assert run_one(prober, probe).passed
+    assert run_one(prober, replace(probe, interface="eth7")).finding.outcome == "unsent"
 
 
 def test_faults_name_the_hop(world: World, prober: Prober) -> None:

@@ -69,6 +69,16 @@ def test_a_restriction_is_asked_both_ways() -> None:
     assert [probe.expected for probe in find(plan, "web", "web", section=PUBLISHED)] == [False]
 
 
+def test_a_borrowed_address_is_forbidden() -> None:
+    """One container of each subnet asks its gateway in the name of another."""
+    plan = probes_of(FRONT_BACK + PAIR)
+    borrowed = [probe for probe in plan.probes if probe.kind == "arp"]
+    assert [(p.source, p.address, p.claim, p.interface, p.expected) for p in borrowed] == [
+        ("web", "10.44.0.1", "10.44.0.2", "eth0", False),
+        ("db", "10.45.0.1", "10.45.0.2", "eth0", False),
+    ]
+
+
 def test_all_addresses_of_one_family() -> None:
     """0.0.0.0 is nobody's address: the host's own of that family are asked."""
     plan = probes_of(
