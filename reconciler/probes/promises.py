@@ -21,7 +21,7 @@ from reconciler.probes.model import (
     ProbePlan,
 )
 from reconciler.probes.publications import published_probes
-from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of, members_meet, meets_host
+from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of, meets_host, members_meet
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
