@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 IMAGE = "busybox:latest"
@@ -32,6 +32,9 @@ class Dockerd:
     url: str
     netns: str
     root: Path
+    options: tuple[str, ...] = ()
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """The last one is the daemon that runs."""
 
     def docker(self, *words: str, check: bool = True) -> str:
         """The output of a `docker` command line on this daemon."""
@@ -45,6 +48,22 @@ class Dockerd:
         names = self.docker("ps", "--all", "--quiet").split()
         if names:
             self.docker("rm", "--force", "--volumes", *names)
+
+
+    def start(self) -> None:
+        """Start the daemon, and wait until it answers."""
+        with (self.root / "dockerd.log").open("ab") as log:
+            words = _command(self, self.options)
+            self.processes.append(
+                subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            )
+        _wait_until_up(self, self.processes[-1])
+
+    def restart(self) -> None:
+        """End the daemon, as `systemctl restart docker` does, and start another."""
+        self.processes[-1].terminate()
+        self.processes[-1].wait(STOP_TIMEOUT_S)
+        self.start()
 
 
 @contextmanager
@@ -65,23 +84,18 @@ def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
     """A daemon in the namespace called `netns`, with the busybox image loaded. `options` go to dockerd."""
     # A socket's path may have 107 bytes at most, so the directory stands at a short one.
     root = Path(tempfile.mkdtemp(prefix="t-dockerd-"))
-    daemon = Dockerd(f"unix://{root}/docker.sock", netns, root)
+    daemon = Dockerd(f"unix://{root}/docker.sock", netns, root, options)
     (root / "none.json").write_text("{}")  # not what the machine's own dockerd is told
-    log = (root / "dockerd.log").open("wb")
-    process = subprocess.Popen(
-        _command(daemon, options), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-    )
     try:
-        _wait_until_up(daemon, process)
+        daemon.start()
         import_image(["docker", "-H", daemon.url])
         yield daemon
     finally:
         try:
-            if process.poll() is None:
+            if daemon.processes[-1].poll() is None:
                 daemon.remove_all()
         finally:
-            log.close()
-            _stop(process, root)
+            _stop(daemon.processes[-1], root)
             unmount_and_remove(root)
 
 

@@ -150,7 +150,7 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
     """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
-    from reconciler.hosts.target import Target
+    from reconciler.hosts.target import Target, default_engines
     from reconciler.state.ref import lab_netns, netns_path_name
 
     prefix = netns_path_name(name, lab_netns(""))
@@ -160,7 +160,7 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
         return ()
     members = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
     hosts = [member for member in members if member not in ("router", "outside")]
-    return tuple(Target(host, name, prefix + host, netns=prefix + host) for host in hosts)
+    return tuple(Target(host, name, prefix + host, netns=prefix + host, engines=default_engines()) for host in hosts)
 
 
 def warn_of_drops(job: Job) -> None:

@@ -129,9 +129,15 @@ def engines_of(host: Host) -> dict[str, str]:
 
     The environment is this machine's, and says nothing of another.
     """
-    default = "" if host.connect.scheme == "ssh" else os.environ.get("DOCKER_HOST", "")
-    told = {"docker": host.docker or default, "podman": host.podman, "lxc": host.lxc}
-    return {runtime: url for runtime, url in told.items() if url}
+    told = {"docker": host.docker, "podman": host.podman, "lxc": host.lxc}
+    default = {} if host.connect.scheme == "ssh" else default_engines()
+    return default | {runtime: url for runtime, url in told.items() if url}
+
+
+def default_engines() -> dict[str, str]:
+    """What the environment says of this machine's engines."""
+    docker = os.environ.get("DOCKER_HOST", "")
+    return {"docker": docker} if docker else {}
 
 
 def openvswitch_of(host: Host) -> str:

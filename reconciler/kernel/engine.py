@@ -15,6 +15,7 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import DockerEngine
 from reconciler.kernel.lxc import LxcEngine
+from reconciler.kernel.notes import read_engines, remove_engines, write_engines
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, Step, StepError
 
@@ -102,6 +103,8 @@ def remove_parked(context: KernelContext) -> None:
         engine = engine_of(context, runtime)
         if engine.holds_any():
             engine.remove_parked()
+    if read_engines(context) and not read_containers(context):
+        remove_engines(context)
 
 
 def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str, int]:
@@ -111,6 +114,8 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    if any(isinstance(step, ContainerCreate) for step in steps):
+        write_engines(context)
     groups: dict[str, list[Step]] = {}
     for step in steps:
         groups.setdefault(step.netns, []).append(step)

@@ -1,6 +1,7 @@
 """What an ssh host, or this machine beside one, keeps for the next netctl: files beside the host's lock, one set per topology.
 
     <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
+    <topology>.engines      where the engines are that hold its containers, if not at their usual places, for destroy --name
     <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
     <topology>.log          what a worker did after it had lost its controller
 
@@ -34,6 +35,26 @@ def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
         _replace(_path(context, "peers"), json.dumps(dict(peers), indent=1) + "\n")
     else:
         _path(context, "peers").unlink(missing_ok=True)
+
+
+def read_engines(context: KernelContext) -> dict[str, str]:
+    """Where engines are that may hold containers of the topology, by runtime; those that are at their usual places left out."""
+    try:
+        engines = json.loads(_path(context, "engines").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(runtime): str(url) for runtime, url in engines.items()} if isinstance(engines, dict) else {}
+
+
+def write_engines(context: KernelContext) -> None:
+    """Remember where the engines are, before containers are made there."""
+    if context.engines and read_engines(context) != dict(context.engines):
+        _replace(_path(context, "engines"), json.dumps(dict(context.engines)) + "\n")
+
+
+def remove_engines(context: KernelContext) -> None:
+    """Forget where the engines are: they hold nothing of the topology's on this host any more."""
+    _path(context, "engines").unlink(missing_ok=True)
 
 
 def confirm(context: KernelContext, token: str) -> None:

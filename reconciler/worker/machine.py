@@ -30,7 +30,8 @@ def open_machine(hello: Message) -> KernelMachine:
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
     context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
-    context = replace(context, engines=tuple(sorted(hello["engines"].items())), openvswitch=hello.get("openvswitch", ""))
+    engines = {**notes.read_engines(context), **hello["engines"]}
+    context = replace(context, engines=tuple(sorted(engines.items())), openvswitch=hello.get("openvswitch", ""))
     # Kept open before it is left for a lab host's.
     context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
     machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("run", ""))
