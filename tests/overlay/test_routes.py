@@ -103,11 +103,12 @@ def test_a_rogue_node_cannot_speak_as_a_container(spread: World, rogue: Namespac
         closing(spread.open("api", socket.AF_INET, socket.SOCK_DGRAM)) as honest,
     ):
         victim.bind(("", 7777))
-        for sender, text in ((liar, b"a lie"), (honest, b"the truth")):
-            sender.bind((api, 0))
-            sender.sendto(text, (web, 7777))
-        assert received(victim, b"the truth", PATIENCE_S)
+        liar.bind((api, 0))
+        liar.sendto(b"a lie", (web, 7777))
         assert not received(victim, b"a lie", QUIET_S)
+        honest.bind((api, 0))
+        honest.sendto(b"the truth", (web, 7777))
+        assert received(victim, b"the truth", PATIENCE_S)
 
 
 def test_refused_where_hosts_share_no_link(spread: World) -> None:
