@@ -5,7 +5,7 @@ Run it as root:
     python benchmarks/run.py [N ...] [--repeat TIMES]       N is a number of containers; without any: 10 100 1000
 
 Everything stands in namespaces of its own, named bench.*, which are removed at the end, also after a failure. The figures are
-medians; compare the ratios, since times differ from machine to machine. Nothing else should run on the machine.
+the best of the runs; compare the ratios, since times differ from machine to machine. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.floor_script import write_scripts  # noqa: E402  # the checkout has to be on the path first
-from benchmarks.measure import BenchmarkError, Cost, median, read_busy_share, run_measured  # noqa: E402
+from benchmarks.measure import BenchmarkError, Cost, best, read_busy_share, run_measured  # noqa: E402
 from benchmarks.scenario import BRIDGE, HOST, TOPOLOGY, WIDE_RANGE, topology_text, wires  # noqa: E402
 
 NETCTL = str(Path(sys.executable).parent / "netctl")
@@ -124,7 +124,7 @@ def measure_count(count: int, repeat: int, folder: Path) -> list[Row]:
         note("one port more", "raw", [*raw, "add-port", EXTRA_PORT])
         note("destroy", "raw", [*raw, "destroy", str(count)])
     return [
-        Row(count, work, median(ways["netctl"]), *(median(ways[way]) if way in ways else None for way in ("script", "raw")))
+        Row(count, work, best(ways["netctl"]), *(best(ways[way]) if way in ways else None for way in ("script", "raw")))
         for work, ways in costs.items()
     ]
 
@@ -149,7 +149,7 @@ def measure_wide(repeat: int, folder: Path) -> list[Row]:
     gone = run_measured([NETCTL, "destroy", str(few)])
     return [
         Row(2, f"apply, {WIDE_RANGE:,} published ports", first),
-        Row(2, f"one port beside {WIDE_RANGE:,}", median(costs)),
+        Row(2, f"one port beside {WIDE_RANGE:,}", best(costs)),
         Row(2, f"destroy, {WIDE_RANGE:,} ports", gone),
     ]
 
@@ -159,13 +159,13 @@ def measure_start(repeat: int) -> list[tuple[str, Cost]]:
     file = str(ROOT / "topology.yaml")
     runs = max(repeat, 5)
     result = [
-        ("netctl --help", median([run_measured([NETCTL, "--help"]) for _ in range(runs)])),
-        ("netctl validate topology.yaml", median([run_measured([NETCTL, "validate", file]) for _ in range(runs)])),
+        ("netctl --help", best([run_measured([NETCTL, "--help"]) for _ in range(runs)])),
+        ("netctl validate topology.yaml", best([run_measured([NETCTL, "validate", file]) for _ in range(runs)])),
     ]
     there_before = run_measured([NETCTL, "diff", file], (0, 1)).status == 0
     run_measured([NETCTL, "apply", file])
     no_ops = [run_measured([NETCTL, "apply", file]) for _ in range(runs)]
-    result.append(("netctl apply topology.yaml, nothing to do", median(no_ops)))
+    result.append(("netctl apply topology.yaml, nothing to do", best(no_ops)))
     if not there_before:
         run_measured([NETCTL, "destroy", file])
     return result
@@ -201,7 +201,7 @@ def main() -> int:
     """Measure, print, clean up."""
     parser = argparse.ArgumentParser(description="Measures netctl beside two floors that do the same work by hand.")
     parser.add_argument("counts", nargs="*", type=int, metavar="N", help="numbers of containers (10 100 1000)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median is shown (3)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the best is shown (3)")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         print("benchmarks/run.py: error: it makes network namespaces, so it needs root", file=sys.stderr)
