@@ -107,8 +107,9 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
     if 4 in families:
         # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
         yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)
-        if _publishes_on_localhost(resolved, leg):
-            yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), "1", owner=leg.ref, about=about)
+        # Said in either case: what was published on localhost once must not stay open.
+        localhost = "1" if _publishes_on_localhost(resolved, leg) else "0"
+        yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), localhost, owner=leg.ref, about=about)
     if 6 in families:
         yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
     for own in leg.addresses:

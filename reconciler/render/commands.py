@@ -16,7 +16,7 @@ from reconciler.render.engine_commands import engine_lines, pid_words, process_l
 from reconciler.render.openvswitch_commands import switch_lines
 from reconciler.render.uplink_commands import uplink_lines
 from reconciler.state import steps as s
-from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.naming import ROUTE_PROTOCOL, Alias
 from reconciler.state.ref import HOST, netns_path_name
 
 
@@ -133,7 +133,9 @@ def _netns_lines(step: s.Step, place: Place) -> Iterator[str]:
             yield shlex.join(["ip", "netns", "add", name])
             settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if step.ipv6 else SILENT))
             yield place.tool(step.netns, "sysctl", "-qw", *settings)
-            yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up")
+            # Whose it is: the hosts of a lab share /run/netns.
+            owner = str(Alias(place.topology, "host", place.host_key))
+            yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
         case s.NetnsDelete():
             yield shlex.join(["ip", "netns", "delete", name])
         case _:
