@@ -114,11 +114,10 @@ class HostLock:
         if not holder.run:
             # The worker of a controller on this machine ends with it, though a moment later.
             return not _is_alive(holder.pid) and waited_s < KILL_TIMEOUT_S
-        if not holder.orphan and holder.run != run:
+        if not (holder.orphan or holder.run == run) or not _has_open(holder.worker, self._path):
             return waited_s < NOTICE_TIMEOUT_S
-        if _has_open(holder.worker, self._path):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(holder.worker, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder.worker, signal.SIGKILL)
         return waited_s < KILL_TIMEOUT_S
 
     def release(self, remove: bool = False) -> None:
@@ -160,7 +159,8 @@ def _has_open(pid: int, path: Path) -> bool:
     """Whether the process has the file open: the number in the file may have gone to another since."""
     try:
         wanted = path.stat()
-        return any(os.path.samestat(os.stat(entry.path), wanted) for entry in os.scandir(f"/proc/{pid}/fd"))
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(os.path.samestat(os.stat(entry.path), wanted) for entry in entries)
     except OSError:  # the one or the other has gone
         return False
 

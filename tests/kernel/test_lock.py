@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -145,3 +146,44 @@ def test_a_disk_that_takes_nothing(context: KernelContext, monkeypatch: pytest.M
     assert advice in caught.value.help_text
     assert not context.host_directory.exists()
     HostLock(context).take("netctl apply").release(remove=True)
+
+
+ORPHAN = """
+import sys, pathlib
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.lock import HostLock
+lock = HostLock(KernelContext("shop", "local", run_directory=pathlib.Path(sys.argv[1]))).take("netctl apply", run="1")
+lock.mark(orphan=sys.argv[2] == "orphan")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("state", "run", "gives_way"), [("orphan", "2", True), ("live", "1", True), ("live", "2", False)])
+def test_an_orphan_gives_way(context: KernelContext, state: str, run: str, gives_way: bool) -> None:
+    """A worker that lost its controller is killed and replaced; so is one of the same run; that of a live controller is not."""
+    command = [sys.executable, "-c", ORPHAN, str(context.run_directory), state]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        if gives_way:
+            HostLock(context).take("netctl apply", run=run).release(remove=True)
+            assert holder.wait() == -signal.SIGKILL
+        else:
+            with pytest.raises(LockedError, match=f"process {holder.pid} "):
+                HostLock(context).take("netctl apply", run=run)
+        holder.kill()
+        holder.wait()
+
+
+def test_a_process_without_the_lock_is_never_killed(context: KernelContext) -> None:
+    """The number in the file belongs to another by now: it lives."""
+    first = HostLock(context).take("netctl apply", run="1")
+    path = context.host_directory / "lock"
+    with subprocess.Popen(["sleep", "100"]) as other:
+        path.write_text(path.read_text().replace(f'"worker": {os.getpid()}', f'"worker": {other.pid}').replace("false", "true"))
+        with pytest.raises(LockedError):
+            HostLock(context).take("netctl apply", run="2")
+        assert other.poll() is None
+        other.kill()
+    first.release(remove=True)

@@ -62,7 +62,7 @@ def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: World,
 
 
 def test_destroy_where_a_machine_is_gone(world: World, shop: Path) -> None:
-    """Without --keep-going nothing is touched. With it the rest is removed, and status 5 names what is left, and the way to it."""
+    """Without --keep-going nothing is touched. With it the rest is removed; status 5 names what is left, and the way to it."""
     alpha, beta = world.machines["alpha"], world.machines["beta"]
     assert world.netctl("apply", shop).status == 0
     world.stop_serving("beta")
