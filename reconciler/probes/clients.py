@@ -302,5 +302,3 @@ def icmp_filter(family: int) -> bytes:
     for kind in (1, 2, 3, 129):
         blocked[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
     return struct.pack("@8I", *blocked)
-
-

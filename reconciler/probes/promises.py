@@ -37,8 +37,6 @@ CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 OPEN_MODES = ("nat", "routed", "direct", "macvlan")
 """The modes whose containers reach what is outside."""
 
-Member = tuple[Container, Attachment]
-
 
 def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> ProbePlan:
     """All probes of the topology, with the addresses that `compile` has settled."""

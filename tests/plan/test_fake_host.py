@@ -12,7 +12,7 @@ from reconciler.kinds import recognise_all
 from reconciler.plan.diff import diff_states
 from reconciler.plan.execute import execute_batches
 from reconciler.plan.plan import Plan, compile_plan
-from reconciler.plan.rollback import compile_rollback
+from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
 from tests.fakes.host import FakeHost
@@ -77,7 +77,8 @@ def test_a_failure_at_every_step_is_taken_back(host_name: str, *, make: bool) ->
         assert outcome.failure is not None
         assert outcome.failure.message == "injected"
         host.fail_at = -1
-        run(host, compile_rollback(plan, live(host, desired)))
+        halfway = live(host, desired)
+        run(host, compile_plan(halfway, rollback_target(plan, halfway)))
         assert diff_states(live(host, desired), before) == (), f"failed at step {step}: {outcome.failure.ref}"
 
 

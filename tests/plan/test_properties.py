@@ -12,10 +12,11 @@ from reconciler.plan.diff import diff_states
 from reconciler.plan.execute import execute_batches
 from reconciler.plan.order import CycleError, order_changes
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
-from reconciler.plan.rollback import compile_rollback, invert_changes
+from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.state.ref import Ref
 from reconciler.state.steps import StepError
+from tests.plan.inverse import invert_changes
 from tests.plan.things import Make, Remove, Thing, ToughThing, World, states
 
 
@@ -73,7 +74,7 @@ def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: 
         part = min(stop, len(batch.steps))
         world.run(type(batch)(batch.lane, batch.netns, batch.steps[:part], batch.refs[:part]))
         stop -= part
-    run(world, compile_rollback(plan, world.state))
+    run(world, compile_plan(world.state, rollback_target(plan, world.state)))
     assert world.state == a
 
 
