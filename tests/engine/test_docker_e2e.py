@@ -346,7 +346,8 @@ def test_a_dockerd_on_each_lab_host(topology_name: str, tmp_path: Path) -> None:
             assert verified.status == 0, verified.out
             assert (first.docker("ps", "-q").count("\n"), second.docker("ps", "-q").count("\n")) == (0, 0)
             # Nothing but the name is given: where the engines are is remembered.
-            assert run_netctl("destroy", "--name", topology_name).status == 0
+            gone = run_netctl("destroy", "--name", topology_name)
+            assert gone.status == 0, gone.err
             assert first.docker("ps", "-aq") == second.docker("ps", "-aq") == ""
     finally:
         run_netctl("destroy", "--name", topology_name)

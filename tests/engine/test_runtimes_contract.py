@@ -66,7 +66,9 @@ class World:
     def netctl(self, *words: str, status: int = 0) -> Outcome:
         """Run netctl on the file, and see how it ends."""
         self.write()
-        line = ("exec", "-f", self.path, *words[1:]) if words[0] == "exec" else (*words, self.path)
+        line: tuple[str | Path, ...] = (*words, self.path)
+        if words[0] == "exec":
+            line = ("exec", "-f", self.path, *words[1:])
         done = run_netctl(*line)
         assert done.status == status, done.err + done.out
         return done
