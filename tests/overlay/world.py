@@ -76,12 +76,12 @@ class World:
     # --- reaching ---
 
     def unreachable(self, pairs: Iterable[tuple[str, str]], size: int = 0) -> list[tuple[str, str]]:
-        """Of pairs (member, address) those where no ping is answered, all asked at once. `size` is a whole packet's, with DF."""
+        """Of pairs (member, address) those where a ping is not answered, all asked at once. `size`: of a whole packet, with DF."""
         waiting = []
         for member, address in dict.fromkeys(pairs):
             headers = 48 if ":" in address else 28
             sized = ["-M", "do", "-s", str(size - headers)] if size else []
-            waiting.append(((member, address), self.inside(member).start("ping", "-c2", "-i0.2", "-W2", *sized, address)))
+            waiting.append(((member, address), self.inside(member).start("ping", "-c1", "-W2", *sized, address)))
         failed = []
         for pair, process in waiting:
             if process.wait() != 0:
