@@ -55,7 +55,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
     from reconciler.render.commands import Section, render_script
 
     plans = {host.host: host for host in document.hosts}
-    places = {target.host: _place(topology, target) for target in targets}
+    places = {target.host: place_of(topology, target) for target in targets}
     shells = {target.host: render_shell(target.ssh) for target in targets if target.ssh}
     hosts = [host for host in plans if host != LAB]
     lab = [LAB] if LAB in plans else []
@@ -71,7 +71,8 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
     return render_script(f"what `netctl apply {topology.path}` would do", sections)
 
 
-def _place(topology: Topology, target: Target) -> Place:
+def place_of(topology: Topology, target: Target) -> Place:
+    """How command lines reach the host's namespaces."""
     from reconciler.render.commands import Place
 
     mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]

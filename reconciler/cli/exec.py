@@ -1,7 +1,8 @@
 """`netctl exec CONTAINER -- CMD`: runs a command of this machine in a container's network namespace.
 
 Only the network is entered: the command and its libraries are this machine's, so an image needs no tools of its own.
-netctl becomes the command (execvp), so signals, terminal and exit status are the command's.
+netctl becomes the command (execvp), so signals, terminal and exit status are the command's. On another machine it becomes ssh,
+and the command is one of that machine's.
 """
 
 from __future__ import annotations
@@ -36,20 +37,24 @@ def run(options: argparse.Namespace) -> int:
     if not words:
         raise UsageError("`netctl exec` needs a command", "write it after `--`: netctl exec web -- ip address")
     topology = load(options)
+    if options.container and not options.host:
+        check_name("container", options.container, topology.containers)
+    host = topology.hosts[options.host or topology.containers[options.container].host]
+    if host.connect.scheme == "ssh":
+        netns = HOST if options.host else container_netns(options.container)
+        return _become(_far_words(topology, host, netns, words))
     path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
     _enter(path, options.host or options.container)
     return _become(words)
 
 
 def _host_path(topology: Topology, name: str) -> str:
-    return _namespaces(topology, _reachable(topology, name)).path(HOST)
+    return _namespaces(topology, topology.hosts[name]).path(HOST)
 
 
 def _container_path(topology: Topology, name: str) -> str:
-    check_name("container", name, topology.containers)
     container = topology.containers[name]
-    host = _reachable(topology, container.host)
-    namespaces = _namespaces(topology, host)
+    namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
         from reconciler.kernel.engine import engine_of
 
@@ -62,12 +67,15 @@ def _container_path(topology: Topology, name: str) -> str:
     return namespaces.path(container_netns(name))
 
 
-def _reachable(topology: Topology, name: str) -> Host:
-    """The host, which must be on this machine."""
-    host = topology.hosts[name]
-    if host.connect.scheme == "ssh":
-        raise UsageError(f"host {name} is another machine", f"log in there: ssh {host.connect.name}")
-    return host
+def _far_words(topology: Topology, host: Host, netns: str, words: list[str]) -> list[str]:
+    """The command line that runs the words on another machine; the command is that machine's."""
+    from reconciler.cli.diff import place_of
+    from reconciler.hosts.ssh import render_exec
+    from reconciler.hosts.target import targets_of
+
+    target = next(target for target in targets_of(topology, host.name) if target.host == host.name)
+    command = place_of(topology, target).tool(netns, *words)
+    return render_exec(host.connect, command, terminal=sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def _host_key(topology: Topology, host: Host) -> str:

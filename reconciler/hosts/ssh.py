@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import subprocess
 import tempfile
 import threading
@@ -214,6 +215,14 @@ def _failure(connect: Connect, words: str, status: int) -> HostError:
 def render_shell(connect: Connect) -> str:
     """The command line of a root shell there that reads commands from its input, for people."""
     return f"ssh {_by_hand(connect)} {'sh' if connect.user == 'root' else 'sudo sh'} -s"
+
+
+def render_exec(connect: Connect, command: str, *, terminal: bool) -> list[str]:
+    """The command line of ssh that runs a command of the shell's there as root, for a person at the other end."""
+    remote = shlex.join(["sh", "-c", 'test "$(id -u)" = 0 || exec sudo sh -c "$1"; exec sh -c "$1"', "sh", f"exec {command}"])
+    port = ["-p", str(connect.port)] if connect.port else []
+    user = ["-l", connect.user] if connect.user else []
+    return ["ssh", "-t" if terminal else "-T", "-o", "StrictHostKeyChecking=yes", *port, *user, "--", connect.name, remote]
 
 
 def _by_hand(connect: Connect) -> str:

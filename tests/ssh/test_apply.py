@@ -35,6 +35,11 @@ def test_from_nothing_to_nothing(world: World, shop: Path, write: Write) -> None
     checked = world.netctl("verify", shop)
     assert checked.status == 0, checked.out
 
+    inside = world.netctl("exec", "--file", shop, "web", "--", "sh", "-c", 'ip -br address show "$1"; exit 42', "sh", "eth0")
+    assert inside.status == 42, inside.err
+    assert "10.44.0.2/24" in inside.out
+    assert "192.0.2.12" in world.netctl("exec", "--file", shop, "--host", "beta", "--", "ip", "address").out
+
     process = alpha.pids("sleep infinity")
     changed = world.netctl("apply", write("8080:80", "8081:80"))
     assert changed.status == 0, changed.err
