@@ -233,7 +233,7 @@ def _policies(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
             ]
             if services:
                 boxes = [(*box, *service) for box in boxes for service in services]
-            name = _set_of(policy) + ("_ports" if services else "")
+            name = ("outbound" if policy.target.kind == "outside" else "allowed") + ("_ports" if services else "")
             earlier = done.setdefault((name, family), [])
             boxes = subtract(boxes, earlier)
             earlier += boxes
@@ -241,19 +241,11 @@ def _policies(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
                 yield f"{name}{family}", _format_box(box, family, services=bool(services)), "", _about(policy)
 
 
-def _set_of(policy: Policy) -> str:
-    if policy.source.kind == "outside":
-        return "inbound"
-    return "outbound" if policy.target.kind == "outside" else "allowed"
-
-
 def _ends(topology: Topology, resolved: Resolved, host: str, policy: Policy) -> list[tuple[str, ...]]:
     """Source and target of what a policy allows, in every combination of their blocks; our own end only, if one is outside."""
     source, target = policy.source, policy.target
-    if "host" in (source.kind, target.kind):
-        return []
-    if source.kind == "outside":
-        return [(block,) for block in _isolated_blocks(topology, resolved, host, target)]
+    if "host" in (source.kind, target.kind) or source.kind == "outside":
+        return []  # a host and its containers may; and the outside reaches routed subnets, and no others
     if target.kind == "outside":
         return [(block,) for block in _isolated_blocks(topology, resolved, host, source)]
     here = resolved.legs[host]
@@ -267,7 +259,7 @@ def _ends(topology: Topology, resolved: Resolved, host: str, policy: Policy) -> 
 
 
 def _isolated_blocks(topology: Topology, resolved: Resolved, host: str, party: Party) -> list[str]:
-    """The party's blocks in isolated subnets that the host has a leg in: what a policy can open to the outside."""
+    """The party's blocks in isolated subnets that the host has a leg in: what a policy can let out."""
     here = resolved.legs[host]
     return [
         block

@@ -71,8 +71,6 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"allowed_ports{family}": SetSpec((address, address, *service), interval=True),
             f"outbound{family}": SetSpec((address,), interval=True),
             f"outbound_ports{family}": SetSpec((address, *service), interval=True),
-            f"inbound{family}": SetSpec((address,), interval=True),
-            f"inbound_ports{family}": SetSpec((address, *service), interval=True),
             # Who may send to which port of a VXLAN.
             f"vteps{family}": SetSpec((address, "inet_service")),
             # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
@@ -244,10 +242,6 @@ _INET = """\
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
 \t\tip saddr @local4 drop
 \t\tip6 saddr @local6 drop
-\t\tip daddr @inbound4 return
-\t\tip6 daddr @inbound6 return
-\t\tip daddr . meta l4proto . th dport @inbound_ports4 return
-\t\tip6 daddr . meta l4proto . th dport @inbound_ports6 return
 \t\tip daddr @guarded4 drop
 \t\tip6 daddr @guarded6 drop
 \t}
@@ -307,10 +301,6 @@ _INET = """\
 \t\tiifname @routed_bridges goto pass
 \t\toifname @routed_bridges goto pass
 \t\tiifname @bridges goto outbound
-\t\tip daddr @inbound4 goto pass
-\t\tip6 daddr @inbound6 goto pass
-\t\tip daddr . meta l4proto . th dport @inbound_ports4 goto pass
-\t\tip6 daddr . meta l4proto . th dport @inbound_ports6 goto pass
 \t\tgoto refuse
 \t}
 \tchain outbound {

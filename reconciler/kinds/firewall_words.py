@@ -13,7 +13,7 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
-POLICIES = ("allowed", "outbound", "inbound")
+POLICIES = ("allowed", "outbound")
 PUBLISHED = ("published", "published_at", "published_from")
 FILTERS = ("ports", "macs", "addresses")
 """The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
@@ -55,13 +55,7 @@ def join_port(address: str, port: str) -> str:
 def split_policy(set_name: str, key: str) -> tuple[str, str]:
     """Source and target of a policy's element, as blocks of addresses or `outside`."""
     parts = key.split(" . ")
-    match purpose_of(set_name):
-        case "outbound":
-            return parts[0], "outside"
-        case "inbound":
-            return "outside", parts[0]
-        case _:
-            return parts[0], parts[1]
+    return parts[0], "outside" if purpose_of(set_name) == "outbound" else parts[1]
 
 
 def describe_services(set_name: str, key: str) -> str:

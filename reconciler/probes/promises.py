@@ -97,7 +97,8 @@ def _with_hosts(view: View) -> Iterator[Probe]:
             mtu = view.mtu(container, attachment)
             own = view.addresses(container, attachment)
             families = {family_of(address) for address in own}
-            for gateway in view.gateways(container.host, subnet):
+            meets = meets_host(subnet, attachment)
+            for gateway in view.gateways(container.host, subnet) if meets else ():
                 if family_of(gateway) not in families:
                     continue
                 why = "a container reaches its host"
@@ -105,7 +106,7 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                 if mtu:
                     why = f"packets of the whole MTU of {subnet.name} pass"
                     yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name, size=mtu)
-            for address in own if meets_host(subnet) else ():
+            for address in own if meets else ():
                 why = "a host reaches its containers"
                 place = (container.host, HOST, host)
                 yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
@@ -257,12 +258,9 @@ def _from_outside(view: View) -> Iterator[Probe]:
 
 def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
     mode = view.topology.subnets[subnet].mode
-    policies = list(view.policies(("outside", None, ""), ("container", container, address)))
     if mode in ("routed", "direct", "macvlan"):  # only for these does the outside know a way
         why = f"{subnet} is {mode}"
         yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, why)
-        return
-    if policies:  # the outside has no route to it: what a policy opens is for neighbours that know one
         return
     why = f"{subnet} is {mode}, and nobody may route into it"
     yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)

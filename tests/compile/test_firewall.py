@@ -115,7 +115,14 @@ def test_outside_for_an_isolated_subnet() -> None:
 def test_a_policy_that_says_nothing_new_costs_nothing() -> None:
     """A nat subnet reaches the outside anyway."""
     found = elements(HEAD + "containers: {a: {networks: {front: auto}}}\npolicies: [{allow: a, to: outside}]")
-    assert not [name for name in found if name.startswith(("outbound", "allowed", "inbound"))]
+    assert not [name for name in found if name.startswith(("outbound", "allowed"))]
+
+
+def test_nobody_opens_an_isolated_subnet_from_outside() -> None:
+    """Of a container in a routed and in an isolated subnet, a policy that lets the outside in means the routed one."""
+    found = elements(HEAD + "containers: {a: {networks: {open: auto, back: auto}}}\npolicies: [{allow: outside, to: a}]")
+    assert not [name for name in found if name.startswith(("outbound", "allowed"))]
+    assert "10.45.0.0/24" in found["guarded4"]
 
 
 def test_link_local_addresses() -> None:
