@@ -70,6 +70,8 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "sshd": (lambda: shutil.which("sshd", path=SBIN) is not None, "run `make setup-test`, which installs openssh-server"),
     "sudo": (lambda: shutil.which("sudo") is not None, "run `make setup-test`, which installs sudo"),
     "openvswitch": (lambda: shutil.which("ovs-vswitchd") is not None, "install openvswitch-switch"),
+    "dnsmasq": (lambda: shutil.which("dnsmasq") is not None, "run `scripts/setup --test`, which installs dnsmasq-base"),
+    "udhcpc": (lambda: shutil.which("udhcpc") is not None, "run `scripts/setup --test`, which installs udhcpc"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),
     "vrf": (lambda: _has_link_kind("vrf"), "a kernel with VRFs (CONFIG_NET_VRF)"),

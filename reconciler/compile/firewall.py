@@ -8,11 +8,11 @@ that do not (`compile.boxes`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network, summarize_address_range
 
 from reconciler.compile.boxes import Box, disjoint, subtract
 from reconciler.compile.lan import way_out
-from reconciler.compile.model import Port, Resolved
+from reconciler.compile.model import Place, Port, Resolved
 from reconciler.compile.resolve import collapse
 from reconciler.compile.underlay import uplink_mac_of
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
@@ -201,8 +201,38 @@ def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[
     sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
     for name in resolved.containers.get(host, ()):
         for place, attachment in zip(resolved.places[name], topology.containers[name].attachments, strict=True):
+            if attachment.dhcp and topology.subnets[place.subnet].mode == "direct":
+                yield from _leases(topology, resolved, place)
             for word in attachment.allow:
                 yield sets[word], place.port, "", f"container {name}"
+
+
+def _leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[Element]:
+    """Of what the LAN may give to a container: every address of its range but the host's, the gateway's and other containers'.
+
+    For IPv6, the one address that follows from its hardware address (RFC 4862).
+    """
+    about, station = f"container {place.container}", f"{place.port} . {place.mac}"
+    yield "dhcp_clients", place.port, "", about
+    lan = resolved.leg_of(place).lan
+    others = [one.address for one in (*lan.own, *lan.routers)] if lan else []
+    others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
+               for own in each.addresses]  # fmt: skip
+    for cidr in topology.subnets[place.subnet].cidrs:
+        if cidr.version == 6:
+            yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+            yield "addresses6", f"{station} . {interface_address(str(cidr), place.mac)}", "", about
+            continue
+        taken: list[Box] = [(_range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
+        for ((first, last),) in subtract([(_range_of(str(cidr)),)], taken):
+            for block in summarize_address_range(IPv4Address(first), IPv4Address(last)):
+                yield "leases4", f"{station} . {_plain(str(block))}", "", about
+
+
+def interface_address(cidr: str, mac: str) -> str:
+    """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
+    own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
+    return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)
 
 
 def link_local_of(mac: str) -> str:

@@ -15,6 +15,7 @@ from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
+from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
@@ -28,8 +29,8 @@ from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Attachment, Subnet, Topology
 from reconciler.topology.types import Container as ContainerModel
-from reconciler.topology.types import Subnet, Topology
 
 
 def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
@@ -183,6 +184,8 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
     netns = container_netns(container.name)
     places = resolved.places[container.name]
     ipv6 = any(own.family == 6 for place in places for own in place.addresses)
+    advertised = any(each.dhcp and has_ipv6(topology.subnets[each.subnet]) for each in container.attachments)
+    ipv6 = ipv6 or advertised
     owner: Record
     if container.spec.runtime == "netns":
         owner = Netns(netns, ipv6)
@@ -192,7 +195,10 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
     else:
         owner = _engine_container(container, netns)
         yield owner
-        yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing)
+        yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
+    if advertised:
+        # A new link asks for routers when it comes up, if it heeds them by then.
+        yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
     for place, attachment in zip(places, container.attachments, strict=True):
         subnet = topology.subnets[place.subnet]
         hairpin = attachment.hairpin
@@ -201,12 +207,28 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
             hairpin = publishes or subnet.hairpin
         options = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
         leg = resolved.leg_of(place)
+        if attachment.dhcp:
+            yield from _dhcp(container.name, place, subnet, attachment)
         if subnet.mode == "macvlan":
             yield from _macvlan_place(topology, place, subnet, leg, owner.ref)
             continue
         yield from _place(topology.name, place, leg, owner.ref, options)
         if leg.datapath:
             yield from compile_switch_port(topology.name, leg, place, places, attachment)
+
+
+def has_ipv6(subnet: Subnet) -> bool:
+    """Whether the subnet has a range of IPv6."""
+    return any(cidr.version == 6 for cidr in subnet.cidrs)
+
+
+def _dhcp(container: str, place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
+    """The LAN gives the address: IPv4 by DHCP, IPv6 by the routers' advertisements, which the kernel heeds by itself."""
+    netns, dev = container_netns(container), place.interface
+    ident = f"{dev} passthru" if subnet.macvlan == "passthru" else dev
+    link = Ref("macvlan", netns, ident) if subnet.mode == "macvlan" else Ref("veth", HOST, place.port)
+    if any(cidr.version == 4 for cidr in subnet.cidrs):
+        yield Dhcp(netns, container, dev, attachment.default, link)
 
 
 def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
@@ -242,7 +264,7 @@ def _engine_container(container: ContainerModel, netns: str) -> Container:
     )
 
 
-def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool) -> Iterator[Sysctl]:
+def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, advertised: bool) -> Iterator[Sysctl]:
     """IPv6 in a namespace that an engine has made: the engine switches it off or leaves it on as it likes.
 
     `all` also sets `default` and what is there. What somebody else's container has besides our links is not ours to change.
@@ -251,7 +273,8 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool) -
     yield Sysctl(netns, f"net.ipv6.conf.{scope}.disable_ipv6", "0" if ipv6 else "1", owner=owner)
     if ipv6:
         yield Sysctl(netns, "net.ipv6.conf.default.accept_dad", "0", owner=owner)
-        yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
+        if not advertised:
+            yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
 def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...]) -> Iterator[Record]:
@@ -272,6 +295,7 @@ def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tupl
         altname=altname_of(alias, place.port),
         # A container that calls its own published port gets its packets back by the port that they came from.
         port_options=() if leg.datapath else port_options,
+        arp=not leg.datapath,
         peer_owner=owner,
     )
     yield veth

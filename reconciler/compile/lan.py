@@ -151,7 +151,10 @@ def _taken(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> 
     held = {ip_interface(cidr).ip for cidr in facts.addresses}
     for container in topology.containers.values():
         for attachment in container.attachments if container.host == host.name else ():
+            if attachment.dhcp and attachment.subnet == subnet.name and not facts.has_dhcp_client:
+                path: Path = ("containers", container.origin, "networks", subnet.name)
+                yield path, f"host {host.name} has no DHCP client", "install one: apt-get install udhcpc"
             for address in attachment.addresses if attachment.subnet == subnet.name else ():
                 if address in held:
-                    path: Path = ("containers", container.origin, "networks", subnet.name, "address")
-                    yield path, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"
+                    place: Path = ("containers", container.origin, "networks", subnet.name, "address")
+                    yield place, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"

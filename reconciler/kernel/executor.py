@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import HostError
 from reconciler.kernel.announce import run_announcements
 from reconciler.kernel.conntrack import flush_flows
+from reconciler.kernel.dhcp import run_dhcp_steps
 from reconciler.kernel.engine import run_runtime_steps
 from reconciler.kernel.ethtool import run_offload_steps
 from reconciler.kernel.iptables import apply_step
@@ -32,6 +33,7 @@ from reconciler.state.ref import HOST
 from reconciler.state.steps import (
     ANNOUNCE,
     CONNTRACK,
+    DHCP,
     ETHTOOL,
     IPTABLES,
     NETLINK,
@@ -92,6 +94,7 @@ class KernelHost:
             RUNTIME: lambda batch: self._namespaces.add_pids(run_runtime_steps(self._context, batch.steps)),
             PROCESS: lambda batch: run_process_steps(self._context, batch.steps, self._namespaces.path),
             IPTABLES: self._run_iptables,
+            DHCP: lambda batch: run_dhcp_steps(self._context, batch.steps, self._namespaces.path),
             UPLINK: self._run_uplinks,
             CONNTRACK: lambda batch: self._run_conntrack(batch.steps),
             OVSDB: lambda batch: run_ovsdb_steps(self._context.openvswitch, batch.steps),

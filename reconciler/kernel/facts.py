@@ -16,6 +16,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.links import read_link_facts
 from reconciler.kernel.namespaces import CLONE_NEWNET, Namespaces, run_in_thread
 from reconciler.kernel.netlink import RouteSocket
@@ -77,6 +78,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         wired=tuple(sorted(find_wired(snapshot))),
         mounted=mounted,
         obstacles=obstacles,
+        has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
         missing=read_missing(snapshot),
         openvswitch_fault=read_fault(context) if interest.openvswitch else "",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.dhcp import read_dhcp_clients
 from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
@@ -88,6 +89,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
         iptables=read_docker_user(namespaces)[1],
         uplinks=read_uplinks(context),
+        dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
+from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
@@ -49,6 +50,7 @@ KINDS: tuple[type[Record], ...] = (
     Route,
     Neighbor,
     Process,
+    Dhcp,
 )
 """In the order in which things are made, as people read a plan. The planner does not rely on it."""
 

@@ -24,6 +24,9 @@ from reconciler.state.steps import AddressAdd, AddressDelete, Announce, Step
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
 
+IFA_F_PERMANENT = 0x80
+"""linux/if_addr.h."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address(Record):
@@ -65,7 +68,8 @@ class Address(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for netns, ends in own_ends(snapshot).items():
             for info in snapshot.namespaces[netns].addresses:
-                if info.index in ends and info.scope != SCOPE_LINK:
+                # One with a lifetime is a lease's, or a router's advertisement's.
+                if info.index in ends and info.scope != SCOPE_LINK and info.flags & IFA_F_PERMANENT:
                     dev, link, about = ends[info.index]
                     yield cls(netns, dev, info.cidr, link, about=about)
 

@@ -53,6 +53,8 @@ def _inet_sets() -> dict[str, SetSpec]:
         # Bridges that are on a LAN: what stays on the bridge is none of our business, but others' firewalls must let it pass.
         "lan_bridges": SetSpec(("ifname", "ifname")),
         "vxlan_ports": SetSpec(("inet_service",)),
+        # Ports of Open vSwitch. Where it works in user space, the host sees their packets, too, and must not take them.
+        "switched": SetSpec(("ifname",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
@@ -88,6 +90,9 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "bridge": {
         "ports": SetSpec(("ifname",)),
         # Ports that may send as a DHCP server, and as an IPv6 router.
+        # Ports whose addresses the LAN gives: which ones, is seen only when they have them.
+        "dhcp_clients": SetSpec(("ifname",)),
+        "leases4": SetSpec(("ifname", "ether_addr", "ipv4_addr"), interval=True),
         "dhcp_servers": SetSpec(("ifname",)),
         "routers": SetSpec(("ifname",)),
         # Ports in a LAN, whose switches may learn from MLD who listens to what. Our own bridges do not (mcast_snooping 0): there
@@ -236,6 +241,7 @@ _INET = """\
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tiifname "lo" return
+\t\tiifname @switched drop
 \t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges goto guard_ours
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
@@ -349,12 +355,15 @@ _BRIDGE = """\
 \t\tarp hlen != 6 drop
 \t\tarp plen != 4 drop
 \t\tiifname . arp saddr ether . arp saddr ip @addresses4 accept
+\t\tiifname . arp saddr ether . arp saddr ip @leases4 accept
 \t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept
 \t\tdrop
 \t}
 \tchain port_ip {
 \t\tudp sport 67 iifname != @dhcp_servers drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
+\t\tiifname . ether saddr . ip saddr @leases4 accept
+\t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients accept
 \t\tdrop
 \t}
 \tchain port_ip6 {

@@ -62,7 +62,7 @@ class View:
         """The host's own addresses in a subnet; in a LAN, those by which its containers there reach it."""
         leg = self._leg(host, subnet.name)
         if leg and leg.lan:
-            return tuple(own.address for own in leg.lan.own) if meets_host(subnet) else ()
+            return tuple(own.address for own in leg.lan.own)
         return tuple(own.address for own in leg.addresses) if leg else ()
 
     def has_router(self, host: str, subnet: str, family: int) -> bool:
@@ -125,9 +125,12 @@ class View:
         return party.kind == kind
 
 
-def meets_host(subnet: Subnet) -> bool:
-    """Whether a host and its containers in the subnet speak to each other: not with a macvlan that is no bridge."""
-    return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
+def meets_host(subnet: Subnet, attachment: Attachment) -> bool:
+    """Whether a host and a container of its in the subnet speak to each other.
+
+    Not with a macvlan that is no bridge; and to one whose address the LAN gives, the host knows no way.
+    """
+    return subnet.mode != "macvlan" or (subnet.macvlan == "bridge" and not attachment.dhcp)
 
 
 def members_meet(subnet: Subnet) -> bool:

@@ -14,7 +14,7 @@ from ipaddress import ip_interface
 from reconciler.kernel.namespaces import PROMPT, SILENT
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
-from reconciler.render.uplink_commands import uplink_lines
+from reconciler.render.uplink_commands import dhcp_lines, uplink_lines
 from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL, Alias
 from reconciler.state.ref import HOST, netns_path_name
@@ -114,6 +114,8 @@ def render_step(step: s.Step, place: Place) -> Iterator[str]:
             yield from engine_lines(step, place.topology, place.host_key, place.engines)
         case s.PROCESS:
             yield from process_lines(step, place.topology)
+        case s.DHCP:
+            yield from dhcp_lines(step, place)
         case s.UPLINK:
             yield from uplink_lines(step, place)
         case s.OVSDB | s.OPENFLOW | s.ETHTOOL:
@@ -223,6 +225,7 @@ def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
     words += ["group", str(step.group)] if step.group is not None else []
     words += ["nomaster"] if step.master == "-" else ["master", step.master] if step.master else []
     words += ["alias", step.alias] if step.alias is not None else []
+    words += [] if step.arp is None else ["arp", "on" if step.arp else "off"]
     words += [] if step.up is None else ["up" if step.up else "down"]
     if words:
         yield place.tool(step.netns, *head, *words)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from reconciler.kinds.address import Address
+from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
 from reconciler.render.colour import PLAIN, Palette, printable
@@ -99,16 +101,30 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) ->
     for change in plan.changes:
         changed.setdefault(subjects[change.ref], []).append(change)
     names = sorted({*wanted, *changed}, key=order_of)
-    items = tuple(_item(name, wanted.get(name, []), changed.get(name, [])) for name in names)
+    leases = _leases(desired, facts)
+    items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
     bridges = bridges_of(desired)
     drops = [obstacle for obstacle in (facts.obstacles if facts and bridges else ()) if obstacle.kind == "drop"]
     foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_for(bridges)) for drop in drops)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 
-def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change]) -> Item:
+def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
+    """What containers on a LAN have for addresses that the LAN gave them, by subject."""
+    asking = {record.container for record in desired.records.values() if isinstance(record, Dhcp)}
+    fixed = {record.cidr.partition("/")[0] for record in desired.records.values() if isinstance(record, Address)}
+    found: dict[str, str] = {}
+    for lease in facts.leases if facts else ():
+        if lease.container in asking and lease.address not in fixed:
+            subject = f"container {lease.container}"
+            told = f"lease {lease.address} on {lease.subnet}"
+            found[subject] = f"{found[subject]}, {told}" if subject in found else told
+    return {**{f"container {name}": "no lease yet" for name in asking}, **found}
+
+
+def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
-        return Item(subject, IN_STEP, summarise(wanted))
+        return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted), lease))))
     told = tuple(Difference(c.ref.kind, c.ref.name, _tell(c)) for c in changes)
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)

@@ -15,6 +15,18 @@ from reconciler.state import steps as s
 if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
+def dhcp_lines(step: s.Step, place: Place) -> Iterator[str]:
+    """A client by hand, with the script that its package brings. TypeError for a step that is none of a client."""
+    match step:
+        case s.DhcpStart():
+            yield "# apply runs it with a script of its own, which sets nothing but the address and routes"
+            yield place.tool(step.netns, "udhcpc", "-b", "-R", "-i", step.dev)
+        case s.DhcpStop():
+            yield place.tool(step.netns, "pkill", "-f", f"udhcpc.*-i {step.dev}")
+        case _:
+            raise TypeError(f"no command line for {type(step).__name__}")
+
+
 _MOVE = """\
 for family in 4 6; do
   ip -$family -o address show dev FROM scope global | sed 's/ valid_lft forever//; s/ preferred_lft forever//; s/sec//g' |

@@ -94,6 +94,7 @@ class HostFacts:
     mounted: tuple[str, ...] = ()
     """Containers (`web`) and lab members (`lab:alpha`) that have a namespace under /run/netns on the machine."""
     obstacles: tuple[Obstacle, ...] = ()
+    has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()
     """Those of the host itself."""
     missing: tuple[str, ...] = ()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.state.ref import Ref
+
 from reconciler.state.steps import ContainerSpec
 
 
@@ -34,6 +36,8 @@ class LinkInfo:
     """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
     port_options: tuple[tuple[str, str], ...] = ()
     """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
+    arp: bool = True
+    """Whether the host speaks ARP there: IFF_NOARP is not set."""
     is_promiscuous: bool = False
     """Whether somebody takes all of its packets: every bridge does of its ports."""
 
@@ -149,6 +153,17 @@ class IptablesRuleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpInfo:
+    """A DHCP client that carries our mark; `link` makes its interface, `in_place` says that it runs where the container is."""
+
+    container: str
+    dev: str
+    default: bool
+    in_place: bool
+    link: Ref | None
+
+
+@dataclass(frozen=True, slots=True)
 class UplinkInfo:
     """An uplink that the topology has put into a bridge, as the host's file says; `settled` unless that was cut short."""
 
@@ -159,7 +174,7 @@ class UplinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class OvsPortInfo:
-    """A port of an Open vSwitch bridge with one interface. `number` is its OpenFlow port; 0 where ovs-vswitchd does not use it."""
+    """A port of an Open vSwitch bridge with one interface. `number` is its OpenFlow port; 0 where ovs-vswitchd has none."""
 
     name: str
     number: int
@@ -169,7 +184,7 @@ class OvsPortInfo:
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeInfo:
-    """An Open vSwitch bridge, as the OVSDB has it. `mac` and `mtu` are what is asked for (`hwaddr`, `mtu_request`), not what is."""
+    """An Open vSwitch bridge, as the OVSDB has it. `mac` and `mtu` are what is asked for (`hwaddr`, `mtu_request`)."""
 
     name: str
     datapath: str
@@ -218,6 +233,7 @@ class Snapshot:
     iptables: tuple[IptablesRuleInfo, ...] = ()
     remembered: frozenset[str] = frozenset()
     uplinks: tuple[UplinkInfo, ...] = ()
+    dhcp_clients: tuple[DhcpInfo, ...] = ()
     ovs_bridges: tuple[OvsBridgeInfo, ...] = ()
     """Everybody's. Empty also where no Open vSwitch runs, which the facts say."""
     ovs_flows: tuple[OvsFlowInfo, ...] = ()

@@ -24,6 +24,7 @@ OVSDB = "ovsdb"
 OPENFLOW = "openflow"
 ETHTOOL = "ethtool"
 UPLINK = "uplink"
+DHCP = "dhcp"
 ANNOUNCE = "announce"
 
 
@@ -115,6 +116,8 @@ class LinkSet(Step):
     alias: str | None = None
     link_local: bool | None = None
     """False: the kernel makes no IPv6 link-local address for it (`addrgenmode none`), so that it stays silent."""
+    arp: bool | None = None
+    """False: the host neither asks nor answers by ARP there (IFF_NOARP, netdevice(7))."""
     kind: str = ""
     """The link's kind; needed with `options`."""
     options: tuple[tuple[str, str], ...] = ()
@@ -243,6 +246,25 @@ class FdbDelete(Step):
     dev: str
     mac: str
     remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpStart(Step):
+    """Run a DHCP client for an interface in the container's namespace; with `default`, its lease gives the default route too."""
+
+    lane = DHCP
+    container: str
+    dev: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpStop(Step):
+    """End that client; it gives its lease back, and takes away the address."""
+
+    lane = DHCP
+    container: str
+    dev: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,7 +497,7 @@ class OvsPortDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class FlowAdd(Step):
-    """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8). Those of one bridge in one batch are one bundle: all or none."""
+    """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8). Those of a bridge in a batch are one bundle: all or none."""
 
     lane = OPENFLOW
     bridge: str

@@ -41,7 +41,7 @@ CASES: list[tuple[s.Step, list[str]]] = [
     (s.AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
     (s.BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
     (s.LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
-    (s.AddressAdd("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address add 10.4.0.2/24 dev eth0 noprefixroute"]),
+    (s.AddressAdd("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address add 10.4.0.2/24 broadcast + dev eth0 noprefixroute"]),
     (s.AddressAdd("container:web", "eth0", "fd::2/64"), ["ip -n shop.web address add fd::2/64 dev eth0 noprefixroute nodad"]),
     (s.AddressDelete("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address delete 10.4.0.2/24 dev eth0"]),
     (
@@ -106,6 +106,8 @@ OTHERS: list[s.Step] = [
     s.ContainerPark("container:api", "docker", "shop-api"),
     s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
     s.ProcessStop("container:web", "web"),
+    s.DhcpStart("container:web", "web", "eth0", default=True),
+    s.DhcpStop("container:web", "web", "eth0"),
     s.UplinkEnslave("", "eth1", "b-shop-lan"),
     s.UplinkRelease("", "eth1", "b-shop-lan"),
 ]

@@ -1,0 +1,211 @@
+"""The DHCP clients of containers on a LAN: starting them in their namespaces, finding them by their mark, ending them.
+
+Called by the executor (lane `dhcp`) and by `snapshot`. A client runs like a container's command does (see `process`). Its script
+is a file under /run/netctl, for udhcpc wants a path; the last client that ends takes it along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.kernel.process import (
+    CLONE_FS,
+    DEFAULT_PATH,
+    inheritable_descriptors,
+    read_environment,
+    read_pids,
+    send_signal,
+    wait_until_gone,
+    wait_until_marked,
+)
+from reconciler.kinds.dhcp import DHCP_MARK
+from reconciler.kinds.ownership import macvlan_ident
+from reconciler.state.naming import group_of, parse_alias
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.snapshot import DhcpInfo, LinkInfo
+from reconciler.state.steps import DhcpStart, DhcpStop, Step, StepError
+
+SCRIPT_NAME = "dhcp.sh"
+SCRIPT = """\
+#!/bin/sh
+# netctl: what a lease says becomes the interface's address and routes (udhcpc(8)). The prefix lengths are numbers here.
+case "$1" in
+deconfig)
+    ip -4 route flush dev "$interface" proto dhcp
+    ip -4 address flush dev "$interface" dynamic
+    ;;
+bound | renew)
+    life=${lease:-86400}
+    # A lease without end would look like an address of netctl's own.
+    [ "${#life}" -lt 10 ] || life=999999999
+    ip -4 address replace "$ip/${mask:-32}" dev "$interface" valid_lft "$life" preferred_lft "$life"
+    ip -4 address show dev "$interface" dynamic | while read -r word address _; do
+        [ "$word" != inet ] || [ "${address%/*}" = "$ip" ] || ip -4 address delete "$address" dev "$interface"
+    done
+    [ "$NETCTL_DEFAULT" = 1 ] || exit 0
+    if [ -n "$staticroutes" ]; then # RFC 3442: where these are given, the router is not heeded
+        set -- $staticroutes
+        while [ $# -ge 2 ]; do
+            if [ "$2" = 0.0.0.0 ]; then ip -4 route replace "$1" dev "$interface" proto dhcp
+            else ip -4 route replace "$1" via "$2" dev "$interface" proto dhcp; fi
+            shift 2
+        done
+        exit 0
+    fi
+    for each in $router; do
+        ip -4 route replace default via "$each" dev "$interface" proto dhcp && break
+    done
+    ;;
+esac
+"""
+STOP_TIMEOUT_S = 3.0
+"""How long a client may take to give its lease back."""
+KILL_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A live client of the topology's."""
+
+    pid: int
+    container: str
+    dev: str
+    default: bool
+
+
+def find_client() -> tuple[str, ...]:
+    """The command of the DHCP client on this machine; empty where there is none."""
+    path = os.environ.get("PATH", DEFAULT_PATH) + ":/usr/sbin:/sbin"
+    if found := shutil.which("udhcpc", path=path):
+        return (found,)
+    busybox = shutil.which("busybox", path=path)
+    if busybox is None:
+        return ()
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, timeout=10, check=False)
+    return (busybox, "udhcpc") if "udhcpc" in listed.stdout.split() else ()
+
+
+def read_dhcp_clients(
+    context: KernelContext, links: Mapping[str, Mapping[int, LinkInfo]], identity_of: Callable[[str], tuple[int, int]]
+) -> tuple[DhcpInfo, ...]:
+    """The clients of the containers whose namespaces are among `links`; `identity_of` tells one namespace from another."""
+    found = []
+    for client in read_clients(context.topology):
+        netns = container_netns(client.container)
+        if netns in links:
+            with contextlib.suppress(OSError):  # it has ended
+                status = os.stat(f"/proc/{client.pid}/ns/net")
+                in_place = (status.st_dev, status.st_ino) == identity_of(netns)
+                link = _link_of(context.topology, links, client)
+                found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
+    return tuple({(one.container, one.dev): one for one in found}.values())
+
+
+def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client: Client) -> Ref | None:
+    """What makes the interface of a client."""
+    inside = {link.name: link for link in links[container_netns(client.container)].values()}
+    link = inside.get(client.dev)
+    if link is None:
+        return None
+    if link.kind == "macvlan":
+        ident = macvlan_ident(client.dev, dict(link.options).get("mode", ""))
+        return Ref("macvlan", container_netns(client.container), ident)
+    near = links.get(HOST, {}).get(link.peer)
+    alias = parse_alias(near.alias) if near else None
+    is_ours = near is not None and near.group == group_of(topology) and alias is not None and alias.name == client.container
+    return Ref("veth", HOST, near.name) if near and is_ours else None
+
+
+def read_clients(topology: str) -> Iterator[Client]:
+    """All live clients of the topology's. One that ends meanwhile is not there."""
+    prefix = f"{DHCP_MARK}={topology}/".encode()
+    for pid in read_pids():
+        data = read_environment(pid)
+        if prefix not in data:
+            continue
+        mark = next((word for word in data.split(b"\0") if word.startswith(prefix)), b"")
+        parts = mark.decode("utf-8", "replace").removeprefix(prefix.decode()).split("/")
+        if len(parts) == 3:
+            yield Client(pid, parts[0], parts[1], parts[2] == "1")
+
+
+def run_dhcp_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
+    """Carry out DhcpStart and DhcpStop in order; `path_of` gives the file of a namespace by its name. StepError."""
+    for step in steps:
+        if isinstance(step, DhcpStop):
+            _stop(context, step)
+        elif isinstance(step, DhcpStart):
+            _start(context, step, path_of(step.netns))
+
+
+def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
+    client = find_client()
+    if not client:
+        raise StepError(step, "there is no DHCP client on this host: apt-get install udhcpc")
+    script = context.topology_directory / SCRIPT_NAME
+    _write_script(script)
+    # Until there is a lease, it asks three times and waits for ten seconds, again and again; it gives the lease back at its end.
+    words = [*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes"]
+    mark = f"{context.topology}/{step.container}/{step.dev}/{int(step.default)}"
+    path_variable = os.environ.get("PATH", DEFAULT_PATH)
+    env = {"PATH": path_variable, "NETCTL_DEFAULT": str(int(step.default)), DHCP_MARK: mark}
+    log = context.topology_directory / f"{step.container}.log"
+    inherited = inheritable_descriptors()
+    pids: list[int] = []
+
+    def body() -> None:
+        ctypes.CDLL(None).unshare(CLONE_FS)
+        os.chdir("/")
+        os.umask(0o022)
+        enter(path)
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inherited),
+        ]
+        defaults = signal.valid_signals()
+        pids.append(
+            os.posix_spawn(words[0], words, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults)
+        )
+
+    try:
+        run_in_thread(body)
+    except OSError as error:
+        raise StepError(step, f"{words[0]} cannot be started: {error.strerror}") from error
+    wait_until_marked(pids)
+
+
+def _write_script(script: Path) -> None:
+    script.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not script.exists() or script.read_text() != SCRIPT:
+        draft = script.with_suffix(".tmp")
+        draft.write_text(SCRIPT)
+        draft.chmod(0o755)
+        draft.replace(script)
+
+
+def _stop(context: KernelContext, step: DhcpStop) -> None:
+    """SIGTERM makes it give back its lease, and its script take away the address; then SIGKILL."""
+    pids = [one.pid for one in read_clients(context.topology) if (one.container, one.dev) == (step.container, step.dev)]
+    for pid in pids:
+        send_signal(pid, signal.SIGTERM)
+    left = wait_until_gone(pids, STOP_TIMEOUT_S)
+    for pid in left:
+        send_signal(pid, signal.SIGKILL)
+    if still := wait_until_gone(left, KILL_TIMEOUT_S):
+        raise StepError(step, f"the DHCP client {still[0]} does not end, not even by SIGKILL")
+    if not any(read_clients(context.topology)):
+        (context.topology_directory / SCRIPT_NAME).unlink(missing_ok=True)
+
+

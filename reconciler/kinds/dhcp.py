@@ -1,0 +1,71 @@
+"""A DHCP client for a container's interface on a LAN: a process in its namespace that gets a lease, and renews it.
+
+The client is udhcpc, BusyBox's. It runs with the host's files but in the container's network, and a script of ours writes what
+the lease says as the interface's address and routes; nothing else of the host is touched, its resolver's file least of all. It is
+recognised by a mark in its environment, like a container's command (see `process`). What it has made is the LAN's say: an
+address of a lease has a lifetime, which ours never have, and its routes have the protocol `dhcp`, so nobody takes them for ours.
+
+It belongs to one interface in one namespace. Where either is made again, so is the client; an engine's container that was
+restarted has a new namespace, and a client that was left in the old one is in the wrong place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref, container_netns
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import DhcpStart, DhcpStop, Step
+
+DHCP_MARK = "NETCTL_DHCP"
+"""The variable that says whose a client is: `<topology>/<container>/<interface>/<0 or 1>`, 1 where it sets default routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dhcp(Record):
+    """The client of `container` for its interface `dev`."""
+
+    kind = "dhcp"
+    # Neither the interface nor the namespace ends a process that is in it.
+    dies_with_parent = False
+
+    container: str
+    dev: str
+    default: bool
+    """Whether the LAN's router becomes the default route."""
+    link: Ref | None = field(default=None, compare=False)
+    """What makes the interface; None where that is not known, in what was read."""
+    in_place: bool = True
+    """Whether it runs in the namespace that the container has now."""
+
+    @property
+    def ident(self) -> str:
+        return self.dev
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link,) if self.link else ()
+
+    @property
+    def subject(self) -> str:
+        return f"container {self.container}"
+
+    def describe(self) -> str:
+        return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a namespace that is gone")
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for info in snapshot.dhcp_clients:
+            yield cls(container_netns(info.container), info.container, info.dev, info.default, info.link, info.in_place)
+
+    def must_recreate(self, before: Self) -> bool:
+        return True
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (DhcpStart(self.netns, self.container, self.dev, self.default),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (DhcpStop(self.netns, self.container, self.dev),)
