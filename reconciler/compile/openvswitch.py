@@ -1,7 +1,7 @@
 """The records of legs and places on an Open vSwitch bridge that a Linux bridge does not need: ports, flows and offloads.
 
-Called by `compile.host` and `compile.overlay`. Pure. What stands above the bridge (addresses, routes, neighbors, settings, the `inet`
-table) is the same for both.
+Called by `compile.host` and `compile.overlay`. Pure. What stands above the bridge (addresses, routes, neighbors, settings, the
+`inet` table) is the same for both.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.compile.firewall import link_local_of
 from reconciler.compile.model import Leg, Place
+from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import OvsBridge, OvsPort, marks_of
 from reconciler.kinds.ovs_flow import BRIDGE_RULES, LOCAL, TRUSTED_RULE, OvsFlow, Rule, container_rules
@@ -60,6 +61,7 @@ def compile_switch_port(
     addresses = [own.address for each in places for own in each.addresses]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
     yield from _flows(topology, leg, place.port, container_rules(place.mac, addresses, link_local, attachment.allow), about)
+    yield _hidden(topology, place.port, about)
     if leg.datapath == USERSPACE:
         yield Offload(container_netns(place.container), place.interface, TX, veth, about)
 
@@ -69,8 +71,18 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
     about = vxlan.subject
     yield OvsPort(HOST, vxlan.name, leg.bridge, marks_of(topology, leg.subnet), vxlan.ref, about=about)
     yield from _flows(topology, leg, vxlan.name, [TRUSTED_RULE], about)
+    yield _hidden(topology, vxlan.name, about)
     if leg.datapath == USERSPACE:
         yield Offload(HOST, vxlan.name, GRO, vxlan.ref, about)
+
+
+def _hidden(topology: str, port: str, about: str) -> FirewallElement:
+    """What arrives at a port is for the bridge alone.
+
+    Open vSwitch in user space reads packets beside the host, which would take those for its own hardware address, past every
+    flow. (And would answer ARP in the bridge's place; so that is off there, too.)
+    """
+    return FirewallElement(HOST, "inet", topology, "switched", port, "", about)
 
 
 def _flows(topology: str, leg: Leg, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:

@@ -91,6 +91,7 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
         master="" if leg.datapath else leg.bridge,
         altname=altname_of(alias, tunnel.name),
         port_options=() if leg.datapath else PORT_OPTIONS,
+        arp=not leg.datapath,
     )
     yield vxlan
     if leg.datapath:

@@ -21,6 +21,7 @@ from reconciler.kernel.netlink_encode import (
     IFA_FLAGS,
     IFA_LOCAL,
     IFADDRMSG,
+    IFF_NOARP,
     IFF_UP,
     IFINFOMSG,
     IFLA_ADDRESS,
@@ -143,6 +144,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         ipv6=ipv6,
         options=options,
         port_options=port_options,
+        arp=not flags & IFF_NOARP,
         is_promiscuous=_u32_of(found, IFLA_PROMISCUITY) > 0,
     )
 

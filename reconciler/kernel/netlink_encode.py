@@ -54,7 +54,7 @@ NDA_DST, NDA_LLADDR, NDA_PROTOCOL = 1, 2, 12
 NTF_SELF, NTF_MASTER, NTF_PROXY = 0x02, 0x04, 0x08
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NLA_F_NESTED = 0x8000
-IFF_UP = 1
+IFF_UP, IFF_NOARP = 1, 0x80
 AF_BRIDGE = 7
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
@@ -147,9 +147,10 @@ def _encode_peer(peer: Peer, around: Surroundings) -> bytes:
 
 
 def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
-    flags = IFF_UP if step.up else 0
+    flags = (IFF_UP if step.up else 0) | (IFF_NOARP if step.arp is False else 0)
+    changed = (0 if step.up is None else IFF_UP) | (0 if step.arp is None else IFF_NOARP)
     body = (
-        IFINFOMSG.pack(0, 0, 0, flags, 0 if step.up is None else IFF_UP)
+        IFINFOMSG.pack(0, 0, 0, flags, changed)
         + _text(IFLA_IFNAME, step.name)
         + _link_basics(step.mac, step.mtu or 0)
     )

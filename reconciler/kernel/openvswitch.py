@@ -1,8 +1,8 @@
 """What of Open vSwitch a host has: its bridges, our flows, and the offloads that its user-space datapath minds.
 
-Called by `snapshot`, and by `facts`, which says what is missing. A host whose file has no Open vSwitch is asked all the same where
-a socket is there, since an earlier file may have had one; it costs 60 ms, most of it the library. Then, and only then, silence is
-taken for absence: a socket file without a server, on a host that has no link of ours at such a bridge.
+Called by `snapshot`, and by `facts`, which says what is missing. A host whose file has no Open vSwitch is asked all the same
+where a socket is there, since an earlier file may have had one; it costs 60 ms, most of it the library. Then, and only then,
+silence is taken for absence: a socket file without a server, on a host that has no link of ours at such a bridge.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _answers(path: Path) -> bool:
 
 
 def read_datapath() -> str:
-    """`system` where the kernel has Open vSwitch's module (its generic netlink family is there, or can be loaded), else `netdev`."""
+    """`system` where the kernel has Open vSwitch's module (its generic netlink family is there, or is loaded now), else `netdev`."""
     attribute = struct.pack("=HH", 4 + len(FAMILY), CTRL_ATTR_FAMILY_NAME) + FAMILY
     attribute += bytes(-len(attribute) % 4)
     body = struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) + attribute

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.ownership import End, about, own_ends, own_links
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -54,6 +54,9 @@ class Offload(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
+        for link in own_links(snapshot, "vxlan"):
+            ref = Ref("vxlan", link.netns, link.info.name)
+            ends[link.netns, link.info.name] = End(link.info.name, ref, about(link.alias, link.netns))
         for info in snapshot.offloads:
             end = ends.get((info.netns, info.dev))
             if end and not info.on:

@@ -1,5 +1,6 @@
-"""An OpenFlow rule on an Open vSwitch bridge of ours: who may send what. It does what the `bridge` table of nftables does on a
-Linux bridge, which sees none of Open vSwitch's frames.
+"""An OpenFlow rule on an Open vSwitch bridge of ours: who may send what.
+
+It does what the `bridge` table of nftables does on a Linux bridge, which sees none of Open vSwitch's frames.
 
 Nothing passes that no rule allows. Four tables, numbered as OpenFlow does:
 

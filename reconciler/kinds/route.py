@@ -102,14 +102,20 @@ class Route(Record):
 
     @classmethod
     def _over_uplinks(cls, snapshot: Snapshot) -> Iterator[Self]:
-        """What leads over links that are not ours. Their sources' addresses are known by what is wanted, not by what is live."""
+        """What leads over links that are not ours."""
         namespace = snapshot.namespaces.get(HOST, NamespaceInfo())
         tag = group_of(snapshot.topology)
+        sources = {
+            info.cidr.partition("/")[0]: Ref("address", HOST, f"{namespace.links[info.index].name} {info.cidr}")
+            for info in namespace.addresses
+            if info.index in namespace.links and ":" not in info.cidr
+        }
         for info in namespace.routes:
             if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and info.index in namespace.links:
                 link = namespace.links[info.index]
                 uplink = find_uplink(namespace, link)
-                yield cls(HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, uplink=uplink)
+                source = sources.get(info.src)
+                yield cls(HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, source, uplink=uplink)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -61,8 +61,6 @@ class Sysctl(Record):
         names = [(link.netns, link.info.name) for link in own_links(snapshot, "bridge")]
         links = {(netns, name): Ref("bridge", netns, name) for netns, name in names}
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
-        ports = [link for kind in ("veth", "vxlan") for link in own_links(snapshot, kind)] if links else []
-        links |= {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in ports}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -95,13 +93,11 @@ def find_going_along(live: HostState, desired: HostState) -> dict[str, tuple[str
     They are read for a plan, so that its way back knows them: a bridge that is made again has the kernel's own values. The
     host's own are among them where nothing of it is remembered: in a lab, where the host goes, too.
     """
-    gone = [ref for ref in live.records if ref not in desired.records and (ref.kind in (*BRIDGES, "ovs-port") or ref.netns.startswith("lab:"))]
+    gone = [ref for ref in live.records if ref not in desired.records and (ref.kind in BRIDGES or ref.netns.startswith("lab:"))]
     keys: dict[str, set[str]] = {}
     for ref in gone:
         if ref.kind in BRIDGES:
             keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, name) for family, name in BRIDGE_SETTINGS)
-        if ref.kind == "ovs-port":
-            keys.setdefault(ref.netns, set()).add(interface_key(4, ref.name, "arp_ignore"))
         if ref.kind == "netns":
             keys.setdefault(ref.netns, set()).update(FORWARDING)
     if HOST in keys and not any(isinstance(record, Sysctl) and record.remember for record in live.records.values()):

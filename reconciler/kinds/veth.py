@@ -53,6 +53,8 @@ class Veth(Record):
     """Of the near end as a bridge port; empty where it is none."""
     link_local: bool = False
     """Whether the near end makes itself an IPv6 link-local address."""
+    arp: bool = True
+    """Whether the host speaks ARP at the near end: not at a port of Open vSwitch, which in user space works beside the host."""
     up: bool = True
     """Whether both ends are up."""
     owner: Ref | None = None
@@ -79,6 +81,7 @@ class Veth(Record):
             Ref("firewall", HOST, "inet"),
             Ref("firewall", HOST, "bridge"),
             Ref("element", HOST, f"bridge ports {self.name}"),
+            Ref("element", HOST, f"inet switched {self.name}"),
         )
         # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
         # addresses for duplicates would do so as soon as its first port is up.
@@ -113,6 +116,7 @@ class Veth(Record):
                 altname=read_altname(link),
                 port_options=pick(info.port_options, PORT_KEYS) if master else (),
                 link_local=info.link_local,
+                arp=info.arp,
                 up=info.up and peer is not None and peer.up,
                 owner=owner_of(snapshot, link.netns),
                 peer_owner=owner_of(snapshot, peer_netns),
@@ -125,7 +129,7 @@ class Veth(Record):
         peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
         steps: list[Step] = [
             LinkAdd(self.netns, self.name, "veth", "", self.mtu, self.group, master=self.master, peer=peer),
-            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
+            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local, arp=None if self.arp else False),
         ]
         if self.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
@@ -145,6 +149,7 @@ class Veth(Record):
             master=(self.master or "-") if self.master != before.master else "",
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
+            arp=self.arp if self.arp != before.arp else None,
         )
         far = LinkSet(
             self.peer_netns,

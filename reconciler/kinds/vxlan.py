@@ -51,6 +51,8 @@ class Vxlan(Record):
     altname: str = ""
     port_options: tuple[tuple[str, str], ...] = PORT_OPTIONS
     link_local: bool = False
+    arp: bool = True
+    """Whether the host speaks ARP there; see `veth`."""
     up: bool = True
 
     @property
@@ -65,7 +67,8 @@ class Vxlan(Record):
     def follows(self) -> tuple[Ref, ...]:
         # Nobody may send into it before the firewall knows who may.
         ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), ports)
+        switched = Ref("element", HOST, f"inet switched {self.name}")
+        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), ports, switched)
 
     @property
     def subject(self) -> str:
@@ -95,6 +98,7 @@ class Vxlan(Record):
                 altname=read_altname(link),
                 port_options=pick(info.port_options, tuple(key for key, _ in PORT_OPTIONS)) if master else (),
                 link_local=info.link_local,
+                arp=info.arp,
                 up=info.up,
             )
 
@@ -105,7 +109,7 @@ class Vxlan(Record):
         options = (("id", str(self.vni)), ("local", self.local), ("dstport", str(self.port)), ("learning", "off"))
         steps: list[Step] = [
             LinkAdd(self.netns, self.name, "vxlan", self.mac, self.mtu, self.group, master=self.master, options=options),
-            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local),
+            LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local, arp=None if self.arp else False),
         ]
         if self.master:
             steps.append(BridgePortSet(self.netns, self.name, self.port_options))
@@ -125,6 +129,7 @@ class Vxlan(Record):
             master=(self.master or "-") if self.master != before.master else "",
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
+            arp=self.arp if self.arp != before.arp else None,
         )
         steps: list[Step] = [change] if change != LinkSet(self.netns, self.name) else []
         if self.master and (self.port_options != before.port_options or self.master != before.master):

@@ -12,6 +12,8 @@ from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
@@ -25,7 +27,8 @@ HOST_SUBJECT = "host"
 def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
     """The subject of every record, by its Ref."""
     records = tuple(records)
-    bridges = {record.name: record.subject for record in records if isinstance(record, Bridge) and record.netns == HOST}
+    switches = [record for record in records if isinstance(record, Bridge | OvsBridge) and record.netns == HOST]
+    bridges = {record.name: record.subject for record in switches}
     words = dict(bridges)
     for record in records:
         if isinstance(record, Veth):
@@ -46,6 +49,8 @@ def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, 
         return words[record.mac]
     if record.netns == HOST and isinstance(record, Address | Route):
         return bridges.get(record.dev, record.subject or HOST_SUBJECT)
+    if isinstance(record, OvsFlow):  # what was read says only where it is
+        return words.get(record.port) or bridges.get(record.bridge, record.subject)
     if isinstance(record, Sysctl) and record.netns == HOST:
         return next((bridges[word] for word in record.key.split(".") if word in bridges), HOST_SUBJECT)
     return record.subject or HOST_SUBJECT

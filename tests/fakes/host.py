@@ -49,6 +49,7 @@ class Link:
     alias: str = ""
     altnames: tuple[str, ...] = ()
     link_local: bool = True
+    arp: bool = True
     options: dict[str, str] = field(default_factory=dict)
     port_options: dict[str, str] = field(default_factory=dict)
     master: str = ""
@@ -186,7 +187,7 @@ class FakeHost:
 
     def _link_set(self, step: s.LinkSet) -> None:
         link = self._link(step.netns, step.name)
-        for name in ("mtu", "group", "up", "alias", "link_local"):
+        for name in ("mtu", "group", "up", "alias", "link_local", "arp"):
             if getattr(step, name) is not None:
                 setattr(link, name, getattr(step, name))
         if step.up is False:
@@ -389,6 +390,7 @@ class FakeHost:
             alias=link.alias,
             altnames=link.altnames,
             link_local=link.link_local,
+            arp=link.arp,
             ipv6=space.ipv6,
             options=tuple(sorted(link.options.items())),
             port_options=tuple(sorted(link.port_options.items())),

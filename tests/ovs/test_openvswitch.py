@@ -62,6 +62,16 @@ def test_a_container_sends_only_as_itself(world: World) -> None:
     assert bad == set()
 
 
+def test_there_is_no_way_past_the_bridge(world: World) -> None:
+    """The host sees what ovs-vswitchd reads: it takes no packet for the port's own MAC, and answers ARP with the bridge's only."""
+    near = world.sh(f"ip -br link show dev {PORT}").split()[2]
+    bridge = world.sh("ip -br link show dev b-here-front").split()[2]
+    assert not world.passes("here.web", f"ip neighbor replace 10.44.0.1 lladdr {near} dev eth0; ping -c1 -W1 10.44.0.1")
+    assert world.passes("here.web", "ip neighbor delete 10.44.0.1 dev eth0; ping -c1 -W1 10.44.0.1")
+    assert bridge in world.sh("ip neighbor show 10.44.0.1", "here.web")
+    world.netctl("apply")
+
+
 def test_permissions_and_isolated_ports(world: World) -> None:
     """`allow` lets a container be a DHCP server or a router; isolated ports reach the host, and not each other."""
     own = '[10.44.0.10, "fd44::10"]'
@@ -124,14 +134,14 @@ def test_drift_is_seen_and_repaired(world: World) -> None:
         world.sh(script)
         assert everything() != before, what
         assert world.netctl("diff", status=None).status == 1, what
-        world.apply()
+        world.netctl("apply")
         assert differences(before, everything()) == "", what
         assert world.transfer("here.app", "here.web", "10.44.0.20", 7000) == 1 << 20, what
 
 
 @pytest.mark.invariant(3)
 def test_what_others_do_at_our_bridge_stays(world: World) -> None:
-    """An administrator's port and flow on a bridge of ours are let alone, and a change of one container cuts no other's connection."""
+    """An administrator's port and flow on a bridge of ours are let alone, and one more container cuts no other off."""
     world.sh("ip link add extra0 type veth peer name extra1; ovs-vsctl add-port b-here-front extra0")
     world.sh("ovs-ofctl add-flow b-here-front 'cookie=0x77,priority=77,in_port=extra0,actions=NORMAL'")
     world.netctl("diff")
@@ -162,7 +172,8 @@ def test_killed_at_any_moment_it_converges(cleared: World) -> None:
     """Controller and worker are killed in the middle of an apply; the next one finds what is left and goes on from there."""
     cleared.write(TOPOLOGY)
     before = cleared.database()
-    moments = ("ovs-vsctl br-exists b-here-front", f"ovs-vsctl iface-to-br {PORT}", "ovs-ofctl dump-flows b-here-front | grep -q NORMAL")
+    flows = "ovs-ofctl dump-flows b-here-front | grep -q NORMAL"
+    moments = ("ovs-vsctl br-exists b-here-front", f"ovs-vsctl iface-to-br {PORT}", flows)
     for moment in moments:
         running = cleared.machine.start_netctl("apply", cleared.file)
         cleared.sh(f"until {moment} 2>/dev/null; do :; done")
