@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 
 from reconciler.compile.lan import refusals
-from reconciler.compile.model import Leg, Port, Resolved
+from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.errors import HostError
 from reconciler.state.host import HostFacts, Obstacle
 from reconciler.topology.types import Host, Path, Topology
@@ -35,6 +35,7 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         for conflict in (
             *_lacks(topology, resolved, host, seen),
             *_lan(topology, resolved, host, seen),
+            *_underlay(topology, resolved, host, seen),
             *_overlaps(topology, resolved, host, seen),
             *_taken_ports(topology, resolved, host, seen),
             *_taken_names(topology, resolved, host, seen),
@@ -85,6 +86,50 @@ def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts)
 def _lan(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     for path, message, help_text in refusals(topology, host, resolved.legs[host.name], facts):
         yield Conflict(host.name, _at(topology, path) + message, help_text)
+
+
+# --- the underlay -----------------------------------------------------------------------------------------------------
+
+
+def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """What keeps a host from the others of its subnets: an address that it lacks, a VXLAN's number or port that is taken."""
+    held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
+    used: dict[str, str] = {}
+    for leg in resolved.legs[host.name].values():
+        if leg.tunnel:
+            used.setdefault(leg.tunnel.local, leg.subnet)
+            yield from _taken_tunnel(topology, leg, leg.tunnel, facts)
+        if any(peer.way == "routes" for peer in leg.peers):
+            families = {own.family for own in leg.addresses}
+            used |= {str(own): leg.subnet for own in host.addresses if own.version in families}
+    for address, subnet in used.items() if facts.exists and host.connect.scheme != "lab" else ():
+        if address not in held:
+            yield Conflict(
+                host.name,
+                f"{_at(topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
+                f"by which the other hosts of {subnet} are to reach it",
+                f"it has {', '.join(sorted(held))}" if held else "give it the address",
+            )
+
+
+def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts) -> Iterator[Conflict]:
+    """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
+    at = _at(topology, ("subnets", leg.subnet))
+    for obstacle in facts.obstacles:
+        if obstacle.kind == "vxlan" and obstacle.detail == f"{tunnel.vni} {tunnel.port}":
+            yield Conflict(
+                leg.host,
+                f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {obstacle.name}",
+                f"write `vni:` with another number in {leg.subnet}, or `vxlan_port:`",
+            )
+        if obstacle.kind == "listener" and obstacle.name != "a process":
+            protocol, _, port = obstacle.detail.split()
+            if (protocol, port) == ("udp", str(tunnel.port)):
+                yield Conflict(
+                    leg.host,
+                    f"{at}port {port}/udp, which the VXLAN of {leg.subnet} needs, is held by {obstacle.name} on host {leg.host}",
+                    "stop it, or write `vxlan_port:` with another port",
+                )
 
 
 # --- subnets ----------------------------------------------------------------------------------------------------------

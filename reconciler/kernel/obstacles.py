@@ -5,6 +5,7 @@ their routes, and its ports by who listens and by its rules, so that it need not
 
     route       name: its link      detail: its destination (CIDR)
     link        name: its name      detail: its kind
+    vxlan       name: its name      detail: its number and UDP port, `77 4789`
     interface   name: a container   detail: the name of a link in an existing container that is not ours
     listener    name: who listens   detail: `tcp 0.0.0.0 8080`
     port        name: who publishes detail: `tcp 0.0.0.0 8080`
@@ -75,6 +76,9 @@ def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
     for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield Obstacle("link", link.name, link.kind)
+            if link.kind == "vxlan":
+                options = dict(link.options)
+                yield Obstacle("vxlan", link.name, f"{options.get('id', '')} {options.get('dstport', '')}")
 
 
 def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:

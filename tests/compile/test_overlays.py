@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from reconciler.compile import Desired, compile_topology
-from reconciler.errors import TopologyError
+from reconciler.errors import HostError, TopologyError
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement
@@ -16,7 +16,7 @@ from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
 from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
-from reconciler.state.host import HostFacts
+from reconciler.state.host import HostFacts, Obstacle
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.topology.load import parse_topology
@@ -56,8 +56,9 @@ def test_all_hosts_agree_on_the_tunnel() -> None:
     assert [tunnel.local for tunnel in tunnels] == ["192.0.2.11", "192.0.2.12", "198.51.100.13"]
     assert len({tunnel.mac for tunnel in tunnels}) == 3
     for host in ("alpha", "beta", "gamma"):
-        links = [*of(made, host, Vxlan), *of(made, host, Bridge), *of(made, host, Veth)]
-        assert {link.mtu for link in links} == {1450}
+        mtus = [each.mtu for each in of(made, host, Vxlan)] + [each.mtu for each in of(made, host, Bridge)]
+        assert set(mtus) == {1450}
+        assert {link.mtu for link in of(made, host, Veth)} == {1450}
         assert {link.peer_mtu for link in of(made, host, Veth)} == {1450}
 
 
@@ -151,6 +152,30 @@ def test_routes_over_a_real_link_need_its_prefix() -> None:
     assert "share no link" in raised.value.faults[0].message
 
 
+def test_what_keeps_a_host_from_the_others() -> None:
+    """A VXLAN of that number which is not ours, and a program at its port; sockets of the kernel itself are no matter."""
+    vni = of(desired(), "alpha", Vxlan)[0].vni
+    taken = (
+        Obstacle("vxlan", "flannel.1", f"{vni} 4789"),
+        Obstacle("vxlan", "flannel.2", "1 4789"),
+        Obstacle("listener", "socat (pid 7)", "udp 0.0.0.0 4789"),
+        Obstacle("listener", "a process", "udp 0.0.0.0 4789"),
+    )
+    with pytest.raises(HostError) as raised:
+        desired(facts={"alpha": HostFacts(exists=True, obstacles=taken)})
+    assert f"has a VXLAN of the number {vni} already, the link flannel.1" in raised.value.message
+    assert "port 4789/udp, which the VXLAN of front needs, is held by socat (pid 7)" in raised.value.message
+    assert raised.value.message.startswith("2 things")
+
+
+def test_a_host_has_the_address_that_others_reach_it_by() -> None:
+    """Else packets would leave with another, or not at all, and the others would refuse them."""
+    text = TEXT.replace("connect: lab", "connect: ssh://root@x")
+    with pytest.raises(HostError) as raised:
+        desired(text=text, facts={"beta": HostFacts(exists=True, addresses=("192.0.2.13/24", "2001:db8::12/64"))})
+    assert "host beta does not have the address 192.0.2.12" in raised.value.message
+
+
 def test_a_container_more_is_its_own_entries_and_nothing_else() -> None:
     """On a host that it is not on: two forwarding entries and a neighbor for each address."""
     before = desired().hosts["alpha"].records
@@ -188,7 +213,9 @@ def test_a_port_for_a_container_elsewhere_brings_replies_back() -> None:
 
 def test_a_bridge_has_ports_for_the_containers_of_its_own_host() -> None:
     """1,023 on each host, however many a subnet has on all."""
-    crowd = "  a: {host: alpha, replicas: 800, networks: {front: auto}}\n  b: {host: beta, replicas: 800, networks: {front: auto}}\n"
+    crowd = (
+        "  a: {host: alpha, replicas: 800, networks: {front: auto}}\n  b: {host: beta, replicas: 800, networks: {front: auto}}\n"
+    )
     text = TEXT.replace("10.44.0.0/24", "10.44.0.0/20") + crowd
     assert len(desired(text=text).resolved.members["alpha", "front"]) == 801
     with pytest.raises(TopologyError) as raised:

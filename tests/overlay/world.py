@@ -76,7 +76,7 @@ class World:
     # --- reaching ---
 
     def unreachable(self, pairs: Iterable[tuple[str, str]], size: int = 0) -> list[tuple[str, str]]:
-        """Of pairs (member, address) those where a ping is not answered, all asked at once. `size`: of a whole packet, with DF."""
+        """Of pairs (member, address) those where a ping is not answered, all asked at once. `size`: of a packet, with DF."""
         waiting = []
         for member, address in dict.fromkeys(pairs):
             headers = 48 if ":" in address else 28
