@@ -29,7 +29,9 @@ def held(world: World, path: Path, *options: str) -> Iterator[subprocess.Popen[s
     try:
         wait_for(lambda: beta.run("flock", "-n", "/run/netns", "true", check=False).returncode == 1)
         process = world.start_netctl("apply", *options, path)
-        wait_for(lambda: f"/run/netns/{world.name}.web" in alpha.files() and alpha.pids("sleep infinity")[1:])
+        wait_for(lambda: process.poll() is not None or len(alpha.pids("sleep infinity")) > 1)
+        if process.poll() is not None:
+            pytest.fail(f"it was not held: {process.communicate()}")
         yield process
     finally:
         release(world)
@@ -125,6 +127,23 @@ def test_a_controller_that_is_killed(world: World, shop: Path) -> None:
     done = end(second)
     assert done.status == 0, done.err
     assert world.netctl("diff", shop).status == 0
+
+
+def test_an_interrupt_goes_back_in_order(world: World, shop: Path) -> None:
+    """Ctrl-C reaches netctl and not its connections, by which it takes back what was done: status 4, and no log over there."""
+    with held(world, shop) as process:
+        controller = world.machines["controller"]
+        for pid in (*controller.pids("-m reconciler apply"), *controller.pids("^ssh ")):
+            group = controller.run("ps", "-o", "sid=", "-p", str(pid)).stdout.strip()
+            if group != str(pid):  # a terminal signals its foreground group; ssh leads a session of its own
+                controller.run("kill", "-INT", str(pid), check=False)
+        time.sleep(1)  # the wish to stop has to reach beta before beta can go on
+    done = end(process)
+    assert done.status == 4, done.err
+    assert "stopped by the user; every host is as it was before" in done.err
+    for host in ("alpha", "beta"):
+        assert is_empty(world, host)
+        assert log_of(world, host) == ""
 
 
 def test_a_live_controller_is_left_alone(world: World, shop: Path) -> None:
