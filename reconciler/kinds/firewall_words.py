@@ -7,6 +7,7 @@ kernel keeps no word on whose an element is, so for what is live it is told by t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from ipaddress import ip_address, ip_interface, ip_network
 
 from reconciler.state.naming import parse_alias
@@ -19,6 +20,7 @@ FILTERS = ("ports", "macs", "addresses")
 """The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
 
 
+@cache
 def purpose_of(set_name: str) -> str:
     """`published_at` of `published_at4`, `allowed` of `allowed_ports6`: what a set is for, without its family and form."""
     return set_name.rstrip("46").removesuffix("_ports")
@@ -80,7 +82,7 @@ def holders_of(snapshot: Snapshot) -> dict[str, str]:
             holders[str(ip_interface(address.cidr).network)] = link_holder
     for table in snapshot.tables:
         for set_name, key, _ in table.elements if table.family == "bridge" else ():
-            if purpose_of(set_name) == "addresses":
+            if set_name.startswith("addresses"):
                 port, _, address_text = key.split(" . ")
                 if port in holders:
                     holders[address_text] = holders[port]
@@ -93,8 +95,8 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
         return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"
-    parts = value.split(" . ") if stem in PUBLISHED else key.split(" . ")
-    return next((holders[part] for part in parts if part in holders), "host")
+    first = (value if stem in PUBLISHED else key).partition(" ")[0]
+    return holders.get(first, "host")
 
 
 def _party_of(block: str, holders: Mapping[str, str]) -> str:
