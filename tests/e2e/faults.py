@@ -1,10 +1,10 @@
 """Bad luck at a chosen moment: a netctl whose controller and workers are forked from the test, and meet a fault on their way.
 
 Used by the tests of invariants 4 and 5. `quick_netctl` runs the command as `main` does, but its processes are forked, with
-everything imported already, where users' are started: a hundred kills cost seconds. Every step of a plan goes out in a batch of
-its own, so a fault can strike between any two (steps of nftables stay together, for they are one transaction); with `Fault("kill", n, grain="operation")` the batches stay whole, and
-the kill comes after the n-th operation instead (requests of netlink that go out as one, a mount, a write), be it in the middle
-of a step.
+everything imported already, where users' are started: a hundred kills cost seconds. Every step of a plan goes out in a batch
+of its own, so a fault can strike between any two; steps of nftables stay together, for they are one transaction. With
+`Fault("kill", n, grain="operation")` batches stay whole, and the kill comes after the n-th operation instead (requests of
+netlink that go out as one, a mount, a write), be it in the middle of a step.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Counter:
     """A number that all processes of one netctl share."""
 
     def __init__(self) -> None:
+        """Two numbers, both 0."""
         self._memory = mmap.mmap(-1, 16)
 
     def __getitem__(self, place: int) -> int:
@@ -87,13 +88,13 @@ class Counter:
         return number
 
 
-def quick_netctl(machine: Machine, *arguments: str | Path, fault: Fault = Fault()) -> tuple[Outcome, int]:  # noqa: B008  frozen
+def quick_netctl(machine: Machine, *arguments: str | Path, fault: Fault = Fault()) -> tuple[Outcome, int]:
     """Run the command in the machine, and meet the fault; how it ended, and how many steps (or operations) it began."""
     running, counter = start_quick(machine, *arguments, fault=fault)
     return running.wait(), counter[0]
 
 
-def start_quick(machine: Machine, *arguments: str | Path, fault: Fault = Fault()) -> tuple[Running, Counter]:  # noqa: B008  frozen
+def start_quick(machine: Machine, *arguments: str | Path, fault: Fault = Fault()) -> tuple[Running, Counter]:
     """The same, and go on: the counter's second number is 1 once the fault has struck."""
     counter = Counter()
 
@@ -113,6 +114,7 @@ class ForkedProcess:
     """As much of `subprocess.Popen` as a session asks for."""
 
     def __init__(self, pid: int, stdin: int, stdout: int) -> None:
+        """Of a child, by its number and our ends of its streams."""
         self.pid = pid
         self.stdin = os.fdopen(stdin, "wb")
         self.stdout = os.fdopen(stdout, "rb")

@@ -1,0 +1,94 @@
+"""Whatever an administrator breaks, status and diff tell, apply repairs, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.state.naming import interface_name
+from tests.e2e.faults import quick_netctl
+from tests.e2e.live import differences, read_live, read_pids
+from tests.e2e.machine import Machine
+from tests.e2e.worlds import LOCAL, write
+
+pytestmark = pytest.mark.kernel
+
+PORT = interface_name("v-", "here", "web", "front")
+DAMAGES: dict[str, tuple[str, set[str]]] = {
+    "a table deleted, and one flushed": (
+        "nft delete table inet netctl-here; nft flush table bridge netctl-here",
+        {"firewall", "element"},
+    ),
+    "an element removed": ("nft flush set inet netctl-here bridges", {"element"}),
+    "a foreign rule in our table": ("nft insert rule inet netctl-here forward accept", {"firewall", "element"}),
+    "a foreign element": ("nft add element bridge netctl-here ports '{ \"eth0\" }'", {"element"}),
+    "a port down": (f"ip link set {PORT} down", {"veth"}),
+    "a container's link down": ("ip -n here.web link set eth0 down", {"veth", "address", "route", "neighbor"}),
+    "a bridge down": ("ip link set b-here-back down", {"bridge", "route", "neighbor", "address"}),
+    "a loopback down": ("ip -n here.web link set lo down", {"netns"}),
+    "an address deleted": ("ip -n here.web address delete 10.44.0.10/24 dev eth0", {"address", "route", "neighbor"}),
+    "an address more": ("ip -n here.web address add 10.44.0.99/24 dev eth0 noprefixroute", {"address"}),
+    "an IPv6 address deleted": ("ip -n here.web address delete fd44::10/64 dev eth0", {"address", "route", "neighbor"}),
+    "a gateway's address deleted": ("ip address delete 10.45.0.1/24 dev b-here-back", {"address", "route", "neighbor"}),
+    "routes flushed": ("ip -n here.web route flush table main; ip -n here.web -6 route flush table main", {"route"}),
+    "a route elsewhere": ("ip -n here.web route replace default dev eth0 proto 78", {"route"}),
+    "an MTU": ("ip -n here.web link set eth0 mtu 1300", {"veth"}),
+    "a bridge's MTU": ("ip link set b-here-front mtu 1300", {"bridge"}),
+    "an MTU without IPv6": ("ip -n here.web link set eth0 mtu 1000", {"veth", "address", "route", "neighbor", "sysctl"}),
+    "an alias": ("ip link set b-here-front alias mine", {"bridge"}),
+    "an alias removed": ("ip link set b-here-front alias ''", {"bridge"}),
+    "a hardware address": ("ip -n here.web link set eth0 address 02:00:00:00:00:99", {"veth", "neighbor", "route", "address"}),
+    "a neighbor deleted": ("ip -n here.web neighbor delete 10.44.0.1 dev eth0", {"neighbor"}),
+    "a neighbor elsewhere": (
+        "ip neighbor replace 10.44.0.10 lladdr 02:00:00:00:00:99 dev b-here-front nud permanent",
+        {"neighbor"},
+    ),
+    "a setting": ("sysctl -qw net.ipv4.ip_forward=0", {"sysctl"}),
+    "a setting of a bridge": ("sysctl -qw net.ipv4.conf.b-here-front.rp_filter=1", {"sysctl"}),
+    "a port's flag": (f"bridge link set dev {PORT} hairpin off", {"veth"}),
+    "a port without bridge": (f"ip link set {PORT} nomaster", {"veth"}),
+    "a veth deleted": ("ip -n here.web link delete eth0", {"veth", "address", "route", "neighbor"}),
+    "a bridge deleted": ("ip link delete b-here-front", {"bridge", "veth", "address", "route", "neighbor", "sysctl"}),
+    "a namespace deleted": ("ip netns delete here.web", {"netns", "veth", "address", "route", "neighbor"}),
+    "a command ended": ("pkill -9 -x sleep", {"process"}),
+}
+"""What is done, and the kinds of things that the repair may touch."""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """LOCAL, applied; each damage is repaired, so that one machine serves for all."""
+    from tests.e2e.worlds import furnish
+
+    machine = Machine.make(tmp_path_factory.mktemp("drift"))
+    try:
+        machine.sh("ip netns add x; ip netns delete x")
+        furnish(machine)
+        assert quick_netctl(machine, "apply", write(machine, LOCAL))[0].status == 0
+        yield machine
+    finally:
+        machine.end()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_drift_is_told_and_repaired(live: Machine, damage: str) -> None:
+    """Diff and status are 1; the plan speaks of the damage only; apply repairs it, and then everything is as it was."""
+    script, kinds = DAMAGES[damage]
+    file: Path = live.folder / "topology.yaml"
+    before, pids = read_live(live), read_pids(live, "sleep infinity")
+    live.run("sh", "-euc", script)
+    if damage != "a command ended":
+        assert differences(before, read_live(live)) != "" or "link" in damage
+    assert quick_netctl(live, "status", file)[0].status == 1
+    told, _ = quick_netctl(live, "diff", "--json", file)
+    assert told.status == 1
+    touched = {change["ref"]["kind"] for host in json.loads(told.out)["hosts"] for change in host["changes"]}
+    assert touched <= kinds
+    done, _ = quick_netctl(live, "apply", file)
+    assert done.status == 0, done.err
+    assert differences(before, read_live(live)) == ""
+    if "process" not in kinds:
+        assert read_pids(live, "sleep infinity") == pids
