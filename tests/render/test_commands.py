@@ -88,6 +88,23 @@ CASES: list[tuple[s.Step, list[str]]] = [
         s.IptablesDelete("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
         ["nsenter --net=/run/netns/shop.lab.alpha iptables -w 5 -t filter -D DOCKER-USER -j ACCEPT"],
     ),
+    (
+        s.OvsPortAdd("", "b-front", "v-web", (("netctl:name", "web"),), is_isolated=True),
+        [
+            "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl add-port b-front v-web -- set port v-web protected=true "
+            """'external_ids:"netctl:name"="web"'"""
+        ],
+    ),
+    (
+        s.OvsPortSet("", "v-web", (("netctl:name", "web"),)),
+        ["""nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl set port v-web protected=false 'external_ids:"netctl:name"="web"'"""],
+    ),
+    (s.OvsBridgeDelete("", "b-front"), ["nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl --if-exists del-br b-front"]),
+    (
+        s.FlowDelete("", "b-front", 0x77, "table=1,priority=10"),
+        ["nsenter --net=/run/netns/shop.lab.alpha ovs-ofctl --strict del-flows b-front cookie=0x77/-1,table=1,priority=10"],
+    ),
+    (s.OffloadSet("container:web", "eth0", "tx", on=False), ["nsenter --net=/run/netns/shop.web ethtool -K eth0 tx off"]),
     (s.ContainerStart("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock start shop-api"]),
     (s.ContainerStop("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock stop shop-api"]),
 ]
@@ -106,10 +123,16 @@ OTHERS: list[s.Step] = [
     s.ContainerPark("container:api", "docker", "shop-api"),
     s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
     s.ProcessStop("container:web", "web"),
+    s.QdiscSet("", "v-web", 1_250_000, 32_768, 157_768),
+    s.QdiscDelete("", "v-web"),
     s.DhcpStart("container:web", "web", "eth0", default=True),
     s.DhcpStop("container:web", "web", "eth0"),
     s.UplinkEnslave("", "eth1", "b-shop-lan"),
     s.UplinkRelease("", "eth1", "b-shop-lan"),
+    s.OvsBridgeAdd("", "b-shop-front", "netdev", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
+    s.OvsBridgeSet("", "b-shop-front", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
+    s.OvsPortDelete("", "b-shop-front", "v-web"),
+    s.FlowAdd("", "b-shop-front", 0x77, "table=0,priority=10,in_port=LOCAL", "NORMAL"),
 ]
 
 
