@@ -46,6 +46,12 @@ def _check_keys(subnet: Subnet, faults: FaultList) -> None:
     if subnet.macvlan != "bridge" and subnet.mode != "macvlan":
         what = f"`type` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
         faults.add_at_key((*here, "type"), what, "remove it, or write `mode: macvlan`")
+    if subnet.datapath and subnet.bridge != "openvswitch":
+        what = f"`datapath` has no effect on `{subnet.name}`, whose bridge is Linux's"
+        faults.add_at_key((*here, "datapath"), what, "remove it, or write `bridge: openvswitch`")
+    if subnet.hairpin and subnet.bridge == "openvswitch":
+        what = f"`hairpin` has no effect on `{subnet.name}`: Open vSwitch sends no frame back by the port that it came from"
+        faults.add_at_key((*here, "hairpin"), what, "remove it; a published port is reached by its own container all the same")
     if subnet.hairpin and subnet.mode == "macvlan":
         what = f"`hairpin` has no effect on `{subnet.name}`: a macvlan has no bridge"
         faults.add_at_key((*here, "hairpin"), what, "remove it")

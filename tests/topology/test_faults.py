@@ -341,7 +341,19 @@ CASES = {
         + "  §back: {cidr: 10.9.0.0/24, mode: macvlan, hosts: [alpha]}\n",
         "the uplink of `alpha` serves `front` already",
     ),
-    "openvswitch": (subnet("{cidr: 10.44.0.0/24, bridge: §openvswitch}"), "Open vSwitch bridges: this version"),
+    "openvswitch on a LAN": (
+        subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch}"),
+        "a subnet of mode direct on an Open vSwitch bridge: this version",
+    ),
+    "openvswitch elsewhere": (
+        "version: 1\nname: shop\nhosts: {a: {connect: local, openvswitch: §tcp:127.0.0.1}}\n",
+        "must be a Unix socket on the host",
+    ),
+    "datapath of linux": (subnet("{cidr: 10.44.0.0/24, §datapath: netdev}"), "`datapath` has no effect on `front`"),
+    "hairpin of openvswitch": (
+        subnet("{cidr: 10.44.0.0/24, bridge: openvswitch, §hairpin: true}"),
+        "`hairpin` has no effect on `front`",
+    ),
     "lxc image": (container("{runtime: lxc, image: §'a:b:c'}"), "neither a path nor a template of LXC's"),
     "lxc volume": (container("{runtime: lxc, image: /srv/a, volumes: [§'data:/data']}"), "has a name, and LXC knows none"),
     "lxc restart": (container("{runtime: lxc, image: /srv/a, restart: §on-failure}"), "only starts containers with the machine"),
