@@ -18,6 +18,7 @@ from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (
     AddressInfo,
+    FdbInfo,
     LinkInfo,
     NamespaceInfo,
     NeighborInfo,
@@ -28,7 +29,8 @@ from reconciler.state.snapshot import (
 )
 from reconciler.state.steps import Step, StepError
 
-NUD_PERMANENT = 0x80
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+IFA_F_PERMANENT = 0x80
 _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
@@ -65,6 +67,8 @@ class Space:
     addresses: list[tuple[str, str]] = field(default_factory=list)
     routes: dict[tuple[int, str, int], s.RouteAdd] = field(default_factory=dict)
     neighbors: dict[tuple[str, str, bool], str] = field(default_factory=dict)
+    fdb: set[tuple[str, str, str]] = field(default_factory=set)
+    """Link, hardware address, VTEP; "" for an entry of the link's bridge."""
     sysctls: dict[str, str] = field(default_factory=dict)
     ipv6: bool = True
 
@@ -125,6 +129,8 @@ class FakeHost:
             s.RouteDelete: self._route_delete,
             s.NeighborAdd: self._neighbor_add,
             s.NeighborDelete: self._neighbor_delete,
+            s.FdbAdd: self._fdb_add,
+            s.FdbDelete: lambda step: self._space(step.netns).fdb.discard((step.dev, step.mac, step.remote)),
             s.SysctlWrite: self._sysctl_write,
             s.SysctlRestore: self._sysctl_restore,
             s.NftCommand: self._nft,
@@ -237,6 +243,7 @@ class FakeHost:
         space.addresses = [(dev, cidr) for dev, cidr in space.addresses if dev != name]
         space.routes = {key: route for key, route in space.routes.items() if route.dev != name}
         space.neighbors = {key: mac for key, mac in space.neighbors.items() if key[0] != name}
+        space.fdb = {entry for entry in space.fdb if entry[0] != name}
         space.sysctls = {key: value for key, value in space.sysctls.items() if f".{name}." not in key}
         for other in space.links.values():
             if other.master == name:
@@ -290,6 +297,14 @@ class FakeHost:
 
     def _neighbor_delete(self, step: s.NeighborDelete) -> None:
         self._space(step.netns).neighbors.pop((step.dev, step.address, step.proxy), None)
+
+    def _fdb_add(self, step: s.FdbAdd) -> None:
+        link = self._link(step.netns, step.dev)
+        if not step.remote and not link.master:
+            raise Refused("Operation not supported")
+        if step.remote and link.kind != "vxlan":
+            raise Refused("Operation not supported")
+        self._space(step.netns).fdb.add((step.dev, step.mac, step.remote))
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
@@ -364,13 +379,16 @@ class FakeHost:
         readable = {key for key in keys if _interface_of(key) in (*index, "", "all", "default")}
         return NamespaceInfo(
             links={link.index: self._link_info(space, link) for link in space.links.values()},
-            addresses=tuple(AddressInfo(index[dev], cidr, 0, 0) for dev, cidr in space.addresses),
+            addresses=tuple(AddressInfo(index[dev], cidr, IFA_F_PERMANENT, 0) for dev, cidr in space.addresses),
             routes=tuple(
                 RouteInfo(r.family, r.dst, index[r.dev], r.via, r.src, r.metric, ROUTE_PROTOCOL, 0) for r in space.routes.values()
             ),
             neighbors=tuple(
                 NeighborInfo(index[dev], address, mac, NUD_PERMANENT, ROUTE_PROTOCOL, proxy)
                 for (dev, address, proxy), mac in space.neighbors.items()
+            ),
+            fdb=tuple(
+                FdbInfo(index[dev], mac, remote, NUD_PERMANENT if remote else NUD_NOARP) for dev, mac, remote in sorted(space.fdb)
             ),
             sysctls={key: space.sysctls.get(key, "0") for key in sorted(readable)},
         )

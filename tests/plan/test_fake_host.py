@@ -17,7 +17,8 @@ from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
 from tests.fakes.host import FakeHost
 
-FILES = ("topology.yaml", "examples/dual-stack.yaml", "examples/routed.yaml", "examples/isolated.yaml")
+EXAMPLES = ("dual-stack", "routed", "isolated", "two-hosts-vxlan")
+FILES = ("topology.yaml", *(f"examples/{name}.yaml" for name in EXAMPLES))
 NOTHING = HostState({})
 
 
