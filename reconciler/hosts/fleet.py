@@ -61,6 +61,7 @@ class Fleet:
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
         self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
+        self._heart: threading.Thread | None = None
         self._closed = threading.Event()
         self._stop = threading.Event()
         self._going_back = False
@@ -138,8 +139,9 @@ class Fleet:
             worker = (self._idle.pop() if self._idle else start_local_worker()) if near else None
             self._sessions[target.host] = Session(target, worker)
         self._end_idle()
-        if any(target.ssh for target in targets):
-            threading.Thread(target=self._beat, daemon=True).start()
+        if self._heart is None and any(target.ssh for target in targets):
+            self._heart = threading.Thread(target=self._beat, daemon=True)
+            self._heart.start()
         answers, errors = self._try_side_by_side(self._open, [target.host for target in targets])
         for host in errors:
             self._sessions.pop(host).close()

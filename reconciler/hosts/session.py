@@ -141,12 +141,16 @@ class Session:
 
     def beat(self) -> None:
         """Tell the worker that the controller lives. Where it cannot be told, that is found by who waits for its answer."""
-        if self._connected is None:
+        # A long message on a slow line is a sign of life by itself, and other hosts are not to wait for its end.
+        if self._connected is None or not self._sending.acquire(blocking=False):
             return
-        with contextlib.suppress(OSError, ValueError), self._sending:
-            stream = cast("IO[bytes]", self._worker.process.stdin)
-            stream.write(dump_line({"verb": "beat"}))
-            stream.flush()
+        try:
+            with contextlib.suppress(OSError, ValueError):
+                stream = cast("IO[bytes]", self._worker.process.stdin)
+                stream.write(dump_line({"verb": "beat"}))
+                stream.flush()
+        finally:
+            self._sending.release()
 
     @property
     def log(self) -> Path:
