@@ -260,7 +260,8 @@ def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path:
     for address in network.address:
         if address.version not in network.families:
             key = f"ipv{address.version}"
-            faults.add((*path, key), f"`{name}` is to have no IPv{address.version} here, and has {address}", f"remove `{key}: false`")
+            message = f"`{name}` is to have no IPv{address.version} here, and has {address}"
+            faults.add((*path, key), message, f"remove `{key}: false`")
     if not any(cidr.version in network.families for cidr in subnet.cidr):
         faults.add(path, f"`{name}` would have no address in `{path[-1]}`", "keep the family that the subnet has")
 

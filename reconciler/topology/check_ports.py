@@ -50,7 +50,8 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
                 faults.add(path, f"`{name}` cannot publish a port in `{subnet}`: the subnet is isolated", help_text)
                 continue
             hosts = [host for host in expose.on or (host_of(model, container),) if host]
-            families = {cidr.version for cidr in model.subnets[subnet].cidr} & set(container.networks[subnet].families)
+            wanted = container.networks[subnet].families
+            families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in wanted}
             if not families:  # told by `check_addresses`
                 continue
             if _check_families(expose, families, subnet, path, faults):
