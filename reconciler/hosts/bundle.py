@@ -17,7 +17,12 @@ from reconciler.worker.bootstrap import hash_files
 
 OWN = ("errors", "state", "kinds", "plan", "kernel", "worker", "probes")
 """What of `reconciler` a worker imports; the rest needs YAML, pydantic or a terminal."""
-PACKAGES = ("nftables", "docker", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "pyroute2", "ovs", "sortedcontainers")
+PACKAGES = (
+    "nftables",
+    *("docker", "requests", "urllib3", "idna", "certifi", "charset_normalizer"),
+    "pyroute2",
+    *("ovs", "sortedcontainers"),
+)
 """Looked for where this Python finds them; one that is not installed is not needed. Their compiled parts stay at home."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every file in a zip file, so that the same files give the same bytes."""
