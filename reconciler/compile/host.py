@@ -6,11 +6,13 @@ Called by `compile_topology`, for every host of the file. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.openvswitch import compile_switch, compile_switch_port
+from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
@@ -207,12 +209,15 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
             hairpin = publishes or subnet.hairpin
         options = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
         leg = resolved.leg_of(place)
+        # Only the container's end is told: a bridge would take over a smaller one of its port.
+        mtu = min(leg.mtu, attachment.mtu or leg.mtu)
+        yield from compile_options(place, subnet, attachment)
         if attachment.dhcp:
             yield from _dhcp(container.name, place, subnet, attachment)
         if subnet.mode == "macvlan":
-            yield from _macvlan_place(topology, place, subnet, leg, owner.ref)
+            yield from _macvlan_place(topology, place, subnet, replace(leg, mtu=mtu), owner.ref)
             continue
-        yield from _place(topology.name, place, leg, owner.ref, options)
+        yield from _place(topology.name, place, leg, owner.ref, options, mtu)
         if leg.datapath:
             yield from compile_switch_port(topology.name, leg, place, places, attachment)
 
@@ -224,9 +229,7 @@ def has_ipv6(subnet: Subnet) -> bool:
 
 def _dhcp(container: str, place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
     """The LAN gives the address: IPv4 by DHCP, IPv6 by the routers' advertisements, which the kernel heeds by itself."""
-    netns, dev = container_netns(container), place.interface
-    ident = f"{dev} passthru" if subnet.macvlan == "passthru" else dev
-    link = Ref("macvlan", netns, ident) if subnet.mode == "macvlan" else Ref("veth", HOST, place.port)
+    netns, dev, link = container_netns(container), place.interface, link_of(place, subnet)
     if any(cidr.version == 4 for cidr in subnet.cidrs):
         yield Dhcp(netns, container, dev, attachment.default, link)
 
@@ -277,7 +280,9 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
             yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
-def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...]) -> Iterator[Record]:
+def _place(
+    topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...], mtu: int
+) -> Iterator[Record]:
     netns, dev = container_netns(place.container), place.interface
     alias = Alias(topology, "veth", place.container, place.subnet)
     veth = Veth(
@@ -287,7 +292,7 @@ def _place(topology: str, place: Place, leg: Leg, owner: Ref, port_options: tupl
         dev,
         place.mac,
         mtu=leg.mtu,
-        peer_mtu=leg.mtu,
+        peer_mtu=mtu,
         group=group_of(topology),
         alias=str(alias),
         # Which ports an Open vSwitch bridge has, its database says.

@@ -48,6 +48,8 @@ from reconciler.kernel.netlink_encode import (
     NTF_PROXY,
     NUD_NOARP,
     NUD_PERMANENT,
+    QDISC_HANDLE,
+    RATESPEC,
     RT_TABLE_MAIN,
     RTA_DST,
     RTA_GATEWAY,
@@ -58,20 +60,28 @@ from reconciler.kernel.netlink_encode import (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
+    RTM_GETQDISC,
     RTM_GETROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
+    RTM_NEWQDISC,
     RTM_NEWROUTE,
     RTMSG,
     RTN_UNICAST,
+    TCA_KIND,
+    TCA_OPTIONS,
+    TCA_TBF_PARMS,
+    TCA_TBF_RATE64,
+    TCMSG,
     U32,
     encode_link_get,
 )
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
-from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborInfo, RouteInfo
+from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborInfo, RateInfo, RouteInfo
 
 IFLA_INET6_CONF = 2
+IFLA_QDISC = 6
 DEVCONF_DISABLE_IPV6 = 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
@@ -82,6 +92,7 @@ RTM_F_CLONED = 0x200
 LINK_ATTRIBUTES = frozenset(
     (
         *(IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS),
+        IFLA_QDISC,
         *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PROMISCUITY),
     )
 )
@@ -143,6 +154,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         link_local=link_local,
         ipv6=ipv6,
         options=options,
+        qdisc=_text_of(found, IFLA_QDISC),
         port_options=port_options,
         arp=not flags & IFF_NOARP,
         is_promiscuous=_u32_of(found, IFLA_PROMISCUITY) > 0,
@@ -241,6 +253,30 @@ def parse_route(data: memoryview) -> RouteInfo | None:
         protocol=protocol,
         scope=scope,
     )
+
+
+def read_rates(route_socket: RouteSocket) -> tuple[RateInfo, ...]:
+    """The token buckets of ours."""
+    found = route_socket.dump(RTM_GETQDISC, TCMSG.pack(0, 0, 0, 0, 0))
+    rates = (parse_rate(data) for kind, data in found if kind == RTM_NEWQDISC)
+    return tuple(rate for rate in rates if rate)
+
+
+def parse_rate(data: memoryview) -> RateInfo | None:
+    """One RTM_NEWQDISC; None for what is not ours."""
+    if len(data) < TCMSG.size:
+        raise NetlinkError("a queue in the kernel's answer is cut off")
+    _, index, handle, _, _ = TCMSG.unpack_from(data)
+    found = find_attributes(data, TCMSG.size, (TCA_KIND, TCA_OPTIONS))
+    if handle != QDISC_HANDLE or _text_of(found, TCA_KIND) != "tbf" or TCA_OPTIONS not in found:
+        return None
+    options = find_attributes(found[TCA_OPTIONS], 0, (TCA_TBF_PARMS, TCA_TBF_RATE64))
+    if len(options.get(TCA_TBF_PARMS, b"")) < RATESPEC.size:
+        raise NetlinkError("a rate in the kernel's answer is cut off")
+    rate = RATESPEC.unpack_from(options[TCA_TBF_PARMS])[5]
+    if TCA_TBF_RATE64 in options:
+        rate = struct.unpack("=Q", options[TCA_TBF_RATE64])[0]
+    return RateInfo(index, rate)
 
 
 def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:

@@ -26,6 +26,7 @@ from reconciler.state.steps import (
     LinkDelete,
     LinkSet,
     NeighborDelete,
+    QdiscDelete,
     RouteDelete,
     Step,
     StepError,
@@ -35,7 +36,7 @@ FLUSH_MESSAGES = 100
 """Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""
 GROUP_DELETE_MIN = 3
 """From so many links on, a dump to verify their marks is cheaper than deleting one by one."""
-DELETES = (LinkDelete, AddressDelete, RouteDelete, NeighborDelete, FdbDelete)
+DELETES = (LinkDelete, AddressDelete, RouteDelete, NeighborDelete, FdbDelete, QdiscDelete)
 GONE = frozenset((errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT))
 
 

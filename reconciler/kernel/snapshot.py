@@ -16,7 +16,15 @@ from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_dump import read_addresses, read_fdb, read_links, read_loopback, read_neighbors, read_routes
+from reconciler.kernel.netlink_dump import (
+    read_addresses,
+    read_fdb,
+    read_links,
+    read_loopback,
+    read_neighbors,
+    read_rates,
+    read_routes,
+)
 from reconciler.kernel.openvswitch import read_switches
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls
@@ -120,6 +128,7 @@ def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls
         neighbors=read_neighbors(route_socket, proxies=not is_container),
         fdb=read_fdb(route_socket) if switches and not is_container else (),
         sysctls=sysctls,
+        rates=read_rates(route_socket) if any(link.qdisc == "tbf" for link in links.values()) else (),
     )
 
 

@@ -20,6 +20,7 @@ from reconciler.kinds.offload import Offload
 from reconciler.kinds.openvswitch import OvsBridge, OvsPort
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
+from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
@@ -46,6 +47,7 @@ KINDS: tuple[type[Record], ...] = (
     Offload,
     OvsPort,
     OvsFlow,
+    Qdisc,
     Address,
     Route,
     Neighbor,

@@ -167,6 +167,11 @@ def _netlink_lines(step: s.Step, place: Place) -> Iterator[str]:
             yield _route(step, place)
         case s.NeighborAdd() | s.NeighborDelete():
             yield _neighbor(step, place)
+        case s.QdiscSet():
+            rate = ("rate", f"{step.rate_bytes * 8}bit", "burst", str(step.burst_bytes), "limit", str(step.limit_bytes))
+            yield place.tool(step.netns, "tc", "qdisc", "replace", "dev", step.dev, "root", "handle", "4e43:", "tbf", *rate)
+        case s.QdiscDelete():
+            yield place.tool(step.netns, "tc", "qdisc", "delete", "dev", step.dev, "root")
         case s.FdbAdd() | s.FdbDelete():
             verb = "append" if isinstance(step, s.FdbAdd) else "delete"
             where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static"]

@@ -34,6 +34,8 @@ class LinkInfo:
     """Whether IPv6 is on for it: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
     options: tuple[tuple[str, str], ...] = ()
     """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
+    qdisc: str = ""
+    """What its packets wait in before they are sent: `noqueue`, `tbf` …"""
     port_options: tuple[tuple[str, str], ...] = ()
     """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
     arp: bool = True
@@ -89,6 +91,14 @@ class FdbInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RateInfo:
+    """A token bucket with our handle, at the root of a link."""
+
+    index: int
+    rate_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceInfo:
     """Everything read of one network namespace. `sysctls` holds only the keys that were asked for."""
 
@@ -98,6 +108,7 @@ class NamespaceInfo:
     neighbors: tuple[NeighborInfo, ...] = ()
     fdb: tuple[FdbInfo, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    rates: tuple[RateInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

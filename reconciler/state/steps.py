@@ -143,6 +143,27 @@ class BridgePortSet(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class QdiscSet(Step):
+    """Limit what a link sends, by a token bucket at its root (tc-tbf(8)); one that is there is replaced."""
+
+    lane = NETLINK
+    dev: str
+    rate_bytes: int
+    """A second."""
+    burst_bytes: int
+    limit_bytes: int
+    """Of the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class QdiscDelete(Step):
+    """Let a link send as fast as it can."""
+
+    lane = NETLINK
+    dev: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkDelete(Step):
     """Delete a link; a veth's other end goes with it, and so do addresses, routes and neighbors on it."""
 

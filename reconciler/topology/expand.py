@@ -173,4 +173,8 @@ def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interf
         network.allow,
         network.hairpin,
         network.isolated,
+        network.rate,
+        network.mtu,
+        tuple((to, via) for route in network.routes for to in route.to for via in route.via if to.version == via.version),
+        network.sysctls,
     )

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.errors import TopologyError
 from reconciler.topology.check_lan import check_lan
+from reconciler.topology.check_options import check_options
 from reconciler.topology.check_overlays import check_overlays
 from reconciler.topology.checks import check_topology
 from reconciler.topology.draft import Draft, parse_draft, read_draft
@@ -55,6 +56,7 @@ def check_draft(draft: Draft) -> Topology:
         topology = expand_topology(model, document, path, source)
         check_overlays(topology, faults)
         check_lan(topology, faults)
+        check_options(topology, faults)
         check_supported(model, faults)
         if not faults:
             return topology

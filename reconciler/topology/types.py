@@ -93,6 +93,13 @@ class Attachment:
     allow: tuple[Literal["dhcp-server", "router-advertisements"], ...] = ()
     hairpin: bool | None = None
     isolated: bool = False
+    rates: tuple[int, int] = (0, 0)
+    """What it may get and send, in bytes a second; 0 for no limit."""
+    mtu: int | None = None
+    routes: tuple[tuple[Network, Address], ...] = ()
+    """Destination and next hop."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Keys with IFNAME in the place of the interface."""
 
 
 @dataclass(frozen=True, slots=True)

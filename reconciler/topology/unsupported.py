@@ -25,8 +25,3 @@ def _refuse_reserved_keys(model: TopologyModel, faults: FaultList) -> None:
     for name, container in model.containers.items():
         if container.dns is not None:
             faults.add_at_key(("containers", name, "dns"), f"the key `dns` is reserved: {_NOT_YET}", "remove it")
-        for subnet, network in container.networks.items():
-            if network.rate is not None:
-                faults.add_at_key(
-                    ("containers", name, "networks", subnet, "rate"), f"the key `rate` is reserved: {_NOT_YET}", "remove it"
-                )

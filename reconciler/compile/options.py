@@ -1,0 +1,47 @@
+"""What the long form of a container's network asks for beyond an address: rate limits, static routes, kernel settings.
+
+Called by `compile.host`. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+
+from reconciler.compile.model import Place
+from reconciler.kinds.ownership import macvlan_ident
+from reconciler.kinds.qdisc import Qdisc
+from reconciler.kinds.route import Route, route_name
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Attachment, Subnet
+
+PLACEHOLDER = "IFNAME"
+
+
+def link_of(place: Place, subnet: Subnet) -> Ref:
+    """What makes a container's interface."""
+    if subnet.mode == "macvlan":
+        return Ref("macvlan", container_netns(place.container), macvlan_ident(place.interface, subnet.macvlan))
+    return Ref("veth", HOST, place.port)
+
+
+def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
+    """The records of one place's options."""
+    netns, dev, link = container_netns(place.container), place.interface, link_of(place, subnet)
+    about = f"container {place.container}"
+    ingress, egress = attachment.rates
+    if ingress:
+        yield Qdisc(HOST, place.port, ingress, link, about)
+    if egress:
+        yield Qdisc(netns, dev, egress, link, about)
+    for to, via in attachment.routes:
+        own = next((own for own in place.addresses if own.family == to.version), None)
+        near = Ref("address", netns, f"{dev} {own.cidr}") if own and own.family == 4 else None
+        network = next((str(cidr) for cidr in subnet.cidrs if ip_address(str(via)) in ip_network(str(cidr))), "")
+        connected = Ref("route", netns, route_name(to.version, network, dev)) if network else None
+        dst = "default" if to.prefixlen == 0 else str(to)
+        yield Route(netns, to.version, dst, dev, link, str(via), address=near, connected=connected, about=about)
+    for key, value in attachment.sysctls:
+        yield Sysctl(netns, key.replace(PLACEHOLDER, dev.replace(".", "/")), value, owner=link, about=about)

@@ -1,0 +1,72 @@
+"""A rate limit: a token bucket (tc-tbf(8)) at one end of a container's cable, which holds back what that end sends.
+
+The host's end sends what the container gets, the container's end what it sends; so each direction has one of its own. It is
+recognised by its handle on an interface of ours. Another rate takes the place of the old one at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from reconciler.kinds.ownership import own_ends
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps import QdiscDelete, QdiscSet, Step
+
+BURST_MIN_BYTES = 32 * 1024
+"""What may pass at once: room for some packets of any link, and for a clock tick of what a fast one carries."""
+TICKS_PER_S = 100
+QUEUE_S = 0.1
+"""How long a packet waits at most; what would wait longer is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Qdisc(Record):
+    """What `dev` sends is at most `rate_bytes` a second."""
+
+    kind = "qdisc"
+
+    dev: str
+    rate_bytes: int
+    link: Ref = field(compare=False)
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`."""
+
+    @property
+    def ident(self) -> str:
+        return self.dev
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link,)
+
+    @property
+    def subject(self) -> str:
+        return self.about
+
+    def describe(self) -> str:
+        return f"rate limit {self.rate_bytes * 8:,} bit/s on {self.dev}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for netns, ends in own_ends(snapshot).items():
+            for info in snapshot.namespaces[netns].rates:
+                if info.index in ends:
+                    dev, link, about = ends[info.index]
+                    yield cls(netns, dev, info.rate_bytes, link, about)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        burst = max(BURST_MIN_BYTES, self.rate_bytes // TICKS_PER_S)
+        return (QdiscSet(self.netns, self.dev, self.rate_bytes, burst, burst + int(self.rate_bytes * QUEUE_S)),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        return self.lower_create()
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (QdiscDelete(self.netns, self.dev),)

@@ -1,0 +1,48 @@
+"""Rules about the options of a container's network: rate limits, MTU, static routes. `load` calls `check_options`."""
+
+from __future__ import annotations
+
+from reconciler.topology.faults import FaultList
+from reconciler.topology.types import Attachment, Container, Path, Subnet, Topology
+
+IPV6_MTU_MIN = 1280
+"""RFC 8200, section 5."""
+
+
+def check_options(topology: Topology, faults: FaultList) -> None:
+    """Every rule about options."""
+    for container in topology.containers.values():
+        for attachment in container.attachments:
+            path: Path = ("containers", container.origin, "networks", attachment.subnet)
+            subnet = topology.subnets[attachment.subnet]
+            _check_mtu(subnet, attachment, path, faults)
+            _check_routes(container, subnet, attachment, path, faults)
+            if attachment.rates[0] and subnet.mode == "macvlan":
+                message = f"what arrives in `{subnet.name}` cannot be limited: a macvlan passes by the host's queues"
+                faults.add_at_key((*path, "rate"), message, "write `rate: {egress: …}`, or `mode: direct`")
+
+
+def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: FaultList) -> None:
+    mtu = attachment.mtu
+    if mtu is None:
+        return
+    if subnet.mtu is not None and mtu > subnet.mtu:
+        message = f"`mtu` is {mtu}, and `{subnet.name}` carries {subnet.mtu} bytes"
+        faults.add((*path, "mtu"), message, f"write {subnet.mtu} at most")
+    if mtu < IPV6_MTU_MIN and (6 in attachment.auto or any(each.version == 6 for each in attachment.addresses)):
+        faults.add((*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", "write 1280 or more")
+
+
+def _check_routes(container: Container, subnet: Subnet, attachment: Attachment, path: Path, faults: FaultList) -> None:
+    here = (*path, "routes")
+    families = {*attachment.auto, *(each.version for each in attachment.addresses)}
+    for to, via in attachment.routes:
+        if to.prefixlen == 0:
+            faults.add(here, "a static route cannot be a default route", "write `default: true` for the network that leads out")
+        elif any(to.version == cidr.version and to.overlaps(cidr) for cidr in subnet.cidrs):
+            faults.add(here, f"{to} overlaps the subnet itself, which needs no route", "remove it")
+        if to.version not in families and not attachment.dhcp:
+            family = f"IPv{to.version}"
+            faults.add(here, f"`{container.name}` has no {family} address in `{subnet.name}`", "give it one, or remove the route")
+        elif not any(via in cidr for cidr in subnet.cidrs):
+            faults.add(here, f"the next hop {via} is not in `{subnet.name}`", "name somebody in the subnet")
