@@ -18,7 +18,6 @@ from reconciler.errors import LeftoverError, NetctlError, UsageError
 from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.guess import guess_count
 from reconciler.hosts.target import (
-    DEFAULT_OPENVSWITCH,
     LAB,
     Target,
     default_engines,
@@ -102,7 +101,7 @@ def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[s
         far = far_target(options.host, options.name, options.host)
         return options.name, (far,), {options.host: far.destination}
     lab = find_lab_targets(options.name)
-    local = Target("local", options.name, "local", engines=default_engines(), openvswitch=DEFAULT_OPENVSWITCH)
+    local = Target("local", options.name, "local", engines=default_engines())
     targets = (Target(LAB, options.name, f"{options.name}.lab"), *lab, local)
     if options.host:
         targets = tuple(target for target in targets if target.host == options.host)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.common import open_job, palette, warn_of_drops
 from reconciler.errors import UsageError
-from reconciler.hosts.target import DEFAULT_OPENVSWITCH, LAB, Target
+from reconciler.hosts.target import LAB, Target
 from reconciler.plan.document import PlanDocument, compile_document, render_document
 from reconciler.render.plan import render_plan
 from reconciler.topology.types import Topology
@@ -77,8 +77,7 @@ def place_of(topology: Topology, target: Target) -> Place:
 
     mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
     engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
-    database = "" if target.openvswitch == DEFAULT_OPENVSWITCH else target.openvswitch
-    return Place(topology.name, target.host_key, target.netns, engines, database)
+    return Place(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 
 def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from reconciler.state.ref import lab_netns, netns_path_name
 if TYPE_CHECKING:
     from reconciler.topology.types import Connect, Host, Topology
 
-DEFAULT_OPENVSWITCH = "unix:///var/run/openvswitch/db.sock"
 LAB = "lab"
 """The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
 
@@ -35,7 +34,7 @@ class Target:
     """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
     the engine's."""
     openvswitch: str = ""
-    """Where the host's Open vSwitch database listens; "" where there is none to be asked."""
+    """Where the host's Open vSwitch database listens, where the file says so."""
     openvswitch_needed: bool = False
     """Whether the file has a subnet of its kind on the host."""
     ssh: Connect | None = None
@@ -88,7 +87,7 @@ def far_target(host: str, topology: str, destination: str) -> Target:
         connect = parse_connect(destination)
     except PydanticCustomError:
         raise UsageError(f"{destination!r} is no way to reach a host", "write ssh://[user@]name[:port]") from None
-    return Target(host, topology, "local", openvswitch=DEFAULT_OPENVSWITCH, ssh=connect)
+    return Target(host, topology, "local", ssh=connect)
 
 
 def render_destination(connect: Connect) -> str:
@@ -116,7 +115,7 @@ def _target(topology: Topology, host: Host) -> Target:
         uplink=host.uplink,
         addresses=tuple(str(address) for address in host.addresses),
         containers=containers,
-        openvswitch=openvswitch_of(host),
+        openvswitch=host.openvswitch,
         openvswitch_needed=any(
             host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
         ),
@@ -138,8 +137,3 @@ def default_engines() -> dict[str, str]:
     """What the environment says of this machine's engines."""
     docker = os.environ.get("DOCKER_HOST", "")
     return {"docker": docker} if docker else {}
-
-
-def openvswitch_of(host: Host) -> str:
-    """Where the host's Open vSwitch database listens. A lab host shares files with this machine, and must not take its switch."""
-    return host.openvswitch or ("" if host.connect.scheme == "lab" else DEFAULT_OPENVSWITCH)

@@ -22,6 +22,7 @@ from reconciler.kernel.iptables import apply_step
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink_dump import read_unready
 from reconciler.kernel.netlink_run import run_netlink_steps
+from reconciler.kernel.notes import write_openvswitch
 from reconciler.kernel.openflow import run_flow_steps
 from reconciler.kernel.ovsdb import run_ovsdb_steps
 from reconciler.kernel.process import run_process_steps
@@ -97,7 +98,7 @@ class KernelHost:
             DHCP: lambda batch: run_dhcp_steps(self._context, batch.steps, self._namespaces.path),
             UPLINK: self._run_uplinks,
             CONNTRACK: lambda batch: self._run_conntrack(batch.steps),
-            OVSDB: lambda batch: run_ovsdb_steps(self._context.openvswitch, batch.steps),
+            OVSDB: self._run_ovsdb,
             OPENFLOW: lambda batch: run_flow_steps(self._context.openvswitch, batch.steps),
             ANNOUNCE: self._note_announcements,
             ETHTOOL: lambda batch: run_offload_steps(self._namespaces, batch.steps),
@@ -135,6 +136,10 @@ class KernelHost:
         if identity not in self._nft:
             self._nft[identity] = self._namespaces.run(netns, NftSession)
         self._nft[identity].run([step for step in steps if isinstance(step, NftCommand)])
+
+    def _run_ovsdb(self, batch: Batch) -> None:
+        write_openvswitch(self._context)
+        run_ovsdb_steps(self._context.openvswitch, batch.steps)
 
     def _run_conntrack(self, steps: Sequence[Step]) -> None:
         ports: dict[str, set[tuple[str, int]]] = {}

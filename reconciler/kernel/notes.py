@@ -2,6 +2,7 @@
 
     <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
     <topology>.engines      where the engines are that hold its containers, if not at their usual places, for destroy --name
+    <topology>.openvswitch  where the Open vSwitch database is that has its bridges, for the same
     <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
     <topology>.log          what a worker did after it had lost its controller
 
@@ -55,6 +56,25 @@ def write_engines(context: KernelContext) -> None:
 def remove_engines(context: KernelContext) -> None:
     """Forget where the engines are: they hold nothing of the topology's on this host any more."""
     _path(context, "engines").unlink(missing_ok=True)
+
+
+def read_openvswitch(context: KernelContext) -> str:
+    """Where the Open vSwitch database is that may have bridges of the topology; "" where none has."""
+    try:
+        return _path(context, "openvswitch").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def write_openvswitch(context: KernelContext) -> None:
+    """Remember where the database is, before something is written there."""
+    if read_openvswitch(context) != context.openvswitch:
+        _replace(_path(context, "openvswitch"), context.openvswitch + "\n")
+
+
+def remove_openvswitch(context: KernelContext) -> None:
+    """Forget it: the database has nothing of the topology's any more."""
+    _path(context, "openvswitch").unlink(missing_ok=True)
 
 
 def confirm(context: KernelContext, token: str) -> None:

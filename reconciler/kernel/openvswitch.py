@@ -18,10 +18,11 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.ethtool import read_offloads
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
 from reconciler.kernel.openflow import TOOL, read_flows
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
 from reconciler.kinds.offload import GRO, TX
-from reconciler.kinds.ownership import find_peer, own_links, own_switches
+from reconciler.kinds.ownership import OVS_TOPOLOGY, find_peer, own_links, own_switches
 from reconciler.state.naming import cookie_of, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -56,6 +57,19 @@ def read_switches(namespaces: Namespaces, snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot, offloads=tuple(info for netns, pairs in wanted.items() for info in read_offloads(namespaces, netns, pairs))
     )
+
+
+def forget_switch(context: KernelContext) -> None:
+    """For the worker, when an apply has succeeded: a database that has nothing of the topology any more need not be found."""
+    if not (url := read_openvswitch(context)):
+        return
+    if is_there(url):
+        with Ovsdb(url) as database:
+            bridges = read_bridges(database)
+        marked = [bridge.external_ids for bridge in bridges] + [port.external_ids for bridge in bridges for port in bridge.ports]
+        if any(dict(external_ids).get(OVS_TOPOLOGY) == context.topology for external_ids in marked):
+            return
+    remove_openvswitch(context)
 
 
 def _has_internal_port(snapshot: Snapshot) -> bool:
@@ -103,7 +117,7 @@ def _answers(path: Path) -> bool:
 
 
 def read_datapath() -> str:
-    """`system` where the kernel has Open vSwitch's module (its generic netlink family is there, or is loaded now), else `netdev`."""
+    """`system` where the kernel has Open vSwitch's module (its generic netlink family, which may load now), else `netdev`."""
     attribute = struct.pack("=HH", 4 + len(FAMILY), CTRL_ATTR_FAMILY_NAME) + FAMILY
     attribute += bytes(-len(attribute) % 4)
     body = struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) + attribute

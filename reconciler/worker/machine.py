@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel import notes
-from reconciler.kernel.context import KernelContext
+from reconciler.kernel.context import DEFAULT_OPENVSWITCH, KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
@@ -31,7 +31,10 @@ def open_machine(hello: Message) -> KernelMachine:
         raise HostError("the controller has gone")
     context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
     engines = {**notes.read_engines(context), **hello["engines"]}
-    context = replace(context, engines=tuple(sorted(engines.items())), openvswitch=hello.get("openvswitch", ""))
+    # A lab host shares the machine's files, and must not take its switch.
+    usual = "" if hello["netns"] else DEFAULT_OPENVSWITCH
+    switch = hello.get("openvswitch") or notes.read_openvswitch(context) or usual
+    context = replace(context, engines=tuple(sorted(engines.items())), openvswitch=switch)
     # Kept open before it is left for a lab host's.
     context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
     machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("run", ""))
@@ -134,10 +137,12 @@ class KernelMachine:
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
         from reconciler.kernel.engine import remove_parked
+        from reconciler.kernel.openvswitch import forget_switch
         from reconciler.kernel.process import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)
+            forget_switch(self._context)
         notes.remove_transient(self._context, keep_log=keep_log)
         remove_stale_logs(self._context)
         self._namespaces.remove_stale_files()

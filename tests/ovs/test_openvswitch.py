@@ -63,7 +63,7 @@ def test_a_container_sends_only_as_itself(world: World) -> None:
 
 
 def test_there_is_no_way_past_the_bridge(world: World) -> None:
-    """The host sees what ovs-vswitchd reads: it takes no packet for the port's own MAC, and answers ARP with the bridge's only."""
+    """The host sees what ovs-vswitchd reads: it takes no packet for the port's own MAC, and answers ARP with the bridge's."""
     near = world.sh(f"ip -br link show dev {PORT}").split()[2]
     bridge = world.sh("ip -br link show dev b-here-front").split()[2]
     assert not world.passes("here.web", f"ip neighbor replace 10.44.0.1 lladdr {near} dev eth0; ping -c1 -W1 10.44.0.1")

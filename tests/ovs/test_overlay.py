@@ -72,4 +72,9 @@ def test_a_segment_over_two_hosts(lab: World) -> None:
     for host in ("alpha", "beta"):
         assert lab.sh(f"ovs-vsctl --db=unix:/run/ovs-{host}/db.sock list-br") == ""
     lab.netctl("verify")
-    lab.netctl("destroy")
+    lab.write(render(", bridge: openvswitch"))
+    lab.apply()
+    assert lab.machine.netctl("destroy", "--name", "here").status == 0
+    for host in ("alpha", "beta"):
+        assert lab.sh(f"ovs-vsctl --db=unix:/run/ovs-{host}/db.sock list-br") == ""
+    assert lab.machine.run("ls", "/run/netctl", check=False).status != 0
