@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-HEAVY = {"pydantic", "yaml", "rich", "nftables", "docker", "requests", "http", "asyncio", "concurrent", "logging", "typing_extensions"}
+HEAVY = {"pydantic", "yaml", "rich", "nftables", "docker", "requests"}
+HEAVY |= {"http", "asyncio", "concurrent", "logging", "typing_extensions"}
 
 
 def imported_by(code: str) -> set[str]:

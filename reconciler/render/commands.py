@@ -156,28 +156,36 @@ def _netlink_lines(step: s.Step, place: Place) -> Iterator[str]:
             yield place.tool(step.netns, "bridge", "link", "set", "dev", step.name, *_flat(step.options))
         case s.LinkDelete():
             yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
-        case s.AddressAdd():
-            flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
-            # Without the word, ip sets no broadcast address; /31 and /32 have none.
-            broadcast = ["broadcast", "+"] if ":" not in step.cidr and ip_interface(step.cidr).network.prefixlen < 31 else []
-            yield place.tool(step.netns, "ip", "address", "add", step.cidr, *broadcast, "dev", step.dev, *flags)
-        case s.AddressDelete():
-            yield place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
+        case s.AddressAdd() | s.AddressDelete():
+            yield _address(step, place)
         case s.RouteAdd() | s.RouteDelete():
             yield _route(step, place)
         case s.NeighborAdd() | s.NeighborDelete():
             yield _neighbor(step, place)
-        case s.QdiscSet():
-            rate = ("rate", f"{step.rate_bytes * 8}bit", "burst", str(step.burst_bytes), "limit", str(step.limit_bytes))
-            yield place.tool(step.netns, "tc", "qdisc", "replace", "dev", step.dev, "root", "handle", "4e43:", "tbf", *rate)
-        case s.QdiscDelete():
-            yield place.tool(step.netns, "tc", "qdisc", "delete", "dev", step.dev, "root")
+        case s.QdiscSet() | s.QdiscDelete():
+            yield _qdisc(step, place)
         case s.FdbAdd() | s.FdbDelete():
             verb = "append" if isinstance(step, s.FdbAdd) else "delete"
             where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static"]
             yield place.tool(step.netns, "bridge", "fdb", verb, step.mac, "dev", step.dev, *where)
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _address(step: s.AddressAdd | s.AddressDelete, place: Place) -> str:
+    if isinstance(step, s.AddressDelete):
+        return place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
+    flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
+    # Without the word, ip sets no broadcast address; /31 and /32 have none.
+    broadcast = ["broadcast", "+"] if ":" not in step.cidr and ip_interface(step.cidr).network.prefixlen < 31 else []
+    return place.tool(step.netns, "ip", "address", "add", step.cidr, *broadcast, "dev", step.dev, *flags)
+
+
+def _qdisc(step: s.QdiscSet | s.QdiscDelete, place: Place) -> str:
+    if isinstance(step, s.QdiscDelete):
+        return place.tool(step.netns, "tc", "qdisc", "delete", "dev", step.dev, "root")
+    rate = ("rate", f"{step.rate_bytes * 8}bit", "burst", str(step.burst_bytes), "limit", str(step.limit_bytes))
+    return place.tool(step.netns, "tc", "qdisc", "replace", "dev", step.dev, "root", "handle", "4e43:", "tbf", *rate)
 
 
 def _link_add(step: s.LinkAdd, place: Place) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.state.ref import Ref
-
 from reconciler.state.steps import ContainerSpec
 
 

@@ -385,7 +385,7 @@ class SubnetModel(Model):
         False, description="Whether the bridge sends a frame back on the port that it came from; per port in `networks`."
     )
     datapath: Literal["auto", "system", "netdev"] = Field(
-        "auto", description="Of an Open vSwitch bridge: system (the kernel's), netdev (user space), auto (the kernel's, if it can)."
+        "auto", description="Of an Open vSwitch bridge: system (the kernel's), netdev (user space), auto (the kernel's if there)."
     )
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
     hosts: Annotated[tuple[Reference, ...], ListForm] = Field(

@@ -41,7 +41,10 @@ CASES: list[tuple[s.Step, list[str]]] = [
     (s.AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
     (s.BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
     (s.LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
-    (s.AddressAdd("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address add 10.4.0.2/24 broadcast + dev eth0 noprefixroute"]),
+    (
+        s.AddressAdd("container:web", "eth0", "10.4.0.2/24"),
+        ["ip -n shop.web address add 10.4.0.2/24 broadcast + dev eth0 noprefixroute"],
+    ),
     (s.AddressAdd("container:web", "eth0", "fd::2/64"), ["ip -n shop.web address add fd::2/64 dev eth0 noprefixroute nodad"]),
     (s.AddressDelete("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address delete 10.4.0.2/24 dev eth0"]),
     (
@@ -91,13 +94,20 @@ CASES: list[tuple[s.Step, list[str]]] = [
     (
         s.OvsPortAdd("", "b-front", "v-web", (("netctl:name", "web"),), is_isolated=True),
         [
-            "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl add-port b-front v-web -- set port v-web protected=true "
-            """'external_ids:"netctl:name"="web"'"""
+            (
+                "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl add-port b-front v-web -- set port v-web protected=true "
+                """'external_ids:"netctl:name"="web"'"""
+            )
         ],
     ),
     (
         s.OvsPortSet("", "v-web", (("netctl:name", "web"),)),
-        ["""nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl set port v-web protected=false 'external_ids:"netctl:name"="web"'"""],
+        [
+            (
+                "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl set port v-web protected=false "
+                """'external_ids:"netctl:name"="web"'"""
+            )
+        ],
     ),
     (s.OvsBridgeDelete("", "b-front"), ["nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl --if-exists del-br b-front"]),
     (
