@@ -266,7 +266,7 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
     inside = NamespaceInfo(
         {1: lo, 2: far, 3: foreign},
         addresses=tuple(
-            AddressInfo(index, cidr, 0, 0)
+            AddressInfo(index, cidr, 0, scope=253 if cidr.startswith("fe80") else 0)
             for index, cidr in ((1, "127.0.0.1/8"), (2, "10.44.0.10/24"), (2, "fe80::1/64"), (3, "10.9.0.2/24"))
         ),
     )

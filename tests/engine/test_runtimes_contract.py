@@ -6,7 +6,6 @@ One story for a bare namespace, Docker, Podman and LXC, each real, and told thro
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ import pytest
 from tests.conftest import Outcome, require_capability, run_netctl
 from tests.engines import RUNNING, Engine
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNTIMES = ("netns", "docker", "podman", "lxc")
 SERVES = "trap 'exit 0' TERM; busybox httpd -f -p 80 & wait"
 """A command with spaces and quotes that serves, and ends at once when told to."""
@@ -177,25 +175,6 @@ def test_contract(world: World) -> None:
     # The printed command lines make what apply makes.
     assert run_script(world.netctl("diff", "--commands", status=1).out) == ""
     assert world.in_step()
-
-
-def test_example(engine: Engine | None, topology_name: str, tmp_path: Path) -> None:
-    """The runtime's example is applied, verified and destroyed, on a lab host in the place of this machine."""
-    name = {"podman": "podman.yaml", "lxc": "lxc-nat.yaml"}.get(engine.runtime if engine else "")
-    if engine is None or name is None:
-        return  # other tests apply those of bare namespaces and of Docker
-    path = tmp_path / "topology.yaml"
-    text = re.sub("name: .*", f"name: {topology_name}", (EXAMPLES / name).read_text(), count=1)
-    path.write_text(re.sub("connect: local, .*}", f'connect: lab, address: 192.0.2.11, {engine.runtime}: "{engine.url}"}}', text))
-    before = engine.names()
-    try:
-        for command in ("apply", "diff", "verify"):
-            done = run_netctl(command, path)
-            assert done.status == 0, done.err + done.out
-    finally:
-        gone = run_netctl("destroy", path)
-    assert gone.status == 0, gone.err
-    assert engine.names() == before
 
 
 def run_script(script: str) -> str:
