@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,9 +146,14 @@ def _stop(process: subprocess.Popen[bytes], root: Path) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    # A shim outlives a dockerd that was killed; its command line names our directory.
+    kill_what_names(root)
+
+
+def kill_what_names(root: Path) -> None:
+    """End what outlives an engine, and names our directory: a shim of a dockerd that was killed, a conmon of Podman's."""
     for pid in _pids_that_name(root):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _pids_that_name(root: Path) -> list[int]:

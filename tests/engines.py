@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.dockerd import IMAGE, Dockerd, import_image, make_rootfs, running_dockerd, unmount_and_remove
+from tests.dockerd import IMAGE, Dockerd, import_image, kill_what_names, make_rootfs, running_dockerd, unmount_and_remove
 
 START_TIMEOUT_S = 30.0
 PODMAN_CONFIG = """\
@@ -112,6 +112,7 @@ def running_podman() -> Iterator[Engine]:
             process.terminate()
             process.wait(10)
         log.close()
+        kill_what_names(root)
         unmount_and_remove(root)
         subprocess.run(["ip", "netns", "delete", netns], check=True)
 
