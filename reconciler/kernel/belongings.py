@@ -84,6 +84,18 @@ class Belongings:
         labels = ((_address_key(body), _attributes(body, IFADDRMSG.size).get(IFA_LABEL)) for body in self.addresses)
         return tuple((key, parse_text(memoryview(label))) for key, label in labels if label)
 
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """The next hops of the IPv4 default routes."""
+        found = ((RTMSG.unpack_from(body), _attributes(body, RTMSG.size)) for body in self.routes)
+        hops = (kept[RTA_GATEWAY] for head, kept in found if head[:2] == (socket.AF_INET, 0) and RTA_GATEWAY in kept)
+        return tuple(dict.fromkeys(str(ip_address(hop)) for hop in hops))
+
+    @property
+    def first_ipv4(self) -> str:
+        """The first IPv4 address, without its length; "" where there is none."""
+        return next((_address_key(body).partition("/")[0] for body in self.addresses if body[0] == socket.AF_INET), "")
+
     def without(self, *others: Belongings) -> Belongings:
         """What of this is in none of the others, whatever link it is on."""
         addresses = {_address_key(body) for other in others for body in other.addresses}

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.errors import HostError
+from reconciler.kernel.arp import answers
 from reconciler.kernel.belongings import Belongings, Goods, encode_move, read_belongings
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces
@@ -35,6 +36,8 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
 from reconciler.state.steps import LinkSet, Step, StepError, UplinkEnslave, UplinkRelease
 
+ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
+"""How long the host's router may take to answer, before and after a move."""
 MOVING, MOVED, RETURNING = "moving", "moved", "returning"
 HARMLESS = frozenset((errno.EEXIST, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT))
 """A thing to be made that is there, or to be removed that is gone: with its address, or in an earlier attempt."""
@@ -93,6 +96,7 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     note = Kept(step.bridge, context.topology, MOVING, before, accept_dad, known.noted_s if known else _now_s())
     write_kept(context, {**kept, step.name: note})
     namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
+    routers = [] if stands else _answering(namespaces, step.name, here, ROUTER_BEFORE_S)
     first = [] if stands else [encode(LinkSet(HOST, step.name, master=step.bridge), _Numbers(links))]
     if not uplink.up:
         first.append(encode(LinkSet(HOST, step.name, up=True), _Numbers(links)))
@@ -100,7 +104,20 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     if refusals := _refusals(route_socket.request([*first, *move])):
         _release(namespaces, UplinkRelease(HOST, step.name, step.bridge))
         raise StepError(step, f"the kernel refused to move {step.name} into {step.bridge}: {refusals[0]}")
+    if routers and not _answering(namespaces, step.bridge, here, ROUTER_AFTER_S):
+        _release(namespaces, UplinkRelease(HOST, step.name, step.bridge))
+        what = f"the router {routers[0]} answered on {step.name}, and does not on {step.bridge}"
+        raise StepError(step, f"{what}: the uplink was given back (does its switch shut a port that has a bridge?)")
     write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
+
+
+def _answering(namespaces: Namespaces, dev: str, held: Belongings, timeout_s: float) -> list[str]:
+    """The first of the host's IPv4 routers that answers on the link; the way out is what a host must not lose."""
+    for router in held.routers if held.first_ipv4 else ():
+        with contextlib.suppress(OSError):
+            if namespaces.run(HOST, partial(answers, dev, held.first_ipv4, router, timeout_s)):
+                return [router]
+    return []
 
 
 def _release(namespaces: Namespaces, step: UplinkRelease) -> None:

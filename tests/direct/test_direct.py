@@ -80,6 +80,24 @@ def test_a_failed_apply_gives_the_uplink_back(host: Machine) -> None:
     assert look(host) == before
 
 
+def test_a_router_that_is_lost_brings_the_uplink_back(host: Machine) -> None:
+    """A switch that lets one ARP request through and no other: the router is heard before the move and never after it."""
+    before = look(host)
+    host.sh(
+        """
+        nft add table bridge guard; nft add chain bridge guard c '{ type filter hook prerouting priority 0; }'
+        nft add rule bridge guard c iifname host ether type arp limit rate over 1/hour burst 1 packets drop
+        """,
+        netns="switch",
+    )
+    watch = watch_session(host, 7000, "2001:db8::11")
+    failed = host.netctl("apply", write(host))
+    assert failed.status == 4, failed.err
+    assert "the router 192.0.2.1 answered on eth0, and does not on b-here-lan" in failed.err
+    assert watch.longest_silence_s() < 1
+    assert look(host) == before
+
+
 def test_drift_is_moved_too(host: Machine) -> None:
     """An address that a DHCP client of the host puts on the uplink itself keeps the host reachable, and apply moves it."""
     path = write(host)
@@ -104,7 +122,7 @@ def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine)
     assert not pings(host, "192.0.2.11", "other")
     applied = host.netctl("apply", path)
     assert applied.status == 0, applied.err
-    assert pings(host, "192.0.2.11", "other")
+    assert pings(host, "192.0.2.11", "other", count=3)
     assert host.netctl("verify", path).status == 0
     assert host.netctl("destroy", path).status == 0
     assert look(host) == before
