@@ -67,6 +67,11 @@ def test_there_is_no_way_past_the_bridge(world: World) -> None:
     near = world.sh(f"ip -br link show dev {PORT}").split()[2]
     bridge = world.sh("ip -br link show dev b-here-front").split()[2]
     assert not world.passes("here.web", f"ip neighbor replace 10.44.0.1 lladdr {near} dev eth0; ping -c1 -W1 10.44.0.1")
+    echoes = "awk '/^Icmp:/ {print $10}' /proc/net/snmp | tail -1"  # InEchos
+    before = world.sh(echoes, "outside")
+    world.sh("ip address add 198.51.100.7/32 dev eth0; ping -c1 -W1 -I 198.51.100.7 192.0.2.1 || true", "here.web")
+    world.sh("ip address delete 198.51.100.7/32 dev eth0", "here.web")
+    assert world.sh(echoes, "outside") == before
     assert world.passes("here.web", "ip neighbor delete 10.44.0.1 dev eth0; ping -c1 -W1 10.44.0.1")
     assert bridge in world.sh("ip neighbor show 10.44.0.1", "here.web")
     world.netctl("apply")
