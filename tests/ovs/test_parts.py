@@ -1,0 +1,47 @@
+"""The pure parts of Open vSwitch: which datapath, what a dumped rule says, and where a transaction is cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.kernel.openflow import parse_flow
+from reconciler.kernel.ovsdb import split_runs
+from reconciler.kinds.ovs_flow import OvsFlow, container_rules
+from reconciler.state.snapshot import OvsFlowInfo, Snapshot
+from reconciler.state.steps import OvsBridgeAdd, OvsPortAdd, OvsPortDelete, Step
+
+LINES = {
+    ' cookie=0x7, priority=10,in_port="v-web-front",vlan_tci=0x0000/0x1fff actions=resubmit(,1)': (
+        'table=0,priority=10,in_port="v-web-front",vlan_tci=0x0000/0x1fff',
+        "resubmit(,1)",
+    ),
+    " cookie=0x7, table=1, priority=10 actions=resubmit(,3)": ("table=1,priority=10", "resubmit(,3)"),
+    " cookie=0x7, table=1, idle_timeout=9, priority=10,arp actions=drop": ("table=1,priority=10,arp", "drop, idle_timeout=9"),
+    "NXST_FLOW reply (xid=0x4):": None,
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_dumped_rule(line: str) -> None:
+    """Table, priority and match are told from actions; a timeout that somebody added makes another rule of it."""
+    wanted = LINES[line]
+    assert parse_flow("b", line) == (OvsFlowInfo("b", *wanted) if wanted else None)
+
+
+def test_a_rule_reads_back_as_it_was_written() -> None:
+    """Whatever its port: a name, a number of one that is gone, the bridge's own, or every port."""
+    rules = list(container_rules("02:00:00:00:00:01", ("10.0.0.1", "fd00::1"), "fe80::1", ("dhcp-server",)))
+    for port in ("v-web", "7", "LOCAL", ""):
+        for table, priority, match, actions in rules:
+            flow = OvsFlow("", "shop", "b", port, table, priority, match, actions)
+            snapshot = Snapshot("shop", {}, ovs_flows=(OvsFlowInfo("b", flow.words, actions),))
+            assert list(OvsFlow.recognise(snapshot)) == [flow]
+
+
+def test_what_comes_again_takes_another_transaction() -> None:
+    """A port that is removed and made again under its name is noticed only if the two are apart."""
+    gone, again = OvsPortDelete("", "b", "v-web"), OvsPortAdd("", "b", "v-web", ())
+    other: Step = OvsBridgeAdd("", "c", "netdev", "", 1500, ())
+    assert list(split_runs([gone, other, again])) == [[gone, other], [again]]
+    assert list(split_runs([other, again])) == [[other, again]]
+    assert list(split_runs([])) == []
