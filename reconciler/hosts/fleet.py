@@ -299,9 +299,12 @@ class Fleet:
     def _phase(self, session: Session, phase: str, progress: Progress) -> None:
         host = session.target.host
         shown = "take back" if self._going_back else phase
-        answer = session.request(
-            "apply", lambda event: progress.update(host, shown, event["done"], event["total"]), phase=phase
-        )
+
+        def tell(event: dict[str, Any]) -> None:
+            with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
+                progress.update(host, shown, event["done"], event["total"])
+
+        answer = session.request("apply", tell, phase=phase)
         outcome = CODEC.decode(Outcome, answer)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
@@ -413,12 +416,16 @@ class Fleet:
 
     @contextlib.contextmanager
     def _catching_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches."""
+        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches.
+
+        A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, lambda *_: self._stop.set()) for number in numbers}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
         try:
             yield
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +98,17 @@ def test_a_router_that_is_lost_brings_the_uplink_back(host: Machine) -> None:
     assert "the router 192.0.2.1 answered on eth0, and does not on b-here-lan" in failed.err
     assert watch.longest_silence_s() < 1
     assert look(host) == before
+
+
+def test_a_terminal_that_goes_away_does_not_stop_it(host: Machine) -> None:
+    """SIGHUP in the middle of an apply, as when the ssh session of whoever typed it ends: it goes on to its end."""
+    path = write(host)
+    running = host.start_netctl("apply", path)
+    while host.run("ip", "link", "show", "b-here-lan", check=False).status:
+        assert Path(f"/proc/{running.pid}").exists(), "it ended before the bridge was there"
+    running.kill(signal.SIGHUP)
+    assert running.wait().status == 0
+    assert host.netctl("diff", path).status == 0
 
 
 def test_drift_is_moved_too(host: Machine) -> None:
