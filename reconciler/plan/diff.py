@@ -91,17 +91,18 @@ def _take_along(
     for ref, record in before.items():
         for parent in record.depends_on:
             dependents.setdefault(parent, []).append(ref)
-    waiting = list(gone)
+    waiting, met = list(gone), set(gone)
     while waiting:
         parent = waiting.pop()
-        for ref in dependents.get(parent, ()):
-            change = changes.get(ref)
-            if change is not None and is_gone(change):
-                continue
-            # Deletions are complete already: what is met here is wanted, so it is made again.
-            reason = change.reason if change else f"goes along with {parent}"
-            changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
-            waiting.append(ref)
+        fresh = [ref for ref in dependents.get(parent, ()) if ref not in met]
+        met.update(fresh)
+        waiting += fresh
+    # Deletions are complete already: what was met besides is wanted, so it is made again.
+    for ref in met.difference(gone):
+        # Of several that it goes along with, the first by name: the plan must not hang on the order of the records.
+        parent = min(each for each in before[ref].depends_on if each in met)
+        reason = changes[ref].reason if ref in changes else f"goes along with {parent}"
+        changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
 
 
 def _mark_implied(changes: dict[Ref, Change]) -> None:
