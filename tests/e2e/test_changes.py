@@ -81,20 +81,22 @@ def count(seen: Snapshot) -> Snapshot:
 
 
 def test_each_change_leads_to_what_the_file_says(tmp_path_factory: pytest.TempPathFactory, machine: Machine) -> None:
-    """After each of many changes in a row, diff is 0 and the hosts are those of another machine that has had only that file."""
+    """After each of many changes diff is 0, and the hosts are those of another machine that has had only the last file."""
     file = write(machine, START)
     assert quick_netctl(machine, "apply", file)[0].status == 0
     fresh = Machine.make(tmp_path_factory.mktemp("fresh"))
     try:
         fresh.sh("ip netns add x; ip netns delete x")
-        for name, replacements in CHANGES.items():
+        for number, (name, replacements) in enumerate(CHANGES.items(), 1):
             edit(file, *replacements)
             done, _ = quick_netctl(machine, "apply", file)
             assert done.status == 0, f"{name}: {done.err}"
             assert quick_netctl(machine, "diff", file)[0].status == 0, name
+            if number % 3 and number < len(CHANGES):
+                continue  # what one change leaves behind is still there after the next two
             assert quick_netctl(fresh, "apply", file)[0].status == 0
             wrong = differences(count(read_live(fresh)), count(read_live(machine)))
-            assert not wrong, f"{name}:\n{wrong}"
+            assert not wrong, f"{name}, or the two before it:\n{wrong}"
             assert quick_netctl(fresh, "destroy", file)[0].status == 0
     finally:
         fresh.end()

@@ -33,14 +33,14 @@ def test_invariant_5_it_says_what_went_wrong(furnished: Machine) -> None:
     """The sentence names the thing and the reason, and says that all is as before; --json does not change that."""
     file = write(furnished, LOCAL)
     for arguments in (("apply", file), ("apply", "--json", file)):
-        done, _ = quick_netctl(furnished, *arguments, fault=Fault("fail", 30))
+        done, _ = quick_netctl(furnished, *arguments, fault=Fault("fail", 20))
         assert done.status == ROLLED_BACK
         assert REFUSAL in done.err
         assert "as it was before" in done.err
         assert any(word in done.err for word in ("address", "route", "neighbor", "bridge", "veth"))
 
 
-@pytest.mark.parametrize("at", [10, 40])
+@pytest.mark.parametrize("at", [10, 25])
 def test_invariant_5_a_rollback_that_fails(furnished: Machine, at: int) -> None:
     """Status 5: it says that not all could be taken back, and what; the next apply takes over, and destroy removes all."""
     before = read_live(furnished)
@@ -66,7 +66,7 @@ def test_invariant_5_one_host_of_two(machine: Machine) -> None:
     file.write_text(
         LAB.replace("replicas: 3", "replicas: 5").replace("10.44.0.10", "10.44.0.12").replace("10.45.0.20", "10.45.0.21")
     )
-    for at in (3, 12, 25, 40):
+    for at in (2, 5, 10, 20):
         done, _ = quick_netctl(machine, "apply", file, fault=Fault("fail", at))
         assert done.status == ROLLED_BACK, done.err
         assert differences(before, read_live(machine)) == ""

@@ -120,8 +120,9 @@ def count(folder: Path, start: str, goal: str, grain: str) -> int:
 
 def try_all(folder: Path, trials: Sequence[Trial]) -> str:
     """What is wrong with those that fail; "" where all is well."""
-    ordered = sorted(trials, key=lambda trial: trial.then or "")  # so that a machine need not go back and forth
-    shares = [ordered[first::MACHINES] for first in range(MACHINES)]
+    # Neighbors stay together: they are in such an order that a machine need not go back and forth between states.
+    size = -(-len(trials) // MACHINES)
+    shares = [trials[first : first + size] for first in range(0, size * MACHINES, size)]
     folders = [folder / str(number) for number in range(MACHINES)]
     for each in folders:
         each.mkdir()
