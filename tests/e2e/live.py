@@ -96,8 +96,9 @@ def parse_live(text: str) -> Iterator[str]:
         elif word in {"ip", "nft"}:
             yield from (f"{netns}: {what}" for what in _parse_objects(word, rest) if not _is_late(what))
         elif word == "process":
-            # Those that look, and those that have ended, are no part of what is there, nor is the machine's first process, which is the test's own.
-            if not rest.startswith(("sh ", "ps ", "sed ", "nsenter ", "[")) and "pytest" not in rest and rest:
+            # No part of what is there: those that look or have ended, and what is forked from the test.
+            looks = rest.startswith(("sh ", "ps ", "sed ", "nsenter ", "[")) or "pytest" in rest
+            if rest and not looks:
                 yield f"process: {rest}"
         elif word in {"sysctl", "file", "remembered"}:
             yield f"{netns}: {word} {rest}"
