@@ -28,20 +28,33 @@ def dhcp_lines(step: s.Step, place: Place) -> Iterator[str]:
 
 
 _MOVE = """\
-for family in 4 6; do
-  ip -$family -o address show dev FROM scope global | sed 's/ valid_lft forever//; s/ preferred_lft forever//; s/sec//g' |
-  while read -r _ _ _ address rest; do
-    flags=; for word in noprefixroute nodad mngtmpaddr; do case " $rest " in *" $word "*) flags="$flags $word";; esac; done
-    life=$(printf '%s\\n' "$rest" | grep -o 'valid_lft.*' || true)
-    ip -$family address replace "$address" dev TO $flags $life
+# tac, because the kernel puts the newest IPv6 address in front
+{ ip -4 -o address show dev FROM; ip -6 -o address show dev FROM | tac; } | tr '\\\\' ' ' |
+while read -r _ _ inet address rest; do
+  set -- $rest; kept=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      valid_lft|preferred_lft) kept="$kept $1 ${2%sec}"; shift;;
+      brd|metric|peer|scope) kept="$kept $1 $2"; shift;;
+      noprefixroute|nodad|mngtmpaddr) kept="$kept $1";;
+      FROM:*) kept="$kept label TO:${1#*:}";;
+    esac
+    shift
   done
+  ip -$([ "$inet" = inet ] && echo 4 || echo 6) address replace "$address" dev TO $kept
+done
+for family in 4 6; do
+  ip -$family neighbor show dev FROM nud permanent | grep -v 'proto 78' | while read -r address _ mac _; do
+    ip neighbor replace "$address" lladdr "$mac" nud permanent dev TO
+    ip neighbor delete "$address" dev FROM
+  done || true
 done
 routes=$(mktemp)
 for family in 4 6; do
   ip -$family route show dev FROM table all | grep -Ev '^(local|broadcast|anycast|multicast|fe80::|ff00::)|proto kernel' |
   sed "s/ \\(linkdown\\|dead\\|pref medium\\)//g; s/sec//; s/^/-$family /" >>"$routes" || true
 done
-ip -4 address flush dev FROM scope global; ip -6 address flush dev FROM scope global
+ip -4 address flush dev FROM; ip -6 address flush dev FROM
 while read -r family route; do ip "$family" route replace $route dev TO; done <"$routes"
 rm "$routes\""""
 
