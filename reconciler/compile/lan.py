@@ -131,7 +131,8 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
         what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops what containers send"
         why = f"{what}, for their hardware addresses have not logged in to it"
         other = f"write `mode: routed` for {subnet.name}, with a range of its own, and tell the LAN's router the way to it"
-        yield why, f"{other} (or let the host answer for it: sysctl net.ipv4.conf.{link.name}.proxy_arp=1)"
+        arp = f"sysctl net.ipv4.conf.{link.name}.proxy_arp=1 lets the host answer for it"
+        yield why, f"{other} (or that it is on the LAN: {arp})"
     if subnet.macvlan == "passthru" and link.addresses:
         what = f"mode passthru takes all of {link.name} of host {host.name}, and the host has {link.addresses[0]} on it"
         yield what, "name an `uplink` that the host does not use itself, or another `type`"

@@ -57,6 +57,8 @@ class Probe:
     """Who should answer, where somebody of ours is to listen."""
     interface: str = ""
     claim: str = ""
+    on_lan: bool = False
+    """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
 
     @property
     def family(self) -> int:

@@ -66,11 +66,13 @@ def ask(
     expected: bool = True,
     size: int = 0,
     server: Listener | None = None,
+    on_lan: bool = False,
 ) -> Probe:
     """A probe that starts in a container: a ping, or where a `server` is to answer, a connection to it."""
     place = (container.host, container_netns(container.name), container.name)
     kind, port = (server.protocol, server.port) if server else ("icmp", 0)
-    return Probe(*place, target, section, kind, address, expected, why, port=port, size=size, subnet=subnet, listener=server)
+    question = (*place, target, section, kind, address, expected, why)
+    return Probe(*question, port=port, size=size, subnet=subnet, listener=server, on_lan=on_lan)
 
 
 def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
@@ -157,7 +159,8 @@ def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
             leads_out = subnet.mode == "nat" or view.has_router(container.host, subnet.name, 4)
             if leads_out and any(family_of(a) == 4 for a in view.addresses(container, default)):
                 why = f"{subnet.name} is {subnet.mode}"
-                yield ask(container, "the default gateway", DEFAULT_GATEWAY, section=TO_OUTSIDE, why=why, subnet=subnet.name)
+                target = ("the default gateway", DEFAULT_GATEWAY)
+                yield ask(container, *target, section=TO_OUTSIDE, why=why, subnet=subnet.name, on_lan=subnet.is_lan)
             continue
         uplinks = {family_of(address) for address in view.host_addresses(container.host)}
         for address in view.addresses(container, default):
@@ -168,12 +171,12 @@ def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
 
 def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> Iterator[Probe]:
     family = family_of(own)
-    mode = view.topology.subnets[subnet].mode
+    mode, on_lan = view.topology.subnets[subnet].mode, view.topology.subnets[subnet].is_lan
     policies = list(view.policies(("container", container, own), ("outside", None, "")))
     is_open = mode in OPEN_MODES or any(not policy.ports for policy in policies)
     section = TO_OUTSIDE if is_open else FORBIDDEN
     why = f"{subnet} is {mode}" if mode in OPEN_MODES or not is_open else "a policy lets it out"
-    yield ask(container, "outside", OUTSIDE[family], section=section, why=why, subnet=subnet, expected=is_open)
+    yield ask(container, "outside", OUTSIDE[family], section=section, why=why, subnet=subnet, expected=is_open, on_lan=on_lan)
     if not is_open:
         server = Listener(LAB, OUTSIDE_NETNS, "tcp", family, 0, f"netctl {view.topology.name} outside")
         yield from _ports_of_policies(container, "outside", OUTSIDE[family], policies, server)
