@@ -15,6 +15,7 @@ ENGINES = {
     "docker-web-db.yaml": ("docker", "dockerd", running_docker),
     "podman.yaml": ("podman", "podman", running_podman),
     "lxc-nat.yaml": ("lxc", "lxc", running_lxc),
+    "lxc-direct.yaml": ("lxc", "lxc", running_lxc),
 }
 
 
