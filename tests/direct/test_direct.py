@@ -13,6 +13,8 @@ from tests.e2e.machine import Machine
 
 pytestmark = pytest.mark.kernel
 
+IPTABLES = ("iptables", "ip6tables")
+
 
 def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
     """Nobody waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
@@ -142,10 +144,27 @@ def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine)
 
 
 def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
-    """Docker's policy drops what is forwarded, and bridges ask it too with br_netfilter: our mark opens the LAN's bridge."""
-    host.sh("iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER")
+    """Docker's policies drop what is forwarded, and bridges ask them too with br_netfilter: our mark opens the LAN's bridge.
+
+    Without the rule that knows the mark nothing passes, and the next apply puts it back. A drop that has no place for such a
+    rule is told of, with the command that opens it.
+    """
+    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1")
+    host.sh(" ".join(f"{each} -P FORWARD DROP; {each} -N DOCKER-USER; {each} -A FORWARD -j DOCKER-USER;" for each in IPTABLES))
     path = write(host)
     assert host.netctl("apply", path).status == 0
-    host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true")
-    assert pings(host, "192.0.2.50", "other")
-    assert pings(host, "192.0.2.30", "here.web")
+    reached = (("192.0.2.50", "other"), ("2001:db8::50", "other"), ("192.0.2.30", "here.web"), ("2001:db8::30", "here.web"))
+    assert all(pings(host, *each) for each in reached)
+    assert host.netctl("verify", path).status == 0
+    host.sh("; ".join(f"{each} -F DOCKER-USER" for each in IPTABLES))
+    assert not any(pings(host, *each) for each in reached[:2])
+    assert host.netctl("status", path).status == 1
+    assert host.netctl("apply", path).status == 0
+    assert all(pings(host, *each) for each in reached)
+    assert host.netctl("destroy", path).status == 0
+    host.sh("; ".join(f"{each} -F; {each} -X DOCKER-USER" for each in IPTABLES))
+    told = host.netctl("apply", path).err
+    assert "the policy of ip6tables drops what it does not know" in told
+    assert not pings(host, "192.0.2.50", "other")
+    host.sh("\n".join(line.removeprefix("help: ") for line in told.splitlines() if line.startswith("help: ")))
+    assert all(pings(host, *each) for each in reached)
