@@ -11,7 +11,6 @@ the best of the runs; compare the ratios, since times differ from machine to mac
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import shutil
 import subprocess
@@ -27,11 +26,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.floor_script import write_scripts  # noqa: E402  # the checkout has to be on the path first
 from benchmarks.measure import BenchmarkError, Cost, best, read_busy_share, run_measured  # noqa: E402
+from benchmarks.places import NETCTL, remove_all  # noqa: E402
 from benchmarks.scenario import BRIDGE, HOST, TOPOLOGY, WIDE_RANGE, topology_text, wires  # noqa: E402
 
-NETCTL = str(Path(sys.executable).parent / "netctl")
 SETTLE_S = 2.0
-MNT_DETACH = 2
 EXTRA_PORT = "add element inet netctl-bench published4 { tcp . 19999 : 10.88.1.0 . 81 }"
 
 
@@ -44,16 +42,6 @@ class Row:
     netctl: Cost
     script: Cost | None = None
     raw: Cost | None = None
-
-
-def clean_up() -> None:
-    """Remove whatever this benchmark may have left: its namespaces only, found by their names."""
-    if Path(NETCTL).exists():
-        subprocess.run([NETCTL, "destroy", "--name", TOPOLOGY], cwd=ROOT, capture_output=True, check=False)
-    libc = ctypes.CDLL(None)
-    for path in Path("/run/netns").glob(f"{TOPOLOGY}.*"):
-        libc.umount2(os.fsencode(path), MNT_DETACH)
-        path.unlink(missing_ok=True)
 
 
 def read_ruleset() -> str:
@@ -208,7 +196,7 @@ def main() -> int:
         return 3
     rows: list[Row] = []
     try:
-        clean_up()
+        remove_all(TOPOLOGY)
         with tempfile.TemporaryDirectory(prefix="netctl-bench-") as name:
             for count in arguments.counts or [10, 100, 1000]:
                 rows += measure_count(count, arguments.repeat, Path(name))
@@ -222,7 +210,7 @@ def main() -> int:
         print(f"benchmarks/run.py: error: {error}", file=sys.stderr)
         return 1
     finally:
-        clean_up()
+        remove_all(TOPOLOGY)
     return 0
 
 

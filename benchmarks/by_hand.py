@@ -1,0 +1,97 @@
+"""What throughput.py compares with: two hosts joined by hand, as plainly as it can be done, and a veth.
+
+The underlay is as in netctl's lab: a switch, which is a bridge in a namespace of its own, and a cable to it from each host. No
+firewall is loaded into any of these namespaces.
+"""
+
+from __future__ import annotations
+
+from benchmarks.places import run_script
+from benchmarks.traffic import Way
+
+NAME = "bench-hand"
+MTU, VXLAN_MTU = 1500, 1450
+
+FUNCTIONS = f"""\
+space() {{  # NAME
+    ip netns add {NAME}.$1
+    ip -n {NAME}.$1 link set lo up
+}}
+bridge() {{  # SPACE MTU
+    ip -n {NAME}.$1 link add name br type bridge
+    ip -n {NAME}.$1 link set dev br mtu $2 up
+}}
+host() {{  # NAME: a cable to the switch
+    space $1
+    ip -n {NAME}.$1 link add eth0 type veth peer name $1 netns {NAME}.switch
+    ip -n {NAME}.switch link set $1 master br up
+    ip -n {NAME}.$1 link set eth0 up
+}}
+member() {{  # HOST ADDRESS/LENGTH MTU: a container at the bridge of a host
+    space $1-in
+    ip -n {NAME}.$1-in link add eth0 type veth peer name port netns {NAME}.$1
+    ip -n {NAME}.$1-in link set eth0 mtu $3 up
+    ip -n {NAME}.$1 link set port mtu $3 master br up
+    ip -n {NAME}.$1-in address add $2 dev eth0
+}}
+"""
+SWITCH = f"""\
+space switch
+bridge switch {MTU}
+"""
+PLAIN = f"""\
+for side in 1 2; do
+    host plain$side
+    bridge plain$side {MTU}
+    ip -n {NAME}.plain$side link set eth0 master br
+    member plain$side 192.0.2.11$side/24 {MTU}
+done
+"""
+VXLAN = f"""\
+for side in 1 2; do
+    host vxlan$side
+    bridge vxlan$side {VXLAN_MTU}
+    ip -n {NAME}.vxlan$side address add 192.0.2.12$side/24 dev eth0
+    ip -n {NAME}.vxlan$side link add name x type vxlan id 42 local 192.0.2.12$side remote 192.0.2.12$((3 - side)) dstport 4789
+    ip -n {NAME}.vxlan$side link set x mtu {VXLAN_MTU} master br up
+    member vxlan$side 10.77.1.$side/24 {VXLAN_MTU}
+done
+"""
+ROUTES = f"""\
+for side in 1 2; do
+    other=$((3 - side))
+    host routes$side
+    bridge routes$side {MTU}
+    ip netns exec {NAME}.routes$side sysctl -qw net.ipv4.ip_forward=1
+    ip -n {NAME}.routes$side address add 192.0.2.13$side/24 dev eth0
+    ip -n {NAME}.routes$side address add 10.78.$side.254/24 dev br
+    ip -n {NAME}.routes$side route add 10.78.$other.0/24 via 192.0.2.13$other
+    member routes$side 10.78.$side.1/24 {MTU}
+    ip -n {NAME}.routes$side-in route add default via 10.78.$side.254
+done
+"""
+VETH = f"""\
+space veth1
+space veth2
+ip -n {NAME}.veth1 link add eth0 type veth peer name eth0 netns {NAME}.veth2
+for side in 1 2; do
+    ip -n {NAME}.veth$side link set eth0 up
+    ip -n {NAME}.veth$side address add 10.79.0.$side/24 dev eth0
+done
+"""
+PLAIN_WAY = Way("plain underlay, bridged", f"{NAME}.plain1-in", f"{NAME}.plain2-in", "192.0.2.112")
+VXLAN_WAY = Way("vxlan, by hand", f"{NAME}.vxlan1-in", f"{NAME}.vxlan2-in", "10.77.1.2")
+ROUTES_WAY = Way("routes, by hand", f"{NAME}.routes1-in", f"{NAME}.routes2-in", "10.78.2.1")
+VETH_WAY = Way("veth, direct", f"{NAME}.veth1", f"{NAME}.veth2", "10.79.0.2")
+
+
+def build_hosts() -> list[Way]:
+    """Pairs of hosts on one switch, joined in three ways."""
+    run_script(FUNCTIONS + SWITCH + PLAIN + VXLAN + ROUTES)
+    return [PLAIN_WAY, ROUTES_WAY, VXLAN_WAY]
+
+
+def build_veth() -> Way:
+    """Two namespaces with a cable between them, and nothing else."""
+    run_script(FUNCTIONS + VETH)
+    return VETH_WAY

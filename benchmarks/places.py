@@ -1,0 +1,48 @@
+"""Where benchmarks take place: topologies and namespaces of their own, told by the first part of their names, and their end.
+
+Used by run.py, fleet.py, throughput.py and runtimes.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.measure import ROOT, BenchmarkError
+
+NETCTL = str(Path(sys.executable).parent / "netctl")
+MNT_DETACH = 2  # umount2(2)
+
+
+def remove_all(name: str) -> None:
+    """Destroy the topology, and remove whatever namespaces of its name are left, also where netctl failed."""
+    if Path(NETCTL).exists():
+        subprocess.run([NETCTL, "destroy", "--name", name], cwd=ROOT, capture_output=True, check=False)
+    libc = ctypes.CDLL(None)
+    for path in Path("/run/netns").glob(f"{name}.*"):
+        libc.umount2(os.fsencode(path), MNT_DETACH)
+        path.unlink(missing_ok=True)
+
+
+def inside(netns: str) -> list[str]:
+    """The words that make a command run in a namespace: of a name in /run/netns, or of a path."""
+    return ["nsenter", f"--net={netns}" if netns.startswith("/") else f"--net=/run/netns/{netns}"]
+
+
+def read_output(command: Sequence[str]) -> str:
+    """What a command prints; BenchmarkError with its own words where it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise BenchmarkError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr or done.stdout}")
+    return done.stdout
+
+
+def run_script(script: str) -> None:
+    """Run lines of shell, and stop at the first that fails."""
+    done = subprocess.run(["sh", "-eu", "-s"], input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"a script ended with {done.returncode}:\n{done.stderr}")
