@@ -131,9 +131,7 @@ def docker_way() -> Iterator[Way]:
     with dockerd_in(DOCKER_PLACE) as daemon:
         for name in ("d1", "d2"):
             daemon.docker("run", "--detach", "--name", name, IMAGE)
-        client, server = (
-            f"/proc/{daemon.docker('inspect', '--format', '{{.State.Pid}}', name)}/ns/net" for name in ("d1", "d2")
-        )
+        client, server = (f"/proc/{daemon.docker('inspect', '--format', '{{.State.Pid}}', name)}/ns/net" for name in ("d1", "d2"))
         address = daemon.docker("inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "d2")
         yield Way("Docker's own bridge", client, server, address)
 

@@ -43,9 +43,7 @@ def measure_ways(ways: Sequence[Way], rounds: int, seconds: int) -> dict[str, Fl
             flow = Flow(read_gbit(way, seconds), read_round_trip_us(way))
             flows[way.name].append(flow)
             print(f"  {way.name}: {flow.gbit:.2f} Gbit/s, {flow.round_trip_us:.0f} µs", flush=True)
-    return {
-        name: Flow(max(flow.gbit for flow in seen), min(flow.round_trip_us for flow in seen)) for name, seen in flows.items()
-    }
+    return {name: Flow(max(flow.gbit for flow in seen), min(flow.round_trip_us for flow in seen)) for name, seen in flows.items()}
 
 
 def read_gbit(way: Way, seconds: int) -> float:
