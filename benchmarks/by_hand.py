@@ -79,7 +79,7 @@ for side in 1 2; do
     ip -n {NAME}.veth$side address add 10.79.0.$side/24 dev eth0
 done
 """
-PLAIN_WAY = Way("plain underlay, bridged", f"{NAME}.plain1-in", f"{NAME}.plain2-in", "192.0.2.112")
+PLAIN_WAY = Way("plain underlay, by hand", f"{NAME}.plain1-in", f"{NAME}.plain2-in", "192.0.2.112")
 VXLAN_WAY = Way("vxlan, by hand", f"{NAME}.vxlan1-in", f"{NAME}.vxlan2-in", "10.77.1.2")
 ROUTES_WAY = Way("routes, by hand", f"{NAME}.routes1-in", f"{NAME}.routes2-in", "10.78.2.1")
 VETH_WAY = Way("veth, direct", f"{NAME}.veth1", f"{NAME}.veth2", "10.79.0.2")

@@ -39,7 +39,10 @@ ACROSS = f"""{HEAD}\
 hosts:
   alpha: {{connect: lab, address: 192.0.2.11}}
   beta: {{connect: lab, address: 192.0.2.12}}
+  gamma: {{connect: lab, address: 192.0.2.13}}
+  delta: {{connect: lab, address: 192.0.2.14}}
 subnets:
+  lan: {{cidr: 192.0.2.0/24, mode: direct}}
   tunnel: {{cidr: 10.87.0.0/24, overlay: vxlan}}
   routed: {{cidr: 10.88.0.0/24, overlay: routes}}
 containers:
@@ -47,6 +50,8 @@ containers:
   t2: {{host: beta, networks: {{tunnel: 10.87.0.20}}}}
   r1: {{host: alpha, networks: {{routed: 10.88.0.10}}}}
   r2: {{host: beta, networks: {{routed: 10.88.0.20}}}}
+  l1: {{host: gamma, networks: {{lan: 192.0.2.50}}}}
+  l2: {{host: delta, networks: {{lan: 192.0.2.60}}}}
 """
 WITHIN = f"""{HEAD}\
 hosts:
@@ -81,12 +86,16 @@ def apply(text: str, folder: Path) -> None:
 
 
 def measure_hosts(rounds: int, seconds: int) -> str:
-    """The table of ways from host to host, ratios to the plain underlay."""
+    """The table of ways from host to host, ratios to the plain underlay without any firewall.
+
+    In `mode: direct` the plain underlay goes over netctl's own bridges, with what they filter; in the overlays, too.
+    """
     with tempfile.TemporaryDirectory(prefix="netctl-bench-") as name:
         apply(ACROSS, Path(name))
         plain, routes, vxlan = by_hand.build_hosts()
         ways = [
             plain,
+            way_between("plain underlay, `mode: direct`", "l1", "l2", "192.0.2.60"),
             way_between("`overlay: routes`", "r1", "r2", "10.88.0.20"),
             routes,
             way_between("`overlay: vxlan`", "t1", "t2", "10.87.0.20"),
