@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from reconciler.hosts.session import WorkerProcess
+from reconciler.worker.__main__ import STOP_SIGNALS
 from reconciler.worker.__main__ import main as serve
 
 FAILED = 70
@@ -70,9 +71,13 @@ def _fork() -> WorkerProcess:
     words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
     requests, stdin = os.pipe()
     stdout, answers = os.pipe()
+    # A signal waits: in this process until both go their ways (its exception would be lost in what Python runs at a fork), and
+    # in the worker until that handles it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     pid = os.fork()
     if pid == 0:
         _be_worker(requests, answers, words.fileno())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(requests)
     os.close(answers)
     return WorkerProcess(ForkedProcess(pid, stdin, stdout), words)

@@ -34,14 +34,12 @@ BEATS = 12
 OnEvent = Callable[[Message], None]
 
 
-class WorkerDiedError(NetctlError):
-    """The worker ended in the middle of a session."""
+class WorkerDiedError(HostError):
+    """The worker ended in the middle of a session. What that means for what was begun is for the fleet to say."""
 
 
 class ConnectionLostError(WorkerDiedError):
     """The connection to another machine ended in the middle of a session; the worker there may go on for a while."""
-
-    exit_status = HostError.exit_status
 
 
 class Process(Protocol):
@@ -83,12 +81,17 @@ class WorkerProcess:
 
 
 class Session:
-    """A session with the worker of one host. One request at a time; a cancellation may come from another thread."""
+    """A session with the worker of one host. One request at a time; a cancellation may come from another thread.
+
+    A second thread's request waits for the first's answer: where the user interrupts, locks are let go of beside requests that
+    are still on their way.
+    """
 
     def __init__(self, target: Target, worker: WorkerProcess | None = None) -> None:
         """The worker is greeted by `hello`, not here; where there is none yet, `replace_worker` brings it."""
         self.target = target
         self._connected = worker
+        self._requesting = threading.Lock()
         self._sending = threading.Lock()
 
     @property
@@ -121,6 +124,10 @@ class Session:
 
     def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
         """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended."""
+        with self._requesting:
+            return self._request(verb, on_event, fields)
+
+    def _request(self, verb: str, on_event: OnEvent | None, fields: dict[str, object]) -> Any:
         self._send({"verb": verb, **fields})
         stream = cast("IO[bytes]", self._worker.process.stdout)
         while line := stream.readline():

@@ -23,6 +23,9 @@ from reconciler.worker.work import Work
 PATIENCE_S = 60.0
 """How long a worker on another machine does without hearing of its controller, where that does not say."""
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a terminal or a service manager sends to end a command; a worker leaves it to its controller."""
+
 
 def main() -> None:
     """Serve one controller until it is done."""
@@ -41,8 +44,9 @@ def open_channel() -> tuple[Inbox, Callable[[Message], None]]:
     gc.disable()
     faulthandler.enable()
     # A handler, not SIG_IGN, which the processes of containers would inherit.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     requests, answers = _take_streams()
     inbox = Inbox(requests)
     sending = threading.Lock()
