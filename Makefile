@@ -5,6 +5,8 @@
 PYTHON_BIN := .venv/bin/python
 # What changes the network needs root; the rest runs as whoever calls.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Tests wait more than they work: for daemons, timers and packets that must not come.
+TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
 NETCTL := $(strip $(SUDO) .venv/bin/netctl)
 
 help:
@@ -47,7 +49,7 @@ lint:
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"
-	$(PYTHON_BIN) -m pytest
+	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 bench: setup
 	$(SUDO) $(PYTHON_BIN) benchmarks/run.py

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 _names: list[str] = []
 """Every name that this session has drawn; nothing that bears one may be left at its end."""
+_left_by_workers: list[str] = []
 
 
 # --- capabilities -----------------------------------------------------------------------------------------------------
@@ -267,15 +269,24 @@ def remove_leftovers(name: str) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """The session fails where anything of its names is left on the machine; it is removed all the same."""
-    leftovers = {name: _read_leftovers(name) for name in _names}
-    if any(leftovers.values()):
-        for name, found in leftovers.items():
-            for line in found:
-                print(f"\nleft behind by the tests ({name}): {line}", end="")
-            remove_leftovers(name)
-        print()
+    """The session fails where anything of its names is left on the machine; it is removed all the same.
+
+    Where tests run side by side, each worker looks for its own, and the session that started them says so.
+    """
+    found = [f"{line} ({name})" for name in _names for line in _read_leftovers(name)]
+    for name in _names if found else ():
+        remove_leftovers(name)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["leftovers"] = found
+    elif found + _left_by_workers:
+        print("".join(f"\nleft behind by the tests: {line}" for line in found + _left_by_workers))
         session.exitstatus = max(int(exitstatus), int(pytest.ExitCode.TESTS_FAILED))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: what it found."""
+    _left_by_workers.extend(getattr(node, "workeroutput", {}).get("leftovers", ()))
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
