@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.state.steps import Announce, StepError
+from reconciler.state.steps.addresses import Announce
+from reconciler.state.steps.step import StepError
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
 BROADCAST = b"\xff" * 6

@@ -33,7 +33,8 @@ from reconciler.kinds.ownership import macvlan_ident
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import DhcpInfo, LinkInfo
-from reconciler.state.steps import DhcpStart, DhcpStop, Step, StepError
+from reconciler.state.steps.addresses import DhcpStart, DhcpStop
+from reconciler.state.steps.step import Step, StepError
 
 SCRIPT_NAME = "dhcp.sh"
 SCRIPT = """\

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from reconciler.errors import HostError
 from reconciler.kinds.container import parse_spec, render_spec
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps import ContainerCreate, ContainerSpec
+from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
 
 if TYPE_CHECKING:
     from docker import APIClient

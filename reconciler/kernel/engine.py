@@ -17,7 +17,8 @@ from reconciler.kernel.docker import DockerEngine
 from reconciler.kernel.lxc import LxcEngine
 from reconciler.kernel.notes import read_engines, remove_engines, write_engines
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, Step, StepError
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
+from reconciler.state.steps.step import Step, StepError
 
 RUNTIMES = ("docker", "podman", "lxc")
 WORKERS = 32

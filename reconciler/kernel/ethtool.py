@@ -15,7 +15,8 @@ from functools import partial
 
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.state.snapshot import OffloadInfo
-from reconciler.state.steps import OffloadSet, Step, StepError
+from reconciler.state.steps.links import OffloadSet
+from reconciler.state.steps.step import Step, StepError
 
 SIOCETHTOOL = 0x8946  # linux/sockios.h
 COMMANDS = {"tx": (0x16, 0x17), "gro": (0x2B, 0x2C)}

@@ -31,7 +31,9 @@ from reconciler.kernel.uplink import run_uplink_steps
 from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
-from reconciler.state.steps import (
+from reconciler.state.steps.addresses import AddressAdd, Announce
+from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
+from reconciler.state.steps.lanes import (
     ANNOUNCE,
     CONNTRACK,
     DHCP,
@@ -46,19 +48,10 @@ from reconciler.state.steps import (
     RUNTIME,
     SYSCTL,
     UPLINK,
-    AddressAdd,
-    Announce,
-    ConntrackFlush,
-    IptablesAdd,
-    IptablesDelete,
-    LinkAdd,
-    LinkSet,
-    NetnsAdd,
-    NetnsDelete,
-    NftCommand,
-    Step,
-    StepError,
 )
+from reconciler.state.steps.links import LinkAdd, LinkSet
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
+from reconciler.state.steps.step import Step, StepError
 
 if TYPE_CHECKING:
     from reconciler.kernel.nft import NftSession

@@ -44,7 +44,7 @@ from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps import LinkAdd
+from reconciler.state.steps.links import LinkAdd
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"

@@ -16,7 +16,8 @@ from itertools import pairwise
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import IptablesRuleInfo
-from reconciler.state.steps import IptablesAdd, IptablesDelete, StepError
+from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
+from reconciler.state.steps.step import StepError
 
 COMMANDS = ("iptables", "ip6tables")
 CHAIN = "DOCKER-USER"

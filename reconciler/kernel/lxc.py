@@ -34,7 +34,7 @@ from reconciler.kernel.lxc_config import (
 )
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps import ContainerCreate
+from reconciler.state.steps.containers import ContainerCreate
 
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with a number behind."""

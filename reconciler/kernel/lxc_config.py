@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.kinds.container import parse_spec, render_spec
-from reconciler.state.steps import ContainerCreate, ContainerSpec
+from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
 
 MARK_FILE = "netctl.json"
 """In the container's directory: whose it is, and what it was made from. LXC leaves files that it does not know alone."""

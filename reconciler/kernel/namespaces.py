@@ -24,7 +24,8 @@ from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode_loopback_up
 from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, netns_path_name
-from reconciler.state.steps import NetnsAdd, NetnsDelete, StepError
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
+from reconciler.state.steps.step import StepError
 
 T = TypeVar("T")
 

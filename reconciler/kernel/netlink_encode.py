@@ -16,25 +16,18 @@ from typing import Any, Protocol
 from reconciler.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, message
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, VXLAN_DEVICE, encode_options
 from reconciler.state.naming import ROUTE_PROTOCOL
-from reconciler.state.steps import (
+from reconciler.state.steps.addresses import (
     AddressAdd,
     AddressDelete,
-    AltnameAdd,
-    BridgePortSet,
     FdbAdd,
     FdbDelete,
-    LinkAdd,
-    LinkDelete,
-    LinkSet,
     NeighborAdd,
     NeighborDelete,
-    Peer,
-    QdiscDelete,
-    QdiscSet,
     RouteAdd,
     RouteDelete,
-    Step,
 )
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer, QdiscDelete, QdiscSet
+from reconciler.state.steps.step import Step
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

@@ -19,18 +19,9 @@ from reconciler.kernel.netlink_dump import parse_link, read_links
 from reconciler.kernel.netlink_encode import encode, encode_group_delete, encode_link_get
 from reconciler.state.naming import doomed_group_of, parse_alias
 from reconciler.state.snapshot import LinkInfo
-from reconciler.state.steps import (
-    AddressDelete,
-    FdbDelete,
-    LinkAdd,
-    LinkDelete,
-    LinkSet,
-    NeighborDelete,
-    QdiscDelete,
-    RouteDelete,
-    Step,
-    StepError,
-)
+from reconciler.state.steps.addresses import AddressDelete, FdbDelete, NeighborDelete, RouteDelete
+from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, QdiscDelete
+from reconciler.state.steps.step import Step, StepError
 
 FLUSH_MESSAGES = 100
 """Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""

@@ -19,7 +19,8 @@ from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
 from reconciler.kernel.nftdump import Structure, TableReader
 from reconciler.kinds.firewall_program import SETS, check_element, render_table
 from reconciler.state.snapshot import TableInfo
-from reconciler.state.steps import NftCommand, StepError
+from reconciler.state.steps.firewall import NftCommand
+from reconciler.state.steps.step import StepError
 
 LIBRARY = "libnftables.so.1"
 _ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")

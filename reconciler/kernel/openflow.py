@@ -14,7 +14,8 @@ from pathlib import Path
 from reconciler.errors import HostError
 from reconciler.kernel.ovsdb import is_there
 from reconciler.state.snapshot import OvsFlowInfo
-from reconciler.state.steps import FlowAdd, FlowDelete, Step, StepError
+from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
+from reconciler.state.steps.step import Step, StepError
 
 TIMEOUT_S = 10
 TOOL = "ovs-ofctl"

@@ -17,7 +17,7 @@ from typing import Any, Self
 from reconciler.errors import HostError
 from reconciler.kinds.openvswitch import SECURE, read_marks
 from reconciler.state.snapshot import OvsBridgeInfo, OvsPortInfo
-from reconciler.state.steps import (
+from reconciler.state.steps.openvswitch import (
     Marks,
     OvsBridgeAdd,
     OvsBridgeDelete,
@@ -25,9 +25,8 @@ from reconciler.state.steps import (
     OvsPortAdd,
     OvsPortDelete,
     OvsPortSet,
-    Step,
-    StepError,
 )
+from reconciler.state.steps.step import Step, StepError
 
 TIMEOUT_S = 10.0
 POLL_S = 0.003

@@ -21,7 +21,8 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kinds.process import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
 from reconciler.state.snapshot import ProcessInfo
-from reconciler.state.steps import ProcessStart, ProcessStop, Step, StepError
+from reconciler.state.steps.containers import ProcessStart, ProcessStop
+from reconciler.state.steps.step import Step, StepError
 
 CLONE_FS = 0x200  # linux/sched.h
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -21,7 +21,8 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.state.ref import HOST
-from reconciler.state.steps import Step, StepError, SysctlRestore, SysctlWrite
+from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import Step, StepError
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ from reconciler.kernel.netlink_encode import encode
 from reconciler.kernel.sysctl import read_sysctl, write_sysctl
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
-from reconciler.state.steps import LinkSet, Step, StepError, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import LinkSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.step import Step, StepError
 
 ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
 """How long the host's router may take to answer, before and after a move."""

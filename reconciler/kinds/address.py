@@ -19,7 +19,8 @@ from reconciler.kinds.veth import NAMESPACE_KEYS
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AddressAdd, AddressDelete, Announce, Step
+from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce
+from reconciler.state.steps.step import Step
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""

@@ -20,7 +20,9 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AltnameAdd, LinkAdd, LinkDelete, LinkSet, Step, SysctlWrite
+from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
+from reconciler.state.steps.namespaces import SysctlWrite
+from reconciler.state.steps.step import Step
 
 BRIDGE_OPTIONS: tuple[tuple[str, str], ...] = (
     ("forward_delay", "0"),

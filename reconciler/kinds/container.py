@@ -23,7 +23,8 @@ from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
-from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop, Step
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop
+from reconciler.state.steps.step import Step
 
 
 def render_spec(spec: ContainerSpec) -> str:

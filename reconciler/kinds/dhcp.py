@@ -18,7 +18,8 @@ from typing import Self
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import DhcpStart, DhcpStop, Step
+from reconciler.state.steps.addresses import DhcpStart, DhcpStop
+from reconciler.state.steps.step import Step
 
 DHCP_MARK = "NETCTL_DHCP"
 """The variable that says whose a client is: `<topology>/<container>/<interface>/<0 or 1>`, 1 where it sets default routes."""

@@ -14,7 +14,8 @@ from typing import Self
 from reconciler.kinds.firewall_program import FORWARD_MARK, check_topology
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import IptablesAdd, IptablesDelete, Step
+from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
+from reconciler.state.steps.step import Step
 
 CHAIN = "DOCKER-USER"
 

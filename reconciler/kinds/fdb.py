@@ -18,7 +18,8 @@ from reconciler.kinds.ownership import about, links_of, own_links
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import FdbAdd, FdbDelete, Step
+from reconciler.state.steps.addresses import FdbAdd, FdbDelete
+from reconciler.state.steps.step import Step
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""

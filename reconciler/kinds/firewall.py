@@ -18,7 +18,8 @@ from reconciler.kinds.firewall_words import about_element, describe_element, hol
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import ConntrackFlush, NftCommand, Step
+from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import LinkAdd, LinkDelete, LinkSet, Peer, Step
+from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import Announce, NeighborAdd, NeighborDelete, Step
+from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
+from reconciler.state.steps.step import Step
 
 NUD_PERMANENT = 0x80
 """linux/neighbour.h."""

@@ -15,7 +15,9 @@ from typing import Self
 from reconciler.kinds.ownership import links_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import LinkSet, NetnsAdd, NetnsDelete, Step, SysctlWrite
+from reconciler.state.steps.links import LinkSet
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
+from reconciler.state.steps.step import Step
 
 LOOPBACK = 1
 """The interface number of a namespace's loopback (LOOPBACK_IFINDEX, net/flow.h)."""

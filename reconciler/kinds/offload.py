@@ -19,7 +19,8 @@ from reconciler.kinds.ownership import End, about, own_ends, own_links
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import OffloadSet, Step
+from reconciler.state.steps.links import OffloadSet
+from reconciler.state.steps.step import Step
 
 TX, GRO = "tx", "gro"
 

@@ -25,9 +25,8 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import (
-    AltnameAdd,
-    LinkSet,
+from reconciler.state.steps.links import AltnameAdd, LinkSet
+from reconciler.state.steps.openvswitch import (
     Marks,
     OvsBridgeAdd,
     OvsBridgeDelete,
@@ -35,8 +34,8 @@ from reconciler.state.steps import (
     OvsPortAdd,
     OvsPortDelete,
     OvsPortSet,
-    Step,
 )
+from reconciler.state.steps.step import Step
 
 SECURE = "secure"
 PORT_LINKS = ("veth", "vxlan")

@@ -30,7 +30,8 @@ from reconciler.state.naming import cookie_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import FlowAdd, FlowDelete, Step
+from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
+from reconciler.state.steps.step import Step
 
 LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""

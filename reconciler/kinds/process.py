@@ -17,7 +17,8 @@ from typing import Self
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import ProcessStart, ProcessStop, Step
+from reconciler.state.steps.containers import ProcessStart, ProcessStop
+from reconciler.state.steps.step import Step
 
 PROCESS_MARK = "NETCTL_PROCESS"
 """The variable that says whose a process is, `<topology>/<container>`; its children have it too."""

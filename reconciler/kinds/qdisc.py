@@ -14,7 +14,8 @@ from reconciler.kinds.ownership import own_ends
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import QdiscDelete, QdiscSet, Step
+from reconciler.state.steps.links import QdiscDelete, QdiscSet
+from reconciler.state.steps.step import Step
 
 BURST_MIN_BYTES = 32 * 1024
 """What may pass at once: room for some packets of any link, and for a clock tick of what a fast one carries."""

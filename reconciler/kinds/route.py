@@ -23,7 +23,8 @@ from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
-from reconciler.state.steps import RouteAdd, RouteDelete, Step
+from reconciler.state.steps.addresses import RouteAdd, RouteDelete
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

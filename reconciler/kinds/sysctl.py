@@ -19,7 +19,8 @@ from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import Step, SysctlRestore, SysctlWrite
+from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from reconciler.state.naming import DIRECT, doomed_group_of, group_of, parse_ali
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps import Step, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
+from reconciler.state.steps.step import Step
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""

@@ -25,7 +25,8 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer, Step
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.steps.step import Step
 
 PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("hairpin", "off"), ("isolated", "off"))
 """The port options that are compared, as a new port has them."""

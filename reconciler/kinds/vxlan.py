@@ -21,7 +21,8 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Step
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
+from reconciler.state.steps.step import Step
 
 PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"), ("neigh_suppress", "on"))
 """What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""

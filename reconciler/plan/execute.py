@@ -11,7 +11,7 @@ from typing import Protocol
 
 from reconciler.plan.order import Batch
 from reconciler.state.ref import Ref
-from reconciler.state.steps import StepError
+from reconciler.state.steps.step import StepError
 
 
 class Host(Protocol):
@@ -46,9 +46,7 @@ def never() -> bool:
     return False
 
 
-def execute_batches(
-    host: Host, batches: tuple[Batch, ...], progress: Progress, cancelled: Callable[[], bool] = never
-) -> Outcome:
+def execute_batches(host: Host, batches: tuple[Batch, ...], progress: Progress, cancelled: Callable[[], bool] = never) -> Outcome:
     """Carry out the batches in order, until one fails or `cancelled()` says so between two of them."""
     total = sum(len(batch.steps) for batch in batches)
     done = 0

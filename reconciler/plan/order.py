@@ -22,7 +22,8 @@ from reconciler.errors import NetctlError
 from reconciler.plan.diff import is_gone
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps import NETLINK, NFT, RUNTIME, Step
+from reconciler.state.steps.lanes import NETLINK, NFT, RUNTIME
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from reconciler.plan.document import PlanDocument
 from reconciler.state.codec import NO_DEFAULT, fields_of, step_types, tag_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps import Step
+from reconciler.state.steps.step import Step
 
 SCHEMA_PATH = Path("schemas/plan.schema.json")
 

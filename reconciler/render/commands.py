@@ -15,9 +15,24 @@ from reconciler.kernel.namespaces import PROMPT, SILENT
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
 from reconciler.render.uplink_commands import dhcp_lines, uplink_lines
-from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL, Alias
 from reconciler.state.ref import HOST, netns_path_name
+from reconciler.state.steps import lanes
+from reconciler.state.steps.addresses import (
+    AddressAdd,
+    AddressDelete,
+    Announce,
+    FdbAdd,
+    FdbDelete,
+    NeighborAdd,
+    NeighborDelete,
+    RouteAdd,
+    RouteDelete,
+)
+from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, QdiscDelete, QdiscSet
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,7 @@ class Section:
 
     title: str
     place: Place
-    runs: tuple[tuple[s.Step, ...], ...]
+    runs: tuple[tuple[Step, ...], ...]
     through: str = ""
     """The command line of a shell on another machine; "" for this one's."""
 
@@ -82,15 +97,15 @@ def render_script(title: str, sections: Sequence[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_run(steps: Iterable[s.Step], place: Place) -> Iterator[str]:
+def render_run(steps: Iterable[Step], place: Place) -> Iterator[str]:
     """The command lines of the steps, in order; nft steps that follow each other in one namespace become one `nft -f`."""
     texts: list[str] = []
     netns = HOST
     for step in steps:
-        if texts and not (isinstance(step, s.NftCommand) and step.netns == netns):
+        if texts and not (isinstance(step, NftCommand) and step.netns == netns):
             yield from _nft_lines(netns, texts, place)
             texts = []
-        if isinstance(step, s.NftCommand):
+        if isinstance(step, NftCommand):
             netns = step.netns
             texts.append(step.text)
         else:
@@ -99,81 +114,81 @@ def render_run(steps: Iterable[s.Step], place: Place) -> Iterator[str]:
         yield from _nft_lines(netns, texts, place)
 
 
-def render_step(step: s.Step, place: Place) -> Iterator[str]:
+def render_step(step: Step, place: Place) -> Iterator[str]:
     """The command lines of one step. Raises TypeError for a class of step that has no command line."""
     match step.lane:
-        case s.NETNS:
+        case lanes.NETNS:
             yield from _netns_lines(step, place)
-        case s.NETLINK:
+        case lanes.NETLINK:
             yield from _netlink_lines(step, place)
-        case s.NFT if isinstance(step, s.NftCommand):
+        case lanes.NFT if isinstance(step, NftCommand):
             yield from _nft_lines(step.netns, [step.text], place)
-        case s.SYSCTL:
+        case lanes.SYSCTL:
             yield from _sysctl_lines(step, place)
-        case s.RUNTIME:
+        case lanes.RUNTIME:
             yield from engine_lines(step, place.topology, place.host_key, place.engines)
-        case s.PROCESS:
+        case lanes.PROCESS:
             yield from process_lines(step, place.topology)
-        case s.DHCP:
+        case lanes.DHCP:
             yield from dhcp_lines(step, place)
-        case s.UPLINK:
+        case lanes.UPLINK:
             yield from uplink_lines(step, place)
-        case s.OVSDB | s.OPENFLOW | s.ETHTOOL:
+        case lanes.OVSDB | lanes.OPENFLOW | lanes.ETHTOOL:
             yield from switch_lines(step, place)
-        case s.ANNOUNCE if isinstance(step, s.Announce):
+        case lanes.ANNOUNCE if isinstance(step, Announce):
             yield f"# apply also announces that {step.address} is at {step.dev} now (gratuitous ARP, or its like of IPv6)"
-        case s.IPTABLES | s.CONNTRACK:
+        case lanes.IPTABLES | lanes.CONNTRACK:
             yield from _filter_lines(step, place)
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def _netns_lines(step: s.Step, place: Place) -> Iterator[str]:
+def _netns_lines(step: Step, place: Place) -> Iterator[str]:
     name = place.netns_word(step.netns)
     match step:
-        case s.NetnsAdd():
+        case NetnsAdd():
             yield shlex.join(["ip", "netns", "add", name])
             settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if step.ipv6 else SILENT))
             yield place.tool(step.netns, "sysctl", "-qw", *settings)
             # Whose it is: the hosts of a lab share /run/netns.
             owner = str(Alias(place.topology, "host", place.host_key))
             yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
-        case s.NetnsDelete():
+        case NetnsDelete():
             yield shlex.join(["ip", "netns", "delete", name])
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def _netlink_lines(step: s.Step, place: Place) -> Iterator[str]:
+def _netlink_lines(step: Step, place: Place) -> Iterator[str]:
     match step:
-        case s.LinkAdd():
+        case LinkAdd():
             yield _link_add(step, place)
-        case s.LinkSet():
+        case LinkSet():
             yield from _link_set(step, place)
-        case s.AltnameAdd():
+        case AltnameAdd():
             yield place.tool(step.netns, "ip", "link", "property", "add", "dev", step.name, "altname", step.altname)
-        case s.BridgePortSet():
+        case BridgePortSet():
             yield place.tool(step.netns, "bridge", "link", "set", "dev", step.name, *_flat(step.options))
-        case s.LinkDelete():
+        case LinkDelete():
             yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
-        case s.AddressAdd() | s.AddressDelete():
+        case AddressAdd() | AddressDelete():
             yield _address(step, place)
-        case s.RouteAdd() | s.RouteDelete():
+        case RouteAdd() | RouteDelete():
             yield _route(step, place)
-        case s.NeighborAdd() | s.NeighborDelete():
+        case NeighborAdd() | NeighborDelete():
             yield _neighbor(step, place)
-        case s.QdiscSet() | s.QdiscDelete():
+        case QdiscSet() | QdiscDelete():
             yield _qdisc(step, place)
-        case s.FdbAdd() | s.FdbDelete():
-            verb = "append" if isinstance(step, s.FdbAdd) else "delete"
+        case FdbAdd() | FdbDelete():
+            verb = "append" if isinstance(step, FdbAdd) else "delete"
             where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static"]
             yield place.tool(step.netns, "bridge", "fdb", verb, step.mac, "dev", step.dev, *where)
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def _address(step: s.AddressAdd | s.AddressDelete, place: Place) -> str:
-    if isinstance(step, s.AddressDelete):
+def _address(step: AddressAdd | AddressDelete, place: Place) -> str:
+    if isinstance(step, AddressDelete):
         return place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
     flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
     # Without the word, ip sets no broadcast address; /31 and /32 have none.
@@ -181,14 +196,14 @@ def _address(step: s.AddressAdd | s.AddressDelete, place: Place) -> str:
     return place.tool(step.netns, "ip", "address", "add", step.cidr, *broadcast, "dev", step.dev, *flags)
 
 
-def _qdisc(step: s.QdiscSet | s.QdiscDelete, place: Place) -> str:
-    if isinstance(step, s.QdiscDelete):
+def _qdisc(step: QdiscSet | QdiscDelete, place: Place) -> str:
+    if isinstance(step, QdiscDelete):
         return place.tool(step.netns, "tc", "qdisc", "delete", "dev", step.dev, "root")
     rate = ("rate", f"{step.rate_bytes * 8}bit", "burst", str(step.burst_bytes), "limit", str(step.limit_bytes))
     return place.tool(step.netns, "tc", "qdisc", "replace", "dev", step.dev, "root", "handle", "4e43:", "tbf", *rate)
 
 
-def _link_add(step: s.LinkAdd, place: Place) -> str:
+def _link_add(step: LinkAdd, place: Place) -> str:
     words = ["ip", "link", "add", "dev", step.name]
     words += ["address", step.mac] if step.mac else []
     words += ["mtu", str(step.mtu)] if step.mtu else []
@@ -214,7 +229,7 @@ def _link_add(step: s.LinkAdd, place: Place) -> str:
     return f"{line} netns {far if far.startswith('$(') else shlex.quote(far)}"
 
 
-def _macvlan_add(step: s.LinkAdd, place: Place) -> str:
+def _macvlan_add(step: LinkAdd, place: Place) -> str:
     """Made beside the link below, and born in the namespace of its container."""
     options = dict(step.options)
     words = ["ip", "link", "add", "link", options.pop("link", ""), "name", step.name]
@@ -228,7 +243,7 @@ def _macvlan_add(step: s.LinkAdd, place: Place) -> str:
     return f"{line} type macvlan {shlex.join(_flat(options.items()))}"
 
 
-def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
+def _link_set(step: LinkSet, place: Place) -> Iterator[str]:
     head = ["ip", "link", "set", "dev", step.name]
     if step.link_local is not None:  # on its own and first: it must hold before the link is up
         yield place.tool(step.netns, *head, "addrgenmode", "eui64" if step.link_local else "none")
@@ -244,8 +259,8 @@ def _link_set(step: s.LinkSet, place: Place) -> Iterator[str]:
         yield place.tool(step.netns, *head, *words)
 
 
-def _route(step: s.RouteAdd | s.RouteDelete, place: Place) -> str:
-    verb = "add" if isinstance(step, s.RouteAdd) else "delete"
+def _route(step: RouteAdd | RouteDelete, place: Place) -> str:
+    verb = "add" if isinstance(step, RouteAdd) else "delete"
     words = ["ip", f"-{step.family}", "route", verb, step.dst]
     words += ["via", step.via] if step.via else []
     words += ["dev", step.dev, "proto", str(ROUTE_PROTOCOL)]
@@ -257,14 +272,14 @@ def _route(step: s.RouteAdd | s.RouteDelete, place: Place) -> str:
     return shlex.join(["ip", "-n", name, *words[1:]])
 
 
-def _neighbor(step: s.NeighborAdd | s.NeighborDelete, place: Place) -> str:
-    verb = "replace" if isinstance(step, s.NeighborAdd) else "delete"
+def _neighbor(step: NeighborAdd | NeighborDelete, place: Place) -> str:
+    verb = "replace" if isinstance(step, NeighborAdd) else "delete"
     words = ["ip", "neighbor", verb]
     words += ["proxy", step.address] if step.proxy else [step.address]
-    if isinstance(step, s.NeighborAdd) and step.mac:
+    if isinstance(step, NeighborAdd) and step.mac:
         words += ["lladdr", step.mac, "nud", "permanent"]
     words += ["dev", step.dev]
-    if isinstance(step, s.NeighborAdd):
+    if isinstance(step, NeighborAdd):
         words += ["protocol", str(ROUTE_PROTOCOL)]
     return place.tool(step.netns, *words)
 
@@ -279,29 +294,29 @@ def _nft_lines(netns: str, texts: Sequence[str], place: Place) -> Iterator[str]:
     yield end
 
 
-def _sysctl_lines(step: s.Step, place: Place) -> Iterator[str]:
+def _sysctl_lines(step: Step, place: Place) -> Iterator[str]:
     match step:
-        case s.SysctlWrite():
+        case SysctlWrite():
             if step.remember:
                 yield "# apply also notes the value before, so that destroy can put it back"
             yield place.tool(step.netns, "sysctl", "-qw", f"{step.key}={step.value}")
-        case s.SysctlRestore():
+        case SysctlRestore():
             yield f"# apply puts {step.key} back to what it was before"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def _filter_lines(step: s.Step, place: Place) -> Iterator[str]:
+def _filter_lines(step: Step, place: Place) -> Iterator[str]:
     match step:
-        case s.IptablesAdd() | s.IptablesDelete():
+        case IptablesAdd() | IptablesDelete():
             head = (step.command, "-w", "5", "-t", step.table)
             tail = (step.chain, *step.rule)
-            if isinstance(step, s.IptablesDelete):
+            if isinstance(step, IptablesDelete):
                 yield place.tool(step.netns, *head, "-D", *tail)
                 return
             there = place.tool(step.netns, *head, "-C", *tail)
             yield f"{there} 2>/dev/null || {place.tool(step.netns, *head, '-I', *tail)}"
-        case s.ConntrackFlush():
+        case ConntrackFlush():
             words = ("conntrack", "-D", "-p", step.protocol, "--orig-port-dst", str(step.port))
             # It fails where there is no such connection, which is as good.
             yield f"{place.tool(step.netns, *words)} 2>/dev/null || true"

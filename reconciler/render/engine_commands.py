@@ -25,28 +25,36 @@ from reconciler.kernel.lxc_config import (
     template_words,
 )
 from reconciler.kinds.process import PROCESS_MARK, marks_of, words_of
-from reconciler.state import steps as s
 from reconciler.state.ref import netns_path_name
+from reconciler.state.steps.containers import (
+    ContainerCreate,
+    ContainerPark,
+    ContainerStart,
+    ContainerStop,
+    ProcessStart,
+    ProcessStop,
+)
+from reconciler.state.steps.step import Step
 
 Engines = Mapping[str, tuple[tuple[str, ...], str]]
 
 
-def engine_lines(step: s.Step, topology: str, host_key: str, engines: Engines) -> Iterator[str]:
+def engine_lines(step: Step, topology: str, host_key: str, engines: Engines) -> Iterator[str]:
     """The engine's command lines for one step; `engines` maps a container to its engine's command and its name there."""
     match step:
-        case s.ContainerCreate() if step.spec.runtime == "lxc":
+        case ContainerCreate() if step.spec.runtime == "lxc":
             yield from lxc_create_lines(step, topology, host_key, _engine(step.container, "lxc", engines))
-        case s.ContainerStart() | s.ContainerStop() | s.ContainerPark() if step.runtime == "lxc":
+        case ContainerStart() | ContainerStop() | ContainerPark() if step.runtime == "lxc":
             yield from lxc_lines(step, _engine_of(step.netns, "lxc", engines))
-        case s.ContainerCreate():
+        case ContainerCreate():
             engine = _engine(step.container, step.spec.runtime, engines)
             yield shlex.join([*engine, "create", *_create_words(step, topology, host_key)])
             yield shlex.join([*engine, "start", step.engine_name])
-        case s.ContainerStart():
+        case ContainerStart():
             yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "start", step.engine_name])
-        case s.ContainerStop():
+        case ContainerStop():
             yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "stop", step.engine_name])
-        case s.ContainerPark():
+        case ContainerPark():
             engine = _engine_of(step.netns, step.runtime, engines)
             yield "# apply parks it until every host has succeeded, then removes it"
             yield shlex.join([*engine, "rm", "--force", step.engine_name])
@@ -54,7 +62,7 @@ def engine_lines(step: s.Step, topology: str, host_key: str, engines: Engines) -
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def lxc_create_lines(step: s.ContainerCreate, topology: str, host_key: str, engine: tuple[str, ...]) -> Iterator[str]:
+def lxc_create_lines(step: ContainerCreate, topology: str, host_key: str, engine: tuple[str, ...]) -> Iterator[str]:
     """Make and start a container of LXC's, its files as `kernel.lxc` writes them."""
     directory = f"{_lxc_path(engine)}/{step.engine_name}"
     image, rootfs = step.spec.image, f"{directory}/rootfs"
@@ -78,13 +86,13 @@ def lxc_create_lines(step: s.ContainerCreate, topology: str, host_key: str, engi
     yield shlex.join(["lxc-start", "-P", _lxc_path(engine), "-n", step.engine_name])
 
 
-def lxc_lines(step: s.ContainerStart | s.ContainerStop | s.ContainerPark, engine: tuple[str, ...]) -> Iterator[str]:
+def lxc_lines(step: ContainerStart | ContainerStop | ContainerPark, engine: tuple[str, ...]) -> Iterator[str]:
     """Start or stop a container of LXC's, or remove it, which stands for parking it."""
     place = ["-P", _lxc_path(engine), "-n", step.engine_name]
     match step:
-        case s.ContainerStart():
+        case ContainerStart():
             yield shlex.join(["lxc-start", *place])
-        case s.ContainerStop():
+        case ContainerStop():
             yield shlex.join(["lxc-stop", *place, "--timeout", "10"])
         case _:
             yield "# apply parks it until every host has succeeded, then removes it"
@@ -115,7 +123,7 @@ def _engine_of(netns: str, runtime: str, engines: Engines) -> tuple[str, ...]:
     return _engine(netns.partition(":")[2], runtime, engines)
 
 
-def _create_words(step: s.ContainerCreate, topology: str, host_key: str) -> list[str]:
+def _create_words(step: ContainerCreate, topology: str, host_key: str) -> list[str]:
     spec = step.spec
     words = ["--name", step.engine_name, "--network", "none"]
     for label, value in labels_of(topology, host_key, step.container, step.spec):
@@ -129,17 +137,17 @@ def _create_words(step: s.ContainerCreate, topology: str, host_key: str) -> list
     return [*words, spec.image, *spec.command]
 
 
-def process_lines(step: s.Step, topology: str) -> Iterator[str]:
+def process_lines(step: Step, topology: str) -> Iterator[str]:
     """The command lines that start or end the command of a plain namespace."""
     match step:
-        case s.ProcessStart():
+        case ProcessStart():
             log = f"/run/netctl/{topology}/{step.container}.log"
             marks = marks_of(topology, step.container, step.command, step.env)
             words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(topology, step.netns)}", "env"]
             words += [f"{name}={value}" for name, value in (*step.env, *marks)]
             yield shlex.join(["mkdir", "-p", f"/run/netctl/{topology}"])
             yield f"{shlex.join([*words, *words_of(step.command)])} </dev/null >>{shlex.quote(log)} 2>&1 &"
-        case s.ProcessStop():
+        case ProcessStop():
             mark = f"{PROCESS_MARK}={topology}/{step.container}"
             pids = f"grep -lzxF {shlex.quote(mark)} /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3"
             yield f"{pids} | xargs -r kill 2>/dev/null || true"

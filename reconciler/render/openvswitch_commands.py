@@ -9,35 +9,47 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.state import steps as s
+from reconciler.state.steps.links import OffloadSet
+from reconciler.state.steps.openvswitch import (
+    FlowAdd,
+    FlowDelete,
+    Marks,
+    OvsBridgeAdd,
+    OvsBridgeDelete,
+    OvsBridgeSet,
+    OvsPortAdd,
+    OvsPortDelete,
+    OvsPortSet,
+)
+from reconciler.state.steps.step import Step
 
 if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
 
-def switch_lines(step: s.Step, place: Place) -> Iterator[str]:
+def switch_lines(step: Step, place: Place) -> Iterator[str]:
     """The lines of a step for the OVSDB, for a bridge's rules, or for an offload. TypeError for any other."""
     match step:
-        case s.OvsBridgeAdd():
+        case OvsBridgeAdd():
             words = ["add-br", step.name, "--", "set", "bridge", step.name, f"datapath_type={step.datapath}"]
             yield _vsctl(place, *words, *_bridge_settings(step))
-        case s.OvsBridgeSet():
+        case OvsBridgeSet():
             yield _vsctl(place, "set", "bridge", step.name, *_bridge_settings(step))
-        case s.OvsBridgeDelete():
+        case OvsBridgeDelete():
             yield _vsctl(place, "--if-exists", "del-br", step.name)
-        case s.OvsPortAdd():
+        case OvsPortAdd():
             yield _vsctl(place, "add-port", step.bridge, step.name, "--", "set", "port", step.name, *_port_settings(step))
-        case s.OvsPortSet():
+        case OvsPortSet():
             yield _vsctl(place, "set", "port", step.name, *_port_settings(step))
-        case s.OvsPortDelete():
+        case OvsPortDelete():
             yield _vsctl(place, "--if-exists", "del-port", step.bridge, step.name)
-        case s.FlowAdd():
+        case FlowAdd():
             flow = f"cookie={step.cookie:#x},{step.match},actions={step.actions}"
             yield place.tool(step.netns, "ovs-ofctl", "add-flow", _bridge(place, step.bridge), flow)
-        case s.FlowDelete():
+        case FlowDelete():
             flow = f"cookie={step.cookie:#x}/-1,{step.match}"
             yield place.tool(step.netns, "ovs-ofctl", "--strict", "del-flows", _bridge(place, step.bridge), flow)
-        case s.OffloadSet():
+        case OffloadSet():
             yield place.tool(step.netns, "ethtool", "-K", step.dev, step.feature, "on" if step.on else "off")
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
@@ -53,14 +65,14 @@ def _bridge(place: Place, name: str) -> str:
     return f"unix:{Path(place.openvswitch.removeprefix('unix:')).parent / name}.mgmt" if place.openvswitch else name
 
 
-def _bridge_settings(step: s.OvsBridgeAdd | s.OvsBridgeSet) -> list[str]:
+def _bridge_settings(step: OvsBridgeAdd | OvsBridgeSet) -> list[str]:
     words = ["fail_mode=secure", f'other_config:hwaddr="{step.mac}"', *_marks(step.marks)]
     return [*words, "--", "set", "interface", step.name, f"mtu_request={step.mtu}"]
 
 
-def _port_settings(step: s.OvsPortAdd | s.OvsPortSet) -> list[str]:
+def _port_settings(step: OvsPortAdd | OvsPortSet) -> list[str]:
     return [f"protected={'true' if step.is_isolated else 'false'}", *_marks(step.marks)]
 
 
-def _marks(marks: s.Marks) -> list[str]:
+def _marks(marks: Marks) -> list[str]:
     return [f'external_ids:"{key}"="{value}"' for key, value in marks]

@@ -10,18 +10,21 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from reconciler.state import steps as s
+from reconciler.state.steps.addresses import DhcpStart, DhcpStop
+from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
+from reconciler.state.steps.step import Step
 
 if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
-def dhcp_lines(step: s.Step, place: Place) -> Iterator[str]:
+
+def dhcp_lines(step: Step, place: Place) -> Iterator[str]:
     """A client by hand, with the script that its package brings. TypeError for a step that is none of a client."""
     match step:
-        case s.DhcpStart():
+        case DhcpStart():
             yield "# apply runs it with a script of its own, which sets nothing but the address and routes"
             yield place.tool(step.netns, "udhcpc", "-b", "-R", "-i", step.dev)
-        case s.DhcpStop():
+        case DhcpStop():
             yield place.tool(step.netns, "pkill", "-f", f"udhcpc.*-i {step.dev}")
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
@@ -59,14 +62,14 @@ while read -r family route; do ip "$family" route replace $route dev TO; done <"
 rm "$routes\""""
 
 
-def uplink_lines(step: s.Step, place: Place) -> Iterator[str]:
+def uplink_lines(step: Step, place: Place) -> Iterator[str]:
     """The lines of an UplinkEnslave or UplinkRelease: a shell in the host's namespace. TypeError for any other step."""
     match step:
-        case s.UplinkEnslave():
+        case UplinkEnslave():
             source, target, master = step.name, step.bridge, f"master {shlex.quote(step.bridge)}"
             silent = f"sysctl -qw net.ipv6.conf.{shlex.quote(step.bridge)}.accept_dad=0 || true"
             yield "# apply also notes what was before, so that destroy can put it back even after a crash"
-        case s.UplinkRelease():
+        case UplinkRelease():
             source, target, master = step.bridge, step.name, "nomaster"
             silent = "true"
         case _:

@@ -21,11 +21,11 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from reconciler.state import steps as steps_module
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps import Step
+from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch
+from reconciler.state.steps.step import Step
 
 T = TypeVar("T")
 Json = Any
@@ -33,6 +33,7 @@ Json = Any
 Convert = Callable[[Any], Any]
 
 SCALARS = (str, int, bool, float, type(None))
+STEP_MODULES = (namespaces, links, addresses, firewall, containers, openvswitch)
 
 
 def step_name(step: type[Step]) -> str:
@@ -41,8 +42,8 @@ def step_name(step: type[Step]) -> str:
 
 
 def step_types() -> dict[str, type[Step]]:
-    """Every step there is, by its name, in the order of `state/steps.py`."""
-    found = (value for value in vars(steps_module).values() if isinstance(value, type))
+    """Every step there is, by its name, in the order of `STEP_MODULES`."""
+    found = (value for module in STEP_MODULES for value in vars(module).values() if isinstance(value, type))
     return {step_name(value): value for value in found if issubclass(value, Step) and value is not Step}
 
 

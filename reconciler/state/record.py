@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import Step
+from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.state.ref import Ref
-from reconciler.state.steps import ContainerSpec
+from reconciler.state.steps.containers import ContainerSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from reconciler.state.steps import ContainerSpec
+from reconciler.state.steps.containers import ContainerSpec
 from reconciler.topology.model import ContainerModel, ExistingBridge, ExposeModel, NetworkModel, TopologyModel
 from reconciler.topology.types import Attachment, Container, Host, Party, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document

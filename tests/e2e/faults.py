@@ -29,7 +29,8 @@ from reconciler.hosts.session import WorkerProcess
 from reconciler.kernel import conntrack, engine, facts, iptables, namespaces, netlink, nft, process, sysctl, uplink
 from reconciler.kernel.executor import KernelHost
 from reconciler.plan.order import Batch
-from reconciler.state.steps import NFT, StepError
+from reconciler.state.steps.lanes import NFT
+from reconciler.state.steps.step import StepError
 from reconciler.topology import load
 from reconciler.worker import __main__ as worker
 from tests.conftest import Outcome

@@ -17,7 +17,8 @@ from reconciler.kinds.container import Container, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps import ContainerPark, ContainerSpec, ContainerStart, ContainerStop, StepError
+from reconciler.state.steps.containers import ContainerPark, ContainerSpec, ContainerStart, ContainerStop
+from reconciler.state.steps.step import StepError
 from tests.dockerd import Dockerd
 
 pytestmark = pytest.mark.docker

@@ -23,7 +23,8 @@ from reconciler.kernel.lxc_config import (
     template_words,
 )
 from reconciler.kinds.container import Container
-from reconciler.state.steps import ContainerCreate, ContainerPark, ContainerSpec, StepError
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec
+from reconciler.state.steps.step import StepError
 from tests.conftest import require_capability
 from tests.engines import Engine, running_lxc
 

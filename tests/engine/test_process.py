@@ -17,7 +17,8 @@ from reconciler.kernel.process import is_alive, read_members, read_processes, re
 from reconciler.kinds.process import Process, marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps import ProcessStart, ProcessStop, Step, StepError
+from reconciler.state.steps.containers import ProcessStart, ProcessStop
+from reconciler.state.steps.step import Step, StepError
 
 pytestmark = pytest.mark.kernel
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_interface, ip_network
 
 from reconciler.plan.order import Batch
-from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (
@@ -27,7 +26,23 @@ from reconciler.state.snapshot import (
     Snapshot,
     TableInfo,
 )
-from reconciler.state.steps import Step, StepError
+from reconciler.state.steps import lanes
+from reconciler.state.steps.addresses import (
+    AddressAdd,
+    AddressDelete,
+    Announce,
+    FdbAdd,
+    FdbDelete,
+    NeighborAdd,
+    NeighborDelete,
+    RouteAdd,
+    RouteDelete,
+)
+from reconciler.state.steps.containers import ProcessStart, ProcessStop
+from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import Step, StepError
 
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 IFA_F_PERMANENT = 0x80
@@ -65,7 +80,7 @@ class Space:
 
     links: dict[str, Link] = field(default_factory=dict)
     addresses: list[tuple[str, str]] = field(default_factory=list)
-    routes: dict[tuple[int, str, int], s.RouteAdd] = field(default_factory=dict)
+    routes: dict[tuple[int, str, int], RouteAdd] = field(default_factory=dict)
     neighbors: dict[tuple[str, str, bool], str] = field(default_factory=dict)
     fdb: set[tuple[str, str, str]] = field(default_factory=set)
     """Link, hardware address, VTEP; "" for an entry of the link's bridge."""
@@ -100,7 +115,7 @@ class FakeHost:
                 self._count_down()
                 self._run(step)
             except Refused as refusal:
-                if step.lane == s.NFT:
+                if step.lane == lanes.NFT:
                     self.tables = before
                 raise StepError(step, str(refusal)) from None
 
@@ -116,28 +131,28 @@ class FakeHost:
 
     def _run(self, step: Step) -> None:
         handlers: dict[type[Step], Callable[..., None]] = {
-            s.NetnsAdd: self._netns_add,
-            s.NetnsDelete: self._netns_delete,
-            s.LinkAdd: self._link_add,
-            s.LinkSet: self._link_set,
-            s.AltnameAdd: self._altname_add,
-            s.BridgePortSet: self._port_set,
-            s.LinkDelete: self._link_delete,
-            s.AddressAdd: self._address_add,
-            s.AddressDelete: self._address_delete,
-            s.RouteAdd: self._route_add,
-            s.RouteDelete: self._route_delete,
-            s.NeighborAdd: self._neighbor_add,
-            s.NeighborDelete: self._neighbor_delete,
-            s.FdbAdd: self._fdb_add,
-            s.FdbDelete: lambda step: self._space(step.netns).fdb.discard((step.dev, step.mac, step.remote)),
-            s.SysctlWrite: self._sysctl_write,
-            s.SysctlRestore: self._sysctl_restore,
-            s.NftCommand: self._nft,
-            s.ProcessStart: self._process_start,
-            s.ProcessStop: self._process_stop,
-            s.ConntrackFlush: lambda _: None,
-            s.Announce: lambda _: None,
+            NetnsAdd: self._netns_add,
+            NetnsDelete: self._netns_delete,
+            LinkAdd: self._link_add,
+            LinkSet: self._link_set,
+            AltnameAdd: self._altname_add,
+            BridgePortSet: self._port_set,
+            LinkDelete: self._link_delete,
+            AddressAdd: self._address_add,
+            AddressDelete: self._address_delete,
+            RouteAdd: self._route_add,
+            RouteDelete: self._route_delete,
+            NeighborAdd: self._neighbor_add,
+            NeighborDelete: self._neighbor_delete,
+            FdbAdd: self._fdb_add,
+            FdbDelete: lambda step: self._space(step.netns).fdb.discard((step.dev, step.mac, step.remote)),
+            SysctlWrite: self._sysctl_write,
+            SysctlRestore: self._sysctl_restore,
+            NftCommand: self._nft,
+            ProcessStart: self._process_start,
+            ProcessStop: self._process_stop,
+            ConntrackFlush: lambda _: None,
+            Announce: lambda _: None,
         }
         handlers[type(step)](step)
 
@@ -159,18 +174,18 @@ class FakeHost:
             raise Refused("File exists")
         space.links[link.name] = link
 
-    def _netns_add(self, step: s.NetnsAdd) -> None:
+    def _netns_add(self, step: NetnsAdd) -> None:
         if step.netns in self.spaces:
             raise Refused("File exists")
         self.spaces[step.netns] = Space(ipv6=step.ipv6)
         self._add_link(self.spaces[step.netns], Link(1, "lo", "loopback", up=True))
 
-    def _netns_delete(self, step: s.NetnsDelete) -> None:
+    def _netns_delete(self, step: NetnsDelete) -> None:
         for name in tuple(self._space(step.netns).links):
             self._drop_link(step.netns, name)
         del self.spaces[step.netns]
 
-    def _link_add(self, step: s.LinkAdd) -> None:
+    def _link_add(self, step: LinkAdd) -> None:
         space = self._space(step.netns)
         if step.master:
             self._link(step.netns, step.master)
@@ -191,7 +206,7 @@ class FakeHost:
             link.master, link.port_options = step.master, dict(PORT_DEFAULTS)
         self._adjust_bridges(space)
 
-    def _link_set(self, step: s.LinkSet) -> None:
+    def _link_set(self, step: LinkSet) -> None:
         link = self._link(step.netns, step.name)
         for name in ("mtu", "group", "up", "alias", "link_local", "arp"):
             if getattr(step, name) is not None:
@@ -221,19 +236,19 @@ class FakeHost:
             if ports and not bridge.mtu_is_set:
                 bridge.mtu = min(ports)
 
-    def _altname_add(self, step: s.AltnameAdd) -> None:
+    def _altname_add(self, step: AltnameAdd) -> None:
         links = self._space(step.netns).links.values()
         if any(step.altname in (link.name, *link.altnames) for link in links):
             raise Refused("File exists")
         self._link(step.netns, step.name).altnames += (step.altname,)
 
-    def _port_set(self, step: s.BridgePortSet) -> None:
+    def _port_set(self, step: BridgePortSet) -> None:
         link = self._link(step.netns, step.name)
         if not link.master:
             raise Refused("Operation not supported")
         link.port_options |= dict(step.options)
 
-    def _link_delete(self, step: s.LinkDelete) -> None:
+    def _link_delete(self, step: LinkDelete) -> None:
         if step.name in self._space(step.netns).links:
             self._drop_link(step.netns, step.name)
 
@@ -253,7 +268,7 @@ class FakeHost:
 
     # --- what stands on links ---------------------------------------------------------------------------------------
 
-    def _address_add(self, step: s.AddressAdd) -> None:
+    def _address_add(self, step: AddressAdd) -> None:
         self._link(step.netns, step.dev)
         space = self._space(step.netns)
         if ":" in step.cidr and not space.ipv6:
@@ -262,7 +277,7 @@ class FakeHost:
             raise Refused("Address already assigned")
         space.addresses.append((step.dev, step.cidr))
 
-    def _address_delete(self, step: s.AddressDelete) -> None:
+    def _address_delete(self, step: AddressDelete) -> None:
         space = self._space(step.netns)
         if (step.dev, step.cidr) not in space.addresses:
             return
@@ -274,7 +289,7 @@ class FakeHost:
             space.routes = {key: r for key, r in space.routes.items() if r.dev != step.dev or r.family == 6}
             space.neighbors = {key: m for key, m in space.neighbors.items() if key[0] != step.dev or ":" in key[1]}
 
-    def _route_add(self, step: s.RouteAdd) -> None:
+    def _route_add(self, step: RouteAdd) -> None:
         space = self._space(step.netns)
         link = self._link(step.netns, step.dev)
         if not link.up:
@@ -288,17 +303,17 @@ class FakeHost:
             raise Refused("File exists")
         space.routes[key] = step
 
-    def _route_delete(self, step: s.RouteDelete) -> None:
+    def _route_delete(self, step: RouteDelete) -> None:
         self._space(step.netns).routes.pop((step.family, step.dst, step.metric), None)
 
-    def _neighbor_add(self, step: s.NeighborAdd) -> None:
+    def _neighbor_add(self, step: NeighborAdd) -> None:
         self._link(step.netns, step.dev)
         self._space(step.netns).neighbors[step.dev, step.address, step.proxy] = step.mac
 
-    def _neighbor_delete(self, step: s.NeighborDelete) -> None:
+    def _neighbor_delete(self, step: NeighborDelete) -> None:
         self._space(step.netns).neighbors.pop((step.dev, step.address, step.proxy), None)
 
-    def _fdb_add(self, step: s.FdbAdd) -> None:
+    def _fdb_add(self, step: FdbAdd) -> None:
         link = self._link(step.netns, step.dev)
         if not step.remote and not link.master:
             raise Refused("Operation not supported")
@@ -308,7 +323,7 @@ class FakeHost:
 
     # --- the rest ---------------------------------------------------------------------------------------------------
 
-    def _sysctl_write(self, step: s.SysctlWrite) -> None:
+    def _sysctl_write(self, step: SysctlWrite) -> None:
         space = self._space(step.netns)
         if _interface_of(step.key) not in (*space.links, "", "all", "default"):
             raise Refused("this kernel has no such setting")
@@ -318,11 +333,11 @@ class FakeHost:
             self.remembered.setdefault(step.key, space.sysctls.get(step.key, "0"))
         space.sysctls[step.key] = step.value
 
-    def _sysctl_restore(self, step: s.SysctlRestore) -> None:
+    def _sysctl_restore(self, step: SysctlRestore) -> None:
         if step.key in self.remembered:
             self._space(step.netns).sysctls[step.key] = self.remembered.pop(step.key)
 
-    def _nft(self, step: s.NftCommand) -> None:
+    def _nft(self, step: NftCommand) -> None:
         for line in step.text.splitlines():
             if element := _ELEMENT.match(line):
                 self._nft_element(*element.groups())
@@ -349,11 +364,11 @@ class FakeHost:
         else:
             elements[name, key] = value
 
-    def _process_start(self, step: s.ProcessStart) -> None:
+    def _process_start(self, step: ProcessStart) -> None:
         self._space(step.netns)
         self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env)
 
-    def _process_stop(self, step: s.ProcessStop) -> None:
+    def _process_stop(self, step: ProcessStop) -> None:
         self.processes.pop(step.container, None)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -415,7 +430,7 @@ class FakeHost:
         )
 
 
-def _covers(route: s.RouteAdd, step: s.RouteAdd) -> bool:
+def _covers(route: RouteAdd, step: RouteAdd) -> bool:
     """Whether a connected route leads to the next hop."""
     if route.via or route.family != step.family or route.dst == "default" or route.dev != step.dev:
         return False

@@ -14,7 +14,7 @@ from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import SETS, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
-from reconciler.state.steps import ConntrackFlush, NftCommand
+from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from tests.compile.topologies import load
 from tests.firewall.world import World
 

@@ -15,7 +15,8 @@ from reconciler.kernel.nft import NftSession, join_commands
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.firewall import FirewallTable
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
-from reconciler.state.steps import IptablesAdd, IptablesDelete, NftCommand, StepError
+from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete, NftCommand
+from reconciler.state.steps.step import StepError
 from tests.firewall.world import World
 
 pytestmark = pytest.mark.kernel

@@ -27,7 +27,7 @@ from reconciler.kernel.nftdump import TableReader
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.state.snapshot import TableInfo
-from reconciler.state.steps import IptablesAdd, NftCommand
+from reconciler.state.steps.firewall import IptablesAdd, NftCommand
 
 T = TypeVar("T")
 Elements = Sequence[tuple[str, str, str]]

@@ -15,7 +15,7 @@ from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.plan.order import Batch
 from reconciler.state.ref import Ref
-from reconciler.state.steps import Step
+from reconciler.state.steps.step import Step
 from tests.conftest import Namespace
 
 

@@ -19,11 +19,15 @@ from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.kinds.firewall_program import render_element, render_table
 from reconciler.plan.execute import Host
 from reconciler.plan.order import Batch
-from reconciler.state import steps as s
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps import Step, StepError
+from reconciler.state.steps import lanes
+from reconciler.state.steps.addresses import AddressAdd, AddressDelete, NeighborAdd, NeighborDelete, RouteAdd
+from reconciler.state.steps.firewall import NftCommand
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
+from reconciler.state.steps.step import Step, StepError
 from tests.conftest import Namespace
 from tests.fakes.host import FakeHost
 
@@ -47,82 +51,82 @@ def hosts(topology_name: str, make_namespace: Callable[..., Namespace]) -> Itera
 
 
 def bridge(group: int) -> tuple[Step, ...]:
-    return (s.LinkAdd(HOST, "br", "bridge", "02:00:00:00:00:01", 1500, group), s.LinkSet(HOST, "br", up=True))
+    return (LinkAdd(HOST, "br", "bridge", "02:00:00:00:00:01", 1500, group), LinkSet(HOST, "br", up=True))
 
 
 def veth(group: int, *, master: str = "br", mac: str = MAC) -> Step:
-    return s.LinkAdd(HOST, "v", "veth", "", 1500, group, master=master, peer=s.Peer(INSIDE, "eth0", mac, 1500))
+    return LinkAdd(HOST, "v", "veth", "", 1500, group, master=master, peer=Peer(INSIDE, "eth0", mac, 1500))
 
 
 def wired(group: int) -> tuple[Step, ...]:
-    up = (s.LinkSet(HOST, "v", up=True, link_local=False), s.LinkSet(INSIDE, "lo", up=True), s.LinkSet(INSIDE, "eth0", up=True))
-    return (s.NetnsAdd(INSIDE, ipv6=True), *bridge(group), veth(group), *up)
+    up = (LinkSet(HOST, "v", up=True, link_local=False), LinkSet(INSIDE, "lo", up=True), LinkSet(INSIDE, "eth0", up=True))
+    return (NetnsAdd(INSIDE, ipv6=True), *bridge(group), veth(group), *up)
 
 
 def addressed(group: int) -> tuple[Step, ...]:
     return (
         *wired(group),
-        s.AddressAdd(INSIDE, "eth0", "10.9.0.2/24"),
-        s.RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),
-        s.RouteAdd(INSIDE, 4, "default", "eth0", via="10.9.0.1"),
-        s.NeighborAdd(INSIDE, "eth0", "10.9.0.1", "02:00:00:00:00:01"),
+        AddressAdd(INSIDE, "eth0", "10.9.0.2/24"),
+        RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),
+        RouteAdd(INSIDE, 4, "default", "eth0", via="10.9.0.1"),
+        NeighborAdd(INSIDE, "eth0", "10.9.0.1", "02:00:00:00:00:01"),
     )
 
 
 def table(name: str) -> tuple[Step, ...]:
-    return (s.NftCommand(HOST, f"add table inet netctl-{name}\ndelete table inet netctl-{name}\n" + render_table("inet", name)),)
+    return (NftCommand(HOST, f"add table inet netctl-{name}\ndelete table inet netctl-{name}\n" + render_table("inet", name)),)
 
 
 def element(verb: str, name: str, value: str = "10.9.0.2 . 80") -> Step:
-    return s.NftCommand(HOST, render_element(verb, ("inet", name), "published4", "tcp . 8080", value) + "\n")
+    return NftCommand(HOST, render_element(verb, ("inet", name), "published4", "tcp . 8080", value) + "\n")
 
 
 Case = Callable[[int, str], tuple[tuple[Step, ...], tuple[Step, ...]]]
 CASES: dict[str, tuple[Case, bool]] = {
-    "a namespace": (lambda g, n: ((), (s.NetnsAdd(INSIDE, ipv6=True),)), False),
+    "a namespace": (lambda g, n: ((), (NetnsAdd(INSIDE, ipv6=True),)), False),
     "a namespace that is there": (
-        lambda g, n: ((s.NetnsAdd(INSIDE, ipv6=False),), (s.NetnsAdd(INSIDE, ipv6=True),)),
+        lambda g, n: ((NetnsAdd(INSIDE, ipv6=False),), (NetnsAdd(INSIDE, ipv6=True),)),
         True,
     ),
-    "a namespace goes with all in it": (lambda g, n: (wired(g), (s.LinkDelete(HOST, "v", g), s.NetnsDelete(INSIDE))), False),
+    "a namespace goes with all in it": (lambda g, n: (wired(g), (LinkDelete(HOST, "v", g), NetnsDelete(INSIDE))), False),
     "a bridge": (lambda g, n: ((), bridge(g)), False),
     "a bridge that is there": (lambda g, n: (bridge(g), bridge(g)), True),
     "a veth": (lambda g, n: ((), wired(g)), False),
-    "a veth without its bridge": (lambda g, n: ((s.NetnsAdd(INSIDE, ipv6=True),), (veth(g),)), True),
+    "a veth without its bridge": (lambda g, n: ((NetnsAdd(INSIDE, ipv6=True),), (veth(g),)), True),
     "a veth into no namespace": (lambda g, n: (bridge(g), (veth(g),)), True),
     "a veth that is there": (lambda g, n: (wired(g), (veth(g),)), True),
-    "a veth goes with both ends": (lambda g, n: (addressed(g), (s.LinkDelete(HOST, "v", g),)), False),
-    "a link that is gone may be deleted": (lambda g, n: ((), (s.LinkDelete(HOST, "v", g),)), False),
-    "a bridge goes and its ports stay": (lambda g, n: (wired(g), (s.LinkDelete(HOST, "br", g),)), False),
-    "a change of a link that is not there": (lambda g, n: ((), (s.LinkSet(HOST, "v", mtu=1400),)), True),
+    "a veth goes with both ends": (lambda g, n: (addressed(g), (LinkDelete(HOST, "v", g),)), False),
+    "a link that is gone may be deleted": (lambda g, n: ((), (LinkDelete(HOST, "v", g),)), False),
+    "a bridge goes and its ports stay": (lambda g, n: (wired(g), (LinkDelete(HOST, "br", g),)), False),
+    "a change of a link that is not there": (lambda g, n: ((), (LinkSet(HOST, "v", mtu=1400),)), True),
     "an alias, an altname and an MTU": (
         lambda g, n: (
             wired(g),
-            (s.LinkSet(HOST, "v", alias=f"netctl:{n}/veth/a/front", mtu=1400), s.AltnameAdd(HOST, "v", f"{n}-a")),
+            (LinkSet(HOST, "v", alias=f"netctl:{n}/veth/a/front", mtu=1400), AltnameAdd(HOST, "v", f"{n}-a")),
         ),
         False,
     ),
     "an altname that is taken": (
-        lambda g, n: ((*wired(g), s.AltnameAdd(HOST, "v", "x-y")), (s.AltnameAdd(HOST, "br", "x-y"),)),
+        lambda g, n: ((*wired(g), AltnameAdd(HOST, "v", "x-y")), (AltnameAdd(HOST, "br", "x-y"),)),
         True,
     ),
-    "a port taken from its bridge": (lambda g, n: (wired(g), (s.LinkSet(HOST, "v", master="-"),)), False),
-    "hairpin on a port": (lambda g, n: (wired(g), (s.BridgePortSet(HOST, "v", (("hairpin", "on"),)),)), False),
+    "a port taken from its bridge": (lambda g, n: (wired(g), (LinkSet(HOST, "v", master="-"),)), False),
+    "hairpin on a port": (lambda g, n: (wired(g), (BridgePortSet(HOST, "v", (("hairpin", "on"),)),)), False),
     "a port option of what is no port": (
-        lambda g, n: ((*wired(g), s.LinkSet(HOST, "v", master="-")), (s.BridgePortSet(HOST, "v", (("hairpin", "on"),)),)),
+        lambda g, n: ((*wired(g), LinkSet(HOST, "v", master="-")), (BridgePortSet(HOST, "v", (("hairpin", "on"),)),)),
         True,
     ),
     "addresses and routes": (lambda g, n: ((), addressed(g)), False),
-    "an address without a link": (lambda g, n: ((), (s.AddressAdd(HOST, "v", "10.9.0.2/24"),)), True),
-    "an address that is there": (lambda g, n: (addressed(g), (s.AddressAdd(INSIDE, "eth0", "10.9.0.2/24"),)), True),
+    "an address without a link": (lambda g, n: ((), (AddressAdd(HOST, "v", "10.9.0.2/24"),)), True),
+    "an address that is there": (lambda g, n: (addressed(g), (AddressAdd(INSIDE, "eth0", "10.9.0.2/24"),)), True),
     "the last address takes routes and neighbors": (
-        lambda g, n: (addressed(g), (s.AddressDelete(INSIDE, "eth0", "10.9.0.2/24"),)),
+        lambda g, n: (addressed(g), (AddressDelete(INSIDE, "eth0", "10.9.0.2/24"),)),
         False,
     ),
     "IPv6 where it is off": (
         lambda g, n: (
-            (s.NetnsAdd(INSIDE, ipv6=False), *bridge(g), veth(g)),
-            (s.AddressAdd(INSIDE, "eth0", "fd00:9::2/64"),),
+            (NetnsAdd(INSIDE, ipv6=False), *bridge(g), veth(g)),
+            (AddressAdd(INSIDE, "eth0", "fd00:9::2/64"),),
         ),
         True,
     ),
@@ -130,37 +134,37 @@ CASES: dict[str, tuple[Case, bool]] = {
         lambda g, n: (
             wired(g),
             (
-                s.AddressAdd(INSIDE, "eth0", "fd00:9::2/64"),
-                s.RouteAdd(INSIDE, 6, "fd00:9::/64", "eth0"),
-                s.RouteAdd(INSIDE, 6, "default", "eth0", via="fd00:9::1"),
+                AddressAdd(INSIDE, "eth0", "fd00:9::2/64"),
+                RouteAdd(INSIDE, 6, "fd00:9::/64", "eth0"),
+                RouteAdd(INSIDE, 6, "default", "eth0", via="fd00:9::1"),
             ),
         ),
         False,
     ),
-    "a route that is there": (lambda g, n: (addressed(g), (s.RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),)), True),
+    "a route that is there": (lambda g, n: (addressed(g), (RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),)), True),
     "a route by a next hop that nothing reaches": (
-        lambda g, n: (wired(g), (s.RouteAdd(INSIDE, 4, "default", "eth0", via="10.9.0.1"),)),
+        lambda g, n: (wired(g), (RouteAdd(INSIDE, 4, "default", "eth0", via="10.9.0.1"),)),
         True,
     ),
     "a route over a link that is down": (
-        lambda g, n: ((*wired(g), s.LinkSet(INSIDE, "eth0", up=False)), (s.RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),)),
+        lambda g, n: ((*wired(g), LinkSet(INSIDE, "eth0", up=False)), (RouteAdd(INSIDE, 4, "10.9.0.0/24", "eth0"),)),
         True,
     ),
     "a route from an address that is not there": (
-        lambda g, n: (addressed(g), (s.RouteAdd(INSIDE, 4, "10.8.0.0/24", "eth0", src="10.9.0.9"),)),
+        lambda g, n: (addressed(g), (RouteAdd(INSIDE, 4, "10.8.0.0/24", "eth0", src="10.9.0.9"),)),
         True,
     ),
-    "routes go when the link goes down": (lambda g, n: (addressed(g), (s.LinkSet(INSIDE, "eth0", up=False),)), False),
+    "routes go when the link goes down": (lambda g, n: (addressed(g), (LinkSet(INSIDE, "eth0", up=False),)), False),
     "IPv6 addresses go when the link goes down": (
-        lambda g, n: ((*wired(g), s.AddressAdd(INSIDE, "eth0", "fd00:9::2/64")), (s.LinkSet(INSIDE, "eth0", up=False),)),
+        lambda g, n: ((*wired(g), AddressAdd(INSIDE, "eth0", "fd00:9::2/64")), (LinkSet(INSIDE, "eth0", up=False),)),
         False,
     ),
     "a bridge told its MTU keeps it": (
-        lambda g, n: (wired(g), (s.LinkSet(HOST, "br", mtu=1450), s.LinkSet(HOST, "v", mtu=1400))),
+        lambda g, n: (wired(g), (LinkSet(HOST, "br", mtu=1450), LinkSet(HOST, "v", mtu=1400))),
         False,
     ),
-    "a neighbor is replaced": (lambda g, n: (addressed(g), (s.NeighborAdd(INSIDE, "eth0", "10.9.0.1", MAC),)), False),
-    "a neighbor goes": (lambda g, n: (addressed(g), (s.NeighborDelete(INSIDE, "eth0", "10.9.0.1"),)), False),
+    "a neighbor is replaced": (lambda g, n: (addressed(g), (NeighborAdd(INSIDE, "eth0", "10.9.0.1", MAC),)), False),
+    "a neighbor goes": (lambda g, n: (addressed(g), (NeighborDelete(INSIDE, "eth0", "10.9.0.1"),)), False),
     "a table and an element": (lambda g, n: ((), (*table(n), element("add", n))), False),
     "an element without a table": (lambda g, n: ((), (element("add", n),)), True),
     "an element that is there with another value": (
@@ -182,7 +186,7 @@ CASES: dict[str, tuple[Case, bool]] = {
 
 def run(host: Host, steps: tuple[Step, ...]) -> bool:
     """Whether the steps were refused; each run of one lane and namespace is a batch."""
-    for (lane, netns), group in groupby(steps, key=lambda step: (step.lane, step.netns if step.lane == s.NETLINK else "")):
+    for (lane, netns), group in groupby(steps, key=lambda step: (step.lane, step.netns if step.lane == lanes.NETLINK else "")):
         batch = tuple(group)
         try:
             host.run(Batch(lane, netns, batch, tuple(Ref("step", step.netns, "") for step in batch)))

@@ -17,7 +17,8 @@ from reconciler.kernel import namespaces as module
 from reconciler.kernel.namespaces import Namespaces, parse_path_name, run_in_thread
 from reconciler.kernel.netlink_dump import read_links
 from reconciler.state.ref import netns_path_name
-from reconciler.state.steps import NetnsAdd, NetnsDelete, StepError
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
+from reconciler.state.steps.step import StepError
 from tests.conftest import NETNS_ROOT, Namespace
 from tests.kernel.conftest import World, picked
 

@@ -8,23 +8,18 @@ import pytest
 
 from reconciler.kernel.netlink_dump import read_fdb, read_links, read_neighbors, read_routes
 from reconciler.state.naming import ROUTE_PROTOCOL, doomed_group_of, group_of
-from reconciler.state.steps import (
+from reconciler.state.steps.addresses import (
     AddressAdd,
     AddressDelete,
-    AltnameAdd,
-    BridgePortSet,
     FdbAdd,
     FdbDelete,
-    LinkAdd,
-    LinkDelete,
-    LinkSet,
     NeighborAdd,
     NeighborDelete,
-    Peer,
     RouteAdd,
     RouteDelete,
-    StepError,
 )
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.steps.step import StepError
 from tests.conftest import Namespace
 from tests.kernel.conftest import World, picked
 

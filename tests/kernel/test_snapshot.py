@@ -15,16 +15,9 @@ from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.snapshot import Interest, choose_own, read_snapshot
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.snapshot import LinkInfo
-from reconciler.state.steps import (
-    AddressAdd,
-    LinkAdd,
-    LinkSet,
-    NeighborAdd,
-    NetnsAdd,
-    Peer,
-    RouteAdd,
-    SysctlWrite,
-)
+from reconciler.state.steps.addresses import AddressAdd, NeighborAdd, RouteAdd
+from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
+from reconciler.state.steps.namespaces import NetnsAdd, SysctlWrite
 from tests.conftest import Namespace
 from tests.kernel.conftest import World
 

@@ -11,7 +11,8 @@ from reconciler.errors import HostError
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.sysctl import read_remembered, read_sysctls, sysctl_path
-from reconciler.state.steps import NetnsAdd, StepError, SysctlRestore, SysctlWrite
+from reconciler.state.steps.namespaces import NetnsAdd, SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import StepError
 from tests.kernel.conftest import World
 
 FORWARD = "net.ipv4.ip_forward"

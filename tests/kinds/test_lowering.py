@@ -13,19 +13,9 @@ from reconciler.kinds.sysctl import Sysctl, interface_key, interface_of
 from reconciler.kinds.veth import Veth
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps import (
-    AltnameAdd,
-    BridgePortSet,
-    LinkAdd,
-    LinkSet,
-    NeighborAdd,
-    NetnsAdd,
-    Peer,
-    RouteAdd,
-    RouteDelete,
-    SysctlRestore,
-    SysctlWrite,
-)
+from reconciler.state.steps.addresses import NeighborAdd, RouteAdd, RouteDelete
+from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkSet, Peer
+from reconciler.state.steps.namespaces import NetnsAdd, SysctlRestore, SysctlWrite
 
 GROUP = group_of("shop")
 BRIDGE = Bridge(HOST, "b-shop-front", "02:00:00:00:00:01", 1500, GROUP, "netctl:shop/bridge/front", "shop-front")

@@ -8,7 +8,8 @@ from reconciler.kernel.openflow import parse_flow
 from reconciler.kernel.ovsdb import split_runs
 from reconciler.kinds.ovs_flow import OvsFlow, container_rules
 from reconciler.state.snapshot import OvsFlowInfo, Snapshot
-from reconciler.state.steps import OvsBridgeAdd, OvsPortAdd, OvsPortDelete, Step
+from reconciler.state.steps.openvswitch import OvsBridgeAdd, OvsPortAdd, OvsPortDelete
+from reconciler.state.steps.step import Step
 
 LINES = {
     ' cookie=0x7, priority=10,in_port="v-web-front",vlan_tci=0x0000/0x1fff actions=resubmit(,1)': (

@@ -18,7 +18,9 @@ from reconciler.state.codec import Codec
 from reconciler.state.host import HostFacts, HostState, Lease
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
-from reconciler.state.steps import LinkAdd, NftCommand, Peer, Step
+from reconciler.state.steps.firewall import NftCommand
+from reconciler.state.steps.links import LinkAdd, Peer
+from reconciler.state.steps.step import Step
 from reconciler.topology.load import load_topology
 from tests.plan.things import Thing, ToughThing, states
 

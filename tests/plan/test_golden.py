@@ -25,7 +25,7 @@ from reconciler.plan.plan import Plan, compile_plan
 from reconciler.state.codec import step_name
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change
-from reconciler.state.steps import Step
+from reconciler.state.steps.step import Step
 from reconciler.topology.load import load_topology
 from tests.compile.topologies import facts_of
 

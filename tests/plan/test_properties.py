@@ -15,7 +15,7 @@ from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.state.ref import Ref
-from reconciler.state.steps import StepError
+from reconciler.state.steps.step import StepError
 from tests.plan.inverse import invert_changes
 from tests.plan.things import Make, Remove, Thing, ToughThing, World, states
 

@@ -15,7 +15,8 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps import NETLINK, NETNS, NFT, RUNTIME, Step, StepError
+from reconciler.state.steps.lanes import NETLINK, NETNS, NFT, RUNTIME
+from reconciler.state.steps.step import Step, StepError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,92 +7,139 @@ import shlex
 import pytest
 
 from reconciler.render.commands import Place, Section, render_run, render_script, render_step
-from reconciler.state import steps as s
 from reconciler.state.codec import step_types
+from reconciler.state.steps.addresses import (
+    AddressAdd,
+    AddressDelete,
+    Announce,
+    DhcpStart,
+    DhcpStop,
+    FdbAdd,
+    FdbDelete,
+    NeighborAdd,
+    NeighborDelete,
+    RouteAdd,
+    RouteDelete,
+)
+from reconciler.state.steps.containers import (
+    ContainerCreate,
+    ContainerPark,
+    ContainerSpec,
+    ContainerStart,
+    ContainerStop,
+    ProcessStart,
+    ProcessStop,
+)
+from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
+from reconciler.state.steps.links import (
+    AltnameAdd,
+    BridgePortSet,
+    LinkAdd,
+    LinkDelete,
+    LinkSet,
+    OffloadSet,
+    Peer,
+    QdiscDelete,
+    QdiscSet,
+    UplinkEnslave,
+    UplinkRelease,
+)
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
+from reconciler.state.steps.openvswitch import (
+    FlowAdd,
+    FlowDelete,
+    OvsBridgeAdd,
+    OvsBridgeDelete,
+    OvsBridgeSet,
+    OvsPortAdd,
+    OvsPortDelete,
+    OvsPortSet,
+)
+from reconciler.state.steps.step import Step
 
 LAB = Place("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H", "unix:///d.sock"), "shop-api")})
 MACHINE = Place("shop", "local")
 PID = "$(docker -H unix:///d.sock inspect -f '{{.State.Pid}}' shop-api)"
-SPEC = s.ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")
+SPEC = ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")
 FAR = "name eth0 address 02:00:00:00:00:02 mtu 1500 netns shop.web"
 IN = "ip -n shop.lab.alpha"
 
-CASES: list[tuple[s.Step, list[str]]] = [
+CASES: list[tuple[Step, list[str]]] = [
     (
-        s.LinkAdd("", "b-shop", "bridge", "02:00:00:00:00:01", 1500, 7, options=(("forward_delay", "0"),)),
+        LinkAdd("", "b-shop", "bridge", "02:00:00:00:00:01", 1500, 7, options=(("forward_delay", "0"),)),
         [f"{IN} link add dev b-shop address 02:00:00:00:00:01 mtu 1500 group 7 type bridge forward_delay 0"],
     ),
     (
-        s.LinkAdd("", "v-web", "veth", "", 1500, 7, "b-shop", peer=s.Peer("container:web", "eth0", "02:00:00:00:00:02", 1500)),
+        LinkAdd("", "v-web", "veth", "", 1500, 7, "b-shop", peer=Peer("container:web", "eth0", "02:00:00:00:00:02", 1500)),
         [f"{IN} link add dev v-web mtu 1500 group 7 master b-shop type veth peer {FAR}"],
     ),
     (
-        s.LinkAdd("", "v-api", "veth", "", 1500, 7, peer=s.Peer("container:api", "eth0", "", 1500)),
+        LinkAdd("", "v-api", "veth", "", 1500, 7, peer=Peer("container:api", "eth0", "", 1500)),
         [f"{IN} link add dev v-api mtu 1500 group 7 type veth peer name eth0 mtu 1500 netns {PID}"],
     ),
     (
-        s.LinkSet("", "v-web", alias="netctl:shop/veth/web/front", link_local=False, up=True, master="-"),
+        LinkSet("", "v-web", alias="netctl:shop/veth/web/front", link_local=False, up=True, master="-"),
         [
             f"{IN} link set dev v-web addrgenmode none",
             f"{IN} link set dev v-web nomaster alias netctl:shop/veth/web/front up",
         ],
     ),
-    (s.LinkSet("container:api", "eth0", mtu=1400), [f"nsenter -t {PID} -n ip link set dev eth0 mtu 1400"]),
-    (s.AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
-    (s.BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
-    (s.LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
+    (LinkSet("container:api", "eth0", mtu=1400), [f"nsenter -t {PID} -n ip link set dev eth0 mtu 1400"]),
+    (AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
+    (BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
+    (LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
     (
-        s.AddressAdd("container:web", "eth0", "10.4.0.2/24"),
+        AddressAdd("container:web", "eth0", "10.4.0.2/24"),
         ["ip -n shop.web address add 10.4.0.2/24 broadcast + dev eth0 noprefixroute"],
     ),
-    (s.AddressAdd("container:web", "eth0", "fd::2/64"), ["ip -n shop.web address add fd::2/64 dev eth0 noprefixroute nodad"]),
-    (s.AddressDelete("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address delete 10.4.0.2/24 dev eth0"]),
+    (AddressAdd("container:web", "eth0", "fd::2/64"), ["ip -n shop.web address add fd::2/64 dev eth0 noprefixroute nodad"]),
+    (AddressDelete("container:web", "eth0", "10.4.0.2/24"), ["ip -n shop.web address delete 10.4.0.2/24 dev eth0"]),
     (
-        s.RouteAdd("container:web", 6, "default", "eth0", "fd::1", metric=5),
+        RouteAdd("container:web", 6, "default", "eth0", "fd::1", metric=5),
         ["ip -n shop.web -6 route add default via fd::1 dev eth0 proto 78 metric 5"],
     ),
-    (s.RouteDelete("", 4, "10.4.0.0/24", "b-shop"), [f"{IN} -4 route delete 10.4.0.0/24 dev b-shop proto 78"]),
+    (RouteDelete("", 4, "10.4.0.0/24", "b-shop"), [f"{IN} -4 route delete 10.4.0.0/24 dev b-shop proto 78"]),
     (
-        s.NeighborAdd("", "b-shop", "10.4.0.2", "02:00:00:00:00:02"),
+        NeighborAdd("", "b-shop", "10.4.0.2", "02:00:00:00:00:02"),
         [f"{IN} neighbor replace 10.4.0.2 lladdr 02:00:00:00:00:02 nud permanent dev b-shop protocol 78"],
     ),
-    (s.NeighborDelete("", "b-shop", "10.4.0.2", proxy=True), [f"{IN} neighbor delete proxy 10.4.0.2 dev b-shop"]),
+    (NeighborDelete("", "b-shop", "10.4.0.2", proxy=True), [f"{IN} neighbor delete proxy 10.4.0.2 dev b-shop"]),
     (
-        s.FdbAdd("", "x-front", "00:00:00:00:00:00", "192.0.2.12"),
+        FdbAdd("", "x-front", "00:00:00:00:00:00", "192.0.2.12"),
         ["bridge -n shop.lab.alpha fdb append 00:00:00:00:00:00 dev x-front dst 192.0.2.12 self permanent"],
     ),
     (
-        s.LinkAdd("", "x-front", "vxlan", "", 1450, 7, master="b-front", options=(("id", "9"), ("learning", "off"))),
+        LinkAdd("", "x-front", "vxlan", "", 1450, 7, master="b-front", options=(("id", "9"), ("learning", "off"))),
         [f"{IN} link add dev x-front mtu 1450 group 7 master b-front type vxlan id 9 nolearning"],
     ),
     (
-        s.Announce("", "b-front", "10.4.0.2"),
+        Announce("", "b-front", "10.4.0.2"),
         ["# apply also announces that 10.4.0.2 is at b-front now (gratuitous ARP, or its like of IPv6)"],
     ),
     (
-        s.FdbDelete("", "v-web", "02:00:00:00:00:02"),
+        FdbDelete("", "v-web", "02:00:00:00:00:02"),
         ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"],
     ),
-    (s.NetnsDelete("container:web"), ["ip netns delete shop.web"]),
+    (NetnsDelete("container:web"), ["ip netns delete shop.web"]),
     (
-        s.NftCommand("", "add table inet t\n"),
+        NftCommand("", "add table inet t\n"),
         ["nsenter --net=/run/netns/shop.lab.alpha nft -f - <<'EOF'", "add table inet t", "EOF"],
     ),
     (
-        s.SysctlWrite("", "net.ipv4.conf.eth0/1.forwarding", "1", remember=False),
+        SysctlWrite("", "net.ipv4.conf.eth0/1.forwarding", "1", remember=False),
         ["nsenter --net=/run/netns/shop.lab.alpha sysctl -qw net.ipv4.conf.eth0/1.forwarding=1"],
     ),
-    (s.SysctlRestore("", "net.ipv4.ip_forward"), ["# apply puts net.ipv4.ip_forward back to what it was before"]),
+    (SysctlRestore("", "net.ipv4.ip_forward"), ["# apply puts net.ipv4.ip_forward back to what it was before"]),
     (
-        s.ConntrackFlush("", "udp", 53),
+        ConntrackFlush("", "udp", 53),
         ["nsenter --net=/run/netns/shop.lab.alpha conntrack -D -p udp --orig-port-dst 53 2>/dev/null || true"],
     ),
     (
-        s.IptablesDelete("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
+        IptablesDelete("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
         ["nsenter --net=/run/netns/shop.lab.alpha iptables -w 5 -t filter -D DOCKER-USER -j ACCEPT"],
     ),
     (
-        s.OvsPortAdd("", "b-front", "v-web", (("netctl:name", "web"),), is_isolated=True),
+        OvsPortAdd("", "b-front", "v-web", (("netctl:name", "web"),), is_isolated=True),
         [
             (
                 "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl add-port b-front v-web -- set port v-web protected=true "
@@ -101,7 +148,7 @@ CASES: list[tuple[s.Step, list[str]]] = [
         ],
     ),
     (
-        s.OvsPortSet("", "v-web", (("netctl:name", "web"),)),
+        OvsPortSet("", "v-web", (("netctl:name", "web"),)),
         [
             (
                 "nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl set port v-web protected=false "
@@ -109,40 +156,40 @@ CASES: list[tuple[s.Step, list[str]]] = [
             )
         ],
     ),
-    (s.OvsBridgeDelete("", "b-front"), ["nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl --if-exists del-br b-front"]),
+    (OvsBridgeDelete("", "b-front"), ["nsenter --net=/run/netns/shop.lab.alpha ovs-vsctl --if-exists del-br b-front"]),
     (
-        s.FlowDelete("", "b-front", 0x77, "table=1,priority=10"),
+        FlowDelete("", "b-front", 0x77, "table=1,priority=10"),
         ["nsenter --net=/run/netns/shop.lab.alpha ovs-ofctl --strict del-flows b-front cookie=0x77/-1,table=1,priority=10"],
     ),
-    (s.OffloadSet("container:web", "eth0", "tx", on=False), ["nsenter --net=/run/netns/shop.web ethtool -K eth0 tx off"]),
-    (s.ContainerStart("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock start shop-api"]),
-    (s.ContainerStop("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock stop shop-api"]),
+    (OffloadSet("container:web", "eth0", "tx", on=False), ["nsenter --net=/run/netns/shop.web ethtool -K eth0 tx off"]),
+    (ContainerStart("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock start shop-api"]),
+    (ContainerStop("container:api", "docker", "shop-api"), ["docker -H unix:///d.sock stop shop-api"]),
 ]
 
 
 @pytest.mark.parametrize(("step", "lines"), CASES, ids=lambda value: type(value).__name__)
-def test_step(step: s.Step, lines: list[str]) -> None:
+def test_step(step: Step, lines: list[str]) -> None:
     """A step's command lines are those that an administrator would type."""
     assert list(render_step(step, LAB)) == lines
 
 
-OTHERS: list[s.Step] = [
-    s.NetnsAdd("container:web", ipv6=False),
-    s.IptablesAdd("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
-    s.ContainerCreate("container:api", "api", "shop-api", SPEC),
-    s.ContainerPark("container:api", "docker", "shop-api"),
-    s.ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
-    s.ProcessStop("container:web", "web"),
-    s.QdiscSet("", "v-web", 1_250_000, 32_768, 157_768),
-    s.QdiscDelete("", "v-web"),
-    s.DhcpStart("container:web", "web", "eth0", default=True),
-    s.DhcpStop("container:web", "web", "eth0"),
-    s.UplinkEnslave("", "eth1", "b-shop-lan"),
-    s.UplinkRelease("", "eth1", "b-shop-lan"),
-    s.OvsBridgeAdd("", "b-shop-front", "netdev", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
-    s.OvsBridgeSet("", "b-shop-front", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
-    s.OvsPortDelete("", "b-shop-front", "v-web"),
-    s.FlowAdd("", "b-shop-front", 0x77, "table=0,priority=10,in_port=LOCAL", "NORMAL"),
+OTHERS: list[Step] = [
+    NetnsAdd("container:web", ipv6=False),
+    IptablesAdd("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
+    ContainerCreate("container:api", "api", "shop-api", SPEC),
+    ContainerPark("container:api", "docker", "shop-api"),
+    ProcessStart("container:web", "web", ("sh", "-c", "echo $HOME; sleep 1"), (("A", "it's"),)),
+    ProcessStop("container:web", "web"),
+    QdiscSet("", "v-web", 1_250_000, 32_768, 157_768),
+    QdiscDelete("", "v-web"),
+    DhcpStart("container:web", "web", "eth0", default=True),
+    DhcpStop("container:web", "web", "eth0"),
+    UplinkEnslave("", "eth1", "b-shop-lan"),
+    UplinkRelease("", "eth1", "b-shop-lan"),
+    OvsBridgeAdd("", "b-shop-front", "netdev", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
+    OvsBridgeSet("", "b-shop-front", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
+    OvsPortDelete("", "b-shop-front", "v-web"),
+    FlowAdd("", "b-shop-front", 0x77, "table=0,priority=10,in_port=LOCAL", "NORMAL"),
 ]
 
 
@@ -166,19 +213,19 @@ def test_words_of_users_are_quoted() -> None:
 
 def test_a_heredoc_cannot_be_ended_by_its_text() -> None:
     """A line `EOF` within an nft text does not end it early."""
-    assert list(render_step(s.NftCommand("", "EOF\nx"), MACHINE)) == ["nft -f - <<'EOF_'", "EOF\nx", "EOF_"]
+    assert list(render_step(NftCommand("", "EOF\nx"), MACHINE)) == ["nft -f - <<'EOF_'", "EOF\nx", "EOF_"]
 
 
 def test_nft_steps_of_a_run_are_one_transaction() -> None:
     """What stands together goes to one nft; another step or namespace in between ends it."""
-    steps = (s.NftCommand("", "one"), s.NftCommand("", "two"), s.LinkDelete("", "x", 1), s.NftCommand("", "three"))
+    steps = (NftCommand("", "one"), NftCommand("", "two"), LinkDelete("", "x", 1), NftCommand("", "three"))
     lines = list(render_run(steps, MACHINE))
     assert lines == ["nft -f - <<'EOF'", "one\ntwo", "EOF", "ip link delete dev x", "nft -f - <<'EOF'", "three", "EOF"]
 
 
 def test_script_has_a_header_and_stops_at_errors() -> None:
     """The script says what it is, stops at the first failure, and leaves out hosts without steps."""
-    sections = [Section("alpha: make", LAB, ((s.NetnsDelete("container:web"),),)), Section("beta", LAB, ())]
+    sections = [Section("alpha: make", LAB, ((NetnsDelete("container:web"),),)), Section("beta", LAB, ())]
     script = render_script("a title", sections)
     assert script.startswith("#!/bin/sh\n# a title\n")
     assert "\nset -eu\n" in script

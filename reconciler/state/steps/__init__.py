@@ -1,0 +1,8 @@
+"""Steps: everything that netctl can do to a host, as data.
+
+A kind lowers a change to steps; `kernel/` executes them; `render/commands.py` prints the same steps as command lines.
+Nothing else touches a host, so what is printed is what runs.
+
+Each step names the namespace in which it runs (see `state.ref`) and the lane that carries it out. A lane keeps the order
+of the steps given to it, so a run of steps in one lane goes out as one batch: one send for netlink, one transaction for nft.
+"""

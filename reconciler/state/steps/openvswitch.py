@@ -1,0 +1,98 @@
+"""Steps on Open vSwitch: bridges and ports in its database, and OpenFlow rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.state.steps.lanes import OPENFLOW, OVSDB
+from reconciler.state.steps.step import Step
+
+Marks = tuple[tuple[str, str], ...]
+"""Of `external_ids`, those whose keys begin with `netctl:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridgeAdd(Step):
+    """Make a bridge in the OVSDB, with its internal port of the same name, and wait until ovs-vswitchd has made it.
+
+    All steps of this lane that stand in one batch are one transaction (RFC 7047). The bridge passes nothing without flows
+    (`fail_mode` secure, ovs-vswitchd.conf.db(5)).
+    """
+
+    lane = OVSDB
+    name: str
+    datapath: str
+    mac: str
+    mtu: int
+    marks: Marks
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridgeSet(Step):
+    """Set all that netctl has a say in of a bridge that is there."""
+
+    lane = OVSDB
+    name: str
+    mac: str
+    mtu: int
+    marks: Marks
+
+
+@dataclass(frozen=True, slots=True)
+class OvsBridgeDelete(Step):
+    """Remove a bridge, its ports and its flows."""
+
+    lane = OVSDB
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPortAdd(Step):
+    """Make a link that is there a port of a bridge."""
+
+    lane = OVSDB
+    bridge: str
+    name: str
+    marks: Marks
+    is_isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPortSet(Step):
+    """Set all that netctl has a say in of a port that is there, and wait until its link is in use."""
+
+    lane = OVSDB
+    name: str
+    marks: Marks
+    is_isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OvsPortDelete(Step):
+    """Remove a port from its bridge; the link stays."""
+
+    lane = OVSDB
+    bridge: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowAdd(Step):
+    """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8). Those of a bridge in a batch are one bundle: all or none."""
+
+    lane = OPENFLOW
+    bridge: str
+    cookie: int
+    match: str
+    """Table, priority and match, which tell one rule from another."""
+    actions: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDelete(Step):
+    """Remove the rule."""
+
+    lane = OPENFLOW
+    bridge: str
+    cookie: int
+    match: str

@@ -1,0 +1,24 @@
+"""What every step has, and the error of one that the host refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, in one namespace."""
+
+    lane: ClassVar[str]
+    netns: str
+
+
+class StepError(Exception):
+    """A step that the host refused: which one, and why in one sentence."""
+
+    def __init__(self, step: Step, message: str) -> None:
+        """`message` is the host's own word, made readable."""
+        super().__init__(message)
+        self.step = step
+        self.message = message
