@@ -10,7 +10,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from reconciler.topology.expand import LAN_MODES, host_of
 from reconciler.topology.faults import FaultList
-from reconciler.topology.model import NetworkModel, SubnetModel, TopologyModel
+from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.model.networks import NetworkModel
+from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import Address, Network, Path
 
 OUTSIDE = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ffff::/64"))

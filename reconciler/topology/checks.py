@@ -15,7 +15,8 @@ from reconciler.topology.check_ports import check_ports
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import suggest
-from reconciler.topology.model import ContainerModel, TopologyModel
+from reconciler.topology.model.containers import ContainerModel
+from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.scalars import BRIDGE_PORTS_MAX, shorten
 from reconciler.topology.types import Path
 

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from reconciler.state.steps.containers import ContainerSpec
-from reconciler.topology.model import ContainerModel, ExistingBridge, ExposeModel, NetworkModel, TopologyModel
+from reconciler.topology.model.containers import ContainerModel
+from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.model.networks import NetworkModel
+from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.subnets import ExistingBridge
 from reconciler.topology.types import Attachment, Container, Host, Party, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document
 

@@ -20,7 +20,7 @@ from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import translate
-from reconciler.topology.model import TopologyModel
+from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree

@@ -15,15 +15,13 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import Fault, Position
-from reconciler.topology.model import (
-    ContainerModel,
-    ExposeModel,
-    HostModel,
-    NetworkModel,
-    PolicyModel,
-    SubnetModel,
-    TopologyModel,
-)
+from reconciler.topology.model.containers import ContainerModel
+from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.model.hosts import HostModel
+from reconciler.topology.model.networks import NetworkModel
+from reconciler.topology.model.policies import PolicyModel
+from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.scalars import describe, shorten
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reconciler.topology.model import TopologyModel
+from reconciler.topology.model.file import TopologyModel
 
 _NULL = {"type": "null"}
 """What pydantic allows beside an optional value; in the file, a key without a value is refused."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from reconciler.topology.faults import FaultList
-from reconciler.topology.model import TopologyModel
+from reconciler.topology.model.file import TopologyModel
 
 _NOT_YET = "this version of netctl cannot do that yet"
 

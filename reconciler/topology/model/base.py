@@ -1,0 +1,36 @@
+"""What all parts of the model share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from reconciler.topology.scalars import describe, refuse
+
+
+class Model(BaseModel):
+    """What all parts share: nothing is converted, nothing unknown is let through, nothing changes later."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _expect_list(value: Any) -> Any:
+    """A single value is not taken for a list, but its owner is told how to make it one."""
+    if isinstance(value, tuple):
+        return value
+    if value is None:
+        raise refuse("has no value", "write a list, or remove the key")
+    raise refuse(f"must be a list, but is {describe(value)}", "put it into a list: start the line with `- `, or write [ … ]")
+
+
+def _refuse_null(value: Any) -> Any:
+    """None stands for a key that is not there; a key that is there with nothing behind it is a mistake."""
+    if value is None:
+        raise refuse("has no value", "give it one, or remove the key")
+    return value
+
+
+ListForm = BeforeValidator(_expect_list)
+Given = BeforeValidator(_refuse_null)
+Text = WithJsonSchema({"type": "string", "minLength": 1})

@@ -1,0 +1,151 @@
+"""A container of the file, with the values that an engine needs to make it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from reconciler.topology.fields import Reference
+from reconciler.topology.model.base import Given, ListForm, Model, Text
+from reconciler.topology.model.networks import NetworkModel
+from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.scalars import BRIDGE_PORTS_MAX, describe, expect_text, refuse, shorten
+
+
+def parse_image(value: Any) -> str:
+    """An image reference; the engine has the last word on it."""
+    image = expect_text(value, "the name of an image")
+    if not re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}", image):
+        raise refuse(f"is no image name: `{shorten(image)}`", "write one such as nginx:1.27")
+    return image
+
+
+def parse_command(value: Any) -> tuple[str, ...]:
+    """A list of words; one text is split into words as a shell would, but no shell runs it."""
+    if isinstance(value, str):
+        try:
+            return tuple(shlex.split(value))
+        except ValueError:
+            raise refuse(
+                "has a quote that is opened and never closed", "write the command as a list: [sleep, infinity]"
+            ) from None
+    if not isinstance(value, tuple):
+        raise refuse(f"must be a list of words, but is {describe(value)}", "write it as a list: [sleep, infinity]")
+    for word in value:
+        if not isinstance(word, str):
+            written = str(word).lower() if isinstance(word, bool) else str(word)
+            raise refuse(
+                f"must be a list of texts, but one item is {describe(word)}",
+                f'put it in quotes: "{written}"'
+                if isinstance(word, bool | int | float)
+                else "write it as a list: [sleep, infinity]",
+            )
+    return value
+
+
+def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
+    """A mapping of name to text, or a list of `NAME=value`."""
+    if isinstance(value, tuple):
+        pairs: dict[str, Any] = {}
+        for item in value:
+            name, separator, text = expect_text(item, "NAME=value").partition("=")
+            if not separator:
+                raise refuse(
+                    f"has an item without `=`: `{shorten(item)}`",
+                    f"write {shorten(item)}=value; nothing is taken from netctl's own environment",
+                )
+            pairs[name] = text
+    elif isinstance(value, dict):
+        pairs = value
+    else:
+        raise refuse(f"must be a mapping of name to text, but is {describe(value)}", "write `env: {NAME: value}`")
+    for name, text in pairs.items():
+        if not name or "=" in name:
+            raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
+        if not isinstance(text, str):
+            written = str(text).lower() if isinstance(text, bool) else str(text)
+            raise refuse(
+                f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
+                f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"',
+            )
+    return tuple(pairs.items())
+
+
+def parse_volume(value: Any) -> str:
+    """`[host path or volume name:]container path[:options]`."""
+    text = expect_text(value, "a volume such as /srv/data:/data:ro")
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(parts) or not parts[1].startswith("/"):
+        raise refuse(
+            f"is no volume: `{shorten(text)}`",
+            "write host path:container path[:ro], both paths absolute, or volume name:container path",
+        )
+    if not parts[0].startswith("/") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", parts[0]):
+        raise refuse(f"must have an absolute host path: `{shorten(text)}`", "write the path from / on, as in /srv/data:/data")
+    return text
+
+
+def parse_existing(value: Any) -> bool | str:
+    """true: the engine's container of the same name; text: the one of that name."""
+    if isinstance(value, bool):
+        return value
+    name = expect_text(value, "true, or the name of a container")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", name):
+        raise refuse(f"is no container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
+    return name
+
+
+Image = Annotated[str, PlainValidator(parse_image), Text]
+Command = Annotated[
+    tuple[str, ...],
+    PlainValidator(parse_command),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+Env = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(parse_env),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "array", "items": {"type": "string", "pattern": "^[^=]+="}},
+            ]
+        }
+    ),
+]
+Volume = Annotated[str, PlainValidator(parse_volume), Text]
+Existing = Annotated[
+    bool | str,
+    PlainValidator(parse_existing),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
+]
+
+
+class ContainerModel(Model):
+    """A container, or several alike (`replicas`)."""
+
+    host: Reference = Field("", description="Where it runs. May be left out where the file has one host.")
+    runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
+        None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace)."
+    )
+    image: Image = Field(
+        "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."
+    )
+    command: Command = Field((), description="What runs in it: a list of words.")
+    env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
+    volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
+    restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")
+    existing: Existing = Field(
+        False, description="Wire a container that somebody else runs: true (named as the key), or its name."
+    )
+    replicas: Annotated[int | None, Given] = Field(
+        None, ge=0, le=BRIDGE_PORTS_MAX, description="How many of it, named NAME-1, NAME-2 …"
+    )
+    networks: dict[Reference, NetworkModel] = Field(
+        {}, description="The subnets it is in: an address, auto, or the long form. The first has the default route."
+    )
+    expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
+    dns: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")

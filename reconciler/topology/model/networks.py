@@ -1,0 +1,137 @@
+"""A container's place in a subnet: its address, its interface, and the limits and settings of that."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
+
+from reconciler.topology.fields import ADDRESSES_SCHEMA, AUTO_SCHEMA, Addresses, AutoAddresses, InterfaceName, Mac, Sources
+from reconciler.topology.model.base import Given, ListForm, Model
+from reconciler.topology.scalars import describe, expect_text, refuse, shorten
+
+RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+
+
+def parse_rate(value: Any) -> tuple[int, int]:
+    """`10mbit` for both directions, or a mapping of `ingress` and `egress`: bytes a second, 0 for no limit."""
+    if isinstance(value, dict):
+        unknown = [key for key in value if key not in ("ingress", "egress")]
+        if unknown or not value:
+            raise refuse("must be {ingress: RATE, egress: RATE}", "write one of them, or both, such as {egress: 10mbit}")
+        return tuple(_parse_bits(value[key]) if key in value else 0 for key in ("ingress", "egress"))  # type: ignore[return-value]
+    return (_parse_bits(value),) * 2
+
+
+def _parse_bits(value: Any) -> int:
+    text = expect_text(value, "a rate such as 10mbit")
+    matched = re.fullmatch(r"([0-9]{1,9})(bit|kbit|mbit|gbit)", text)
+    if not matched or not 8000 <= int(matched[1]) * RATE_UNITS[matched[2]] <= 10**12:
+        raise refuse(f"is no rate: `{shorten(text)}`", "write 8kbit to 1000gbit, such as 10mbit (bits a second)")
+    return int(matched[1]) * RATE_UNITS[matched[2]] // 8
+
+
+def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
+    """A mapping of keys with IFNAME in them to numbers or text."""
+    if not isinstance(value, dict):
+        raise refuse(f"must be a mapping, but is {describe(value)}", "write {net.ipv4.conf.IFNAME.rp_filter: 2}")
+    for key, setting in value.items():
+        if not re.fullmatch(r"net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}", key):
+            help_text = "write a setting of the interface: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
+            raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text)
+        is_plain = isinstance(setting, int | str) and not isinstance(setting, bool)
+        if not is_plain or not re.fullmatch(r"[0-9a-zA-Z:. -]{1,80}", str(setting)):
+            raise refuse(f"must give a number or text for `{shorten(key)}`, but gives {describe(setting)}", f"write {key}: 1")
+    return tuple((key, str(setting)) for key, setting in value.items())
+
+
+_RATE: dict[str, Any] = {"type": "string", "pattern": "^[0-9]{1,9}(bit|kbit|mbit|gbit)$", "examples": ["10mbit"]}
+Rate = Annotated[
+    tuple[int, int],
+    PlainValidator(parse_rate),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _RATE,
+                {
+                    "type": "object",
+                    "properties": {"ingress": _RATE, "egress": _RATE},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                },
+            ]
+        }
+    ),
+]
+Sysctls = Annotated[
+    tuple[tuple[str, str], ...],
+    PlainValidator(parse_sysctls),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "patternProperties": {"^net\\.ipv[46]\\.(conf|neigh)\\.IFNAME\\.[a-z0-9_]+$": {"type": ["integer", "string"]}},
+            "additionalProperties": False,
+        }
+    ),
+]
+
+
+class RouteModel(Model):
+    """A static route of a container."""
+
+    to: Sources = Field(description="The network that it leads to.")
+    via: Addresses = Field(description="The next hop, an address in the subnet.")
+
+
+class NetworkModel(Model):
+    """A container's place in a subnet."""
+
+    address: AutoAddresses = Field((), description="An address, [IPv4, IPv6], or auto.")
+    mac: Mac = Field("", description="The hardware address. Default: computed from the names.")
+    interface: InterfaceName = Field(
+        "", description="The interface's name inside. Default: eth0, eth1 … in the order of the file."
+    )
+    ipv4: bool = Field(True, description="false: no IPv4 here, though the subnet has it.")
+    ipv6: bool = Field(True, description="false: no IPv6 here, though the subnet has it.")
+    default: Annotated[bool | None, Given] = Field(
+        None, description="Whether the default route leads here. Default: the first network."
+    )
+    dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
+    allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(
+        (), description="What a container may send that no container may otherwise: as a DHCP server, or as an IPv6 router."
+    )
+    hairpin: Annotated[bool | None, Given] = Field(
+        None, description="Whether its port sends a frame back to it. Default: where it publishes ports, or the subnet says so."
+    )
+    isolated: bool = Field(False, description="Whether it reaches no other isolated port of its bridge (bridge(8)).")
+    rate: Rate = Field(
+        (0, 0), description="How fast at most: 10mbit both ways, or {ingress: 100mbit, egress: 10mbit} as the container sees it."
+    )
+    mtu: Annotated[int | None, Given] = Field(None, ge=576, le=65535, description="Bytes, if fewer than the subnet's.")
+    routes: Annotated[tuple[RouteModel, ...], ListForm] = Field((), description="Static routes over this network.")
+    sysctls: Sysctls = Field(
+        (), description="Kernel settings of the interface, IFNAME in its place: {net.ipv4.conf.IFNAME.rp_filter: 2}."
+    )
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The families that the container is to have here, as far as the subnet has them."""
+        return (4,) * self.ipv4 + (6,) * self.ipv6
+
+    @model_validator(mode="before")
+    @classmethod
+    def spell_out(cls, value: Any) -> Any:
+        """`auto`, `dhcp`, an address or a list of two is the long form with nothing but `address`."""
+        if value is None:
+            raise refuse("has no value", "write `auto`, an address, or {address: …}")
+        long = value if isinstance(value, dict) else {"address": value}
+        if long.get("address") == "dhcp":
+            return {**{key: each for key, each in long.items() if key != "address"}, "dhcp": True}
+        return long
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The short forms beside the long one."""
+        return {"anyOf": [AUTO_SCHEMA, *ADDRESSES_SCHEMA["anyOf"], handler.resolve_ref_schema(handler(core_schema))]}

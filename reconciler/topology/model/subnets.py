@@ -1,0 +1,120 @@
+"""A subnet of the file, with the values that only it has: its MTU, its bridge, its gateways."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, Reference
+from reconciler.topology.model.base import Given, ListForm, Model
+from reconciler.topology.scalars import describe, parse_addresses, parse_interface, refuse
+from reconciler.topology.types import Address
+
+BRIDGES = ("linux", "openvswitch")
+
+
+class ExistingBridge(NamedTuple):
+    """A bridge that is on the host without netctl, and is used as it is."""
+
+    name: str
+
+
+def parse_mtu(value: Any) -> int | None:
+    """`auto` (None) or bytes; the IPv6 minimum is for `checks`, which knows the subnet."""
+    if value == "auto":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise refuse(
+            f"must be `auto` or a number of bytes, but is {describe(value)}", "write `mtu: auto`, or a number such as 1500"
+        )
+    if not 576 <= value <= 65535:
+        raise refuse(f"must be 576 to 65535 bytes, but is {value}", "write `mtu: auto`, or a number such as 1500")
+    return value
+
+
+def parse_bridge(value: Any) -> str | ExistingBridge:
+    """`linux`, `openvswitch`, or {existing: NAME}."""
+    if isinstance(value, dict):
+        if tuple(value) != ("existing",):
+            raise refuse("must be {existing: NAME} where it is a mapping", "write `bridge: {existing: br0}`")
+        return ExistingBridge(parse_interface(value["existing"]))
+    if value not in BRIDGES:
+        help_text = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
+        raise refuse(f"must be one of {', '.join(BRIDGES)}, or {{existing: NAME}}, but is {describe(value)}", help_text)
+    return str(value)
+
+
+def parse_gateway(value: Any) -> dict[str, tuple[Address, ...]]:
+    """An address (of the first host: key ""), or a mapping of host to address."""
+    if isinstance(value, dict):
+        return {name: parse_addresses(addresses) for name, addresses in value.items()}
+    return {"": parse_addresses(value)}
+
+
+Mtu = Annotated[
+    int | None,
+    PlainValidator(parse_mtu),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 576, "maximum": 65535}]}),
+]
+Bridge = Annotated[
+    str | ExistingBridge,
+    PlainValidator(parse_bridge),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(BRIDGES)},
+                {
+                    "type": "object",
+                    "properties": {"existing": {"type": "string", "minLength": 1, "maxLength": 15}},
+                    "required": ["existing"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+Gateway = Annotated[
+    dict[str, tuple[Address, ...]],
+    PlainValidator(parse_gateway),
+    WithJsonSchema({"anyOf": [*ADDRESSES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": ADDRESSES_SCHEMA}]}),
+]
+
+
+class SubnetModel(Model):
+    """A subnet: one segment, with one prefix per family."""
+
+    cidr: Cidrs = Field(description="The prefix, or [IPv4, IPv6] for dual stack.")
+    mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = Field(
+        "nat",
+        description="How it meets the world: nat (masqueraded), routed, isolated (its host and nothing beyond), direct, macvlan.",
+    )
+    overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
+        "vxlan", description="How it spans hosts, where it does; auto: routes between hosts on one link, vxlan between others."
+    )
+    bridge: Bridge = Field(
+        "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."
+    )
+    uplink: InterfaceName = Field(
+        "", description="Of mode direct or macvlan: the interface to the LAN. Default: the host's `uplink`."
+    )
+    type: Literal["bridge", "vepa", "private", "passthru"] = Field(
+        "bridge", description="Of mode macvlan: how its members reach each other (ip-link(8))."
+    )
+    hairpin: bool = Field(
+        False, description="Whether the bridge sends a frame back on the port that it came from; per port in `networks`."
+    )
+    datapath: Literal["auto", "system", "netdev"] = Field(
+        "auto", description="Of an Open vSwitch bridge: system (the kernel's), netdev (user space), auto (the kernel's if there)."
+    )
+    mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
+    hosts: Annotated[tuple[Reference, ...], ListForm] = Field(
+        (), description="Hosts that have a leg in it even without a container there."
+    )
+    gateway: Gateway = Field(
+        {}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address."
+    )
+    vni: Annotated[int | None, Given] = Field(
+        None, ge=1, le=16777215, description="The VXLAN's number. Default: computed from the names."
+    )
+    vxlan_port: int = Field(4789, ge=1, le=65535, description="The VXLAN's UDP port.")
