@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from reconciler.state.naming import group_of
 
@@ -30,6 +31,9 @@ NETNS_ROOT = Path("/run/netns")
 RUN_ROOT = Path("/run/netctl")
 MNT_DETACH = 2
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+settings.register_profile("netctl", deadline=None)  # no test is timed: the machine may be busy with other things
+settings.load_profile("netctl")
 
 _names: list[str] = []
 """Every name that this session has drawn; nothing that bears one may be left at its end."""
