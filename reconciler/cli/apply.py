@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops
+from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops, warn_of_lost
 from reconciler.errors import UsageError
 from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
 from reconciler.render.plan import render_plan
@@ -53,4 +53,5 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
         job.fleet.remember(job.peers)
+    warn_of_lost(job.fleet)
     return document

@@ -148,6 +148,13 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
         print(printable(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
+def warn_of_lost(fleet: Fleet) -> None:
+    """Say on standard error which machines were lost when all was done already."""
+    for host, error in fleet.lost.items():
+        words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
+        print(printable(words), file=sys.stderr)
+
+
 def find_lab_targets(name: str) -> tuple[Target, ...]:
     """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
     from reconciler.hosts.target import Target, default_engines

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json
+from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json, warn_of_lost
 from reconciler.cli.parser import DEFAULT_FILE
 from reconciler.errors import LeftoverError, NetctlError, UsageError
 from reconciler.hosts.fleet import Fleet
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
             fleet.apply(plans, progress)
         fleet.forget()
+        warn_of_lost(fleet)
     if not options.host:
         _remove_files(name, targets)
     elapsed_s = time.monotonic() - begun
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
         print_json({**told, "plan": CODEC.encode(document)})
-    elif changed and not (options.quiet or options.host or left):
+    elif changed and not (options.quiet or options.host or left or fleet.lost):
         print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
     if options.host and others and not options.quiet:
         places = ", ".join(f"{each.host} ({each.destination})" for each in others)

@@ -77,7 +77,8 @@ class WorkerProcess:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.words):
             if stream:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # what was not yet sent
+                    stream.close()
 
 
 class Session:

@@ -112,16 +112,14 @@ def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
     except FileNotFoundError:
         raise HostError("there is no ssh on this machine", "apt-get install openssh-client") from None
     worker = WorkerProcess(process, words)
-    with _killing_after(process, START_TIMEOUT_S):
+    with contextlib.ExitStack() as undo, _killing_after(process, START_TIMEOUT_S):
+        undo.callback(worker.kill)
         try:
             _start(worker, connect)
         except (BrokenPipeError, EOFError):
             status = process.wait()
             raise _failure(connect, read_words(words), status) from None
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+        undo.pop_all()
     return worker
 
 

@@ -95,8 +95,9 @@ class KernelMachine:
         return notes.is_confirmed(self._context, token)
 
     def log(self, line: str) -> None:
-        """A line in the log that stays on the host."""
-        notes.write_log(self._context, f"{self._command}: {line}")
+        """A line in the log that stays on the host, for who comes there when a controller elsewhere was lost."""
+        if self._run:
+            notes.write_log(self._context, f"{self._command}: {line}")
 
     def forget(self) -> None:
         """Remove the topology's files."""

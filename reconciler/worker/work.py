@@ -8,11 +8,12 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
     prepare   {} → nothing, or the error that an apply is known to end with
     arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
     confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
+    keep      {} → nothing; from here on a lost controller means that what was done stays. Refused where nobody has confirmed
     apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
     check     {} → the changes that are still needed; none after a good apply
     rollback  {host, changes} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `changes`
               are those of the plan where this worker did not make it, None otherwise
-    commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and nobody confirmed
+    commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and was not told to keep it
     remember  {peers} → nothing; the topology's other hosts are remembered here
     forget    {} → nothing; no file of the topology is left here
     listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
@@ -51,6 +52,7 @@ CHECK_PAUSE_S = 0.1
 """The kernel finishes some things a moment after it has acknowledged them: a namespace going, a port forwarding."""
 
 PROGRESS_INTERVAL_S = 0.05
+
 
 class SettlingHost(Host, Protocol):
     """A host that can also say when what was wired passes packets."""
@@ -123,6 +125,8 @@ class Work:
         self._token = ""
         self._undo: Plan | None = None
         """What is taken back where the controller is lost; None where it has not begun, or has committed."""
+        self._keeping = False
+        """Whether it is kept instead."""
         self._snapshot: Snapshot | None = None
 
     def answer(self, request: Message) -> Any:
@@ -137,6 +141,7 @@ class Work:
             "prepare": lambda _: self._machine.check(self._plan.remove + self._plan.make),
             "arm": self._arm,
             "confirm": lambda request: self._machine.confirm(request["token"]),
+            "keep": self._keep,
             "commit": self._commit,
             "remember": lambda request: self._machine.remember(request["peers"]),
             "forget": lambda _: self._machine.forget(),
@@ -200,27 +205,38 @@ class Work:
 
     def _rollback(self, request: Message) -> Any:
         if request["changes"] is not None:  # this worker takes the place of one that has died
+            self._machine.log("what was done here is taken back over a new connection")
             self._plan = self._undo = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
         self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *self._plan.touched)))
         live = self._live()
         self._desired = rollback_target(self._plan, live)
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = True
+        self._keeping = False
         return self._describe(request["host"], live, document=False)
 
     def _arm(self, request: Message) -> None:
         self._token = request["token"]
         self._undo = self._plan
 
-    def _commit(self, _: Message) -> None:
-        if self._undo and not self._rolling_back and not self._machine.is_confirmed(self._token):
+    def _keep(self, _: Message) -> None:
+        if not self._machine.is_confirmed(self._token):
             raise NetctlError("nobody has shown by a new connection that this host can still be reached")
+        self._keeping = True
+
+    def _commit(self, _: Message) -> None:
+        if self._undo and not (self._keeping or self._rolling_back):
+            raise NetctlError("it was not said that what was made is to be kept")
         self._undo = None
         self._machine.commit(keep_log=self._rolling_back)
 
     def end(self) -> None:
-        """Take back what was done and not committed, for nobody will say any more what else to do. NetctlError where it fails."""
+        """The controller has gone, and will not say what to do with what was not committed. NetctlError where it fails."""
         if self._undo is None:
+            return
+        if self._keeping:
+            self._machine.log("the controller was lost at the end of it; what was done here stays")
+            self._machine.commit(keep_log=True)
             return
         self._emit = lambda _: None
         self._machine.log("the controller was lost in the middle of it; what was done here is taken back")

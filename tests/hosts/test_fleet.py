@@ -11,9 +11,10 @@ import pytest
 
 from reconciler.compile import compile_topology
 from reconciler.errors import HostError, LockedError, NetctlError, RolledBackError
-from reconciler.hosts.fleet import Fleet, _merge
+from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.session import Session
+from reconciler.hosts.side_by_side import merge_errors
 from reconciler.hosts.target import LAB, targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
@@ -186,8 +187,8 @@ def test_errors_keep_their_class_on_the_way(topology: Topology) -> None:
 def test_each_host_has_a_line() -> None:
     """What went wrong on several hosts is one error of the gravest class, a line for each; those that say the same share one."""
     same = HostError("no root", "use sudo")
-    assert _merge({"alpha": same, "beta": same}).message == "alpha, beta: no root"
-    merged = _merge({"alpha": same, "beta": LockedError("held", "wait"), "gamma": same})
+    assert merge_errors({"alpha": same, "beta": same}).message == "alpha, beta: no root"
+    merged = merge_errors({"alpha": same, "beta": LockedError("held", "wait"), "gamma": same})
     assert type(merged) is LockedError
     assert merged.message == "3 hosts have failed\n  alpha, gamma: no root\n  beta: held"
     assert merged.help_text == "use sudo\nwait"

@@ -190,8 +190,8 @@ class World:
     def mend(self, host: str) -> None:
         self.inside("lan", "ip", "link", "set", host, "up")
 
-    def start_netctl(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        command = self.machines["controller"].enter(sys.executable, "-m", "reconciler", *arguments)
+    def start_netctl(self, *arguments: str | Path, program: Sequence[str] = ("-m", "reconciler")) -> subprocess.Popen[str]:
+        command = self.machines["controller"].enter(sys.executable, *program, *arguments)
         env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT), "HOME": "/run/root"}
         return subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL

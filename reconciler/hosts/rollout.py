@@ -1,0 +1,181 @@
+"""One apply over all hosts: carried out in step, kept by all of them or taken back by all of them. Called by `hosts.fleet`.
+
+Hosts work side by side, in phases with a barrier: every host removes before any makes, so that a thing can move from one to
+another. The lab carries its hosts, so it removes after them and makes before them. Where one host fails, or the user stops,
+all of them go back.
+
+A host on another machine may be lost at any moment, and must come to rest as the others do, without being told. So it ends in
+steps, each on all hosts before the next on any:
+
+    arm       from here on a host that has lost its controller takes itself back
+    …         remove, make, read again
+    confirm   a new connection shows that the host can still be reached
+    keep      from here on a host that has lost its controller keeps what was made
+    commit    what was kept for a rollback is let go of
+
+A host that is lost before it was told to keep goes back, and the others, which can all still do so, are taken back. One that is
+lost after that keeps the change, as the others do. What remains is the moment in which `keep` has arrived and its answer has not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, Protocol
+
+from reconciler.errors import LeftoverError, NetctlError, RolledBackError
+from reconciler.hosts.session import Session, WorkerDiedError
+from reconciler.hosts.side_by_side import SideBySide, merge_errors
+from reconciler.hosts.target import LAB
+from reconciler.plan.document import CODEC, HostPlan
+from reconciler.plan.execute import Outcome
+from reconciler.state.record import Change
+
+SHOWN_MAX = 5
+"""How many of the changes that are left over an error names."""
+
+
+class Progress(Protocol):
+    """What is told how far a host is (see `render.progress`)."""
+
+    def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a phase are done."""
+
+
+class Connector(Protocol):
+    """What opens connections for a rollout: the fleet."""
+
+    def confirm(self, session: Session) -> None:
+        """Show by a new connection that the host can still be reached. HostError."""
+
+    def revive(self, session: Session) -> None:
+        """Let another worker take the place of one that has died, with its lock, and read the host. NetctlError."""
+
+
+class Rollout:
+    """One apply: what is to be done, and how far it is."""
+
+    def __init__(
+        self,
+        hosts: SideBySide,
+        plans: Mapping[str, HostPlan],
+        progress: Progress,
+        connector: Connector,
+        run: str,
+        patience_s: float,
+    ) -> None:
+        """`run` stands for this controller; `patience_s` is how long hosts on other machines do without hearing of it."""
+        self._hosts = hosts
+        self._plans = {host: plan for host, plan in plans.items() if plan.changes}
+        self._far = [host for host in self._plans if hosts.sessions[host].target.ssh]
+        self._progress = progress
+        self._connector = connector
+        self._run = run
+        self._patience_s = patience_s
+        self._keeping = False
+        self._going_back = False
+
+    def carry_out(self) -> None:
+        """Returns when all hosts are as planned, read again, and packets pass, and all of them keep it.
+
+        RolledBackError where something failed, or the user stopped it, and every host is as it was; LeftoverError where not all
+        of it could be taken back.
+        """
+        try:
+            self._hosts.run(lambda session: session.request("arm", token=self._run), self._far)
+            self._walk(self._plans)
+            self._check("after the apply")
+            self._hosts.run(self._connector.confirm, self._far)
+            self._heed_stop()
+            self._keeping = True
+            self._hosts.run(lambda session: session.request("keep"), self._far)
+        except NetctlError as error:
+            self._take_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
+
+    # --- forward and back -------------------------------------------------------------------------------------------
+
+    def _walk(self, plans: Mapping[str, HostPlan]) -> None:
+        """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
+        hosts = [host for host, plan in plans.items() if plan.changes and host != LAB]
+        lab = [LAB] if LAB in plans and plans[LAB].changes else []
+        for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts)):
+            self._heed_stop()
+            self._hosts.run(lambda session, phase=phase: self._walk_phase(session, phase), group)  # type: ignore[misc]
+
+    def _heed_stop(self) -> None:
+        """A worker heeds the wish to stop only while it has batches to carry out."""
+        if self._hosts.wants_stop and not self._going_back:
+            raise NetctlError("stopped by the user")
+
+    def _walk_phase(self, session: Session, phase: str) -> None:
+        shown = "take back" if self._going_back else phase
+
+        def tell(event: dict[str, Any]) -> None:
+            with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
+                self._progress.update(session.target.host, shown, event["done"], event["total"])
+
+        outcome = CODEC.decode(Outcome, session.request("apply", tell, phase=phase))
+        if outcome.failure:
+            what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
+            raise NetctlError(f"{what}{outcome.failure.message}")
+
+    def _check(self, when: str, hosts: Iterable[str] | None = None) -> None:
+        """Every host read again: nothing may differ from what is wanted. NetctlError with what does."""
+        answers = self._hosts.run(lambda session: session.request("check"), hosts)
+        for host, answer in answers.items():
+            if changes := CODEC.decode(tuple[Change, ...], answer):
+                shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX])
+                more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
+                raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
+
+    # --- where it fails ---------------------------------------------------------------------------------------------
+
+    def _take_back(self, cause: NetctlError) -> NoReturn:
+        """Take back what was done on every host: RolledBackError, or LeftoverError."""
+        self._going_back = True
+        answers, lost = self._hosts.attempt(self._plan_back, self._plans)
+        back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+        try:
+            self._walk(back)
+            self._check("after the rollback", back)
+            self._hosts.run(lambda session: session.request("commit"), back)
+        except NetctlError as error:
+            raise LeftoverError(
+                _add(cause.message, f"and not all of it could be taken back: {error.message}"),
+                "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
+            ) from cause
+        if lost:
+            raise self._left_alone(cause, lost) from cause
+        raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
+
+    def _plan_back(self, session: Session) -> Any:
+        """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
+        host = session.target.host
+        try:
+            return session.request("rollback", host=host, changes=None)
+        except WorkerDiedError:
+            self._connector.revive(session)
+            return session.request("rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
+
+    def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
+        """Some hosts went back, and others could not be told to."""
+        words = f"every host that can be reached is as it was before, and not {merge_errors(lost).message}"
+        names, one = ", ".join(lost), len(lost) == 1
+        if not all(self._hosts.sessions[host].target.ssh for host in lost):
+            help_text = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+        elif self._keeping:
+            help_text = (
+                f"whether {names} {'was' if one else 'were'} still told to keep the change is not known:"
+                f" /run/netctl/local/*.log there says so within {self._patience_s:.0f} s; the next apply makes all hosts alike"
+            )
+        else:
+            help_text = (
+                f"{names} {'takes itself' if one else 'take themselves'} back within {self._patience_s:.0f} s"
+                f" of being lost, and {'says' if one else 'say'} so there in /run/netctl/local/*.log"
+            )
+        return LeftoverError(_add(cause.message, words), help_text)
+
+
+def _add(message: str, more: str) -> str:
+    """A sentence that goes on, on a line of its own where there are several already."""
+    return f"{message}\n{more}" if "\n" in message else f"{message}; {more}"
