@@ -1,20 +1,20 @@
 """Kernel settings under /proc/sys, read and written inside a namespace, and those of the host remembered to be put back.
 
 Called by the executor and by `snapshot`. A host's namespace was there before netctl, so what is changed in it must be put
-back by whoever goes last. /run/netctl/<host key>/sysctl.json holds `{key: {before, written, users}}`, written ahead of the
-change: after a kill the file may claim a change that did not happen, which is put right by the next apply, but never the
-other way round. Users are topologies. A `before` is never written over, for it would be our own value.
+back by whoever goes last. /run/netctl/<host key>/sysctl has a line for each key and topology: the key, the topology, the value
+written and the value before, with tabs between, so that the script of `diff --commands` can write it too. It is written ahead
+of the change: after a kill the file may claim a change that did not happen, which is put right by the next apply, but never
+the other way round. A value before is never written over, for it would be our own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import HostError
@@ -23,6 +23,9 @@ from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.state.ref import HOST
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step, StepError
+
+FILE_NAME = "sysctl"
+HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +114,18 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
     """The host's file. HostError where it cannot be understood: to take it for empty would forget the values before."""
     path = _path(context)
     try:
-        data = json.loads(path.read_bytes())
-        return {key: Remembered(one["before"], one["written"], tuple(one["users"])) for key, one in data.items()}
+        lines = path.read_text().splitlines()
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    if lines[:1] != [HEADING] or any(line.count("\t") != 3 for line in lines[1:]):
         help_text = "it holds what kernel settings were before netctl; mend it or remove it"
-        raise HostError(f"{path} cannot be understood", help_text) from error
+        raise HostError(f"{path} cannot be understood", help_text)
+    remembered: dict[str, Remembered] = {}
+    for line in lines[1:]:
+        key, topology, written, before = line.split("\t")
+        known = remembered.get(key, Remembered(before, written, ()))
+        remembered[key] = Remembered(known.before, written, tuple(sorted({*known.users, topology})))
+    return remembered
 
 
 def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
@@ -155,7 +163,7 @@ def restore_sysctl(context: KernelContext, key: str) -> None:
 
 
 def _path(context: KernelContext) -> Path:
-    return context.host_directory / "sysctl.json"
+    return context.host_directory / FILE_NAME
 
 
 @contextmanager
@@ -178,9 +186,10 @@ def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None
         with contextlib.suppress(OSError):  # the lock is still in it, or another's file
             path.parent.rmdir()
         return
+    lines = (f"{key}\t{user}\t{one.written}\t{one.before}\n" for key, one in sorted(remembered.items()) for user in one.users)
     draft = path.with_suffix(".tmp")
     with draft.open("w") as file:
-        json.dump({key: asdict(one) for key, one in sorted(remembered.items())}, file, indent=1)
+        file.write(f"{HEADING}\n{''.join(lines)}")
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -14,6 +14,7 @@ from ipaddress import ip_interface
 from reconciler.kernel.namespaces import PROMPT, SILENT
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
+from reconciler.render.sysctl_commands import sysctl_functions, sysctl_lines
 from reconciler.render.uplink_commands import dhcp_lines, uplink_lines
 from reconciler.state.naming import ROUTE_PROTOCOL, Alias
 from reconciler.state.ref import HOST, netns_path_name
@@ -31,7 +32,7 @@ from reconciler.state.steps.addresses import (
 )
 from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, QdiscDelete, QdiscSet
-from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
+from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import Step
 
 
@@ -91,7 +92,8 @@ def render_script(title: str, sections: Sequence[Section]) -> str:
         if not section.runs:
             continue
         lines += ["", f"# {section.title}"]
-        body = [line for run in section.runs for line in render_run(run, section.place)]
+        body = [*sysctl_functions((step for run in section.runs for step in run), section.place)]
+        body += [line for run in section.runs for line in render_run(run, section.place)]
         # The shell there reads the steps as they stand here: nothing is quoted twice.
         lines += [f"{section.through} <<'THERE'", "set -eu", *body, "THERE"] if section.through else body
     return "\n".join(lines) + "\n"
@@ -124,7 +126,7 @@ def render_step(step: Step, place: Place) -> Iterator[str]:
         case lanes.NFT if isinstance(step, NftCommand):
             yield from _nft_lines(step.netns, [step.text], place)
         case lanes.SYSCTL:
-            yield from _sysctl_lines(step, place)
+            yield from sysctl_lines(step, place)
         case lanes.RUNTIME:
             yield from engine_lines(step, place.topology, place.host_key, place.engines)
         case lanes.PROCESS:
@@ -155,6 +157,10 @@ def _netns_lines(step: Step, place: Place) -> Iterator[str]:
             yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
         case NetnsDelete():
             yield shlex.join(["ip", "netns", "delete", name])
+            scope, _, container = step.netns.partition(":")
+            if scope == "container":
+                logs = f"/run/netctl/{place.topology}"
+                yield f"rm -f {logs}/{shlex.quote(container)}.log; rmdir {logs} 2>/dev/null || true"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
@@ -292,18 +298,6 @@ def _nft_lines(netns: str, texts: Sequence[str], place: Place) -> Iterator[str]:
     yield f"{place.tool(netns, 'nft', '-f', '-')} <<'{end}'"
     yield text
     yield end
-
-
-def _sysctl_lines(step: Step, place: Place) -> Iterator[str]:
-    match step:
-        case SysctlWrite():
-            if step.remember:
-                yield "# apply also notes the value before, so that destroy can put it back"
-            yield place.tool(step.netns, "sysctl", "-qw", f"{step.key}={step.value}")
-        case SysctlRestore():
-            yield f"# apply puts {step.key} back to what it was before"
-        case _:
-            raise TypeError(f"no command line for {type(step).__name__}")
 
 
 def _filter_lines(step: Step, place: Place) -> Iterator[str]:

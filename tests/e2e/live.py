@@ -73,7 +73,7 @@ look .
 for path in $(ls -d /run/netns/* 2>/dev/null); do nsenter --net=$path sh "$0" look ${path##*/}; done
 echo "netns machine"
 find /run -mindepth 1 -printf 'file %p %y\n'
-cat /run/netctl/*/sysctl.json 2>/dev/null | tr -d ' \n' | sed 's/^/remembered /;s/$/\n/'
+cat /run/netctl/*/sysctl 2>/dev/null | tr '\t' ' ' | sed 's/^/remembered /'
 ps -eo args= | sed "s/^/process /"
 """
 

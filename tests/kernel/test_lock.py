@@ -68,9 +68,9 @@ def test_file_that_says_nothing(context: KernelContext) -> None:
 def test_directory_with_other_files_stays(context: KernelContext) -> None:
     """The lock goes, what else is remembered of the host stays."""
     lock = HostLock(context).take("netctl apply")
-    (context.host_directory / "sysctl.json").write_text("{}")
+    (context.host_directory / "sysctl").write_text("noted")
     lock.release(remove=True)
-    assert [path.name for path in context.host_directory.iterdir()] == ["sysctl.json"]
+    assert [path.name for path in context.host_directory.iterdir()] == ["sysctl"]
     lock.release(remove=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.sysctl import read_remembered, read_sysctls, sysctl_path
+from reconciler.kernel.sysctl import FILE_NAME, HEADING, read_remembered, read_sysctls, sysctl_path
 from reconciler.state.steps.namespaces import NetnsAdd, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import StepError
 from tests.kernel.conftest import World
@@ -55,8 +54,8 @@ def test_remembered_and_put_back(world: World) -> None:
     for _ in range(2):
         world.run(SysctlWrite("", FORWARD, "1", remember=True))
     assert live(world) == "1"
-    data = json.loads((world.context.host_directory / "sysctl.json").read_text())
-    assert data == {FORWARD: {"before": "0", "written": "1", "users": [world.context.topology]}}
+    lines = (world.context.host_directory / FILE_NAME).read_text().splitlines()
+    assert lines == [HEADING, f"{FORWARD}\t{world.context.topology}\t1\t0"]
     world.run(SysctlRestore("", FORWARD), SysctlRestore("", FORWARD))
     assert live(world) == "0"
     assert not world.context.host_directory.exists()
@@ -109,10 +108,10 @@ def test_key_that_is_not_there(world: World, remember: bool) -> None:
     assert not read_remembered(world.context)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"net.x": {}}', '{"net.x": 3}'])
+@pytest.mark.parametrize("text", ["", "{}\n", f"{HEADING}\nnet.x\n", f"{HEADING}\nnet.x t 1 0\n", "net.x\tt\t1\t0\n"])
 def test_file_that_cannot_be_understood(world: World, text: str) -> None:
     """A damaged file is an error that names it, and never an empty memory."""
     world.context.host_directory.mkdir(parents=True)
-    (world.context.host_directory / "sysctl.json").write_text(text)
-    with pytest.raises(HostError, match=r"sysctl\.json"):
+    (world.context.host_directory / FILE_NAME).write_text(text)
+    with pytest.raises(HostError, match="sysctl cannot be understood"):
         read_remembered(world.context)

@@ -120,7 +120,10 @@ CASES: list[tuple[Step, list[str]]] = [
         FdbDelete("", "v-web", "02:00:00:00:00:02"),
         ["bridge -n shop.lab.alpha fdb delete 02:00:00:00:00:02 dev v-web master static"],
     ),
-    (NetnsDelete("container:web"), ["ip netns delete shop.web"]),
+    (
+        NetnsDelete("container:web"),
+        ["ip netns delete shop.web", "rm -f /run/netctl/shop/web.log; rmdir /run/netctl/shop 2>/dev/null || true"],
+    ),
     (
         NftCommand("", "add table inet t\n"),
         ["nsenter --net=/run/netns/shop.lab.alpha nft -f - <<'EOF'", "add table inet t", "EOF"],
@@ -129,7 +132,8 @@ CASES: list[tuple[Step, list[str]]] = [
         SysctlWrite("", "net.ipv4.conf.eth0/1.forwarding", "1", remember=False),
         ["nsenter --net=/run/netns/shop.lab.alpha sysctl -qw net.ipv4.conf.eth0/1.forwarding=1"],
     ),
-    (SysctlRestore("", "net.ipv4.ip_forward"), ["# apply puts net.ipv4.ip_forward back to what it was before"]),
+    (SysctlWrite("", "net.ipv4.ip_forward", "1", remember=True), ["remember net.ipv4.ip_forward 1"]),
+    (SysctlRestore("", "net.ipv4.ip_forward"), ["restore net.ipv4.ip_forward"]),
     (
         ConntrackFlush("", "udp", 53),
         ["nsenter --net=/run/netns/shop.lab.alpha conntrack -D -p udp --orig-port-dst 53 2>/dev/null || true"],
