@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ class Dockerd:
     url: str
     netns: str
     root: Path
+    enter: tuple[str, ...]
+    """The command that leads there."""
     options: tuple[str, ...] = ()
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     """The last one is the daemon that runs."""
@@ -80,11 +82,14 @@ def running_dockerd() -> Iterator[Dockerd]:
 
 
 @contextmanager
-def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
-    """A daemon in the namespace called `netns`, with the busybox image loaded. `options` go to dockerd."""
+def dockerd_in(netns: str, *options: str, enter: Sequence[str] = ()) -> Iterator[Dockerd]:
+    """A daemon in the namespace called `netns`, with the busybox image loaded. `options` go to dockerd.
+
+    `enter` is a command that leads there and to more, such as a machine's processes and mounts.
+    """
     # A socket's path may have 107 bytes at most, so the directory stands at a short one.
     root = Path(tempfile.mkdtemp(prefix="t-dockerd-"))
-    daemon = Dockerd(f"unix://{root}/docker.sock", netns, root, options)
+    daemon = Dockerd(f"unix://{root}/docker.sock", netns, root, tuple(enter or ("nsenter", f"--net=/run/netns/{netns}")), options)
     (root / "none.json").write_text("{}")  # not what the machine's own dockerd is told
     try:
         daemon.start()
@@ -102,7 +107,7 @@ def dockerd_in(netns: str, *options: str) -> Iterator[Dockerd]:
 def _command(daemon: Dockerd, options: tuple[str, ...]) -> list[str]:
     root = daemon.root
     # `ip netns exec` would remount /sys and hide the cgroups. The death of the tests is told to dockerd, which then ends.
-    words = ["setpriv", "--pdeathsig=TERM", "nsenter", f"--net=/run/netns/{daemon.netns}", "dockerd", "-H", daemon.url]
+    words = ["setpriv", "--pdeathsig=TERM", *daemon.enter, "dockerd", "-H", daemon.url]
     words += ["--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "--pidfile", f"{root}/pid"]
     words += ["--config-file", f"{root}/none.json", "--storage-driver", "vfs", "--containerd-namespace", daemon.netns]
     return [*words, "--exec-opt", "native.cgroupdriver=cgroupfs", *options]

@@ -41,7 +41,9 @@ PROLOGUE = """\
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+mount --rbind /sys/fs/cgroup /mnt  # where engines look for them
 mount -t sysfs sysfs /sys
+mount --rbind /mnt /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mkdir -p -m 700 /run/sshd /run/netns /run/root /run/root/.ssh
 sed 's,^root:.*,root:x:0:0:root:/run/root:/bin/sh,' /etc/passwd > /run/passwd
