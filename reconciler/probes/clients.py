@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.probes.borrow import is_answer, open_arp, send_arp
+from reconciler.probes.borrow import KINDS as CLAIMS
+from reconciler.probes.borrow import is_heard, open_below, send_claim
 from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.model import Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, parse_icmp, parse_ip
+from reconciler.state.ref import HOST
 
 ANSWER_TIMEOUT_S = 2.0
 """What should answer gets time for a repeated SYN, or a repeated search for a neighbor (both 1 s)."""
@@ -99,7 +101,7 @@ class Clients:
         probe = attempt.probe
         try:
             self.enter(probe.netns)
-            if probe.kind == "arp":
+            if probe.kind in CLAIMS:
                 self._start_borrowing(attempt)
             elif probe.kind != "icmp":
                 self._start_stream_or_datagram(attempt)
@@ -127,9 +129,14 @@ class Clients:
             self._send(attempt)
 
     def _start_borrowing(self, attempt: Attempt) -> None:
-        attempt.socket = open_arp(attempt.probe.interface)
+        probe = attempt.probe
+        self.enter(HOST if probe.heard_at else probe.netns)
+        attempt.socket = open_below(probe.heard_at or probe.interface, probe.kind)
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
-        send_arp(attempt.socket, attempt.probe.claim, attempt.probe.address)
+        self.enter(probe.netns)
+        own = own_address(probe.family, probe.address) if probe.heard_at else ""
+        with open_below(probe.interface, probe.kind) as below:
+            send_claim(below, probe.kind, probe.claim, probe.address, own)
 
     def _start_past_routes(self, attempt: Attempt) -> None:
         """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
@@ -139,9 +146,7 @@ class Clients:
         attempt.socket = below
         self.selector.register(below, selectors.EVENT_READ, attempt)
         self._raw_socket(probe.netns, family)
-        with socket.socket(FAMILIES[family], socket.SOCK_DGRAM) as finder:
-            finder.connect((probe.via, 9))  # no packet: the kernel chooses our address
-            attempt.learnt = ("", b"", str(finder.getsockname()[0]))
+        attempt.learnt = ("", b"", own_address(family, probe.via))
         self._send(attempt)
 
     def _raw_socket(self, netns: str, family: int) -> socket.socket:
@@ -216,7 +221,7 @@ class Clients:
         elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
             try:
                 if key.data.probe.claim:
-                    self._receive_arp(key.data, key.fileobj)
+                    self._receive_claim(key.data, key.fileobj)
                 elif key.data.probe.via:
                     self._receive_past_routes(key.data, key.fileobj)
                 elif key.events & selectors.EVENT_WRITE:
@@ -266,9 +271,10 @@ class Clients:
             else:
                 self._end(attempt, "answered")
 
-    def _receive_arp(self, attempt: Attempt, below: socket.socket) -> None:
+    def _receive_claim(self, attempt: Attempt, below: socket.socket) -> None:
+        probe = attempt.probe
         while attempt.finding is None:
-            if is_answer(below.recv(64), attempt.probe.claim, attempt.probe.address):
+            if is_heard(below.recv(128), probe.kind, probe.claim, probe.address):
                 self._end(attempt, "answered")
 
     def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
@@ -285,6 +291,13 @@ class Clients:
             if source == probe.via and attempt.learnt and not attempt.learnt[0]:
                 attempt.learnt = (interface, mac, attempt.learnt[2])
                 self._send(attempt)
+
+
+def own_address(family: int, target: str) -> str:
+    """The address by which the calling thread's namespace would speak to the target. OSError where it knows no way."""
+    with socket.socket(FAMILIES[family], socket.SOCK_DGRAM) as finder:
+        finder.connect((target, 9))  # no packet: the kernel chooses our address
+        return str(finder.getsockname()[0])
 
 
 def timeout_s(probe: Probe) -> float:

@@ -34,10 +34,10 @@ class Listener:
 class Probe:
     """One question to the network, and the answer that the topology file promises.
 
-    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or arp; some have no `port`.
-    `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With `via`, the packet goes to that on-link
-    neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT. With arp, `interface` asks for
-    the address as if `claim`, which is another's, were its own.
+    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or one of
+    `borrow.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With `via`, the
+    packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT. With
+    `claim`, which is another's address, `interface` speaks as if it were its own.
     """
 
     host: str
@@ -57,6 +57,8 @@ class Probe:
     """Who should answer, where somebody of ours is to listen."""
     interface: str = ""
     claim: str = ""
+    heard_at: str = ""
+    """The host's interface where a claim would arrive that nobody answers."""
     on_lan: bool = False
     """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
 

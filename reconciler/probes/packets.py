@@ -58,10 +58,15 @@ def echo_packet(source: str, target: str, identifier: int, sequence: int) -> byt
         fields = (0x45, 0, 20 + len(request), 0, 0x4000, 64, 1)
         head = struct.pack("!BBHHHBBH4s4s", *fields, 0, from_, to)
         return struct.pack("!BBHHHBBH4s4s", *fields, checksum(head), from_, to) + request
-    body = echo_request(6, identifier, sequence)[4:]
-    bare = _icmp(128, body, 0)
+    return icmp6_packet(source, target, ECHO_REQUEST[6], echo_request(6, identifier, sequence)[4:])
+
+
+def icmp6_packet(source: str, target: str, kind: int, body: bytes, hop_limit: int = 64) -> bytes:
+    """A whole IPv6 packet with an ICMPv6 message; the body is what follows its checksum."""
+    from_, to = ip_address(source).packed, ip_address(target).packed
+    bare = _icmp(kind, body, 0)
     check = checksum(from_ + to + struct.pack("!II", len(bare), 58) + bare)  # with the pseudo-header of RFC 8200
-    return struct.pack("!IHBB16s16s", 6 << 28, len(bare), 58, 64, from_, to) + _icmp(128, body, check)
+    return struct.pack("!IHBB16s16s", 6 << 28, len(bare), 58, hop_limit, from_, to) + _icmp(kind, body, check)
 
 
 def parse_icmp(family: int, data: bytes, source: str) -> Echo | None:

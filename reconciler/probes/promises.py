@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.compile.model import Resolved
+from reconciler.probes.borrow import ADVERTISEMENT, ARP, NDP
 from reconciler.probes.model import (
     ALLOWED,
     DEFAULT_GATEWAY,
@@ -272,26 +273,35 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
 
 
 def _borrowed(view: View) -> Iterator[Probe]:
-    """No container can use an address of another. One of each host and subnet stands for all; IPv4 stands for both families."""
+    """No container can use an address of another. One of each host and subnet stands for all."""
     for subnet in view.topology.subnets.values():
         asked: set[str] = set()
-        members = [] if subnet.is_lan else view.members(subnet.name)
+        members = () if subnet.is_lan else view.members(subnet.name)
         for container, attachment in members:
-            gateway = next((each for each in view.gateways(container.host, subnet) if family_of(each) == 4), "")
-            own = view.addresses(container, attachment)
-            claim = _address_of_another(subnet, {*own, gateway})
-            if container.host in asked or not gateway or not claim or not own:
-                continue
-            asked.add(container.host)
-            place = (container.host, container_netns(container.name), container.name)
-            why = f"{claim} is not the address of {container.name}"
-            yield Probe(
-                *place, f"host {container.host}, as {claim}", FORBIDDEN, "arp", gateway, False, why,
-                interface=attachment.interface, claim=claim,
-            )  # fmt: skip
+            families = {family_of(address) for address in view.addresses(container, attachment)}
+            if container.host not in asked and families:
+                asked.add(container.host)
+                for gateway in view.gateways(container.host, subnet):
+                    if family_of(gateway) in families:
+                        yield from _claims(view, container, attachment, gateway)
 
 
-def _address_of_another(subnet: Subnet, own: set[str]) -> str:
-    """An IPv4 address of the subnet that is none of these; "" where it has none."""
-    blocks = (cidr.hosts() for cidr in subnet.cidrs if cidr.version == 4)
-    return next((str(each) for block in blocks for each in block if str(each) not in own), "")
+def _claims(view: View, container: Container, attachment: Attachment, gateway: str) -> Iterator[Probe]:
+    claim = _free_address(view, view.subnet(attachment), family_of(gateway))
+    bridge = view.bridge(container.host, attachment.subnet)
+    kinds = ((ARP, ""),) if family_of(gateway) == 4 else ((NDP, ""), (ADVERTISEMENT, bridge))
+    place = (container.host, container_netns(container.name), container.name)
+    why = f"{claim} is not the address of {container.name}"
+    for kind, heard_at in kinds if claim else ():
+        yield Probe(
+            *place, f"host {container.host}, as {claim}", FORBIDDEN, kind, gateway, False, why,
+            interface=attachment.interface, claim=claim, heard_at=heard_at,
+        )  # fmt: skip
+
+
+def _free_address(view: View, subnet: Subnet, family: int) -> str:
+    """An address of the subnet that nobody has, so that nobody's packets would go astray; "" where it has none."""
+    members = {address for member in view.members(subnet.name) for address in view.addresses(*member)}
+    taken = members.union(*(view.gateways(host, subnet) for host in view.hosts(subnet.name)))
+    blocks = (cidr.hosts() for cidr in subnet.cidrs if cidr.version == family)
+    return next((str(each) for block in blocks for each in block if str(each) not in taken), "")

@@ -53,6 +53,11 @@ class View:
         leg = self._leg(host, subnet)
         return any(peer.host == container.host and peer.way == "routes" for peer in leg.peers) if leg else False
 
+    def bridge(self, host: str, subnet: str) -> str:
+        """The host's bridge in a subnet; "" where it has none."""
+        leg = self._leg(host, subnet)
+        return leg.bridge if leg else ""
+
     def mtu(self, container: Container, attachment: Attachment) -> int:
         """The MTU of the container's interface in a subnet; 0 where it is not known."""
         leg = self._leg(container.host, attachment.subnet)

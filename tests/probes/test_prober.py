@@ -78,7 +78,7 @@ class World:
             self.namespaces[name].run("ip", "route", "add", "default", "via", gateway)
 
     def path(self, netns: str) -> str:
-        return str(self.namespaces[netns.removeprefix("container:")].path)
+        return str(self.namespaces[netns.removeprefix("container:") or "h"].path)
 
 
 @pytest.fixture
@@ -209,13 +209,24 @@ def test_neighbour_past_the_routes(world: World, prober: Prober) -> None:
         assert run_one(prober, ask("n", address, expected=False, section=FORBIDDEN, via=via)).finding.outcome == "silent"
 
 
-def test_a_borrowed_address(world: World, prober: Prober) -> None:
-    """A request in the name of another is answered where nothing in the bridge looks who sends, and dies where a filter does."""
-    probe = replace(ask("a", "10.9.0.1", kind="arp", expected=False, section=FORBIDDEN), interface="eth0", claim="10.9.0.99")
+@pytest.mark.parametrize(
+    ("kind", "claim", "heard_at", "rule"),
+    [
+        ("arp", "10.9.0.99", "", "arp saddr ip 10.9.0.99 drop"),
+        ("ndp", "fd09::99", "", "ip6 saddr fd09::99 drop"),
+        ("advertisement", "fd09::99", "br0", "icmpv6 type nd-neighbor-advert @th,64,128 0xfd090000000000000000000000000099 drop"),
+    ],
+    ids=["arp", "ndp", "advertisement"],
+)
+def test_a_borrowed_address(world: World, prober: Prober, kind: str, claim: str, heard_at: str, rule: str) -> None:
+    """A claim to another's address gets through where nothing in the bridge looks who sends, and dies where a filter does."""
+    gateway = "fd09::1" if ":" in claim else "10.9.0.1"
+    probe = ask("a", gateway, kind=kind, expected=False, section=FORBIDDEN)
+    probe = replace(probe, interface="eth0", claim=claim, heard_at=heard_at)
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
     assert "bridge table" in result.fault
-    chain = "type filter hook prerouting priority -300; arp saddr ip 10.9.0.99 drop;"
+    chain = f"type filter hook prerouting priority -300; {rule};"
     world.namespaces["h"].run("nft", "-f", "-", text=f"table bridge t {{ chain c {{ {chain} }}\n }}")
     assert run_one(prober, probe).passed
     assert run_one(prober, replace(probe, interface="eth7")).finding.outcome == "unsent"

@@ -70,13 +70,19 @@ def test_a_restriction_is_asked_both_ways() -> None:
 
 
 def test_a_borrowed_address_is_forbidden() -> None:
-    """One container of each subnet asks its gateway in the name of another."""
-    plan = probes_of(FRONT_BACK + PAIR)
-    borrowed = [probe for probe in plan.probes if probe.kind == "arp"]
-    assert [(p.source, p.address, p.claim, p.interface, p.expected) for p in borrowed] == [
-        ("web", "10.44.0.1", "10.44.0.2", "eth0", False),
-        ("db", "10.45.0.1", "10.45.0.2", "eth0", False),
+    """One container of each subnet asks its gateway in the name of nobody; by IPv6 it also advertises such an address."""
+    plan = probes_of(
+        'subnets: {front: {cidr: [10.44.0.0/24, "fd44::/64"]}, back: {cidr: 10.45.0.0/24}}\n'
+        "containers: {web: {networks: {front: auto}}, app: {networks: {front: auto}}, db: {networks: {back: auto}}}\n"
+    )
+    borrowed = [(p.source, p.kind, p.address, p.claim, p.interface, p.heard_at) for p in plan.probes if p.claim]
+    assert borrowed == [
+        ("web", "arp", "10.44.0.1", "10.44.0.4", "eth0", ""),
+        ("web", "ndp", "fd44::1", "fd44::4", "eth0", ""),
+        ("web", "advertisement", "fd44::1", "fd44::4", "eth0", "b-shop-front"),
+        ("db", "arp", "10.45.0.1", "10.45.0.3", "eth0", ""),
     ]
+    assert not any(probe.expected for probe in plan.probes if probe.claim)
 
 
 def test_all_addresses_of_one_family() -> None:
