@@ -116,7 +116,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
     if 6 in families:
         yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
     for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, leg.ref, about)
+        yield from connect(HOST, leg.bridge, own, leg.ref, about, announced=leg.is_inhabited)
 
 
 def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
@@ -237,7 +237,7 @@ def _dhcp(container: str, place: Place, subnet: Subnet, attachment: Attachment) 
 def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
     """An address of a container; in a LAN, the LAN's gateway is its way out."""
     netns, dev = container_netns(place.container), place.interface
-    yield from connect(netns, dev, own, link, about, announced=leg.lan is not None)
+    yield from connect(netns, dev, own, link, about, announced=leg.is_inhabited)
     if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
         yield default_route(netns, dev, own, router.address, link, about)
 

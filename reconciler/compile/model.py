@@ -96,6 +96,8 @@ class Leg:
     """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
     datapath: str = ""
     """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+    is_inhabited: bool = True
+    """Whether somebody may be there, on any host, who remembers at which hardware address an address was before."""
 
     @property
     def ref(self) -> Ref:

@@ -108,7 +108,8 @@ def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[R
     if not leg.datapath:  # Open vSwitch learns by itself behind which port somebody is
         yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
     for own in station.addresses:
-        yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=_own(leg, own.family), about=about)
+        near, announced = _own(leg, own.family), leg.is_inhabited
+        yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)
 
 
 def _own(leg: Leg, family: int) -> Ref | None:

@@ -6,6 +6,7 @@ Called by `compile_topology`. Pure. Names and hardware addresses are computed fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.lan import lan_leg
@@ -27,6 +28,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
     assignment = assign_addresses(topology, hosts_of, facts)
     legs: dict[str, dict[str, Leg]] = {host: {} for host in topology.hosts}
     faults = [*assignment.faults, *_crowded(topology)]
+    inhabited = {lease.subnet for known in facts.values() for lease in known.leases}
     for subnet in topology.subnets.values():
         if subnet.is_lan:
             for host in hosts_of[subnet.name]:
@@ -36,7 +38,8 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
         span = span_subnet(topology, subnet, hosts_of[subnet.name], facts)
         faults += span.faults
         for host in hosts_of[subnet.name]:
-            legs[host][subnet.name] = _leg(topology.name, subnet, host, span, assignment, _datapath(subnet, facts.get(host)))
+            leg = _leg(topology.name, subnet, host, span, assignment, _datapath(subnet, facts.get(host)))
+            legs[host][subnet.name] = replace(leg, is_inhabited=subnet.name in inhabited)
     places = {container.name: _places(topology.name, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
     members: dict[tuple[str, str], list[Place]] = {}

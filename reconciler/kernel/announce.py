@@ -1,9 +1,10 @@
 """Announcements: telling everybody on a link at which hardware address an address is now.
 
 Called by the executor. Who has talked to an address keeps what it learnt for half a minute and more (neighbour(7)), and sends
-there until it has found out that nobody answers. So where the bridge begins to answer for somebody, it says so: by gratuitous
-ARP (RFC 5227, section 3) for IPv4, by an unsolicited neighbor advertisement (RFC 4861, section 7.2.6) for IPv6. Both correct
-what others know, and make no entries. 5 µs each.
+there until it has found out that nobody answers. So who gets an address says so, and a bridge says it for those on other hosts:
+by gratuitous ARP (RFC 5227, section 3) for IPv4, by an unsolicited neighbor advertisement (RFC 4861, section 7.2.6) for IPv6.
+Both correct what others know, and make no entries. A VXLAN's port passes neither on, where ARP is answered at home
+(br_do_proxy_suppress_arp in net/bridge/br_arp_nd_proxy.c). 5 µs each.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def run_announcements(namespaces: Namespaces, steps: Sequence[Announce]) -> None
 def _send(sender: socket.socket, step: Announce) -> None:
     try:
         sender.bind((step.dev, 0))
-        own: bytes = sender.getsockname()[4]
+        mac: bytes = bytes.fromhex(step.mac.replace(":", "")) if step.mac else sender.getsockname()[4]
         make = unsolicited_advertisement if ":" in step.address else gratuitous_arp
-        sender.send(make(own, step.address))
+        sender.send(make(mac, step.address))
     except OSError as error:
         if error.errno != errno.ENETDOWN:
             raise StepError(step, f"{step.address} cannot be announced on {step.dev}: {error.strerror}") from error

@@ -39,7 +39,7 @@ class Address(Record):
     cidr: str
     link: Ref = field(compare=False)
     announced: bool = field(default=False, compare=False)
-    """Whether machines that netctl does not know may remember another hardware address for it: on a LAN."""
+    """Whether others on the link may remember another hardware address for it, of who had it before."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 

@@ -45,6 +45,8 @@ class Neighbor(Record):
     """The interface's own address, if IPv4."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
+    announced: bool = field(default=False, compare=False)
+    """Whether others on the link may remember another hardware address for it; always so with `proxy`."""
 
     @property
     def ident(self) -> str:
@@ -82,7 +84,7 @@ class Neighbor(Record):
     def lower_create(self) -> tuple[Step, ...]:
         make = NeighborAdd(self.netns, self.dev, self.address, self.mac, self.proxy)
         # Those who have talked to it would send to where it was, for as long as they remember.
-        return (make, Announce(self.netns, self.dev, self.address)) if self.proxy else (make,)
+        return (make, Announce(self.netns, self.dev, self.address, self.mac)) if self.proxy or self.announced else (make,)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         return self.lower_create()

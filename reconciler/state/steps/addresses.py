@@ -95,7 +95,7 @@ class FdbDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class Announce(Step):
-    """Tell everybody on a link that an address is at the link's own hardware address now.
+    """Tell everybody on a link that an address is at the hardware address `mac` now; "" is the link's own.
 
     By gratuitous ARP (RFC 5227), or for IPv6 by an unsolicited neighbor advertisement (RFC 4861).
     """
@@ -103,6 +103,7 @@ class Announce(Step):
     lane = ANNOUNCE
     dev: str
     address: str
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
