@@ -14,6 +14,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +44,9 @@ PROMPT = (
 )
 """A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
 packets), and no router is asked for or believed."""
+
+MAKERS = 2
+"""Threads that make namespaces: the kernel takes a millisecond for each, and makes two at a time. A third waits for its locks."""
 
 SPARE_DESCRIPTORS = 400
 """Beside the sockets: namespaces on their way into a message, files, the controller's streams."""
@@ -218,7 +222,8 @@ class Namespaces:
         _allow_descriptors(len(steps) + len(self._sockets))
         with _locked(self._context.netns_directory) as directory:
             _share(directory)
-            run_in_thread(lambda: self._add_each(steps))
+            with ThreadPoolExecutor(MAKERS) as pool:  # its threads end with it, as they must: they leave their namespace
+                list(pool.map(self._add_each, [part for first in range(MAKERS) if (part := steps[first::MAKERS])]))
 
     def remove_stale_files(self) -> None:
         """Remove what kills have left in /run/netns: files of the topology's that stand for no namespace."""
@@ -229,6 +234,7 @@ class Namespaces:
                 (directory / netns_path_name(self._context.topology, name)).unlink(missing_ok=True)
 
     def _add_each(self, steps: Iterable[NetnsAdd]) -> None:
+        """In a thread that ends afterwards. What it keeps for one namespace, no other thread looks at."""
         owner = str(Alias(self._context.topology, "host", self._context.host_key))
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
