@@ -6,7 +6,7 @@ tries; nothing is ever taken for absent because it could not be read. The cost: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError
@@ -69,16 +69,14 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
     with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
     everyones, _ = namespaces.read_mounted()
-    sockets = namespaces.open_sockets([*([] if context.is_lab_world else [HOST]), *everyones, *with_pid])
-    # The lab has no container, unless its host is gone: of containers it needs to know only whose they are.
-    links = {
-        netns: read_loopback(one) if context.is_lab_world and netns.startswith("container:") else read_links(one)
-        for netns, one in sockets.items()
-    }
-    mounted = choose_own(context, everyones, links)
-    if context.is_lab_world:
-        links |= {netns: read_links(sockets[netns]) for netns in mounted if netns.startswith("container:")}
-    own = {netns: links[netns] for netns in links if netns == HOST or netns in mounted or netns in with_pid}
+    members = frozenset(netns for netns in everyones if netns.startswith("lab:"))
+    own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
+    # Where hosts of a lab share the directory, most containers are others': the loopback says so, and no more is read of them.
+    look = read_loopback if members else read_links
+    looked = {netns: look(one) for netns, one in namespaces.open_sockets(everyones - members).items()}
+    mounted = choose_own(context, everyones, own | looked)
+    own |= _read_links(namespaces, mounted) if members else {netns: looked[netns] for netns in mounted}
+    sockets = namespaces.open_sockets(own)
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
     snapshot = Snapshot(
@@ -99,6 +97,11 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         uplinks=read_uplinks(context),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
     )
+
+
+def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:
+    """All links of each namespace."""
+    return {netns: read_links(one) for netns, one in namespaces.open_sockets(names).items()}
 
 
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
