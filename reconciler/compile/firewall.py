@@ -55,7 +55,7 @@ def _bridges(topology: Topology, resolved: Resolved, host: str) -> Iterator[Elem
     for leg in resolved.legs[host].values():
         about = f"subnet {leg.subnet}"
         if leg.lan:
-            if topology.subnets[leg.subnet].mode == "direct":
+            if topology.subnets[leg.subnet].mode == "direct" and not leg.datapath:
                 yield "lan_bridges", f"{leg.bridge} . {leg.bridge}", "", about
             continue
         yield "bridges", leg.bridge, "", about
@@ -201,6 +201,8 @@ def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[
     sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
     for name in resolved.containers.get(host, ()):
         for place, attachment in zip(resolved.places[name], topology.containers[name].attachments, strict=True):
+            if resolved.leg_of(place).datapath:
+                continue  # flows do this
             if attachment.dhcp and topology.subnets[place.subnet].mode == "direct":
                 yield from _leases(topology, resolved, place)
             for word in attachment.allow:
@@ -208,25 +210,32 @@ def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[
 
 
 def _leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[Element]:
+    about, station = f"container {place.container}", f"{place.port} . {place.mac}"
+    yield "dhcp_clients", place.port, "", about
+    for lease in find_leases(topology, resolved, place):
+        if ":" in lease:
+            yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+            yield "addresses6", f"{station} . {lease}", "", about
+        else:
+            yield "leases4", f"{station} . {lease}", "", about
+
+
+def find_leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[str]:
     """Of what the LAN may give to a container: every address of its range but the host's, the gateway's and other containers'.
 
     For IPv6, the one address that follows from its hardware address (RFC 4862).
     """
-    about, station = f"container {place.container}", f"{place.port} . {place.mac}"
-    yield "dhcp_clients", place.port, "", about
     lan = resolved.leg_of(place).lan
     others = [one.address for one in (*lan.own, *lan.routers)] if lan else []
     others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
                for own in each.addresses]  # fmt: skip
     for cidr in topology.subnets[place.subnet].cidrs:
         if cidr.version == 6:
-            yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
-            yield "addresses6", f"{station} . {interface_address(str(cidr), place.mac)}", "", about
+            yield interface_address(str(cidr), place.mac)
             continue
         taken: list[Box] = [(_range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
         for ((first, last),) in subtract([(_range_of(str(cidr)),)], taken):
-            for block in summarize_address_range(IPv4Address(first), IPv4Address(last)):
-                yield "leases4", f"{station} . {_plain(str(block))}", "", about
+            yield from (_plain(str(block)) for block in summarize_address_range(IPv4Address(first), IPv4Address(last)))
 
 
 def interface_address(cidr: str, mac: str) -> str:

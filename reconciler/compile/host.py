@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from reconciler.compile.firewall import compile_firewall
+from reconciler.compile.firewall import compile_firewall, find_leases
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
-from reconciler.compile.openvswitch import compile_switch, compile_switch_port
+from reconciler.compile.openvswitch import compile_switch, compile_switch_port, compile_switch_uplink
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
@@ -124,14 +124,17 @@ def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
 
     It makes no link-local address of its own, for the uplink's is moved to it too.
     """
-    alias = Alias(topology, DIRECT, leg.subnet)
-    bridge = Bridge(
-        HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname_of(alias, leg.bridge), link_local=False
-    )
-    yield bridge
+    about = f"subnet {leg.subnet}"
     # Loose: a DHCP client of the host may renew an address on the uplink itself, and what leaves there comes back here.
-    yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=bridge.ref, about=bridge.subject)
-    yield Uplink(HOST, lan.uplink, leg.bridge, about=bridge.subject)
+    yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)
+    if leg.datapath:
+        yield from compile_switch(topology, replace(leg, mtu=lan.mtu), link_local=False)
+        yield from compile_switch_uplink(topology, leg, lan.uplink)
+        return
+    alias = Alias(topology, DIRECT, leg.subnet)
+    altname = altname_of(alias, leg.bridge)
+    yield Bridge(HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname, link_local=False)
+    yield Uplink(HOST, lan.uplink, leg.bridge, about=about)
 
 
 def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
@@ -219,7 +222,8 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
             continue
         yield from _place(topology.name, place, leg, owner.ref, options, mtu)
         if leg.datapath:
-            yield from compile_switch_port(topology.name, leg, place, places, attachment)
+            leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
+            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases))
 
 
 def has_ipv6(subnet: Subnet) -> bool:

@@ -17,7 +17,7 @@ from reconciler.state.naming import interface_name
 from reconciler.state.ref import HOST, Ref
 from reconciler.topology.types import Host, Path, Subnet, Topology
 
-FOUND_BRIDGE = "bridge"
+FOUND_BRIDGE, OPENVSWITCH = "bridge", "openvswitch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ Refusal = tuple[Path, str, str]
 """Where in the file, what is wrong, and what to write."""
 
 
-def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Leg:
-    """The leg of `host` in the LAN."""
+def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, datapath: str) -> Leg:
+    """The leg of `host` in the LAN; `datapath` is that of its Open vSwitch bridge, "" where it has none."""
     name = subnet.existing_bridge or subnet.uplink or uplink_of(host, facts)
     link = _find(facts, name)
     is_lab_uplink = host.connect.scheme == "lab" and name == uplink_of(host)
@@ -54,6 +54,7 @@ def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) ->
         mtu=subnet.mtu if subnet.mtu is not None else mtu,
         addresses=(),
         lan=lan,
+        datapath=datapath,
     )
 
 
@@ -108,7 +109,9 @@ def refusals(topology: Topology, host: Host, legs: Mapping[str, Leg], facts: Hos
         if link is None:
             yield path, *_missing(host, leg.lan, facts)
         elif leg.lan.is_existing:
-            if link.kind != FOUND_BRIDGE:
+            if link.kind == OPENVSWITCH:
+                yield path, *_foreign_switch(host, leg.lan)
+            elif link.kind != FOUND_BRIDGE:
                 yield (
                     path,
                     f"{link.name} of host {host.name} is no bridge",
@@ -126,6 +129,11 @@ def _missing(host: Host, lan: Lan, facts: HostFacts) -> tuple[str, str]:
     return f"host {host.name} has no interface {lan.uplink}", f"its interfaces are: {names}"
 
 
+def _foreign_switch(host: Host, lan: Lan) -> tuple[str, str]:
+    what = f"{lan.uplink} of host {host.name} is a bridge of Open vSwitch: what passes there is for its own rules to say"
+    return what, "write `bridge: openvswitch` and an `uplink` that is in no bridge: netctl makes a bridge of its own"
+
+
 def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, str]]:
     if link.is_wireless:
         what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops what containers send"
@@ -136,6 +144,8 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
     if subnet.macvlan == "passthru" and link.addresses:
         what = f"mode passthru takes all of {link.name} of host {host.name}, and the host has {link.addresses[0]} on it"
         yield what, "name an `uplink` that the host does not use itself, or another `type`"
+    if link.kind == OPENVSWITCH:
+        yield f"{link.name} of host {host.name} is a bridge of Open vSwitch itself", "name the interface that leads to the LAN"
     if link.kind == FOUND_BRIDGE and subnet.mode == "direct":
         yield (
             f"{link.name} of host {host.name} is a bridge itself",
@@ -144,7 +154,7 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
     if link.master:
         yield (
             f"the uplink {link.name} of host {host.name} belongs to {link.master} already",
-            f"write `bridge: {{existing: {link.master}}}` if that is a bridge, or `uplink: {link.master}` if it is a bond",
+            f"write `bridge: {{existing: {link.master}}}` if that is a Linux bridge, or `uplink: {link.master}` if it is a bond",
         )
 
 

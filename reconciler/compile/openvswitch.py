@@ -12,21 +12,24 @@ from reconciler.compile.firewall import link_local_of
 from reconciler.compile.model import Leg, Place
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload
-from reconciler.kinds.openvswitch import OvsBridge, OvsPort, marks_of
-from reconciler.kinds.ovs_flow import BRIDGE_RULES, LOCAL, TRUSTED_RULE, OvsFlow, Rule, container_rules
+from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
+from reconciler.kinds.ovs_flow import BRIDGE_RULES, CLOSED_RULE, LOCAL, TRUSTED_RULE, UPLINK, OvsFlow, Rule, container_rules
 from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.vxlan import Vxlan
-from reconciler.state.naming import Alias, group_of
+from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.steps.openvswitch import SECURE, STANDALONE
 from reconciler.topology.types import Attachment
-
-USERSPACE = "netdev"
 
 
 def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Record]:
-    """The bridge of a leg, which passes what the host sends, and what its other rules allow."""
-    alias = Alias(topology, "bridge", leg.subnet)
+    """The bridge of a leg, which passes what the host sends, and what its other rules allow.
+
+    One in the place of the host's uplink switches everything where it has lost its rules, for the host must not be lost.
+    """
+    alias = Alias(topology, DIRECT if leg.lan else "bridge", leg.subnet)
     bridge = OvsBridge(
         HOST,
         leg.bridge,
@@ -38,16 +41,30 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
         marks_of(topology, leg.subnet),
         altname_of(alias, leg.bridge),
         link_local,
+        STANDALONE if leg.lan else SECURE,
     )
     yield bridge
     yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
     yield from _flows(topology, leg, "", BRIDGE_RULES, bridge.subject)
 
 
+def compile_switch_uplink(topology: str, leg: Leg, uplink: str) -> Iterator[Record]:
+    """The host's uplink as a port of the bridge: all that comes from the LAN may pass."""
+    about = f"subnet {leg.subnet}"
+    yield from _flows(topology, leg, UPLINK, [TRUSTED_RULE], about)
+    yield from _flows(topology, leg, "", [CLOSED_RULE], about)
+    marks = marks_of(topology, leg.subnet, uplink=uplink)
+    yield Uplink(HOST, uplink, leg.bridge, about=about, datapath=leg.datapath, marks=marks)
+    yield _hidden(topology, uplink, about)
+
+
 def compile_switch_port(
-    topology: str, leg: Leg, place: Place, places: Sequence[Place], attachment: Attachment
+    topology: str, leg: Leg, place: Place, places: Sequence[Place], attachment: Attachment, leases: Sequence[str]
 ) -> Iterator[Record]:
-    """A container's port, behind the rules of what it may send: `places` are all that the container has."""
+    """A container's port, behind the rules of what it may send: `places` are all that the container has.
+
+    `leases` are the addresses and ranges that the LAN may give it.
+    """
     about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
     yield OvsPort(
         HOST,
@@ -59,8 +76,11 @@ def compile_switch_port(
         about=about,
     )
     addresses = [own.address for each in places for own in each.addresses]
+    addresses += [lease for lease in leases if ":" in lease]
+    ranges = [lease for lease in leases if ":" not in lease]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
-    yield from _flows(topology, leg, place.port, container_rules(place.mac, addresses, link_local, attachment.allow), about)
+    rules = container_rules(place.mac, addresses, link_local, attachment.allow, leases=ranges)
+    yield from _flows(topology, leg, place.port, rules, about)
     yield _hidden(topology, place.port, about)
     if leg.datapath == USERSPACE:
         yield Offload(container_netns(place.container), place.interface, TX, veth, about)

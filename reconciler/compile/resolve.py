@@ -33,7 +33,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
         if subnet.is_lan:
             for host in hosts_of[subnet.name]:
                 known = facts.get(host, HostFacts(exists=False))
-                legs[host][subnet.name] = lan_leg(topology, subnet, topology.hosts[host], known)
+                legs[host][subnet.name] = lan_leg(topology, subnet, topology.hosts[host], known, _datapath(subnet, known))
             continue
         span = span_subnet(topology, subnet, hosts_of[subnet.name], facts)
         faults += span.faults

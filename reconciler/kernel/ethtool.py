@@ -38,9 +38,14 @@ def run_offload_steps(namespaces: Namespaces, steps: Sequence[Step]) -> None:
     for step in steps:
         if isinstance(step, OffloadSet):
             try:
-                namespaces.run(step.netns, partial(_call, step.dev, COMMANDS[step.feature][1], int(step.on)))
+                namespaces.run(step.netns, partial(switch_offload, step.dev, step.feature, on=step.on))
             except OSError as error:
                 raise StepError(step, f"{step.feature} of {step.dev} cannot be switched: {error.strerror}") from error
+
+
+def switch_offload(dev: str, feature: str, *, on: bool) -> None:
+    """Switch it, in the calling thread's namespace. OSError where the link is not there, or cannot do it."""
+    _call(dev, COMMANDS[feature][1], int(on))
 
 
 def _get(dev: str, feature: str) -> int | None:

@@ -127,15 +127,17 @@ def choose_uplink(
 ) -> LinkInfo | None:
     """The link that is given; else that which holds one of the host's addresses; else that of the best default route.
 
-    Where there is none, for a bridge is gone that had its place, the one that is `noted` to have been put into a bridge.
+    Where there is none, for somebody took it out of its bridge, or the bridge away, the one that is `noted` to have been put into
+    a bridge.
     """
     if given:
         return next((link for link in host.links.values() if link.name == given), None)
     link = _find_holder(host, addresses)
-    # Where the addresses are a bridge's because of netctl, the uplink is the port of it that is not netctl's.
-    uplink = find_uplink(host, link) if link else None
-    found = next((port for port in host.links.values() if uplink and port.name == uplink.name), link)
-    return found or next((link for link in host.links.values() if link.name in noted), None)
+    if link and is_direct(link):
+        # The addresses are a bridge's because of netctl: the uplink is the port of it that is not netctl's.
+        uplink = find_uplink(host, link)
+        link = next((port for port in host.links.values() if uplink and port.name == uplink.name), None)
+    return link or next((link for link in host.links.values() if link.name in noted), None)
 
 
 def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -20,16 +20,17 @@ SYSFS = Path("/sys/class/net")
 def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SYSFS) -> tuple[LinkFacts, ...]:
     """Every link of the host but the loopback and netctl's own, in the order of their numbers."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    switches = {bridge.name for bridge in snapshot.ovs_bridges}
     return tuple(
         LinkFacts(
             name=link.name,
-            kind=link.kind,
+            kind="openvswitch" if link.name in switches else link.kind,
             mac=link.mac,
             mtu=link.mtu,
             master="" if _is_home(context.topology, host, link) else _name_of(host, link.master),
             is_wireless=not link.kind and is_wireless(link, sysfs),
-            addresses=tuple(find_own(host, link)),
-            routers=tuple(find_routers(host, link)),
+            addresses=tuple(find_own(host, _places(snapshot, host, link))),
+            routers=tuple(find_routers(host, _places(snapshot, host, link))),
         )
         for link in host.links.values()
         if link.index != LOOPBACK and not is_netctls(link, context.topology)
@@ -46,22 +47,25 @@ def is_wireless(link: LinkInfo, sysfs: Path = SYSFS) -> bool:
     return is_this and any((directory / name).exists() for name in ("wireless", "phy80211"))
 
 
-def find_routers(host: NamespaceInfo, link: LinkInfo) -> Iterator[str]:
-    """The next hops of default routes over the link; over its bridge, where netctl has put it into one."""
-    devices = _places(host, link)
-    defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in devices]
+def find_routers(host: NamespaceInfo, places: Collection[int]) -> Iterator[str]:
+    """The next hops of the default routes over links, given by their numbers."""
+    defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in places]
     yield from dict.fromkeys(route.via for route in sorted(defaults, key=_rank))
 
 
-def find_own(host: NamespaceInfo, link: LinkInfo) -> Iterator[str]:
-    """The addresses on the link, or on its bridge, where netctl has put it into one."""
-    devices = _places(host, link)
-    yield from (one.cidr for one in host.addresses if one.index in devices and not ip_interface(one.cidr).is_link_local)
+def find_own(host: NamespaceInfo, places: Collection[int]) -> Iterator[str]:
+    """The addresses on links, given by their numbers."""
+    yield from (one.cidr for one in host.addresses if one.index in places and not ip_interface(one.cidr).is_link_local)
 
 
-def _places(host: NamespaceInfo, link: LinkInfo) -> set[int]:
-    master = host.links.get(link.master)
-    return {link.index, master.index} if master and is_direct(master) else {link.index}
+def _places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[int]:
+    """Where a link's addresses and routes are: on it, and on the bridge that netctl has put it into, and sent them to.
+
+    The host's file knows, also where somebody took the link out again.
+    """
+    bridges = {info.bridge for info in snapshot.uplinks if info.name == link.name}
+    found = {one.index for one in host.links.values() if is_direct(one) and (one.index == link.master or one.name in bridges)}
+    return {link.index} | found
 
 
 def _rank(route: RouteInfo) -> tuple[int, int]:

@@ -99,7 +99,9 @@ LINK_ATTRIBUTES = frozenset(
 INFO_ATTRIBUTES = frozenset((IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA))
 INET6_ATTRIBUTES = frozenset((IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE))
 ADDRESS_ATTRIBUTES = frozenset((IFA_LOCAL, IFA_ADDRESS, IFA_FLAGS))
-ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY))
+RTA_MULTIPATH = 9  # linux/rtnetlink.h
+NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
+ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, RTA_MULTIPATH))
 NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 _s32 = struct.Struct("=i")
@@ -231,8 +233,8 @@ def read_routes(route_socket: RouteSocket, ipv6: bool = True) -> tuple[RouteInfo
 def parse_route(data: memoryview) -> RouteInfo | None:
     """One RTM_NEWROUTE; None for what is no unicast route of the main table (cached and multicast routes among them).
 
-    A route over several next hops is given with interface 0. An IPv6 route's usual metric, 1024, is given as 0, which is
-    how one asks for it.
+    A route over several next hops is given with the first of them. An IPv6 route's usual metric, 1024, is given as 0, which
+    is how one asks for it.
     """
     if len(data) < RTMSG.size:
         raise NetlinkError("a route in the kernel's answer is cut off")
@@ -243,11 +245,15 @@ def parse_route(data: memoryview) -> RouteInfo | None:
     metric = _u32_of(found, RTA_PRIORITY)
     if family == socket.AF_INET6 and metric == IP6_RT_PRIO_USER:
         metric = 0
+    hop, index = found, _u32_of(found, RTA_OIF)
+    if hops := found.get(RTA_MULTIPATH):
+        length_of_first, _, _, index = NEXTHOP.unpack_from(hops)
+        hop = find_attributes(hops[:length_of_first], NEXTHOP.size, ROUTE_ATTRIBUTES)
     return RouteInfo(
         family=4 if family == socket.AF_INET else 6,
         dst=f"{parse_ip(family, found[RTA_DST])}/{length}" if RTA_DST in found else "default",
-        index=_u32_of(found, RTA_OIF),
-        via=_ip_of(family, found, RTA_GATEWAY),
+        index=index,
+        via=_ip_of(family, hop, RTA_GATEWAY),
         src=_ip_of(family, found, RTA_PREFSRC),
         metric=metric,
         protocol=protocol,

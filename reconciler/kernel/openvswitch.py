@@ -22,7 +22,8 @@ from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
 from reconciler.kernel.openflow import TOOL, read_flows
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
 from reconciler.kinds.offload import GRO, TX
-from reconciler.kinds.ownership import OVS_TOPOLOGY, find_peer, own_links, own_switches
+from reconciler.kinds.ownership import OVS_TOPOLOGY, find_peer, is_uplink_port, own_links, own_switches
+from reconciler.kinds.uplink import is_direct, is_netctls
 from reconciler.state.naming import cookie_of, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -48,6 +49,7 @@ def read_switches(namespaces: Namespaces, snapshot: Snapshot) -> Snapshot:
         if _has_internal_port(snapshot):
             raise
         return snapshot
+    snapshot = _with_masters(snapshot)
     cookie = cookie_of(snapshot.topology)
     flows = [flow for bridge, link in own_switches(snapshot) if link for flow in read_flows(url, bridge.name, cookie)]
     snapshot = replace(snapshot, ovs_flows=tuple(flows))
@@ -72,14 +74,36 @@ def forget_switch(context: KernelContext) -> None:
     remove_openvswitch(context)
 
 
+def _with_masters(snapshot: Snapshot) -> Snapshot:
+    """The host's own links at Open vSwitch bridges have the bridge for their master, as on a Linux bridge.
+
+    The kernel knows nothing of it (user space), or one master for all bridges. On a bridge that has taken in the host's uplink,
+    that link is meant, and not what an administrator has added.
+    """
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    links = {link.name: link for link in host.links.values()}
+    changed = dict(host.links)
+    for bridge in snapshot.ovs_bridges:
+        internal = links.get(bridge.name)
+        for port in bridge.ports:
+            link = links.get(port.name)
+            if not internal or not link or is_netctls(link, snapshot.topology):
+                continue
+            if is_uplink_port(port) or not is_direct(internal):
+                changed[link.index] = replace(link, master=internal.index)
+    return replace(snapshot, namespaces={**snapshot.namespaces, HOST: replace(host, links=changed)})
+
+
 def _has_internal_port(snapshot: Snapshot) -> bool:
     group, host = group_of(snapshot.topology), snapshot.namespaces.get(HOST, NamespaceInfo())
     return any(link.group == group and link.kind in INTERNAL_KINDS for link in host.links.values())
 
 
 def _minded(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
-    """Namespace, link and feature of what leads to a bridge in user space: containers' ends of veths, and VXLANs."""
-    ports = {port.name for bridge, _ in own_switches(snapshot) if bridge.datapath == USERSPACE for port in bridge.ports}
+    """Namespace, link and feature of what leads to a bridge in user space: containers' ends of veths, VXLANs, and the uplink."""
+    there = [port for bridge, _ in own_switches(snapshot) if bridge.datapath == USERSPACE for port in bridge.ports]
+    yield from ((HOST, port.name, GRO) for port in there if is_uplink_port(port))
+    ports = {port.name for port in there}
     for link in own_links(snapshot, "veth"):
         if link.netns == HOST and link.info.name in ports and (far := find_peer(snapshot, link)):
             yield far[0], far[1].name, TX

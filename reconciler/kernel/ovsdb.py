@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler.errors import HostError
-from reconciler.kinds.openvswitch import SECURE, read_marks
+from reconciler.kinds.openvswitch import read_marks
 from reconciler.state.snapshot import OvsBridgeInfo, OvsPortInfo
 from reconciler.state.steps.openvswitch import (
     Marks,
@@ -279,7 +279,7 @@ def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterat
             yield from _bridge_add(step)
         case OvsBridgeSet():
             held = next((bridge.external_ids for bridge in bridges if bridge.name == step.name), ())
-            yield _update("Bridge", step.name, {"fail_mode": SECURE})
+            yield _update("Bridge", step.name, {"fail_mode": step.fail_mode})
             yield from _mutate_map("Bridge", step.name, "external_ids", read_marks(held), step.marks)
             yield from _mutate_map("Bridge", step.name, "other_config", ((HWADDR, ""),), ((HWADDR, step.mac),))
             yield _update("Interface", step.name, {"mtu_request": step.mtu})
@@ -310,7 +310,7 @@ def _bridge_add(step: OvsBridgeAdd) -> Iterator[Operation]:
     row = {
         "name": step.name,
         "datapath_type": step.datapath,
-        "fail_mode": SECURE,
+        "fail_mode": step.fail_mode,
         "other_config": render_map(((HWADDR, step.mac),)),
         "external_ids": marks,
         "ports": ["named-uuid", port],
@@ -322,7 +322,8 @@ def _bridge_add(step: OvsBridgeAdd) -> Iterator[Operation]:
 def _port_add(step: OvsPortAdd) -> Iterator[Operation]:
     interface, port = (f"{word}_{_word(step.name)}" for word in ("interface", "port"))
     yield _there("Bridge", step.bridge)
-    yield _insert("Interface", interface, {"name": step.name})
+    asked = {"ofport_request": step.number} if step.number else {}
+    yield _insert("Interface", interface, {"name": step.name, **asked})
     row = {
         "name": step.name,
         "interfaces": ["named-uuid", interface],

@@ -94,7 +94,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         # Hosts of a lab share the machine's processes; what runs in another host's namespace is the other's.
         processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
         iptables=read_docker_user(namespaces)[1],
-        uplinks=read_uplinks(context),
+        uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
     )
 

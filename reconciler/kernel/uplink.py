@@ -21,20 +21,25 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.arp import answers
 from reconciler.kernel.belongings import Belongings, Goods, encode_move, read_belongings
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.ethtool import read_offloads, run_offload_steps
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import NetlinkError, Refusal
 from reconciler.kernel.netlink_dump import read_links
 from reconciler.kernel.netlink_encode import encode
+from reconciler.kernel.ovsdb import run_ovsdb_steps
 from reconciler.kernel.sysctl import read_sysctl, write_sysctl
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
-from reconciler.state.steps.links import LinkSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.lanes import ETHTOOL, OVSDB
+from reconciler.state.steps.links import LinkSet, OffloadSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.openvswitch import OvsPortDelete
 from reconciler.state.steps.step import Step, StepError
 
 ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
@@ -57,12 +62,19 @@ class Kept:
     accept_dad: str
     noted_s: float
     """When `before` was read, on the clock that starts with the machine (CLOCK_BOOTTIME): lifetimes go on meanwhile."""
+    bridge_index: int = 0
+    """The bridge's interface number: one that was made anew has another, and nothing of what was on it."""
+    offloads: tuple[str, ...] = ()
+    """Those that were on, and are off while it is a port of Open vSwitch."""
 
 
-def read_uplinks(context: KernelContext) -> tuple[UplinkInfo, ...]:
-    """The uplinks that the topology has in its file on this host."""
-    kept = read_kept(context).items()
-    return tuple(UplinkInfo(name, one.bridge, one.phase == MOVED) for name, one in kept if one.topology == context.topology)
+def read_uplinks(context: KernelContext, links: Mapping[int, LinkInfo]) -> tuple[UplinkInfo, ...]:
+    """The uplinks that the topology has in its file on this host, whose links are `links`."""
+    return tuple(
+        UplinkInfo(name, one.bridge, one.phase == MOVED and one.bridge_index in links)
+        for name, one in read_kept(context).items()
+        if one.topology == context.topology
+    )
 
 
 def run_uplink_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
@@ -89,24 +101,32 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     known = kept.get(step.name)
     if known and known.topology != context.topology:
         raise StepError(step, f"{step.name} is in the bridge {known.bridge} of topology {known.topology}")
-    stands = uplink.master == bridge.index
     here, there = read_belongings(route_socket, uplink.index), read_belongings(route_socket, bridge.index)
-    lost = _lost(known, here, there) if known and not (stands and known.phase == MOVED) else Belongings()
+    lost = _lost(known, bridge, here, there)
     before = known.before if known else here
     accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
-    note = Kept(step.bridge, context.topology, MOVING, before, accept_dad, known.noted_s if known else _now_s())
+    noted_s = known.noted_s if known else _now_s()
+    offloads = known.offloads if known else _offloads_on(namespaces, step)
+    note = Kept(step.bridge, context.topology, MOVING, before, accept_dad, noted_s, bridge.index, offloads)
     write_kept(context, {**kept, step.name: note})
     namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
-    routers = [] if stands else _answering(namespaces, step.name, here, ROUTER_BEFORE_S)
+    routers = _answering(namespaces, step.name, here, ROUTER_BEFORE_S)
+    back = UplinkRelease(HOST, step.name, step.bridge, (OvsPortDelete(HOST, step.bridge, step.name),) if step.joins else ())
+    try:
+        _run_switch_steps(namespaces, step.joins)
+    except (StepError, HostError):
+        _release(namespaces, back)
+        raise
+    stands = step.joins or uplink.master == bridge.index
     first = [] if stands else [encode(LinkSet(HOST, step.name, master=step.bridge), _Numbers(links))]
     if not uplink.up:
         first.append(encode(LinkSet(HOST, step.name, up=True), _Numbers(links)))
     move = encode_move(Goods(here, lost), (uplink.index, step.name), (bridge.index, step.bridge))
     if refusals := _refusals(route_socket.request([*first, *move])):
-        _release(namespaces, UplinkRelease(HOST, step.name, step.bridge))
+        _release(namespaces, back)
         raise StepError(step, f"the kernel refused to move {step.name} into {step.bridge}: {refusals[0]}")
     if routers and not _answering(namespaces, step.bridge, here, ROUTER_AFTER_S):
-        _release(namespaces, UplinkRelease(HOST, step.name, step.bridge))
+        _release(namespaces, back)
         what = f"the router {routers[0]} answered on {step.name}, and does not on {step.bridge}"
         raise StepError(step, f"{what}: the uplink was given back (does its switch shut a port that has a bridge?)")
     write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
@@ -129,24 +149,43 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
     kept = read_kept(context)
     known = kept.get(step.name)
     if uplink is not None:
-        stands = bridge is not None and uplink.master == bridge.index
+        stands = bridge is not None and (bool(step.leaves) or uplink.master == bridge.index)
         here = read_belongings(route_socket, uplink.index)
         # What a bridge holds that the uplink was never in is the bridge's own.
         there = read_belongings(route_socket, bridge.index) if bridge and (stands or known) else Belongings()
-        lost = _lost(known, here, there) if known and not (stands and known.phase == MOVED) else Belongings()
+        lost = _lost(known, bridge, here, there)
         accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
         if known:
             write_kept(context, {**kept, step.name: replace(known, phase=RETURNING)})
         # Addresses that were in use a moment ago are not tested for duplicates again: that would take a second.
         _set(namespaces, 6, step.name, "accept_dad", "0" if accept_dad else "")
-        first = [encode(LinkSet(HOST, step.name, master="-"), _Numbers(links))] if stands else []
+        first = [encode(LinkSet(HOST, step.name, master="-"), _Numbers(links))] if stands and not step.leaves else []
         source = (bridge.index, step.bridge) if bridge else (0, "")
         goods = Goods(there, lost, labels=known.before.labels if known else ())
         refusals = _refusals(route_socket.request([*first, *encode_move(goods, source, (uplink.index, step.name))]))
         _set(namespaces, 6, step.name, "accept_dad", accept_dad)
+        _run_switch_steps(namespaces, step.leaves)
+        _run_switch_steps(namespaces, [OffloadSet(HOST, step.name, name, on=True) for name in (known.offloads if known else ())])
         if refusals:
             raise StepError(step, f"the kernel refused to give {step.name} back: {refusals[0]}")
     write_kept(context, {name: one for name, one in read_kept(context).items() if name != step.name})
+
+
+def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """What Open vSwitch has to do besides."""
+    for lane, run in groupby(steps, key=lambda step: step.lane):
+        if lane == OVSDB:
+            run_ovsdb_steps(namespaces.context.openvswitch, list(run))
+        elif lane == ETHTOOL:
+            run_offload_steps(namespaces, list(run))
+        else:
+            raise TypeError(f"an uplink joins no bridge by a step of {lane}")
+
+
+def _offloads_on(namespaces: Namespaces, step: UplinkEnslave) -> tuple[str, ...]:
+    """Of those that are to be off, the ones that are on now."""
+    wanted = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
+    return tuple(info.feature for info in read_offloads(namespaces, HOST, wanted) if info.on)
 
 
 def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
@@ -155,8 +194,13 @@ def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
     return links[name]
 
 
-def _lost(known: Kept, *held: Belongings) -> Belongings:
-    """What was before and is nowhere now, lifetimes shortened by the time that has passed."""
+def _lost(known: Kept | None, bridge: LinkInfo | None, *held: Belongings) -> Belongings:
+    """What was before and is nowhere now, lifetimes shortened by the time that has passed.
+
+    Nothing, as long as the bridge is there that all was moved to: what is gone since then was taken away by somebody.
+    """
+    if known is None or (bridge and known.phase == MOVED and known.bridge_index == bridge.index):
+        return Belongings()
     return known.before.without(*held).aged(_now_s() - known.noted_s)
 
 
@@ -228,7 +272,8 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
     try:
         data = json.loads(path.read_bytes())
         return {
-            name: Kept(**{**one, "before": Belongings.from_json(one["before"])})  # a key that is missing is a TypeError
+            # A key that is missing is a TypeError.
+            name: Kept(**{**one, "before": Belongings.from_json(one["before"]), "offloads": tuple(one["offloads"])})
             for name, one in data.items()
         }
     except FileNotFoundError:

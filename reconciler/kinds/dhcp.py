@@ -51,6 +51,11 @@ class Dhcp(Record):
         return (self.link,) if self.link else ()
 
     @property
+    def follows(self) -> tuple[Ref, ...]:
+        # On Open vSwitch a pair is connected when its port is made; what is asked before is lost.
+        return (Ref("ovs-port", self.link.netns, self.link.name),) if self.link else ()
+
+    @property
     def subject(self) -> str:
         return f"container {self.container}"
 

@@ -82,6 +82,11 @@ class FirewallElement(Record):
         return (Ref(FirewallTable.kind, self.netns, self.family),)
 
     @property
+    def follows(self) -> tuple[Ref, ...]:
+        # The host goes on with what arrives at its uplink, until the bridge has it.
+        return (Ref("uplink", self.netns, self.key),) if self.set == "switched" else ()
+
+    @property
     def subject(self) -> str:
         return self.about
 

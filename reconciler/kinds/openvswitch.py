@@ -10,8 +10,9 @@ our other links are. What a port is depends on its link: a container's veth, or 
 database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
 
 The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also
-not after a restart of ovs-vswitchd that lost them. Only another datapath forces a re-creation: `system` is the kernel's,
-`netdev` is ovs-vswitchd itself, which works on every kernel and reads packets by AF_PACKET.
+not after a restart of ovs-vswitchd that lost them. One that has the host's uplink is in `standalone`, and switches everything
+then: the host must not be lost with its flows. Only another datapath forces a re-creation: `system` is the kernel's, `netdev` is
+ovs-vswitchd itself, which works on every kernel and reads packets by AF_PACKET.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import OVS_TOPOLOGY, about, own_links, own_switches, read_altname
+from reconciler.kinds.ownership import OVS_TOPOLOGY, OVS_UPLINK, about, is_uplink_port, own_links, own_switches, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.snapshot import Snapshot
+from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
+    SECURE,
     Marks,
     OvsBridgeAdd,
     OvsBridgeDelete,
@@ -37,20 +39,29 @@ from reconciler.state.steps.openvswitch import (
 )
 from reconciler.state.steps.step import Step
 
-SECURE = "secure"
+USERSPACE = "netdev"
+"""The datapath that is ovs-vswitchd itself."""
 PORT_LINKS = ("veth", "vxlan")
 """The kinds of links of ours that can be ports."""
 
 
-def marks_of(topology: str, name: str, subnet: str = "") -> Marks:
-    """What stands in `external_ids`: whose it is, for netctl and for people."""
-    marks = ((OVS_TOPOLOGY, topology), ("netctl:name", name), ("netctl:subnet", subnet))
+def marks_of(topology: str, name: str, subnet: str = "", uplink: str = "") -> Marks:
+    """What stands in `external_ids`: whose it is, for netctl and for people; with `uplink`, that it is the host's."""
+    marks = ((OVS_TOPOLOGY, topology), ("netctl:name", name), ("netctl:subnet", subnet), (OVS_UPLINK, uplink))
     return tuple(sorted(mark for mark in marks if mark[1]))
 
 
 def read_marks(external_ids: Marks) -> Marks:
     """Of all external ids, those that netctl has a say in."""
     return tuple(sorted(mark for mark in external_ids if mark[0].startswith("netctl:")))
+
+
+def is_connected(port: OvsPortInfo, link: LinkInfo) -> bool:
+    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and takes its packets.
+
+    In user space it does not notice that a link was made anew under its name, and goes on with the one that is gone.
+    """
+    return port.number > 0 and link.is_promiscuous
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ class OvsBridge(Record):
 
     def lower_create(self) -> tuple[Step, ...]:
         steps: list[Step] = [
-            OvsBridgeAdd(self.netns, self.name, self.datapath, self.mac, self.mtu, self.marks),
+            OvsBridgeAdd(self.netns, self.name, self.datapath, self.mac, self.mtu, self.marks, self.fail_mode),
             LinkSet(self.netns, self.name, group=self.group, alias=self.alias, link_local=self.link_local),
         ]
         if self.altname:
@@ -122,7 +133,7 @@ class OvsBridge(Record):
         steps: list[Step] = []
         in_database = (self.marks, self.mac, self.mtu, self.fail_mode)
         if in_database != (before.marks, before.mac, before.mtu, before.fail_mode):
-            steps.append(OvsBridgeSet(self.netns, self.name, self.mac, self.mtu, self.marks))
+            steps.append(OvsBridgeSet(self.netns, self.name, self.mac, self.mtu, self.marks, self.fail_mode))
         change = LinkSet(
             self.netns,
             self.name,
@@ -158,8 +169,7 @@ class OvsPort(Record):
     is_isolated: bool = False
     """Whether it exchanges no frames with other isolated ports (`protected`)."""
     is_connected: bool = True
-    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and takes its packets. In user space it does not
-    notice that a link was made anew under its name, and goes on with the one that is gone."""
+    """Whether ovs-vswitchd uses the link."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
@@ -184,6 +194,8 @@ class OvsPort(Record):
         for bridge in snapshot.ovs_bridges:
             for port in bridge.ports:
                 link = links.get(port.name)
+                if is_uplink_port(port):
+                    continue  # see `uplink`
                 owner = dict(port.external_ids).get(OVS_TOPOLOGY)
                 if owner != snapshot.topology and not (link and owner is None):
                     continue
@@ -194,7 +206,7 @@ class OvsPort(Record):
                     marks=read_marks(port.external_ids),
                     link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
                     is_isolated=port.is_protected,
-                    is_connected=port.number > 0 and link is not None and link.info.is_promiscuous,
+                    is_connected=link is not None and is_connected(port, link.info),
                     about=about(link.alias, HOST) if link else "host",
                 )
 

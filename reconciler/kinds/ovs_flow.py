@@ -4,7 +4,8 @@ It does what the `bridge` table of nftables does on a Linux bridge, which sees n
 
 Nothing passes that no rule allows. Four tables, numbered as OpenFlow does:
 
-    0  where a frame comes from: the host and an overlay may send, a container's goes to 1 (untagged frames only), nobody else's
+    0  where a frame comes from: the host, its uplink and an overlay may send, a container's goes to 1 (untagged frames only),
+       nobody else's
     1  what no container may send: replies of DHCP servers, router advertisements, redirects. Advertisements of neighbors go
        to 2, the rest to 3
     2  a container may advertise its own IPv6 addresses
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.ownership import UPLINK_NUMBER, is_uplink_port
 from reconciler.state.naming import cookie_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -35,9 +37,11 @@ from reconciler.state.steps.step import Step
 
 LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
+UPLINK = str(UPLINK_NUMBER)
+"""The host's uplink in a bridge of ours."""
 SOURCE, KIND, ADVERTISED, OWN = 0, 1, 2, 3
 """The tables."""
-PERMIT, DENY, ALLOW = 30, 20, 10
+PERMIT, DENY, ALLOW, LAST = 30, 20, 10, 1
 """Priorities."""
 
 UNTAGGED = "vlan_tci=0x0000/0x1fff"
@@ -82,29 +86,31 @@ class OvsFlow(Record):
     @property
     def depends_on(self) -> tuple[Ref, ...]:
         bridge = Ref("openvswitch", self.netns, self.bridge)
-        return (bridge, Ref("ovs-port", self.netns, self.port)) if self.port not in ("", LOCAL) else (bridge,)
+        return (bridge, Ref("ovs-port", self.netns, self.port)) if self.port not in ("", LOCAL, UPLINK) else (bridge,)
 
     @property
     def subject(self) -> str:
         return self.about
 
     def describe(self) -> str:
-        whose = self.bridge if self.port in ("", LOCAL) else self.port
+        whose = self.bridge if self.port in ("", LOCAL, UPLINK) else self.port
         return f"flow of {whose}, table {self.table}: {self.match or 'everything'} -> {self.actions}"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        uplinks = {(bridge.name, port.name) for bridge in snapshot.ovs_bridges for port in bridge.ports if is_uplink_port(port)}
         for flow in snapshot.ovs_flows:
             head = _HEAD.fullmatch(flow.match)
             if head is None:
                 continue
             found = _IN_PORT.search(head[3])
             match = _IN_PORT.sub("", head[3], count=1).removeprefix(",")
+            port = found[1] if found else ""
             yield cls(
                 HOST,
                 snapshot.topology,
                 flow.bridge,
-                found[1] if found else "",
+                UPLINK if (flow.bridge, port) in uplinks else port,
                 int(head[1]),
                 int(head[2] or DEFAULT_PRIORITY),
                 match,
@@ -142,24 +148,31 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
 }
 """What a file may `allow` a container to send all the same."""
 TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", "NORMAL")
-"""The host's own port, and an overlay's."""
+"""The host's own port, its uplink, and an overlay's."""
+CLOSED_RULE: Rule = (SOURCE, LAST, "", "drop")
+"""Of a bridge that would switch by itself what no rule takes (`fail_mode` standalone)."""
 
 
-def container_rules(mac: str, addresses: Sequence[str], link_local: str, allow: Sequence[str] = ()) -> Iterator[Rule]:
+def container_rules(
+    mac: str, addresses: Sequence[str], link_local: str, allow: Sequence[str] = (), *, leases: Sequence[str] = ()
+) -> Iterator[Rule]:
     """What a container may send by a port on which it has the hardware address `mac`: with any of its own addresses.
 
-    `link_local` is its IPv6 address of the link, "" where it has no IPv6; `allow` are keys of PERMISSIONS.
+    `link_local` is its IPv6 address of the link, "" where it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
+    ranges of IPv4 in which a DHCP server may give it an address.
     """
     yield SOURCE, ALLOW, UNTAGGED, f"resubmit(,{KIND})"
     for match in (match for word in allow for match in PERMISSIONS[word]):
         yield KIND, PERMIT, match, f"resubmit(,{OWN})"
-    four = [address for address in addresses if ":" not in address]
+    four = [address for address in addresses if ":" not in address] + list(leases)
     six = [address for address in addresses if ":" in address] + ([link_local] if link_local else [])
     for address in four:
         yield OWN, ALLOW, f"ip,dl_src={mac},nw_src={address}", "NORMAL"
         yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa={address},arp_sha={mac}", "NORMAL"
     if four:  # asking whether somebody has the address already (RFC 5227)
         yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa=0.0.0.0,arp_op=1,arp_sha={mac}", "NORMAL"
+    if leases:
+        yield OWN, ALLOW, f"udp,dl_src={mac},nw_src=0.0.0.0,tp_src=68,tp_dst=67", "NORMAL"
     for address in six:
         yield OWN, ALLOW, f"ipv6,dl_src={mac},ipv6_src={address}", "NORMAL"
         yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type=135,nd_target={address}", "NORMAL"

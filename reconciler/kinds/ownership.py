@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
 
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
@@ -27,6 +27,10 @@ ALTNAME_MAX = 127
 
 OVS_TOPOLOGY = "netctl:topology"
 """The key in the `external_ids` of Open vSwitch's bridges and ports under which their topology stands."""
+OVS_UPLINK = "netctl:uplink"
+"""The key in those of a port that is the host's uplink."""
+UPLINK_NUMBER = 65000
+"""The OpenFlow number of the uplink in a bridge of ours: its rule can be there before it is. 65,279 is the largest there is."""
 
 
 class End(NamedTuple):
@@ -122,6 +126,11 @@ def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | 
             yield bridge, OwnLink(snapshot.topology, HOST, info, alias) if info else None
 
 
+def is_uplink_port(port: OvsPortInfo) -> bool:
+    """Whether a port of an Open vSwitch bridge is the host's uplink, which netctl has put there."""
+    return port.number == UPLINK_NUMBER or OVS_UPLINK in dict(port.external_ids)
+
+
 def bridge_name_of(snapshot: Snapshot, netns: str, info: LinkInfo) -> str:
     """The bridge that a link is a port of, as the kernel has it; "" where it is none.
 
@@ -161,7 +170,7 @@ def _find_ends(snapshot: Snapshot) -> Ends:
                 if master := _direct_bridge(snapshot, netns, peer):
                     ends[netns][master.index] = end
     for bridge, internal in own_switches(snapshot):
-        if internal:
+        if internal and not (internal.alias and internal.alias.kind == DIRECT):
             ref = Ref("openvswitch", HOST, bridge.name)
             ends.setdefault(HOST, {})[internal.info.index] = End(bridge.name, ref, about(internal.alias, HOST))
     return ends

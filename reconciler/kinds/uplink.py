@@ -6,20 +6,34 @@ the host's file says that it did when somebody was killed. Its MAC address, MTU 
 move is one step in both directions, since a host that is half moved cannot be reached; see `kernel.uplink`.
 
 An address that turns up on the uplink itself (a DHCP client that renews there) is drift: the next apply moves it too.
+
+On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (ownership.UPLINK_NUMBER), and in user
+space with GRO off, for ovs-vswitchd could not take packets that the kernel has merged. It joins, and leaves, in the same step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
-from reconciler.kinds.ownership import about, links_of, own_links
+from reconciler.kinds.offload import GRO
+from reconciler.kinds.openvswitch import USERSPACE, is_connected, read_marks
+from reconciler.kinds.ovs_flow import LOCAL, TRUSTED_RULE, UPLINK, OvsFlow
+from reconciler.kinds.ownership import (
+    UPLINK_NUMBER,
+    about,
+    is_uplink_port,
+    links_of,
+    own_links,
+    own_switches,
+)
 from reconciler.state.naming import DIRECT, doomed_group_of, group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import OffloadSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
 
 SCOPE_LINK = 253
@@ -39,6 +53,12 @@ class Uplink(Record):
     """Whether all that was on the uplink is on the bridge."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet lan`."""
+    datapath: str = ""
+    """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+    marks: Marks = ()
+    """Of its port in Open vSwitch's database."""
+    joined: bool = True
+    """Whether ovs-vswitchd uses it as it should."""
 
     @property
     def ident(self) -> str:
@@ -46,13 +66,15 @@ class Uplink(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref("bridge", HOST, self.bridge),) if self.bridge else ()
+        return (Ref("openvswitch" if self.datapath else "bridge", HOST, self.bridge),) if self.bridge else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
         loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose)
+        ports = (LOCAL, UPLINK) if self.datapath else ()
+        passing = (OvsFlow(HOST, "", self.bridge, port, *TRUSTED_RULE).ref for port in ports)
+        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose, *passing)
 
     @property
     def subject(self) -> str:
@@ -66,28 +88,65 @@ class Uplink(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         host = links_of(snapshot, HOST)
-        own = (link for link in own_links(snapshot, "bridge") if link.netns == HOST and is_direct(link.info))
-        bridges = {link.info.index: link for link in own}
+        joined = {one.name: one for one in (*cls._in_bridges(snapshot), *cls._in_switches(snapshot))}
         noted = {info.name: info.settled for info in snapshot.uplinks}
         busy = {one.index for one in host.addresses if one.scope != SCOPE_LINK}
         for link in host.links.values():
-            bridge = bridges.get(link.master)
-            if link.name in noted or (bridge and not is_netctls(link, snapshot.topology)):
+            if link.name in noted or link.name in joined:
                 settled = link.index not in busy and noted.get(link.name, True)
-                name, whose = (bridge.info.name, about(bridge.alias, HOST)) if bridge else ("", "host")
-                yield cls(HOST, link.name, name, settled, whose)
+                yield replace(joined.get(link.name, cls(HOST, link.name, "")), settled=settled)
+
+    @classmethod
+    def _in_bridges(cls, snapshot: Snapshot) -> Iterator[Self]:
+        own = (link for link in own_links(snapshot, "bridge") if link.netns == HOST and is_direct(link.info))
+        bridges = {link.info.index: link for link in own}
+        for link in links_of(snapshot, HOST).links.values():
+            if (bridge := bridges.get(link.master)) and not is_netctls(link, snapshot.topology):
+                yield cls(HOST, link.name, bridge.info.name, about=about(bridge.alias, HOST))
+
+    @classmethod
+    def _in_switches(cls, snapshot: Snapshot) -> Iterator[Self]:
+        links = {link.name: link for link in links_of(snapshot, HOST).links.values()}
+        merging = {info.dev for info in snapshot.offloads if info.netns == HOST and info.feature == GRO and info.on}
+        for bridge, internal in own_switches(snapshot):
+            for port in bridge.ports:
+                if is_uplink_port(port) and port.name in links:
+                    yield cls(
+                        HOST,
+                        port.name,
+                        bridge.name,
+                        about=about(internal.alias if internal else None, HOST),
+                        datapath=bridge.datapath,
+                        marks=read_marks(port.external_ids),
+                        joined=port.number == UPLINK_NUMBER
+                        and is_connected(port, links[port.name])
+                        and port.name not in merging,
+                    )
 
     def must_recreate(self, before: Self) -> bool:
-        return bool(before.bridge) and before.bridge != self.bridge
+        return bool(before.bridge) and (before.bridge, before.datapath) != (self.bridge, self.datapath)
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (UplinkEnslave(self.netns, self.name, self.bridge),)
+        return (UplinkEnslave(self.netns, self.name, self.bridge, self._joins() if self.datapath else ()),)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
-        return self.lower_create() if self.bridge else before.lower_delete()
+        if not self.bridge:
+            return before.lower_delete()
+        if not self.datapath or not before.bridge:
+            return self.lower_create()
+        again = (*before._leaves(), *self._joins())
+        joins = (OvsPortSet(self.netns, self.name, self.marks),) if before.joined else again
+        return (UplinkEnslave(self.netns, self.name, self.bridge, joins),)
 
     def lower_delete(self) -> tuple[Step, ...]:
-        return (UplinkRelease(self.netns, self.name, self.bridge),)
+        return (UplinkRelease(self.netns, self.name, self.bridge, self._leaves() if self.datapath else ()),)
+
+    def _joins(self) -> tuple[Step, ...]:
+        add = OvsPortAdd(self.netns, self.bridge, self.name, self.marks, number=UPLINK_NUMBER)
+        return (OffloadSet(self.netns, self.name, GRO, on=False), add) if self.datapath == USERSPACE else (add,)
+
+    def _leaves(self) -> tuple[Step, ...]:
+        return (OvsPortDelete(self.netns, self.bridge, self.name),)
 
 
 def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:

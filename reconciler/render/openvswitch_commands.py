@@ -38,7 +38,9 @@ def switch_lines(step: Step, place: Place) -> Iterator[str]:
         case OvsBridgeDelete():
             yield _vsctl(place, "--if-exists", "del-br", step.name)
         case OvsPortAdd():
-            yield _vsctl(place, "add-port", step.bridge, step.name, "--", "set", "port", step.name, *_port_settings(step))
+            words = ["add-port", step.bridge, step.name, "--", "set", "port", step.name, *_port_settings(step)]
+            asked = ["--", "set", "interface", step.name, f"ofport_request={step.number}"] if step.number else []
+            yield _vsctl(place, *words, *asked)
         case OvsPortSet():
             yield _vsctl(place, "set", "port", step.name, *_port_settings(step))
         case OvsPortDelete():
@@ -66,7 +68,7 @@ def _bridge(place: Place, name: str) -> str:
 
 
 def _bridge_settings(step: OvsBridgeAdd | OvsBridgeSet) -> list[str]:
-    words = ["fail_mode=secure", f'other_config:hwaddr="{step.mac}"', *_marks(step.marks)]
+    words = [f"fail_mode={step.fail_mode}", f'other_config:hwaddr="{step.mac}"', *_marks(step.marks)]
     return [*words, "--", "set", "interface", step.name, f"mtu_request={step.mtu}"]
 
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from reconciler.render.openvswitch_commands import switch_lines
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
 from reconciler.state.steps.step import Step
@@ -64,16 +65,24 @@ rm "$routes\""""
 
 def uplink_lines(step: Step, place: Place) -> Iterator[str]:
     """The lines of an UplinkEnslave or UplinkRelease: a shell in the host's namespace. TypeError for any other step."""
+    before: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
     match step:
         case UplinkEnslave():
-            source, target, master = step.name, step.bridge, f"master {shlex.quote(step.bridge)}"
+            before = step.joins
+            source, target, master = step.name, step.bridge, "" if step.joins else f"master {shlex.quote(step.bridge)} "
             silent = f"sysctl -qw net.ipv6.conf.{shlex.quote(step.bridge)}.accept_dad=0 || true"
             yield "# apply also notes what was before, so that destroy can put it back even after a crash"
         case UplinkRelease():
-            source, target, master = step.bridge, step.name, "nomaster"
+            after = step.leaves
+            source, target, master = step.bridge, step.name, "" if step.leaves else "nomaster "
             silent = "true"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
     move = _MOVE.replace("FROM", shlex.quote(source)).replace("TO", shlex.quote(target))
-    script = f"{silent}\nip link set dev {shlex.quote(step.name)} {master} up\n{move}"
+    script = f"{silent}\nip link set dev {shlex.quote(step.name)} {master}up\n{move}"
+    for each in before:
+        yield from switch_lines(each, place)
     yield place.tool(step.netns, "sh", "-euc", script)
+    for each in after:
+        yield from switch_lines(each, place)

@@ -64,7 +64,7 @@ class LinkFacts:
 
     name: str
     kind: str
-    """What it is made of (`bridge`, `veth`, `vlan` …); "" for hardware."""
+    """What it is made of (`bridge`, `veth`, `vlan` …); "" for hardware, `openvswitch` for a bridge of Open vSwitch."""
     mac: str
     mtu: int
     master: str = ""

@@ -46,6 +46,9 @@ def _check_keys(subnet: Subnet, faults: FaultList) -> None:
     if subnet.macvlan != "bridge" and subnet.mode != "macvlan":
         what = f"`type` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
         faults.add_at_key((*here, "type"), what, "remove it, or write `mode: macvlan`")
+    if subnet.bridge == "openvswitch" and subnet.mode == "macvlan":
+        what = f"`{subnet.name}` of mode macvlan has no bridge: a macvlan is a switch of its own, in the uplink itself"
+        faults.add((*here, "bridge"), what, "leave `bridge` out, or write `mode: direct`")
     if subnet.datapath and subnet.bridge != "openvswitch":
         what = f"`datapath` has no effect on `{subnet.name}`, whose bridge is Linux's"
         faults.add_at_key((*here, "datapath"), what, "remove it, or write `bridge: openvswitch`")
@@ -61,6 +64,10 @@ def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
     """The lab has no LAN but its segments, and a host's uplink is on the one of its addresses."""
     if host.connect.scheme != "lab":
         return
+    if subnet.bridge == "openvswitch" and subnet.mode == "direct":
+        what = f"the uplink of the lab host `{host.name}` is a virtual cable, and leaves checksums for the kernel to fill in"
+        why = f"{what}: Open vSwitch in user space passes them on as they are"
+        faults.add(("subnets", subnet.name, "bridge"), why, "leave `bridge` out, or use a host of another kind")
     lengths = {4: 24, 6: 64}
     segments = {a.version: ip_network((a, lengths[a.version]), strict=False) for a in host.addresses}
     for cidr in subnet.cidrs:

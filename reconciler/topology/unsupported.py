@@ -14,10 +14,6 @@ _NOT_YET = "this version of netctl cannot do that yet"
 
 def check_supported(model: TopologyModel, faults: FaultList) -> None:
     """Refuse what comes later."""
-    for name, subnet in model.subnets.items():
-        if subnet.bridge == "openvswitch" and subnet.mode in ("direct", "macvlan"):
-            what = f"a subnet of mode {subnet.mode} on an Open vSwitch bridge: {_NOT_YET}"
-            faults.add(("subnets", name, "bridge"), what, "leave `bridge` out, or write `mode: nat`, `routed` or `isolated`")
     _refuse_reserved_keys(model, faults)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from reconciler.kernel.ethtool import switch_offload
 from reconciler.kernel.namespaces import enter
 from tests.e2e.machine import Machine, Running
 
@@ -55,6 +56,15 @@ LAN = """
     ip neighbor add 192.0.2.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent
     until ip -6 route show table local | grep -q "local fe80::.*eth0"; do sleep 0.01; done
 """
+DHCP_SERVER = """
+    ip netns add dhcp; ip -n dhcp link set lo up
+    ip netns exec dhcp sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.accept_ra=0
+    ip -n dhcp link add eth0 type veth peer name dhcp netns switch; ip -n switch link set dhcp master lan up
+    ip -n dhcp link set eth0 up; ip -n dhcp address add 192.0.2.2/24 dev eth0; ip -n dhcp address add 2001:db8::2/64 dev eth0
+    ip netns exec dhcp dnsmasq --conf-file=/dev/null --port=0 --interface=eth0 --bind-interfaces --pid-file=/run/dnsmasq.pid \\
+        --dhcp-range=192.0.2.100,192.0.2.150,2m --no-ping --dhcp-option=3,192.0.2.1 --dhcp-leasefile=/run/dnsmasq.leases \\
+        --user=root --log-dhcp --log-facility=/run/dnsmasq.log"""
+ROUTER6 = " --enable-ra --dhcp-range=2001:db8::,ra-only,64"
 LINKS = "-d link show dev eth0"
 """What `ip` tells of the host's place in the network."""
 VIEWS = (LINKS, "-d address show dev eth0", "-4 route show table all", "-6 route show table all", "neighbor show nud permanent")
@@ -76,8 +86,23 @@ containers:
 
 
 def build_lan(machine: Machine) -> None:
-    """Make it; the host has addresses with lifetimes, labels and flags, and routes of several kinds."""
+    """Make it; the host has addresses with lifetimes, labels and flags, and routes of several kinds.
+
+    What arrives by its cable has complete checksums, as by any cable that is not virtual.
+    """
     machine.sh(LAN)
+    assert machine.start(complete_checksums, "switch").wait().status == 0
+
+
+def complete_checksums() -> int:
+    """The host's port of the switch leaves none of them to the receiver."""
+    switch_offload("host", "tx", on=False)
+    return 0
+
+
+def serve_dhcp(machine: Machine, *, router6: bool = False) -> None:
+    """A DHCP server joins the LAN, 192.0.2.2, which offers .100 to .150; with `router6` it is a router for IPv6 too."""
+    machine.sh(DHCP_SERVER + (ROUTER6 if router6 else ""))
 
 
 def look(machine: Machine) -> dict[str, str]:
@@ -105,12 +130,13 @@ class Watch:
     running: Running
 
     def longest_silence_s(self) -> float:
-        """End it: the longest time without an answer."""
+        """End it: the longest time without an answer, the last of all included."""
+        ended_s = time.time()
         self.running.kill(signal.SIGINT)
         outcome = self.running.wait(10)
         stamps = [float(stamp) for stamp in re.findall(r"^\[(\d+\.\d+)\] ", outcome.out, re.MULTILINE)]
         assert len(stamps) > 5, outcome.out + outcome.err
-        return max(later - earlier for earlier, later in pairwise(stamps))
+        return max(later - earlier for earlier, later in pairwise([*stamps, max(ended_s, stamps[-1])]))
 
 
 def watch_ping(machine: Machine, target: str, netns: str = "") -> Watch:

@@ -341,9 +341,13 @@ CASES = {
         + "  §back: {cidr: 10.9.0.0/24, mode: macvlan, hosts: [alpha]}\n",
         "the uplink of `alpha` serves `front` already",
     ),
-    "openvswitch on a LAN": (
-        subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch}"),
-        "a subnet of mode direct on an Open vSwitch bridge: this version",
+    "openvswitch for macvlan": (
+        subnet("{cidr: 192.0.2.0/24, mode: macvlan, bridge: §openvswitch}"),
+        "`front` of mode macvlan has no bridge: a macvlan is a switch of its own, in the uplink itself",
+    ),
+    "openvswitch on the lab's LAN": (
+        subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch, hosts: [alpha]}"),
+        "the uplink of the lab host `alpha` is a virtual cable",
     ),
     "openvswitch elsewhere": (
         "version: 1\nname: shop\nhosts: {a: {connect: local, openvswitch: §tcp:127.0.0.1}}\n",

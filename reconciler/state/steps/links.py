@@ -129,6 +129,8 @@ class UplinkEnslave(Step):
     lane = UPLINK
     name: str
     bridge: str
+    joins: tuple[Step, ...] = ()
+    """What makes it a port of an Open vSwitch bridge; a Linux bridge takes it by the same message as the addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +140,5 @@ class UplinkRelease(Step):
     lane = UPLINK
     name: str
     bridge: str
+    leaves: tuple[Step, ...] = ()
+    """What takes it out of an Open vSwitch bridge."""

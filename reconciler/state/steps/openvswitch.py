@@ -9,14 +9,16 @@ from reconciler.state.steps.step import Step
 
 Marks = tuple[tuple[str, str], ...]
 """Of `external_ids`, those whose keys begin with `netctl:`."""
+SECURE, STANDALONE = "secure", "standalone"
+"""What a bridge does that has lost its flows (`fail_mode`): pass nothing, or switch everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeAdd(Step):
     """Make a bridge in the OVSDB, with its internal port of the same name, and wait until ovs-vswitchd has made it.
 
-    All steps of this lane that stand in one batch are one transaction (RFC 7047). The bridge passes nothing without flows
-    (`fail_mode` secure, ovs-vswitchd.conf.db(5)).
+    All steps of this lane that stand in one batch are one transaction (RFC 7047). Without flows the bridge passes nothing, or
+    everything where `fail_mode` is standalone (ovs-vswitchd.conf.db(5)).
     """
 
     lane = OVSDB
@@ -25,6 +27,7 @@ class OvsBridgeAdd(Step):
     mac: str
     mtu: int
     marks: Marks
+    fail_mode: str = SECURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class OvsBridgeSet(Step):
     mac: str
     mtu: int
     marks: Marks
+    fail_mode: str = SECURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class OvsPortAdd(Step):
     name: str
     marks: Marks
     is_isolated: bool = False
+    number: int = 0
+    """The OpenFlow number to ask for (`ofport_request`); 0 is any."""
 
 
 @dataclass(frozen=True, slots=True)
