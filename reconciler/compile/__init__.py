@@ -31,6 +31,18 @@ class Desired:
     resolved: Resolved
 
 
+def check_alone(topology: Topology) -> None:
+    """Raise what shows before a host is read: TopologyError for hosts that no overlay can join, or that have no room left.
+
+    Of several machines it is not known yet which are neighbours, and how large their packets may be; of a lab it is.
+    """
+    if len(topology.hosts) > 1 and any(host.connect.scheme != "lab" for host in topology.hosts.values()):
+        return
+    _, faults = resolve(topology, {})
+    if faults:
+        raise TopologyError(topology.path, topology.source, faults)
+
+
 def compile_topology(topology: Topology, facts: Mapping[str, HostFacts]) -> Desired:
     """The desired state of every host of the file. `facts` are by host name; a host without is taken for one that is not there.
 

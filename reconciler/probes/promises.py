@@ -22,7 +22,17 @@ from reconciler.probes.model import (
     ProbePlan,
 )
 from reconciler.probes.publications import published_probes
-from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, ROUTER_NETNS, View, family_of, meets_host, members_meet
+from reconciler.probes.view import (
+    LAB,
+    OUTSIDE,
+    OUTSIDE_NETNS,
+    ROUTER_NETNS,
+    View,
+    are_parted,
+    family_of,
+    meets_host,
+    members_meet,
+)
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
@@ -87,6 +97,8 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
             told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
             notes.append(f"{subnet.name} has {len(members):,} members: {told}")
         for (one, own), (two, attachment) in pairs:
+            meet = not are_parted(one, own, two, attachment)
+            section, why = (IN_SUBNETS, f"both are in {subnet.name}") if meet else (FORBIDDEN, "both of their ports are isolated")
             for address in view.shared(one, own, two, attachment):
                 why = f"both are in {subnet.name}"
                 yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from reconciler.probes.model import PUBLISHED, Listener, Probe
-from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, View, family_of
+from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Container, Publication
 
@@ -47,7 +47,7 @@ def _of_publication(view: View, container: Container, publication: Publication, 
                 continue
             port, inner = publication.port + offset, publication.to_port + offset
             server = Listener(container.host, container_netns(container.name), publication.protocol, family, inner, token)
-            for asker in _askers(view, host, container, address):
+            for asker in _askers(view, host, container, publication.subnet, address):
                 expected = not publication.sources or _is_named(publication, asker.address)
                 why = f"{host} publishes {publication.protocol} {port}" + ("" if expected else f", and not to {asker.address}")
                 yield Probe(
@@ -85,7 +85,7 @@ def _is_named(publication: Publication, source: str) -> bool:
     return any(ip_address(source) in network for network in publication.sources)
 
 
-def _askers(view: View, host: str, container: Container, address: str) -> Iterator[Asker]:
+def _askers(view: View, host: str, container: Container, subnet: str, address: str) -> Iterator[Asker]:
     yield Asker(host, HOST, f"host {host}", address)  # to an address of its own it speaks with that very address
     if ip_address(address).is_loopback:
         return
@@ -97,7 +97,7 @@ def _askers(view: View, host: str, container: Container, address: str) -> Iterat
             if other != host and view.is_lab(other) and own:
                 yield Asker(other, HOST, f"host {other}", own[0])
                 break  # one neighbour stands for all
-    for asking in _asking_containers(view, container):
+    for asking in _asking_containers(view, container, subnet):
         seen_as = _address_seen(view, asking, host, family)
         if seen_as:
             yield Asker(asking.host, container_netns(asking.name), asking.name, seen_as)
@@ -114,12 +114,19 @@ def _address_seen(view: View, asking: Container, host: str, family: int) -> str:
     return own
 
 
-def _asking_containers(view: View, container: Container) -> Iterator[Container]:
-    """The container itself (hairpin), and the first other one of each subnet that may leave its subnet."""
+def _asking_containers(view: View, container: Container, subnet: str) -> Iterator[Container]:
+    """The container itself (hairpin), and the first other one of each subnet that may leave its subnet.
+
+    Not one whose port is kept from the container's: what is led back to its own bridge may pass there as a frame (br_netfilter)
+    or as a packet, and only the packet would arrive.
+    """
+    target = next((each for each in container.attachments if each.subnet == subnet), None)
     seen: set[str] = set()
     for asking in (container, *(c for c in view.topology.containers.values() if c is not container)):
         default = view.default(asking)
         if default is None or view.subnet(default).mode not in ("nat", "routed"):
+            continue
+        if target and are_parted(asking, default, container, target):
             continue
         if asking is container or default.subnet not in seen:
             if asking is not container:

@@ -143,6 +143,11 @@ def members_meet(subnet: Subnet) -> bool:
     return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
 
 
+def are_parted(one: Container, own: Attachment, two: Container, attachment: Attachment) -> bool:
+    """Whether two places in one subnet are isolated ports of one bridge; one place and itself count, too."""
+    return one.host == two.host and own.isolated and attachment.isolated and own.subnet == attachment.subnet
+
+
 def family_of(address: str) -> int:
     """4 or 6."""
     return 6 if ":" in address else 4

@@ -138,7 +138,8 @@ def render_step(step: Step, place: Place) -> Iterator[str]:
         case lanes.OVSDB | lanes.OPENFLOW | lanes.ETHTOOL:
             yield from switch_lines(step, place)
         case lanes.ANNOUNCE if isinstance(step, Announce):
-            yield f"# apply also announces that {step.address} is at {step.mac or step.dev} now (gratuitous ARP, or its like of IPv6)"
+            at = step.mac or step.dev
+            yield f"# apply also announces that {step.address} is at {at} now (gratuitous ARP, or its like of IPv6)"
         case lanes.IPTABLES | lanes.CONNTRACK:
             yield from _filter_lines(step, place)
         case _:

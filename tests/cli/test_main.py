@@ -97,6 +97,19 @@ def test_faults_of_a_file_are_2(tmp_path: Path) -> None:
         assert run_netctl(command, path).status == 2
 
 
+def test_what_shows_without_a_host_is_told_by_validate(tmp_path: Path) -> None:
+    """Lab hosts that routes cannot join: live state has no part in that."""
+    text = """
+version: 1
+name: shop
+hosts: {a: {connect: lab, address: 192.0.2.11}, b: {connect: lab, address: 198.51.100.11}}
+subnets: {far: {cidr: 10.44.0.0/24, overlay: routes, hosts: [a, b]}}
+"""
+    done = run_netctl("validate", write(tmp_path, text))
+    assert done.status == 2
+    assert "share no link" in done.err
+
+
 def test_unknown_host_is_suggested(tmp_path: Path) -> None:
     """--host with a name that the file does not have is refused, and the nearest one is named."""
     done = run_netctl("diff", "--host", "alhpa", write(tmp_path, GOOD.replace("t-none", "t-nonn")))

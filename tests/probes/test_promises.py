@@ -69,6 +69,17 @@ def test_a_restriction_is_asked_both_ways() -> None:
     assert [probe.expected for probe in find(plan, "web", "web", section=PUBLISHED)] == [False]
 
 
+def test_isolated_ports_are_kept_apart() -> None:
+    """Two of them must not reach each other, others reach both; by its published port, one is asked by others only."""
+    net = "networks: {front: {address: auto, isolated: true}}"
+    listed = f"one: {{{net}, expose: ['80']}}, two: {{{net}}}, open: {{networks: {{front: auto}}}}"
+    plan = probes_of(FRONT_BACK + f"containers: {{{listed}}}\n")
+    assert [probe.expected for probe in find(plan, "one", "two") + find(plan, "two", "one")] == [False, False]
+    assert [probe.expected for probe in find(plan, "one", "open") + find(plan, "open", "two")] == [True, True]
+    published = {probe.source for probe in plan.probes if probe.section == PUBLISHED}
+    assert published == {"host alpha", "outside", "open"}
+
+
 def test_a_borrowed_address_is_forbidden() -> None:
     """One container of each subnet asks its gateway in the name of nobody; by IPv6 it also advertises such an address."""
     plan = probes_of(
