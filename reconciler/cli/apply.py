@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops, warn_of_lost
+from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops, warn_of_file, warn_of_lost
 from reconciler.errors import UsageError
 from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
 from reconciler.render.plan import render_plan
@@ -47,6 +47,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     if saved:
         check_saved(options.plan, saved, document)
     if not options.quiet:
+        warn_of_file(job.topology)
         warn_of_drops(job)
         if not options.json:
             print(render_plan(document, palette(), verbose=options.verbose), flush=True)

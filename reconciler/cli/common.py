@@ -142,6 +142,15 @@ def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = ""
     return {**kept, **present}
 
 
+def warn_of_file(topology: Topology) -> None:
+    """Say on standard error what the file says without effect."""
+    from reconciler.render.errors import render_warning
+    from reconciler.topology.advice import find_advice
+
+    for advice in find_advice(topology):
+        print(render_warning(topology.path, topology.source, advice, Palette(wants_colour(sys.stderr))), file=sys.stderr)
+
+
 def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
     """Say on standard error which hosts are left out, and what that means."""
     for host, error in errors.items():

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import open_job, palette, warn_of_drops
+from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file
 from reconciler.errors import UsageError
 from reconciler.hosts.target import LAB, Target
 from reconciler.plan.document import PlanDocument, compile_document, render_document
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(_render_commands(job.topology, targets, document))
     else:
         print(render_plan(document, palette(), verbose=options.verbose))
+    warn_of_file(job.topology)
     warn_of_drops(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0
 

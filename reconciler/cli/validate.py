@@ -1,9 +1,11 @@
-"""`netctl validate`: reads and checks the file only. With --json, the faults as a list, for editors and CI."""
+"""`netctl validate`: reads and checks the file only. With --json, faults and warnings as lists, for editors and CI."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from reconciler.cli.common import load, print_json, warn_of_file
 from reconciler.compile import check_alone
@@ -17,20 +19,28 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         return _run_json(options)
     topology = load(options)
-    counts = ((len(topology.hosts), "host"), (len(topology.subnets), "subnet"), (len(topology.containers), "container"))
-    told = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
     check_alone(topology)
+    counts = ((len(topology.hosts), "host"), (len(topology.subnets), "subnet"), (len(topology.containers), "container"))
+    warn_of_file(topology)
+    told = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
     print(f"{options.file} is valid: {topology.name}, {told}")
     return 0
 
 
 def _run_json(options: argparse.Namespace) -> int:
+    from reconciler.topology.advice import find_advice
+
     try:
         topology = load(options)
-    except TopologyError as error:
-        faults = [{**asdict(fault.position), "message": fault.message, "help": fault.help_text} for fault in error.faults]
-        print_json({"format_version": FORMAT_VERSION, "path": error.path, "valid": False, "faults": faults})
-        return error.exit_status
-    print_json({"format_version": FORMAT_VERSION, "path": options.file, "valid": True, "topology": topology.name, "faults": []})
         check_alone(topology)
+    except TopologyError as error:
+        told = {"path": error.path, "valid": False, "faults": _listed(error.faults), "warnings": []}
+        print_json({"format_version": FORMAT_VERSION, **told})
+        return error.exit_status
+    told = {"path": options.file, "valid": True, "topology": topology.name, "faults": []}
+    print_json({"format_version": FORMAT_VERSION, **told, "warnings": _listed(find_advice(topology))})
     return 0
+
+
+def _listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    return [{**asdict(fault.position), "message": fault.message, "help": fault.help_text} for fault in faults]

@@ -31,9 +31,14 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
     return text
 
 
-def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette) -> str:
+def render_warning(path: str, source: str, fault: Fault, palette: Palette = PLAIN) -> str:
+    """The same for what is no error, without a newline at the end."""
+    return _render_fault(path, source.splitlines(), fault, palette, "warning:")
+
+
+def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, word: str = "error:") -> str:
     place = f"{printable(path)}:{fault.position.line}:{fault.position.column}:"
-    shown = [f"{palette.bold(place)} {palette.red('error:')} {printable(fault.message)}"]
+    shown = [f"{palette.bold(place)} {palette.red(word)} {printable(fault.message)}"]
     if 1 <= fault.position.line <= len(lines) and lines[fault.position.line - 1].strip():
         source, caret = source_and_caret(lines[fault.position.line - 1], fault.position.column)
         gutter = f"{fault.position.line:5d}"
