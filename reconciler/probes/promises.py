@@ -100,8 +100,7 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
             meet = not are_parted(one, own, two, attachment)
             section, why = (IN_SUBNETS, f"both are in {subnet.name}") if meet else (FORBIDDEN, "both of their ports are isolated")
             for address in view.shared(one, own, two, attachment):
-                why = f"both are in {subnet.name}"
-                yield ask(one, two.name, address, section=IN_SUBNETS, why=why, subnet=subnet.name)
+                yield ask(one, two.name, address, section=section, why=why, subnet=subnet.name, expected=meet)
 
 
 def _with_hosts(view: View) -> Iterator[Probe]:
