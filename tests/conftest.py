@@ -25,6 +25,7 @@ import pytest
 from hypothesis import settings
 
 from reconciler.state.naming import group_of
+from tests.matrix.summary import pytest_terminal_summary  # noqa: F401  the matrix, printed at the end
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 NETNS_ROOT = Path("/run/netns")

@@ -51,7 +51,6 @@ class Dockerd:
         if names:
             self.docker("rm", "--force", "--volumes", *names)
 
-
     def start(self) -> None:
         """Start the daemon, and wait until it answers."""
         with (self.root / "dockerd.log").open("ab") as log:
@@ -156,9 +155,12 @@ def _stop(process: subprocess.Popen[bytes], root: Path) -> None:
 
 def kill_what_names(root: Path) -> None:
     """End what outlives an engine, and names our directory: a shim of a dockerd that was killed, a conmon of Podman's."""
-    for pid in _pids_that_name(root):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while (pids := _pids_that_name(root)) and time.monotonic() < deadline:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def _pids_that_name(root: Path) -> list[int]:

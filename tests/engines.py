@@ -1,6 +1,6 @@
-"""Real engines for tests, each in a place of its own: Podman's service in a namespace, LXC in a directory.
+"""Real engines for tests: Podman's service in a namespace, LXC in a directory, or all three in a machine of the test's own.
 
-Docker's is in `tests/dockerd.py`. What is started is ended, and what is made removed, also on failure. Each has an image in
+Docker's alone is in `tests/dockerd.py`. What is started is ended, and what is made removed, also on failure. Each has an image in
 which busybox is all there is.
 """
 
@@ -12,12 +12,23 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from tests.dockerd import IMAGE, Dockerd, import_image, kill_what_names, make_rootfs, running_dockerd, unmount_and_remove
+from tests.dockerd import (
+    IMAGE,
+    Dockerd,
+    dockerd_in,
+    import_image,
+    kill_what_names,
+    make_rootfs,
+    running_dockerd,
+    unmount_and_remove,
+)
+from tests.e2e.machine import Machine
 
 START_TIMEOUT_S = 30.0
 PODMAN_CONFIG = """\
@@ -27,9 +38,12 @@ cgroupns = "host"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "runc"
 """
-"""No higher limits than the tests have, and runc, which works with every kind of cgroups that dockerd works with."""
+"""No higher limits than the tests have, and no systemd, which may not be there."""
+PODMAN = ("podman", "--storage-driver", "vfs")
+OTHER_RUNTIME = 'runtime = "runc"\n'
+"""crun does without systemd, but not without its kind of cgroups: with controllers of the first version and a hierarchy of the
+second one beside them it ends with "cgroups in hybrid mode not supported". runc, which dockerd brings along, takes either."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,9 @@ def _output(*command: str) -> str:
     return done.stdout.strip()
 
 
+# --- Docker -----------------------------------------------------------------------------------------------------------
+
+
 def engine_of_docker(daemon: Dockerd) -> Engine:
     """A dockerd that runs."""
     return _docker_like("docker", daemon.url, daemon.docker)
@@ -85,36 +102,45 @@ def running_docker() -> Iterator[Engine]:
         yield engine_of_docker(daemon)
 
 
+# --- Podman -----------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
 def running_podman() -> Iterator[Engine]:
     """Podman's service, in a namespace of its own."""
     netns = f"t-podman-{secrets.token_hex(3)}"
-    root = Path(tempfile.mkdtemp(prefix="t-podman-"))
-    (root / "containers.conf").write_text(PODMAN_CONFIG)
-    env = {"CONTAINERS_CONF": str(root / "containers.conf")}
-    podman = ["podman", "--root", f"{root}/data", "--runroot", f"{root}/run", "--tmpdir", f"{root}/tmp"]
-    podman += ["--storage-driver", "vfs"]
     subprocess.run(["ip", "netns", "add", netns], check=True)
-    inside = ["nsenter", f"--net=/run/netns/{netns}", *podman]
+    try:
+        with podman_in(("nsenter", f"--net=/run/netns/{netns}")) as engine:
+            yield engine
+    finally:
+        subprocess.run(["ip", "netns", "delete", netns], check=True)
+
+
+@contextmanager
+def podman_in(enter: Sequence[str]) -> Iterator[Engine]:
+    """Podman's service, wherever the command `enter` leads."""
+    root = Path(tempfile.mkdtemp(prefix="t-podman-"))
+    env = {**os.environ, "CONTAINERS_CONF": str(_write_podman_config(root))}
+    podman = [*enter, *PODMAN, "--root", f"{root}/data", "--runroot", f"{root}/run", "--tmpdir", f"{root}/tmp"]
     url = f"unix://{root}/podman.sock"
     log = (root / "log").open("wb")
     process = None
     try:
-        service = ["setpriv", "--pdeathsig=TERM", *inside, "system", "service", "--time", "0", url]
-        process = subprocess.Popen(service, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **env})
+        service = ["setpriv", "--pdeathsig=TERM", *podman, "system", "service", "--time", "0", url]
+        process = subprocess.Popen(service, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
         _wait_for(root / "podman.sock", process, root / "log")
-        import_image(["podman", "--url", url, "--remote"])
-        yield _docker_like("podman", url, lambda *words: _output("podman", "--remote", "--url", url, *words))
+        client = ["podman", "--remote", "--url", url]
+        import_image(client)
+        yield _docker_like("podman", url, lambda *words: _output(*client, *words))
     finally:
         if process:
-            remove = [*inside, "rm", "--all", "--force", "--time", "0"]
-            subprocess.run(remove, env={**os.environ, **env}, capture_output=True, check=False)
+            subprocess.run([*podman, "rm", "--all", "--force", "--time", "0"], env=env, capture_output=True, check=False)
             process.terminate()
             process.wait(10)
         log.close()
         kill_what_names(root)
         unmount_and_remove(root)
-        subprocess.run(["ip", "netns", "delete", netns], check=True)
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -126,16 +152,43 @@ def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None
     raise AssertionError(f"the engine did not start:\n{log.read_text()[-4000:]}")
 
 
+def _write_podman_config(root: Path) -> Path:
+    """Podman's own default of an OCI runtime where it works on this machine, else runc."""
+    path = root / "containers.conf"
+    path.write_text(PODMAN_CONFIG + ("" if is_default_runtime_good() else OTHER_RUNTIME))
+    return path
+
+
+@cache
+def is_default_runtime_good() -> bool:
+    """Whether a container starts with the OCI runtime that Podman takes by itself; any other fault is the tests' own to see."""
+    root = Path(tempfile.mkdtemp(prefix="t-podman-"))
+    try:
+        (root / "containers.conf").write_text(PODMAN_CONFIG)
+        make_rootfs(root / "rootfs")
+        words = [*PODMAN, "--root", f"{root}/data", "--runroot", f"{root}/run", "--tmpdir", f"{root}/tmp"]
+        words += ["run", "--rm", "--network", "none", "--rootfs", f"{root}/rootfs", "true"]
+        env = {**os.environ, "CONTAINERS_CONF": f"{root}/containers.conf"}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return not (done.returncode and "OCI runtime error" in done.stderr)
+    finally:
+        kill_what_names(root)
+        unmount_and_remove(root)
+
+
+# --- LXC --------------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def running_lxc() -> Iterator[Engine]:
-    """A directory of LXC's, with a root filesystem beside it."""
+def running_lxc(enter: Sequence[str] = ()) -> Iterator[Engine]:
+    """A directory of LXC's, with a root filesystem beside it; its containers run where the command `enter` leads."""
     root = Path(tempfile.mkdtemp(prefix="t-lxc-"))
     path, rootfs = root / "containers", root / "rootfs"
     path.mkdir()
     make_rootfs(rootfs)
 
     def lxc(verb: str, name: str, *words: str) -> str:
-        return _output(f"lxc-{verb}", "-P", str(path), "-n", name, *words)
+        return _output(*enter, f"lxc-{verb}", "-P", str(path), "-n", name, *words)
 
     def run(name: str) -> str:
         (path / name).mkdir()
@@ -163,9 +216,21 @@ def running_lxc() -> Iterator[Engine]:
             identity=identity,
         )  # fmt: skip
     finally:
-        for line in _output("lxc-ls", "-P", str(path), "-1", "--running").splitlines():
+        for line in _output(*enter, "lxc-ls", "-P", str(path), "-1", "--running").splitlines():
             lxc("stop", line.strip(), "--kill")
         unmount_and_remove(root)
 
 
 RUNNING = {"docker": running_docker, "podman": running_podman, "lxc": running_lxc}
+
+
+# --- all of them in one place -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def running_all(machine: Machine) -> Iterator[dict[str, Engine]]:
+    """Docker's daemon, Podman's service and LXC on a machine of the test's own, where they do as on any host."""
+    enter = machine.entering()
+    name = f"t-dockerd-{secrets.token_hex(3)}"
+    with dockerd_in(name, enter=enter) as daemon, podman_in(enter) as podman, running_lxc(enter) as lxc:
+        yield {"docker": engine_of_docker(daemon), "podman": podman, "lxc": lxc}

@@ -109,6 +109,8 @@ def read_dhcp_clients(
                 in_place = (status.st_dev, status.st_ino) == identity_of(netns)
                 link = _link_of(context.topology, links, client)
                 found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
+    # All clients of an interface are ended together, and one that is left behind has to be.
+    found.sort(key=lambda one: not one.in_place)
     return tuple({(one.container, one.dev): one for one in found}.values())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -27,6 +28,8 @@ FLUSH_MESSAGES = 100
 """Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""
 GROUP_DELETE_MIN = 3
 """From so many links on, a dump to verify their marks is cheaper than deleting one by one."""
+BUSY_TIMEOUT_S = 5.0
+BUSY_PAUSE_S = 0.02
 DELETES = (LinkDelete, AddressDelete, RouteDelete, NeighborDelete, FdbDelete, QdiscDelete)
 GONE = frozenset((errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT))
 
@@ -108,6 +111,12 @@ class _Flight:
             return
         try:
             refusals = self._socket.request([message for _, message in pending])
+            deadline = time.monotonic() + BUSY_TIMEOUT_S
+            while any(_is_busy(pending[refusal.index][0], refusal) for refusal in refusals) and time.monotonic() < deadline:
+                time.sleep(BUSY_PAUSE_S)
+                # What was refused has done nothing, and what follows on it was refused for its sake.
+                pending = [pending[refusal.index] for refusal in refusals]
+                refusals = self._socket.request([message for _, message in pending])
         except NetlinkError as error:
             raise StepError(pending[0][0], error.message) from error
         for refusal in refusals:
@@ -129,6 +138,14 @@ class _Flight:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def _is_busy(step: Step, refusal: Refusal) -> bool:
+    """Whether a macvlan cannot be set up, since its hardware address is in use.
+
+    It may be that of one in a namespace whose last process has ended: the kernel takes such a namespace apart a moment later.
+    """
+    return refusal.number == errno.EADDRINUSE and isinstance(step, LinkSet) and step.up is True
 
 
 def delete_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]) -> None:

@@ -5,8 +5,9 @@ the lease says as the interface's address and routes; nothing else of the host i
 recognised by a mark in its environment, like a container's command (see `process`). What it has made is the LAN's say: an
 address of a lease has a lifetime, which ours never have, and its routes have the protocol `dhcp`, so nobody takes them for ours.
 
-It belongs to one interface in one namespace. Where either is made again, so is the client; an engine's container that was
-restarted has a new namespace, and a client that was left in the old one is in the wrong place.
+It belongs to one interface in one namespace. Where either is made again, so is the client. An engine's container that was
+restarted has a new namespace, and a client that was left in the old one keeps that alive with all that is in it: a macvlan too,
+whose hardware address no other can have until then. So it is a thing of its own, and is removed before anything is made.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ class Dhcp(Record):
 
     @property
     def ident(self) -> str:
-        return self.dev
+        return self.dev if self.in_place else f"{self.dev} left behind"
+
+    @property
+    def is_remnant(self) -> bool:
+        return not self.in_place
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -65,7 +70,8 @@ class Dhcp(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for info in snapshot.dhcp_clients:
-            yield cls(container_netns(info.container), info.container, info.dev, info.default, info.link, info.in_place)
+            link = info.link if info.in_place else None
+            yield cls(container_netns(info.container), info.container, info.dev, info.default, link, info.in_place)
 
     def must_recreate(self, before: Self) -> bool:
         return True

@@ -68,6 +68,10 @@ class Process(Record):
         return (Ref("netns", self.netns, "namespace"),)
 
     @property
+    def is_remnant(self) -> bool:
+        return not self.command
+
+    @property
     def subject(self) -> str:
         return f"container {self.container}"
 

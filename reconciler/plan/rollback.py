@@ -13,8 +13,11 @@ from reconciler.state.host import HostState
 
 
 def rollback_target(plan: Plan, live: HostState) -> HostState:
-    """What the host should be after a rollback: all that `plan` touches as it was before, the rest as it is in `live`, now."""
+    """What the host should be after a rollback: all that `plan` touches as it was before, the rest as it is in `live`, now.
+
+    What was only left of something that had ended cannot be made, and nobody misses it.
+    """
     touched = plan.touched
     wanted = {ref: record for ref, record in live.records.items() if ref not in touched}
-    wanted |= {change.ref: change.before for change in plan.changes if change.before is not None}
+    wanted |= {change.ref: change.before for change in plan.changes if change.before is not None and not change.before.is_remnant}
     return HostState(wanted)

@@ -48,6 +48,11 @@ class Record:
         return ()
 
     @property
+    def is_remnant(self) -> bool:
+        """Whether it is only what is left of something that has ended: it can be removed, and a rollback does without it."""
+        return False
+
+    @property
     def subject(self) -> str:
         """For people: whose it is. `container web`, `subnet front`, or `host`."""
         return "host"

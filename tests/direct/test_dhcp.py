@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.conftest import require_capability
-from tests.direct.lan import pings, write
+from tests.direct.lan import pings, serve_dhcp, write
 from tests.e2e.machine import Machine
 
 pytestmark = pytest.mark.kernel
@@ -17,15 +17,6 @@ version: 1
 name: here
 hosts: {one: {connect: local}}
 """
-SERVE = """
-ip netns add dhcp; ip -n dhcp link set lo up
-ip netns exec dhcp sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.accept_ra=0
-ip -n dhcp link add eth0 type veth peer name dhcp netns switch; ip -n switch link set dhcp master lan up
-ip -n dhcp link set eth0 up; ip -n dhcp address add 192.0.2.2/24 dev eth0; ip -n dhcp address add 2001:db8::2/64 dev eth0
-ip netns exec dhcp dnsmasq --conf-file=/dev/null --port=0 --interface=eth0 --bind-interfaces --pid-file=/run/dnsmasq.pid \
-    --dhcp-range=192.0.2.100,192.0.2.150,2m --dhcp-option=3,192.0.2.1 --dhcp-leasefile=/run/dnsmasq.leases \
-    --enable-ra --dhcp-range=2001:db8::,ra-only,64 --user=root --log-dhcp --log-facility=/run/dnsmasq.log
-"""
 
 
 @pytest.fixture
@@ -33,7 +24,7 @@ def served(host: Machine) -> Machine:
     """The LAN has a DHCP server, which is a router for IPv6 too."""
     for name in ("dnsmasq", "udhcpc"):
         require_capability(name)
-    host.sh(SERVE)
+    serve_dhcp(host, router6=True)
     return host
 
 

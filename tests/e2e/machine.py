@@ -150,10 +150,14 @@ class Machine:
         finally:
             os._exit(125)
 
+    def entering(self) -> tuple[str, ...]:
+        """The words before a command that is to run in the machine."""
+        return ("nsenter", f"--target={self.first}", "--net", "--mount", "--pid")
+
     def run(self, *command: str, text: str | None = None, check: bool = True, netns: str = "") -> Outcome:
         """A command in the machine, or in one of its namespaces; with `check`, a failure fails the test."""
         inside = ["nsenter", f"--net=/run/netns/{netns}"] if netns else []
-        entered = ["nsenter", f"--target={self.first}", "--net", "--mount", "--pid", *inside, *command]
+        entered = [*self.entering(), *inside, *command]
         done = subprocess.run(entered, input=text, capture_output=True, text=True, timeout=60, check=False)
         if check and done.returncode:
             pytest.fail(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr or done.stdout}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -138,6 +140,21 @@ def test_macvlan_is_born_in_the_container(world: World, make_namespace: Callable
     world.run(LinkAdd("", "m0", "macvlan", MAC2, 1400, 5, peer=peer, options=(("link", "br0"), ("mode", "bridge"))))
     shown = picked(world.show("ip", "-d", "link", netns=web), ifname="eth0")
     assert (shown["address"], shown["linkinfo"]["info_data"]["mode"]) == (MAC2, "bridge")
+
+
+def test_macvlan_waits_for_its_hardware_address(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+    """One in a namespace that is about to end holds the address; the new one is up when that is gone, with what follows on it."""
+    add_bridge(world)
+    old, new = make_namespace("old"), make_namespace("new")
+    world.own.run(*f"ip link add link br0 name eth0 netns {old.name} address {MAC2} up type macvlan mode bridge".split())
+    peer = Peer("container:new", "eth0", MAC2, 1400)
+    world.run(LinkAdd("", "m0", "macvlan", MAC2, 1400, 5, peer=peer, options=(("link", "br0"), ("mode", "bridge"))))
+    up, route = LinkSet("container:new", "eth0", up=True), RouteAdd("container:new", 4, "10.9.0.0/24", "eth0")
+    ending = threading.Timer(0.2, subprocess.run, (["ip", "netns", "delete", old.name],), {"check": True})
+    ending.start()
+    world.run(up, AddressAdd("container:new", "eth0", "10.9.0.2/24"), route)
+    ending.join()
+    assert picked(world.show("ip", "route", netns=new), dst="10.9.0.0/24")["dev"] == "eth0"
 
 
 @pytest.mark.parametrize(("cidr", "broadcast"), [("10.9.0.1/24", "10.9.0.255"), ("10.9.0.1/31", None), ("fd00::1/64", None)])

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.dhcp import Dhcp
+from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_key, interface_of
 from reconciler.kinds.veth import Veth
+from reconciler.plan.plan import compile_plan
+from reconciler.plan.rollback import rollback_target
+from reconciler.state.host import HostState
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps.addresses import NeighborAdd, RouteAdd, RouteDelete
+from reconciler.state.steps.addresses import DhcpStart, DhcpStop, NeighborAdd, RouteAdd, RouteDelete
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkSet, Peer
 from reconciler.state.steps.namespaces import NetnsAdd, SysctlRestore, SysctlWrite
 
@@ -137,3 +142,13 @@ def test_a_dot_in_an_interfaces_name_is_a_slash_in_its_key() -> None:
     assert interface_key(6, "eth0.100", "accept_ra") == "net.ipv6.conf.eth0/100.accept_ra"
     assert interface_of("net.ipv6.conf.eth0/100.accept_ra") == "eth0.100"
     assert interface_of("net.ipv4.ip_forward") == ""
+
+
+def test_a_client_that_was_left_behind_goes_before_anything_is_made() -> None:
+    """It keeps a namespace alive whose macvlan has the address of the new one; an apply that is taken back does without it."""
+    link = Macvlan(WEB, "eth0", "eth1", "bridge", "02:00:00:00:00:01", 1500, 5, "netctl:shop/macvlan/web")
+    live = HostState.of([Dhcp(WEB, "web", "eth0", default=True, in_place=False)])
+    plan = compile_plan(live, HostState.of([link, Dhcp(WEB, "web", "eth0", default=True, link=link.ref)]))
+    assert [step for batch in plan.remove for step in batch.steps] == [DhcpStop(WEB, "web", "eth0")]
+    assert [type(step) for batch in plan.make for step in batch.steps][-1] is DhcpStart
+    assert rollback_target(plan, live) == HostState({})

@@ -1,27 +1,33 @@
-"""Invariants 1 and 2 for every mode, bridge and runtime that go together, in one machine on a LAN with a real Open vSwitch.
+"""Invariants 1, 2, 7 and 9 for every mode, bridge and runtime, in one machine on a LAN with real engines and a real Open vSwitch.
 
-Docker and Podman have the same in `tests/engine/test_runtimes_contract.py`, which needs their daemons.
+A test is a mode on a bridge, with a container of each runtime there: so they are reached across runtimes, too. On a LAN there
+is one more of each that asks for its address.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker  # noqa: F401  here, so that no forked netctl has to import it
 import pytest
 
 from tests.conftest import Outcome, require_capability
-from tests.direct.lan import build_lan, pings
-from tests.dockerd import make_rootfs
+from tests.direct.lan import build_lan, pings, serve_dhcp
 from tests.e2e.faults import quick_netctl
 from tests.e2e.live import Snapshot, differences, read_live
 from tests.e2e.machine import Machine
+from tests.engines import Engine, running_all
+from tests.matrix.summary import MATRIX
 from tests.ovs.world import FOREIGN, START
 
-pytestmark = [pytest.mark.kernel, pytest.mark.invariant(1), pytest.mark.invariant(2)]
+pytestmark = [pytest.mark.kernel, *(pytest.mark.invariant(number) for number in (1, 2, 7, 9))]
 
+NEEDS = ("root", "nft", "ping", "openvswitch", "dockerd", "podman", "lxc", "busybox", "dnsmasq", "udhcpc")
 SECOND = """
 ip link add eth1 address 02:aa:00:00:00:22 type veth peer name second netns switch
 ip -n switch link set second master lan up
@@ -32,26 +38,19 @@ PASSING = re.compile(r'"(valid_life_time|preferred_life_time|expires)": \d+')
 MODES = ("nat", "routed", "isolated", "direct", "macvlan")
 ON_LAN = ("direct", "macvlan")
 BRIDGES = {"linux": "linux", "openvswitch": "openvswitch", "existing": "{existing: br0}"}
+RUNTIMES = ("netns", "docker", "podman", "lxc")
 STAYS = "[sh, -c, \"trap 'exit 0' TERM; sleep 1000 & wait\"]"
-CELLS = [
-    *((mode, bridge, "netns") for bridge in ("linux", "openvswitch") for mode in MODES),
-    ("direct", "existing", "netns"),
-    *((mode, "linux", "lxc") for mode in ("nat", "direct", "macvlan")),
-    ("nat", "openvswitch", "lxc"),
-]
-
-
-def is_refused(mode: str, bridge: str) -> bool:
-    """The file cannot ask for a LAN on Open vSwitch."""
-    return mode in ON_LAN and bridge == "openvswitch"
+ROWS = [*((mode, bridge) for bridge in ("linux", "openvswitch") for mode in MODES), ("direct", "existing")]
+SETTLE_TIMEOUT_S = 15
 
 
 @dataclass(slots=True)
 class World:
-    """A machine, and what it held after the cell before."""
+    """A machine, its engines, and what it held after the test before."""
 
     machine: Machine
-    before: Snapshot
+    engines: dict[str, Engine]
+    before: Snapshot = frozenset()
 
     def netctl(self, verb: str, file: Path, status: int = 0) -> Outcome:
         """The command on the file; `status` is how it has to end."""
@@ -59,69 +58,131 @@ class World:
         assert done.status == status, f"{verb}: {done.out}{done.err}"
         return done
 
+    def look(self) -> Snapshot:
+        """All there is, in the engines and in Open vSwitch too; what counts down, and locks that LXC leaves, left out."""
+        rows = self.machine.sh(
+            "ovs-vsctl -f csv --columns=name,external_ids list bridge; ovs-vsctl -f csv --columns=name list port"
+        )
+        lines = {PASSING.sub("", line) for line in read_live(self.machine) if " file /run/lxc" not in line}
+        names = {f"{runtime} {name}" for runtime, engine in self.engines.items() for name in engine.names()}
+        return frozenset(lines | names | {f"ovs {row}" for row in rows.splitlines()})
+
+    def settle(self, wanted: Snapshot) -> None:
+        """Wait until all is as it was: an engine goes on for a moment to tidy up after a container."""
+        self.until(lambda: differences(wanted, self.look()) == "", lambda: differences(wanted, self.look()))
+
+    def until(self, is_so: Callable[[], bool], say: Callable[[], str]) -> None:
+        """Wait for it; `say` tells what there is instead."""
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while not is_so():
+            assert time.monotonic() < deadline, say()
+            time.sleep(0.1)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """On a LAN, with Open vSwitch and a bridge of its own."""
-    for name in ("root", "nft", "ping", "openvswitch", "lxc", "busybox"):
+    """On a LAN, with Open vSwitch, a bridge of its own, and in each engine a container of somebody else's."""
+    for name in NEEDS:
         require_capability(name)
     machine = Machine.make(tmp_path_factory.mktemp("matrix"))
     try:
         machine.sh("ip netns add x; ip netns delete x")
         build_lan(machine)
+        serve_dhcp(machine)
         machine.sh(f"{START}{FOREIGN}{SECOND}")
-        (machine.folder / "lxc").mkdir()
-        make_rootfs(machine.folder / "rootfs")
-        yield World(machine, look(machine))
+        with running_all(machine) as engines:
+            for engine in engines.values():
+                engine.run("theirs")
+            made = World(machine, engines)
+            made.before = made.look()
+            yield made
     finally:
         machine.end()
 
 
-def look(machine: Machine) -> Snapshot:
-    """All there is, the database of Open vSwitch too; what counts down, and locks that LXC leaves, left out."""
-    rows = machine.sh("ovs-vsctl -f csv --columns=name,external_ids list bridge; ovs-vsctl -f csv --columns=name list port")
-    lines = {PASSING.sub("", line) for line in read_live(machine) if " file /run/lxc" not in line}
-    return frozenset(lines | {f"ovs {row}" for row in rows.splitlines()})
+def addresses(mode: str, runtimes: list[str]) -> dict[str, str]:
+    """By container, what it asks for."""
+    network = "192.0.2.5" if mode in ON_LAN else "10.44.0.1"
+    asked = {f"asks-{runtime}": "dhcp" for runtime in runtimes if mode in ON_LAN}
+    return {f"has-{runtime}": f"{network}{RUNTIMES.index(runtime)}" for runtime in runtimes} | asked
 
 
-def addresses(mode: str) -> tuple[str, str]:
-    """Of the two containers."""
-    return ("192.0.2.51", "192.0.2.52") if mode in ON_LAN else ("10.44.0.11", "10.44.0.12")
-
-
-def write(machine: Machine, mode: str, bridge: str, runtime: str) -> Path:
-    """Two containers on one subnet."""
+def write(world: World, mode: str, bridge: str, runtimes: list[str]) -> Path:
+    """A container or two of each runtime on one subnet."""
     cidr = "192.0.2.0/24" if mode in ON_LAN else "10.44.0.0/24"
-    image = f", image: {machine.folder}/rootfs" if runtime == "lxc" else ""
-    containers = (
-        f"  c{number}: {{runtime: {runtime}{image}, command: {STAYS}, networks: {{net: {address}}}}}\n"
-        for number, address in enumerate(addresses(mode))
-    )
-    path = machine.folder / "topology.yaml"
+    lines = []
+    for container, address in addresses(mode, runtimes).items():
+        runtime = container.partition("-")[2]
+        image = f"image: {world.engines[runtime].image}, " if runtime in world.engines else ""
+        lines.append(f"  {container}: {{runtime: {runtime}, {image}command: {STAYS}, networks: {{net: {address}}}}}\n")
+    path = world.machine.folder / "topology.yaml"
+    places = ", ".join(f'{runtime}: "{engine.url}"' for runtime, engine in world.engines.items())
     path.write_text(
-        f"version: 1\nname: here\nhosts: {{one: {{connect: local, lxc: {machine.folder}/lxc}}}}\n"
-        f"subnets: {{net: {{cidr: {cidr}, mode: {mode}, bridge: {BRIDGES[bridge]}}}}}\ncontainers:\n{''.join(containers)}"
+        f"version: 1\nname: here\nhosts: {{one: {{connect: local, {places}}}}}\n"
+        f"subnets: {{net: {{cidr: {cidr}, mode: {mode}, bridge: {BRIDGES[bridge]}}}}}\ncontainers:\n{''.join(lines)}"
     )
     return path
 
 
-@pytest.mark.parametrize(("mode", "bridge", "runtime"), CELLS)
-def test_cell(world: World, record_property: Callable[[str, object], None], mode: str, bridge: str, runtime: str) -> None:
-    """Applied, reached, verified, applied again without a change, destroyed to the last; what is refused touches nothing."""
-    refused = is_refused(mode, bridge)
-    record_property("matrix", (mode, f"{bridge}, {runtime}"))
-    record_property("held", "refused" if refused else "holds")
-    file = write(world.machine, mode, bridge, runtime)
-    if refused:
-        world.netctl("apply", file, status=2)
-    else:
-        world.netctl("apply", file)
-        assert all(pings(world.machine, address) for address in addresses(mode))
-        if runtime == "netns":  # a probe that must fail takes a second, and does not depend on the runtime
-            world.netctl("verify", file)
-        wired = look(world.machine)
-        assert world.netctl("apply", file).out.startswith("Nothing to do")
-        assert differences(wired, look(world.machine)) == ""
-        world.netctl("destroy", file)
-    before, world.before = world.before, look(world.machine)
-    assert differences(before, world.before) == ""
+def why_refused(world: World, mode: str, bridge: str, runtime: str) -> str:
+    """What `validate` says of a mode and a bridge for a runtime; "" where they go together."""
+    done, _ = quick_netctl(world.machine, "validate", write(world, mode, bridge, [runtime]))
+    assert done.status in (0, 2), done.err
+    return done.err.splitlines()[0].rpartition("error: ")[2] if done.status else ""
+
+
+def restart(world: World, containers: Iterable[str]) -> None:
+    """Each engine restarts its containers, knowing nothing of netctl; of bare namespaces the commands end."""
+    world.machine.sh("pkill -KILL -f NETCTL_COMMAND")
+    engines = {name: world.engines.get(name.partition("-")[2]) for name in containers}
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(engine.restart, f"here-{name}") for name, engine in engines.items() if engine]
+    for each in done:
+        each.result()
+
+
+@pytest.mark.parametrize(("mode", "bridge"), ROWS)
+def test_cells(world: World, record_property: Callable[[str, object], None], mode: str, bridge: str) -> None:
+    """Applied, reached, verified, applied again without a change, restarted, destroyed to the last; a refusal touches nothing."""
+    reasons = {runtime: why_refused(world, mode, bridge, runtime) for runtime in RUNTIMES}
+    for runtime, reason in reasons.items():
+        record_property(MATRIX, (f"{mode} on {bridge}", runtime, reason))
+    runtimes = [runtime for runtime in RUNTIMES if not reasons[runtime]]
+    if not runtimes:
+        world.netctl("apply", write(world, mode, bridge, list(RUNTIMES)), status=2)
+        world.settle(world.before)
+        return
+    file = write(world, mode, bridge, runtimes)
+    try:
+        carry_through(world, file, addresses(mode, runtimes))
+    except BaseException:
+        quick_netctl(world.machine, "destroy", file)  # for the next ones' sake
+        raise
+    world.settle(world.before)
+
+
+def carry_through(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+    """From nothing to nothing."""
+
+    def see_them_reached() -> None:
+        assert all(pings(world.machine, address) for address in wanted.values() if address != "dhcp")
+        leases = list(wanted.values()).count("dhcp")
+        if leases:
+            world.until(lambda: status(world, file).count("lease 192.0.2.1") == leases, lambda: status(world, file))
+
+    world.netctl("apply", file)
+    see_them_reached()
+    world.netctl("verify", file)
+    wired = world.look()
+    assert world.netctl("apply", file).out.startswith("Nothing to do")
+    assert differences(wired, world.look()) == ""
+    restart(world, wanted)
+    told = world.netctl("apply", file).out
+    assert sorted(re.findall(r"^  \S (\S+ \S+)", told, re.MULTILINE)) == sorted(f"container {name}" for name in wanted), told
+    see_them_reached()
+    world.netctl("destroy", file)
+
+
+def status(world: World, file: Path) -> str:
+    """What `netctl status` prints."""
+    return quick_netctl(world.machine, "status", file)[0].out
