@@ -56,7 +56,7 @@ def _bridges(topology: Topology, resolved: Resolved, host: str) -> Iterator[Elem
         about = f"subnet {leg.subnet}"
         if leg.lan:
             if topology.subnets[leg.subnet].mode == "direct" and not leg.datapath:
-                yield "lan_bridges", f"{leg.bridge} . {leg.bridge}", "", about
+                yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
             continue
         yield "bridges", leg.bridge, "", about
         yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
@@ -128,14 +128,15 @@ def _returns(topology: Topology, resolved: Resolved, host: str) -> Iterator[Elem
 
 
 def _tunnels(resolved: Resolved, host: str) -> Iterator[Element]:
-    """The UDP ports of VXLANs, and the hosts that may send to each."""
+    """The UDP ports of VXLANs, and from which host to which address of ours."""
     elements = {}
     for leg in resolved.legs[host].values():
         if leg.tunnel:
             about = f"subnet {leg.subnet}"
             elements["vxlan_ports", str(leg.tunnel.port)] = about
             for vtep in leg.tunnel.vteps:
-                elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.port}"] = about
+                if vtep != leg.tunnel.local:
+                    elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.local} . {leg.tunnel.port}"] = about
     for (name, key), about in elements.items():
         yield name, key, "", about
 

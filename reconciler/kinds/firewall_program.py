@@ -47,11 +47,10 @@ class SetSpec:
 def _inet_sets() -> dict[str, SetSpec]:
     sets = {
         "bridges": SetSpec(("ifname",)),
+        # Each bridge with itself. What stays on it is none of our business, but others' firewalls must let it pass.
         "same_bridge": SetSpec(("ifname", "ifname")),
         "nat_bridges": SetSpec(("ifname",)),
         "routed_bridges": SetSpec(("ifname",)),
-        # Bridges that are on a LAN: what stays on the bridge is none of our business, but others' firewalls must let it pass.
-        "lan_bridges": SetSpec(("ifname", "ifname")),
         "vxlan_ports": SetSpec(("inet_service",)),
         # Ports of Open vSwitch. Where it works in user space, the host sees their packets, too, and must not take them.
         "switched": SetSpec(("ifname",)),
@@ -73,8 +72,8 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"allowed_ports{family}": SetSpec((address, address, *service), interval=True),
             f"outbound{family}": SetSpec((address,), interval=True),
             f"outbound_ports{family}": SetSpec((address, *service), interval=True),
-            # Who may send to which port of a VXLAN.
-            f"vteps{family}": SetSpec((address, "inet_service")),
+            # The far end, our end and the port of a VXLAN.
+            f"vteps{family}": SetSpec((address, address, "inet_service")),
             # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
             f"neighbours{family}": SetSpec(("ifname", "ether_addr", address)),
             # Hosts that share a subnet with this one, by their underlay addresses.
@@ -240,10 +239,10 @@ def render_table(family: str, topology: str) -> str:
 _INET = """\
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
-\t\tiifname "lo" return
-\t\tiifname @switched drop
+\t\tiif "lo" return
 \t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges goto guard_ours
+\t\tiifname @switched drop
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
 \t\tip saddr @local4 drop
@@ -252,11 +251,18 @@ _INET = """\
 \t\tip6 daddr @guarded6 drop
 \t}
 \tchain underlay {
-\t\tip saddr . udp dport @vteps4 fib saddr . iif oif exists return
-\t\tip6 saddr . udp dport @vteps6 fib saddr . iif oif exists return
+\t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
+\t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
 \t\tfib daddr type { local, broadcast, multicast } drop
-\t\tip daddr . udp dport @vteps4 drop
-\t\tip6 daddr . udp dport @vteps6 drop
+\t\tip saddr @peers4 fib saddr . iif oif exists return
+\t\tip6 saddr @peers6 fib saddr . iif oif exists return
+\t\tip daddr @peers4 drop
+\t\tip6 daddr @peers6 drop
+\t}
+\tchain encapsulated {
+\t\ttype filter hook output priority -300; policy accept;
+\t\tip daddr . ip saddr . udp dport @vteps4 notrack
+\t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
 \t}
 \tchain guard_ours {
 \t\tip daddr 127.0.0.0/8 drop
@@ -280,7 +286,7 @@ _INET = """\
 \t}
 \tchain forward {
 \t\ttype filter hook forward priority -10; policy accept;
-\t\tiifname . oifname @lan_bridges goto pass
+\t\tiifname . oifname @same_bridge goto pass
 \t\tiifname @bridges goto ours
 \t\toifname @bridges goto ours
 \t\tct status dnat ip daddr @own4 goto ours
@@ -291,7 +297,6 @@ _INET = """\
 \tchain ours {
 \t\tct state related goto pass
 \t\tct direction reply ct state established goto pass
-\t\tiifname . oifname @same_bridge goto pass
 \t\toifname @bridges ct direction original ct status dnat goto pass
 \t\tip daddr @own4 ct direction original ct status dnat goto pass
 \t\tip6 daddr @own6 ct direction original ct status dnat goto pass
@@ -343,13 +348,11 @@ _BRIDGE = """\
 \t\tiifname @ports goto port
 \t}
 \tchain port {
-\t\tiifname . ether saddr != @macs drop
-\t\tether type arp goto port_arp
-\t\tether type ip goto port_ip
-\t\tether type ip6 goto port_ip6
+\t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
 \t\tdrop
 \t}
 \tchain port_arp {
+\t\tiifname . ether saddr != @macs drop
 \t\tarp htype != 1 drop
 \t\tarp ptype != ip drop
 \t\tarp hlen != 6 drop
@@ -363,7 +366,7 @@ _BRIDGE = """\
 \t\tudp sport 67 iifname != @dhcp_servers drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
-\t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients accept
+\t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
 \t\tdrop
 \t}
 \tchain port_ip6 {
@@ -373,7 +376,7 @@ _BRIDGE = """\
 \t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
 \t\tip6 saddr != :: drop
-\t\ticmpv6 type { mld-listener-report, mld2-listener-report } accept
+\t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
 \t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
 \t\tdrop
 \t}

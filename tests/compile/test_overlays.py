@@ -186,11 +186,11 @@ def test_a_container_more_is_its_own_entries_and_nothing_else() -> None:
 
 
 def test_who_may_send_is_who_is_declared() -> None:
-    """The hosts of the subnet, on its port, and nobody else."""
+    """The other hosts of the subnet, to this host's end of the tunnel, on its port, and nobody else."""
     elements = {(e.set, e.key) for e in of(desired(), "alpha", FirewallElement)}
     assert ("vxlan_ports", "4789") in elements
     assert {key for name, key in elements if name == "vteps4"} == {
-        f"{address} . 4789" for address in ("192.0.2.11", "192.0.2.12", "198.51.100.13")
+        f"{address} . 192.0.2.11 . 4789" for address in ("192.0.2.12", "198.51.100.13")
     }
     assert not any(name == "vteps6" for name, _ in elements)
 

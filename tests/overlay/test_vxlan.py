@@ -202,6 +202,28 @@ def test_only_declared_hosts_get_into_the_overlay(spread: World, rogue: Namespac
         assert received(victim, b"from nowhere", PATIENCE_S)
 
 
+def test_a_declared_host_may_be_the_router_of_others(spread: World) -> None:
+    """VXLAN packets from one declared host to another pass through a third, which is no end of that tunnel."""
+    beta = spread.inside("lab.beta")
+    beta.run("ip", "route", "add", "198.51.100.13/32", "via", "192.0.2.11")
+    try:
+        asked = spread.inside("lab.alpha").run("ip", "route", "get", "198.51.100.13", "from", "192.0.2.12", "iif", "eth0").stdout
+        assert "via 192.0.2.1 " in asked
+        assert spread.unreachable([("api", address) for address in spread.addresses("db")]) == []
+    finally:
+        beta.run("ip", "route", "delete", "198.51.100.13/32", "via", "192.0.2.11")
+
+
+def test_tunnels_take_no_place_in_connection_tracking(spread: World) -> None:
+    """Each connection of containers has an outer port of its own: it would be tracked once more on each of the two hosts."""
+    assert spread.unreachable([("web", spread.addresses("api")[0]), ("lab.alpha", HOSTS["beta"])]) == []
+    for host in ("alpha", "beta"):
+        tracked = spread.inside(f"lab.{host}").run("cat", "/proc/net/nf_conntrack").stdout.splitlines()
+        between = [line for line in tracked if HOSTS["alpha"] in line and HOSTS["beta"] in line]
+        assert any("icmp" in line for line in between)
+        assert not any("dport=4789" in line for line in between)
+
+
 def test_a_container_cannot_forge_vxlan_packets(spread: World) -> None:
     """Behind NAT it would look like its host. Its packets to the port of a VXLAN are dropped, whatever host they are for."""
     packet = vxlan_packet(vni_of(spread.name, "front"), broadcast_frame("02:00:00:00:00:66", "10.171.0.66", b"forged"))
