@@ -1,7 +1,9 @@
 """What throughput.py compares with: two hosts joined by hand, as plainly as it can be done, and a veth.
 
 The underlay is as in netctl's lab: a switch, which is a bridge in a namespace of its own, and a cable to it from each host. No
-firewall is loaded into any of these namespaces.
+firewall is loaded into any of these namespaces but those of `FILTERED`: a second VXLAN, with rules that promise for its one
+container what netctl promises for any number: it uses no address but its own, only the other host gets into the VXLAN, the
+underlay does not reach the container, and what leaves is masqueraded.
 """
 
 from __future__ import annotations
@@ -48,13 +50,55 @@ for side in 1 2; do
 done
 """
 VXLAN = f"""\
+tunnel() {{  # HOST SIDE UNDERLAY SUBNET: both addresses less the side, which is their last digit
+    host $1
+    bridge $1 {VXLAN_MTU}
+    ip -n {NAME}.$1 address add $3$2/24 dev eth0
+    ip -n {NAME}.$1 link add name x type vxlan id 42 local $3$2 remote $3$((3 - $2)) dstport 4789
+    ip -n {NAME}.$1 link set x mtu {VXLAN_MTU} master br up
+    member $1 $4$2/24 {VXLAN_MTU}
+}}
 for side in 1 2; do
-    host vxlan$side
-    bridge vxlan$side {VXLAN_MTU}
-    ip -n {NAME}.vxlan$side address add 192.0.2.12$side/24 dev eth0
-    ip -n {NAME}.vxlan$side link add name x type vxlan id 42 local 192.0.2.12$side remote 192.0.2.12$((3 - side)) dstport 4789
-    ip -n {NAME}.vxlan$side link set x mtu {VXLAN_MTU} master br up
-    member vxlan$side 10.77.1.$side/24 {VXLAN_MTU}
+    tunnel vxlan$side $side 192.0.2.12 10.77.1.
+    tunnel filtered$side $side 192.0.2.14 10.77.2.
+done
+"""
+FILTERED = f"""\
+for side in 1 2; do
+    mac=$(ip netns exec {NAME}.filtered$side-in cat /sys/class/net/eth0/address)
+    ip netns exec {NAME}.filtered$side nft -f - <<RULES
+        table bridge hand {{
+            chain arriving {{
+                type filter hook prerouting priority -300
+                iifname "port" jump port
+            }}
+            chain port {{
+                ether saddr != $mac drop
+                ether type arp arp saddr ether != $mac drop
+                ether type arp arp saddr ip != 10.77.2.$side drop
+                ether type ip ip saddr != 10.77.2.$side drop
+                ether type != {{ arp, ip }} drop
+                udp sport 67 drop
+            }}
+        }}
+        table inet hand {{
+            chain guard {{
+                type filter hook prerouting priority -300
+                iifname "eth0" udp dport 4789 ip saddr != 192.0.2.14$((3 - side)) drop
+                iifname "eth0" ip daddr 10.77.2.0/24 drop
+                iifname "eth0" ip saddr 10.77.2.0/24 drop
+            }}
+            chain forward {{
+                type filter hook forward priority 0; policy drop
+                ct state established,related accept
+                iifname "br" accept
+            }}
+            chain leaving {{
+                type nat hook postrouting priority 100
+                ip saddr 10.77.2.0/24 ip daddr != 10.77.2.0/24 masquerade
+            }}
+        }}
+RULES
 done
 """
 ROUTES = f"""\
@@ -80,15 +124,16 @@ for side in 1 2; do
 done
 """
 PLAIN_WAY = Way("plain underlay, by hand", f"{NAME}.plain1-in", f"{NAME}.plain2-in", "192.0.2.112")
-VXLAN_WAY = Way("vxlan, by hand", f"{NAME}.vxlan1-in", f"{NAME}.vxlan2-in", "10.77.1.2")
+VXLAN_WAY = Way("VXLAN, by hand", f"{NAME}.vxlan1-in", f"{NAME}.vxlan2-in", "10.77.1.2")
+FILTERED_WAY = Way("VXLAN, by hand, filtered", f"{NAME}.filtered1-in", f"{NAME}.filtered2-in", "10.77.2.2")
 ROUTES_WAY = Way("routes, by hand", f"{NAME}.routes1-in", f"{NAME}.routes2-in", "10.78.2.1")
 VETH_WAY = Way("veth, direct", f"{NAME}.veth1", f"{NAME}.veth2", "10.79.0.2")
 
 
 def build_hosts() -> list[Way]:
-    """Pairs of hosts on one switch, joined in three ways."""
-    run_script(FUNCTIONS + SWITCH + PLAIN + VXLAN + ROUTES)
-    return [PLAIN_WAY, ROUTES_WAY, VXLAN_WAY]
+    """Pairs of hosts on one switch, joined in four ways."""
+    run_script(FUNCTIONS + SWITCH + PLAIN + VXLAN + FILTERED + ROUTES)
+    return [PLAIN_WAY, ROUTES_WAY, VXLAN_WAY, FILTERED_WAY]
 
 
 def build_veth() -> Way:

@@ -28,9 +28,14 @@ def remove_all(name: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def path_of(netns: str) -> str:
+    """Of a namespace that is given by its name in /run/netns, or by its path."""
+    return netns if netns.startswith("/") else f"/run/netns/{netns}"
+
+
 def inside(netns: str) -> list[str]:
-    """The words that make a command run in a namespace: of a name in /run/netns, or of a path."""
-    return ["nsenter", f"--net={netns}" if netns.startswith("/") else f"--net=/run/netns/{netns}"]
+    """The words that make a command run in a namespace, which is given as to `path_of`."""
+    return ["nsenter", f"--net={path_of(netns)}"]
 
 
 def read_output(command: Sequence[str]) -> str:

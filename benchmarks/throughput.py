@@ -1,11 +1,14 @@
-"""Measures TCP and round trip: across two hosts, and between two containers of one host.
+"""Measures TCP and what a packet costs: across two hosts, and between two containers of one host.
 
 Run it as root; it needs iperf3 and ping, and for all of its lines dockerd and Open vSwitch, which it starts itself:
 
     python benchmarks/throughput.py [hosts] [bridges] [--rounds TIMES] [--seconds SECONDS]
 
 Everything stands in namespaces of its own, named bench-wire.* and bench-hand.*, which are removed at the end, also after a
-failure. All ways of a table are measured in one run, in turns, and the best of the rounds is shown: compare the ratios.
+failure. All ways of a table are measured in one run, in turns, and the median of the rounds is shown: compare the ratios.
+
+`hosts` measures twice: with bridges that show their packets to the firewalls of IP (br_netfilter, which Docker loads; where it is
+loaded, new namespaces have it on), and without.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from tests.dockerd import IMAGE, dockerd_in  # noqa: E402
 
 TOPOLOGY = "bench-wire"
 DOCKER_PLACE = "bench-hand.docker"
+BRIDGE_SETTINGS = Path("/proc/sys/net/bridge")
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 START_S = 10.0
 HEAD = f"version: 1\nname: {TOPOLOGY}\n"
@@ -86,13 +90,14 @@ def apply(text: str, folder: Path) -> None:
 
 
 def measure_hosts(rounds: int, seconds: int) -> str:
-    """The table of ways from host to host, ratios to the plain underlay without any firewall.
+    """The tables of ways from host to host, ratios to the plain underlay without any firewall.
 
     In `mode: direct` the plain underlay goes over netctl's own bridges, with what they filter; in the overlays, too.
     """
+    tables = []
     with tempfile.TemporaryDirectory(prefix="netctl-bench-") as name:
         apply(ACROSS, Path(name))
-        plain, routes, vxlan = by_hand.build_hosts()
+        plain, routes, vxlan, filtered = by_hand.build_hosts()
         ways = [
             plain,
             way_between("plain underlay, `mode: direct`", "l1", "l2", "192.0.2.60"),
@@ -100,9 +105,21 @@ def measure_hosts(rounds: int, seconds: int) -> str:
             routes,
             way_between("`overlay: vxlan`", "t1", "t2", "10.87.0.20"),
             vxlan,
+            filtered,
         ]
-        flows = measure_ways(ways, rounds, seconds)
-    return render("between two hosts", flows, plain.name)
+        for title, shown in (("with br_netfilter", True), ("without br_netfilter", False)):
+            show_bridged_packets(shown)
+            tables.append(render(f"between two hosts, {title}", measure_ways(ways, rounds, seconds), plain.name))
+    return "\n\n".join(tables)
+
+
+def show_bridged_packets(shown: bool) -> None:
+    """Whether bridges show their packets to the firewalls of IP, in every namespace of ours."""
+    for path in (path for name in (TOPOLOGY, by_hand.NAME) for path in Path("/run/netns").glob(f"{name}.*")):
+        if not BRIDGE_SETTINGS.exists():
+            return  # br_netfilter is not there to be on
+        settings = [f"net.bridge.bridge-nf-call-{family}tables={int(shown)}" for family in ("ip", "ip6", "arp")]
+        read_output([*inside(path.name), "sysctl", "-qw", *settings])
 
 
 def measure_bridges(rounds: int, seconds: int) -> str:
@@ -177,10 +194,16 @@ def open_vswitch(netns: str) -> Iterator[Path]:
 
 def render(title: str, flows: dict[str, Flow], base: str) -> str:
     """A table, as Markdown, with ratios to one of its lines."""
-    lines = [f"| {title} | TCP | ratio | round trip | ratio |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        f"| {title} | TCP, Gbit/s | ratio | 64 kB in one thread, µs | ratio | round trip, µs | first round trip, µs |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for name, flow in flows.items():
-        ratio, longer = flow.gbit / flows[base].gbit, flow.round_trip_us / flows[base].round_trip_us
-        lines.append(f"| {name} | {flow.gbit:.2f} Gbit/s | {ratio:.2f} | {flow.round_trip_us:.0f} µs | {longer:.2f} |")
+        ratio, bulk_ratio = flow.gbit / flows[base].gbit, flows[base].bulk_us / flow.bulk_us
+        lines.append(
+            f"| {name} | {flow.gbit:.2f} | {ratio:.2f} | {flow.bulk_us:.1f} | {bulk_ratio:.2f} "
+            f"| {flow.round_trip_us:.1f} | {flow.first_us:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -191,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, clean up."""
     parser = argparse.ArgumentParser(description="Measures TCP and round trip across hosts and within one.")
     parser.add_argument("parts", nargs="*", metavar="PART", help="hosts, bridges (both)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best is shown (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median is shown (3)")
     parser.add_argument("--seconds", type=int, default=5, help="of iperf3, each time (5)")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.parts) - set(PARTS):
