@@ -79,29 +79,36 @@ class Job:
 def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
     """Read the file and the hosts that it names, and compile; with `lock`, nobody else works on them meanwhile.
 
-    With --host, the others are read too: their live addresses must stay where they are. They are not locked or planned for.
+    With --host, others are read only where they share a subnet with it, and are not locked or planned for.
     """
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.guess import guess_count
     from reconciler.hosts.target import targets_of
 
     command = f"netctl {options.command} {options.file}"
-    with Fleet.start(guess_count(options.file)) as fleet:
+    count, only = guess_count(options.file), options.host or ""
+    with Fleet.start(min(count, 2) if only else count) as fleet, Fleet.start(count if only else 0) as others:
         fleet.patience_s = getattr(options, "rollback_after", fleet.patience_s)
         topology = load_beside(options, fleet, command, lock=lock)
-        facts: dict[str, HostFacts] = {}
-        if options.host:
-            with Fleet.start(0) as others:
-                lost = others.greet(targets_of(topology), command, optional=True)
-                warn_of_unreachable(lost, "its live addresses are not known")
-                facts = others.read(lock=False)
-        fleet.greet((*targets_of(topology, options.host or ""), *dropped_targets(topology, options.host or "")), command)
-        peers = greet_dropped(topology, fleet, command, only=options.host or "")
+        facts = read_beside(topology, only, others, command) if only else {}
+        fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
+        peers = greet_dropped(topology, fleet, command, only=only)
         facts |= fleet.read(lock=lock)
 
         from reconciler.compile import compile_topology
 
-        yield Job(topology, fleet, facts, compile_topology(topology, facts), peers)
+        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers)
+
+
+def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
+    """The facts of the hosts that share a subnet with this one. One that cannot be reached is named, and left out."""
+    from reconciler.hosts.target import targets_of
+    from reconciler.topology.legs import hosts_beside
+
+    beside = hosts_beside(topology, host)
+    lost = fleet.greet((target for target in targets_of(topology) if target.host in beside), command, optional=True)
+    warn_of_unreachable(lost, "its live addresses are not known")
+    return fleet.read(lock=False)
 
 
 def load_beside(options: argparse.Namespace, fleet: Fleet, command: str, *, lock: bool) -> Topology:

@@ -43,8 +43,8 @@ def check_alone(topology: Topology) -> None:
         raise TopologyError(topology.path, topology.source, faults)
 
 
-def compile_topology(topology: Topology, facts: Mapping[str, HostFacts]) -> Desired:
-    """The desired state of every host of the file. `facts` are by host name; a host without is taken for one that is not there.
+def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: str = "") -> Desired:
+    """The desired state of every host of the file, or of `only` one. A host of which there are no facts is taken for not there.
 
     TopologyError where the file asks for more than fits (a subnet that is full), HostError where something foreign is in the way
     or a host lacks something.
@@ -54,7 +54,7 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts]) -> Desi
         raise TopologyError(topology.path, topology.source, faults)
     refuse(find_conflicts(topology, resolved, facts))
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
-    hosts = {name: HostState.of(compile_host(topology, resolved, name, known)) for name in topology.hosts}
+    hosts = {name: HostState.of(compile_host(topology, resolved, name, known)) for name in topology.hosts if only in ("", name)}
     lab = HostState.of(compile_lab(topology, resolved))
     if lab.records:
         hosts[LAB] = lab

@@ -28,6 +28,17 @@ def legs_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(sorted(hosts, key=order.__getitem__)) for name, hosts in present.items()}
 
 
+def hosts_beside(topology: Topology, host: str) -> frozenset[str]:
+    """The other hosts on which it depends what this one is to have: those that share a subnet with it.
+
+    Of a subnet that both are in, live addresses and gateways stay where they are, the MTU is that of the narrowest uplink, and
+    each host has entries for what lives on the other. Of other subnets a host knows nothing, for it has a leg in whatever its
+    containers may reach.
+    """
+    shared = (hosts for hosts in legs_of(topology).values() if host in hosts)
+    return frozenset(name for hosts in shared for name in hosts) - {host}
+
+
 def _indexes(topology: Topology) -> tuple[dict[Party, set[str]], dict[Party, set[str]]]:
     """For each container (by its name in the file) and each subnet, as a party: its subnets, and the hosts of its containers."""
     subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}

@@ -93,10 +93,17 @@ def test_every_machine_that_cannot_be_had_is_named_before_any_is_touched(world: 
     assert world.machines["alpha"].files() == []
 
 
-def test_one_host_is_enough_where_only_one_is_meant(world: World, shop: Path) -> None:
-    """--host applies to one machine though another does not answer, which is said; status of all is 3."""
+def test_one_host_is_enough_where_only_one_is_meant(world: World, shop: Path, write: Write) -> None:
+    """--host applies to one machine though another does not answer, which is said where they share a subnet.
+
+    The status of all is 3.
+    """
     world.stop_serving("beta")
     done = world.netctl("apply", "--host", "alpha", shop)
+    assert done.status == 0, done.err
+    assert "beta" not in done.err
+    shared = write("networks: {back: auto}", "networks: {front: auto}")
+    done = world.netctl("apply", "--host", "alpha", shared)
     assert done.status == 0, done.err
     assert "warning: beta is left out: its live addresses are not known" in done.err
     assert world.netctl("status", shop).status == 3

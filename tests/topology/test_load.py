@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import TopologyError, UsageError
-from reconciler.topology.legs import legs_of
+from reconciler.topology.legs import hosts_beside, legs_of
 from reconciler.topology.load import load_topology, parse_topology
 from reconciler.topology.types import Attachment, Connect, Party, Policy, PortRange, Publication, Topology
 
@@ -197,3 +197,28 @@ def test_loading_is_light() -> None:
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     heavy = {"pyroute2", "docker", "rich", "nftables", "requests", "hypothesis"}
     assert not heavy & set(modules)
+
+
+BESIDE = """
+version: 1
+name: shop
+hosts:
+  a: {connect: lab, address: 192.0.2.11}
+  b: {connect: lab, address: 192.0.2.12}
+  c: {connect: lab, address: 192.0.2.13}
+  d: {connect: lab, address: 192.0.2.14}
+subnets: {front: {cidr: 10.44.0.0/24}, back: {cidr: 10.45.0.0/24}, own: {cidr: 10.46.0.0/24}}
+containers:
+  web: {host: a, networks: {front: auto}}
+  api: {host: b, networks: {front: auto}}
+  db: {host: c, networks: {back: auto}}
+  other: {host: d, networks: {own: auto}}
+"""
+
+
+def test_hosts_that_share_a_subnet() -> None:
+    """What one host is to have depends on those with which it shares a subnet, also by a policy, and on no others."""
+    topology = parse_topology(BESIDE.encode())
+    assert [hosts_beside(topology, host) for host in "abcd"] == [{"b"}, {"a"}, set(), set()]
+    topology = parse_topology((BESIDE + "policies: [{allow: web, to: db}]\n").encode())
+    assert [hosts_beside(topology, host) for host in "abcd"] == [{"b", "c"}, {"a"}, {"a"}, set()]
