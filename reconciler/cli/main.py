@@ -17,14 +17,25 @@ from typing import NoReturn
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError
 
-INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells report it."""
+STOPPED = 128
+"""And the number of the signal, as shells report it."""
+STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""What ends a command outside of an apply, which takes back what it has done, and ends with 4."""
 BROKEN_PIPE = 141
 DEFECT = 5
 """Something may be left on a host."""
 UNTOUCHED = 3
 """What a defect ends with in a command that changes nothing, so that nothing can be left."""
 CHANGING = ("apply", "destroy")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that came from elsewhere than the keyboard: locks are let go of, whoever ends us."""
+
+    def __init__(self, number: int) -> None:
+        """`number` is the signal's."""
+        super().__init__(number)
+        self.number = signal.Signals(number)
 
 
 def start() -> NoReturn:
@@ -34,7 +45,7 @@ def start() -> NoReturn:
     one by one, would take a fifth of the time of a `diff` of a thousand containers.
     """
     gc.disable()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # locks are let go of, whoever ends it
+    signal.signal(signal.SIGTERM, _stop)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -43,6 +54,10 @@ def start() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise Stopped(number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,9 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NetctlError as error:
         _report(error)
         return _status(error.exit_status, command)
-    except KeyboardInterrupt:
-        print("\nerror: interrupted; nothing more was done", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(f"\nerror: {STOPS[number]}; nothing more was done", file=sys.stderr)
+        return STOPPED + number
     except BrokenPipeError:
         _drop_output()  # whoever read it has gone
         return BROKEN_PIPE

@@ -98,11 +98,6 @@ def write_log(context: KernelContext, line: str) -> None:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
 
 
-def log_path(context: KernelContext) -> Path:
-    """Where it stands."""
-    return _path(context, "log")
-
-
 def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:
     """Remove what an apply that is done needs no more: all but the peers; and but the log, where that is of this apply."""
     for kind in ("confirmed",) if keep_log else ("confirmed", "log"):

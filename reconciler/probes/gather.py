@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.probes.diagnose import NetnsFacts
 
 PROC_NET = Path("/proc/thread-self/net")  # /proc/self/net would show the main thread's namespace
-RTF_UP, RTF_GATEWAY = 1, 2  # linux/route.h
+RTF_GATEWAY = 2  # linux/route.h
 
 
 def read_netns_facts() -> NetnsFacts:

@@ -62,7 +62,6 @@ class Line:
     sign: str
     subject: str
     text: str
-    stands_for: int = 1
 
 
 def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bool = False) -> str:
@@ -228,7 +227,7 @@ def fold(lines: Iterable[Line]) -> Iterator[Line]:
             yield from alike
             continue
         last = alike[-1].subject.rpartition(" ")[2]
-        yield Line(sign, f"{alike[0].subject} .. {last}", f"{len(alike):,} replicas, the first with {alike[0].text}", len(alike))
+        yield Line(sign, f"{alike[0].subject} .. {last}", f"{len(alike):,} replicas, the first with {alike[0].text}")
 
 
 def stem_of(subject: str) -> str:

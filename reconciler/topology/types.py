@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from reconciler.errors import Position
@@ -16,7 +16,6 @@ from reconciler.state.steps.containers import ContainerSpec
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Interface = IPv4Interface | IPv6Interface
 Path = tuple[str | int, ...]
 """Where a value stands in the file: ("containers", "web", "expose", 0)."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,15 +152,17 @@ def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, caps
         log.unlink()
 
 
-def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C before anything is touched ends with 130 and no traceback."""
-
-    def interrupt(_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(main_module, "_run", interrupt)
-    assert main_module.main(["status"]) == 130
-    assert "interrupted" in capsys.readouterr().err
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_with_its_status(tmp_path: Path, number: signal.Signals, word: str) -> None:
+    """Ctrl-C and SIGTERM before anything is touched end with 128 and their number, a sentence and no traceback."""
+    fifo = tmp_path / "topology.yaml"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "reconciler", "validate", str(fifo)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with fifo.open("w"):  # it is open when netctl reads from it, and waits
+        running.send_signal(number)
+        out, err = running.communicate()
+    assert (running.returncode, out, err) == (128 + number, "", f"\nerror: {word}; nothing more was done\n")
 
 
 def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:

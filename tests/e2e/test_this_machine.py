@@ -33,6 +33,10 @@ BAD_LUCK = {
         "mount -o remount,size=1M /run; cat /dev/zero > /run/fill 2>/dev/null || true",
         ("No space left", "make room"),
     ),
+    "what settings were before cannot be read": (
+        "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
+        ("/run/netctl/local/sysctl cannot be understood", "mend it or remove it"),
+    ),
     "libnftables is missing": (NO_LIBRARY, ("the library libnftables is missing", "apt-get install libnftables1")),
 }
 
