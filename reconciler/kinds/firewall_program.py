@@ -297,9 +297,9 @@ _INET = """\
 \tchain ours {
 \t\tct state related goto pass
 \t\tct direction reply ct state established goto pass
-\t\toifname @bridges ct direction original ct status dnat goto pass
-\t\tip daddr @own4 ct direction original ct status dnat goto pass
-\t\tip6 daddr @own6 ct direction original ct status dnat goto pass
+\t\tct direction original ct status dnat oifname @bridges goto pass
+\t\tct direction original ct status dnat ip daddr @own4 goto pass
+\t\tct direction original ct status dnat ip6 daddr @own6 goto pass
 \t\tip saddr . ip daddr @allowed4 goto pass
 \t\tip6 saddr . ip6 daddr @allowed6 goto pass
 \t\tip saddr . ip daddr . meta l4proto . th dport @allowed_ports4 goto pass

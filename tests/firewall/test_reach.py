@@ -224,7 +224,7 @@ def test_a_neighbour_cannot_claim_our_addresses(world: World) -> None:
         assert world.arrives("outside", ((OUTSIDE4, OUTSIDE6)[family], 0), target)
         for owner in ("n1", "r1", "i1"):
             fake = both(owner)[family]
-            world.ip("outside", f"address add {fake}/{(32, 128)[family]} dev lo")
+            world.ip("outside", f"address add {fake}/{(32, 128)[family]} dev lo nodad")
             try:
                 assert not world.arrives("outside", (fake, 0), target)
             finally:
