@@ -40,6 +40,12 @@ CONNECTIONS = 32
 PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
 """By runtime: who listens, the systemd unit that starts it, and the variable that says where."""
 
+OTHER_RUNTIME = {
+    "docker": "another is chosen by `default-runtime` in /etc/docker/daemon.json",
+    "podman": "another is chosen by `runtime` in section [engine] of /etc/containers/containers.conf: crun, runc",
+}
+"""By runtime: how to have containers started by another program of the Open Container Initiative's kind."""
+
 
 class EngineError(HostError):
     """The engine refused; `status` is the HTTP status, 0 where there was no answer."""
@@ -258,7 +264,7 @@ class DockerEngine:
             yield client
         except APIError as error:
             words = str(error.explanation or error).strip()
-            raise EngineError(f"the engine refuses: {words}", status=error.status_code or 0) from error
+            raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
             raise self._no_answer(error) from error
 
@@ -314,6 +320,15 @@ class DockerEngine:
             f"{product} is not running, or listens elsewhere: {self._path}: {why}",
             f"systemctl start {unit}; or give the socket with `{self._runtime}:` at the host{where}",
         )
+
+
+def advise(runtime: str, words: str) -> str:
+    """What to do where the engine's own words are those of the program that starts containers for it; "" for all others."""
+    if "OCI runtime" not in words:
+        return ""
+    if any(told in words.lower() for told in ("not found in $path", "no such file or directory", "that was not found")):
+        return "the image has no such program: look at `command`"
+    return f"the program that starts containers does not work on this host; {OTHER_RUNTIME[runtime]}"
 
 
 def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:

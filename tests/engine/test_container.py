@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
 from reconciler.kinds.container import Container, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
@@ -181,7 +182,7 @@ def test_image_that_is_missing(docker_context: KernelContext, dockerd: Dockerd, 
 
 def test_command_that_cannot_start(docker_context: KernelContext, topology: str) -> None:
     """A command that is not in the image, and one that ends at once, are sentences with the engine's own words."""
-    with pytest.raises(StepError, match=r"the engine refuses: .*nosuchprogram"):
+    with pytest.raises(StepError, match=r"the engine refuses: .*nosuchprogram.*the image has no such program: look at `command`"):
         carry_out(docker_context, desired(topology, spec=ContainerSpec("docker", "busybox:latest", ("nosuchprogram",))))
     short = desired(topology, "short", ContainerSpec("docker", "busybox:latest", ("true",)))
 
@@ -193,6 +194,29 @@ def test_command_that_cannot_start(docker_context: KernelContext, topology: str)
     with pytest.raises(StepError, match=rf"{topology}-short ended at once, with status 0 .*docker logs"):
         start_until_it_is_seen_dead()
     assert {name: record.running for name, record in recognised(docker_context).items()} == {"web": False, "short": False}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "words", "help_text"),
+    [
+        (
+            "podman",
+            "crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2: OCI runtime error",
+            "[engine]",
+        ),
+        (
+            "docker",
+            "failed to create shim task: OCI runtime create failed: runc did not terminate: signal: killed",
+            "default-runtime",
+        ),
+        ("podman", "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime error", "`command`"),
+        ("docker", "Conflict. The container name is already in use", ""),
+    ],
+)
+def test_program_that_starts_containers_fails(runtime: str, words: str, help_text: str) -> None:
+    """What Docker and Podman pass on of it is told with what to do: choose another, or mend the command."""
+    assert help_text in advise(runtime, words)
+    assert bool(advise(runtime, words)) is bool(help_text)
 
 
 def test_daemon_that_is_down(context: KernelContext, topology: str) -> None:

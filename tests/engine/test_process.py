@@ -226,9 +226,12 @@ def test_command_that_is_not_there(context: KernelContext, run: Run) -> None:
     assert recognised(context) == []
 
 
-def test_stop_of_nothing_is_no_fault(run: Run) -> None:
-    """What has ended by itself needs no stop."""
+def test_stop_of_nothing_is_no_fault(context: KernelContext, run: Run) -> None:
+    """What has ended by itself needs no stop, and another container's process is not taken for it."""
+    run(start("true"), ProcessStart("container:db", "db", SLEEP, ()))
+    wait_for(lambda: read_members(context.topology, ["web"]) == ())
     run(STOP)
+    assert [record.container for record in recognised(context)] == ["db"]
 
 
 def test_logs_go_with_their_namespaces(context: KernelContext, run: Run) -> None:
@@ -250,6 +253,7 @@ def test_printed_words_do_the_same(context: KernelContext, run: Run) -> None:
     with subprocess.Popen(["env", *(f"{name}={value}" for name, value in marks), *words_of(SLEEP)], start_new_session=True):
         wait_for(lambda: recognised(context) == [Process("container:web", "web", SLEEP)])
         run(STOP)
+        assert recognised(context) == []
 
 
 def test_a_listener_is_in_the_namespace(context: KernelContext, run: Run, container_netns: str) -> None:

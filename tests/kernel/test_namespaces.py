@@ -108,8 +108,10 @@ def test_namespace_that_is_there_is_not_replaced(world: World) -> None:
 
 @pytest.mark.kernel
 def test_removing_what_is_gone(world: World) -> None:
-    """A namespace that is gone already is no fault."""
+    """A namespace that is gone already is no fault, and the one beside it stays."""
+    before = world.namespaces.identity("container:ns")
     world.run(NetnsDelete("container:nobody"))
+    assert world.namespaces.identity("container:ns") == before
 
 
 @pytest.mark.kernel

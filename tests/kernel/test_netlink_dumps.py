@@ -193,8 +193,14 @@ def test_cut_off_answers_are_errors_of_ours(built: World) -> None:
 @given(st.binary(max_size=200))
 def test_any_datagram_is_messages_or_an_error(data: bytes) -> None:
     """Random bytes in place of the kernel's answer raise NetlinkError or give messages within them."""
-    with suppress(NetlinkError):
-        for _, flags, _, body in parse_messages(data):
+    try:
+        messages = list(parse_messages(data))
+    except NetlinkError:
+        return
+    assert all(bytes(body) in data for _, _, _, body in messages)
+    assert sum(HEADER.size + len(body) for _, _, _, body in messages) <= len(data)
+    for _, flags, _, body in messages:
+        with suppress(NetlinkError):
             parse_error(flags, body)
 
 

@@ -288,9 +288,11 @@ def test_impossible_step_is_a_step_error(world: World, step: LinkAdd) -> None:
 def test_what_is_gone_need_not_be_deleted(world: World) -> None:
     """Deleting a thing that went by itself, or along with its link, is no fault."""
     add_bridge(world)
+    before = world.show("ip", "address")
     world.run(AddressDelete("", "br0", "10.9.0.1/24"), RouteDelete("", 4, "default", "br0"))
     world.run(NeighborDelete("", "br0", "10.9.0.9"), AddressDelete("", "nobody", "10.9.0.1/24"))
     world.run(LinkDelete("", "nobody", 5))
+    assert world.show("ip", "address") == before
 
 
 # --- deletions --------------------------------------------------------------------------------------------------------
