@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.compile.firewall import compile_firewall, find_leases
+from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.openvswitch import compile_switch, compile_switch_port, compile_switch_uplink
@@ -60,7 +61,7 @@ def _settings(topology: Topology, resolved: Resolved, host: str, facts: HostFact
     """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
 
     An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
-    unless accept_ra is 2 on the uplink before.
+    unless accept_ra is 2 before on the interface where they arrive.
     """
     remember = topology.hosts[host].connect.scheme != "lab"
     families = _forwarded(topology, resolved, host)
@@ -68,8 +69,12 @@ def _settings(topology: Topology, resolved: Resolved, host: str, facts: HostFact
         yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember)
     if 6 in families:
         before: tuple[Ref, ...] = ()
-        if facts.accepts_ra and facts.uplink:
-            heed = Sysctl(HOST, interface_key(6, facts.uplink, "accept_ra"), "2", remember)
+        way = way_out(topology.hosts[host], resolved.legs[host], facts)
+        if facts.accepts_ra and way.dev:
+            key = interface_key(6, way.dev, "accept_ra")
+            # A bridge that has the uplink's place takes over its settings, and loses this one with itself.
+            after = (way.uplink,) if way.uplink else ()
+            heed = Sysctl(HOST, key, "2", remember and not way.uplink, owner=way.bridge, after=after)
             before = (heed.ref,)
             yield heed
         yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
@@ -193,7 +198,7 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
     ipv6 = ipv6 or advertised
     owner: Record
     if container.spec.runtime == "netns":
-        owner = Netns(netns, ipv6)
+        owner = Netns(netns, ipv6, heeds_routers=advertised)
         yield owner
         if container.spec.command:
             yield Process(netns, container.name, container.spec.command, container.spec.env)

@@ -26,6 +26,7 @@ class WayOut:
 
     dev: str
     uplink: Ref | None = None
+    bridge: Ref | None = None
 
 
 Refusal = tuple[Path, str, str]
@@ -61,9 +62,9 @@ def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, da
 def way_out(host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> WayOut:
     """How the host reaches others: by its uplink, or by the bridge that has the uplink's place."""
     name = uplink_of(host, facts)
-    bridges = (leg.bridge for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
-    bridge = next(bridges, "")
-    return WayOut(bridge, Ref("uplink", HOST, name)) if bridge else WayOut(name)
+    taken_in = (leg for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
+    leg = next(taken_in, None)
+    return WayOut(leg.bridge, Ref("uplink", HOST, name), leg.ref) if leg else WayOut(name)
 
 
 def _find(facts: HostFacts, name: str) -> LinkFacts | None:

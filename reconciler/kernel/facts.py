@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
-from reconciler.kernel.links import read_link_facts
+from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.namespaces import CLONE_NEWNET, Namespaces, run_in_thread
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.nftdump import TableReader
@@ -72,7 +72,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         uplink=link.name if link else context.uplink,
         uplink_mtu=link.mtu if link else 1500,
         uplink_mac=link.mac if link else "",
-        accepts_ra=read_accepts_ra(link.name) if link else False,
+        accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
         addresses=tuple(find_addresses(snapshot)),
         leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),
         wired=tuple(sorted(find_wired(snapshot))),

@@ -29,8 +29,8 @@ def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SY
             mtu=link.mtu,
             master="" if _is_home(context.topology, host, link) else _name_of(host, link.master),
             is_wireless=not link.kind and is_wireless(link, sysfs),
-            addresses=tuple(find_own(host, _places(snapshot, host, link))),
-            routers=tuple(find_routers(host, _places(snapshot, host, link))),
+            addresses=tuple(find_own(host, find_places(snapshot, host, link))),
+            routers=tuple(find_routers(host, find_places(snapshot, host, link))),
         )
         for link in host.links.values()
         if link.index != LOOPBACK and not is_netctls(link, context.topology)
@@ -58,7 +58,7 @@ def find_own(host: NamespaceInfo, places: Collection[int]) -> Iterator[str]:
     yield from (one.cidr for one in host.addresses if one.index in places and not ip_interface(one.cidr).is_link_local)
 
 
-def _places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[int]:
+def find_places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[int]:
     """Where a link's addresses and routes are: on it, and on the bridge that netctl has put it into, and sent them to.
 
     The host's file knows, also where somebody took the link out again.

@@ -47,7 +47,7 @@ ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
 MOVING, MOVED, RETURNING = "moving", "moved", "returning"
 HARMLESS = frozenset((errno.EEXIST, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT))
 """A thing to be made that is there, or to be removed that is gone: with its address, or in an earlier attempt."""
-OWN_KEYS = frozenset(("accept_dad", "accept_ra", "addr_gen_mode", "rp_filter", "stable_secret"))
+OWN_KEYS = frozenset(("accept_dad", "addr_gen_mode", "rp_filter", "stable_secret"))
 """Settings of the bridge that are not the uplink's: records of their own, or tied to the interface."""
 
 
@@ -66,6 +66,8 @@ class Kept:
     """The bridge's interface number: one that was made anew has another, and nothing of what was on it."""
     offloads: tuple[str, ...] = ()
     """Those that were on, and are off while it is a port of Open vSwitch."""
+    accept_ra: str = ""
+    """Whether it heeded routers before it was a port of Open vSwitch, beside which the kernel listens on; "" on a Linux bridge."""
 
 
 def read_uplinks(context: KernelContext, links: Mapping[int, LinkInfo]) -> tuple[UplinkInfo, ...]:
@@ -103,13 +105,11 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
         raise StepError(step, f"{step.name} is in the bridge {known.bridge} of topology {known.topology}")
     here, there = read_belongings(route_socket, uplink.index), read_belongings(route_socket, bridge.index)
     lost = _lost(known, bridge, here, there)
-    before = known.before if known else here
-    accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
-    noted_s = known.noted_s if known else _now_s()
-    offloads = known.offloads if known else _offloads_on(namespaces, step)
-    note = Kept(step.bridge, context.topology, MOVING, before, accept_dad, noted_s, bridge.index, offloads)
+    note = replace(known or _note(namespaces, step, here), bridge=step.bridge, phase=MOVING, bridge_index=bridge.index)
     write_kept(context, {**kept, step.name: note})
-    namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
+    if known is None or known.bridge_index != bridge.index:
+        namespaces.run(HOST, partial(_copy_settings, step.name, step.bridge))
+    _set(namespaces, 6, step.name, "accept_ra", "0" if note.accept_ra else "")
     routers = _answering(namespaces, step.name, here, ROUTER_BEFORE_S)
     back = UplinkRelease(HOST, step.name, step.bridge, (OvsPortDelete(HOST, step.bridge, step.name),) if step.joins else ())
     try:
@@ -164,6 +164,7 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
         goods = Goods(there, lost, labels=known.before.labels if known else ())
         refusals = _refusals(route_socket.request([*first, *encode_move(goods, source, (uplink.index, step.name))]))
         _set(namespaces, 6, step.name, "accept_dad", accept_dad)
+        _set(namespaces, 6, step.name, "accept_ra", known.accept_ra if known else "")
         _run_switch_steps(namespaces, step.leaves)
         _run_switch_steps(namespaces, [OffloadSet(HOST, step.name, name, on=True) for name in (known.offloads if known else ())])
         if refusals:
@@ -182,10 +183,19 @@ def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
             raise TypeError(f"an uplink joins no bridge by a step of {lane}")
 
 
-def _offloads_on(namespaces: Namespaces, step: UplinkEnslave) -> tuple[str, ...]:
-    """Of those that are to be off, the ones that are on now."""
-    wanted = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
-    return tuple(info.feature for info in read_offloads(namespaces, HOST, wanted) if info.on)
+def _note(namespaces: Namespaces, step: UplinkEnslave, here: Belongings) -> Kept:
+    """What is to be remembered of an uplink that is about to be moved for the first time."""
+    quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
+    return Kept(
+        step.bridge,
+        namespaces.context.topology,
+        MOVING,
+        here,
+        _setting(namespaces, 6, step.name, "accept_dad"),
+        _now_s(),
+        offloads=tuple(info.feature for info in read_offloads(namespaces, HOST, quiet) if info.on),
+        accept_ra=_setting(namespaces, 6, step.name, "accept_ra") if step.joins else "",
+    )
 
 
 def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:

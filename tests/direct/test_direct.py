@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-from pathlib import Path
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
@@ -58,6 +60,19 @@ def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
     assert host.sh("find /run/netctl 2>/dev/null || true") == ""
 
 
+def test_a_host_that_forwards_still_heeds_its_router(host: Machine) -> None:
+    """With IPv6 in a NATed subnet the host forwards, and its own default route must not expire: the bridge goes on listening."""
+    before = look(host)
+    path = write(host, TOPOLOGY.replace("front: {cidr: 10.44.0.0/24}", 'front: {cidr: [10.44.0.0/24, "fd44::/64"]}'))
+    applied = host.netctl("apply", path)
+    assert applied.status == 0, applied.err
+    assert host.sh("cd /proc/sys/net/ipv6/conf; cat all/forwarding b-here-lan/accept_ra").split() == ["1", "2"]
+    assert host.netctl("diff", path).status == 0
+    assert host.netctl("destroy", path).status == 0
+    assert host.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_ra").strip() == "1"
+    assert look(host) == before
+
+
 def test_a_change_touches_nobody_else(host: Machine) -> None:
     """One more container on the LAN, and one less: a session between another and the LAN lives on; so does the host's."""
     path = write(host)
@@ -103,13 +118,25 @@ def test_a_router_that_is_lost_brings_the_uplink_back(host: Machine) -> None:
 
 
 def test_a_terminal_that_goes_away_does_not_stop_it(host: Machine) -> None:
-    """SIGHUP in the middle of an apply, as when the ssh session of whoever typed it ends: it goes on to its end."""
+    """The terminal is shut in the middle of an apply, as when the ssh session of whoever typed it ends: it goes on to its end.
+
+    All its processes get SIGHUP, and whatever they write is refused (EIO).
+    """
     path = write(host)
-    running = host.start_netctl("apply", path)
-    while host.run("ip", "link", "show", "b-here-lan", check=False).status:
-        assert Path(f"/proc/{running.pid}").exists(), "it ended before the bridge was there"
-    running.kill(signal.SIGHUP)
-    assert running.wait().status == 0
+    words = [sys.executable, "-m", "reconciler", "apply", str(path)]
+
+    def sit() -> int:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(words[0], words, {**os.environ, "TERM": "xterm"})
+        bridge = ["ip", "link", "show", "b-here-lan"]
+        while subprocess.run(bridge, capture_output=True, check=False).returncode:
+            assert os.waitpid(pid, os.WNOHANG)[0] == 0, "it ended before the bridge was there"
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        return 0
+
+    assert host.start(sit).wait().status == 0
     assert host.netctl("diff", path).status == 0
 
 
