@@ -4,15 +4,19 @@ It is recognised by its file name, `<topology>.<container>` or `<topology>.lab.<
 both are repaired in place: its loopback is up, and IPv6 is on or off in it as a whole. Off means that
 net.ipv6.conf.all.disable_ipv6 is 1 from before its first link, since the IPv6 chatter of a thousand links costs more than
 their wiring. Writing `all` sets `default` and every interface, the loopback too, which is where it is read back.
+
+What else a namespace with IPv6 has from its first moment (see NetnsAdd) is written when it gets IPv6 later: for links to come,
+and for those that are there, which took their settings from `default` when they were made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import links_of
+from reconciler.kinds.sysctl import interface_key
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
@@ -33,6 +37,10 @@ class Netns(Record):
     ipv6: bool = True
     loopback: bool = True
     """Whether its loopback is up."""
+    heeds_routers: bool = field(default=False, compare=False)
+    """Whether a LAN's routers are believed in it."""
+    silent: tuple[str, ...] = field(default=(), compare=False)
+    """The links that are in it while IPv6 is off."""
 
     @property
     def ident(self) -> str:
@@ -48,8 +56,13 @@ class Netns(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for netns in sorted(snapshot.mounted):
-            loopback = links_of(snapshot, netns).links.get(LOOPBACK)
-            yield cls(netns, loopback.ipv6, loopback.up) if loopback else cls(netns, loopback=False)
+            links = links_of(snapshot, netns).links
+            loopback = links.get(LOOPBACK)
+            if loopback is None:
+                yield cls(netns, loopback=False)
+                continue
+            silent = () if loopback.ipv6 else tuple(link.name for link in links.values() if link is not loopback)
+            yield cls(netns, loopback.ipv6, loopback.up, silent=silent)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -60,14 +73,18 @@ class Netns(Record):
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []
         if self.ipv6 and not before.ipv6:
-            defaults = (f"net.ipv6.conf.default.{name}" for name in ("accept_dad", "accept_ra"))
-            steps += [SysctlWrite(self.netns, key, "0", remember=False) for key in defaults]
+            steps += self._lower_prompt(before.silent)
         if self.ipv6 != before.ipv6:
             value = "0" if self.ipv6 else "1"
             steps.append(SysctlWrite(self.netns, "net.ipv6.conf.all.disable_ipv6", value, remember=False))
         if self.loopback != before.loopback:
             steps.append(LinkSet(self.netns, "lo", up=self.loopback))
         return tuple(steps)
+
+    def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
+        routers = () if self.heeds_routers else ("accept_ra", "router_solicitations")
+        keys = [interface_key(6, each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
+        return [SysctlWrite(self.netns, key, "0", remember=False) for key in (interface_key(6, "all", "accept_dad"), *keys)]
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (NetnsDelete(self.netns),)

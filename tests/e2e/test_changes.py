@@ -138,3 +138,19 @@ def test_auto_addresses_stay(machine: Machine) -> None:
     assert quick_netctl(machine, "apply", "--host", "alpha", file)[0].status == 0
     assert quick_netctl(machine, "diff", file)[0].status == 0
     assert addresses(machine) == known
+
+
+def test_ipv6_that_comes_later_is_as_from_the_start(machine: Machine) -> None:
+    """A container that gets IPv6 while it runs has the settings of one that was made with it, on the link that it has already."""
+    later = "version: 1\nname: here\nhosts: {one: {connect: local}}\nsubnets: {back: {cidr: 10.45.0.0/24}}\n"
+    later += "containers: {db: {networks: {back: auto}}}\n"
+    file = write(machine, later)
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    edit(file, ("cidr: 10.45.0.0/24", 'cidr: [10.45.0.0/24, "fd45::/64"]'))
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    look = "grep -s . /proc/sys/net/ipv6/conf/*/accept_dad /proc/sys/net/ipv6/conf/eth0/accept_ra"
+    look += " /proc/sys/net/ipv6/conf/*/router_solicitations /proc/sys/net/ipv6/conf/*/disable_ipv6 || true"
+    switched = machine.sh(look, netns="here.db")
+    assert quick_netctl(machine, "destroy", file)[0].status == 0
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    assert machine.sh(look, netns="here.db") == switched

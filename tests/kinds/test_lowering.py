@@ -128,6 +128,17 @@ def test_a_namespace_is_switched_as_a_whole() -> None:
     assert on.lower_update(replace(on, loopback=False)) == (LinkSet(WEB, "lo", up=True),)
 
 
+def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
+    """They wait for no duplicates and ask for no routers; where a LAN's routers are heeded, that is left to the LAN."""
+    off = Netns(WEB, ipv6=False, silent=("eth0",))
+    written = {step.key: step.value for step in Netns(WEB).lower_update(off) if isinstance(step, SysctlWrite)}
+    names = ("accept_dad", "accept_ra", "router_solicitations")
+    wanted = {f"net.ipv6.conf.{scope}.{name}" for scope in ("default", "eth0") for name in names}
+    assert written == dict.fromkeys(wanted | {"net.ipv6.conf.all.accept_dad", "net.ipv6.conf.all.disable_ipv6"}, "0")
+    heeding = Netns(WEB, heeds_routers=True).lower_update(off)
+    assert "net.ipv6.conf.eth0.accept_ra" not in {step.key for step in heeding if isinstance(step, SysctlWrite)}
+
+
 def test_a_remembered_setting_comes_back() -> None:
     """Only a setting of a namespace that was there before us is put back; a rollback gives it back too."""
     ours = Sysctl(HOST, "net.ipv4.ip_forward", "1", remember=True)
