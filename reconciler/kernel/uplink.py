@@ -67,7 +67,7 @@ class Kept:
     offloads: tuple[str, ...] = ()
     """Those that were on, and are off while it is a port of Open vSwitch."""
     accept_ra: str = ""
-    """Whether it heeded routers before it was a port of Open vSwitch, beside which the kernel listens on; "" on a Linux bridge."""
+    """Whether it heeded routers before it was a port of Open vSwitch, beside which the kernel listens; "" on a Linux bridge."""
 
 
 def read_uplinks(context: KernelContext, links: Mapping[int, LinkInfo]) -> tuple[UplinkInfo, ...]:
