@@ -26,7 +26,7 @@ from reconciler.hosts.session import BEATS, PATIENCE_S, Session, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import Target
-from reconciler.plan.document import CODEC, HostPlan
+from reconciler.plan.document import CODEC, HostPlan, decode_plan
 from reconciler.probes.model import Listener, Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState
 
@@ -202,16 +202,13 @@ class Fleet:
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
-        nothing = HostState({})
+        wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
         answers = self._hosts.run(
             lambda session: session.request(
-                "plan",
-                host=session.target.host,
-                desired=CODEC.encode(desired.get(session.target.host, nothing)),
-                document=document,
+                "plan", host=session.target.host, desired=CODEC.encode(wanted[session.target.host]), document=document
             )
         )
-        return {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+        return {host: decode_plan(answer, wanted[host]) for host, answer in answers.items()}
 
     def prepare(self) -> None:
         """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""

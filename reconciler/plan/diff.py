@@ -24,7 +24,7 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
     for ref, wanted in after.items():
         held = before.get(ref)
         if held is None:
-            changes[ref] = Change(ref, None, wanted, "missing")
+            changes[ref] = creation(ref, wanted)
         elif held != wanted:
             changes[ref] = _modification(ref, held, wanted)
     for ref, held in before.items():
@@ -35,6 +35,11 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
         _take_along(gone, before, after, changes)
         _mark_implied(changes)
     return tuple(changes[ref] for ref in sorted(changes))
+
+
+def creation(ref: Ref, wanted: Record) -> Change:
+    """The change that makes what is not there."""
+    return Change(ref, None, wanted, "missing")
 
 
 def differing_fields(before: Any, after: Any) -> tuple[str, ...]:

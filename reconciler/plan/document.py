@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
+from reconciler.plan.diff import creation
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan
 from reconciler.state.codec import Codec
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
+from reconciler.state.ref import Ref
 
 FORMAT_VERSION = 1
 """Goes up when a document of before can no longer be read."""
@@ -64,6 +67,21 @@ def fingerprint_of(live: HostState) -> str:
 def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
     """The plan of one host, in full."""
     return HostPlan(host, fingerprint_of(live), plan.step_count, plan.changes, plan.remove, plan.make)
+
+
+def encode_plan(plan: HostPlan) -> Any:
+    """A plan on its way to whoever asked for it: what is to be created is only named, for the asker has its records."""
+    named = [change.ref for change in plan.changes if change.before is None]
+    told = tuple(change for change in plan.changes if change.before is not None)
+    return {"plan": CODEC.encode(replace(plan, changes=told)), "create": named}
+
+
+def decode_plan(answer: Any, desired: HostState) -> HostPlan:
+    """The inverse of `encode_plan`, for `desired` that was asked about."""
+    plan = CODEC.decode(HostPlan, answer["plan"])
+    named = [Ref(*parts) for parts in answer["create"]]
+    changes = (*plan.changes, *(creation(ref, desired.records[ref]) for ref in named))
+    return replace(plan, changes=tuple(sorted(changes, key=attrgetter("ref"))))
 
 
 def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:

@@ -4,7 +4,7 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
 
     lock      {} → nothing; the host's lock is held until `release`, or the worker's end
     read      {engines, openvswitch} → HostFacts
-    plan      {host, desired, document} → HostPlan; the plan is kept
+    plan      {host, desired, document} → HostPlan, by `plan.document.encode_plan`; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
     arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
     confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +33,7 @@ from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all
 from reconciler.kinds.sysctl import Sysctl, find_going_along
 from reconciler.plan.diff import diff_states
-from reconciler.plan.document import CODEC, HostPlan, host_plan
+from reconciler.plan.document import CODEC, HostPlan, encode_plan, host_plan
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan
@@ -127,7 +128,9 @@ class Work:
         """What is taken back where the controller is lost; None where it has not begun, or has committed."""
         self._keeping = False
         """Whether it is kept instead."""
-        self._snapshot: Snapshot | None = None
+        self._pool = ThreadPoolExecutor(1)
+        self._seen: tuple[Snapshot, Future[HostState]] | None = None
+        """What was read last, and not used for a plan yet."""
 
     def answer(self, request: Message) -> Any:
         """The answer to a request, in JSON; NetctlError where it fails."""
@@ -157,22 +160,23 @@ class Work:
 
     def _read(self, request: Message) -> Any:
         self._interest = Interest(engines=request["engines"], openvswitch=request.get("openvswitch", False))
-        self._snapshot = self._machine.read(self._interest)
-        return CODEC.encode(self._machine.read_facts(self._snapshot, self._interest))
+        snapshot = self._machine.read(self._interest)
+        facts = CODEC.encode(self._machine.read_facts(snapshot, self._interest))
+        # The controller compiles now, so this costs no time on the clock.
+        self._seen = snapshot, self._pool.submit(recognise_all, snapshot)
+        return facts
 
     def _make_plan(self, request: Message) -> Any:
         self._desired = CODEC.decode(HostState, request["desired"])
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # What was read a moment ago lacks only the settings that nobody knew the topology to want. It serves once.
-        snapshot, self._snapshot = self._snapshot, None
-        read = self._machine.read_settings(snapshot, self._interest) if snapshot else self._machine.read(self._interest)
-        live = recognise_all(read)
-        if keys := find_going_along(live, self._desired):
-            settings = Sysctl.recognise(self._machine.read_settings(read, Interest(sysctls=keys)))
-            live = HostState({**live.records, **{record.ref: record for record in settings}})
+        seen, self._seen = self._seen, None
+        snapshot = seen[0] if seen else self._machine.read(self._interest)
+        live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
+        live = self._with_settings(live, snapshot, find_going_along(live, self._desired))
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = False
-        return self._describe(request["host"], live, document=request["document"])
+        return encode_plan(self._describe(request["host"], live, document=request["document"]))
 
     def _apply(self, request: Message) -> Any:
         self._machine.enter()
@@ -213,7 +217,7 @@ class Work:
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = True
         self._keeping = False
-        return self._describe(request["host"], live, document=False)
+        return CODEC.encode(self._describe(request["host"], live, document=False))
 
     def _arm(self, request: Message) -> None:
         self._token = request["token"]
@@ -266,9 +270,16 @@ class Work:
     def _live(self) -> HostState:
         return recognise_all(self._machine.read(self._interest))
 
-    def _describe(self, host: str, live: HostState, *, document: bool) -> Any:
+    def _with_settings(self, live: HostState, snapshot: Snapshot, keys: Mapping[str, tuple[str, ...]]) -> HostState:
+        """The live state, with the kernel settings that `keys` names by their namespaces."""
+        if not keys:
+            return live
+        settings = Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))
+        return HostState({**live.records, **{record.ref: record for record in settings}})
+
+    def _describe(self, host: str, live: HostState, *, document: bool) -> HostPlan:
         plan = self._plan
-        return CODEC.encode(host_plan(host, live, plan) if document else HostPlan(host, "", plan.step_count, plan.changes))
+        return host_plan(host, live, plan) if document else HostPlan(host, "", plan.step_count, plan.changes)
 
 
 class _Throttle:

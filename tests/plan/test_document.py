@@ -12,6 +12,8 @@ from reconciler.plan.document import (
     PlanDocument,
     check_saved,
     compile_document,
+    decode_plan,
+    encode_plan,
     fingerprint_of,
     host_plan,
     render_document,
@@ -33,6 +35,17 @@ def test_the_plan_that_was_saved_is_applied() -> None:
     live, desired = HostState({}), HostState.of([FORWARD])
     saved = render_document(document(live, desired, "alpha", "beta"))
     check_saved("p.json", saved, document(live, desired, "beta", "alpha"))
+
+
+def test_a_plan_reaches_who_asked_for_it_as_a_whole() -> None:
+    """Creations travel by name only. With the desired state they are what they were, among changes and deletions, in order."""
+    going, other = Sysctl("", "net.ipv4.tcp_sack", "0"), Sysctl("", "net.ipv4.conf.all.rp_filter", "2")
+    live, desired = HostState.of([OFF, going]), HostState.of([FORWARD, other])
+    plan = host_plan("alpha", live, compile_plan(live, desired))
+    assert [(bool(change.before), bool(change.after)) for change in plan.changes] == [(False, True), (True, True), (True, False)]
+    answer = json.loads(json.dumps(encode_plan(plan)))
+    assert decode_plan(answer, desired) == plan
+    assert "rp_filter" not in json.dumps(answer["plan"]["changes"])
 
 
 def test_a_live_state_that_moved_is_refused() -> None:
