@@ -239,7 +239,7 @@ def _graph(actions: list[_Action]) -> list[_Node]:
 
 def _reach(after: tuple[Doing, ...], passive: Mapping[Doing, tuple[Doing, ...]]) -> Iterable[Doing]:
     """`after`, with each action that has no steps replaced by what comes before it in turn."""
-    if not any(doing in passive for doing in after):
+    if passive.keys().isdisjoint(after):
         return dict.fromkeys(after)
     found: dict[Doing, None] = {}
     waiting = list(after)

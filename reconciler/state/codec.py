@@ -169,11 +169,13 @@ class Codec:
         return decode
 
     def _dataclass_decoder(self, cls: type) -> Convert:
-        skip = tag_of(cls)
+        tag = tag_of(cls)
         converts = {name: convert for name, _, kind in fields_of(cls) if (convert := self._decoder(kind))}
 
         def decode(data: Json) -> Any:
-            arguments = {name: value for name, value in data.items() if name not in skip}
+            arguments = dict(data)
+            for name in tag:
+                arguments.pop(name, None)
             for name, convert in converts.items():
                 if name in arguments:
                     arguments[name] = convert(arguments[name])

@@ -21,7 +21,8 @@ class HostState:
         by_ref: dict[Ref, Record] = {}
         for record in records:
             ref = record.ref
-            if by_ref.setdefault(ref, record) != record:
+            held = by_ref.setdefault(ref, record)
+            if held is not record and held != record:
                 raise ValueError(f"two records for {ref}")
         return cls(by_ref)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from dataclasses import dataclass
+from functools import lru_cache
 
 INTERFACE_NAME_MAX = 15
 """IFNAMSIZ less the closing NUL (linux/if.h)."""
@@ -75,8 +76,9 @@ class Alias:
         return f"netctl:{self.topology}/{self.kind}/{self.name}" + (f"/{self.subnet}" if self.subnet else "")
 
 
+@lru_cache(1 << 14)
 def parse_alias(text: str) -> Alias | None:
-    """The inverse of `str(Alias)`; None where the text is not an alias of netctl's."""
+    """The inverse of `str(Alias)`; None where the text is not an alias of netctl's. Every kind asks about the same links."""
     if not text.startswith("netctl:"):
         return None
     parts = text.removeprefix("netctl:").split("/")
