@@ -6,7 +6,9 @@ is one more of each that asks for its address.
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -186,3 +188,82 @@ def carry_through(world: World, file: Path, wanted: Mapping[str, str]) -> None:
 def status(world: World, file: Path) -> str:
     """What `netctl status` prints."""
     return quick_netctl(world.machine, "status", file)[0].out
+
+
+# --- options of a port ------------------------------------------------------------------------------------------------
+
+OPTIONS = """
+{address: ADDRESS, interface: wan0, mac: "02:00:00:00:00:0NUMBER", mtu: 1400, isolated: true,
+ rate: {ingress: 2mbit, egress: 1mbit}, routes: [{to: 172.20.0.0/16, via: 10.44.0.99}],
+ sysctls: {net.ipv4.conf.IFNAME.log_martians: 1}}
+"""
+INSIDE = "ip link show dev wan0; ip route; echo martians $(cat /proc/sys/net/ipv4/conf/wan0/log_martians); tc qdisc show dev wan0"
+SEEN_INSIDE = ("mtu 1400", "172.20.0.0/16 via 10.44.0.99 dev wan0", "martians 1\n", "qdisc tbf", "rate 1Mbit")
+FLOOD = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    for _ in range(400): udp.sendto(bytes(1300), (sys.argv[1], 9))
+"""
+"""Half a megabyte at once: two seconds of the wider of the limits."""
+
+
+def test_options(world: World) -> None:
+    """What a port is asked for is so for every runtime, also after a restart, and both limits and the isolation meet packets."""
+    wanted = addresses("nat", list(RUNTIMES))
+    file = write(world, "nat", "linux", list(RUNTIMES))
+    text = file.read_text()
+    for number, address in enumerate(wanted.values()):
+        options = OPTIONS.replace("ADDRESS", address).replace("NUMBER", str(number)).strip()
+        text = text.replace(f"{{net: {address}}}", f"{{net: {options}}}")
+    file.write_text(text)
+    try:
+        world.netctl("apply", file)
+        read_options(world, file, wanted)
+        meet_limits(world, file, wanted)
+        first, second, *_ = wanted
+        assert run_inside(world, file, first, "ping", "-c", "1", "-W", "1", wanted[second]).status != 0, "two isolated ports"
+        assert world.netctl("apply", file).out.startswith("Nothing to do")
+        restart(world, wanted)
+        world.netctl("apply", file)
+        read_options(world, file, wanted)
+    finally:
+        quick_netctl(world.machine, "destroy", file)
+    world.settle(world.before)
+
+
+def read_options(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+    """By other eyes than netctl's, in each container and at the host's end of its cable."""
+    for number, container in enumerate(wanted):
+        seen = run_inside(world, file, container, "sh", "-c", INSIDE).out
+        assert [part for part in (f"02:00:00:00:00:0{number}", *SEEN_INSIDE) if part not in seen] == [], seen
+        port = port_of(world, container)
+        assert "isolated on" in world.machine.sh(f"bridge -d link show dev {port}")
+        assert "rate 2Mbit" in world.machine.sh(f"tc qdisc show dev {port}")
+
+
+def meet_limits(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+    """More than may pass at once is dropped, on the way out of each container and on the way in."""
+    for container, address in wanted.items():
+        run_inside(world, file, container, sys.executable, "-c", FLOOD, "10.44.0.1")
+        seen = run_inside(world, file, container, "tc", "-s", "qdisc", "show", "dev", "wan0").out
+        assert count_dropped(seen) > 0, f"{container} sends without a limit"
+        world.machine.run(sys.executable, "-c", FLOOD, address)
+        seen = world.machine.sh(f"tc -s qdisc show dev {port_of(world, container)}")
+        assert count_dropped(seen) > 0, f"{container} gets without a limit"
+
+
+def run_inside(world: World, file: Path, container: str, *words: str) -> Outcome:
+    """A command of the machine's in a container's network, by `netctl exec`."""
+    return quick_netctl(world.machine, "exec", "-f", file, container, "--", *words)[0]
+
+
+def port_of(world: World, container: str) -> str:
+    """The host's end of a container's cable, by its alias."""
+    links = json.loads(world.machine.run("ip", "-j", "link").out)
+    (name,) = (link["ifname"] for link in links if f"/veth/{container}/" in link.get("ifalias", ""))
+    return str(name)
+
+
+def count_dropped(text: str) -> int:
+    """Packets that a queue has refused, as `tc -s` tells."""
+    return sum(int(count) for count in re.findall(r"dropped (\d+)", text))
