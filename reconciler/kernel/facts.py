@@ -8,7 +8,6 @@ file names. A kernel's abilities are only tried where nothing of the topology's 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,8 +17,7 @@ from pathlib import Path
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.links import find_places, read_link_facts
-from reconciler.kernel.namespaces import CLONE_NEWNET, Namespaces, run_in_thread
-from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
     LOOPBACK,
@@ -44,7 +42,6 @@ from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps.links import LinkAdd
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
@@ -214,32 +211,4 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features
 
-    return (*run_in_thread(read_missing_links), *missing_features())
-
-
-def read_missing_links() -> tuple[str, ...]:
-    """The kinds of links that this kernel cannot make; tried in a namespace that ends with the calling thread."""
-    from reconciler.kernel.netlink_encode import encode
-
-    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
-        return ("network namespaces cannot be made: netctl needs root, and a kernel with CONFIG_NET_NS",)
-    route_socket = RouteSocket()
-    try:
-        steps = [LinkAdd(HOST, f"try-{kind}", kind, mac="", mtu=0, group=0) for kind in ("bridge", "veth")]
-        refusals = route_socket.request([encode(step, NoSurroundings()) for step in steps])
-    finally:
-        route_socket.close()
-    lacking = [steps[refusal.index].kind for refusal in refusals if refusal.number == errno.EOPNOTSUPP]
-    return tuple(f"this kernel has no links of kind {kind}: load the module `{kind}`" for kind in lacking)
-
-
-class NoSurroundings:
-    """For messages that name no other link and no other namespace."""
-
-    def index(self, name: str) -> int:
-        """Nothing is asked for."""
-        raise KeyError(name)
-
-    def descriptor(self, netns: str) -> int:
-        """Nothing is asked for."""
-        raise KeyError(netns)
+    return missing_features()

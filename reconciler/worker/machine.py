@@ -131,9 +131,12 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
+        from reconciler.kernel.abilities import check_link_kinds
         from reconciler.kernel.engine import check_containers
 
-        check_containers(self._context, [step for batch in batches for step in batch.steps])
+        steps = [step for batch in batches for step in batch.steps]
+        check_link_kinds(steps)
+        check_containers(self._context, steps)
 
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""

@@ -1,0 +1,53 @@
+"""What this kernel cannot make, found out before anything is made. Called by the worker before an apply, and by `diff`."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Iterable
+
+from reconciler.errors import HostError
+from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
+from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.netlink_encode import encode
+from reconciler.state.ref import HOST
+from reconciler.state.steps.links import LinkAdd
+from reconciler.state.steps.step import Step
+
+
+def check_link_kinds(steps: Iterable[Step]) -> None:
+    """HostError where a link among the steps is of a kind that this kernel does not have."""
+    kinds = sorted({step.kind for step in steps if isinstance(step, LinkAdd)})
+    missing = run_in_thread(lambda: try_link_kinds(kinds)) if kinds else []
+    if missing:
+        help_text = f"load what makes them: modprobe -a {' '.join(missing)}"
+        raise HostError(f"this kernel has no links of kind {', '.join(missing)}", help_text)
+
+
+def try_link_kinds(kinds: list[str]) -> list[str]:
+    """Those that the kernel cannot make; tried in a namespace that ends with the calling thread.
+
+    A kind that is not there, and that no module brings, is EOPNOTSUPP (net/core/rtnetlink.c, rtnl_newlink); one that needs
+    options says something else.
+    """
+    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
+        raise HostError("network namespaces cannot be made", "netctl needs root, and a kernel with CONFIG_NET_NS")
+    route_socket = RouteSocket()
+    try:
+        steps = [LinkAdd(HOST, f"try{number}", kind, mac="", mtu=0, group=0) for number, kind in enumerate(kinds)]
+        refusals = route_socket.request([encode(step, NoSurroundings()) for step in steps])
+    finally:
+        route_socket.close()
+    return [kinds[refusal.index] for refusal in refusals if refusal.number == errno.EOPNOTSUPP]
+
+
+class NoSurroundings:
+    """For messages that name no other link and no other namespace."""
+
+    def index(self, name: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(name)
+
+    def descriptor(self, netns: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(netns)
