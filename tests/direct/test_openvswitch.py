@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_capability
-from tests.direct.lan import TOPOLOGY, look, pings, serve_dhcp, watch_ping, watch_session, write
+from tests.direct.lan import look, pings, serve_dhcp, watch_ping, watch_session, write
 from tests.direct.test_dhcp import lease_of
 from tests.e2e.machine import Machine
 from tests.ovs.frames import Station, bad_frames, good_frames
@@ -17,7 +18,9 @@ from tests.ovs.world import SPEAKER, START, SWITCH
 
 pytestmark = pytest.mark.kernel
 
-SWITCHED = TOPOLOGY.replace("mode: direct", "mode: direct, bridge: openvswitch")
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/openvswitch-direct.yaml"
+SWITCHED = EXAMPLE.read_text().replace("name: switched-lan", "name: here")
+LINUX = SWITCHED.replace(", bridge: openvswitch", "")
 MEGABYTE = 1 << 20
 GUARDED = """\
 version: 1
@@ -82,9 +85,9 @@ def test_the_host_keeps_its_place_and_gets_it_back(switched: Machine) -> None:
 def test_linux_to_openvswitch_and_back(switched: Machine) -> None:
     """One plan each way, and the host's session lives on through both."""
     before = look(switched)
-    assert switched.netctl("apply", write(switched)).status == 0
+    assert switched.netctl("apply", write(switched, LINUX)).status == 0
     watch = watch_session(switched, 7000)
-    for text in (SWITCHED, TOPOLOGY):
+    for text in (SWITCHED, LINUX):
         path = write(switched, text)
         changed = switched.netctl("apply", path)
         assert changed.status == 0, changed.err
@@ -189,11 +192,11 @@ def test_the_bridges_of_others_stay_theirs(switched: Machine) -> None:
     switched.sh("ovs-vsctl add-br br-ex -- set bridge br-ex datapath_type=netdev -- add-port br-ex eth0")
     refused = switched.netctl("apply", write(switched, SWITCHED))
     assert refused.status == 3
-    assert "the uplink eth0 of host one belongs to br-ex already" in refused.err
-    existing = TOPOLOGY.replace("mode: direct", "mode: direct, bridge: {existing: br-ex}")
+    assert "the uplink eth0 of host here belongs to br-ex already" in refused.err
+    existing = LINUX.replace("mode: direct", "mode: direct, bridge: {existing: br-ex}")
     refused = switched.netctl("apply", write(switched, existing))
     assert refused.status == 3
-    assert "br-ex of host one is a bridge of Open vSwitch" in refused.err
+    assert "br-ex of host here is a bridge of Open vSwitch" in refused.err
 
 
 def test_drift_of_the_uplink(switched: Machine) -> None:
