@@ -14,7 +14,7 @@ help:
 	@echo "make test    installs what the tests need, then runs linters, types, import rules and tests (as root: all of them)"
 	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
 	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes);"
-	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3, ping), runtimes.py (docker, podman, lxc)"
+	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc)"
 	@echo "make lock    renews requirements*.lock (needs uv)"
 
 setup:

@@ -1,6 +1,6 @@
 """Measures TCP and what a packet costs: across two hosts, and between two containers of one host.
 
-Run it as root; it needs iperf3 and ping, and for all of its lines dockerd and Open vSwitch, which it starts itself:
+Run it as root; it needs iperf3 and nft, and for all of its lines dockerd and Open vSwitch, which it starts itself:
 
     python benchmarks/throughput.py [hosts] [bridges] [--rounds TIMES] [--seconds SECONDS]
 
