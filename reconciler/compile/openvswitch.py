@@ -83,7 +83,7 @@ def compile_switch_port(
     yield from _flows(topology, leg, place.port, rules, about)
     yield _hidden(topology, place.port, about)
     if leg.datapath == USERSPACE:
-        yield Offload(container_netns(place.container), place.interface, TX, veth, about)
+        yield Offload(container_netns(place.container), place.interface, veth, about, TX)
 
 
 def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Record]:
@@ -93,7 +93,7 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
     yield from _flows(topology, leg, vxlan.name, [TRUSTED_RULE], about)
     yield _hidden(topology, vxlan.name, about)
     if leg.datapath == USERSPACE:
-        yield Offload(HOST, vxlan.name, GRO, vxlan.ref, about)
+        yield Offload(HOST, vxlan.name, vxlan.ref, about, GRO)
 
 
 def _hidden(topology: str, port: str, about: str) -> FirewallElement:

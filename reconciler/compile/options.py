@@ -33,9 +33,9 @@ def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Ite
     about = f"container {place.container}"
     ingress, egress = attachment.rates
     if ingress:
-        yield Qdisc(HOST, place.port, ingress, link, about)
+        yield Qdisc(HOST, place.port, link, about, ingress)
     if egress:
-        yield Qdisc(netns, dev, egress, link, about)
+        yield Qdisc(netns, dev, link, about, egress)
     for to, via in attachment.routes:
         own = next((own for own in place.addresses if own.family == to.version), None)
         near = Ref("address", netns, f"{dev} {own.cidr}") if own and own.family == 4 else None

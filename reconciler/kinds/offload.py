@@ -12,11 +12,11 @@ It has no mark: on a link of ours, what is off is ours. A kernel's datapath need
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import End, about, own_ends, own_links
-from reconciler.state.record import Record
+from reconciler.kinds.setting import Setting
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import OffloadSet
@@ -26,28 +26,16 @@ TX, GRO = "tx", "gro"
 
 
 @dataclass(frozen=True, slots=True)
-class Offload(Record):
+class Offload(Setting):
     """`feature` is off on the interface `dev`, which `link` makes."""
 
     kind = "offload"
 
-    dev: str
     feature: str
-    link: Ref = field(compare=False)
-    about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`."""
 
     @property
     def ident(self) -> str:
         return f"{self.dev} {self.feature}"
-
-    @property
-    def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link,)
-
-    @property
-    def subject(self) -> str:
-        return self.about
 
     def describe(self) -> str:
         return f"{self.feature} offload of {self.dev} off"
@@ -61,10 +49,7 @@ class Offload(Record):
         for info in snapshot.offloads:
             end = ends.get((info.netns, info.dev))
             if end and not info.on:
-                yield cls(info.netns, info.dev, info.feature, end.link, end.about)
-
-    def must_recreate(self, before: Self) -> bool:
-        return False
+                yield cls(info.netns, info.dev, end.link, end.about, info.feature)
 
     def lower_create(self) -> tuple[Step, ...]:
         return (OffloadSet(self.netns, self.dev, self.feature, on=False),)

@@ -7,12 +7,11 @@ recognised by its handle on an interface of ours. Another rate takes the place o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
-from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.kinds.setting import Setting
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import QdiscDelete, QdiscSet
 from reconciler.state.steps.step import Step
@@ -25,28 +24,16 @@ QUEUE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Qdisc(Record):
+class Qdisc(Setting):
     """What `dev` sends is at most `rate_bytes` a second."""
 
     kind = "qdisc"
 
-    dev: str
     rate_bytes: int
-    link: Ref = field(compare=False)
-    about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`."""
 
     @property
     def ident(self) -> str:
         return self.dev
-
-    @property
-    def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link,)
-
-    @property
-    def subject(self) -> str:
-        return self.about
 
     def describe(self) -> str:
         return f"rate limit {self.rate_bytes * 8:,} bit/s on {self.dev}"
@@ -57,10 +44,7 @@ class Qdisc(Record):
             for info in snapshot.namespaces[netns].rates:
                 if info.index in ends:
                     dev, link, about = ends[info.index]
-                    yield cls(netns, dev, info.rate_bytes, link, about)
-
-    def must_recreate(self, before: Self) -> bool:
-        return False
+                    yield cls(netns, dev, link, about, info.rate_bytes)
 
     def lower_create(self) -> tuple[Step, ...]:
         burst = max(BURST_MIN_BYTES, self.rate_bytes // TICKS_PER_S)

@@ -118,9 +118,7 @@ class Uplink(Record):
                         about=about(internal.alias if internal else None, HOST),
                         datapath=bridge.datapath,
                         marks=read_marks(port.external_ids),
-                        joined=port.number == UPLINK_NUMBER
-                        and is_connected(port, links[port.name])
-                        and port.name not in merging,
+                        joined=port.number == UPLINK_NUMBER and is_connected(port, links[port.name]) and port.name not in merging,
                     )
 
     def must_recreate(self, before: Self) -> bool:

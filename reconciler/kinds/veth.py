@@ -179,8 +179,7 @@ class Veth(Record):
 
 
 NAMESPACE_KEYS = tuple(
-    f"net.ipv6.conf.{key}"
-    for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
+    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
 )
 """The sysctls of a namespace that its new links start with."""
 

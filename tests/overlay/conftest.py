@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import draw_name, remove_leftovers, require_capability, run_netctl
-from tests.overlay.world import World
+from tests.conftest import Namespace, draw_name, remove_leftovers, require_capability, run_netctl
+from tests.overlay.world import World, attach_rogue
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +25,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             assert done.status == 0, done.err
     finally:
         remove_leftovers(name)
+
+
+@pytest.fixture(scope="module")
+def spread(world: World, request: pytest.FixtureRequest) -> World:
+    """The topology of the test file (`TEXT`), applied."""
+    world.apply(request.module.TEXT)
+    return world
+
+
+@pytest.fixture
+def rogue(spread: World) -> Iterator[Namespace]:
+    """A node on the hosts' segment that nobody declared."""
+    node = attach_rogue(spread, "s-192.0.2.0", "192.0.2.99/24")
+    yield node
+    spread.inside("lab.router").run("ip", "link", "delete", "rogue")
+    subprocess.run(["ip", "netns", "delete", node.name], check=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import permutations
 
 import pytest
 
 from tests.conftest import Namespace
-from tests.overlay.world import PATIENCE_S, QUIET_S, World, attach_rogue, received
+from tests.overlay.world import PATIENCE_S, QUIET_S, World, received
 
 pytestmark = pytest.mark.kernel
 
@@ -38,22 +36,6 @@ AWAY = TEXT.replace('[192.0.2.13, "2001:db8::13"]', '[198.51.100.13, "2001:db8:1
 """With gamma behind the router."""
 HOSTS = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "192.0.2.13"}
 HOME = {"web": "alpha", "api": "beta", "db": "gamma"}
-
-
-@pytest.fixture(scope="module")
-def spread(world: World) -> World:
-    """The topology, applied."""
-    world.apply(TEXT)
-    return world
-
-
-@pytest.fixture
-def rogue(spread: World) -> Iterator[Namespace]:
-    """A node on the hosts' segment that nobody declared."""
-    node = attach_rogue(spread, "s-192.0.2.0", "192.0.2.99/24")
-    yield node
-    spread.inside("lab.router").run("ip", "link", "delete", "rogue")
-    subprocess.run(["ip", "netns", "delete", node.name], check=True)
 
 
 def test_everybody_reaches_everybody_with_the_whole_mtu(spread: World) -> None:

@@ -6,7 +6,6 @@ import errno
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import permutations
 
@@ -19,7 +18,6 @@ from tests.overlay.world import (
     PATIENCE_S,
     QUIET_S,
     World,
-    attach_rogue,
     broadcast_frame,
     count_changes,
     received,
@@ -51,22 +49,6 @@ policies:
 """  # noqa: E501
 HOSTS = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "198.51.100.13"}
 HOME = {"web": "alpha", "api": "beta", "db": "gamma"}
-
-
-@pytest.fixture(scope="module")
-def spread(world: World) -> World:
-    """The topology, applied."""
-    world.apply(TEXT)
-    return world
-
-
-@pytest.fixture
-def rogue(spread: World) -> Iterator[Namespace]:
-    """A node on alpha's and beta's segment that nobody declared."""
-    node = attach_rogue(spread, "s-192.0.2.0", "192.0.2.99/24")
-    yield node
-    spread.inside("lab.router").run("ip", "link", "delete", "rogue")
-    subprocess.run(["ip", "netns", "delete", node.name], check=True)
 
 
 def bridge_of(world: World, subnet: str = "front") -> str:
