@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import threading
@@ -35,7 +36,13 @@ def run_measured(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> Cos
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     sums_kb = [0]
     ended = threading.Event()
@@ -50,6 +57,11 @@ def run_measured(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> Cos
         raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}:\n{output[-2000:]}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall_s, cpu_s, max(sums_kb) / 1024, process.returncode, output)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but Python keeps what it has compiled, as it does by default: else each command compiles a hundred files anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def best(costs: Sequence[Cost]) -> Cost:
