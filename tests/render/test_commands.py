@@ -205,6 +205,18 @@ def test_every_step_has_command_lines() -> None:
         assert list(render_step(step, LAB))
 
 
+def test_an_uplink_joins_open_vswitch_before_its_addresses_move_and_leaves_it_after() -> None:
+    """The port is written with the number that its rule names; no `ip` command puts the uplink into a bridge."""
+    add = OvsPortAdd("", "b-shop-lan", "eth1", (("netctl:uplink", "eth1"),), number=65000)
+    joins = list(render_step(UplinkEnslave("", "eth1", "b-shop-lan", (add,)), LAB))
+    port = next(line for line in joins if "ovs-vsctl add-port b-shop-lan eth1" in line)
+    assert port.endswith("-- set interface eth1 ofport_request=65000")
+    assert "ip link set dev eth1 up" in joins[joins.index(port) + 1]
+    leaves = list(render_step(UplinkRelease("", "eth1", "b-shop-lan", (OvsPortDelete("", "b-shop-lan", "eth1"),)), LAB))
+    assert "ip link set dev eth1 up" in leaves[0]
+    assert leaves[-1].endswith("ovs-vsctl --if-exists del-port b-shop-lan eth1")
+
+
 def test_words_of_users_are_quoted() -> None:
     """A command with blanks, quotes and dollars comes out of the shell as it went in."""
     created = next(iter(render_step(OTHERS[2], LAB)))
