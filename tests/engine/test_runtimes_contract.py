@@ -149,6 +149,14 @@ def test_contract(world: World) -> None:
     world.netctl("apply")
     assert world.in_step()
     assert identity() == before
+    # So does somebody else's, which stays the same container all along.
+    theirs = engine.identity("theirs") if engine else ""
+    if engine:
+        engine.restart("theirs")
+        assert changed_subjects(world) == {"container other"}
+        world.netctl("apply")
+        assert world.in_step()
+        assert "10.44.0.30/24" in world.netctl("exec", "other", "--", "ip", "address").out
     # A change of what it is made from makes it again, and the plan says what changes.
     world.greeting = "good evening"
     if engine:
@@ -171,6 +179,7 @@ def test_contract(world: World) -> None:
     world.netctl("destroy")
     if engine:
         assert engine.names() == ["theirs"]
+        assert engine.identity("theirs") == theirs
         assert "eth" not in engine.exec("theirs", "ls", "/sys/class/net")
     # The printed command lines make what apply makes.
     assert run_script(world.netctl("diff", "--commands", status=1).out) == ""
