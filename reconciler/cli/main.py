@@ -46,11 +46,15 @@ def start() -> NoReturn:
     """
     gc.disable()
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    status = main()
-    with contextlib.suppress(OSError):
+    try:
+        status = main()
+    except KeyboardInterrupt:  # another one, while the first was being told
+        status = STOPPED + signal.SIGINT
+    with contextlib.suppress(OSError, KeyboardInterrupt):
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)

@@ -8,7 +8,7 @@ A host on another machine may be lost at any moment, and must come to rest as th
 steps, each on all hosts before the next on any:
 
     arm       from here on a host that has lost its controller takes itself back
-    …         remove, make, read again
+    …         remove, make, and whoever has changed is read again
     confirm   a new connection shows that the host can still be reached
     keep      from here on a host that has lost its controller keeps what was made
     commit    what was kept for a rollback is let go of
@@ -84,7 +84,7 @@ class Rollout:
         try:
             self._hosts.run(lambda session: session.request("arm", token=self._run), self._far)
             self._walk(self._plans)
-            self._check("after the apply")
+            self._check("after the apply", self._plans)
             self._hosts.run(self._connector.confirm, self._far)
             self._heed_stop()
             self._keeping = True
@@ -119,8 +119,8 @@ class Rollout:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
 
-    def _check(self, when: str, hosts: Iterable[str] | None = None) -> None:
-        """Every host read again: nothing may differ from what is wanted. NetctlError with what does."""
+    def _check(self, when: str, hosts: Iterable[str]) -> None:
+        """Every host that was changed is read again: nothing may differ from what is wanted. NetctlError with what does."""
         answers = self._hosts.run(lambda session: session.request("check"), hosts)
         for host, answer in answers.items():
             if changes := CODEC.decode(tuple[Change, ...], answer):
