@@ -239,21 +239,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] not in (b"Z", b"X", b"")
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def remove_stale_logs(context: KernelContext) -> None:
-    """Remove the logs of containers whose namespace is gone, and the topology's directory when nothing is left in it.
-
-    Called when an apply or a destroy is done. The lab's hosts share the directory, as they share /run/netns.
-    """
-    try:
-        logs = list(context.topology_directory.glob("*.log"))
-    except FileNotFoundError:
-        return
-    for log in logs:
-        if not (context.netns_directory / f"{context.topology}.{log.stem}").exists():
-            log.unlink(missing_ok=True)
-    try:
-        context.topology_directory.rmdir()
-    except OSError:  # not there, or another's file is in it
-        return

@@ -141,8 +141,8 @@ class KernelMachine:
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
         from reconciler.kernel.engine import remove_parked
+        from reconciler.kernel.logs import remove_stale_logs
         from reconciler.kernel.openvswitch import forget_switch
-        from reconciler.kernel.process import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)

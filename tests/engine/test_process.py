@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.process import is_alive, read_members, read_processes, remove_stale_logs, run_process_steps
+from reconciler.kernel.logs import remove_stale_logs
+from reconciler.kernel.process import is_alive, read_members, read_processes, run_process_steps
 from reconciler.kinds.process import Process, marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.snapshot import Snapshot

@@ -171,6 +171,7 @@ def carry_through(world: World, file: Path, wanted: Mapping[str, str]) -> None:
         leases = list(wanted.values()).count("dhcp")
         if leases:
             world.until(lambda: status(world, file).count("lease 192.0.2.1") == leases, lambda: status(world, file))
+            assert len(world.machine.sh("ls /run/netctl/here/asks-*.log").split()) == leases
 
     world.netctl("apply", file)
     see_them_reached()
