@@ -106,6 +106,8 @@ def parse_live(text: str) -> Iterator[str]:
 
 def _is_late(what: str) -> bool:
     """What the kernel makes by itself for IPv6 on a link, a moment after it has noticed the carrier."""
+    if '"type": "anycast"' in what:  # a router's own, for each of its addresses
+        return True
     return ("fe80::" in what or '"ff00::/8"' in what) and ('"protocol": "kernel"' in what or what.startswith("address "))
 
 
