@@ -7,6 +7,7 @@ apply with nothing to do takes. Later, when a worker has died and another takes 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -34,7 +35,7 @@ def start_local_worker() -> WorkerProcess:
 
 
 class ForkedProcess:
-    """A child of this process, as `hosts.session.Process` wants it."""
+    """A child of this process, as `hosts.session.Process` wants it; several threads may wait for its end."""
 
     def __init__(self, pid: int, stdin: int, stdout: int) -> None:
         """`stdin` and `stdout` are this side's ends of the child's streams."""
@@ -42,29 +43,33 @@ class ForkedProcess:
         self.stdin = os.fdopen(stdin, "wb")
         self.stdout = os.fdopen(stdout, "rb")
         self.returncode: int | None = None
+        self._reaping = threading.Lock()
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, or the negative number of the signal. TimeoutExpired where it still runs after `timeout` seconds."""
         if self.returncode is None:
-            if timeout is not None:
+            with contextlib.suppress(ProcessLookupError):  # another thread has waited for it in between
                 self._await_end(timeout)
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        with self._reaping:
+            if self.returncode is None:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.returncode
 
-    def _await_end(self, timeout: float) -> None:
+    def _await_end(self, timeout: float | None) -> None:
         handle = os.pidfd_open(self.pid)
         try:
             if not select.select([handle], [], [], timeout)[0]:
                 from subprocess import TimeoutExpired
 
-                raise TimeoutExpired("worker", timeout)
+                raise TimeoutExpired("worker", timeout or 0)
         finally:
             os.close(handle)
 
     def kill(self) -> None:
         """SIGKILL, where it still runs."""
-        if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+        with self._reaping:
+            if self.returncode is None:
+                os.kill(self.pid, signal.SIGKILL)
 
 
 def _fork() -> WorkerProcess:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,13 @@ def test_an_early_reading_is_used(topology: Topology) -> None:
         with pytest.raises(LockedError):
             other.read(lock=True)
     assert files_of(topology) == []
+
+
+def test_two_threads_wait_for_one_worker() -> None:
+    """One waits for an answer when the worker dies, another ends the session: both are told the same."""
+    worker = start_local_worker()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(worker.process.wait, timeout) for timeout in (None, 10)]
+        worker.process.kill()
+        assert [each.result() for each in waiting] == [-signal.SIGKILL, -signal.SIGKILL]
+    worker.kill()
