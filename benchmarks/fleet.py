@@ -165,6 +165,10 @@ def render(fleet: Fleet, result: Result) -> str:
     for what, cost in (("the slowest by `--host`", slowest), ("a host of the size, alone", result.lone_host)):
         times = f"{whole.wall_s / cost.wall_s:.2f} | {(whole.wall_s - start_up.wall_s) / cost.wall_s:.2f}"
         lines.append(f"| {what} | {cost.wall_s:.2f} s | {cost.cpu_s:.2f} s | {times} | {whole.cpu_s / cost.cpu_s:.2f} |")
+    cores = os.cpu_count() or 1
+    bound_s = result.lone_host.wall_s * fleet.hosts / min(cores, fleet.hosts)
+    told = f"{bound_s:.2f} s; all hosts took {whole.wall_s / bound_s:.2f} of that"
+    lines += ["", f"{fleet.hosts} hosts alone, {cores} at a time: {told}"]
     lines += ["", "| entries per host | least | most |", "|---|---:|---:|"]
     for field in ("forwarding", "neighbors", "routes"):
         counts = [getattr(entries, field) for entries in result.entries]
