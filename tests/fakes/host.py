@@ -9,20 +9,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_interface, ip_network
 
 from reconciler.plan.order import Batch
-from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (
-    AddressInfo,
-    FdbInfo,
-    LinkInfo,
-    NamespaceInfo,
-    NeighborInfo,
     ProcessInfo,
-    RouteInfo,
     Snapshot,
     TableInfo,
 )
@@ -43,49 +35,12 @@ from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step, StepError
+from tests.fakes.spaces import Link, Space, interface_of, read_space
 
-NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
-IFA_F_PERMANENT = 0x80
 _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
 PORT_DEFAULTS = (("hairpin", "off"), ("isolated", "off"))
-
-
-@dataclass(slots=True)
-class Link:
-    """A link; `peer` and `master` are other links."""
-
-    index: int
-    name: str
-    kind: str
-    mac: str = "02:00:00:00:00:00"
-    mtu: int = 1500
-    group: int = 0
-    up: bool = False
-    alias: str = ""
-    altnames: tuple[str, ...] = ()
-    link_local: bool = True
-    arp: bool = True
-    options: dict[str, str] = field(default_factory=dict)
-    port_options: dict[str, str] = field(default_factory=dict)
-    master: str = ""
-    peer: tuple[str, str] | None = None
-    mtu_is_set: bool = False
-
-
-@dataclass(slots=True)
-class Space:
-    """A network namespace."""
-
-    links: dict[str, Link] = field(default_factory=dict)
-    addresses: list[tuple[str, str]] = field(default_factory=list)
-    routes: dict[tuple[int, str, int], RouteAdd] = field(default_factory=dict)
-    neighbors: dict[tuple[str, str, bool], str] = field(default_factory=dict)
-    fdb: set[tuple[str, str, str]] = field(default_factory=set)
-    """Link, hardware address, VTEP; "" for an entry of the link's bridge."""
-    sysctls: dict[str, str] = field(default_factory=dict)
-    ipv6: bool = True
 
 
 class Refused(Exception):  # noqa: N818  as the kernel says it
@@ -325,7 +280,7 @@ class FakeHost:
 
     def _sysctl_write(self, step: SysctlWrite) -> None:
         space = self._space(step.netns)
-        if _interface_of(step.key) not in (*space.links, "", "all", "default"):
+        if interface_of(step.key) not in (*space.links, "", "all", "default"):
             raise Refused("this kernel has no such setting")
         if step.key == "net.ipv6.conf.all.disable_ipv6":
             space.ipv6 = step.value == "0"
@@ -375,10 +330,11 @@ class FakeHost:
 
     def snapshot(self, sysctls: dict[str, tuple[str, ...]] | None = None) -> Snapshot:
         """What the kernel would tell; `sysctls` are the keys wanted, by namespace."""
-        wanted = sysctls or {}
+        wanted = dict(sysctls or {})
+        wanted[HOST] = (*wanted.get(HOST, ()), *self.remembered)
         return Snapshot(
             topology=self.topology,
-            namespaces={netns: self._info(netns, space, wanted.get(netns, ())) for netns, space in self.spaces.items()},
+            namespaces={netns: read_space(self.spaces, netns, wanted.get(netns, ())) for netns in self.spaces},
             mounted=frozenset(netns for netns in self.spaces if netns != HOST),
             tables=tuple(
                 TableInfo(family, f"netctl-{self.topology}", True, tuple((n, k, v) for (n, k), v in sorted(elements.items())))
@@ -388,56 +344,9 @@ class FakeHost:
             remembered=frozenset(self.remembered),
         )
 
-    def _info(self, netns: str, space: Space, keys: tuple[str, ...]) -> NamespaceInfo:
-        index = {link.name: link.index for link in space.links.values()}
-        keys = (*keys, *self.remembered) if netns == HOST else keys
-        readable = {key for key in keys if _interface_of(key) in (*index, "", "all", "default")}
-        return NamespaceInfo(
-            links={link.index: self._link_info(space, link) for link in space.links.values()},
-            addresses=tuple(AddressInfo(index[dev], cidr, IFA_F_PERMANENT, 0) for dev, cidr in space.addresses),
-            routes=tuple(
-                RouteInfo(r.family, r.dst, index[r.dev], r.via, r.src, r.metric, ROUTE_PROTOCOL, 0) for r in space.routes.values()
-            ),
-            neighbors=tuple(
-                NeighborInfo(index[dev], address, mac, NUD_PERMANENT, ROUTE_PROTOCOL, proxy)
-                for (dev, address, proxy), mac in space.neighbors.items()
-            ),
-            fdb=tuple(
-                FdbInfo(index[dev], mac, remote, NUD_PERMANENT if remote else NUD_NOARP) for dev, mac, remote in sorted(space.fdb)
-            ),
-            sysctls={key: space.sysctls.get(key, "0") for key in sorted(readable)},
-        )
-
-    def _link_info(self, space: Space, link: Link) -> LinkInfo:
-        peer = self.spaces[link.peer[0]].links[link.peer[1]].index if link.peer else 0
-        return LinkInfo(
-            index=link.index,
-            name=link.name,
-            kind=link.kind,
-            mac=link.mac,
-            mtu=link.mtu,
-            group=link.group,
-            up=link.up,
-            master=space.links[link.master].index if link.master else 0,
-            peer=peer,
-            alias=link.alias,
-            altnames=link.altnames,
-            link_local=link.link_local,
-            arp=link.arp,
-            ipv6=space.ipv6,
-            options=tuple(sorted(link.options.items())),
-            port_options=tuple(sorted(link.port_options.items())),
-        )
-
 
 def _covers(route: RouteAdd, step: RouteAdd) -> bool:
     """Whether a connected route leads to the next hop."""
     if route.via or route.family != step.family or route.dst == "default" or route.dev != step.dev:
         return False
     return ip_interface(step.via).ip in ip_network(route.dst)
-
-
-def _interface_of(key: str) -> str:
-    """The interface that a sysctl is about, "" for none; a slash in it stands for a dot."""
-    parts = key.split(".")
-    return parts[3].replace("/", ".") if parts[2] == "conf" else ""

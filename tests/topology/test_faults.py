@@ -1,53 +1,12 @@
-"""Each rule of the format: the fault that breaks it, the place where it is reported, and what it says.
-
-In the texts, `§` marks the place where the fault must be found; it is taken out before the text is parsed.
-"""
-
-# ruff: noqa: E501  (a case is one line: what is wrong, and what is said about it)
+"""Each rule of YAML, of hosts, subnets and containers: the fault that breaks it, its place, and what is said of it."""
 
 from __future__ import annotations
 
 import pytest
 
-from reconciler.errors import Position, TopologyError
-from reconciler.state.naming import vni_of
+from reconciler.errors import TopologyError
 from reconciler.topology.load import parse_topology
-
-HEAD = "version: 1\nname: shop\n"
-HOST = "hosts: {alpha: {connect: lab, address: 192.0.2.11}}\n"
-HOSTS = "hosts: {alpha: {connect: lab, address: 192.0.2.11}, beta: {connect: lab, address: 192.0.2.12}}\n"
-NET = "subnets: {front: {cidr: 10.44.0.0/24}}\n"
-BASE = HEAD + HOST + NET
-DUAL = HEAD + HOST + 'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
-
-
-def host(text: str) -> str:
-    return HEAD + "hosts:\n  alpha: " + text + "\n"
-
-
-def subnet(text: str) -> str:
-    return HEAD + HOST + "subnets:\n  front: " + text + "\n"
-
-
-def container(text: str) -> str:
-    return BASE + "containers:\n  web: " + text + "\n"
-
-
-def lan(text: str) -> str:
-    return HEAD + HOST + "subnets: {front: {cidr: 192.0.2.0/24, mode: direct}}\ncontainers:\n  " + text + "\n"
-
-
-def web_and(text: str) -> str:
-    return BASE + "containers:\n  web: {networks: {front: 10.44.0.10}}\n  db: " + text + "\n"
-
-
-def expose(*items: str) -> str:
-    return BASE + "containers:\n  web:\n    networks: {front: auto}\n    expose:\n" + "".join(f"    - {item}\n" for item in items)
-
-
-def policy(text: str, containers: str = "{web: {networks: {front: auto}}}") -> str:
-    return BASE + f"containers: {containers}\npolicies:\n- {text}\n"
-
+from tests.topology.faults import BASE, DUAL, HEAD, HOST, HOSTS, check_fault, container, host, subnet, web_and
 
 CASES = {
     # YAML itself
@@ -113,8 +72,14 @@ CASES = {
     "lab loopback": (host("{connect: lab, address: §127.0.0.5}"), "cannot be a host's address"),
     "host address a number": (host("{connect: lab, address: §7}"), "must be an address, but is the number 7"),
     "host address a CIDR": (host("{connect: lab, address: §192.0.2.11/24}"), "without a prefix length"),
-    "two IPv4 addresses": (HEAD + "hosts:\n  a:\n    connect: lab\n    §address: [192.0.2.11, 192.0.2.12]\n", "two IPv4 addresses"),
-    "address taken": (HEAD + "hosts: {a: {connect: lab, address: 192.0.2.9}, b: {connect: lab, address: §192.0.2.9}}\n", "of `a` already"),
+    "two IPv4 addresses": (
+        HEAD + "hosts:\n  a:\n    connect: lab\n    §address: [192.0.2.11, 192.0.2.12]\n",
+        "two IPv4 addresses",
+    ),
+    "address taken": (
+        HEAD + "hosts: {a: {connect: lab, address: 192.0.2.9}, b: {connect: lab, address: §192.0.2.9}}\n",
+        "of `a` already",
+    ),
     "two local": (HEAD + "hosts: {a: {connect: local}, b: {connect: §local}}\n", "both this machine"),
     "uplink too long": (host("{connect: local, uplink: §abcdefghijklmnop}"), "at most 15 characters"),
     "uplink slash": (host("{connect: local, uplink: §a/b}"), "is no interface name"),
@@ -139,8 +104,14 @@ CASES = {
     "contains a host": (subnet("{cidr: §192.0.2.0/25}"), "contains 192.0.2.11, the address of the host `alpha`"),
     "contains the segment": (subnet("{cidr: §192.0.2.128/25}"), "overlaps 192.0.2.0/24, the lab segment"),
     "overlaps outside": (subnet("{cidr: §203.0.113.0/25}"), "the lab's world outside"),
-    "overlap": (HEAD + HOST + "subnets:\n  a: {cidr: 10.44.0.0/16}\n  b: {cidr: §10.44.1.0/24}\n", "10.44.1.0/24 overlaps 10.44.0.0/16 of `a`, line 5"),
-    "overlap reversed": (HEAD + HOST + "subnets:\n  a: {cidr: 10.44.1.0/24}\n  b: {cidr: §10.44.0.0/16}\n", "10.44.0.0/16 overlaps 10.44.1.0/24 of `a`"),
+    "overlap": (
+        HEAD + HOST + "subnets:\n  a: {cidr: 10.44.0.0/16}\n  b: {cidr: §10.44.1.0/24}\n",
+        "10.44.1.0/24 overlaps 10.44.0.0/16 of `a`, line 5",
+    ),
+    "overlap reversed": (
+        HEAD + HOST + "subnets:\n  a: {cidr: 10.44.1.0/24}\n  b: {cidr: §10.44.0.0/16}\n",
+        "10.44.0.0/16 overlaps 10.44.1.0/24 of `a`",
+    ),
     "overlap IPv6": (HEAD + HOST + "subnets:\n  a: {cidr: 'fd00::/48'}\n  b: {cidr: §'fd00:0:0:1::/64'}\n", "overlaps fd00::/48"),
     "mode": (subnet("{cidr: 10.44.0.0/24, mode: §natt}"), "must be one of nat | routed"),
     "overlay": (subnet("{cidr: 10.44.0.0/24, overlay: §gre}"), "must be one of vxlan | routes | auto | none"),
@@ -161,7 +132,10 @@ CASES = {
     ),
     "vni zero": (subnet("{cidr: 10.44.0.0/24, vni: §0}"), "`vni` must be at least 1"),
     "vni null": (subnet("{cidr: 10.44.0.0/24, §vni: }"), "`vni` has no value"),
-    "vni taken": (HEAD + HOST + "subnets: {a: {cidr: 10.1.0.0/24, vni: 7}, b: {cidr: 10.2.0.0/24, vni: §7}}\n", "is that of `a` already"),
+    "vni taken": (
+        HEAD + HOST + "subnets: {a: {cidr: 10.1.0.0/24, vni: 7}, b: {cidr: 10.2.0.0/24, vni: §7}}\n",
+        "is that of `a` already",
+    ),
     "vxlan port": (subnet("{cidr: 10.44.0.0/24, vxlan_port: §70000}"), "at most 65535"),
     "reserved subnet": (HEAD + HOST + "subnets: {§outside: {cidr: 10.44.0.0/24}}\n", "must not be `outside`"),
     # containers
@@ -184,14 +158,17 @@ CASES = {
     "address long form": (container("{networks: {front: {address: §10.44.0.255}}}"), "is the broadcast address"),
     "address mapped": (container("{networks: {front: §'::ffff:10.44.0.10'}}"), "must be a plain IPv6 address"),
     "explicit gateway": (
-        HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, gateway: 10.44.0.9}}\ncontainers: {web: {networks: {front: §10.44.0.9}}}\n",
+        HEAD
+        + HOST
+        + "subnets: {front: {cidr: 10.44.0.0/24, gateway: 10.44.0.9}}\ncontainers: {web: {networks: {front: §10.44.0.9}}}\n",
         "10.44.0.9 is the gateway",
     ),
     "mac multicast": (container("{networks: {front: {mac: §'03:00:00:00:00:01'}}}"), "is a multicast address"),
     "mac nonsense": (container("{networks: {front: {mac: §'02:00'}}}"), "is no MAC address"),
     "mac zero": (container("{networks: {front: {mac: §'00:00:00:00:00:00'}}}"), "must not be all zeros"),
     "mac taken": (
-        BASE + "containers:\n  a: {networks: {front: {mac: '02:00:00:00:00:01'}}}\n  b: {networks: {front: {mac: §'02:00:00:00:00:01'}}}\n",
+        BASE + "containers:\n  a: {networks: {front: {mac: '02:00:00:00:00:01'}}}\n"
+        "  b: {networks: {front: {mac: §'02:00:00:00:00:01'}}}\n",
         "is that of `a` in `front` already",
     ),
     "interface long": (container("{networks: {front: {interface: §abcdefghijklmnop}}}"), "at most 15 characters"),
@@ -232,7 +209,10 @@ CASES = {
     "existing with replicas": (container("{existing: other, §replicas: 2}"), "`replicas` has no effect"),
     "existing netns": (container("{existing: true, runtime: §netns}"), "runtime cannot be netns"),
     "existing number": (container("{existing: §1}"), "must be true, or the name of a container"),
-    "existing twice": (BASE + "containers:\n  a: {existing: x}\n  §b: {existing: x}\n", "would both be the engine's container `x`"),
+    "existing twice": (
+        BASE + "containers:\n  a: {existing: x}\n  §b: {existing: x}\n",
+        "would both be the engine's container `x`",
+    ),
     "existing is ours": (BASE + "containers:\n  a: {image: x}\n  §b: {existing: shop-a}\n", "the engine's container `shop-a`"),
     "replicas negative": (container("{replicas: §-1}"), "must be at least 0"),
     "replicas many": (container("{replicas: §1024}"), "must be at most 1023"),
@@ -259,186 +239,13 @@ CASES = {
         "containers: {a: {replicas: 1000, networks: {front: auto}}, b: {replicas: 24, networks: {front: auto}}}\n",
         "a bridge takes 1023",
     ),
-    # published ports
-    "port nonsense": (expose("§http"), "is no port"),
-    "port zero": (expose("§'0:80'"), "a port that does not exist: 0"),
-    "port large": (expose("§'65536:80'"), "a port that does not exist"),
-    "port number large": (expose("§65536"), "a port that does not exist"),
-    "port true": (expose("§true"), "must be a published port"),
-    "port backwards": (expose("§'90-80'"), "ends before it starts"),
-    "ranges differ": (expose("§'80-90:80-89'"), "publishes 11 ports of the host to 10"),
-    "range to one": (expose("§'80-90:80'"), "publishes 11 ports of the host to 1"),
-    "range overflow": (expose("§'65530-65540:1-11'"), "a port that does not exist"),
-    "protocol": (expose("§'53:53/icmp'"), "no protocol that can be published"),
-    "two slashes": (expose("§'53/tcp:53/tcp'"), "no protocol that can be published"),
-    "two protocols": (expose("§{listen: 53, to: 53/udp, protocol: tcp}"), "says two protocols"),
-    "listen missing": (expose("§{to: 80}"), "`listen` is missing in container `web`"),
-    "listen name": (expose("§'localhost:80:80'"), "is no IP address"),
-    "listen IPv6 bare": (expose("§'2001:db8::11:80:80'"), "IPv6 address in brackets"),
-    "listen IPv6 loopback": (DUAL + "containers:\n  web: {networks: {front: auto}, expose: [§'[::1]:80:80']}\n", "there is no route_localnet for IPv6"),
-    "listen elsewhere": (expose("§'192.0.2.99:80:80'"), "192.0.2.99 is no address of the host `alpha`"),
-    "listen family": (expose("§'[2001:db8::11]:80:80'"), "the container has no IPv6 address"),
-    "from bits": (expose("{listen: 80, §from: [192.0.2.1/24]}"), "has host bits set"),
-    "from nobody": (expose("{listen: 80, §from: []}"), "nobody could connect"),
-    "from family": (expose("{listen: 80, §from: ['fd00::/8']}"), "nothing can come from fd00::/8"),
-    "network not its": (expose("{listen: 80, network: §back}"), "`web` has no network `back`"),
-    "network none": (container("{expose: [§80]}"), "it is in no network"),
-    "on unknown": (expose("{listen: 80, on: [§gamma]}"), "there is no host `gamma`"),
-    "published twice": (expose("'8080:80'", "§'8080:81'"), "port 8080/tcp of `alpha` is published twice: `web` has it on all its addresses"),
-    "published on all and one": (expose("'0.0.0.0:8080:80'", "§'192.0.2.11:8080:81'"), "published twice"),
-    "published on one and all": (expose("'192.0.2.11:8080:80'", "§'8080:81'"), "`web` has it on 192.0.2.11"),
-    "ranges overlap": (expose("'8000-8010:8000-8010'", "§'8010-8020:9010-9020'"), "port 8010/tcp"),
-    "range within": (expose("'8000-8100:8000-8100'", "9000", "§'8050:80'"), "port 8050/tcp"),
-    "published by another": (
-        BASE + "containers:\n  a: {networks: {front: auto}, expose: ['8080:80']}\n  b: {networks: {front: auto}, expose: [§'8080:80']}\n",
-        "`a` has it",
-    ),
-    "isolated publishes": (
-        HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mode: isolated}}\n"
-        "containers: {web: {networks: {front: auto}, expose: [§'8080:80']}}\n",
-        "the subnet is isolated",
-    ),
-    "unknown expose key": (expose("{listen: 80, §too: 81}"), "unknown key `too`"),
-    # policies
-    "policy unknown": (policy("{allow: web, to: §bakc}"), "there is no container or subnet `bakc`"),
-    "policy to missing": (policy("§{allow: web}"), "`to` is missing in a policy"),
-    "policy replica": (policy("{allow: §web-1, to: front}", "{web: {replicas: 2, networks: {front: auto}}}"), "there is no container or subnet `web-1`"),
-    "policy ambiguous": (policy("{allow: §front, to: web}", "{web: {networks: {front: auto}}, front: {}}"), "is a container and a subnet"),
-    "policy outside to nat": (policy("{allow: outside, to: §front}"), "no route leads from there into a NATed subnet"),
-    "policy outside to container": (policy("{allow: outside, to: §web}"), "no route leads from there"),
-    "policy outside to isolated": (
-        HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mode: isolated}}\npolicies:\n- {allow: outside, to: §front}\n",
-        "its subnet is isolated",
-    ),
-    "policy host to outside": (policy("{allow: host, to: §outside}"), "netctl filters the traffic of containers only"),
-    "policy ports empty": (policy("§{allow: web, to: front, ports: []}"), "an empty list of `ports`"),
-    "policy ports null": (policy("{allow: web, to: front, §ports: }"), "`ports` has no value"),
-    "policy ports text": (policy("{allow: web, to: front, ports: §80/tcp}"), "`ports` must be a list"),
-    "policy protocol": (policy("{allow: web, to: front, ports: [§80/tcpp]}"), "no protocol"),
-    "policies mapping": (BASE + "§policies: {allow: web}\n", "`policies` must be a list"),
-    "policy unknown key": (policy("{allow: web, to: front, §port: [80]}"), "unknown key `port` in a policy"),
-    # what comes later
-    "lab's LAN": (subnet("{cidr: §10.44.0.0/24, mode: direct, hosts: [alpha]}"), "is not the LAN of the lab host `alpha`"),
-    "uplink of nat": (subnet("{cidr: 10.44.0.0/24, §uplink: eth1}"), "`uplink` has no effect on `front`"),
-    "existing of nat": (subnet("{cidr: 10.44.0.0/24, §bridge: {existing: br0}}"), "an existing bridge is used as it is"),
-    "existing and uplink": (
-        subnet("{cidr: 10.44.0.0/24, mode: direct, §uplink: eth1, bridge: {existing: br0}}"),
-        "its bridge br0 is used as it is",
-    ),
-    "bridge word": (subnet("{cidr: 10.44.0.0/24, bridge: §vmware}"), "must be one of linux, openvswitch"),
-    "type of nat": (subnet("{cidr: 10.44.0.0/24, §type: vepa}"), "`type` has no effect on `front`"),
-    "auto in a LAN": (lan("web: {networks: {front: §auto}}"), "netctl cannot know which of its addresses are free"),
-    "host's address in a LAN": (lan("web: {networks: {front: §192.0.2.11}}"), "192.0.2.11 is the address of the host `alpha`"),
-    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, expose: [§80]}"), "`front` is a LAN"),
-    "dhcp without a LAN": (container("{networks: {front: §dhcp}}"), "no DHCP server is in it"),
-    "policy to a LAN": (
-        lan("web: {networks: {front: 192.0.2.50}}\npolicies:\n  - {allow: outside, to: §web}"),
-        "`web` is on a LAN, where netctl decides nothing",
-    ),
-    "two LANs on an uplink": (
-        HEAD
-        + "hosts: {alpha: {connect: local}}\nsubnets:\n  front: {cidr: 192.0.2.0/24, mode: direct, hosts: [alpha]}\n"
-        + "  §back: {cidr: 10.9.0.0/24, mode: macvlan, hosts: [alpha]}\n",
-        "the uplink of `alpha` serves `front` already",
-    ),
-    "openvswitch for macvlan": (
-        subnet("{cidr: 192.0.2.0/24, mode: macvlan, bridge: §openvswitch}"),
-        "`front` of mode macvlan has no bridge: a macvlan is a switch of its own, in the uplink itself",
-    ),
-    "openvswitch on the lab's LAN": (
-        subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch, hosts: [alpha]}"),
-        "the uplink of the lab host `alpha` is a virtual cable",
-    ),
-    "openvswitch elsewhere": (
-        "version: 1\nname: shop\nhosts: {a: {connect: local, openvswitch: §tcp:127.0.0.1}}\n",
-        "must be a Unix socket on the host",
-    ),
-    "datapath of linux": (subnet("{cidr: 10.44.0.0/24, §datapath: netdev}"), "`datapath` has no effect on `front`"),
-    "hairpin of openvswitch": (
-        subnet("{cidr: 10.44.0.0/24, bridge: openvswitch, §hairpin: true}"),
-        "`hairpin` has no effect on `front`",
-    ),
-    "lxc image": (container("{runtime: lxc, image: §'a:b:c'}"), "neither a path nor a template of LXC's"),
-    "lxc volume": (container("{runtime: lxc, image: /srv/a, volumes: [§'data:/data']}"), "has a name, and LXC knows none"),
-    "lxc restart": (container("{runtime: lxc, image: /srv/a, restart: §on-failure}"), "only starts containers with the machine"),
-    "lxc line break": (
-        BASE + 'containers:\n  §a: {runtime: lxc, image: /srv/a, command: [sh, "a\\nb"]}\n',
-        "cannot hold the line break",
-    ),
-    "lxc directory": (BASE.replace("connect: lab", "connect: lab, lxc: §var/lib/lxc", 1), "must be a directory"),
-    "path as image": (container("{runtime: podman, image: §/srv/a}"), "runtime podman has images by name"),
-    "dns": (container("{§dns: [192.0.2.53]}"), "the key `dns` is reserved"),
-    "rate": (container("{networks: {front: {rate: §10mb}}}"), "is no rate: `10mb`"),
-    "rate's directions": (container("{networks: {front: {§rate: {up: 10mbit}}}}"), "must be {ingress: RATE, egress: RATE}"),
-    "setting of all interfaces": (
-        container("{networks: {front: {§sysctls: {net.ipv4.conf.all.rp_filter: 0}}}}"),
-        "a key that is no setting of an interface",
-    ),
-    "mtu beyond the subnet's": (
-        HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mtu: 1400}}\n"
-        "containers: {web: {networks: {front: {mtu: §1500}}}}\n",
-        "`front` carries 1400 bytes",
-    ),
-    "next hop elsewhere": (
-        container("{networks: {front: {§routes: [{to: 10.9.0.0/16, via: 10.8.0.1}]}}}"),
-        "the next hop 10.8.0.1 is not in `front`",
-    ),
-    "static default route": (
-        container("{networks: {front: {§routes: [{to: 0.0.0.0/0, via: 10.44.0.9}]}}}"),
-        "a static route cannot be a default route",
-    ),
-    # subnets over several hosts
-    "no overlay": (
-        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
-        "containers: {a: {host: alpha, networks: {front: auto}}, b: {host: beta, networks: {front: auto}}}\n",
-        "`front` is on several hosts (alpha, beta), and without an overlay",
-    ),
-    "no overlay, by a port": (
-        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
-        "containers: {a: {host: alpha, networks: {front: auto}, expose: [{listen: 80, on: [beta]}]}}\n",
-        "`front` is on several hosts (alpha, beta)",
-    ),
-    "no overlay, by a policy": (
-        HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24}\n  b: {cidr: 10.2.0.0/24, overlay: §none}\n"
-        "containers: {c: {host: alpha, networks: {a: auto}}, d: {host: beta, networks: {b: auto}}}\npolicies: [{allow: c, to: d}]\n",
-        "`b` is on several hosts",
-    ),
-    "no underlay address": (
-        HEAD + "hosts:\n  alpha: {connect: lab, address: 192.0.2.11}\n  §beta: {connect: local}\n"
-        "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n",
-        "the host `beta` has no `address`, and the other hosts of `front` must reach it",
-    ),
-    "vni clash with a computed one": (
-        HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24, hosts: [alpha, beta]}\n"
-        f"  §b: {{cidr: 10.2.0.0/24, hosts: [alpha, beta], vni: {vni_of('shop', 'a')}}}\n",
-        f"the VNI {vni_of('shop', 'a')} of `b` is that of `a` already, line 5",
-    ),
-    "port of the VXLAN": (
-        HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n"
-        "containers: {a: {host: alpha, networks: {front: auto}, expose: [§'4780-4790:80-90/udp']}}\n",
-        "port 4789/udp of `alpha` is that of the VXLAN of `front`",
-    ),
 }
-
-
-def place(text: str) -> tuple[str, Position]:
-    before = text[: text.index("§")]
-    return text.replace("§", ""), Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 @pytest.mark.parametrize(("text", "fragment"), CASES.values(), ids=CASES.keys())
 def test_fault(text: str, fragment: str) -> None:
     """Exactly this fault is found, exactly there, and its help says what to write."""
-    text, position = place(text)
-    with pytest.raises(TopologyError) as raised:
-        parse_topology(text.encode())
-    found = [f"{fault.position.line}:{fault.position.column}: {fault.message}" for fault in raised.value.faults]
-    assert len(found) == 1, found
-    (fault,) = raised.value.faults
-    assert fragment in fault.message
-    assert fault.position == position, found
-    assert fault.help_text
-    assert raised.value.exit_status == 2
+    check_fault(text, fragment)
 
 
 def test_all_faults_in_one_run() -> None:
