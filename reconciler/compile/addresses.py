@@ -62,9 +62,7 @@ class Assignment:
     faults: tuple[Fault, ...]
 
 
-def assign_addresses(
-    topology: Topology, legs: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]
-) -> Assignment:
+def assign_addresses(topology: Topology, legs: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]) -> Assignment:
     """Choose all that the file leaves open. `legs` are the hosts of each subnet, in the order of the file."""
     leases = _live_leases(topology, facts)
     members: dict[str, list[tuple[str, Attachment]]] = {name: [] for name in topology.subnets}

@@ -85,9 +85,7 @@ def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
     return {
         own.family
         for leg in resolved.legs[host].values()
-        if topology.policies
-        or topology.subnets[leg.subnet].mode != "isolated"
-        or any(peer.way == "routes" for peer in leg.peers)
+        if topology.policies or topology.subnets[leg.subnet].mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
         for own in leg.addresses
     }
 
@@ -150,9 +148,7 @@ def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
     )
 
 
-def connect(
-    netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False
-) -> Iterator[Address | Route]:
+def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
     """An address, and the connected route of its prefix."""
     address = Address(netns, dev, own.cidr, link, announced, about)
     yield address
@@ -324,4 +320,3 @@ def _place(
         near, far = address_ref(netns, dev, own), address_ref(HOST, leg.bridge, gateway)
         yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=near, about=about)
         yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=far, about=about)
-

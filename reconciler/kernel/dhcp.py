@@ -178,9 +178,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
             *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inherited),
         ]
         defaults = signal.valid_signals()
-        pids.append(
-            os.posix_spawn(words[0], words, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults)
-        )
+        pids.append(os.posix_spawn(words[0], words, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults))
 
     try:
         run_in_thread(body)
@@ -210,5 +208,3 @@ def _stop(context: KernelContext, step: DhcpStop) -> None:
         raise StepError(step, f"the DHCP client {still[0]} does not end, not even by SIGKILL")
     if not any(read_clients(context.topology)):
         (context.topology_directory / SCRIPT_NAME).unlink(missing_ok=True)
-
-

@@ -119,9 +119,7 @@ def read_obstacles(
 # --- of the snapshot --------------------------------------------------------------------------------------------------
 
 
-def choose_uplink(
-    host: NamespaceInfo, given: str, addresses: tuple[str, ...], noted: tuple[str, ...] = ()
-) -> LinkInfo | None:
+def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...], noted: tuple[str, ...] = ()) -> LinkInfo | None:
     """The link that is given; else that which holds one of the host's addresses; else that of the best default route.
 
     Where there is none, for somebody took it out of its bridge, or the bridge away, the one that is `noted` to have been put into

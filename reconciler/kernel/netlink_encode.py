@@ -152,11 +152,7 @@ def _encode_peer(peer: Peer, around: Surroundings) -> bytes:
 def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
     flags = (IFF_UP if step.up else 0) | (IFF_NOARP if step.arp is False else 0)
     changed = (0 if step.up is None else IFF_UP) | (0 if step.arp is None else IFF_NOARP)
-    body = (
-        IFINFOMSG.pack(0, 0, 0, flags, changed)
-        + _text(IFLA_IFNAME, step.name)
-        + _link_basics(step.mac, step.mtu or 0)
-    )
+    body = IFINFOMSG.pack(0, 0, 0, flags, changed) + _text(IFLA_IFNAME, step.name) + _link_basics(step.mac, step.mtu or 0)
     if step.group is not None:
         body += _u32(IFLA_GROUP, step.group)
     if step.master:

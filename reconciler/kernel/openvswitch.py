@@ -119,7 +119,9 @@ def read_fault(context: KernelContext) -> str:
     """Why Open vSwitch cannot be used on the host, a sentence with what to do; "" where it can."""
     url = context.openvswitch
     if not url:
-        return "a lab host has no Open vSwitch of its own: start one in its namespace and name its socket (`openvswitch: unix:///…`)"
+        return (
+            "a lab host has no Open vSwitch of its own: start one in its namespace and name its socket (`openvswitch: unix:///…`)"
+        )
     if shutil.which(TOOL) is None:
         return f"Open vSwitch is missing: {START}"
     try:

@@ -88,9 +88,7 @@ def _is_words(value: object) -> TypeGuard[tuple[str, ...]]:
     return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
 
-def _take_along(
-    gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]
-) -> None:
+def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
     """Spread from what is gone to all that lives on it, adding to `changes` what is not among them yet."""
     dependents: dict[Ref, list[Ref]] = {}
     for ref, record in before.items():
