@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, describe_services, join_port, purpose_of
-from reconciler.state.record import Change
+from reconciler.state.record import Change, Record
 
 FEW = 3
 """Up to so many of one sort are named, more are counted."""
@@ -57,7 +57,8 @@ def _each_port(changes: Sequence[Change]) -> Iterator[str]:
         element, before = _element(change), change.before
         listen, target = _listen(element), _target(element)
         if isinstance(before, FirewallElement) and change.after:
-            targets.setdefault(listen, []).append(f"{_target(before)} -> {target}")
+            was = _target(before)
+            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (made anew)")
         elif change.after and target in gone:
             was = _listen(gone.pop(target))
             targets.setdefault(f"{was} -> {_less(listen, was)}", []).append(target)
@@ -84,12 +85,22 @@ def _target(element: object) -> str:
 
 
 def _policies(changes: Sequence[Change]) -> Iterator[str]:
-    """The services of one policy that come and go."""
-    for verb in ("add", "remove"):
-        elements = [_element(change) for change in changes if (change.after is not None) == (verb == "add")]
-        services = dict.fromkeys(describe_services(element.set, element.key) or "everything" for element in elements)
+    """The services of one policy that come and go. One that does both, at another address or in a new table, is made anew."""
+    come = _services(change.after for change in changes)
+    gone = _services(change.before for change in changes)
+    parts = {
+        "add {}": [service for service in come if service not in gone],
+        "{} (made anew)": [service for service in come if service in gone],
+        "remove {}": [service for service in gone if service not in come],
+    }
+    for words, services in parts.items():
         if services:
-            yield f"{verb} {', '.join(services) if len(services) <= FEW else f'{len(services):,} services'}"
+            yield words.format(", ".join(services) if len(services) <= FEW else f"{len(services):,} services")
+
+
+def _services(sides: Iterable[Record | None]) -> dict[str, None]:
+    """What the elements allow, each once, in their order."""
+    return dict.fromkeys(describe_services(e.set, e.key) or "everything" for e in sides if isinstance(e, FirewallElement))
 
 
 def _filters(changes: Sequence[Change]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_words import PUBLISHED, describe_port, purpose_of
 from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
@@ -53,6 +54,17 @@ NOUNS = {
     "fdb": ("forwarding entry", "forwarding entries"),
     "ovs-port": ("port", "ports"),
 }
+ROOTS = {
+    "container": ("netns", "container"),
+    "subnet": ("bridge", "openvswitch", "macvlan"),
+    "lab": ("netns",),
+    "host": ("firewall",),
+}
+"""What of a subject is the subject itself, by the first word; the rest is only what it has."""
+LINKS = ("veth", "macvlan")
+"""A container that stays, and gets or loses an interface, is told by what is on it."""
+ALWAYS_BEFORE = (Sysctl, Neighbor)
+"""A setting always has a value, and an address may have been another's: what is new may come with a change of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +106,15 @@ def compile_lines(host: HostPlan) -> tuple[Line, ...]:
 
 
 def _line(subject: str, changes: Sequence[Change]) -> Line:
-    whole = [change for change in changes if not isinstance(change.after, Sysctl)]  # a sysctl always was something before
-    if all(change.before is None for change in whole) and _has_root(subject, changes):
-        return Line("+", subject, summarise([c.after for c in changes if c.after]))
-    if all(change.after is None for change in changes) and _has_root(subject, changes):
-        return Line("-", subject, summarise([c.before for c in changes if c.before]))
+    fresh = all(change.before is None for change in changes if not isinstance(change.after, ALWAYS_BEFORE))
+    gone = all(change.after is None for change in changes)
+    if fresh or gone:
+        sign, verb = ("+", "add") if fresh else ("-", "remove")
+        text = summarise([record for change in changes if (record := change.after or change.before)])
+        if _has_any(ROOTS.get(subject.partition(" ")[0]), changes):
+            return Line(sign, subject, text)
+        if _has_any(LINKS, changes):
+            return Line("~", subject, f"{verb} {text}")
     entries = [change for change in changes if isinstance(change.after or change.before, FirewallElement)]
     flows = [change for change in changes if isinstance(change.after or change.before, OvsFlow)]
     summed = {change.ref for change in (*entries, *flows)}
@@ -116,15 +132,8 @@ def _describe_flows(changes: Sequence[Change]) -> list[str]:
     return [f"{verb} {_number(verbs.count(verb), 'flow')}" for verb in ("add", "change", "remove") if verb in verbs]
 
 
-def _has_root(subject: str, changes: Iterable[Change]) -> bool:
-    """Whether the subject itself comes or goes, not only some of what it has."""
-    roots = {
-        "container": ("netns", "container", "veth", "macvlan"),
-        "subnet": ("bridge", "openvswitch", "macvlan"),
-        "lab": ("netns",),
-        "host": ("firewall",),
-    }
-    kinds = roots.get(subject.partition(" ")[0])
+def _has_any(kinds: tuple[str, ...] | None, changes: Iterable[Change]) -> bool:
+    """Whether one of the changes is of these kinds; any will do where there are none."""
     return kinds is None or any(change.ref.kind in kinds for change in changes)
 
 

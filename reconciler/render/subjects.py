@@ -35,6 +35,8 @@ def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
             words |= {record.name: record.subject, record.mac: record.subject}
         elif isinstance(record, Address) and record.netns.startswith("container:"):
             words[record.cidr.partition("/")[0]] = record.subject
+        elif isinstance(record, Neighbor) and record.netns == HOST and record.subject.startswith("container "):
+            words.setdefault(record.mac, record.subject)
     return {record.ref: _subject_of(record, bridges, words) for record in records}
 
 
