@@ -153,10 +153,10 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
             f"write `bridge: {{existing: {link.name}}}`: it is used as it is",
         )
     if link.master:
-        yield (
-            f"the uplink {link.name} of host {host.name} belongs to {link.master} already",
-            f"write `bridge: {{existing: {link.master}}}` if that is a Linux bridge, or `uplink: {link.master}` if it is a bond",
-        )
+        help_text = f"write `uplink: {link.master}`"
+        if subnet.mode == "direct":
+            help_text += f" if that is a bond, or `bridge: {{existing: {link.master}}}` if it is a Linux bridge"
+        yield f"the uplink {link.name} of host {host.name} belongs to {link.master} already", help_text
 
 
 def _taken(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Refusal]:

@@ -88,11 +88,11 @@ BRIDGE_SETTINGS = ((4, "rp_filter"), (4, "route_localnet"), (6, "accept_dad"))
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
-def find_going_along(live: HostState, desired: HostState) -> dict[str, tuple[str, ...]]:
+def find_going_along(live: HostState, desired: HostState, *, host_goes: bool) -> dict[str, tuple[str, ...]]:
     """The keys, by namespace, that bear our values and end with what is removed, though nobody wants them any more.
 
     They are read for a plan, so that its way back knows them: a bridge that is made again has the kernel's own values. The
-    host's own are among them where nothing of it is remembered: in a lab, where the host goes, too.
+    host's own are among them where the host goes, too, as one of a lab may (`host_goes`): there nothing of it is remembered.
     """
     gone = [ref for ref in live.records if ref not in desired.records and (ref.kind in BRIDGES or ref.netns.startswith("lab:"))]
     keys: dict[str, set[str]] = {}
@@ -101,7 +101,7 @@ def find_going_along(live: HostState, desired: HostState) -> dict[str, tuple[str
             keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, name) for family, name in BRIDGE_SETTINGS)
         if ref.kind == "netns":
             keys.setdefault(ref.netns, set()).update(FORWARDING)
-    if HOST in keys and not any(isinstance(record, Sysctl) and record.remember for record in live.records.values()):
+    if HOST in keys and host_goes:
         keys[HOST].update(FORWARDING)
     wanted = {(ref.netns, ref.name) for ref in desired.records if ref.kind == Sysctl.kind}
     return {netns: tuple(sorted(key for key in found if (netns, key) not in wanted)) for netns, found in keys.items()}

@@ -67,11 +67,16 @@ def _modification(ref: Ref, before: Record, after: Record) -> Change:
 
 
 def _tell(before: Any, after: Any) -> Iterator[str]:
-    """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields itself included."""
+    """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields or options itself included."""
     for name in differing_fields(before, after):
         was, wanted = getattr(before, name), getattr(after, name)
         if dataclasses.is_dataclass(was) and type(was) is type(wanted):
             yield from _tell(was, wanted)
+        elif was and wanted and _are_options(was) and _are_options(wanted):
+            held, given = dict(was), dict(wanted)
+            for key in sorted({*held, *given}):
+                if held.get(key) != given.get(key):
+                    yield f"{key} is {_text(held.get(key, ''))}, wanted {_text(given.get(key, ''))}"
         else:
             yield f"{name} is {_text(was)}, wanted {_text(wanted)}"
 
@@ -80,12 +85,22 @@ def _text(value: object) -> str:
     """A field's value for a reason: short, whatever it is."""
     if value is None or dataclasses.is_dataclass(value):
         return "not known" if value is None else "given"
-    text = "empty" if value in ("", ()) else " ".join(value) if _is_words(value) else str(value)
+    if value in ("", ()):
+        return "empty"
+    text = str(value)
+    if _is_words(value):
+        text = " ".join(value)
+    elif _are_options(value):
+        text = ", ".join(f"{key} {each}" for key, each in value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _is_words(value: object) -> TypeGuard[tuple[str, ...]]:
     return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
+
+
+def _are_options(value: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
+    return isinstance(value, tuple) and all(_is_words(pair) and len(pair) == 2 for pair in value)
 
 
 def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:

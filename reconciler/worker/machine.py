@@ -61,6 +61,11 @@ class KernelMachine:
         self._prober: Prober | None = None
         self._exists = True
 
+    @property
+    def is_lab_host(self) -> bool:
+        """Whether the host is a namespace of its lab's, and goes with it."""
+        return self._netns is not None
+
     def enter(self) -> None:
         """Be in the host's namespace, which may be new; in an empty one where it is not there."""
         if self._netns is None:

@@ -63,7 +63,11 @@ class SettlingHost(Host, Protocol):
 
 
 class Machine(Protocol):
-    """The host as a worker sees it; `worker.machine` makes it of `kernel/`, tests make one of a fake."""
+    """The host as a worker sees it; `worker.machine` makes it of `kernel/`."""
+
+    @property
+    def is_lab_host(self) -> bool:
+        """Whether the host is a namespace of its lab's, and goes with it."""
 
     def enter(self) -> None:
         """Be in the host's namespace; in an empty one of no name where it is not there."""
@@ -173,7 +177,8 @@ class Work:
         seen, self._seen = self._seen, None
         snapshot = seen[0] if seen else self._machine.read(self._interest)
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
-        live = self._with_settings(live, snapshot, find_going_along(live, self._desired))
+        along = find_going_along(live, self._desired, host_goes=self._machine.is_lab_host)
+        live = self._with_settings(live, snapshot, along)
         self._plan = compile_plan(live, self._desired)
         self._rolling_back = False
         return encode_plan(self._describe(request["host"], live, document=request["document"]))
@@ -211,13 +216,18 @@ class Work:
         if request["changes"] is not None:  # this worker takes the place of one that has died
             self._machine.log("what was done here is taken back over a new connection")
             self._plan = self._undo = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
-        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *self._plan.touched)))
-        live = self._live()
-        self._desired = rollback_target(self._plan, live)
-        self._plan = compile_plan(live, self._desired)
-        self._rolling_back = True
+        live = self._turn_back(self._plan)
         self._keeping = False
         return CODEC.encode(self._describe(request["host"], live, document=False))
+
+    def _turn_back(self, plan: Plan) -> HostState:
+        """Put the way back from `plan` in the plan's place; the live state, from which it leads."""
+        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *plan.touched)))
+        live = self._live()
+        self._desired = rollback_target(plan, live)
+        self._plan = compile_plan(live, self._desired)
+        self._rolling_back = True
+        return live
 
     def _arm(self, request: Message) -> None:
         self._token = request["token"]
@@ -245,11 +255,7 @@ class Work:
         self._emit = lambda _: None
         self._machine.log("the controller was lost in the middle of it; what was done here is taken back")
         self._machine.enter()
-        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *self._undo.touched)))
-        live = self._live()
-        self._desired = rollback_target(self._undo, live)
-        self._plan = compile_plan(live, self._desired)
-        self._rolling_back = True
+        self._turn_back(self._undo)
         for phase in ("remove", "make"):
             outcome = CODEC.decode(Outcome, self._apply({"phase": phase}))
             if outcome.failure:

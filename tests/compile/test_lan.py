@@ -60,3 +60,10 @@ def test_a_radio_is_told_by_sysfs(tmp_path: Path, entry: str, is_wireless: bool)
         info = NamespaceInfo(links={2: LinkInfo(2, "wlan0", kind, mac, 1500, 0, up=True)})
         found = read_link_facts(KernelContext("shop", "local"), Snapshot("shop", {HOST: info}), tmp_path)
         assert [(link.name, link.is_wireless) for link in found] == [("wlan0", expected)]
+
+
+def test_a_port_of_a_bridge_is_refused_with_what_fits_the_mode() -> None:
+    """A direct bridge uses the bridge that is there; a macvlan has none, and stands on that bridge itself."""
+    port = replace(UPLINK, master="br0")
+    assert "bridge: {existing: br0}" in meet(TEXT, port)[1]
+    assert meet(TEXT.replace("direct", "macvlan"), port)[1] == "write `uplink: br0`"

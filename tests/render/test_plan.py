@@ -72,6 +72,9 @@ def test_a_change_says_what_it_was_and_will_be() -> None:
     expected = "  ~ container web  add route default via 10.44.0.1 dev eth0; veth v-web"
     assert expected in render_plan(document(HostState(records), desired))
     assert text.endswith("Plan: 0 to add, 1 to change, 0 to remove (1 change)")
+    alone, both = (replace(veth, port_options=(("hairpin", value), ("isolated", "off"))) for value in ("off", "on"))
+    text = render_plan(document(HostState({veth.ref: both}), HostState({veth.ref: alone})))
+    assert "MTU 1500: hairpin is on, wanted off\n" in text, "of several options, those that differ"
 
 
 def element(name: str, key: str, value: str = "", about: str = "host") -> FirewallElement:
