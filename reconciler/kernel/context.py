@@ -49,10 +49,10 @@ class KernelContext:
 
     @property
     def host_directory(self) -> Path:
-        """Holds the lock and the remembered sysctls of the host."""
+        """Holds the lock of the host, and what of it is remembered: its sysctls and its uplink."""
         return self.run_directory / self.host_key
 
     @property
     def topology_directory(self) -> Path:
-        """Holds the logs of the topology's processes."""
+        """Holds the logs of the topology's processes, and what its DHCP clients run."""
         return self.run_directory / self.topology

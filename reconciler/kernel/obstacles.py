@@ -130,8 +130,8 @@ def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
     """Whatever decides over forwarded packets after us, and drops those that it does not know, with the command that helps.
 
     An accept in one base chain is not final: every base chain at the hook must accept. BRIDGE in a command stands for each of
-    the topology's bridges, which only `compile` knows. Docker's own drop is none, for its
-    chain DOCKER-USER stands before it and is ours to use (kinds.docker_user).
+    the topology's bridges, which only `compile` knows. Docker's own drop is none, for its chain DOCKER-USER stands before it and
+    is ours to use (kinds.docker_user).
     """
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     for chain in chains:

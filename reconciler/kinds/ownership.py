@@ -145,7 +145,7 @@ _latest: list[tuple[Snapshot, Ends]] = []
 
 
 def own_ends(snapshot: Snapshot) -> Ends:
-    """Every interface that is a bridge of ours, or either end of a veth of ours."""
+    """Every interface that is a bridge or a macvlan of ours, or either end of a veth of ours."""
     if not _latest or _latest[0][0] is not snapshot:
         _latest[:] = [(snapshot, _find_ends(snapshot))]
     return _latest[0][1]
