@@ -6,7 +6,6 @@ Called by `compile.host`. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
 
 from reconciler.compile.model import Place
 from reconciler.kinds.ownership import macvlan_ident
@@ -39,9 +38,8 @@ def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Ite
     for to, via in attachment.routes:
         own = next((own for own in place.addresses if own.family == to.version), None)
         near = Ref("address", netns, f"{dev} {own.cidr}") if own and own.family == 4 else None
-        network = next((str(cidr) for cidr in subnet.cidrs if ip_address(str(via)) in ip_network(str(cidr))), "")
-        connected = Ref("route", netns, route_name(to.version, network, dev)) if network else None
-        dst = "default" if to.prefixlen == 0 else str(to)
-        yield Route(netns, to.version, dst, dev, link, str(via), address=near, connected=connected, about=about)
+        network = next((cidr for cidr in subnet.cidrs if via in cidr), None)
+        connected = Ref("route", netns, route_name(to.version, str(network), dev)) if network else None
+        yield Route(netns, to.version, str(to), dev, link, str(via), address=near, connected=connected, about=about)
     for key, value in attachment.sysctls:
         yield Sysctl(netns, key.replace(PLACEHOLDER, dev.replace(".", "/")), value, owner=link, about=about)

@@ -276,9 +276,10 @@ class DockerEngine:
 
     def _make_client(self) -> APIClient:
         if not self._path.startswith("/"):
+            variable = PRODUCTS[self._runtime][2]
             raise EngineError(
                 f"the engine at {self._path} cannot be used: netctl reaches an engine by a unix socket",
-                f"write `{self._runtime}: unix:///PATH` at the host" + (", or unset DOCKER_HOST" * (self._runtime == "docker")),
+                f"write `{self._runtime}: unix:///PATH` at the host" + (f", or unset {variable}" if variable else ""),
             )
         # The package would say in many words what the kernel says in one.
         try:

@@ -9,6 +9,7 @@ hosts of the lab.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -228,8 +229,7 @@ class LxcEngine:
             raise HostError("LXC is not on the host", "apt-get install lxc")
         done = run_in_thread(lambda: run_in(self._machine_netns, command))
         if check and done.returncode:
-            lines = [line.rpartition(": ")[2] for line in done.stderr.splitlines() if line.strip()]
-            raise HostError(f"{command[0]} fails: {lines[0] if lines else f'status {done.returncode}'}", " ".join(command))
+            raise HostError(f"{command[0]} fails: {first_words(done).rpartition(': ')[2]}", shlex.join(command))
         return done.stdout
 
 
@@ -239,6 +239,11 @@ def run_in(netns: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
     )
+
+
+def first_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The first line that a command has said of its failure; its status where it said nothing."""
+    return next((line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}")
 
 
 def has_image(image: str) -> bool:
@@ -255,4 +260,4 @@ def unpack(image: str, rootfs: Path) -> None:
         command = ["tar", "--extract", "--numeric-owner", "--file", image, "--directory", str(rootfs)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise HostError(f"{image} cannot be copied: {done.stderr.strip().splitlines()[-1:]}", " ".join(command))
+        raise HostError(f"{image} cannot be copied: {first_words(done)}", shlex.join(command))

@@ -95,7 +95,7 @@ def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
         return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
     if probe.section == TO_OUTSIDE and probe.on_lan:
         what = "an access point or a switch drops hardware addresses that it does not know"
-        return f"the container reaches its host and not the LAN's router: {what}, or the router keeps it out"
+        return f"the LAN's router does not answer {probe.source}: {what}, or the router keeps it out"
     if probe.section == TO_OUTSIDE:
         others = any(r.finding.outcome == "answered" for r in results if r.probe.section == TO_OUTSIDE)
         what = "its subnet is not masqueraded" if others else "forwarding is off, no masquerade, or another table drops it"

@@ -11,6 +11,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
+from reconciler.kernel.lxc import unpack
 from reconciler.kernel.lxc_config import (
     MARK_FILE,
     Mark,
@@ -109,3 +110,12 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     run_runtime_steps(context, short.lower_delete())
     remove_parked(context)
     assert lxc.names() == ["theirs"]
+
+
+def test_an_archive_that_is_none_is_told_in_the_words_of_tar(tmp_path: Path) -> None:
+    """The first thing that tar says, and the command to try by hand."""
+    image = tmp_path / "not an archive"
+    image.write_text("x")
+    with pytest.raises(HostError, match=r"cannot be copied: tar: This does not look like a tar archive$") as raised:
+        unpack(str(image), tmp_path / "rootfs")
+    assert f"--file '{image}'" in raised.value.help_text
