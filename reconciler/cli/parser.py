@@ -128,7 +128,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like it; "" where none is."""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.5)), "")
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:

@@ -91,12 +91,23 @@ def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tup
             if other == host or share_link(one, two):
                 continue
             if one is None or two is None:
-                family = f"IPv{cidr.version}"
-                why = f"the host {host if one is None else other} has no {family} address, which an {family} route leads by"
+                lacking, family = host if one is None else other, f"IPv{cidr.version}"
+                why = f"the host {lacking} has no {family} address, which an {family} route leads by"
+                help_text = f"give each host an {family} `address`, too, or write `overlay: auto`"
             else:
                 why = f"{host} ({one.address}) and {other} ({two.address}) share no link, and a next hop must be on one"
-            return Fault(position, f"{subnet.name} cannot span its hosts by routes: {why}", "write `overlay: vxlan` or `auto`")
+                help_text = f"write `overlay: vxlan` or `auto`{_guest(topology, subnet, host, other)}"
+            return Fault(position, f"{subnet.name} cannot span its hosts by routes: {why}", help_text)
     raise AssertionError(f"there is a way between the hosts of {subnet.name}")
+
+
+def _guest(topology: Topology, subnet: Subnet, *hosts: str) -> str:
+    """Which of the hosts is on the subnet without a word of it at the subnet or at a container of the host's own, and why."""
+    named = {*subnet.hosts}
+    for container in topology.containers.values():
+        named |= {container.host for attachment in container.attachments if attachment.subnet == subnet.name}
+    guests = [host for host in hosts if host not in named]
+    return f"; {guests[0]} is on {subnet.name} for a policy, or for a port that it publishes" if guests else ""
 
 
 def _uplink_mtu(hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> int:

@@ -100,7 +100,7 @@ def check_saved(path: str, text: str, current: PlanDocument) -> None:
     if saved["topology"] != current.topology:
         raise UsageError(f"{path} is a plan for the topology {saved['topology']!r}, not for {current.topology!r}")
     before = {host.get("host"): host for host in saved["hosts"] if isinstance(host, dict)}
-    help_text = f"make a new plan with `netctl diff --plan {path}`, look at it, and apply that"
+    help_text = f"make a new plan with `netctl diff FILE --plan {path}`, look at it, and apply that"
     for host in current.hosts:
         then = before.pop(host.host, None)
         if then is None:

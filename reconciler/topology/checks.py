@@ -74,7 +74,9 @@ def _expect_known(
 ) -> None:
     if name in known or (section,) in faults.broken or faults.left_out((section, name)):
         return
-    names = list(known)
+    # What is there with a fault of its own is there, too.
+    faulty = sorted(str(path[1]) for path in faults.broken if path[:1] == (section,) and len(path) > 1)
+    names = list(dict.fromkeys((*known, *faulty)))
     guess = suggest(name, names)
     listed = f"the {section} are {', '.join(names[:10])}" if names else f"define it under `{section}:`"
     add = faults.add_at_key if at_key else faults.add

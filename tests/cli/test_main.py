@@ -66,6 +66,7 @@ def test_help_has_examples(name: str) -> None:
         (("frobnicate",), "the commands are apply, diff"),
         ((), "COMMAND"),
         (("apply", "--jsn"), "did you mean --json?"),
+        (("validate", "--host"), "`netctl validate --help` shows"),
         (("apply", "a.yaml", "b.yaml"), "'b.yaml'"),
         (("diff", "--json", "--commands"), "exclude each other"),
         (("destroy", "--name", "shop", "t.yaml"), "exclude each other"),

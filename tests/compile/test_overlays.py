@@ -119,6 +119,18 @@ def test_refused(options: str, text: str, words: str) -> None:
     assert fault.help_text
 
 
+def test_routes_that_cannot_be_say_what_to_write() -> None:
+    """A family that a host lacks can be given; a host that the subnet does not name is on it for a reason that the help tells."""
+    lacking = TEXT.replace('[192.0.2.12, "2001:db8::12"]', "192.0.2.12")
+    guest = TEXT.replace("db: {host: gamma, networks: {front: auto}}", "db: {host: gamma, networks: {back: auto}}")
+    guest = guest.replace("containers:", "  back: {cidr: 10.45.0.0/24}\ncontainers:") + "policies: [{allow: db, to: web}]\n"
+    for text, words in ((lacking, "give each host an IPv6 `address`"), (guest, "; gamma is on front for a policy")):
+        with pytest.raises(TopologyError) as raised:
+            desired(", overlay: routes", text)
+        (fault,) = raised.value.faults
+        assert words in fault.help_text
+
+
 def test_an_uplink_without_room_for_ipv6_is_refused() -> None:
     """1,280 bytes must be left (RFC 8200)."""
     with pytest.raises(TopologyError) as raised:

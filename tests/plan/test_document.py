@@ -65,7 +65,7 @@ def test_a_live_state_that_moved_is_refused() -> None:
     with pytest.raises(UsageError, match="stale: host alpha has changed") as caught:
         check_saved("p.json", saved, document(HostState.of([OFF]), desired, "alpha"))
     assert caught.value.exit_status == 2
-    assert "netctl diff --plan p.json" in caught.value.help_text
+    assert "netctl diff FILE --plan p.json" in caught.value.help_text
 
 
 def test_a_file_that_moved_is_refused() -> None:

@@ -191,6 +191,20 @@ def test_error_carries_the_source(tmp_path: Path) -> None:
     assert "did you mean `name`?" in " ".join(fault.help_text for fault in raised.value.faults)
 
 
+def test_what_is_there_is_listed_with_what_has_faults_of_its_own() -> None:
+    """Who looks for the name of a subnet is shown all that the file has, also one whose mode is misspelt."""
+    text = b"""
+version: 1
+name: shop
+hosts: {alpha: {connect: lab, address: 192.0.2.11}}
+subnets: {back: {cidr: 10.45.0.0/24}, front: {cidr: 10.44.0.0/24, mode: natt}}
+containers: {web: {networks: {else: auto}}}
+"""
+    with pytest.raises(TopologyError) as raised:
+        parse_topology(text)
+    assert "The subnets are back, front" in [fault.help_text for fault in raised.value.faults]
+
+
 def test_loading_is_light() -> None:
     """Reading a file imports no backend: `validate` answers at once."""
     code = "import sys, reconciler.topology.load; print(*sys.modules)"
