@@ -76,9 +76,10 @@ KILL_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A live client of the topology's."""
+    """A live client of the topology's, and which of its hosts has it (KernelContext.host_key)."""
 
     pid: int
+    host: str
     container: str
     dev: str
     default: bool
@@ -99,16 +100,18 @@ def find_client() -> tuple[str, ...]:
 def read_dhcp_clients(
     context: KernelContext, links: Mapping[str, Mapping[int, LinkInfo]], identity_of: Callable[[str], tuple[int, int]]
 ) -> tuple[DhcpInfo, ...]:
-    """The clients of the containers whose namespaces are among `links`; `identity_of` tells one namespace from another."""
+    """The clients of the host's containers, whose namespaces are among `links`; `identity_of` tells one namespace from another.
+
+    A client whose container has none now is left behind, too.
+    """
     found = []
-    for client in read_clients(context.topology):
+    for client in _clients_of(context):
         netns = container_netns(client.container)
-        if netns in links:
-            with contextlib.suppress(OSError):  # it has ended
-                status = os.stat(f"/proc/{client.pid}/ns/net")
-                in_place = (status.st_dev, status.st_ino) == identity_of(netns)
-                link = _link_of(context.topology, links, client)
-                found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
+        with contextlib.suppress(OSError):  # it has ended
+            status = os.stat(f"/proc/{client.pid}/ns/net")
+            in_place = netns in links and (status.st_dev, status.st_ino) == identity_of(netns)
+            link = _link_of(context.topology, links, client) if in_place else None
+            found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
     # All clients of an interface are ended together, and one that is left behind has to be.
     found.sort(key=lambda one: not one.in_place)
     return tuple({(one.container, one.dev): one for one in found}.values())
@@ -138,8 +141,14 @@ def read_clients(topology: str) -> Iterator[Client]:
             continue
         mark = next((word for word in data.split(b"\0") if word.startswith(prefix)), b"")
         parts = mark.decode("utf-8", "replace").removeprefix(prefix.decode()).split("/")
-        if len(parts) == 3:
-            yield Client(pid, parts[0], parts[1], parts[2] == "1")
+        if len(parts) == 4:
+            host, container, dev, default = parts
+            yield Client(pid, host, container, dev, default == "1")
+
+
+def _clients_of(context: KernelContext) -> Iterator[Client]:
+    """Those of this host: the hosts of a lab share the machine's processes."""
+    return (client for client in read_clients(context.topology) if client.host == context.host_key)
 
 
 def run_dhcp_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
@@ -159,7 +168,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     _write_script(script)
     # Until there is a lease, it asks three times and waits for ten seconds, again and again; it gives the lease back at its end.
     words = [*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes"]
-    mark = f"{context.topology}/{step.container}/{step.dev}/{int(step.default)}"
+    mark = f"{context.topology}/{context.host_key}/{step.container}/{step.dev}/{int(step.default)}"
     path_variable = os.environ.get("PATH", DEFAULT_PATH)
     env = {"PATH": path_variable, "NETCTL_DEFAULT": str(int(step.default)), DHCP_MARK: mark}
     log = context.topology_directory / f"{step.container}.log"
@@ -198,7 +207,7 @@ def _write_script(script: Path) -> None:
 
 def _stop(context: KernelContext, step: DhcpStop) -> None:
     """SIGTERM makes it give back its lease, and its script take away the address; then SIGKILL."""
-    pids = [one.pid for one in read_clients(context.topology) if (one.container, one.dev) == (step.container, step.dev)]
+    pids = [one.pid for one in _clients_of(context) if (one.container, one.dev) == (step.container, step.dev)]
     for pid in pids:
         send_signal(pid, signal.SIGTERM)
     left = wait_until_gone(pids, STOP_TIMEOUT_S)

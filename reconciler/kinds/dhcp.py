@@ -7,7 +7,8 @@ address of a lease has a lifetime, which ours never have, and its routes have th
 
 It belongs to one interface in one namespace. Where either is made again, so is the client. An engine's container that was
 restarted has a new namespace, and a client that was left in the old one keeps that alive with all that is in it: a macvlan too,
-whose hardware address no other can have until then. So it is a thing of its own, and is removed before anything is made.
+whose hardware address no other can have until then. So it is a thing of its own, and is removed before anything is made; as is
+the client of a container that somebody has removed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.step import Step
 
 DHCP_MARK = "NETCTL_DHCP"
-"""The variable that says whose a client is: `<topology>/<container>/<interface>/<0 or 1>`, 1 where it sets default routes."""
+"""The variable that says whose a client is: `<topology>/<host>/<container>/<interface>/<0 or 1>`; 1: it sets default routes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ def test_a_lease(served: Machine, mode: str) -> None:
     assert changed.status == 0, changed.err
     assert address not in served.run("ip", "-n", "here.web", "address").out
     assert pings(served, "192.0.2.50", "other")
+    served.sh("ip netns delete here.two")  # its client lives on, in a namespace that has no name any more
     assert served.netctl("destroy", path).status == 0
     assert served.sh("pgrep -f 'udhcpc.*dhcp.sh' || true; find /run/netctl 2>/dev/null || true") == ""
 
