@@ -25,8 +25,7 @@ EXAMPLES = {
 examples:
   netctl apply                        bring all hosts to topology.yaml
   netctl apply --host alpha shop.yaml one host only
-  netctl diff --plan p.json && netctl apply --plan p.json
-                                      apply exactly what was looked at
+  netctl apply --plan p.json          exactly what `netctl diff --plan p.json` has shown
 """,
     "diff": """\
 examples:

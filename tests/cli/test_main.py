@@ -57,6 +57,7 @@ def test_help_has_examples(name: str) -> None:
     assert done.status == 0
     assert f"netctl {name}" in done.out
     assert "examples:" in done.out
+    assert "&&" not in done.out, "diff and status end with 1 where there is something to do: what follows would never run"
 
 
 @pytest.mark.parametrize(
