@@ -85,6 +85,8 @@ def _text(value: object) -> str:
     """A field's value for a reason: short, whatever it is."""
     if value is None or dataclasses.is_dataclass(value):
         return "not known" if value is None else "given"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if value in ("", ()):
         return "empty"
     text = str(value)
