@@ -32,6 +32,8 @@ from reconciler.kernel.uplink import read_uplinks
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
+from reconciler.state.steps.namespaces import NetnsAdd
+from reconciler.state.steps.step import Step
 
 LOOPBACK = 1
 READ_TRIES = 3
@@ -97,6 +99,17 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
     )
+
+
+def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """HostError where a namespace is to be made under the name of one that no netctl has made."""
+    topology, mounted = namespaces.context.topology, namespaces.read_mounted()[0]
+    for netns in (step.netns for step in steps if isinstance(step, NetnsAdd) and step.netns in mounted):
+        alias = parse_alias(read_loopback(namespaces.socket(netns))[LOOPBACK].alias)
+        if alias is None or alias.topology != topology:
+            name = netns_path_name(topology, netns)
+            remedy = f"if nobody needs it: ip netns delete {name}"
+            raise HostError(f"the namespace {name} is there already, and not netctl's", remedy)
 
 
 def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:

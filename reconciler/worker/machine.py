@@ -14,7 +14,7 @@ from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.place import die_with_parent, enter_or_leave, read_machine
-from reconciler.kernel.snapshot import Interest, read_snapshot
+from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts
@@ -141,6 +141,7 @@ class KernelMachine:
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
+        check_namespaces(self._namespaces, steps)
         check_containers(self._context, steps)
 
     def commit(self, *, keep_log: bool = False) -> None:

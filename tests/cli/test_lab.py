@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.terminal import run_on_terminal
-from tests.conftest import Outcome, run_netctl
+from tests.conftest import NETNS_ROOT, Namespace, Outcome, run_netctl
 
 pytestmark = pytest.mark.kernel
 
@@ -124,6 +125,16 @@ def test_json_of_apply_and_destroy(shop: Path) -> None:
         told = json.loads(done.out)
         assert told["format_version"] == 1
         assert told["changes"] > 50
+
+
+def test_a_namespace_of_somebody_elses_is_refused(shop: Path, make_namespace: Callable[[str], Namespace]) -> None:
+    """One that has the name of a container of ours: diff and apply say so with 3, nothing is made, and it stays."""
+    foreign = make_namespace("web")
+    for command in ("diff", "apply"):
+        done = run_netctl(command, shop)
+        assert done.status == 3
+        assert f"ip netns delete {foreign.name}" in done.err
+    assert list(NETNS_ROOT.glob(f"{foreign.name.removesuffix('web')}*")) == [foreign.path]
 
 
 @pytest.mark.invariant(2)
