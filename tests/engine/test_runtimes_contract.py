@@ -160,7 +160,7 @@ def test_contract(world: World) -> None:
     # A change of what it is made from makes it again, and the plan says what changes.
     world.greeting = "good evening"
     if engine:
-        assert "env is" in world.netctl("diff", "--verbose", status=1).out
+        assert "GREETING is hello, wanted good evening" in world.netctl("diff", "--verbose", status=1).out
     world.netctl("apply")
     assert world.in_step()
     after = identity()
