@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall, find_leases
 from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
@@ -49,6 +50,8 @@ def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mappi
             yield from compile_overlay(topology, resolved, leg, facts[host])
         yield from compile_detours(topology, resolved, host, facts[host])
         yield from compile_firewall(topology, resolved, host, facts)
+        if facts[host].fast_path:
+            yield from compile_fast_path(topology, resolved, host, facts)
         yield from (DockerUser(HOST, command, topology.name) for command in facts[host].docker_user_chain)
     for name in resolved.containers.get(host, ()):
         yield from _container(topology, resolved, topology.containers[name])

@@ -36,6 +36,7 @@ from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
+from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import find_uplink, is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
@@ -60,10 +61,14 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         uplink = context.uplink or DEFAULT_LAB_UPLINK
         fault = read_fault(context) if interest.openvswitch else ""
         missing = read_missing(snapshot)
-        return HostFacts(exists, uplink, mounted=mounted, obstacles=found, missing=missing, openvswitch_fault=fault)
+        able = not missing and has_fast_path(snapshot)
+        return HostFacts(
+            exists, uplink, mounted=mounted, obstacles=found, missing=missing, fast_path=able, openvswitch_fault=fault
+        )
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
+    missing = read_missing(snapshot)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
@@ -77,7 +82,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         obstacles=obstacles,
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
-        missing=read_missing(snapshot),
+        missing=missing,
+        fast_path=not missing and has_fast_path(snapshot),
         openvswitch_fault=read_fault(context) if interest.openvswitch else "",
         openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
         docker_user_chain=docker_user,
@@ -209,4 +215,13 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features
 
-    return missing_features()
+    return missing_features(("inet", "bridge"))
+
+
+def has_fast_path(snapshot: Snapshot) -> bool:
+    """Whether the kernel can hand packets on at a link's ingress hook (CONFIG_NFT_FWD_NETDEV); where it does, it can."""
+    if any(table.family == FAMILY for table in snapshot.tables):
+        return True
+    from reconciler.kernel.nft import missing_features
+
+    return not missing_features((FAMILY,))

@@ -17,7 +17,7 @@ from functools import cache
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
 from reconciler.kernel.nftdump import Structure, TableReader
-from reconciler.kinds.firewall_program import SETS, check_element, render_table
+from reconciler.kinds.firewall_program import SETS, check_element, parse_table_name, render_table
 from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import StepError
@@ -119,16 +119,17 @@ def join_commands(steps: Sequence[NftCommand]) -> str:
 
 def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
     """The tables of the topology that are live in the reader's namespace. HostError where they cannot be read."""
-    name = f"netctl-{topology}"
     found = []
-    for family in SETS:
+    for family, name in ((each, name) for each in SETS for name in reader.read_names(each)):
+        if parse_table_name(name)[0] != topology:
+            continue
         dump = reader.read_table(family, name)
         if dump is None:
             continue
         elements = tuple(element for element in dump.elements if _is_ours(family, element))
         # An element that our grammar does not know was put there by somebody else; only a new table is free of it.
         intact = len(elements) == len(dump.elements) and dump.structure == read_program(family)
-        found.append(TableInfo(family, name, intact, elements))
+        found.append(TableInfo(family, name, intact, elements, dump.hooks))
     return tuple(found)
 
 
@@ -150,7 +151,7 @@ def read_program(family: str) -> Structure:
             raise HostError("a network namespace cannot be made", "netctl needs root on this host")
         reader = TableReader()
         try:
-            NftSession().run((NftCommand("", render_table(family, "program")),))
+            NftSession().run((NftCommand("", render_table(family, "netctl-program")),))
             dump = reader.read_table(family, "netctl-program")
         except StepError as error:
             raise HostError(f"this kernel cannot filter as netctl needs it: {error.message}") from error
@@ -163,7 +164,7 @@ def read_program(family: str) -> Structure:
     return run_in_thread(load)
 
 
-def missing_features(families: Iterable[str] = tuple(SETS)) -> tuple[str, ...]:
+def missing_features(families: Iterable[str]) -> tuple[str, ...]:
     """What this kernel lacks for our programs, in a sentence each; empty where it has all. Nothing is committed anywhere."""
     faults = []
     for family in families:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,7 @@ from reconciler.kernel.netlink import (
     parse_error,
     parse_messages,
 )
+from reconciler.kernel.nfthook import parse_hook
 from reconciler.kinds.firewall_program import format_range
 
 NETLINK_NETFILTER = 12
@@ -76,6 +78,8 @@ class TableDump:
     structure: Structure
     elements: tuple[Element, ...]
     """(set, key, value) of its named sets."""
+    hooks: tuple[tuple[str, str], ...] = ()
+    """Of a netdev table, which keeps its base chains out of `structure`: their links, and where each sends what comes in."""
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -99,7 +103,9 @@ PART_TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
     8: ("ipv6_addr", 16, _ipv6),
     9: ("ether_addr", 6, lambda raw: raw.hex(":")),
     12: ("inet_proto", 1, _protocol),
+    10: ("ether_type", 2, lambda raw: {0x0800: "ip", 0x86DD: "ip6"}.get(int.from_bytes(raw), raw.hex())),
     13: ("inet_service", 2, lambda raw: str(int.from_bytes(raw))),
+    20: ("iface_index", 4, lambda raw: str(int.from_bytes(raw, sys.byteorder))),
     41: ("ifname", 16, _text),
 }
 """By nft's number of a type: its name, its bytes, its text. Any other is shown in hexadecimal, and so is none of ours."""
@@ -180,6 +186,19 @@ class TableReader:
         """Let go of the socket, and so of its namespace."""
         self._socket.close()
 
+    def read_names(self, family: str) -> tuple[str, ...]:
+        """The names of a family's tables, whoever made them. HostError where they cannot be read."""
+        for _ in range(TRIES):
+            self._generation = None
+            try:
+                tables = [dict(parse_attributes(body, GENERIC.size)) for body in self._dump(GETTABLE, family, b"")]
+                return tuple(_text(bytes(table[TABLE_NAME])) for table in tables)
+            except _ChangedError:
+                continue
+            except OSError as error:
+                raise HostError(f"the nftables tables cannot be read: {error.strerror or error}") from error
+        raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
+
     def read_table(self, family: str, name: str) -> TableDump | None:
         """The table, all of one generation of the ruleset; None where it is not there. HostError where reading fails."""
         for _ in range(TRIES):
@@ -215,17 +234,23 @@ class TableReader:
         structure: set[tuple[object, ...]] = {
             (GETTABLE, bytes(table[TABLE_FLAGS])) for table in tables if _text(bytes(table[TABLE_NAME])) == name
         }
-        rules_of: dict[bytes, int] = {}
+        rules_of: dict[bytes, list[bytes]] = {}
+        hooks: dict[bytes, tuple[bytes, bytes]] = {}
         for kind in (GETCHAIN, GETRULE, GETSET):
             for body in self._dump(kind, family, owner):
-                found = dict(parse_attributes(body, GENERIC.size))
-                if _text(bytes(found[CHAIN_TABLE])) != name:
+                found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
+                if _text(found[CHAIN_TABLE]) != name:
                     continue  # chains come of all tables
-                values: list[object] = [kind, *(bytes(found.get(number, b"")) for number in SAME_STRUCTURE[kind])]
+                values: list[object] = [kind, *(found.get(number, b"") for number in SAME_STRUCTURE[kind])]
+                if kind == GETCHAIN and family == "netdev" and CHAIN_HOOK in found:
+                    hooks[found[CHAIN_NAME]] = found[CHAIN_HOOK], found.get(CHAIN_POLICY, b"")
+                    continue
                 if kind == GETRULE:  # rules count by their place in the chain
-                    chain = bytes(found[RULE_CHAIN])
-                    rules_of[chain] = rules_of.get(chain, 0) + 1
-                    values.append(rules_of[chain])
+                    rules = rules_of.setdefault(found[RULE_CHAIN], [])
+                    rules.append(found[RULE_EXPRESSIONS])
+                    values.append(len(rules))
+                    if found[RULE_CHAIN] in hooks:
+                        continue
                 structure.add(tuple(values))
         elements: list[Element] = []
         for info in self._read_sets(family, owner):
@@ -234,7 +259,8 @@ class TableReader:
                 structure.update(found_elements)
             else:
                 elements += found_elements
-        return TableDump(frozenset(structure), tuple(elements))
+        found_hooks = tuple(parse_hook(_text(chain), *hook, rules_of.get(chain, [])) for chain, hook in hooks.items())
+        return TableDump(frozenset(structure), tuple(elements), found_hooks)
 
     def _read_sets(self, family: str, owner: bytes) -> Iterator[_SetInfo]:
         for body in self._dump(GETSET, family, owner):

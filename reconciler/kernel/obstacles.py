@@ -22,7 +22,7 @@ from reconciler.kernel.engine import Wanted, engine_of
 from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
-from reconciler.kinds.firewall_program import FORWARD_MARK
+from reconciler.kinds.firewall_chains import FORWARD_MARK
 from reconciler.kinds.ownership import own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias

@@ -11,6 +11,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.macvlan import Macvlan
@@ -44,6 +45,8 @@ KINDS: tuple[type[Record], ...] = (
     Macvlan,
     Vxlan,
     Fdb,
+    FastPathHook,
+    FastPathWay,
     Offload,
     OvsPort,
     OvsFlow,

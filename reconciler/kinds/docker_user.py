@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.firewall_program import FORWARD_MARK, check_topology
+from reconciler.kinds.firewall_chains import FORWARD_MARK
+from reconciler.kinds.firewall_program import check_topology
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete

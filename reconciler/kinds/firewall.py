@@ -1,8 +1,10 @@
-"""The topology's firewall and NAT on a host: two nftables tables, and one record for each element of their sets and maps.
+"""The topology's nftables tables on a host, and one record for each element of their sets and maps.
 
-A table is recognised by its name, `netctl-<topology>`. What is in it is compared as a whole (`intact`), since its program is
-constant: where somebody has changed a chain or rule, the table is replaced in one transaction, its elements with it. An
-element is its own record, so that publishing one more port, or adding one container, is one `add element`.
+Firewall and NAT are the tables `netctl-<topology>` of the families inet and bridge; the fast path of a subnet over several
+hosts is a table of its own (see `fast_path`). A table is recognised by its name. What is in it is compared as a whole
+(`intact`), since its program is constant: where somebody has changed a chain or rule, the table is replaced in one transaction,
+its elements with it. An element is its own record, so that publishing one more port, or adding one container, is one
+`add element`.
 
 The program and the grammar of elements are in `kinds.firewall_program`, what they say in `kinds.firewall_words`.
 """
@@ -13,18 +15,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.firewall_program import check_topology, render_element, render_table
+from reconciler.kinds.firewall_program import WAYS, parse_table_name, render_element, render_table, table_name
 from reconciler.kinds.firewall_words import about_element, describe_element, holders_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.snapshot import Snapshot
+from reconciler.state.snapshot import Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)
 class FirewallTable(Record):
-    """The table of one family, `inet` or `bridge`, with its constant program."""
+    """The table of one family, `inet` or `bridge`, or with a subnet `netdev`, with its constant program."""
 
     kind = "firewall"
 
@@ -32,31 +34,48 @@ class FirewallTable(Record):
     topology: str
     intact: bool = True
     """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
+    subnet: str = ""
 
     @property
     def ident(self) -> str:
-        return self.family
+        return table_ident(self.family, self.subnet)
+
+    @property
+    def subject(self) -> str:
+        return f"subnet {self.subnet}" if self.subnet else "host"
 
     def describe(self) -> str:
-        return f"nftables table {self.family} netctl-{self.topology}" + ("" if self.intact else ", changed by somebody")
+        name = table_name(self.topology, self.subnet)
+        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by somebody")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for table in snapshot.tables:
-            if table.name == f"netctl-{snapshot.topology}":
-                yield cls("", table.family, snapshot.topology, table.intact)
+        for table, subnet in own_tables(snapshot):
+            yield cls("", table.family, snapshot.topology, table.intact, subnet)
 
     def lower_create(self) -> tuple[Step, ...]:
         # `add` first, so that `delete` finds a table in every case: one text makes and replaces, in one transaction.
-        return (NftCommand(self.netns, self._clear() + render_table(self.family, self.topology)),)
+        return (NftCommand(self.netns, self._clear() + render_table(self.family, table_name(self.topology, self.subnet))),)
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (NftCommand(self.netns, self._clear()),)
 
     def _clear(self) -> str:
-        check_topology(self.topology)
-        name = f"{self.family} netctl-{self.topology}"
+        name = f"{self.family} {table_name(self.topology, self.subnet)}"
         return f"add table {name}\ndelete table {name}\n"
+
+
+def table_ident(family: str, subnet: str = "") -> str:
+    """`inet`, `netdev.front`: a table's name among those of its topology."""
+    return f"{family}.{subnet}" if subnet else family
+
+
+def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
+    """The tables of the snapshot's topology, each with its subnet."""
+    for table in snapshot.tables:
+        topology, subnet = parse_table_name(table.name)
+        if topology == snapshot.topology:
+            yield table, subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +91,16 @@ class FirewallElement(Record):
     value: str = ""
     about: str = field(default="host", compare=False)
     """Whose element it is, for people: `container web`."""
+    subnet: str = ""
+    """Of its table."""
 
     @property
     def ident(self) -> str:
-        return f"{self.family} {self.set} {self.key}"
+        return f"{table_ident(self.family, self.subnet)} {self.set} {self.key}"
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(FirewallTable.kind, self.netns, self.family),)
+        return (Ref(FirewallTable.kind, self.netns, table_ident(self.family, self.subnet)),)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
@@ -95,12 +116,13 @@ class FirewallElement(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        tables = [table for table in snapshot.tables if table.name == f"netctl-{snapshot.topology}"]
+        tables = tuple(own_tables(snapshot))
         holders = holders_of(snapshot) if tables else {}
-        for table in tables:
+        for table, subnet in tables:
             for name, key, value in table.elements:
-                about = about_element(name, key, value, holders)
-                yield cls("", table.family, snapshot.topology, name, key, value, about)
+                if name not in WAYS:
+                    about = f"subnet {subnet}" if subnet else about_element(name, key, value, holders)
+                    yield cls("", table.family, snapshot.topology, name, key, value, about, subnet)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -116,7 +138,8 @@ class FirewallElement(Record):
         return (self._command("delete"), *self._flush())
 
     def _command(self, verb: str) -> NftCommand:
-        text = render_element(verb, (self.family, self.topology), self.set, self.key, self.value)
+        table = self.family, table_name(self.topology, self.subnet)
+        text = render_element(verb, table, self.set, self.key, self.value)
         return NftCommand(self.netns, text + "\n")
 
     def _flush(self) -> tuple[Step, ...]:

@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-FORWARD_MARK = 0x00001000
-"""The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it.
-
-A bit that no other program's marks have in a host's forward path: docs/decisions.md says whose bits are where.
-"""
+from reconciler.kinds.firewall_chains import CHAINS
 
 _TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
+_SUBNET = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +81,28 @@ def _inet_sets() -> dict[str, SetSpec]:
     return sets
 
 
+def _netdev_sets() -> dict[str, SetSpec]:
+    """Of the fast path of one subnet: who is here, who is elsewhere and which way, and the links that lead there."""
+    sets = {
+        # Hardware addresses behind the VXLAN, and of containers here.
+        "behind": SetSpec(("ether_addr",)),
+        "members": SetSpec(("ether_addr",)),
+    }
+    for family in "46":
+        address = f"ipv{family}_addr"
+        sets |= {
+            f"addresses{family}": SetSpec(("ifname", "ether_addr", address)),
+            # With routes: the next hop to a container elsewhere, what its host sends for it, and the containers here.
+            f"hops{family}": SetSpec((address,), (address,)),
+            f"neighbours{family}": SetSpec(("ether_addr", address)),
+            f"members{family}": SetSpec((address,)),
+        }
+    return sets | {name: SetSpec(("ether_type",), ("iface_index",)) for name in WAYS}
+
+
+WAYS = ("to_tunnel", "to_uplink", "to_bridge")
+"""The maps that name a link, for each protocol. The kernel keeps its number, so a link that is made anew is another one."""
+
 SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
@@ -103,6 +122,7 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
         # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
         "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
     },
+    "netdev": _netdev_sets(),
 }
 """The sets and maps of each table, in the order of their declaration."""
 
@@ -129,6 +149,8 @@ def format_range(kind: str, first: int, last: int) -> str:
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PATTERNS = {
     "ifname": "[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
+    "ether_type": "ip|ip6",
+    "iface_index": "[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
     "ether_addr": "[0-9a-f]{2}(?::[0-9a-f]{2}){5}",
     "inet_proto": "tcp|udp|sctp",
     "inet_service": "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0)",
@@ -185,6 +207,20 @@ def check_topology(name: str) -> None:
         raise ValueError(f"{name!r} is not a name of a topology")
 
 
+def table_name(topology: str, subnet: str = "") -> str:
+    """`netctl-shop`, and of what belongs to one subnet `netctl-shop.front`; ValueError where a name is none of a file's."""
+    check_topology(topology)
+    if subnet and not _SUBNET.fullmatch(subnet):
+        raise ValueError(f"{subnet!r} is not a name of a subnet")
+    return f"netctl-{topology}" + (f".{subnet}" if subnet else "")
+
+
+def parse_table_name(name: str) -> tuple[str, str]:
+    """Topology and subnet of a table; both "" where the name is not one of netctl's."""
+    topology, _, subnet = name.removeprefix("netctl-").partition(".")
+    return (topology, subnet) if name.startswith("netctl-") else ("", "")
+
+
 def check_element(family: str, set_name: str, key: str, value: str) -> None:
     """Raises ValueError unless the element is in the grammar of its set.
 
@@ -201,11 +237,11 @@ def check_element(family: str, set_name: str, key: str, value: str) -> None:
         raise ValueError(f"{value!r} is not in the form of a value of {set_name}")
 
 
-def _render_key(spec: SetSpec, key: str) -> str:
-    """`key` as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as numbers."""
+def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
+    """A key or value as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as such."""
     parts = []
-    for kind, part in zip(spec.key, key.split(" . "), strict=True):
-        if kind == "ifname":
+    for kind, part in zip(kinds, text.split(" . "), strict=True):
+        if kind in ("ifname", "iface_index"):
             parts.append(f'"{part}"')
         elif kind == "ipv6_addr" and spec.typeof:
             parts.append(f"0x{int(IPv6Address(part)):032x}")
@@ -215,171 +251,23 @@ def _render_key(spec: SetSpec, key: str) -> str:
 
 
 def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, value: str) -> str:
-    """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and topology.
+    """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and name.
 
     ValueError where something is not in the grammar.
     """
-    family, topology = table
-    check_topology(topology)
+    family, name = table
+    table_name(*parse_table_name(name))
     check_element(family, set_name, key, value)
-    data = f" : {value}" if value and verb == "add" else ""
-    return f"{verb} element {family} netctl-{topology} {set_name} {{ {_render_key(SETS[family][set_name], key)}{data} }}"
+    spec = SETS[family][set_name]
+    data = f" : {_render(spec, spec.data, value)}" if value and verb == "add" else ""
+    return f"{verb} element {family} {name} {set_name} {{ {_render(spec, spec.key, key)}{data} }}"
 
 
 # --- the programs -----------------------------------------------------------------------------------------------------
 
 
-def render_table(family: str, topology: str) -> str:
-    """The table with its empty sets, chains and rules, as `nft -f` takes it; ValueError where the name is not a topology's."""
-    check_topology(topology)
-    sets = "".join(spec.declare(name) for name, spec in SETS[family].items())
-    return f"table {family} netctl-{topology} {{\n{sets}{_CHAINS[family]}}}\n"
-
-
-_INET = """\
-\tchain guard {
-\t\ttype filter hook prerouting priority -300; policy accept;
-\t\tiif "lo" return
-\t\tudp dport @vxlan_ports jump underlay
-\t\tiifname @bridges goto guard_ours
-\t\tiifname @switched drop
-\t\tiifname . ether saddr . ip saddr @neighbours4 return
-\t\tiifname . ether saddr . ip6 saddr @neighbours6 return
-\t\tip saddr @local4 drop
-\t\tip6 saddr @local6 drop
-\t\tip daddr @guarded4 drop
-\t\tip6 daddr @guarded6 drop
-\t}
-\tchain underlay {
-\t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
-\t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
-\t\tfib daddr type { local, broadcast, multicast } drop
-\t\tip saddr @peers4 fib saddr . iif oif exists return
-\t\tip6 saddr @peers6 fib saddr . iif oif exists return
-\t\tip daddr @peers4 drop
-\t\tip6 daddr @peers6 drop
-\t}
-\tchain encapsulated {
-\t\ttype filter hook output priority -300; policy accept;
-\t\tip daddr . ip saddr . udp dport @vteps4 notrack
-\t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
-\t}
-\tchain guard_ours {
-\t\tip daddr 127.0.0.0/8 drop
-\t}
-\tchain arriving {
-\t\ttype nat hook prerouting priority -100; policy accept;
-\t\tfib daddr type local jump publish
-\t}
-\tchain leaving_host {
-\t\ttype nat hook output priority -100; policy accept;
-\t\tip6 daddr ::1 return
-\t\tfib daddr type local jump publish
-\t}
-\tchain publish {
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . ip daddr . th dport map @published_at4
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . ip6 daddr . th dport map @published_at6
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . ip daddr . th dport . ip saddr map @published_from4
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . ip6 daddr . th dport . ip6 saddr map @published_from6
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . th dport map @published4
-\t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . th dport map @published6
-\t}
-\tchain forward {
-\t\ttype filter hook forward priority -10; policy accept;
-\t\tiifname . oifname @same_bridge goto pass
-\t\tiifname @bridges goto ours
-\t\toifname @bridges goto ours
-\t\tct status dnat ip daddr @own4 goto ours
-\t\tct status dnat ip saddr @own4 goto ours
-\t\tct status dnat ip6 daddr @own6 goto ours
-\t\tct status dnat ip6 saddr @own6 goto ours
-\t}
-\tchain ours {
-\t\tct state related goto pass
-\t\tct direction reply ct state established goto pass
-\t\tct direction original ct status dnat oifname @bridges goto pass
-\t\tct direction original ct status dnat ip daddr @own4 goto pass
-\t\tct direction original ct status dnat ip6 daddr @own6 goto pass
-\t\tip saddr . ip daddr @allowed4 goto pass
-\t\tip6 saddr . ip6 daddr @allowed6 goto pass
-\t\tip saddr . ip daddr . meta l4proto . th dport @allowed_ports4 goto pass
-\t\tip6 saddr . ip6 daddr . meta l4proto . th dport @allowed_ports6 goto pass
-\t\tip saddr @own4 ip daddr @own4 goto refuse
-\t\tip6 saddr @own6 ip6 daddr @own6 goto refuse
-\t\tiifname @bridges oifname @bridges goto refuse
-\t\tiifname @nat_bridges ct state invalid drop
-\t\tiifname @nat_bridges goto pass
-\t\tiifname @routed_bridges goto pass
-\t\toifname @routed_bridges goto pass
-\t\tiifname @bridges goto outbound
-\t\tgoto refuse
-\t}
-\tchain outbound {
-\t\tip saddr @outbound4 goto pass
-\t\tip6 saddr @outbound6 goto pass
-\t\tip saddr . meta l4proto . th dport @outbound_ports4 goto pass
-\t\tip6 saddr . meta l4proto . th dport @outbound_ports6 goto pass
-\t\tgoto refuse
-\t}
-\tchain pass {
-\t\tmeta mark set meta mark | FORWARD_MARK accept
-\t}
-\tchain refuse {
-\t\tmeta l4proto tcp reject with tcp reset
-\t\treject with icmpx admin-prohibited
-\t}
-\tchain leaving {
-\t\ttype nat hook postrouting priority 100; policy accept;
-\t\tct status dnat snat ip to ip daddr map @returns4
-\t\tct status dnat snat ip6 to ip6 daddr map @returns6
-\t\tip saddr 127.0.0.0/8 oifname @bridges masquerade
-\t\tip saddr @own4 oifname @bridges ct status dnat masquerade
-\t\tip6 saddr @own6 oifname @bridges ct status dnat masquerade
-\t\tip saddr @natted4 ip daddr != @own4 masquerade
-\t\tip6 saddr @natted6 ip6 daddr != @own6 masquerade
-\t\tip saddr @local4 ip daddr @peers4 masquerade
-\t\tip6 saddr @local6 ip6 daddr @peers6 masquerade
-\t}
-"""
-
-_BRIDGE = """\
-\tchain arriving {
-\t\ttype filter hook prerouting priority -300; policy accept;
-\t\tiifname @ports goto port
-\t}
-\tchain port {
-\t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
-\t\tdrop
-\t}
-\tchain port_arp {
-\t\tiifname . ether saddr != @macs drop
-\t\tarp htype != 1 drop
-\t\tarp ptype != ip drop
-\t\tarp hlen != 6 drop
-\t\tarp plen != 4 drop
-\t\tiifname . arp saddr ether . arp saddr ip @addresses4 accept
-\t\tiifname . arp saddr ether . arp saddr ip @leases4 accept
-\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept
-\t\tdrop
-\t}
-\tchain port_ip {
-\t\tudp sport 67 iifname != @dhcp_servers drop
-\t\tiifname . ether saddr . ip saddr @addresses4 accept
-\t\tiifname . ether saddr . ip saddr @leases4 accept
-\t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
-\t\tdrop
-\t}
-\tchain port_ip6 {
-\t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
-\t\ticmpv6 type { nd-router-advert, nd-redirect } iifname != @routers drop
-\t\tudp sport 547 iifname != @dhcp_servers drop
-\t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
-\t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
-\t\tip6 saddr != :: drop
-\t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
-\t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
-\t\tdrop
-\t}
-"""
-
-_CHAINS = {"inet": _INET.replace("FORWARD_MARK", f"{FORWARD_MARK:#010x}"), "bridge": _BRIDGE}
+def render_table(family: str, name: str) -> str:
+    """The table with its empty sets, chains and rules, as `nft -f` takes it; ValueError where it is no name of a table's."""
+    table_name(*parse_table_name(name))
+    sets = "".join(spec.declare(each) for each, spec in SETS[family].items())
+    return f"table {family} {name} {{\n{sets}{CHAINS[family]}}}\n"

@@ -100,6 +100,8 @@ class HostFacts:
     """Those of the host itself."""
     missing: tuple[str, ...] = ()
     """What the host lacks: a sentence each, with what to install."""
+    fast_path: bool = False
+    """Whether its kernel can hand packets on where they come in (`kinds.fast_path`)."""
     openvswitch_fault: str = ""
     """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
     openvswitch_datapath: str = "netdev"

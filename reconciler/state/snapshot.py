@@ -115,13 +115,15 @@ class TableInfo:
     """An nftables table of ours.
 
     `intact` says that its chains, rules and sets are what `kinds.firewall` would load; `elements` are (set, key, value) as
-    nft writes them, value "" in a set without data.
+    nft writes them, value "" in a set without data. The number of a link stays a number.
     """
 
     family: str
     name: str
     intact: bool
     elements: tuple[tuple[str, str, str], ...]
+    hooks: tuple[tuple[str, str], ...] = ()
+    """Of a netdev table: the links at which it gets the packets, and the chain that they go to; "" where that is another's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from reconciler.kernel.iptables import apply_step, parse_rules, read_docker_user
 from reconciler.kernel.nft import NftSession, join_commands
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.firewall import FirewallTable
+from reconciler.kinds.firewall_program import SETS
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.step import StepError
@@ -131,7 +132,7 @@ def test_what_is_not_there_and_what_is_foreign(bare_world: World) -> None:
 
 def test_the_kernel_has_what_the_programs_need() -> None:
     """What is missing would be told in a sentence."""
-    assert nft.missing_features() == ()
+    assert nft.missing_features(SETS) == ()
 
 
 def test_udp_flows_are_forgotten_by_the_hosts_port(world: World) -> None:

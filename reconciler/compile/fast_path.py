@@ -1,0 +1,95 @@
+"""The fast path of each subnet that a host shares with others, as records (see `kinds.fast_path`).
+
+Called by `compile.host`, where the host's kernel can do it. Pure. A host knows its own containers by port and address, and each
+container elsewhere by one element, or with routes by two for each address. What has no fast path takes the slow one: Open vSwitch
+and LANs, which have no port or no overlay of the kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from reconciler.compile.lan import WayOut, way_out
+from reconciler.compile.model import Leg, Peer, Place, Resolved
+from reconciler.compile.underlay import uplink_mac_of
+from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.state.host import HostFacts
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.topology.types import Topology
+
+PROTOCOLS = {4: "ip", 6: "ip6"}
+
+
+def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
+    """The table of each subnet with a peer, its hooks, and who is where."""
+    uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host])
+    for leg in resolved.legs[host].values():
+        peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
+        if not peers or leg.lan or leg.datapath:
+            continue
+        path = _FastPath(topology, resolved, leg, uplink)
+        here = [place for place in resolved.members.get((host, leg.subnet), ()) if not path.is_isolated(place)]
+        yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
+        for way in {peer.way for peer in peers}:
+            yield from path.ways(way)
+        for place in here:
+            yield from path.member(place, {peer.way for peer in peers})
+        for peer in peers:
+            mac = uplink_mac_of(topology.name, topology.hosts[peer.host], facts[peer.host])
+            for place in resolved.members.get((peer.host, leg.subnet), ()):
+                yield from path.elsewhere(place, peer, mac)
+
+
+class _FastPath:
+    """Makes the records of one leg."""
+
+    def __init__(self, topology: Topology, resolved: Resolved, leg: Leg, uplink: WayOut) -> None:
+        self._topology, self._resolved, self._leg, self._uplink = topology, resolved, leg, uplink
+        self._about = f"subnet {leg.subnet}"
+
+    def is_isolated(self, place: Place) -> bool:
+        """Whether the place's port is kept apart from others."""
+        places = self._resolved.places[place.container]
+        return self._topology.containers[place.container].attachments[places.index(place)].isolated
+
+    def ways(self, way: str) -> Iterator[Record]:
+        """To the other hosts and back to the bridge, for each family of the subnet."""
+        leg, tunnel = self._leg, self._leg.tunnel
+        if way == "vxlan" and tunnel:
+            dev, link, name, chain = tunnel.name, Ref("vxlan", HOST, tunnel.name), "to_tunnel", TUNNELLED
+        else:
+            dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
+        yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
+        for own in leg.addresses:
+            yield self._way(name, own.family, dev, link)
+            yield self._way("to_bridge", own.family, leg.bridge, leg.ref)
+
+    def _way(self, name: str, family: int, dev: str, link: Ref | None) -> FastPathWay:
+        protocol = PROTOCOLS[family]
+        return FastPathWay(HOST, FAMILY, self._topology.name, name, protocol, dev, self._about, self._leg.subnet, link)
+
+    def member(self, place: Place, ways: set[str]) -> Iterator[Record]:
+        """A container of this host."""
+        about = f"container {place.container}"
+        for own in place.addresses:
+            yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
+            if "routes" in ways:
+                yield self._element(f"members{own.family}", own.address, about=about)
+        if "vxlan" in ways:
+            yield self._element("members", place.mac, about=about)
+        link = Ref("veth", HOST, place.port)
+        yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
+
+    def elsewhere(self, place: Place, peer: Peer, mac: str) -> Iterator[Record]:
+        """A container of the host `peer`, whose uplink has the hardware address `mac`."""
+        if peer.way == "vxlan":
+            yield self._element("behind", place.mac)
+            return
+        for own in place.addresses:
+            yield self._element(f"hops{own.family}", own.address, peer.hop(own.family))
+            yield self._element(f"neighbours{own.family}", f"{mac} . {own.address}")
+
+    def _element(self, name: str, key: str, value: str = "", about: str = "") -> FirewallElement:
+        return FirewallElement(HOST, FAMILY, self._topology.name, name, key, value, about or self._about, self._leg.subnet)
