@@ -86,21 +86,25 @@ def test_whose_an_element_is() -> None:
 def test_every_set_reads_back_what_was_written(bare_world: World) -> None:
     """Each type in each set and map: the kernel's elements, read raw, are the records that made them; and all can be deleted."""
     topology = bare_world.topology
+    subnets = {"inet": "", "bridge": "", "netdev": "front"}
     elements = [
-        FirewallElement("", family, topology, name, key, value)
+        (FastPathWay if name in WAYS else FirewallElement)("", family, topology, name, key, value, subnet=subnets[family])
         for family, sets in SETS.items()
         for name in sets
         for key, value in examples(family, name)
     ]
-    tables = [FirewallTable("", family, topology) for family in SETS]
-    bare_world.nft([step for record in (*tables, *elements) for step in record.lower_create()])
+    tables = [FirewallTable("", family, topology, subnet=subnet) for family, subnet in subnets.items()]
+    hook = FastPathHook("", topology, "front", "lo", "leaving")
+    bare_world.nft([step for record in (*tables, *elements, hook) for step in record.lower_create()])
     found = bare_world.tables()
-    assert [(table.family, table.intact) for table in found] == [("inet", True), ("bridge", True)]
-    snapshot = Snapshot(topology, {"": NamespaceInfo()}, tables=found)
-    live = HostState.of([*FirewallTable.recognise(snapshot), *FirewallElement.recognise(snapshot)])
-    assert live == HostState.of([*tables, *elements])
-    bare_world.nft([step for element in elements for step in element.lower_delete()])
-    assert [table.elements for table in bare_world.tables()] == [(), ()]
+    assert [(table.family, table.intact) for table in found] == [("inet", True), ("bridge", True), ("netdev", True)]
+    loopback = LinkInfo(1, "lo", "", "", 65536, 0, up=True)
+    snapshot = Snapshot(topology, {"": NamespaceInfo({1: loopback})}, tables=found)
+    kinds = (FirewallTable, FirewallElement, FastPathHook, FastPathWay)
+    live = HostState.of(record for kind in kinds for record in kind.recognise(snapshot))
+    assert live == HostState.of([*tables, *elements, hook])
+    bare_world.nft([step for record in (*elements, hook) for step in record.lower_delete()])
+    assert [(table.elements, table.hooks) for table in bare_world.tables()] == [((), ())] * 3
 
 
 @pytest.mark.kernel

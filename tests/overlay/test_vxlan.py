@@ -198,12 +198,19 @@ def test_a_declared_host_may_be_the_router_of_others(spread: World) -> None:
 
 def test_tunnels_take_no_place_in_connection_tracking(spread: World) -> None:
     """Each connection of containers has an outer port of its own: it would be tracked once more on each of the two hosts."""
+    before = {host: tracked_between(spread, host) for host in ("alpha", "beta")}
     assert spread.unreachable([("web", spread.addresses("api")[0]), ("lab.alpha", HOSTS["beta"])]) == []
-    for host in ("alpha", "beta"):
-        tracked = spread.inside(f"lab.{host}").run("cat", "/proc/net/nf_conntrack").stdout.splitlines()
-        between = [line for line in tracked if HOSTS["alpha"] in line and HOSTS["beta"] in line]
+    for host, seen in before.items():
+        between = tracked_between(spread, host)
         assert any("icmp" in line for line in between)
-        assert not any("dport=4789" in line for line in between)
+        assert [line for line in between - seen if "dport=4789" in line] == []
+
+
+def tracked_between(spread: World, host: str) -> set[str]:
+    """What `host` tracks between alpha's and beta's underlay addresses: protocol, addresses and ports, without what changes."""
+    lines = spread.inside(f"lab.{host}").run("cat", "/proc/net/nf_conntrack").stdout.splitlines()
+    words = ([word for word in line.split() if "=" in word or word in ("icmp", "udp")] for line in lines)
+    return {" ".join(each) for each in words if f"src={HOSTS['alpha']}" in each and f"src={HOSTS['beta']}" in each}
 
 
 def test_a_container_cannot_forge_vxlan_packets(spread: World) -> None:
@@ -260,14 +267,14 @@ def test_the_printed_commands_make_the_same(spread: World) -> None:
 
 
 def test_one_more_container_touches_only_its_own_entries(spread: World) -> None:
-    """On each other host: two forwarding entries, a neighbor entry for each address, and nothing of anybody else's."""
+    """On each other host: an element of the fast path, two forwarding entries, neighbors, and nothing of anybody else's."""
     text = TEXT.replace("  job:", "  new: {host: beta, networks: {front: auto}}\n  job:")
     spread.file.write_text(text.replace("NAME", spread.name))
     hosts = {one["host"]: one.get("changes", []) for one in json.loads(run_netctl("diff", "--json", spread.file).out)["hosts"]}
     for host in ("alpha", "gamma"):
         # The routes are there because a policy names `front`.
         kinds = sorted(change["ref"]["kind"] for change in hosts[host])
-        assert kinds == ["fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
+        assert kinds == ["element", "fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
     assert {change["after"]["about"] for change in hosts["beta"] if "about" in change["after"]} <= {"container new"}
     spread.apply(text)
     moved = text.replace("new: {host: beta", "new: {host: gamma")
