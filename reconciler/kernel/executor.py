@@ -128,7 +128,9 @@ class KernelHost:
         identity = self._namespaces.identity(netns)
         if identity not in self._nft:
             self._nft[identity] = self._namespaces.run(netns, NftSession)
-        self._nft[identity].run([step for step in steps if isinstance(step, NftCommand)])
+        commands = [step for step in steps if isinstance(step, NftCommand)]
+        # Its socket is in the namespace for good, but names of links are looked up where the thread is.
+        self._namespaces.run(netns, lambda: self._nft[identity].run(commands))
 
     def _run_ovsdb(self, batch: Batch) -> None:
         write_openvswitch(self._context)

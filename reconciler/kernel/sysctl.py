@@ -102,7 +102,8 @@ def _run(context: KernelContext, step: Step) -> None:
         remember_sysctl(context, step.key, step.value)
         write_sysctl(step.key, step.value)
     elif isinstance(step, SysctlWrite):
-        write_sysctl(step.key, step.value)
+        with contextlib.suppress(FileNotFoundError) if step.if_there else contextlib.nullcontext():
+            write_sysctl(step.key, step.value)
     else:
         raise TypeError(f"not a step of sysctl: {step}")
 

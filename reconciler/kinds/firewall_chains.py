@@ -37,10 +37,12 @@ _INET = """\
 \t\tip daddr @peers4 drop
 \t\tip6 daddr @peers6 drop
 \t}
-\tchain encapsulated {
+\tchain sending {
 \t\ttype filter hook output priority -300; policy accept;
 \t\tip daddr . ip saddr . udp dport @vteps4 notrack
 \t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
+\t\ticmp type redirect oifname @bridges drop
+\t\ticmpv6 type nd-redirect oifname @bridges drop
 \t}
 \tchain guard_ours {
 \t\tip daddr 127.0.0.0/8 drop

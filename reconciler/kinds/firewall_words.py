@@ -94,6 +94,8 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
     stem = purpose_of(set_name)
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
+        if source == target:  # no policy: routes join the subnet
+            return holders.get(source, "host")
         return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"
     first = (value if stem in PUBLISHED else key).partition(" ")[0]
     return holders.get(first, "host")

@@ -83,8 +83,12 @@ class Netns(Record):
 
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
         routers = () if self.heeds_routers else ("accept_ra", "router_solicitations")
-        keys = [interface_key(6, each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
-        return [SysctlWrite(self.netns, key, "0", remember=False) for key in (interface_key(6, "all", "accept_dad"), *keys)]
+        keys = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
+        # The same plan may have removed one of the links; what it makes anew starts with the defaults.
+        return [
+            SysctlWrite(self.netns, interface_key(6, each, name), "0", remember=False, if_there=each in links)
+            for each, name in (("all", "accept_dad"), *keys)
+        ]
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (NetnsDelete(self.netns),)

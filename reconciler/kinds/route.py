@@ -109,14 +109,18 @@ class Route(Record):
         sources = {
             info.cidr.partition("/")[0]: Ref("address", HOST, f"{namespace.links[info.index].name} {info.cidr}")
             for info in namespace.addresses
-            if info.index in namespace.links and ":" not in info.cidr
+            if info.index in namespace.links
         }
         for info in namespace.routes:
             if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and info.index in namespace.links:
                 link = namespace.links[info.index]
                 uplink = find_uplink(namespace, link)
                 source = sources.get(info.src)
-                yield cls(HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, source, uplink=uplink)
+                # An IPv4 route goes with its source address; one of IPv6 stays, but cannot be made before the address.
+                address, connected = (source, None) if info.family == 4 else (None, source)
+                yield cls(
+                    HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, address, connected, uplink
+                )
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -84,7 +84,14 @@ class Sysctl(Record):
 
 
 BRIDGES = ("bridge", "openvswitch")
-BRIDGE_SETTINGS = ((4, "rp_filter"), (4, "route_localnet"), (6, "accept_dad"))
+BRIDGE_SETTINGS = (
+    (4, "rp_filter", "conf"),
+    (4, "route_localnet", "conf"),
+    (6, "accept_dad", "conf"),
+    (6, "proxy_ndp", "conf"),
+    (4, "proxy_delay", "neigh"),
+    (6, "proxy_delay", "neigh"),
+)
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
@@ -98,7 +105,7 @@ def find_going_along(live: HostState, desired: HostState, *, host_goes: bool) ->
     keys: dict[str, set[str]] = {}
     for ref in gone:
         if ref.kind in BRIDGES:
-            keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, name) for family, name in BRIDGE_SETTINGS)
+            keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, *where) for family, *where in BRIDGE_SETTINGS)
         if ref.kind == "netns":
             keys.setdefault(ref.netns, set()).update(FORWARDING)
     if HOST in keys and host_goes:

@@ -55,7 +55,7 @@ def sysctl_lines(step: Step, place: Place) -> Iterator[str]:
         case SysctlWrite(remember=True):
             yield shlex.join(["remember", step.key, step.value])
         case SysctlWrite():
-            yield place.tool(step.netns, "sysctl", "-qw", f"{step.key}={step.value}")
+            yield place.tool(step.netns, "sysctl", "-eqw" if step.if_there else "-qw", f"{step.key}={step.value}")
         case SysctlRestore():
             yield shlex.join(["restore", step.key])
         case _:

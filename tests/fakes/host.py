@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_interface, ip_network
 
+from reconciler.kinds.firewall_program import WAYS
 from reconciler.plan.order import Batch
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (
@@ -39,6 +40,7 @@ from tests.fakes.spaces import Link, Space, interface_of, read_space
 
 _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
+_HOOK = re.compile(r"(add chain|add rule|flush chain|delete chain) (\S+) (\S+) at-(\S+)(?: (goto .*|\{.*))?$")
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
 PORT_DEFAULTS = (("hairpin", "off"), ("isolated", "off"))
 
@@ -54,7 +56,8 @@ class FakeHost:
         """Only the host's own namespace, with a loopback and an uplink."""
         self.topology = topology
         self.spaces: dict[str, Space] = {HOST: Space()}
-        self.tables: dict[str, dict[tuple[str, str], str]] = {}
+        self.tables: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+        self.hooks: dict[tuple[str, str], dict[str, str]] = {}
         self.processes: dict[str, ProcessInfo] = {}
         self.remembered: dict[str, str] = {}
         self.fail_at = -1
@@ -64,14 +67,14 @@ class FakeHost:
 
     def run(self, batch: Batch) -> None:
         """Carry out the batch. A transaction of nft happens as a whole; in other lanes, what came before a failure stays."""
-        before = copy.deepcopy(self.tables)
+        before = copy.deepcopy((self.tables, self.hooks))
         for step in batch.steps:
             try:
                 self._count_down()
                 self._run(step)
             except Refused as refusal:
                 if step.lane == lanes.NFT:
-                    self.tables = before
+                    self.tables, self.hooks = before
                 raise StepError(step, str(refusal)) from None
 
     def settle(self) -> None:
@@ -298,19 +301,37 @@ class FakeHost:
                 self._nft_element(*element.groups())
             elif table := _TABLE.match(line):
                 self._nft_table(*table.groups())
+            elif hook := _HOOK.match(line):
+                self._nft_hook(hook[1], (hook[2], hook[3]), hook[4], hook[5] or "")
 
-    def _nft_table(self, verb: str, family: str, _: str) -> None:
+    def _nft_table(self, verb: str, family: str, table: str) -> None:
         if verb != "delete ":
-            self.tables.setdefault(family, {})
-        elif self.tables.pop(family, None) is None:
+            self.tables.setdefault((family, table), {})
+            return
+        self.hooks.pop((family, table), None)
+        if self.tables.pop((family, table), None) is None:
             raise Refused("No such file or directory")
 
-    def _nft_element(self, verb: str, family: str, _: str, name: str, text: str) -> None:
-        if family not in self.tables:
+    def _nft_hook(self, verb: str, table: tuple[str, str], dev: str, words: str) -> None:
+        """A base chain is made at a link, gets its only rule, and is deleted when it is empty."""
+        hooks = self.hooks.setdefault(table, {})
+        if verb == "add chain":  # newer kernels wait for the link
+            hooks[dev] = ""
+        elif dev not in hooks:
+            raise Refused("No such file or directory")
+        elif verb == "add rule":
+            hooks[dev] = words.removeprefix("goto ")
+        elif verb == "delete chain":
+            del hooks[dev]
+
+    def _nft_element(self, verb: str, family: str, table: str, name: str, text: str) -> None:
+        if (family, table) not in self.tables:
             raise Refused("No such file or directory")
         text = _NUMBER.sub(lambda number: str(IPv6Address(int(number[0], 16))), text.replace('"', ""))
         key, _, value = text.partition(" : ")
-        elements = self.tables[family]
+        elements = self.tables[family, table]
+        if name in WAYS and verb == "add":  # the kernel knows links by their numbers
+            value = str(self._link(HOST, value).index)
         if verb == "delete":
             if elements.pop((name, key), None) is None:
                 raise Refused("No such file or directory")
@@ -337,8 +358,13 @@ class FakeHost:
             namespaces={netns: read_space(self.spaces, netns, wanted.get(netns, ())) for netns in self.spaces},
             mounted=frozenset(netns for netns in self.spaces if netns != HOST),
             tables=tuple(
-                TableInfo(family, f"netctl-{self.topology}", True, tuple((n, k, v) for (n, k), v in sorted(elements.items())))
-                for family, elements in self.tables.items()
+                TableInfo(
+                    *table,
+                    intact=True,
+                    elements=tuple((n, k, v) for (n, k), v in sorted(elements.items())),
+                    hooks=tuple(sorted(self.hooks.get(table, {}).items())),
+                )
+                for table, elements in self.tables.items()
             ),
             processes=tuple(self.processes.values()),
             remembered=frozenset(self.remembered),

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.compile import compile_topology
+from reconciler.kinds.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_program import SETS, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall_program import SETS, WAYS, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
@@ -21,6 +22,8 @@ from tests.firewall.world import World
 SINGLE: dict[str, tuple[str, ...]] = {
     "ifname": ("b-shop-front", "ip", "drop", "0xa.b_c-d", "v-fifteen-bytes"),
     "ether_addr": ("02:00:00:00:00:01", "fe:dc:ba:98:76:54"),
+    "ether_type": ("ip", "ip6"),
+    "iface_index": ("lo",),
     "inet_proto": ("tcp", "udp", "sctp"),
     "inet_service": ("0", "22", "65535"),
     "ipv4_addr": ("10.44.0.10", "0.0.0.0", "255.255.255.255"),
@@ -200,16 +203,16 @@ def test_what_is_not_canonical_is_refused(set_name: str, key: str) -> None:
 def test_names_that_are_not_a_topologys_are_refused(name: str) -> None:
     """In a table's text, in its removal, and in an element's."""
     for render in (
-        lambda: render_table("inet", name),
+        lambda: render_table("inet", f"netctl-{name}"),
         lambda: FirewallTable("", "inet", name).lower_delete(),
-        lambda: render_element("add", ("inet", name), "bridges", "b-x", ""),
+        lambda: render_element("add", ("inet", f"netctl-{name}"), "bridges", "b-x", ""),
     ):
         with pytest.raises(ValueError, match="not a name of a topology"):
             render()
 
 
 HOSTILE = st.text(st.sampled_from(" .:-/0123456789abcdfptu{};#\n,*@" + '"'))
-LINE = re.compile(r"(add|delete) element (inet|bridge) netctl-[a-z0-9-]+ [a-z_0-9]+ \{ [A-Za-z0-9:./\" _-]+ \}\n")
+LINE = re.compile(r"(add|delete) element (inet|bridge|netdev) netctl-[a-z0-9-]+ [a-z_0-9]+ \{ [A-Za-z0-9:./\" _-]+ \}\n")
 
 
 @given(

@@ -16,7 +16,9 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.snapshot import Interest, read_snapshot
-from reconciler.kinds.firewall_program import render_element, render_table
+from reconciler.kinds.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall import FirewallTable
+from reconciler.kinds.firewall_program import WAYS, render_element, render_table
 from reconciler.plan.execute import Host
 from reconciler.plan.order import Batch
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
@@ -74,11 +76,29 @@ def addressed(group: int) -> tuple[Step, ...]:
 
 
 def table(name: str) -> tuple[Step, ...]:
-    return (NftCommand(HOST, f"add table inet netctl-{name}\ndelete table inet netctl-{name}\n" + render_table("inet", name)),)
+    return (
+        NftCommand(
+            HOST, f"add table inet netctl-{name}\ndelete table inet netctl-{name}\n" + render_table("inet", f"netctl-{name}")
+        ),
+    )
 
 
 def element(verb: str, name: str, value: str = "10.9.0.2 . 80") -> Step:
-    return NftCommand(HOST, render_element(verb, ("inet", name), "published4", "tcp . 8080", value) + "\n")
+    return NftCommand(HOST, render_element(verb, ("inet", f"netctl-{name}"), "published4", "tcp . 8080", value) + "\n")
+
+
+def fast_path(group: int, name: str) -> tuple[Step, ...]:
+    """A table of netdev with a hook and a way at the end of a veth."""
+    records = (
+        FirewallTable(HOST, "netdev", name, subnet="front"),
+        FastPathHook(HOST, name, "front", "v", "leaving"),
+        FastPathWay(HOST, "netdev", name, "to_bridge", "ip", "br", subnet="front"),
+    )
+    return (*wired(group), *(step for record in records for step in record.lower_create()))
+
+
+def hook(name: str, dev: str) -> FastPathHook:
+    return FastPathHook(HOST, name, "front", dev, "leaving")
 
 
 Case = Callable[[int, str], tuple[tuple[Step, ...], tuple[Step, ...]]]
@@ -180,6 +200,20 @@ CASES: dict[str, tuple[Case, bool]] = {
         lambda g, n: (table(n), (element("add", n), element("add", n, "10.9.0.3 . 80"))),
         True,
     ),
+    "a fast path": (lambda g, n: ((), fast_path(g, n)), False),
+    "a way to a link that is not there": (
+        lambda g, n: (
+            fast_path(g, n),
+            FastPathWay(HOST, "netdev", n, "to_tunnel", "ip", "w", subnet="front").lower_create(),
+        ),
+        True,
+    ),
+    "a hook that goes": (lambda g, n: (fast_path(g, n), hook(n, "v").lower_delete()), False),
+    "a hook that is not there": (lambda g, n: (fast_path(g, n), hook(n, "br").lower_delete()), True),
+    "a table takes its hooks along": (
+        lambda g, n: (fast_path(g, n), FirewallTable(HOST, "netdev", n, subnet="front").lower_delete()),
+        False,
+    ),
     "a table that is replaced is empty": (lambda g, n: ((*table(n), element("add", n)), table(n)), False),
 }
 
@@ -198,8 +232,17 @@ def run(host: Host, steps: tuple[Step, ...]) -> bool:
 def seen(snapshot: Snapshot) -> dict[str, Any]:
     """What the kinds look at, without interface numbers."""
     view: dict[str, Any] = {netns: seen_in(info) for netns, info in snapshot.namespaces.items()}
-    view["tables"] = sorted((info.family, info.name, info.intact, tuple(sorted(info.elements))) for info in snapshot.tables)
+    names = {str(link.index): link.name for link in snapshot.namespaces[HOST].links.values()}
+    view["tables"] = sorted(
+        (info.family, info.name, info.intact, tuple(sorted(seen_element(each, names) for each in info.elements)), info.hooks)
+        for info in snapshot.tables
+    )
     return view
+
+
+def seen_element(element: tuple[str, str, str], names: dict[str, str]) -> tuple[str, str, str]:
+    name, key, value = element
+    return name, key, names[value] if name in WAYS else value
 
 
 def seen_in(info: NamespaceInfo) -> dict[str, Any]:

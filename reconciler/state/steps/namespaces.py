@@ -33,12 +33,14 @@ class SysctlWrite(Step):
     """Write a sysctl, by its dotted key with `/` for a dot within a name (`net.ipv4.conf.eth0/1.forwarding`).
 
     With `remember`, the value before is noted first in the host's file under /run/netctl, to be put back by SysctlRestore.
+    With `if_there`, nothing is done where there is no such key: a link of the name has gone meanwhile.
     """
 
     lane = SYSCTL
     key: str
     value: str
     remember: bool
+    if_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
