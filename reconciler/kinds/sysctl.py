@@ -105,7 +105,8 @@ def find_going_along(live: HostState, desired: HostState, *, host_goes: bool) ->
     keys: dict[str, set[str]] = {}
     for ref in gone:
         if ref.kind in BRIDGES:
-            keys.setdefault(ref.netns, set()).update(interface_key(family, ref.name, *where) for family, *where in BRIDGE_SETTINGS)
+            settings = (interface_key(family, ref.name, name, group) for family, name, group in BRIDGE_SETTINGS)
+            keys.setdefault(ref.netns, set()).update(settings)
         if ref.kind == "netns":
             keys.setdefault(ref.netns, set()).update(FORWARDING)
     if HOST in keys and host_goes:
