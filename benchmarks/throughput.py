@@ -222,6 +222,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.geteuid() != 0:
         print("benchmarks/throughput.py: error: it makes network namespaces, so it needs root", file=sys.stderr)
         return 3
+    if missing := [command for command in ("iperf3", "nft") if not shutil.which(command)]:
+        print(f"benchmarks/throughput.py: error: it needs {' and '.join(missing)}: apt-get install iperf3 nftables", file=sys.stderr)
+        return 3
     tables = []
     try:
         for part in chosen.parts or PARTS:
