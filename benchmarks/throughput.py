@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("benchmarks/throughput.py: error: it makes network namespaces, so it needs root", file=sys.stderr)
         return 3
     if missing := [command for command in ("iperf3", "nft") if not shutil.which(command)]:
-        print(f"benchmarks/throughput.py: error: it needs {' and '.join(missing)}: apt-get install iperf3 nftables", file=sys.stderr)
+        print(f"benchmarks/throughput.py: error: this is missing: {', '.join(missing)} (iperf3, nftables)", file=sys.stderr)
         return 3
     tables = []
     try:
