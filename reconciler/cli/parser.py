@@ -123,6 +123,13 @@ def parse_seconds(text: str) -> float:
     return float(text)
 
 
+def parse_name(text: str) -> str:
+    """A name that is given. ArgumentTypeError where it is empty, as a variable may be that is not set: it must not mean all."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like it; "" where none is."""
     from difflib import get_close_matches
@@ -164,7 +171,7 @@ def _add_common(command: Parser, name: str) -> None:
     command.add_argument("file", nargs="?", default=default, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
     if name != "validate":
-        command.add_argument("--host", metavar="NAME", help="limit it to one host")
+        command.add_argument("--host", metavar="NAME", type=parse_name, help="limit it to one host")
     if name in ("apply", "destroy"):
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     if name in ("apply", "diff", "destroy"):
@@ -175,12 +182,14 @@ def _add_special(commands: dict[str, Parser]) -> None:
     commands["apply"].add_argument("--plan", metavar="FILE", help="apply exactly the plan saved there; refused where it is stale")
     commands["diff"].add_argument("--plan", metavar="FILE", help="also save the plan there")
     commands["diff"].add_argument("--commands", action="store_true", help="print the plan as a shell script")
-    commands["destroy"].add_argument("--name", metavar="TOPOLOGY", help="the topology's name, where its file is gone")
+    help_text = "the topology's name, where its file is gone"
+    commands["destroy"].add_argument("--name", metavar="TOPOLOGY", type=parse_name, help=help_text)
     help_text = "leave out ssh hosts that cannot be reached, and name them"
     commands["destroy"].add_argument("--keep-going", action="store_true", help=help_text)
     for name in ("apply", "destroy"):
         help_text = "what an ssh host does without hearing of netctl before it takes itself back (default: 60)"
         commands[name].add_argument("--rollback-after", metavar="S", type=parse_seconds, default=60.0, help=help_text)
-    commands["exec"].add_argument("--host", metavar="NAME", help="a host's own network namespace, not a container's")
+    help_text = "a host's own network namespace, not a container's"
+    commands["exec"].add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
     commands["exec"].add_argument("container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas, as in worker-2")
     commands["exec"].add_argument("words", nargs="*", metavar="-- CMD", help="the command and its arguments")

@@ -22,10 +22,10 @@ ENGINE_KEYS = frozenset(("image", "existing", "runtime"))
 
 
 def guess_count(path: str) -> int:
-    """How many workers on this machine the file will need, by a glance at its text."""
+    """How many workers on this machine the file will need, by a glance at its text; 0 where a glance would empty a pipe."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
+    except (OSError, ValueError):
         return 0
     return min(16, max(0, text.count("connect:") - text.count("ssh://")) + ("lab" in text))
 

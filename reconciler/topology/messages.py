@@ -18,7 +18,7 @@ from reconciler.errors import Fault, Position
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
-from reconciler.topology.model.networks import NetworkModel
+from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.policies import PolicyModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import SubnetModel
@@ -164,6 +164,8 @@ def known_keys(path: Path) -> tuple[str, ...]:
             model = ContainerModel
         case ("containers", _, "networks", _):
             model = NetworkModel
+        case ("containers", _, "networks", _, "routes", _):
+            model = RouteModel
         case ("containers", _, "expose", _):
             model = ExposeModel
         case ("policies", _):

@@ -29,6 +29,24 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("arguments", [("destroy", "--name", ""), ("destroy", "--host", ""), ("exec", "--host", "", "true")])
+def test_an_empty_name_is_not_everything(arguments: tuple[str, ...]) -> None:
+    """What a shell makes of a variable that is not set is refused: `destroy` would take all of the file that it finds."""
+    done = run_netctl(*arguments)
+    assert done.status == 2
+    assert "the name is empty" in done.err
+
+
+def test_a_file_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """It can be read only once, by whichever command."""
+    text = write(tmp_path, GOOD).read_text()
+    command = [sys.executable, "-m", "reconciler", "validate", "/dev/stdin"]
+    assert subprocess.run(command, input=text, text=True, capture_output=True, check=False).returncode == 0
+    for name in ("diff", "status"):
+        command = [sys.executable, "-m", "reconciler", name, "/dev/stdin"]
+        assert "is empty" not in subprocess.run(command, input=text, text=True, capture_output=True, check=False).stderr
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), *((name, "--help") for name in COMMANDS)])
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     """Help answers at once: it loads the parser, and none of what the commands need."""

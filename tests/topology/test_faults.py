@@ -189,6 +189,7 @@ CASES = {
     "image number": (container("{image: §7}"), "must be the name of an image, but is the number 7"),
     "image blank": (container("{image: §'a b'}"), "is no image name"),
     "command mapping": (container("{§command: {run: x}}"), "must be a list of words, but is a mapping"),
+    "command empty word": (container("{§command: ['']}"), "its first word is empty"),
     "command number": (container("{§command: [sleep, 5]}"), "one item is the number 5"),
     "command quote": (container("{command: §'sleep \"1'}"), "a quote that is opened"),
     "env number": (container("{command: [a], §env: {PORT: 80}}"), "must give text for `PORT`"),

@@ -69,6 +69,14 @@ CASES = {
         HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mtu: 1400}}\ncontainers: {web: {networks: {front: {mtu: §1500}}}}\n",
         "`front` carries 1400 bytes",
     ),
+    "route of two families": (
+        container("{networks: {front: {routes: [§{to: 10.9.0.0/16, via: 'fd00::1'}]}}}"),
+        "has an IPv4 address in `to` and none in `via`",
+    ),
+    "route unknown key": (
+        container("{networks: {front: {routes: [{to: 10.9.0.0/16, via: 10.44.0.9, §dev: eth0}]}}}"),
+        "unknown key `dev`",
+    ),
     "next hop elsewhere": (
         container("{networks: {front: {§routes: [{to: 10.9.0.0/16, via: 10.8.0.1}]}}}"),
         "the next hop 10.8.0.1 is not in `front`",

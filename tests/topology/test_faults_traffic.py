@@ -77,6 +77,8 @@ CASES = {
     "policy ports text": (policy("{allow: web, to: front, ports: §80/tcp}"), "`ports` must be a list"),
     "policy protocol": (policy("{allow: web, to: front, ports: [§80/tcpp]}"), "no protocol"),
     "policies mapping": (BASE + "§policies: {allow: web}\n", "`policies` must be a list"),
+    "published twice on a host": (expose("§{listen: 80, on: [alpha, alpha]}"), "names no host in `on`, or one twice"),
+    "published on no host": (expose("§{listen: 80, on: []}"), "names no host in `on`, or one twice"),
     "policy unknown key": (policy("{allow: web, to: front, §port: [80]}"), "unknown key `port` in a policy"),
 }
 

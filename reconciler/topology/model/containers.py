@@ -34,6 +34,8 @@ def parse_command(value: Any) -> tuple[str, ...]:
             ) from None
     if not isinstance(value, tuple):
         raise refuse(f"must be a list of words, but is {describe(value)}", "write it as a list: [sleep, infinity]")
+    if value[:1] == ("",):
+        raise refuse("has no program: its first word is empty", "write the program first: [sleep, infinity]")
     for word in value:
         if not isinstance(word, str):
             written = str(word).lower() if isinstance(word, bool) else str(word)

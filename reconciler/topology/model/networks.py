@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema
@@ -83,6 +83,17 @@ class RouteModel(Model):
 
     to: Sources = Field(description="The network that it leads to.")
     via: Addresses = Field(description="The next hop, an address in the subnet.")
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """Each network has a next hop of its family, and each next hop a network."""
+        to, via = {each.version for each in self.to}, {each.version for each in self.via}
+        for family in sorted(to ^ via):
+            lacking, given = ("via", "to") if family in to else ("to", "via")
+            raise refuse(
+                f"has an IPv{family} address in `{given}` and none in `{lacking}`", f"write an IPv{family} one there, too"
+            )
+        return self
 
 
 class NetworkModel(Model):

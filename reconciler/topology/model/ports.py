@@ -44,7 +44,9 @@ class ExposeModel(Model):
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        """Both sides are as long, and one protocol is said."""
+        """Both sides are as long, one protocol is said, and each host once."""
+        if len(set(self.on)) < len(self.on) or ("on" in self.model_fields_set and not self.on):
+            raise refuse("names no host in `on`, or one twice", "write each host once, or leave `on` out")
         if self.to is not None:
             ours, theirs = self.listen.last - self.listen.first + 1, self.to.last - self.to.first + 1
             if ours != theirs:
