@@ -17,6 +17,8 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 POLICIES = ("allowed", "outbound")
 PUBLISHED = ("published", "published_at", "published_from")
 FILTERS = ("ports", "macs", "addresses")
+FAST_PATH = {"behind": "to", "hops": "to", "members": "from other hosts to"}
+"""Of the sets of a fast path, those whose elements are somebody's place."""
 """The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
 
 
@@ -34,6 +36,8 @@ def describe_element(set_name: str, key: str, value: str) -> str:
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
         return " ".join([f"from {source} to {target}", describe_services(set_name, key)]).rstrip()
+    if stem in FAST_PATH:
+        return f"the fast path {FAST_PATH[stem]} {key}" + (f" by {value}" if value else "")
     if set_name == "ports":
         return f"the filter of {key}"
     if stem in FILTERS:

@@ -279,8 +279,7 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
 
 
 def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: str) -> None:
-    """The namespaces under /run/netns are told for containers and lab members; a lab host that is not there has defaults; the
-    kernel has a fast path."""
+    """The namespaces under /run/netns are told for containers and lab members; a lab host that is not there has defaults."""
     names = [f"{topology}.web", f"{topology}.lab.alpha"]
     for name in names:
         subprocess.run(["ip", "netns", "add", name], check=True)
