@@ -34,6 +34,7 @@ from reconciler.kernel.netlink import (
     parse_messages,
 )
 from reconciler.kernel.nfthook import parse_hook
+from reconciler.kinds.fast_path import parse_hook_name
 from reconciler.kinds.firewall_program import format_range
 
 NETLINK_NETFILTER = 12
@@ -235,21 +236,21 @@ class TableReader:
             (GETTABLE, bytes(table[TABLE_FLAGS])) for table in tables if _text(bytes(table[TABLE_NAME])) == name
         }
         rules_of: dict[bytes, list[bytes]] = {}
-        hooks: dict[bytes, tuple[bytes, bytes]] = {}
+        hooks: dict[str, tuple[bytes, bytes, list[bytes]]] = {}
         for kind in (GETCHAIN, GETRULE, GETSET):
             for body in self._dump(kind, family, owner):
                 found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
                 if _text(found[CHAIN_TABLE]) != name:
                     continue  # chains come of all tables
                 values: list[object] = [kind, *(found.get(number, b"") for number in SAME_STRUCTURE[kind])]
-                if kind == GETCHAIN and family == "netdev" and CHAIN_HOOK in found:
-                    hooks[found[CHAIN_NAME]] = found[CHAIN_HOOK], found.get(CHAIN_POLICY, b"")
+                if kind == GETCHAIN and CHAIN_HOOK in found and (dev := _hook_of(family, found[CHAIN_NAME])):
+                    hooks[dev] = found[CHAIN_HOOK], found.get(CHAIN_POLICY, b""), rules_of.setdefault(found[CHAIN_NAME], [])
                     continue
                 if kind == GETRULE:  # rules count by their place in the chain
                     rules = rules_of.setdefault(found[RULE_CHAIN], [])
                     rules.append(found[RULE_EXPRESSIONS])
                     values.append(len(rules))
-                    if found[RULE_CHAIN] in hooks:
+                    if _hook_of(family, found[RULE_CHAIN]) in hooks:
                         continue
                 structure.add(tuple(values))
         elements: list[Element] = []
@@ -259,8 +260,9 @@ class TableReader:
                 structure.update(found_elements)
             else:
                 elements += found_elements
-        found_hooks = tuple(parse_hook(_text(chain), *hook, rules_of.get(chain, [])) for chain, hook in hooks.items())
-        return TableDump(frozenset(structure), tuple(elements), found_hooks)
+        return TableDump(
+            frozenset(structure), tuple(elements), tuple((dev, parse_hook(dev, *hook)) for dev, hook in hooks.items())
+        )
 
     def _read_sets(self, family: str, owner: bytes) -> Iterator[_SetInfo]:
         for body in self._dump(GETSET, family, owner):
@@ -322,6 +324,11 @@ class TableReader:
             for number, _, sequence, _ in parse_messages(self._socket.recv(RECEIVE_BYTES)):
                 if sequence == self._sequence and number in (NLMSG_ERROR, NLMSG_DONE):
                     return
+
+
+def _hook_of(family: str, chain: bytes) -> str:
+    """The link whose hook a chain of a netdev table is, by its name; "" where it is none."""
+    return parse_hook_name(_text(chain)) if family == "netdev" else ""
 
 
 def _parse_chain(body: memoryview) -> ChainInfo:

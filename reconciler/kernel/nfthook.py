@@ -1,4 +1,4 @@
-"""The base chains of a netdev table as the kernel shows them: at which link each stands, and where it sends what comes in.
+"""The base chains of a netdev table as the kernel shows them: where each sends what comes in.
 
 Called by `kernel.nftdump`. Pure. The attribute numbers are those of linux/netfilter/nf_tables.h.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.kernel.netlink import parse_attributes
-from reconciler.kinds.fast_path import hook_name
 
 HOOK_PRIORITY, HOOK_DEVICE, HOOK_DEVICES = 2, 3, 4
 ACCEPT = 1  # NF_ACCEPT in linux/netfilter.h
@@ -16,14 +15,14 @@ EXPRESSION_NAME, EXPRESSION_DATA, IMMEDIATE_DATA, DATA_VERDICT, VERDICT_CODE, VE
 GOTO = (-4).to_bytes(4, signed=True)  # NFT_GOTO
 
 
-def parse_hook(name: str, hook: bytes, policy: bytes, rules: Sequence[bytes]) -> tuple[str, str]:
-    """The link of the base chain `name`, and the chain that its only rule goes to; "" for the latter where it is none of ours."""
+def parse_hook(dev: str, hook: bytes, policy: bytes, rules: Sequence[bytes]) -> str:
+    """The chain that the only rule of the base chain at `dev` goes to; "" where somebody has changed anything of it."""
     found = dict(parse_attributes(memoryview(hook)))
     devices = [bytes(value) for _, value in parse_attributes(found.get(HOOK_DEVICES, memoryview(b"")))]
-    dev = (devices or [bytes(found.get(HOOK_DEVICE, b""))])[0].rstrip(b"\0").decode("utf-8", "replace")
-    as_made = name == hook_name(dev) and not any(bytes(found[HOOK_PRIORITY])) and int.from_bytes(policy) == ACCEPT
+    stands_at = devices or [bytes(found.get(HOOK_DEVICE, b""))]
+    as_made = stands_at == [dev.encode() + b"\0"] and not any(bytes(found[HOOK_PRIORITY])) and int.from_bytes(policy) == ACCEPT
     targets = [target for rule in rules for target in _targets(rule)]
-    return dev, targets[0] if as_made and len(targets) == len(rules) == len(devices or [dev]) == 1 else ""
+    return targets[0] if as_made and len(targets) == len(rules) == 1 else ""
 
 
 def _targets(rule: bytes) -> Iterator[str]:

@@ -14,6 +14,7 @@ keeps the number of a link that is gone. So both are removed before their link, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -30,6 +31,8 @@ from reconciler.state.steps.step import Step
 FAMILY = "netdev"
 LEAVING, TUNNELLED, ROUTED = "leaving", "tunnelled", "routed"
 """The chains for what comes from a container, out of the VXLAN, and from the uplink."""
+
+_HOOK = re.compile(r"at-([A-Za-z0-9][A-Za-z0-9_.-]{0,14})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,12 @@ class FastPathWay(FirewallElement):
 def hook_name(dev: str) -> str:
     """Of the base chain at a link. A name of nft's begins with a letter, which a link's need not."""
     return f"at-{dev}"
+
+
+def parse_hook_name(chain: str) -> str:
+    """The link that a chain's name speaks of; "" where it is not one of a hook."""
+    found = _HOOK.fullmatch(chain)
+    return found[1] if found else ""
 
 
 def _own_ends(snapshot: Snapshot) -> dict[int, End]:

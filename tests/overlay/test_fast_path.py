@@ -136,6 +136,8 @@ def test_what_is_broken_is_seen_and_mended(spread: World) -> None:
         ["nft", f"flush chain {routed} at-eth0; delete chain {routed} at-eth0"],
         ["nft", f"flush chain {routed} at-eth0"],
         ["nft", f"insert rule {tunnel} leaving accept"],
+        ["nft", f'add chain {routed} mine {{ type filter hook ingress device "eth0" priority 1; }}'],
+        ["nft", f'add chain {routed} at-x {{ type filter hook ingress device "eth0" priority 1; }}'],
         ["nft", f"flush set {tunnel} behind"],
         ["ip", "link", "delete", vxlan],
         ["ip", "link", "delete", port],
