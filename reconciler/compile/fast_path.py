@@ -65,6 +65,8 @@ class _FastPath:
         for own in leg.addresses:
             yield self._way(name, own.family, dev, link)
             yield self._way("to_bridge", own.family, leg.bridge, leg.ref)
+        if way == "routes":
+            yield self._element("gateway", leg.mac)
 
     def _way(self, name: str, family: int, dev: str, link: Ref | None) -> FastPathWay:
         protocol = PROTOCOLS[family]

@@ -11,6 +11,14 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, ip_network, summarize_address_range
 
 from reconciler.compile.boxes import Box, disjoint, subtract
+from reconciler.compile.containment import (
+    Element,
+    contain_connections,
+    contain_errors,
+    contain_isolated,
+    contain_marks,
+    contain_source_ports,
+)
 from reconciler.compile.lan import way_out
 from reconciler.compile.model import Place, Port, Resolved
 from reconciler.compile.resolve import collapse
@@ -31,17 +39,19 @@ ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 HOST_ITSELF = "host"
 """Whose an element is that belongs to no container, subnet or policy of this host."""
 
-Element = tuple[str, str, str, str]
-"""Set, key, value, and whose it is."""
-
 
 def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
-    """The two tables of a host that has a leg, and their elements."""
+    """The three tables of a host that has a leg, and their elements."""
     for family, elements in (
         ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
                   *_returns(topology, resolved, host), *_policies(topology, resolved, host),
-                  *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts))),
-        ("bridge", (*_own_addresses(topology, resolved, host), *_permissions(topology, resolved, host))),
+                  *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts),
+                  *contain_connections(topology, resolved, host), *contain_errors(topology, resolved, host),
+                  *contain_marks(topology, resolved, host, facts[host]),
+                  *contain_source_ports(resolved, host, facts[host]))),
+        ("bridge", (*_own_addresses(topology, resolved, host), *_permissions(topology, resolved, host),
+                    *contain_isolated(topology, resolved, host))),
+        ("arp", ()),
     ):  # fmt: skip
         yield FirewallTable(HOST, family, topology.name)
         for name, key, value, about in elements:

@@ -21,6 +21,7 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
@@ -28,7 +29,7 @@ from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_key
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
+from reconciler.kinds.veth import FIXED_PORT_OPTIONS, Veth
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -214,7 +215,7 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         if hairpin is None:
             publishes = any(publication.subnet == place.subnet for publication in container.publications)
             hairpin = publishes or subnet.hairpin
-        options = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
+        options = tuple(sorted((("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)), *FIXED_PORT_OPTIONS)))
         leg = resolved.leg_of(place)
         # Only the container's end is told: a bridge would take over a smaller one of its port.
         mtu = min(leg.mtu, attachment.mtu or leg.mtu)
@@ -313,6 +314,8 @@ def _place(
     )
     yield veth
     link, bridge, about = veth.ref, leg.ref, veth.subject
+    if not leg.datapath:
+        yield Fdb(HOST, place.port, place.mac, link=link, about=about)
     for own in place.addresses:
         yield from _connect_place(place, leg, own, link, about)
         gateway = leg.gateway(own.family)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.state.ref import HOST, Ref
-from reconciler.topology.types import Party
+from reconciler.topology.types import Party, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +162,9 @@ class Resolved:
     def leg_of(self, place: Place) -> Leg:
         """The leg of the place's host in the place's subnet."""
         return self.legs[place.host][place.subnet]
+
+
+def is_named(topology: Topology, place: Place, parties: frozenset[Party]) -> bool:
+    """Whether the container of the place, or its subnet, is one of the parties."""
+    origin = topology.containers[place.container].origin
+    return Party("subnet", place.subnet) in parties or Party("container", origin) in parties

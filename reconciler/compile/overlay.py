@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.lan import WayOut, way_out
-from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved
+from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved, is_named
 from reconciler.compile.openvswitch import compile_switch_tunnel
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
@@ -31,7 +31,7 @@ from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.topology.types import Party, Topology
+from reconciler.topology.types import Topology
 
 HOST_LENGTH = {4: 32, 6: 128}
 
@@ -98,13 +98,13 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
         yield from compile_switch_tunnel(topology.name, leg, vxlan)
     for peer in leg.peers:
         if peer.way == "vxlan":
-            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], f"subnet {leg.subnet}")
+            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
 def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
     if leg.tunnel is None:
         return
-    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about)
+    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
     if not leg.datapath:  # Open vSwitch learns by itself behind which port somebody is
         yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
     for own in station.addresses:
@@ -176,11 +176,11 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
         for peer in leg.peers:
             if peer.way == "vxlan":
                 for place in resolved.members.get((peer.host, leg.subnet), ()):
-                    if _is_one_of(topology, place, resolved.parties):
+                    if is_named(topology, place, resolved.parties):
                         yield from _detour(resolved, leg, peer, place, seen)
             for name in resolved.containers.get(peer.host, ()) if askers else ():
                 for place in resolved.places[name]:
-                    if place.subnet in legs or not _is_one_of(topology, place, askers):
+                    if place.subnet in legs or not is_named(topology, place, askers):
                         continue
                     if peer.way == "vxlan":
                         yield from _detour(resolved, leg, peer, place, seen)
@@ -211,8 +211,3 @@ def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[st
             connected=Ref("route", HOST, route_name(own.family, here.network, leg.bridge)),
             about=f"subnet {leg.subnet}",
         )
-
-
-def _is_one_of(topology: Topology, place: Place, parties: frozenset[Party]) -> bool:
-    origin = topology.containers[place.container].origin
-    return Party("subnet", place.subnet) in parties or Party("container", origin) in parties

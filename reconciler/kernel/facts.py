@@ -11,12 +11,13 @@ import ctypes
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.links import find_places, read_link_facts
+from reconciler.kernel.listeners import read_sockets
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
@@ -37,6 +38,7 @@ from reconciler.kernel.snapshot import Interest
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
+from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import find_uplink, is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
@@ -86,6 +88,9 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         fast_path=not missing and has_fast_path(snapshot),
         openvswitch_fault=read_fault(context) if interest.openvswitch else "",
         openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
+        listening_ports=find_listening_ports(),
+        reserved_ports=read_reserved_ports(),
+        source_ports=find_source_ports(snapshot),
         docker_user_chain=docker_user,
     )
 
@@ -187,6 +192,12 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
             yield address.cidr.partition("/")[0]
 
 
+def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """What the live firewall does with source ports, as key and value; empty where there is none."""
+    tables = (table for table in snapshot.tables if table.family == "inet")
+    return tuple((key, value) for table in tables for name, key, value in table.elements if name == "source_ports")
+
+
 # --- of the host ------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +210,20 @@ def read_accepts_ra(link: str) -> bool:
     except FileNotFoundError:  # a kernel without IPv6
         return False
     return accepts == "2" or (accepts == "1" and forwards == "0")
+
+
+def find_listening_ports() -> tuple[int, ...]:
+    """The ports among those of masqueraded connections that a socket of the host has. What is on localhost is not reached."""
+    blocks = (WHOLE_RANGE, *LOW_BLOCKS)
+    open_ones = (one for one in read_sockets() if not ip_address(one.address).is_loopback)
+    return tuple(sorted({one.port for one in open_ones if any(block.overlaps(one.port, one.port) for block in blocks)}))
+
+
+def read_reserved_ports() -> tuple[tuple[int, int], ...]:
+    """The ranges of net.ipv4.ip_local_reserved_ports, as `8080,9000-9100` (ip-sysctl.rst)."""
+    text = Path("/proc/sys/net/ipv4/ip_local_reserved_ports").read_text(encoding="ascii").strip()
+    ranges = (word.partition("-") for word in text.split(",") if word)
+    return tuple((int(first), int(last or first)) for first, _, last in ranges)
 
 
 def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
@@ -215,7 +240,7 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features
 
-    return missing_features(("inet", "bridge"))
+    return missing_features(("inet", "bridge", "arp"))
 
 
 def has_fast_path(snapshot: Snapshot) -> bool:

@@ -35,6 +35,14 @@ class Listener:
 
 def read_listeners() -> tuple[Listener, ...]:
     """Every listening TCP socket and every UDP socket without a peer, in the calling thread's namespace."""
+    found = read_sockets()
+    holders = read_holders({listener.inode for listener in found}) if found else {}
+    named = (Listener(one.protocol, one.address, one.port, one.inode, holders.get(one.inode, "")) for one in found)
+    return tuple(sorted(named, key=lambda one: (one.protocol, one.port, one.address)))
+
+
+def read_sockets() -> list[Listener]:
+    """The same, without their holders: a look at each process costs more than all else."""
     found = []
     for name, protocol, state in FILES:
         try:
@@ -42,9 +50,7 @@ def read_listeners() -> tuple[Listener, ...]:
         except FileNotFoundError:  # a kernel without IPv6
             continue
         found += parse_listeners(protocol, state, text)
-    holders = read_holders({listener.inode for listener in found}) if found else {}
-    named = (Listener(one.protocol, one.address, one.port, one.inode, holders.get(one.inode, "")) for one in found)
-    return tuple(sorted(named, key=lambda one: (one.protocol, one.port, one.address)))
+    return found
 
 
 def parse_listeners(protocol: str, state: str, text: str) -> list[Listener]:

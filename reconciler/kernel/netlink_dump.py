@@ -46,6 +46,7 @@ from reconciler.kernel.netlink_encode import (
     NDA_PROTOCOL,
     NDMSG,
     NTF_PROXY,
+    NTF_STICKY,
     NUD_NOARP,
     NUD_PERMANENT,
     QDISC_HANDLE,
@@ -326,14 +327,14 @@ def parse_fdb(data: memoryview) -> FdbInfo | None:
     """One RTM_NEWNEIGH of AF_BRIDGE; None for addresses that are a link's own and for what was learnt."""
     if len(data) < NDMSG.size:
         raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
-    _, index, state, _, _ = NDMSG.unpack_from(data)
+    _, index, state, flags, _ = NDMSG.unpack_from(data)
     found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
     remote = found.get(NDA_DST)
     is_static = state & (NUD_PERMANENT | NUD_NOARP) if remote else state & NUD_NOARP
     if not is_static:
         return None
     family = socket.AF_INET if remote and len(remote) == 4 else socket.AF_INET6
-    return FdbInfo(index, _mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state)
+    return FdbInfo(index, _mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state, bool(flags & NTF_STICKY))
 
 
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:

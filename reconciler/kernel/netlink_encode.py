@@ -47,7 +47,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
 NDA_DST, NDA_LLADDR, NDA_PROTOCOL = 1, 2, 12
-NTF_SELF, NTF_MASTER, NTF_PROXY = 0x02, 0x04, 0x08
+NTF_SELF, NTF_MASTER, NTF_PROXY, NTF_STICKY = 0x02, 0x04, 0x08, 0x40
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NLA_F_NESTED = 0x8000
 IFF_UP, IFF_NOARP = 1, 0x80
@@ -265,11 +265,11 @@ def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete
 
 
 def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surroundings) -> bytearray:
-    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`) and static.
+    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`), static and sticky.
 
     A permanent one at a bridge port would say that the address is the bridge's own.
     """
-    owner, state = (NTF_SELF, NUD_PERMANENT) if step.remote else (NTF_MASTER, NUD_NOARP)
+    owner, state = (NTF_SELF, NUD_PERMANENT) if step.remote else (NTF_MASTER | NTF_STICKY, NUD_NOARP)
     body = NDMSG.pack(AF_BRIDGE, around.index(step.dev), state, owner, 0) + attribute(NDA_LLADDR, _mac(step.mac))
     if step.remote:
         body += attribute(NDA_DST, ip_address(step.remote).packed)

@@ -17,12 +17,14 @@ from functools import cache
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
 from reconciler.kernel.nftdump import Structure, TableReader
-from reconciler.kinds.firewall_program import SETS, check_element, parse_table_name, render_table
+from reconciler.kinds.firewall_program import SETS, check_element, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import StepError
 
 LIBRARY = "libnftables.so.1"
+PROBE = "probe"
+"""The topology whose programs are loaded to see what the kernel can do."""
 _ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")
 
 
@@ -128,7 +130,7 @@ def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
             continue
         elements = tuple(element for element in dump.elements if _is_ours(family, element))
         # An element that our grammar does not know was put there by somebody else; only a new table is free of it.
-        intact = len(elements) == len(dump.elements) and dump.structure == read_program(family)
+        intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
         found.append(TableInfo(family, name, intact, elements, dump.hooks))
     return tuple(found)
 
@@ -142,7 +144,7 @@ def _is_ours(family: str, element: tuple[str, str, str]) -> bool:
 
 
 @cache
-def read_program(family: str) -> Structure:
+def read_program(family: str, topology: str) -> Structure:
     """The structure of the program as this kernel has it after loading; read once in a process, in a throwaway namespace."""
 
     def load() -> Structure:
@@ -151,8 +153,8 @@ def read_program(family: str) -> Structure:
             raise HostError("a network namespace cannot be made", "netctl needs root on this host")
         reader = TableReader()
         try:
-            NftSession().run((NftCommand("", render_table(family, "netctl-program")),))
-            dump = reader.read_table(family, "netctl-program")
+            NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
+            dump = reader.read_table(family, table_name(topology))
         except StepError as error:
             raise HostError(f"this kernel cannot filter as netctl needs it: {error.message}") from error
         finally:
@@ -169,7 +171,7 @@ def missing_features(families: Iterable[str]) -> tuple[str, ...]:
     faults = []
     for family in families:
         try:
-            read_program(family)
+            read_program(family, PROBE)
         except HostError as error:
             faults.append(error.message)
     return tuple(faults)

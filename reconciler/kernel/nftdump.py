@@ -52,7 +52,10 @@ RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
 SET_TABLE, SET_NAME, SET_FLAGS, SET_KEY_TYPE, SET_KEY_LEN, SET_DATA_TYPE, SET_DATA_LEN = 1, 2, 3, 4, 5, 6, 7
 SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12, 17, 18
 ELEM_LIST_TABLE, ELEM_LIST_SET, ELEM_LIST_ELEMENTS = 1, 2, 3
-ELEM_KEY, ELEM_DATA, ELEM_FLAGS, ELEM_KEY_END = 1, 2, 3, 10
+ELEM_KEY, ELEM_DATA, ELEM_FLAGS, ELEM_EXPR, ELEM_KEY_END = 1, 2, 3, 7, 10
+EXPR_DATA, CONNLIMIT_COUNT = 2, 1
+VERDICT_CODE, VERDICT_CHAIN, NFT_GOTO = 1, 2, -4
+DATA_VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the type of a map's data that are verdicts
 FLAG_ANONYMOUS, FLAG_INTERVAL = 0x1, 0x4
 ELEM_INTERVAL_END = 0x1
 
@@ -138,6 +141,8 @@ def _format_single(parts: tuple[_Part, ...], values: list[bytes]) -> list[str]:
 
 def _parts(type_number: int, total_bytes: int) -> tuple[_Part, ...]:
     """The parts of a type: a concatenation holds one number in each six bits, the last part lowest; parts are 4-aligned."""
+    if type_number == DATA_VERDICT:
+        return VERDICT
     numbers: list[int] = []
     while type_number:
         numbers.insert(0, type_number & 0x3F)
@@ -149,6 +154,18 @@ def _parts(type_number: int, total_bytes: int) -> tuple[_Part, ...]:
         parts.append(_Part(kind, offset, size, text))
         offset += (size + 3) & ~3
     return tuple(parts)
+
+
+def _verdict(raw: bytes) -> str:
+    """`goto NAME`, which has the code -4 (NFT_GOTO in linux/netfilter/nf_tables.h); hexadecimal for any other verdict."""
+    found = dict(parse_attributes(memoryview(raw)))
+    if VERDICT_CHAIN not in found or int.from_bytes(found[VERDICT_CODE], signed=True) != NFT_GOTO:
+        return f"0x{raw.hex()}"
+    return f"goto {_text(bytes(found[VERDICT_CHAIN]))}"
+
+
+LIMIT = (_Part("count", 0, 4, lambda raw: str(int.from_bytes(raw))),)
+VERDICT = (_Part("verdict", 0, 1 << 16, _verdict),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +288,12 @@ class TableReader:
             def number_of(key: int, found: dict[int, bytes] = found) -> int:
                 return int.from_bytes(found.get(key, b""))
 
+            limits = SET_EXPR in found
             yield _SetInfo(
                 _text(found[SET_NAME]),
                 number_of(SET_FLAGS),
                 _parts(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
-                _parts(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
+                LIMIT if limits else _parts(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
             )
 
     def _read_elements(self, family: str, owner: bytes, info: _SetInfo) -> list[Element]:
@@ -362,11 +380,19 @@ def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:
                 last = data[place + 8 : place + size]
             elif number == ELEM_DATA:
                 value = data[place + 8 : place + size]
+            elif number == ELEM_EXPR:
+                value = _read_limit(memoryview(data)[place + 4 : place + size])
             elif number == ELEM_FLAGS:
                 flags = int.from_bytes(data[place + 4 : place + size])
             place += (size + 3) & ~3
         yield first, last or first, value, flags
         offset += (length + 3) & ~3
+
+
+def _read_limit(expression: memoryview) -> bytes:
+    """The number of a `ct count`, four bytes; empty for any other expression."""
+    found = dict(parse_attributes(expression))
+    return bytes(dict(parse_attributes(found[EXPR_DATA])).get(CONNLIMIT_COUNT, b""))
 
 
 def _pair_intervals(raw: list[tuple[bytes, bytes, bytes, int]], size: int) -> list[tuple[bytes, bytes, bytes, int]]:
@@ -376,7 +402,9 @@ def _pair_intervals(raw: list[tuple[bytes, bytes, bytes, int]], size: int) -> li
     """
     paired: list[tuple[bytes, bytes, bytes, int]] = []
     start: tuple[bytes, bytes] | None = None
-    for first, _, data, flags in sorted(raw, key=lambda one: (one[0], not one[3] & ELEM_INTERVAL_END)):
+    # nft(8) pads a key of two bytes to four.
+    trimmed = ((first[:size], data, flags) for first, _, data, flags in raw)
+    for first, data, flags in sorted(trimmed, key=lambda one: (one[0], not one[2] & ELEM_INTERVAL_END)):
         if start is not None:
             before = (int.from_bytes(first) - 1).to_bytes(size)
             paired.append((start[0], before, start[1], 0))

@@ -4,8 +4,12 @@ Two tables take part in sending a frame to another host. The bridge's own says t
 (`remote` empty; bridge(8): `master static`); the VXLAN's says at which host it is (`remote` is that host's underlay address;
 `self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
 
-All static entries on a VXLAN of ours are ours: nobody else has business there. Nothing in an entry can be changed, for all
-of it is its identity.
+An entry of the bridge is static and sticky (bridge(8)): a static one alone would move to another port with the first frame
+that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too, and learn nothing:
+what a container sends never changes where frames go.
+
+All static entries on a VXLAN or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
+is its identity.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import about, links_of, own_links
+from reconciler.kinds.ownership import about, own_links
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -36,6 +40,10 @@ class Fdb(Record):
     dev: str
     mac: str
     remote: str = ""
+    sticky: bool = True
+    """Of an entry of the bridge: whether it stays at its port, whatever comes in elsewhere."""
+    link: Ref | None = field(default=None, compare=False)
+    """What makes `dev`; None for a VXLAN."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet front`."""
 
@@ -45,7 +53,7 @@ class Fdb(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref("vxlan", self.netns, self.dev),)
+        return (self.link or Ref("vxlan", self.netns, self.dev),)
 
     @property
     def subject(self) -> str:
@@ -58,21 +66,29 @@ class Fdb(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for link in own_links(snapshot, "vxlan"):
-            whose = about(link.alias, link.netns)
-            for info in links_of(snapshot, link.netns).fdb:
-                if info.index != link.info.index:
+        links = {
+            (link.netns, link.info.index): (Ref(kind, link.netns, link.info.name), about(link.alias, link.netns))
+            for kind in ("vxlan", "veth")
+            for link in own_links(snapshot, kind)
+        }
+        for netns, namespace in snapshot.namespaces.items():
+            for info in namespace.fdb:
+                if (netns, info.index) not in links:
                     continue
+                link, whose = links[netns, info.index]
                 if info.remote and info.state & (NUD_NOARP | NUD_PERMANENT):
-                    yield cls(link.netns, link.info.name, info.mac, info.remote, whose)
+                    yield cls(netns, link.name, info.mac, info.remote, link=link, about=whose)
                 elif not info.remote and info.state & NUD_NOARP:
-                    yield cls(link.netns, link.info.name, info.mac, about=whose)
+                    yield cls(netns, link.name, info.mac, sticky=info.sticky, link=link, about=whose)
 
     def must_recreate(self, before: Self) -> bool:
         return False
 
     def lower_create(self) -> tuple[Step, ...]:
         return (FdbAdd(self.netns, self.dev, self.mac, self.remote),)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        return self.lower_create()
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (FdbDelete(self.netns, self.dev, self.mac, self.remote),)

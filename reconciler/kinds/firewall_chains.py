@@ -8,11 +8,39 @@ sends; what it does not know it leaves to the slow path, which says the rest. Se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 FORWARD_MARK = 0x00001000
 """The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it.
 
 A bit that no other program's marks have in a host's forward path: docs/decisions.md says whose bits are where.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class PortBlock:
+    """Source ports that masqueraded connections may get, both ends included."""
+
+    first: int
+    last: int
+
+    @property
+    def chain(self) -> str:
+        """The chain that masquerades to the block."""
+        return f"ports-{self.first}-{self.last}"
+
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether a port from `first` to `last` is in it."""
+        return self.first <= last and first <= self.last
+
+
+WHOLE_RANGE = PortBlock(32768, 65535)
+"""From the first port that the kernel gives to clients (net.ipv4.ip_local_port_range), so that no service relies on one."""
+PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, 65536, 4096))
+"""Its parts, of which those are left out in which a port is published or listened on."""
+LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
+"""For connections from a port below 1024, as NFS makes them: parts of that range that IANA has given to no service."""
+SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 
 _INET = """\
 \tchain guard {
@@ -20,8 +48,11 @@ _INET = """\
 \t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
 \t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
 \t\tiif "lo" return
+\t\tip daddr 127.0.0.0/8 drop
+\t\tip saddr 127.0.0.0/8 drop
 \t\tudp dport @vxlan_ports jump underlay
-\t\tiifname @bridges goto guard_ours
+\t\tiifname @bridges return
+\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
 \t\tiifname @switched drop
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
@@ -44,11 +75,9 @@ _INET = """\
 \t\ticmp type redirect oifname @bridges drop
 \t\ticmpv6 type nd-redirect oifname @bridges drop
 \t}
-\tchain guard_ours {
-\t\tip daddr 127.0.0.0/8 drop
-\t}
 \tchain arriving {
 \t\ttype nat hook prerouting priority -100; policy accept;
+\t\tiifname . ether saddr @connections drop
 \t\tfib daddr type local jump publish
 \t}
 \tchain leaving_host {
@@ -75,7 +104,7 @@ _INET = """\
 \t\tct status dnat ip6 saddr @own6 goto ours
 \t}
 \tchain ours {
-\t\tct state related goto pass
+\t\tct state related goto related
 \t\tct direction reply ct state established goto pass
 \t\tct direction original ct status dnat oifname @bridges goto pass
 \t\tct direction original ct status dnat ip daddr @own4 goto pass
@@ -94,6 +123,16 @@ _INET = """\
 \t\tiifname @bridges goto outbound
 \t\tgoto refuse
 \t}
+\tchain related {
+\t\tiifname != @bridges goto pass
+\t\tip saddr @gateways4 goto pass
+\t\tip6 saddr @gateways6 goto pass
+\t\tip saddr . ct original ip saddr @endpoints4 goto pass
+\t\tip saddr . ct reply ip saddr @endpoints4 goto pass
+\t\tip6 saddr . ct original ip6 saddr @endpoints6 goto pass
+\t\tip6 saddr . ct reply ip6 saddr @endpoints6 goto pass
+\t\tdrop
+\t}
 \tchain outbound {
 \t\tip saddr @outbound4 goto pass
 \t\tip6 saddr @outbound6 goto pass
@@ -102,6 +141,8 @@ _INET = """\
 \t\tgoto refuse
 \t}
 \tchain pass {
+\t\toifname != @bridges oifname != @uplinks meta oifkind OTHERS_KINDS accept
+\t\tiifname != @bridges iifname != @uplinks meta iifkind OTHERS_KINDS accept
 \t\tmeta mark set meta mark | FORWARD_MARK accept
 \t}
 \tchain refuse {
@@ -110,22 +151,30 @@ _INET = """\
 \t}
 \tchain leaving {
 \t\ttype nat hook postrouting priority 100; policy accept;
-\t\tct status dnat snat ip to ip daddr map @returns4
-\t\tct status dnat snat ip6 to ip6 daddr map @returns6
-\t\tip saddr 127.0.0.0/8 oifname @bridges masquerade
-\t\tip saddr @own4 oifname @bridges ct status dnat masquerade
-\t\tip6 saddr @own6 oifname @bridges ct status dnat masquerade
-\t\tip saddr @natted4 ip daddr != @own4 masquerade
-\t\tip6 saddr @natted6 ip6 daddr != @own6 masquerade
-\t\tip saddr @local4 ip daddr @peers4 masquerade
-\t\tip6 saddr @local6 ip6 daddr @peers6 masquerade
+\t\tPORTED ct status dnat snat ip to ip daddr map @returns4 : WHOLE_RANGE
+\t\tPORTED ct status dnat snat ip6 to ip6 daddr map @returns6 : WHOLE_RANGE
+\t\tip saddr 127.0.0.0/8 oifname @bridges goto hide
+\t\tip saddr @own4 oifname @bridges ct status dnat goto hide
+\t\tip6 saddr @own6 oifname @bridges ct status dnat goto hide
+\t\tip saddr @natted4 ip daddr != @own4 goto hide
+\t\tip6 saddr @natted6 ip6 daddr != @own6 goto hide
+\t\tip saddr @local4 ip daddr @peers4 goto hide
+\t\tip6 saddr @local6 ip6 daddr @peers6 goto hide
 \t}
-"""
+\tchain hide {
+\t\tPORTED th sport vmap @source_ports
+\t\tmasquerade
+\t}
+SOURCE_PORT_CHAINS"""
 
 _BRIDGE = """\
 \tchain arriving {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tiifname @ports goto port
+\t}
+\tchain crossing {
+\t\ttype filter hook forward priority -300; policy accept;
+\t\tether saddr @isolated_macs oifname @isolated_ports drop
 \t}
 \tchain port {
 \t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
@@ -144,6 +193,7 @@ _BRIDGE = """\
 \t}
 \tchain port_ip {
 \t\tudp sport 67 iifname != @dhcp_servers drop
+\t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
 \t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
@@ -153,12 +203,20 @@ _BRIDGE = """\
 \t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
 \t\ticmpv6 type { nd-router-advert, nd-redirect } iifname != @routers drop
 \t\tudp sport 547 iifname != @dhcp_servers drop
+\t\tip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop
 \t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
 \t\tip6 saddr != :: drop
 \t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
 \t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
 \t\tdrop
+\t}
+"""
+
+_ARP = """\
+\tchain input {
+\t\ttype filter hook input priority 0; policy accept;
+\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
 \t}
 """
 
@@ -170,18 +228,19 @@ _NETDEV = """\
 \tchain leaving4 {
 \t\tudp sport 67 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
-\t\tip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
+\t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
 \tchain leaving6 {
 \t\tmeta l4proto ipv6-icmp return
 \t\tudp sport 547 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
-\t\tip6 hoplimit > 1 fwd ip6 to ip6 daddr map @hops6 device meta protocol map @to_uplink
+\t\tether daddr @gateway ip6 hoplimit > 1 fwd ip6 to ip6 daddr map @hops6 device meta protocol map @to_uplink
 \t}
 \tchain tunnelled {
 \t\tether daddr @members fwd to meta protocol map @to_bridge
 \t}
 \tchain routed {
+\t\tmeta pkttype != host return
 \t\tether saddr . ip saddr @neighbours4 ip daddr @members4 ip ttl > 1 fwd ip to ip daddr device meta protocol map @to_bridge
 \t\tether saddr . ip6 saddr @neighbours6 ip6 daddr @members6 jump routed6
 \t}
@@ -191,5 +250,30 @@ _NETDEV = """\
 \t}
 """
 
-CHAINS = {"inet": _INET.replace("FORWARD_MARK", f"{FORWARD_MARK:#010x}"), "bridge": _BRIDGE, "netdev": _NETDEV}
-"""By the family of the table."""
+PORTED = "meta l4proto { tcp, udp, sctp }"
+"""The protocols that have ports to translate."""
+OTHERS_KINDS = '{ "bridge", "openvswitch", "veth" }'
+"""Links that lead to other programs' containers."""
+PORT_LINKS = '{ "veth", "vxlan" }'
+"""Links of a topology that are ports of its bridges, and nothing else to the host."""
+
+
+def render_chains(family: str, group: int) -> str:
+    """The chains of a family's table; `group` is the mark of the topology's links."""
+    values = {
+        "FORWARD_MARK": f"{FORWARD_MARK:#010x}",
+        "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
+        "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
+        "OTHERS_KINDS": OTHERS_KINDS,
+        "PORT_LINKS": PORT_LINKS,
+        "PORTED": PORTED,
+        "GROUP": str(group),
+    }
+    text = {"inet": _INET, "bridge": _BRIDGE, "arp": _ARP, "netdev": _NETDEV}[family]
+    for word, value in values.items():
+        text = text.replace(word, value)
+    return text
+
+
+def _render_block(block: PortBlock) -> str:
+    return f"\tchain {block.chain} {{\n\t\t{PORTED} masquerade to :{block.first}-{block.last}\n\t}}\n"

@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from reconciler.kinds.firewall_chains import CHAINS
+from reconciler.kinds.firewall_chains import SOURCE_PORT_BLOCKS, render_chains
+from reconciler.state.naming import group_of
 
 _TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
 _SUBNET = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+COUNT_MAX = 2**32 - 1
+"""The largest number of connections that an element can name (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,18 @@ class SetSpec:
     interval: bool = False
     typeof: str = ""
     """The expressions whose types the key has, where nft has no names for these types."""
+    statement: str = ""
+    """What each element does when it is found, with the element's value as its number: `ct count over`."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
-        word = "map" if self.data else "set"
+        is_map = self.data and not self.statement
         types = f"typeof {self.typeof}" if self.typeof else "type " + " . ".join(self.key)
-        data = " : " + " . ".join(self.data) if self.data else ""
+        data = " : " + " . ".join(self.data) if is_map else ""
         flags = "\t\tflags interval\n" if self.interval else ""
-        return f"\t{word} {name} {{\n\t\t{types}{data}\n{flags}\t}}\n"
+        # The kernel wants one for the set, too; each element has its own.
+        statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
+        return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"
 
 
 def _inet_sets() -> dict[str, SetSpec]:
@@ -49,8 +58,15 @@ def _inet_sets() -> dict[str, SetSpec]:
         "nat_bridges": SetSpec(("ifname",)),
         "routed_bridges": SetSpec(("ifname",)),
         "vxlan_ports": SetSpec(("inet_service",)),
-        # Ports of Open vSwitch. Where it works in user space, the host sees their packets, too, and must not take them.
+        # An uplink that is a port of Open vSwitch. Where that works in user space, the host sees its packets, too, and must not
+        # take them. Ports of containers are known by their group.
         "switched": SetSpec(("ifname",)),
+        # Links to the world: what goes between them and our bridges may pass other programs' filters, too.
+        "uplinks": SetSpec(("ifname",)),
+        # How many connections a container may have, by its bridge and its hardware address there.
+        "connections": SetSpec(("ifname", "ether_addr"), ("count",), statement="ct count over"),
+        # Of a masqueraded connection: where its new source port comes from, by its own.
+        "source_ports": SetSpec(("inet_service",), ("verdict",), interval=True),
     }
     for family in "46":
         address = f"ipv{family}_addr"
@@ -77,6 +93,10 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"peers{family}": SetSpec((address,)),
             # Containers elsewhere with a port published here, and the address of this host that they answer to.
             f"returns{family}": SetSpec((address,), (address,)),
+            # Our own hosts in their subnets, which route and so may speak of connections that are not theirs (ICMP errors).
+            f"gateways{family}": SetSpec((address,)),
+            # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
+            f"endpoints{family}": SetSpec((address, address)),
         }
     return sets
 
@@ -87,6 +107,8 @@ def _netdev_sets() -> dict[str, SetSpec]:
         # Hardware addresses behind the VXLAN, and of containers here.
         "behind": SetSpec(("ether_addr",)),
         "members": SetSpec(("ether_addr",)),
+        # With routes: the bridge's own, to which containers send what is for other hosts.
+        "gateway": SetSpec(("ether_addr",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
@@ -121,7 +143,16 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
         # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
         # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
         "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
+        # Isolated ports, with the prefixes in which they reach no address of another one, those addresses, and the hardware
+        # addresses of isolated ones on other hosts.
+        "isolated_ports": SetSpec(("ifname",)),
+        "isolated_ports4": SetSpec(("ifname", "ipv4_addr"), interval=True),
+        "isolated_ports6": SetSpec(("ifname", "ipv6_addr"), interval=True),
+        "isolated4": SetSpec(("ipv4_addr",)),
+        "isolated6": SetSpec(("ipv6_addr",)),
+        "isolated_macs": SetSpec(("ether_addr",)),
     },
+    "arp": {},
     "netdev": _netdev_sets(),
 }
 """The sets and maps of each table, in the order of their declaration."""
@@ -156,6 +187,8 @@ _PATTERNS = {
     "inet_service": "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0)",
     "ipv4_addr": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
     "ipv6_addr": "[0-9a-f:.]{2,45}",
+    "count": "[1-9][0-9]{0,8}",
+    "verdict": "|".join(f"goto {block.chain}" for block in SOURCE_PORT_BLOCKS),
 }
 """One value of each type. All but the IPv6 address are strict: what matches is canonical."""
 _RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
@@ -259,7 +292,8 @@ def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, v
     table_name(*parse_table_name(name))
     check_element(family, set_name, key, value)
     spec = SETS[family][set_name]
-    data = f" : {_render(spec, spec.data, value)}" if value and verb == "add" else ""
+    joint = spec.statement or ":"
+    data = f" {joint} {_render(spec, spec.data, value)}" if value and verb == "add" else ""
     return f"{verb} element {family} {name} {set_name} {{ {_render(spec, spec.key, key)}{data} }}"
 
 
@@ -268,6 +302,7 @@ def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, v
 
 def render_table(family: str, name: str) -> str:
     """The table with its empty sets, chains and rules, as `nft -f` takes it; ValueError where it is no name of a table's."""
-    table_name(*parse_table_name(name))
+    topology, subnet = parse_table_name(name)
+    table_name(topology, subnet)
     sets = "".join(spec.declare(each) for each, spec in SETS[family].items())
-    return f"table {family} {name} {{\n{sets}{CHAINS[family]}}}\n"
+    return f"table {family} {name} {{\n{sets}{render_chains(family, group_of(topology))}}}\n"

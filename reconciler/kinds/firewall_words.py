@@ -17,6 +17,8 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 POLICIES = ("allowed", "outbound")
 PUBLISHED = ("published", "published_at", "published_from")
 FILTERS = ("ports", "macs", "addresses")
+CONTAINED = ("endpoints", "isolated", "isolated_ports", "isolated_macs")
+"""Those that say what a container must not do."""
 FAST_PATH = {"behind": "to", "hops": "to", "members": "from other hosts to"}
 """Of the sets of a fast path, those whose elements are somebody's place."""
 """The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
@@ -40,6 +42,18 @@ def describe_element(set_name: str, key: str, value: str) -> str:
         return f"the fast path {FAST_PATH[stem]} {key}" + (f" by {value}" if value else "")
     if set_name == "ports":
         return f"the filter of {key}"
+    if stem == "connections":
+        return f"at most {value} connections of {parts[1]} by {parts[0]}"
+    if stem == "source_ports":
+        return f"connections from port {key} get a source port of {value.partition('-')[2]}"
+    if stem == "endpoints":
+        return f"{parts[0]} reports errors about its own connections only"
+    if stem == "gateways":
+        return f"{key} reports errors about connections that it routes"
+    if stem == "uplinks":
+        return f"{key} leads to the world"
+    if stem in CONTAINED:
+        return f"isolated {' on '.join(reversed(parts))}"
     if stem in FILTERS:
         return f"{'MAC address' if stem == 'macs' else 'address'} {parts[-1]} may be used on {parts[0]}"
     return f"firewall of {parts[0]}"
@@ -86,6 +100,9 @@ def holders_of(snapshot: Snapshot) -> dict[str, str]:
             holders[str(ip_interface(address.cidr).network)] = link_holder
     for table in snapshot.tables:
         for set_name, key, _ in table.elements if table.family == "bridge" else ():
+            if set_name == "macs":
+                port, _, mac = key.partition(" . ")
+                holders[mac] = holders.get(port, "host")
             if set_name.startswith("addresses"):
                 port, _, address_text = key.split(" . ")
                 if port in holders:
@@ -101,6 +118,8 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
         if source == target:  # no policy: routes join the subnet
             return holders.get(source, "host")
         return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"
+    if stem == "connections":
+        return holders.get(key.rpartition(" ")[2], "host")
     first = (value if stem in PUBLISHED else key).partition(" ")[0]
     return holders.get(first, "host")
 

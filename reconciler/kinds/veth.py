@@ -28,8 +28,10 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
 
-PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("hairpin", "off"), ("isolated", "off"))
-"""The port options that are compared, as a new port has them."""
+PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("flood", "on"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
+"""The port options that are compared, as a new port has them; sorted, as a reading gives them."""
+FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"))
+"""Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it."""
 PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 
 
@@ -81,6 +83,7 @@ class Veth(Record):
         firewall = (
             Ref("firewall", HOST, "inet"),
             Ref("firewall", HOST, "bridge"),
+            Ref("firewall", HOST, "arp"),
             Ref("element", HOST, f"bridge ports {self.name}"),
             Ref("element", HOST, f"inet switched {self.name}"),
         )

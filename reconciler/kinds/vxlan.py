@@ -69,7 +69,7 @@ class Vxlan(Record):
         # Nobody may send into it before the firewall knows who may.
         ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
         switched = Ref("element", HOST, f"inet switched {self.name}")
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), ports, switched)
+        return (*(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp")), ports, switched)
 
     @property
     def subject(self) -> str:

@@ -188,7 +188,8 @@ def _netlink_lines(step: Step, place: Place) -> Iterator[str]:
             yield _qdisc(step, place)
         case FdbAdd() | FdbDelete():
             verb = "append" if isinstance(step, FdbAdd) else "delete"
-            where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static"]
+            sticky = ["sticky"] if isinstance(step, FdbAdd) else []
+            where = ["dst", step.remote, "self", "permanent"] if step.remote else ["master", "static", *sticky]
             yield place.tool(step.netns, "bridge", "fdb", verb, step.mac, "dev", step.dev, *where)
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")

@@ -106,5 +106,11 @@ class HostFacts:
     """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
     openvswitch_datapath: str = "netdev"
     """`system` where its kernel has Open vSwitch's module, else `netdev`."""
+    listening_ports: tuple[int, ...] = ()
+    """Of the ports that masqueraded connections could get, those on which a socket of the host is open to other nodes."""
+    reserved_ports: tuple[tuple[int, int], ...] = ()
+    """Ranges of ports, both ends included, that the administrator keeps for services (net.ipv4.ip_local_reserved_ports)."""
+    source_ports: tuple[tuple[str, str], ...] = ()
+    """The live elements of the topology's map of that name."""
     docker_user_chain: tuple[str, ...] = ()
     """`iptables` and `ip6tables`, each where its DOCKER-USER chain is there."""

@@ -81,12 +81,16 @@ class NeighborInfo:
 
 @dataclass(frozen=True, slots=True)
 class FdbInfo:
-    """A static entry of a forwarding database; `remote` is the VTEP of a VXLAN entry."""
+    """A static entry of a forwarding database; `remote` is the VTEP of a VXLAN entry.
+
+    A `sticky` one stays at its port, whatever comes in elsewhere (NTF_STICKY, linux/neighbour.h).
+    """
 
     index: int
     mac: str
     remote: str
     state: int
+    sticky: bool = False
 
 
 @dataclass(frozen=True, slots=True)

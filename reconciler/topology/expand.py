@@ -157,6 +157,7 @@ def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
             bool(container.existing),
             attachments,
             publications,
+            container.connections,
         )
 
 

@@ -16,6 +16,9 @@ from reconciler.state.steps.containers import ContainerSpec
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
+"""How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
+track (nf_conntrack_max), so that no container alone fills the table; and what a file may say."""
 Path = tuple[str | int, ...]
 """Where a value stands in the file: ("containers", "web", "expose", 0)."""
 
@@ -133,6 +136,8 @@ class Container:
     existing: bool
     attachments: tuple[Attachment, ...]
     publications: tuple[Publication, ...] = ()
+    connections: int = CONNECTIONS
+    """How many entries of connection tracking it may have on each of its networks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from reconciler.topology.model.base import Given, ListForm, Model, Text
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.scalars import BRIDGE_PORTS_MAX, describe, expect_text, refuse, shorten
+from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
 
 def parse_image(value: Any) -> str:
@@ -150,4 +151,10 @@ class ContainerModel(Model):
         {}, description="The subnets it is in: an address, auto, or the long form. The first has the default route."
     )
     expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
+    connections: int = Field(
+        CONNECTIONS,
+        ge=CONNECTIONS_MIN,
+        le=CONNECTIONS_MAX,
+        description="How many connections it may have open at once through its host, on each of its networks.",
+    )
     dns: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")

@@ -1,0 +1,153 @@
+"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall_program`).
+
+Called by `compile.firewall`. Pure. Each element answers one question of a packet from a container: how many connections it may
+have, about which connections it may report errors, which source port it gets on its way out, which links it may reach past
+other programs' filters, and which isolated containers it must not reach by way of a router.
+
+The cost: for each container on the host, one element for each of its networks and one for each of its addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from reconciler.compile.lan import way_out
+from reconciler.compile.model import Leg, Place, Resolved, is_named
+from reconciler.kinds.firewall_chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
+from reconciler.kinds.firewall_program import format_range
+from reconciler.state.host import HostFacts
+from reconciler.topology.types import Topology
+
+Element = tuple[str, str, str, str]
+"""Set, key, value, and whose it is."""
+PortRange = tuple[int, int]
+FIRST_PORT = 1024
+"""The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
+
+
+def contain_connections(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """`connections`: how many entries of connection tracking a container may have on each of its networks."""
+    for name in resolved.containers.get(host, ()):
+        for place in resolved.places[name]:
+            if topology.subnets[place.subnet].mode != "macvlan":  # which passes the host by
+                key = f"{resolved.leg_of(place).bridge} . {place.mac}"
+                yield "connections", key, str(topology.containers[name].connections), f"container {name}"
+
+
+def contain_errors(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
+
+    A container elsewhere has passed its own host's check; its packets come here only if a policy names it.
+    """
+    named: set[str] = set()
+    for leg in resolved.legs[host].values():
+        for peer in leg.peers:
+            for own in resolved.legs[peer.host][leg.subnet].addresses:
+                yield f"gateways{own.family}", own.address, "", f"subnet {leg.subnet}"
+            for name in resolved.containers.get(peer.host, ()):
+                if any(is_named(topology, place, resolved.parties) for place in resolved.places[name]):
+                    named.add(name)
+    for name in (*resolved.containers.get(host, ()), *sorted(named)):
+        about = f"container {name}" if name not in named else "host"
+        for own in (own for place in resolved.places[name] for own in place.addresses):
+            yield f"endpoints{own.family}", f"{own.address} . {own.address}", "", about
+
+
+def contain_marks(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Element]:
+    """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
+    uplink = way_out(topology.hosts[host], resolved.legs[host], facts).dev
+    if uplink:
+        yield "uplinks", uplink, "", "host"
+
+
+# --- isolated ports ---------------------------------------------------------------------------------------------------
+
+
+def contain_isolated(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
+    for leg in resolved.legs[host].values():
+        here = list(_isolated(topology, resolved, host, leg))
+        if leg.datapath or not here:  # Open vSwitch has flows for this
+            continue
+        for place in here:
+            about = f"container {place.container}"
+            yield "isolated_ports", place.port, "", about
+            for cidr in topology.subnets[leg.subnet].cidrs:
+                yield f"isolated_ports{cidr.version}", f"{place.port} . {cidr}", "", about
+            yield from (_target(own.family, own.address, about) for own in place.addresses)
+        for peer in leg.peers:
+            for place in _isolated(topology, resolved, peer.host, leg):
+                about = f"subnet {leg.subnet}"
+                yield "isolated_macs", place.mac, "", about
+                yield from (_target(own.family, own.address, about) for own in place.addresses)
+
+
+def _target(family: int, address: str, about: str) -> Element:
+    return f"isolated{family}", address, "", about
+
+
+def _isolated(topology: Topology, resolved: Resolved, host: str, leg: Leg) -> Iterator[Place]:
+    for place in resolved.members.get((host, leg.subnet), ()):
+        attachment = topology.containers[place.container].attachments[resolved.places[place.container].index(place)]
+        if attachment.isolated:
+            yield place
+
+
+# --- source ports -----------------------------------------------------------------------------------------------------
+
+
+def contain_source_ports(resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Element]:
+    """`source_ports`: those that a masqueraded connection may get: none that is published, reserved or listened on.
+
+    With such a port, replies would have the look of what is meant for the service there, and the other way round: the service's
+    next packet from that client would go to the container ("port shadow", CVE-2021-3773). What is chosen stays until a
+    published or reserved port is in it: sockets come and go, and must not be a difference each time.
+    """
+    firm = [(port.port, port.port) for port in resolved.ports if port.host == host] + list(facts.reserved_ports)
+    live = dict(facts.source_ports)
+    chosen = _parse(live)
+    if not chosen or live != _render(chosen) or not _are_free(chosen, firm):
+        listening = [(port, port) for port in facts.listening_ports]
+        chosen = _choose([*firm, *listening]) or _choose(firm)
+    for key, value in _render(chosen).items():
+        yield "source_ports", key, value, "host"
+
+
+def _choose(taken: Iterable[PortRange]) -> tuple[PortBlock, ...]:
+    """The blocks to use, the privileged one first; empty where no block is free."""
+    ranges = tuple(taken)
+    if _are_free((WHOLE_RANGE,), ranges):
+        high: tuple[PortBlock, ...] = (WHOLE_RANGE,)
+    else:
+        high = tuple(block for block in PORT_BLOCKS if _are_free((block,), ranges))
+    low = next((block for block in LOW_BLOCKS if _are_free((block,), ranges)), high[0] if high else None)
+    return (low, *high) if low and high else ()
+
+
+def _are_free(blocks: Iterable[PortBlock], taken: Iterable[PortRange]) -> bool:
+    return not any(block.overlaps(first, last) for first, last in taken for block in blocks)
+
+
+def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
+    """Where a connection's source port comes from, by its own: from the same block, where that is free."""
+    if not blocks:
+        return {}
+    low, first, *_ = blocks
+    verdicts = {(0, FIRST_PORT - 1): low}
+    if first == WHOLE_RANGE:
+        verdicts[FIRST_PORT, WHOLE_RANGE.last] = first
+    else:
+        verdicts[FIRST_PORT, WHOLE_RANGE.first - 1] = first
+        high = blocks[1:]
+        for number, block in enumerate(PORT_BLOCKS):
+            verdicts[block.first, block.last] = block if block in high else high[number % len(high)]
+    return {format_range("inet_service", *key): f"goto {block.chain}" for key, block in verdicts.items()}
+
+
+def _parse(live: Mapping[str, str]) -> tuple[PortBlock, ...]:
+    """The blocks that live elements name; the inverse of `_render`, where they are its work."""
+    by_verdict = {f"goto {block.chain}": block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
+    low = by_verdict.get(live.get(f"0-{FIRST_PORT - 1}", ""))
+    high = sorted({by_verdict[value] for key, value in live.items() if value in by_verdict and not key.startswith("0-")},
+                  key=lambda block: block.first)  # fmt: skip
+    return (low, *high) if low and high else ()
