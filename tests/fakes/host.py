@@ -42,7 +42,7 @@ _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
 _HOOK = re.compile(r"(add chain|add rule|flush chain|delete chain) (\S+) (\S+) at-(\S+)(?: (goto .*|\{.*))?$")
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
-PORT_DEFAULTS = (("hairpin", "off"), ("isolated", "off"))
+PORT_DEFAULTS = (("flood", "on"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
 
 
 class Refused(Exception):  # noqa: N818  as the kernel says it
@@ -328,7 +328,7 @@ class FakeHost:
         if (family, table) not in self.tables:
             raise Refused("No such file or directory")
         text = _NUMBER.sub(lambda number: str(IPv6Address(int(number[0], 16))), text.replace('"', ""))
-        key, _, value = text.partition(" : ")
+        key, _, value = text.replace(" ct count over ", " : ").partition(" : ")
         elements = self.tables[family, table]
         if name in WAYS and verb == "add":  # the kernel knows links by their numbers
             value = str(self._link(HOST, value).index)

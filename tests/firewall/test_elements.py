@@ -27,6 +27,8 @@ SINGLE: dict[str, tuple[str, ...]] = {
     "inet_proto": ("tcp", "udp", "sctp"),
     "inet_service": ("0", "22", "65535"),
     "ipv4_addr": ("10.44.0.10", "0.0.0.0", "255.255.255.255"),
+    "count": ("1", "8192", "999999999"),
+    "verdict": ("goto ports-914-952", "goto ports-32768-65535"),
     "ipv6_addr": ("fd00::1", "::", "::1", "2001:db8:0:1:1:1:1:1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::a00:1"),
 }
 RANGES: dict[str, tuple[str, ...]] = {
@@ -39,6 +41,8 @@ RANGES: dict[str, tuple[str, ...]] = {
 def examples(family: str, name: str) -> list[tuple[str, str]]:
     """Keys and values of a set: every example of every type, and no two keys that overlap."""
     spec = SETS[family][name]
+    if spec.key == ("inet_service",) and spec.interval:
+        return list(zip(("0-1023", "1024-65535"), SINGLE["verdict"], strict=True))
     choices = [RANGES.get(kind, SINGLE[kind]) if spec.interval else SINGLE[kind] for kind in spec.key]
     count = max(len(choice) for choice in choices) if not spec.interval else min(len(c) for c in choices if len(c) > 3)
     keys = [" . ".join(choice[number % len(choice)] for choice in choices) for number in range(count)]
@@ -89,7 +93,7 @@ def test_whose_an_element_is() -> None:
 def test_every_set_reads_back_what_was_written(bare_world: World) -> None:
     """Each type in each set and map: the kernel's elements, read raw, are the records that made them; and all can be deleted."""
     topology = bare_world.topology
-    subnets = {"inet": "", "bridge": "", "netdev": "front"}
+    subnets = {"inet": "", "bridge": "", "arp": "", "netdev": "front"}
     elements = [
         (FastPathWay if name in WAYS else FirewallElement)("", family, topology, name, key, value, subnet=subnets[family])
         for family, sets in SETS.items()
@@ -100,14 +104,14 @@ def test_every_set_reads_back_what_was_written(bare_world: World) -> None:
     hook = FastPathHook("", topology, "front", "lo", "leaving")
     bare_world.nft([step for record in (*tables, *elements, hook) for step in record.lower_create()])
     found = bare_world.tables()
-    assert [(table.family, table.intact) for table in found] == [("inet", True), ("bridge", True), ("netdev", True)]
+    assert [(table.family, table.intact) for table in found] == [(family, True) for family in subnets]
     loopback = LinkInfo(1, "lo", "", "", 65536, 0, up=True)
     snapshot = Snapshot(topology, {"": NamespaceInfo({1: loopback})}, tables=found)
     kinds = (FirewallTable, FirewallElement, FastPathHook, FastPathWay)
     live = HostState.of(record for kind in kinds for record in kind.recognise(snapshot))
     assert live == HostState.of([*tables, *elements, hook])
     bare_world.nft([step for record in (*elements, hook) for step in record.lower_delete()])
-    assert [(table.elements, table.hooks) for table in bare_world.tables()] == [((), ())] * 3
+    assert [(table.elements, table.hooks) for table in bare_world.tables()] == [((), ())] * 4
 
 
 @pytest.mark.kernel

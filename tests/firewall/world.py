@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -208,7 +209,7 @@ class World:
         return FirewallElement("", family, self.topology, *entry)
 
     def _load(self) -> None:
-        tables = [FirewallTable("", family, self.topology) for family in ("inet", "bridge")]
+        tables = [FirewallTable("", family, self.topology) for family in ("inet", "bridge", "arp")]
         elements = [self.element(entry) for entry in (*self._base(), *PUBLISHED)]
         elements += [self.element(entry, "bridge") for entry in self._ports()]
         self.nft([step for record in (*tables, *elements) for step in record.lower_create()])
@@ -225,6 +226,10 @@ class World:
                     yield f"guarded{family}", subnet, ""
                 if bridge == "b-nat":
                     yield f"natted{family}", subnet, ""
+        for member in MEMBERS.values():
+            for family, address in ((4, member.ip4), (6, member.ip6)):
+                yield f"endpoints{family}", f"{ip_address(address)} . {ip_address(address)}", ""
+        yield "uplinks", "eth0", ""
         yield "nat_bridges", "b-nat", ""
         yield "routed_bridges", "b-rou", ""
 

@@ -9,6 +9,7 @@ from typing import Any
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
+from reconciler.kinds.fdb import NUD_NOARP, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.neighbor import NUD_PERMANENT, Neighbor
 from reconciler.kinds.netns import LOOPBACK, Netns
@@ -22,6 +23,7 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (
     AddressInfo,
     ContainerInfo,
+    FdbInfo,
     LinkInfo,
     NamespaceInfo,
     NeighborInfo,
@@ -63,6 +65,9 @@ class Mirror:
         for record in records:
             if isinstance(record, Address | Route | Neighbor):
                 self._on_link(record)
+            if isinstance(record, Fdb):
+                index = self._index(record.netns, record.dev)
+                self._infos[record.netns]["fdb"].append(FdbInfo(index, record.mac, record.remote, NUD_NOARP, record.sticky))
         sysctls: dict[str, dict[str, str]] = defaultdict(dict)
         for record in records:
             if isinstance(record, Sysctl):
@@ -75,6 +80,7 @@ class Mirror:
                     addresses=tuple(self._infos[netns]["addresses"]),
                     routes=tuple(self._infos[netns]["routes"]),
                     neighbors=tuple(self._infos[netns]["neighbors"]),
+                    fdb=tuple(self._infos[netns]["fdb"]),
                     sysctls=sysctls.get(netns, {}),
                 )
                 for netns, links in self._links.items()
@@ -121,7 +127,7 @@ class Mirror:
             alias=record.alias,
             altnames=(record.altname,) if record.altname else (),
             link_local=record.link_local,
-            port_options=tuple(sorted((*record.port_options, ("learning", "on")))) if record.master else (),
+            port_options=tuple(sorted((*record.port_options, ("mcast_flood", "on")))) if record.master else (),
         )
         far = LinkInfo(0, record.peer_name, "veth", record.mac, record.peer_mtu, 0, up=record.up)
         near_index, far_index = self._add(record.netns, near), self._add(record.peer_netns, far)
