@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_interface
@@ -98,13 +99,12 @@ class ForeignLink:
         """Delete the pair, and let go of the namespace. May be called again."""
         far, near = self._far, self._near
         self._far = self._near = -1
-        try:
-            if far >= 0:
+        if far >= 0:
+            with suppress(OSError, HostError):  # then the kernel deletes it a moment later
                 run_in_thread(lambda: _delete(f"/proc/self/fd/{far}", self._ends.far_name))
-        finally:
-            for descriptor in (far, near):
-                if descriptor >= 0:
-                    os.close(descriptor)
+        for descriptor in (far, near):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _make(self, host_path: str) -> None:
         """In a thread that ends afterwards."""
@@ -128,7 +128,7 @@ class _Around:
     def index(self, name: str) -> int:
         raise ValueError(f"the number of {name} is not needed")
 
-    def descriptor(self, netns: str) -> int:
+    def descriptor(self, _: str) -> int:
         return self._descriptor
 
 

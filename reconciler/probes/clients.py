@@ -23,7 +23,7 @@ from reconciler.probes.borrow import is_heard, open_below, send_claim
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.knocks import Knock
 from reconciler.probes.listen import FAMILIES, open_socket
-from reconciler.probes.model import Finding, Probe
+from reconciler.probes.model import FOREIGN_NETNS, Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
 from reconciler.state.ref import HOST
 
@@ -353,7 +353,7 @@ def timeout_s(probe: Probe) -> float:
     """How long a probe waits for its answer."""
     if probe.expected:
         return ANSWER_TIMEOUT_S
-    return PAST_ROUTES_TIMEOUT_S if probe.via else SILENCE_TIMEOUT_S
+    return PAST_ROUTES_TIMEOUT_S if probe.via and probe.netns != FOREIGN_NETNS else SILENCE_TIMEOUT_S
 
 
 def icmp_filter(family: int) -> bytes:

@@ -9,7 +9,8 @@ Four kinds, each of which no filter at one hook is sure to see:
     unknown address       to a hardware address that no one has: a bridge floods it to all who do not forbid it
     by its gateway        between two isolated ports, to the gateway's hardware address with the other's IP address
 
-A TCP segment or a UDP datagram to localhost is made here, too. Its answer is sought, for the first four their arrival.
+A TCP segment or a UDP datagram is made here, too: to localhost, or in a frame that is for another than the host. Of these an
+answer is sought, of the four kinds the arrival.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ DISCARD = 9
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection's ends, as the client sees them: IPv4 addresses and ports. `protocol` is TCP or UDP."""
+    """One connection's ends, as the client sees them: addresses of one family, and ports. `protocol` is TCP or UDP."""
 
     protocol: int
     own: str
@@ -63,10 +64,12 @@ class Connection:
 
     def is_answer(self, packet: bytes) -> bool:
         """Whether an IP packet comes from the very address and port that was asked, to ours. A refusal is an answer, too."""
-        if len(packet) < 20 or packet[9] != self.protocol or packet[12:16] != ip_address(self.address).packed:
+        asked = ip_address(self.address)
+        offset, protocol_offset, head = (12, 9, (packet[0] & 15) * 4) if asked.version == 4 else (8, 6, 40)
+        if len(packet) < head + 4 or packet[protocol_offset] != self.protocol:
             return False
-        ports = packet[(packet[0] & 15) * 4 :][:4]
-        return ports == struct.pack("!HH", self.port, self.own_port)
+        source, ports = packet[offset : offset + len(asked.packed)], packet[head : head + 4]
+        return source == asked.packed and ports == struct.pack("!HH", self.port, self.own_port)
 
 
 def datagram(own: str, own_port: int, address: str, port: int, payload: bytes) -> bytes:

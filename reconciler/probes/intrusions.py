@@ -14,11 +14,14 @@ from reconciler.probes.model import FORBIDDEN, Listener, Probe
 from reconciler.probes.places import Stand, foreign_link_of, neighbour_of
 from reconciler.probes.publications import LOCALHOST
 from reconciler.probes.view import View, are_parted, family_of
+from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Publication, Subnet
 
 STRANGER = "198.51.100.77"
 """The source of a datagram that claims to come from elsewhere (TEST-NET-2, RFC 5737)."""
+ECHO = 7
+BROADCAST = "ff:ff:ff:ff:ff:ff"
 SENDERS = 32
 """So many containers of a subnet on one host are asked from."""
 
@@ -35,6 +38,7 @@ def intrusion_probes(view: View, notes: list[str]) -> Iterator[Probe]:
             for stand in (*outsiders, *_container_stands(view, host)):
                 yield port.probe(stand)
         yield from _past_guard(view, host)
+        yield from _misdirected(view, host)
     for subnet in view.topology.subnets.values():
         if subnet.mode != "macvlan":  # its frames are on the LAN without a bridge of the host's
             for host in view.hosts(subnet.name):
@@ -78,10 +82,14 @@ def _localhost_ports(view: View, host: str) -> Iterator[_LocalPort]:
                 seen.add(publication.protocol)
             if everywhere or (listen and listen.is_loopback):
                 address = LOCALHOST if everywhere else str(listen)
-                token = f"netctl {view.topology.name} {container.name}"
-                netns = container_netns(container.name)
-                server = Listener(container.host, netns, publication.protocol, 4, publication.to_port, token)
+                inside = (container.host, container_netns(container.name))
+                server = Listener(*inside, publication.protocol, 4, publication.to_port, _token(view, container))
                 yield _LocalPort(host, address, publication.port, server)
+
+
+def _token(view: View, container: Container) -> str:
+    """As `promises.token_of`: one listener serves both."""
+    return f"netctl {view.topology.name} {container.name}"
 
 
 def _has_ipv4(view: View, container: Container, publication: Publication) -> bool:
@@ -121,6 +129,29 @@ def _past_guard(view: View, host: str) -> Iterator[Probe]:
                 yield Probe(*question, via=near, subnet=subnet.name)
 
 
+def _misdirected(view: View, host: str) -> Iterator[Probe]:
+    """In a subnet that spans hosts by routes, a frame that is not for the host does not go to another one, however fast."""
+    for subnet in view.topology.subnets.values():
+        for container, attachment in _here(view, subnet, host)[:1]:
+            away = (member for member in view.members(subnet.name) if view.is_routed_to(host, member[0], subnet.name))
+            other = next(away, None)
+            for address in view.shared(container, attachment, *other) if other else ():
+                yield from _misdirected_to(view, subnet, (container, attachment), other[0] if other else container, address)
+
+
+def _misdirected_to(
+    view: View, subnet: Subnet, one: tuple[Container, Attachment], other: Container, address: str
+) -> Iterator[Probe]:
+    container, attachment = one
+    server = Listener(other.host, container_netns(other.name), "udp", family_of(address), ECHO, _token(view, other))
+    for mac, words in ((mac_of(view.topology.name, "no one"), "has another hardware address"), (BROADCAST, "is a broadcast")):
+        yield Probe(
+            container.host, container_netns(container.name), container.name, other.name, FORBIDDEN, "udp", address, False,
+            f"the frame {words}, and is not for the gateway", port=ECHO, subnet=subnet.name, listener=server,
+            interface=attachment.interface, claim=_address_of(view, container, attachment, family_of(address)), mac=mac,
+        )  # fmt: skip
+
+
 # --- from a container's port ------------------------------------------------------------------------------------------
 
 
@@ -141,7 +172,7 @@ def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container
     place = (host, container_netns(container.name), container.name)
     own = next((a for a in (*view.host_addresses(host), *view.gateways(host, subnet)) if family_of(a) == 4), "")
     if own:
-        why = "frames to a link-local group are for the link's other end, not for its stack"
+        why = "a frame to a link-local group goes no further than the port"
         yield Probe(
             *place, f"host {host}", FORBIDDEN, GROUP, own, False, why,
             subnet=subnet.name, interface=attachment.interface, claim=STRANGER, heard_in=HOST,

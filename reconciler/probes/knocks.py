@@ -14,6 +14,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from reconciler.probes.frames import (
     ADVERTISED,
@@ -44,8 +45,8 @@ ICMP6_FILTER = (socket.IPPROTO_ICMPV6, 1)
 LOAD = {2: 0x28, 4: 0x20}
 """BPF_LD+BPF_ABS of so many bytes (linux/bpf_common.h)."""
 JUMP_IF_EQUAL, RETURN = 0x15, 0x06
-SOURCE_OFFSET = 12
-"""Of the source address in an IPv4 header."""
+SOURCE_OFFSET = {4: 12, 6: 8}
+"""Of the source address in an IP header."""
 FIRST_PORT, PORTS = 32768, 28232
 """The range from which the kernel takes a client's ports, too (ip_local_port_range)."""
 
@@ -64,10 +65,10 @@ class Knock:
 
     @classmethod
     def prepare(cls, probe: Probe, enter: Callable[[str], None]) -> Knock:
-        """Open the ear in its namespace, which `enter` moves the calling thread into. OSError where the kernel has no such socket."""
+        """Open the ear in its namespace, where `enter` moves the calling thread to. OSError if the kernel has no such socket."""
         if probe.kind in PROTOCOLS:
             enter(probe.netns)
-            return _at_localhost(probe)
+            return _connection(probe)
         enter(probe.heard_in)
         return {GROUP: _to_groups, ADVERTISED: _advertised, STRAY: _astray, DETOUR: _by_gateway}[probe.kind](probe)
 
@@ -90,9 +91,11 @@ def _send(interface: str, make: Callable[[bytes], Sequence[bytes]]) -> None:
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
-def _at_localhost(probe: Probe) -> Knock:
-    """Ask a port on the host's localhost, and wait for an answer from there."""
-    ear = _open_below(probe.interface, 4, socket.SOCK_DGRAM, ((SOURCE_OFFSET, socket.inet_aton(probe.address)),))
+def _connection(probe: Probe) -> Knock:
+    """Ask a port at an address that the hardware address does not belong to, and wait for an answer from there."""
+    family, source = probe.family, ip_address(probe.address).packed
+    words = [(SOURCE_OFFSET[family] + place, source[place : place + 4]) for place in range(0, len(source), 4)]
+    ear = _open_below(probe.interface, family, socket.SOCK_DGRAM, words)
     own_port = FIRST_PORT + int.from_bytes(os.urandom(4), "big") % PORTS
     sequence = int.from_bytes(os.urandom(4), "big")
     asked = Connection(PROTOCOLS[probe.kind], probe.claim, own_port, probe.address, probe.port)
@@ -117,7 +120,7 @@ def _to_groups(probe: Probe) -> Knock:
     )
 
 
-def _advertised(probe: Probe) -> Knock:
+def _advertised(_: Probe) -> Knock:
     """A router advertisement, to all nodes and to each link-local group."""
     ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[6])
     ear.setsockopt(*ICMP6_FILTER, icmp6_filter(ROUTER_ADVERTISEMENT))
@@ -152,7 +155,7 @@ def _open_datagrams(family: int) -> tuple[socket.socket, int, bytes]:
 
 
 def _draw_mac() -> bytes:
-    """A locally administered unicast address that nothing else has: netctl's own begin with 02."""
+    """A locally administered unicast address that nothing else has: those that netctl gives begin with 02."""
     return b"\x06" + os.urandom(5)
 
 

@@ -40,9 +40,9 @@ class Probe:
     """One question to the network, and the answer that the topology file promises.
 
     `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or one of
-    `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With `via`, the
-    packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT. With
-    `claim`, which is another's address, `interface` speaks as if it were its own.
+    `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small
+    one. With `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
+    get around NAT. With `claim`, which is another's address, `interface` speaks as if it were its own.
 
     With `mac`, and for each of `frames.KINDS`, the frame is made by hand: `interface` sends it to that hardware address, from the
     IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive; tcp and udp listen for an answer
@@ -81,7 +81,13 @@ class Probe:
     @property
     def question(self) -> str:
         """For people: `web -> db 10.44.0.20 tcp 80`."""
-        what = f"{self.kind} {self.port}" if self.port else "ping" if self.kind == "icmp" else self.kind + (f" as {self.claim}" if self.claim else "")
+        what = (
+            f"{self.kind} {self.port}"
+            if self.port
+            else "ping"
+            if self.kind == "icmp"
+            else self.kind + (f" as {self.claim}" if self.claim else "")
+        )
         size = f", {self.size} bytes" if self.size else ""
         return f"{self.source} -> {self.target} ({self.address}) {what}{size}"
 

@@ -1,6 +1,6 @@
-"""Where a stranger stands who tries a host's doors: a neighbour on its segment, and a link of the host that is not netctl's. Pure.
+"""Where a stranger stands that tries a host's doors: a neighbour on its segment, or a link of the host that is not netctl's.
 
-Called by `probes.intrusions`, which asks from there.
+Pure. Called by `probes.intrusions`, which asks from there.
 
 A neighbour is the lab's router for a lab host. For a real one it is another host of the file on the same segment, which speaks
 with its own address: a machine that the file does not name is never sent from, nor is one sent to.
