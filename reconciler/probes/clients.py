@@ -353,7 +353,8 @@ def timeout_s(probe: Probe) -> float:
     """How long a probe waits for its answer."""
     if probe.expected:
         return ANSWER_TIMEOUT_S
-    return PAST_ROUTES_TIMEOUT_S if probe.via and probe.netns != FOREIGN_NETNS else SILENCE_TIMEOUT_S
+    is_found_first = probe.via and not probe.mac and probe.netns != FOREIGN_NETNS
+    return PAST_ROUTES_TIMEOUT_S if is_found_first else SILENCE_TIMEOUT_S
 
 
 def icmp_filter(family: int) -> bytes:

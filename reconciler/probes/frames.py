@@ -19,6 +19,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
+from reconciler.probes.borrow import ARP, BROADCAST, ETHERTYPES, HEAD
 from reconciler.probes.packets import checksum, icmp6_packet
 
 GROUP, ADVERTISED, STRAY, DETOUR = "link-local group", "router advertisement", "unknown address", "by its gateway"
@@ -93,6 +94,16 @@ def advertisement(mac: bytes, token: bytes) -> bytes:
     """A router advertisement that changes nothing at a host that believes it: no lifetime, no prefix, no parameter."""
     body = struct.pack("!BBHII", 0, 0, 0, 0, 0) + struct.pack("!BB", EXPERIMENT, 2) + token
     return icmp6_packet(link_local_of(mac), ALL_NODES, ROUTER_ADVERTISEMENT, body, 255)
+
+
+def introduction(mac: bytes, own: str, address: str) -> bytes:
+    """A frame with an ARP request for the host's address, from which the host learns ours (RFC 826).
+
+    Without it the host asks for our hardware address in the name of 127.0.0.1, which our kernel does not answer: the answer to a
+    probe would be lost, and an open door look closed.
+    """
+    body = struct.pack("!H6s4s6s4s", 1, mac, ip_address(own).packed, b"", ip_address(address).packed)
+    return BROADCAST + mac + struct.pack("!H", ETHERTYPES[ARP]) + HEAD + body
 
 
 def link_local_of(mac: bytes) -> str:

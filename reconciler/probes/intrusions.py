@@ -32,7 +32,9 @@ def intrusion_probes(view: View, notes: list[str]) -> Iterator[Probe]:
         ports = tuple(_localhost_ports(view, host))
         neighbour = neighbour_of(view, host)
         if ports and neighbour is None:
-            notes.append(f"no other host of the file shares a link with {host}: no neighbour asks for its ports on localhost")
+            notes.append(
+                f"no other host of the file is a neighbour of {host}: its ports on localhost are not asked for from its LAN"
+            )
         outsiders = (*((neighbour,) if neighbour else ()), foreign_link_of(view, host))
         for port in ports:
             for stand in (*outsiders, *_container_stands(view, host)):
@@ -63,6 +65,7 @@ class _LocalPort:
         return Probe(
             stand.worker, stand.netns, stand.name, f"host {self.host}", FORBIDDEN, self.server.protocol, self.address, False, why,
             port=self.port, listener=self.server, interface=stand.interface, claim=stand.own[0], mac=stand.mac,
+            via=next(each for each in stand.host_addresses if family_of(each) == 4),
         )  # fmt: skip
 
 

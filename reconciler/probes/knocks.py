@@ -33,6 +33,7 @@ from reconciler.probes.frames import (
     advertisement,
     datagram,
     frame,
+    introduction,
     mac_bytes,
 )
 from reconciler.probes.listen import ANY, open_socket
@@ -104,7 +105,11 @@ def _connection(probe: Probe) -> Knock:
     def farewell(own: bytes) -> Sequence[bytes]:
         return [frame(to, own, asked.closing(sequence))] if asked.protocol == TCP else ()
 
-    return Knock(ear, asked.is_answer, lambda own: [frame(to, own, asked.opening(sequence))], farewell)
+    def opening(own: bytes) -> Sequence[bytes]:
+        first = [introduction(own, probe.claim, probe.via)] if probe.via else []
+        return [*first, frame(to, own, asked.opening(sequence))]
+
+    return Knock(ear, asked.is_answer, opening, farewell)
 
 
 def _to_groups(probe: Probe) -> Knock:

@@ -46,7 +46,7 @@ class Probe:
 
     With `mac`, and for each of `frames.KINDS`, the frame is made by hand: `interface` sends it to that hardware address, from the
     IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive; tcp and udp listen for an answer
-    instead.
+    instead, and with `via` introduce themselves to that address of the host first.
     """
 
     host: str

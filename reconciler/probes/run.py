@@ -98,9 +98,13 @@ class Prober:
         """Where a probe failed, look at its namespace and say what is thought to be at fault."""
         if all(result.passed for result in results):
             return results
-        names = dict.fromkeys(result.probe.netns for result in results if not result.passed)
+        # An answer that must not be says nothing of the namespace that got it.
+        names = dict.fromkeys(result.probe.netns for result in results if not result.passed and result.probe.expected)
         facts = run_in_thread(lambda: {name: self._read_facts(name) for name in names})
-        return tuple(r if r.passed else replace(r, fault=diagnose(r, results, facts[r.probe.netns], opened)) for r in results)
+        unread = NetnsFacts(exists=False)
+        return tuple(
+            r if r.passed else replace(r, fault=diagnose(r, results, facts.get(r.probe.netns, unread), opened)) for r in results
+        )
 
     def _read_facts(self, netns: str) -> NetnsFacts:
         try:
