@@ -101,7 +101,7 @@ def test_a_link_that_cannot_be_made(world: World, prober: Prober) -> None:
 
 
 def test_frames_to_link_local_groups(world: World, prober: Prober) -> None:
-    """They reach the host past the bridge; kept from its stack, the bridge still learns from them; a filter at the port ends it."""
+    """They reach the host past the bridge; kept from its stack, the bridge still learns; a filter at the port ends it."""
     host = world.namespaces["h"]
     probe = by_hand(GROUP, "10.9.0.1", claim="198.51.100.77")
     result = run_one(prober, probe)
