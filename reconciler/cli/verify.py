@@ -1,4 +1,6 @@
-"""`netctl verify`: probes what the file promises and what it forbids, from inside every namespace. Changes nothing.
+"""`netctl verify`: probes what the file promises and what it forbids, from inside every namespace.
+
+Changes nothing that stays: while its probes run, a host has one more link, which goes with the process (`kernel.foreign_link`).
 
 With --host, only the probes that start there are asked.
 """

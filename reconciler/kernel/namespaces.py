@@ -89,6 +89,11 @@ def enter(path: str) -> None:
         os.close(descriptor)
 
 
+def leave_for_new() -> None:
+    """Move the calling thread into a new namespace without a name, which lives as long as a thread or a descriptor is in it."""
+    _call("unshare", CLONE_NEWNET)
+
+
 class Namespaces:
     """The namespaces of one host, found by their names (`state.ref`), and a route socket in each, kept open.
 
@@ -243,7 +248,7 @@ class Namespaces:
                 raise StepError(step, f"the namespace {path.name} is there already; {remedy}")
             self.forget(step.netns)
             try:
-                _call("unshare", CLONE_NEWNET)
+                leave_for_new()
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
                 status = os.stat("/proc/thread-self/ns/net")

@@ -337,6 +337,14 @@ def parse_fdb(data: memoryview) -> FdbInfo | None:
     return FdbInfo(index, _mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state, bool(flags & NTF_STICKY))
 
 
+def read_learnt(route_socket: RouteSocket) -> frozenset[str]:
+    """The hardware addresses that the bridges of a namespace have learnt: entries that are neither static nor a link's own."""
+    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
+    static = NUD_PERMANENT | NUD_NOARP
+    learnt = (data for kind, data in found if kind == RTM_NEWNEIGH and not NDMSG.unpack_from(data)[2] & static)
+    return frozenset(_mac_of(find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES), NDA_LLADDR) for data in learnt)
+
+
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
     """What of our links does not pass packets yet: ports with a carrier that do not forward, addresses under DAD."""
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))

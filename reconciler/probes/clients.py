@@ -16,11 +16,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.netlink_dump import read_learnt
 from reconciler.probes.borrow import KINDS as CLAIMS
 from reconciler.probes.borrow import is_heard, open_below, send_claim
+from reconciler.probes.frames import KINDS as FRAMES
+from reconciler.probes.knocks import Knock
 from reconciler.probes.listen import FAMILIES, open_socket
-from reconciler.probes.model import Finding, Probe
-from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, parse_icmp, parse_ip
+from reconciler.probes.model import FOREIGN_NETNS, Finding, Probe
+from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
 from reconciler.state.ref import HOST
 
 ANSWER_TIMEOUT_S = 2.0
@@ -50,6 +54,8 @@ class Attempt:
     finding: Finding | None = None
     learnt: tuple[str, bytes, str] | None = None
     """For a probe past the routes: interface and MAC of the neighbor, and our own address, once they are known."""
+    knock: Knock | None = None
+    """For a probe by frames made by hand."""
 
 
 @dataclass(slots=True)
@@ -76,6 +82,7 @@ class Clients:
                 self._start(attempt)
             self.begun = time.monotonic()
             self._wait()
+            self._find_learnt()
         finally:
             for key in tuple(self.selector.get_map().values()):
                 if isinstance(key.fileobj, socket.socket):
@@ -101,7 +108,9 @@ class Clients:
         probe = attempt.probe
         try:
             self.enter(probe.netns)
-            if probe.kind in CLAIMS:
+            if probe.mac or probe.kind in FRAMES:
+                self._start_knocking(attempt)
+            elif probe.kind in CLAIMS:
                 self._start_borrowing(attempt)
             elif probe.kind != "icmp":
                 self._start_stream_or_datagram(attempt)
@@ -138,6 +147,13 @@ class Clients:
         with open_below(probe.interface, probe.kind) as below:
             send_claim(below, probe.kind, probe.claim, probe.address, own)
 
+    def _start_knocking(self, attempt: Attempt) -> None:
+        attempt.knock = Knock.prepare(attempt.probe, self.enter)
+        attempt.socket = attempt.knock.ear
+        self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
+        self.enter(attempt.probe.netns)
+        attempt.knock.send(attempt.probe.interface)
+
     def _start_past_routes(self, attempt: Attempt) -> None:
         """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
         probe = attempt.probe
@@ -163,6 +179,10 @@ class Clients:
 
     def _send(self, attempt: Attempt) -> None:
         probe = attempt.probe
+        if attempt.knock:
+            self.enter(probe.netns)
+            attempt.knock.send(probe.interface)
+            return
         if probe.kind == "udp":
             assert attempt.socket
             attempt.socket.send(b"netctl")
@@ -220,7 +240,9 @@ class Clients:
             self._receive_icmp(key.fileobj, key.data)
         elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
             try:
-                if key.data.probe.claim:
+                if key.data.knock:
+                    self._receive_knock(key.data, key.fileobj)
+                elif key.data.probe.claim:
                     self._receive_claim(key.data, key.fileobj)
                 elif key.data.probe.via:
                     self._receive_past_routes(key.data, key.fileobj)
@@ -277,6 +299,28 @@ class Clients:
             if is_heard(below.recv(128), probe.kind, probe.claim, probe.address):
                 self._end(attempt, "answered")
 
+    def _receive_knock(self, attempt: Attempt, ear: socket.socket) -> None:
+        knock = attempt.knock
+        while knock and attempt.finding is None:
+            if knock.is_heard(ear.recv(2048)):
+                self.enter(attempt.probe.netns)
+                knock.take_leave(attempt.probe.interface)
+                self._end(attempt, "answered")
+
+    def _find_learnt(self) -> None:
+        """A bridge that has learnt the source of a frame which it should not have looked at: then that has not been silent."""
+        sent = {a.knock.stranger.hex(":"): a for a in self.attempts if a.knock and a.knock.stranger and is_silent(a)}
+        if not sent:
+            return
+        self.enter(HOST)
+        route_socket = RouteSocket()
+        try:
+            learnt = read_learnt(route_socket)
+        finally:
+            route_socket.close()
+        for mac in learnt.intersection(sent):
+            sent[mac].finding = Finding("answered", "the bridge has learnt its source address", self._elapsed_ms())
+
     def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
         probe = attempt.probe
         while True:
@@ -300,18 +344,21 @@ def own_address(family: int, target: str) -> str:
         return str(finder.getsockname()[0])
 
 
+def is_silent(attempt: Attempt) -> bool:
+    """Whether its time is up, and nothing was heard."""
+    return bool(attempt.finding and attempt.finding.outcome == "silent")
+
+
 def timeout_s(probe: Probe) -> float:
     """How long a probe waits for its answer."""
     if probe.expected:
         return ANSWER_TIMEOUT_S
-    return PAST_ROUTES_TIMEOUT_S if probe.via else SILENCE_TIMEOUT_S
+    is_found_first = probe.via and not probe.mac and probe.netns != FOREIGN_NETNS
+    return PAST_ROUTES_TIMEOUT_S if is_found_first else SILENCE_TIMEOUT_S
 
 
 def icmp_filter(family: int) -> bytes:
     """The option's value that lets echo replies and errors through, and nothing else (linux/icmp.h, RFC 3542)."""
     if family == 4:
         return struct.pack("@I", 0xFFFFFFFF & ~(1 << 0 | 1 << 3 | 1 << 11))
-    blocked = [0xFFFFFFFF] * 8
-    for kind in (1, 2, 3, 129):
-        blocked[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
-    return struct.pack("@8I", *blocked)
+    return icmp6_filter(1, 2, 3, 129)

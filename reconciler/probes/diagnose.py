@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, STRAY
 from reconciler.probes.model import (
     ALLOWED,
     FORBIDDEN,
+    FOREIGN_NETNS,
     IN_SUBNETS,
     PUBLISHED,
     TO_OUTSIDE,
@@ -44,7 +46,23 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     return _on_the_way(probe, results)
 
 
+OPEN_FRAMES = {
+    GROUP: "the port gives frames past the bridge's filter to the host's stack: the filter at the port's ingress is missing",
+    ADVERTISED: "nothing drops router advertisements of a container: the filter at its port is missing, or IPv6 is on there",
+    STRAY: "the bridge floods frames for hardware addresses that it does not know: `flood` is on at its ports",
+    DETOUR: "the host routes from one isolated port to another: the rule against it in netctl's table is missing",
+}
+
+
 def _why_open(probe: Probe) -> str:
+    if probe.kind in OPEN_FRAMES:
+        return OPEN_FRAMES[probe.kind]
+    if probe.mac and probe.address.startswith("127."):
+        return "packets to 127.0.0.0/8 come in by a link other than lo: the rule that drops them in prerouting is missing"
+    if probe.mac:
+        return "a frame that is not for the host is handed on: the fast path does not check the frame's destination"
+    if probe.via and probe.netns == FOREIGN_NETNS:
+        return "the host forwards to a container what comes from another link: the guard chain of netctl's table is missing"
     if probe.via:
         return "the host forwards to a container what comes from its uplink: the guard chain of netctl's table is missing"
     if probe.claim:

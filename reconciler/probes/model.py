@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.state.ref import HOST
+
 IN_SUBNETS = "subnets"
 WITH_HOST = "host"
 TO_OUTSIDE = "outside"
@@ -13,6 +15,9 @@ FORBIDDEN = "forbidden"
 
 DEFAULT_GATEWAY = "default gateway"
 """As a probe's address: whatever the probing host's default route leads to, found when the probe runs."""
+
+FOREIGN_NETNS = "foreign:link"
+"""As a probe's namespace: the far end of a link of the host that is not netctl's, made when a probe starts there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,13 @@ class Probe:
     """One question to the network, and the answer that the topology file promises.
 
     `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or one of
-    `borrow.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With `via`, the
-    packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to get around NAT. With
-    `claim`, which is another's address, `interface` speaks as if it were its own.
+    `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small
+    one. With `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
+    get around NAT. With `claim`, which is another's address, `interface` speaks as if it were its own.
+
+    With `mac`, and for each of `frames.KINDS`, the frame is made by hand: `interface` sends it to that hardware address, from the
+    IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive; tcp and udp listen for an answer
+    instead, and with `via` introduce themselves to that address of the host first.
     """
 
     host: str
@@ -58,7 +67,9 @@ class Probe:
     interface: str = ""
     claim: str = ""
     heard_at: str = ""
-    """The host's interface where a claim would arrive that nobody answers."""
+    """The interface where a claim or a frame would arrive that nobody answers."""
+    mac: str = ""
+    heard_in: str = HOST
     on_lan: bool = False
     """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
 
@@ -70,7 +81,13 @@ class Probe:
     @property
     def question(self) -> str:
         """For people: `web -> db 10.44.0.20 tcp 80`."""
-        what = f"{self.kind} {self.port}" if self.port else "ping" if self.kind == "icmp" else f"{self.kind} as {self.claim}"
+        what = (
+            f"{self.kind} {self.port}"
+            if self.port
+            else "ping"
+            if self.kind == "icmp"
+            else self.kind + (f" as {self.claim}" if self.claim else "")
+        )
         size = f", {self.size} bytes" if self.size else ""
         return f"{self.source} -> {self.target} ({self.address}) {what}{size}"
 

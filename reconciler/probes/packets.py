@@ -69,6 +69,14 @@ def icmp6_packet(source: str, target: str, kind: int, body: bytes, hop_limit: in
     return struct.pack("!IHBB16s16s", 6 << 28, len(bare), 58, hop_limit, from_, to) + _icmp(kind, body, check)
 
 
+def icmp6_filter(*kinds: int) -> bytes:
+    """The value of ICMP6_FILTER (RFC 3542, section 3.2) that lets messages of these kinds through, and no others."""
+    blocked = [0xFFFFFFFF] * 8
+    for kind in kinds:
+        blocked[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
+    return struct.pack("@8I", *blocked)
+
+
 def parse_icmp(family: int, data: bytes, source: str) -> Echo | None:
     """What an ICMP message from `source` says of an echo of ours; None where it is about something else."""
     if len(data) < ICMP_BYTES:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.model import Resolved
 from reconciler.probes.borrow import ADVERTISEMENT, ARP, NDP
+from reconciler.probes.intrusions import intrusion_probes
 from reconciler.probes.model import (
     ALLOWED,
     DEFAULT_GATEWAY,
@@ -62,6 +63,7 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         *_between_subnets(view, notes),
         *_from_outside(view),
         *_borrowed(view),
+        *intrusion_probes(view, notes),
     )
     return ProbePlan(tuple(dict.fromkeys(probes)), tuple(notes))
 

@@ -8,17 +8,20 @@ worker's own stays where it is.
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 from reconciler.errors import HostError
+from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.clients import Clients
 from reconciler.probes.diagnose import NetnsFacts, diagnose
 from reconciler.probes.gather import read_default_gateway, read_netns_facts
 from reconciler.probes.listen import Listeners
-from reconciler.probes.model import DEFAULT_GATEWAY, Finding, Listener, Opened, Probe, Result
+from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, Finding, Listener, Opened, Probe, Result
+from reconciler.state.ref import HOST
 
 PROBES_AT_ONCE = 4000
 """A round of probes: sockets, and sequence numbers, are not without end."""
@@ -27,9 +30,10 @@ PROBES_AT_ONCE = 4000
 class Prober:
     """Runs the probes that start on one host. `path_of` gives the file of a namespace by its name (`state.ref`)."""
 
-    def __init__(self, path_of: Callable[[str], str]) -> None:
-        """Nothing is opened before it is asked for."""
+    def __init__(self, path_of: Callable[[str], str], topology: str = "") -> None:
+        """Nothing is opened before it is asked for. `topology` names the link that is made for probes from FOREIGN_NETNS."""
         self._path_of = path_of
+        self._topology = topology
         self._listeners: Listeners | None = None
 
     def start_listeners(self, listeners: Iterable[Listener]) -> Opened:
@@ -43,8 +47,9 @@ class Prober:
         """Ask everything; results are in the order of the probes. `opened` is what the listeners of all hosts said, together."""
         raise_file_limit()
         found: list[Finding] = []
-        for start in range(0, len(probes), PROBES_AT_ONCE):
-            found += run_in_thread(partial(self._ask, probes[start : start + PROBES_AT_ONCE], opened))
+        with self._foreign_link(probes) as (path_of, reason):
+            for start in range(0, len(probes), PROBES_AT_ONCE):
+                found += run_in_thread(partial(self._ask, probes[start : start + PROBES_AT_ONCE], opened, path_of, reason))
         results = tuple(Result(probe, finding) for probe, finding in zip(probes, found, strict=True))
         return self._explain(results, opened)
 
@@ -54,13 +59,29 @@ class Prober:
             self._listeners.close()
             self._listeners = None
 
-    def _ask(self, probes: Sequence[Probe], opened: Opened) -> list[Finding]:
-        entrance = Entrance(self._path_of)
+    @contextmanager
+    def _foreign_link(self, probes: Sequence[Probe]) -> Iterator[tuple[Callable[[str], str], str]]:
+        """The files of the namespaces, with a foreign link as long as the probes need one; and a reason to skip these probes."""
+        if all(probe.netns != FOREIGN_NETNS for probe in probes):
+            yield self._path_of, ""
+            return
+        try:
+            link = ForeignLink(self._path_of(HOST), foreign_ends(self._topology))
+        except HostError as error:
+            yield self._path_of, error.message
+            return
+        try:
+            yield lambda netns: link.path if netns == FOREIGN_NETNS else self._path_of(netns), ""
+        finally:
+            link.close()
+
+    def _ask(self, probes: Sequence[Probe], opened: Opened, path_of: Callable[[str], str], no_link: str) -> list[Finding]:
+        entrance = Entrance(path_of)
         taken, failed = set(opened.taken), dict(opened.failed)
         found: dict[int, Finding] = {}
         asked: list[tuple[int, Probe, str]] = []
         for number, probe in enumerate(probes):
-            skipped = _reason_to_skip(probe, taken, failed)
+            skipped = _reason_to_skip(probe, taken, failed) or (no_link if probe.netns == FOREIGN_NETNS else "")
             address = probe.address
             if address == DEFAULT_GATEWAY and not skipped:
                 address, skipped = _find_gateway(entrance)
@@ -77,9 +98,13 @@ class Prober:
         """Where a probe failed, look at its namespace and say what is thought to be at fault."""
         if all(result.passed for result in results):
             return results
-        names = dict.fromkeys(result.probe.netns for result in results if not result.passed)
+        # An answer that must not be says nothing of the namespace that got it.
+        names = dict.fromkeys(result.probe.netns for result in results if not result.passed and result.probe.expected)
         facts = run_in_thread(lambda: {name: self._read_facts(name) for name in names})
-        return tuple(r if r.passed else replace(r, fault=diagnose(r, results, facts[r.probe.netns], opened)) for r in results)
+        unread = NetnsFacts(exists=False)
+        return tuple(
+            r if r.passed else replace(r, fault=diagnose(r, results, facts.get(r.probe.netns, unread), opened)) for r in results
+        )
 
     def _read_facts(self, netns: str) -> NetnsFacts:
         try:

@@ -58,6 +58,18 @@ class View:
         leg = self._leg(host, subnet)
         return leg.bridge if leg else ""
 
+    def bridge_mac(self, host: str, subnet: str) -> str:
+        """The hardware address of that bridge, by which a container speaks to its gateway; "" where there is none."""
+        leg = self._leg(host, subnet)
+        return leg.mac if leg else ""
+
+    def bridge_over_uplink(self, host: str) -> str:
+        """The bridge of netctl's that the host's uplink is a port of; "" where it is none's."""
+        facts = self.facts.get(host)
+        legs = self.resolved.legs.get(host, {}).values()
+        taken = (leg for leg in legs if leg.lan and leg.lan.is_taken_in and facts and leg.lan.uplink == facts.uplink)
+        return next((leg.bridge for leg in taken), "")
+
     def mtu(self, container: Container, attachment: Attachment) -> int:
         """The MTU of the container's interface in a subnet; 0 where it is not known."""
         leg = self._leg(container.host, attachment.subnet)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette, printable
 
@@ -128,13 +129,13 @@ def _sums(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
 
 
 def _table(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
-    """A line for each target and what is asked of it, with all who asked."""
-    groups: dict[tuple[str, str, bool], list[ResultRow]] = {}
+    """A line for each target and what is asked of it, with all who asked; those who failed have a line of their own."""
+    groups: dict[tuple[str, str, bool, bool], list[ResultRow]] = {}
     for row in rows:
         what = f"{row.address} {row.kind} {row.port}" if row.port else row.kind
-        groups.setdefault((row.target, what, row.expected), []).append(row)
-    left = max(len(f"{target} ({what})") for target, what, _ in groups)
-    for (target, what, expected), group in groups.items():
+        groups.setdefault((row.target, what, row.expected, row.passed), []).append(row)
+    left = max(len(f"{target} ({what})") for target, what, *_ in groups)
+    for (target, what, expected, _), group in groups.items():
         symbol = _symbol(group)
         names = list(dict.fromkeys(row.source for row in group))
         shown = ", ".join(names[:MATRIX_MAX]) + (f" and {len(names) - MATRIX_MAX:,} more" if len(names) > MATRIX_MAX else "")
@@ -159,7 +160,8 @@ def _failures(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
 def _failure(row: ResultRow, palette: Palette) -> str:
     ping = f"ping of {row.size} bytes" if row.size else "ping" if row.kind == "icmp" else row.kind
     what = f"{row.kind} {row.port}" if row.port else ping
-    met = {"answered": "was answered", "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
+    answered = "arrived" if row.kind in FRAMES else "was answered"
+    met = {"answered": answered, "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
     said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
     return f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"
 

@@ -162,5 +162,5 @@ class KernelMachine:
         from reconciler.probes.run import Prober
 
         if self._prober is None:
-            self._prober = Prober(self._namespaces.path)
+            self._prober = Prober(self._namespaces.path, self._context.topology)
         return self._prober

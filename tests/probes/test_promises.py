@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.compile import compile_topology
+from reconciler.probes.borrow import KINDS as CLAIMS
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, Probe, ProbePlan
 from reconciler.probes.promises import compile_probes
 from reconciler.topology.load import parse_topology
@@ -74,8 +75,8 @@ def test_isolated_ports_are_kept_apart() -> None:
     net = "networks: {front: {address: auto, isolated: true}}"
     listed = f"one: {{{net}, expose: ['80']}}, two: {{{net}}}, open: {{networks: {{front: auto}}}}"
     plan = probes_of(FRONT_BACK + f"containers: {{{listed}}}\n")
-    assert [probe.expected for probe in find(plan, "one", "two") + find(plan, "two", "one")] == [False, False]
-    assert [probe.expected for probe in find(plan, "one", "open") + find(plan, "open", "two")] == [True, True]
+    assert [p.expected for p in find(plan, "one", "two", kind="icmp") + find(plan, "two", "one", kind="icmp")] == [False, False]
+    assert [p.expected for p in find(plan, "one", "open", kind="icmp") + find(plan, "open", "two", kind="icmp")] == [True, True]
     published = {probe.source for probe in plan.probes if probe.section == PUBLISHED}
     assert published == {"host alpha", "outside", "open"}
 
@@ -86,14 +87,14 @@ def test_a_borrowed_address_is_forbidden() -> None:
         'subnets: {front: {cidr: [10.44.0.0/24, "fd44::/64"]}, back: {cidr: 10.45.0.0/24}}\n'
         "containers: {web: {networks: {front: auto}}, app: {networks: {front: auto}}, db: {networks: {back: auto}}}\n"
     )
-    borrowed = [(p.source, p.kind, p.address, p.claim, p.interface, p.heard_at) for p in plan.probes if p.claim]
+    borrowed = [(p.source, p.kind, p.address, p.claim, p.interface, p.heard_at) for p in plan.probes if p.kind in CLAIMS]
     assert borrowed == [
         ("web", "arp", "10.44.0.1", "10.44.0.4", "eth0", ""),
         ("web", "ndp", "fd44::1", "fd44::4", "eth0", ""),
         ("web", "advertisement", "fd44::1", "fd44::4", "eth0", "b-shop-front"),
         ("db", "arp", "10.45.0.1", "10.45.0.3", "eth0", ""),
     ]
-    assert not any(probe.expected for probe in plan.probes if probe.claim)
+    assert not any(probe.expected for probe in plan.probes if probe.kind in CLAIMS)
 
 
 def test_all_addresses_of_one_family() -> None:
@@ -121,7 +122,7 @@ def test_a_family_that_one_lacks_is_not_asked() -> None:
         "containers: {web: {networks: {front: {ipv6: false}}}, db: {networks: {front: auto}}}\n"
     )
     plan = probes_of(text)
-    assert {p.family for p in (*find(plan, "web", "db"), *find(plan, "db", "web"))} == {4}
+    assert {p.family for p in (*find(plan, "web", "db", kind="icmp"), *find(plan, "db", "web", kind="icmp"))} == {4}
     assert {p.family for p in find(plan, "db", "host alpha", subnet="front")} == {4, 6}
 
 

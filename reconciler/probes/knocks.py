@@ -1,0 +1,183 @@
+"""Probes by frames made by hand, on their way: the socket that must hear nothing, and what is sent. Called by `probes.clients`.
+
+A frame that must not arrive is listened for where it would: a UDP socket, or a raw ICMPv6 socket, hears exactly what the stack
+of its namespace accepts, and nothing of the container's own traffic. Only a flooded frame is for nobody's stack; the socket below
+IP that looks for it, and the one that waits for an answer from localhost, let the kernel filter by one address, so that a busy
+container costs nothing (classic BPF, socket(7)).
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from reconciler.probes.frames import (
+    ADVERTISED,
+    ALL_NODES_MAC,
+    DETOUR,
+    DISCARD,
+    ETHERTYPE,
+    GROUP,
+    GROUPS,
+    ROUTER_ADVERTISEMENT,
+    STRAY,
+    TCP,
+    TOKEN_BYTES,
+    UDP,
+    Connection,
+    advertisement,
+    datagram,
+    frame,
+    introduction,
+    mac_bytes,
+)
+from reconciler.probes.listen import ANY, open_socket
+from reconciler.probes.model import Probe
+from reconciler.probes.packets import PROTOCOL, icmp6_filter
+
+SO_ATTACH_FILTER = 26
+"""Python has no name for it (asm-generic/socket.h)."""
+ICMP6_FILTER = (socket.IPPROTO_ICMPV6, 1)
+LOAD = {2: 0x28, 4: 0x20}
+"""BPF_LD+BPF_ABS of so many bytes (linux/bpf_common.h)."""
+JUMP_IF_EQUAL, RETURN = 0x15, 0x06
+SOURCE_OFFSET = {4: 12, 6: 8}
+"""Of the source address in an IP header."""
+FIRST_PORT, PORTS = 32768, 28232
+"""The range from which the kernel takes a client's ports, too (ip_local_port_range)."""
+
+
+@dataclass(slots=True)
+class Knock:
+    """One probe: the socket that hears, what it hears if the door is open, and the frames that are sent."""
+
+    ear: socket.socket
+    is_heard: Callable[[bytes], bool]
+    make: Callable[[bytes], Sequence[bytes]]
+    """The frames, by the hardware address of the interface that sends them."""
+    farewell: Callable[[bytes], Sequence[bytes]] = field(default=lambda _: ())
+    stranger: bytes = b""
+    """A hardware address of this probe's own that a bridge must not have learnt afterwards; b"" if none is used."""
+
+    @classmethod
+    def prepare(cls, probe: Probe, enter: Callable[[str], None]) -> Knock:
+        """Open the ear in its namespace, where `enter` moves the calling thread to. OSError if the kernel has no such socket."""
+        if probe.kind in PROTOCOLS:
+            enter(probe.netns)
+            return _connection(probe)
+        enter(probe.heard_in)
+        return {GROUP: _to_groups, ADVERTISED: _advertised, STRAY: _astray, DETOUR: _by_gateway}[probe.kind](probe)
+
+    def send(self, interface: str) -> None:
+        """Send all frames on an interface of the calling thread's namespace. OSError."""
+        _send(interface, self.make)
+
+    def take_leave(self, interface: str) -> None:
+        """Leave nothing half open at who has answered. OSError."""
+        _send(interface, self.farewell)
+
+
+def _send(interface: str, make: Callable[[bytes], Sequence[bytes]]) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:  # of protocol 0, so it hears nothing
+        sender.bind((interface, 0))
+        for each in make(sender.getsockname()[4]):
+            sender.send(each)
+
+
+PROTOCOLS = {"tcp": TCP, "udp": UDP}
+
+
+def _connection(probe: Probe) -> Knock:
+    """Ask a port at an address that the hardware address does not belong to, and wait for an answer from there."""
+    family, source = probe.family, ip_address(probe.address).packed
+    words = [(SOURCE_OFFSET[family] + place, source[place : place + 4]) for place in range(0, len(source), 4)]
+    ear = _open_below(probe.interface, family, socket.SOCK_DGRAM, words)
+    own_port = FIRST_PORT + int.from_bytes(os.urandom(4), "big") % PORTS
+    sequence = int.from_bytes(os.urandom(4), "big")
+    asked = Connection(PROTOCOLS[probe.kind], probe.claim, own_port, probe.address, probe.port)
+    to = mac_bytes(probe.mac)
+
+    def farewell(own: bytes) -> Sequence[bytes]:
+        return [frame(to, own, asked.closing(sequence))] if asked.protocol == TCP else ()
+
+    def opening(own: bytes) -> Sequence[bytes]:
+        first = [introduction(own, probe.claim, probe.via)] if probe.via else []
+        return [*first, frame(to, own, asked.opening(sequence))]
+
+    return Knock(ear, asked.is_answer, opening, farewell)
+
+
+def _to_groups(probe: Probe) -> Knock:
+    """A datagram for the host in frames to each link-local group, from the interface's hardware address and from a stranger's."""
+    ear, port, token = _open_datagrams(probe.family)
+    packet = datagram(probe.claim, DISCARD, probe.address, port, token)
+    stranger = _draw_mac()
+    return Knock(
+        ear,
+        lambda data: data == token,
+        lambda own: [frame(to, source, packet) for to in GROUPS for source in (own, stranger)],
+        stranger=stranger,
+    )
+
+
+def _advertised(_: Probe) -> Knock:
+    """A router advertisement, to all nodes and to each link-local group."""
+    ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[6])
+    ear.setsockopt(*ICMP6_FILTER, icmp6_filter(ROUTER_ADVERTISEMENT))
+    token = os.urandom(TOKEN_BYTES)
+    return Knock(
+        ear,
+        lambda data: data.endswith(token),
+        lambda own: [frame(to, own, advertisement(own, token)) for to in (ALL_NODES_MAC, *GROUPS)],
+    )
+
+
+def _astray(probe: Probe) -> Knock:
+    """A datagram to a hardware address that no one has, which nothing at `heard_at` must see."""
+    token, nobody = os.urandom(TOKEN_BYTES), _draw_mac()
+    ear = _open_below(probe.heard_at, probe.family, socket.SOCK_RAW, ((0, nobody[:4]), (4, nobody[4:])))
+    packet = datagram(probe.claim, DISCARD, probe.address, DISCARD, token)
+    return Knock(ear, lambda data: token in data, lambda own: [frame(nobody, own, packet)])
+
+
+def _by_gateway(probe: Probe) -> Knock:
+    """A datagram for another container in a frame to the gateway."""
+    ear, port, token = _open_datagrams(probe.family)
+    packet = datagram(probe.claim, DISCARD, probe.address, port, token)
+    return Knock(ear, lambda data: data == token, lambda own: [frame(mac_bytes(probe.mac), own, packet)])
+
+
+def _open_datagrams(family: int) -> tuple[socket.socket, int, bytes]:
+    """A socket at a free port of the calling thread's namespace, that port, and what the datagram is to say."""
+    ear = open_socket("udp", family)
+    ear.bind((ANY[family], 0))
+    return ear, int(ear.getsockname()[1]), os.urandom(TOKEN_BYTES)
+
+
+def _draw_mac() -> bytes:
+    """A locally administered unicast address that nothing else has: those that netctl gives begin with 02."""
+    return b"\x06" + os.urandom(5)
+
+
+def _open_below(interface: str, family: int, kind: int, wanted: Sequence[tuple[int, bytes]]) -> socket.socket:
+    """A socket below IP on one interface that gets only what has the wanted bytes at these offsets: two or four each."""
+    below = socket.socket(socket.AF_PACKET, kind | socket.SOCK_NONBLOCK, 0)
+    try:
+        program = b""
+        for place, (offset, value) in enumerate(wanted):
+            past_all = 2 * (len(wanted) - place) - 1  # jumps count from the next instruction
+            program += struct.pack("@HBBI", LOAD[len(value)], 0, 0, offset)
+            program += struct.pack("@HBBI", JUMP_IF_EQUAL, 0, past_all, int.from_bytes(value, "big"))
+        program += struct.pack("@HBBI", RETURN, 0, 0, 0xFFFF) + struct.pack("@HBBI", RETURN, 0, 0, 0)
+        code = array.array("B", program)
+        below.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, code.buffer_info()[0]))
+        below.bind((interface, ETHERTYPE[family]))  # from here on it hears
+    except OSError:
+        below.close()
+        raise
+    return below
