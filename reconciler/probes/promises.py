@@ -29,6 +29,7 @@ from reconciler.probes.view import (
     OUTSIDE_NETNS,
     ROUTER_NETNS,
     View,
+    are_isolated,
     are_parted,
     family_of,
     meets_host,
@@ -99,7 +100,9 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
             told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
             notes.append(f"{subnet.name} has {len(members):,} members: {told}")
         for (one, own), (two, attachment) in pairs:
-            meet = not are_parted(one, own, two, attachment)
+            # Of a LAN's switches between two hosts, netctl says nothing.
+            parted = are_parted(one, own, two, attachment) or (not subnet.is_lan and are_isolated(own, attachment))
+            meet = not parted
             section, why = (IN_SUBNETS, f"both are in {subnet.name}") if meet else (FORBIDDEN, "both of their ports are isolated")
             for address in view.shared(one, own, two, attachment):
                 yield ask(one, two.name, address, section=section, why=why, subnet=subnet.name, expected=meet)

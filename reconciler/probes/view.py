@@ -155,9 +155,14 @@ def members_meet(subnet: Subnet) -> bool:
     return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
 
 
+def are_isolated(own: Attachment, attachment: Attachment) -> bool:
+    """Whether two places are isolated ports of one subnet; one place and itself count, too."""
+    return own.isolated and attachment.isolated and own.subnet == attachment.subnet
+
+
 def are_parted(one: Container, own: Attachment, two: Container, attachment: Attachment) -> bool:
-    """Whether two places in one subnet are isolated ports of one bridge; one place and itself count, too."""
-    return one.host == two.host and own.isolated and attachment.isolated and own.subnet == attachment.subnet
+    """Whether two places are isolated ports of one bridge; one place and itself count, too."""
+    return one.host == two.host and are_isolated(own, attachment)
 
 
 def family_of(address: str) -> int:
