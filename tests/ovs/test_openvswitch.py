@@ -201,7 +201,10 @@ def test_linux_to_openvswitch_and_back(cleared: World) -> None:
     assert cleared.netctl("verify").status == 0
     cleared.write(LINUX)
     cleared.apply()
-    assert differences(linux, read_live(cleared.machine)) == ""
+    again = read_live(cleared.machine)
+    # A port's cable stays, and so does the setting that its host's end has no IPv6.
+    settled = [frozenset(line for line in each if "ipv6/conf/v-" not in line) for each in (linux, again)]
+    assert differences(*settled) == ""
     assert cleared.database() == database
     cleared.netctl("destroy")
 
