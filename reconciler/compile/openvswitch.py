@@ -119,16 +119,13 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
 
 
 def compile_apart(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
-    """What the isolated ports of a leg may not send to: the isolated containers of the subnet, on all of its hosts.
+    """What the isolated ports of a bridge may not send to: each other.
 
-    Their addresses are in it, because the gateway, on this host or in the LAN, would route a packet back to them.
+    Their addresses are in it, because a gateway (this host, another host of the subnet, the LAN's router) would route a packet
+    back to them.
     """
-    here, *elsewhere = (
-        [place for place in resolved.members.get((host, leg.subnet), ()) if _is_isolated(topology, place)]
-        for host in (leg.host, *(peer.host for peer in leg.peers))
-    )
-    if here:
-        places = [*here, *(place for places in elsewhere for place in places)]
+    places = [place for place in resolved.members.get((leg.host, leg.subnet), ()) if _is_isolated(topology, place)]
+    if places:
         addresses = [own.address for place in places for own in place.addresses]
         rules = apart_rules([place.mac for place in places], addresses)
         yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")

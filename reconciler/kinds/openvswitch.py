@@ -11,9 +11,10 @@ database without its link (after a reboot, or `ip link delete`); then it has no 
 
 The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also
 not after a restart of ovs-vswitchd that lost them. One that has the host's uplink is in `standalone`, and switches everything
-then: the host must not be lost with its flows. No bridge of ours learns a hardware address (`flood_vlans` has the untagged frames),
-because a container could move another's with one frame: flows say which port has which. Only another datapath forces a re-creation: `system` is the kernel's, `netdev` is
-ovs-vswitchd itself, which works on every kernel and reads packets by AF_PACKET.
+then: the host must not be lost with its flows. No bridge of ours learns a hardware address (`flood_vlans` has the untagged
+frames), because a container could move another's with one frame: flows say which port has which. Only another datapath forces
+a re-creation: `system` is the kernel's, `netdev` is ovs-vswitchd itself, which works on every kernel and reads packets by
+AF_PACKET.
 """
 
 from __future__ import annotations

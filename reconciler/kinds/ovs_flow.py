@@ -56,7 +56,9 @@ FORGED, PERMIT, DENY, ALLOW, OTHERWISE, LAST = 40, 30, 20, 10, 5, 1
 
 UNTAGGED = "vlan_tci=0x0000/0x1fff"
 """No VLAN tag, as ovs-ofctl prints it."""
-PRIORITY_TAGGED = "vlan_tci=0x1000/0x1fff"
+TAGGED = "vlan_tci=0x1000/0x1000"
+"""Any VLAN tag."""
+PRIORITY_TAGGED = "dl_vlan=0"
 """A tag with a priority and without a VLAN (IEEE 802.1Q, 6.9)."""
 RESERVED_GROUPS = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 """The groups of link-local protocols, which no bridge forwards (IEEE 802.1Q, table 8-1)."""
@@ -190,6 +192,7 @@ BRIDGE_RULES: tuple[Rule, ...] = (
     (KIND, DENY, "ip,nw_dst=224.0.0.1,nw_proto=2", "drop"),
     (KIND, ALLOW, "", f"resubmit(,{OWN})"),
     (DELIVER, FORGED, RESERVED_GROUPS, "drop"),
+    (DELIVER, FORGED, TAGGED, "drop"),
 )
 """What holds for all containers of a bridge."""
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
@@ -197,14 +200,14 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "router-advertisements": ("icmp6,icmp_type=130", "icmp6,icmp_type=134"),
 }
 """What a file may `allow` a container to send all the same."""
-TRUSTED_RULE: Rule = (SOURCE, ALLOW, UNTAGGED, f"resubmit(,{DELIVER})")
+TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", f"resubmit(,{DELIVER})")
 """The host's own port, its uplink, and an overlay's."""
-HOST_VLAN_RULE: Rule = (SOURCE, OTHERWISE, "", deliver_to(UPLINK))
+HOST_VLAN_RULE: Rule = (SOURCE, DENY, TAGGED, deliver_to(UPLINK))
 """Of a bridge in the uplink's place: VLANs of the host's own leave by the uplink."""
 UPLINK_RULES: tuple[Rule, ...] = (
     TRUSTED_RULE,
-    (SOURCE, ALLOW, PRIORITY_TAGGED, f"strip_vlan,resubmit(,{DELIVER})"),
-    (SOURCE, OTHERWISE, "", LOCAL),
+    (SOURCE, PERMIT, PRIORITY_TAGGED, f"strip_vlan,resubmit(,{DELIVER})"),
+    (SOURCE, DENY, TAGGED, LOCAL),
     (DELIVER, OTHERWISE, "", LOCAL),
 )
 """What the LAN sends: to containers, groups, and all else is for the host, VLANs included."""

@@ -59,8 +59,8 @@ class Sysctl(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        names = [(link.netns, link.info.name) for link in own_links(snapshot, "bridge")]
-        links = {(netns, name): Ref("bridge", netns, name) for netns, name in names}
+        own = [link for kind in OWN_LINKS for link in own_links(snapshot, kind)]
+        links = {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
@@ -83,6 +83,8 @@ class Sysctl(Record):
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
 
 
+OWN_LINKS = ("bridge", "veth", "vxlan")
+"""The kinds of links of ours that carry settings, besides Open vSwitch's."""
 BRIDGES = ("bridge", "openvswitch")
 BRIDGE_SETTINGS = (
     (4, "rp_filter", "conf"),
