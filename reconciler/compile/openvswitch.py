@@ -97,9 +97,7 @@ def compile_switch_port(
     addresses += [lease for lease in leases if ":" in lease]
     ranges = [lease for lease in leases if ":" not in lease]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
-    rules = container_rules(
-        place.mac, addresses, link_local, attachment.allow, leases=ranges, is_isolated=attachment.isolated
-    )
+    rules = container_rules(place.mac, addresses, link_local, attachment.allow, leases=ranges, is_isolated=attachment.isolated)
     yield from _flows(topology, leg, place.port, rules, about)
     yield from _flows(topology, leg, "", [address_rule(place.mac, place.port)], about)
     yield from _hidden(topology, place.port, veth, about)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import own_links, own_switches, owner_of
+from reconciler.kinds.ownership import macvlan_ident, own_links, own_macvlans, own_switches, owner_of
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -61,6 +61,9 @@ class Sysctl(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         own = [link for kind in OWN_LINKS for link in own_links(snapshot, kind)]
         links = {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
+        for each in own_macvlans(snapshot):
+            ident = macvlan_ident(each.info.name, dict(each.info.options).get("mode", ""))
+            links[each.netns, each.info.name] = Ref("macvlan", each.netns, ident)
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
