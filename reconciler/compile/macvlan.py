@@ -41,7 +41,7 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
     mac = shim_mac(topology.name, leg.host, leg.subnet)
     shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
     yield shim
-    for key, value in _guards(name, ipv6=any(cidr.version == 6 for cidr in subnet.cidrs)):
+    for key, value in _guards(name):
         yield Sysctl(HOST, key, value, owner=shim.ref, about=shim.subject)
     for place in resolved.members.get((leg.host, leg.subnet), ()):
         for own in place.addresses:
@@ -57,7 +57,7 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
             yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
 
 
-def _guards(shim: str, *, ipv6: bool) -> Iterator[tuple[str, str]]:
+def _guards(shim: str) -> Iterator[tuple[str, str]]:
     """The settings of the host's macvlan, by which its containers speak to it, and no filter stands between.
 
     Strict: only the containers are reached there, so a packet from there as the LAN's router, say, is a forged one. A container
@@ -65,11 +65,8 @@ def _guards(shim: str, *, ipv6: bool) -> Iterator[tuple[str, str]]:
     """
     yield interface_key(4, shim, "arp_ignore"), NEVER_ANSWER
     yield interface_key(4, shim, "rp_filter"), STRICT
-    if ipv6:
-        yield interface_key(6, shim, "accept_ra"), "0"
-        yield interface_key(6, shim, "accept_redirects"), "0"
-    else:
-        yield interface_key(6, shim, "disable_ipv6"), "1"
+    yield interface_key(6, shim, "accept_ra"), "0"
+    yield interface_key(6, shim, "accept_redirects"), "0"
 
 
 def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:

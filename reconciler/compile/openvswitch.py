@@ -61,6 +61,8 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
     yield bridge
     yield from _flows(topology, leg, "", [*BRIDGE_RULES, host_rule(leg.mac)], bridge.subject)
     if not leg.lan:
+        # The host is the router here, and follows no container that is one for others (`allow`).
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_ra"), "0", owner=bridge.ref, about=bridge.subject)
         yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
         yield from _flows(topology, leg, "", [GROUPS_RULE], bridge.subject)
 

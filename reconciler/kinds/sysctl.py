@@ -93,6 +93,7 @@ BRIDGE_SETTINGS = (
     (4, "rp_filter", "conf"),
     (4, "route_localnet", "conf"),
     (6, "accept_dad", "conf"),
+    (6, "accept_ra", "conf"),
     (6, "proxy_ndp", "conf"),
     (4, "proxy_delay", "neigh"),
     (6, "proxy_delay", "neigh"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.compile.firewall import link_local_of
 from reconciler.state.naming import interface_name
 from tests.attacks.forged import (
     IP4,
@@ -56,6 +57,10 @@ containers:
   web: {networks: {front: 10.44.0.10}}
   app: {networks: {front: 10.44.0.20}}
 """
+ROUTER = TOPOLOGY.replace(", bridge:", ", mode: isolated, bridge:").replace(
+    'web: {networks: {front: [10.44.0.10, "fd44::10"]}}',
+    'web: {networks: {front: {address: [10.44.0.10, "fd44::10"], allow: [router-advertisements]}}}',
+)
 BRIDGE = "b-here-front"
 UNKNOWN = "02:00:00:00:00:99"
 PORT = interface_name("v-", "here", "web", "front")
@@ -225,6 +230,22 @@ def test_the_host_gets_nothing_from_a_port(bare: World) -> None:
     bare.netctl("destroy")
 
 
+def test_the_host_follows_no_router_in_its_own_subnet(bare: World) -> None:
+    """A container that the file lets advertise itself as a router is one for the other containers, not for the host."""
+    bare.netctl("destroy")
+    bare.write(ROUTER)
+    bare.apply()
+    assert bare.sh("sysctl -n net.ipv6.conf.all.forwarding").strip() == "0", "a host that forwards follows no router anyway"
+    own, _ = stations(bare)
+    sources = {"own": own.ip6, "local": link_local_of(own.mac)}
+    packets = {name: ip6(source, "ff02::1", 58, router_advertisement(source)) for name, source in sources.items()}
+    before = look(bare)
+    frames = {name: ethernet(own.mac, IP6, packet, "33:33:00:00:00:01") for name, packet in packets.items()}
+    assert attack(bare, frames, app=("here.app", "eth0"), host=("", BRIDGE)) == {"app": set(packets), "host": set(packets)}
+    assert look(bare) == before
+    bare.netctl("destroy")
+
+
 @pytest.mark.xfail(reason="needs the chain `door` of the inet table, before fragments are put together", strict=False)
 def test_fragments_at_a_port_are_not_put_together_by_the_host(world: World) -> None:
     """Or a container's part would be taken into a datagram that another host sends to this one."""
@@ -260,6 +281,8 @@ def test_isolated_ports_reach_each_other_by_no_way(bare: World) -> None:
         )
     }
     assert attack(bare, frames, **watched) == {"app": set(), "host": set()}
+    good = good_frames(own, station(bare, "third", 30))
+    assert attack(bare, good) == {"app": set(), "third": set(good), "host": set(good)}
     for address in ("10.44.0.20", "fd44::20"):
         host = "10.44.0.1" if "." in address else "fd44::1"
         length = 32 if "." in address else 128
