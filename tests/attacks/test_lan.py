@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from tests.attacks.attacker import attack, learnt, mac_of
 from tests.attacks.forged import (
-    IP4,
-    IP6,
     MULTICAST_SOURCE,
     false_arp,
     false_servers,
@@ -23,12 +20,11 @@ from tests.attacks.forged import (
 from tests.conftest import require_capability
 from tests.direct.lan import build_lan, pings, write
 from tests.e2e.machine import Machine
-from tests.ovs.frames import Station, ethernet, good_frames, ip6, udp4
+from tests.ovs.frames import IP4, IP6, Station, ethernet, good_frames, ip6, udp4
 from tests.ovs.world import START
 
 pytestmark = pytest.mark.kernel
 
-WIRE = Path(__file__).with_name("wire.py")
 DIRECT = """\
 version: 1
 name: here
@@ -48,7 +44,7 @@ containers:
   app: {networks: {lan: [192.0.2.51, "2001:db8::51"]}}
 """
 UNKNOWN = "02:00:00:00:00:99"
-SWITCH, CONTROL = "b-here-lan", "/run/openvswitch/ovs-vswitchd.1.ctl"
+SWITCH = "b-here-lan"
 PLACES = {
     "app": ("here.app", "eth0"),
     "host": ("", SWITCH),
@@ -83,30 +79,14 @@ def switched(host: Machine) -> Machine:
     return host
 
 
-def attack(
-    machine: Machine, frames: Mapping[str, bytes], source: str = "here.web", places: Mapping[str, tuple[str, str]] = PLACES
-) -> dict[str, set[str]]:
-    """Where the frames arrive that `source` sends by its eth0."""
-    job = {"send": [(name, frame.hex()) for name, frame in frames.items()], "source": source, "listen": dict(places)}
-    job["link"] = "eth0" if source else SWITCH
-    done = machine.run("python3", str(WIRE), text=json.dumps(job))
-    return {name: set(arrived) for name, arrived in json.loads(done.out).items()}
-
-
-def mac_of(machine: Machine, netns: str, link: str = "eth0") -> str:
-    """The hardware address of a link."""
-    return machine.sh(f"ip -br link show dev {link}", netns).split()[2]
-
-
 def stations(machine: Machine) -> tuple[Station, Station]:
     """The attacker and a victim."""
     own = Station(mac_of(machine, "here.web"), "192.0.2.50", "2001:db8::50")
     return own, Station(mac_of(machine, "here.app"), "192.0.2.51", "2001:db8::51")
 
 
-def learnt(machine: Machine) -> list[str]:
-    """The hardware addresses that the bridge has learnt."""
-    return machine.sh(f"ovs-appctl -t {CONTROL} fdb/show {SWITCH}").splitlines()[1:]
+SHIM = {"shim": ("", "m-here-lan")}
+"""The host's own macvlan."""
 
 
 def nowhere() -> dict[str, set[str]]:
@@ -117,19 +97,19 @@ def test_what_a_container_sends_onto_a_lan(switched: Machine) -> None:
     """Nothing forged leaves by the uplink, or reaches the host or another container; all that is honest does."""
     own, other = stations(switched)
     sources = (own.mac, other.mac, mac_of(switched, "", SWITCH), mac_of(switched, "router"), UNKNOWN, MULTICAST_SOURCE)
-    assert attack(switched, to_link_local_groups(own, other, sources)) == nowhere()
+    assert attack(switched, to_link_local_groups(own, other, sources), "here.web", PLACES) == nowhere()
     for target in (mac_of(switched, "router"), "ff:ff:ff:ff:ff:ff"):
-        assert attack(switched, never(own, other, target)) == nowhere()
+        assert attack(switched, never(own, other, target), "here.web", PLACES) == nowhere()
     forged = {
         **false_servers(own, other),
         **false_arp(own, other, "192.0.2.1"),
         **poisoned_discovery(own, other),
         **{name: frame for name, frame in hidden_advertisements(own).items() if not name.endswith(": last")},
     }
-    assert attack(switched, forged) == nowhere()
+    assert attack(switched, forged, "here.web", PLACES) == nowhere()
     good = good_frames(own, other)
-    assert attack(switched, good) == {name: set(good) for name in PLACES}
-    assert learnt(switched) == []
+    assert attack(switched, good, "here.web", PLACES) == {name: set(good) for name in PLACES}
+    assert learnt(switched, SWITCH) == []
 
 
 def test_unicast_goes_to_one_port(switched: Machine) -> None:
@@ -143,8 +123,8 @@ def test_unicast_goes_to_one_port(switched: Machine) -> None:
     }
     # The LAN's own switch floods what it does not know.
     unknown = {"to nobody": ethernet(own.mac, IP4, udp4(own.ip4, "192.0.2.77"), UNKNOWN)}
-    assert attack(switched, frames)["app"] == {"to app"}
-    arrived = attack(switched, {**frames, **unknown})
+    assert attack(switched, frames, "here.web", PLACES)["app"] == {"to app"}
+    arrived = attack(switched, {**frames, **unknown}, "here.web", PLACES)
     assert arrived["app"] == {"to app"}
     assert arrived["host"] == {"to the host"}
     assert arrived["router"] == {"to the router", "to nobody"}
@@ -156,7 +136,7 @@ def test_unicast_goes_to_one_port(switched: Machine) -> None:
     }
     places = {"web": ("here.web", "eth0"), "app": ("here.app", "eth0")}
     assert attack(switched, from_lan, "router", places) == {"web": {"to web"}, "app": {"as web", "as the host"}}
-    assert learnt(switched) == []
+    assert learnt(switched, SWITCH) == []
     for target in ("192.0.2.50", "2001:db8::51", "192.0.2.11"):
         assert pings(switched, target, "other"), "what the LAN sends as a container moves no address"
 
@@ -170,7 +150,7 @@ def test_vlans_of_the_host_stay_beside_the_containers(switched: Machine) -> None
         for target in (mac_of(switched, "other"), "ff:ff:ff:ff:ff:ff")
     }
     places = {"web": ("here.web", "eth0"), "other": ("other", "eth0")}
-    assert attack(switched, tagged, "", places) == {"web": set(), "other": set(tagged)}
+    assert attack(switched, tagged, "", places, link=SWITCH) == {"web": set(), "other": set(tagged)}
     other = mac_of(switched, "other")
     inner = udp4("192.0.2.30", "192.0.2.50")
     frames = {
@@ -179,15 +159,15 @@ def test_vlans_of_the_host_stay_beside_the_containers(switched: Machine) -> None
     }
     arrived = attack(switched, frames, "other", {"web": ("here.web", "eth0"), "host": ("", SWITCH)})
     assert arrived == {"web": {"priority"}, "host": {"vlan", "priority"}}
-    assert learnt(switched) == []
+    assert learnt(switched, SWITCH) == []
 
 
 def test_isolated_on_a_lan(switched: Machine) -> None:
     """Isolated containers do not reach each other, neither directly nor by the LAN's router; and both reach the LAN."""
     text = DIRECT
     for last in (50, 51):
-        own = f'[192.0.2.{last}, "2001:db8::{last}"]'
-        text = text.replace(own, f"{{address: {own}, isolated: true}}")
+        addresses = f'[192.0.2.{last}, "2001:db8::{last}"]'
+        text = text.replace(addresses, f"{{address: {addresses}, isolated: true}}")
     applied = switched.netctl("apply", write(switched, text))
     assert applied.status == 0, applied.err
     own, other = stations(switched)
@@ -196,7 +176,7 @@ def test_isolated_on_a_lan(switched: Machine) -> None:
         for name, target in (("app", other.mac), ("router", mac_of(switched, "router")), ("host", mac_of(switched, "", SWITCH)))
         for family, kind, packet in ((4, IP4, udp4(own.ip4, other.ip4)), (6, IP6, ip6(own.ip6, other.ip6, 17, bytes(8))))
     }
-    assert attack(switched, frames) == nowhere()
+    assert attack(switched, frames, "here.web", PLACES) == nowhere()
     assert pings(switched, "192.0.2.30", "here.web")
     assert pings(switched, "2001:db8::30", "here.app")
     assert pings(switched, "192.0.2.11", "here.web")
@@ -221,17 +201,17 @@ def test_a_macvlan_does_not_deceive_its_host(host: Machine, families: str) -> No
         f"ra to {target}": ethernet(own.mac, IP6, ip6(source, "ff02::1", 58, router_advertisement(source)), target)
         for target in (shim, "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff")
     }
-    assert attack(host, frames, places={"shim": ("", "m-here-lan")})["shim"] == set(frames)
+    assert attack(host, frames, "here.web", SHIM)["shim"] == set(frames)
     assert host.sh(look) == before
     counter = "awk '/^Udp:/ {print $2 + $3}' /proc/net/snmp | tail -1"  # InDatagrams, NoPorts
     arrived = int(host.sh(counter))
     honest = {"honest": ethernet(own.mac, IP4, udp4(own.ip4, "192.0.2.11"), shim)}
-    attack(host, honest, places={"shim": ("", "m-here-lan")})
+    attack(host, honest, "here.web", SHIM)
     assert int(host.sh(counter)) == arrived + 1
     forged = {
         name: ethernet(own.mac, IP4, udp4(name, "192.0.2.11"), shim) for name in ("192.0.2.1", "192.0.2.30", "203.0.113.10")
     }
-    attack(host, forged, places={"shim": ("", "m-here-lan")})
+    attack(host, forged, "here.web", SHIM)
     assert int(host.sh(counter)) == arrived + 1
     assert pings(host, "192.0.2.50")
     assert pings(host, "192.0.2.11", "here.web")
