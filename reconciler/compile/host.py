@@ -13,7 +13,7 @@ from reconciler.compile.firewall import compile_firewall, find_leases
 from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
-from reconciler.compile.openvswitch import compile_switch, compile_switch_port, compile_switch_uplink
+from reconciler.compile.openvswitch import compile_apart, compile_switch, compile_switch_port, compile_switch_uplink
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.kinds.address import Address
@@ -101,6 +101,8 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
     if leg.lan:
         if leg.lan.is_taken_in:
             yield from _direct_leg(topology.name, leg, leg.lan)
+            if leg.datapath:
+                yield from compile_apart(topology, resolved, leg)
         if topology.subnets[leg.subnet].mode == "macvlan":
             yield from compile_shim(topology, resolved, leg, leg.lan)
         return
@@ -110,6 +112,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
     link_local = 6 in families
     if leg.datapath:
         yield from compile_switch(topology.name, leg, link_local=link_local)
+        yield from compile_apart(topology, resolved, leg)
     else:
         altname = altname_of(alias, leg.bridge)
         yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)

@@ -17,6 +17,8 @@ from reconciler.topology.types import Subnet, Topology
 HOST_LENGTH = {4: 32, 6: 128}
 NEVER_ANSWER = "8"
 """arp_ignore (ip-sysctl.rst): answer for no address at all."""
+STRICT = "1"
+"""rp_filter (ip-sysctl.rst): take a packet only if its source is reached by the interface that it came by."""
 
 
 def shim_name(topology: str, subnet: str) -> str:
@@ -39,7 +41,8 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
     mac = shim_mac(topology.name, leg.host, leg.subnet)
     shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
     yield shim
-    yield Sysctl(HOST, interface_key(4, name, "arp_ignore"), NEVER_ANSWER, owner=shim.ref, about=shim.subject)
+    for key, value in _guards(name):
+        yield Sysctl(HOST, key, value, owner=shim.ref, about=shim.subject)
     for place in resolved.members.get((leg.host, leg.subnet), ()):
         for own in place.addresses:
             yield Route(
@@ -52,6 +55,18 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
                 about=shim.subject,
             )
             yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
+
+
+def _guards(shim: str) -> Iterator[tuple[str, str]]:
+    """The settings of the host's macvlan, by which its containers speak to it, and no filter stands between.
+
+    Strict: only the containers are reached there, so a packet from there as the LAN's router, say, is a forged one. A container
+    is no router of the host's either, whatever it advertises.
+    """
+    yield interface_key(4, shim, "arp_ignore"), NEVER_ANSWER
+    yield interface_key(4, shim, "rp_filter"), STRICT
+    yield interface_key(6, shim, "accept_ra"), "0"
+    yield interface_key(6, shim, "accept_redirects"), "0"
 
 
 def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:

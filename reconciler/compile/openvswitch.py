@@ -9,19 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.compile.firewall import link_local_of
-from reconciler.compile.model import Leg, Place
+from reconciler.compile.model import Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
-from reconciler.kinds.ovs_flow import BRIDGE_RULES, CLOSED_RULE, LOCAL, TRUSTED_RULE, UPLINK, OvsFlow, Rule, container_rules
+from reconciler.kinds.ovs_flow import (
+    BRIDGE_RULES,
+    CLOSED_RULE,
+    DIRECT_RULES,
+    GROUPS_RULE,
+    LOCAL,
+    TRUSTED_RULE,
+    OvsFlow,
+    Rule,
+    address_rule,
+    apart_rules,
+    container_rules,
+    host_rule,
+    tunnel_rule,
+)
 from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.sysctl import Sysctl, interface_key
 from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.steps.openvswitch import SECURE, STANDALONE
-from reconciler.topology.types import Attachment
+from reconciler.topology.types import Attachment, Topology
 
 
 def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Record]:
@@ -44,18 +59,23 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
         STANDALONE if leg.lan else SECURE,
     )
     yield bridge
-    yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
-    yield from _flows(topology, leg, "", BRIDGE_RULES, bridge.subject)
+    yield from _flows(topology, leg, "", [*BRIDGE_RULES, host_rule(leg.mac)], bridge.subject)
+    if not leg.lan:
+        # The host is the router here, and follows no container that is one for others (`allow`).
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_ra"), "0", owner=bridge.ref, about=bridge.subject)
+        yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
+        yield from _flows(topology, leg, "", [GROUPS_RULE], bridge.subject)
 
 
 def compile_switch_uplink(topology: str, leg: Leg, uplink: str) -> Iterator[Record]:
     """The host's uplink as a port of the bridge: all that comes from the LAN may pass."""
     about = f"subnet {leg.subnet}"
-    yield from _flows(topology, leg, UPLINK, [TRUSTED_RULE], about)
+    for port, rule in DIRECT_RULES:
+        yield from _flows(topology, leg, port, [rule], about)
     yield from _flows(topology, leg, "", [CLOSED_RULE], about)
     marks = marks_of(topology, leg.subnet, uplink=uplink)
     yield Uplink(HOST, uplink, leg.bridge, about=about, datapath=leg.datapath, marks=marks)
-    yield _hidden(topology, uplink, about)
+    yield from _hidden(topology, uplink, None, about)
 
 
 def compile_switch_port(
@@ -79,9 +99,10 @@ def compile_switch_port(
     addresses += [lease for lease in leases if ":" in lease]
     ranges = [lease for lease in leases if ":" not in lease]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
-    rules = container_rules(place.mac, addresses, link_local, attachment.allow, leases=ranges)
+    rules = container_rules(place.mac, addresses, link_local, attachment.allow, leases=ranges, is_isolated=attachment.isolated)
     yield from _flows(topology, leg, place.port, rules, about)
-    yield _hidden(topology, place.port, about)
+    yield from _flows(topology, leg, "", [address_rule(place.mac, place.port)], about)
+    yield from _hidden(topology, place.port, veth, about)
     if leg.datapath == USERSPACE:
         yield Offload(container_netns(place.container), place.interface, veth, about, TX)
 
@@ -91,18 +112,40 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
     about = vxlan.subject
     yield OvsPort(HOST, vxlan.name, leg.bridge, marks_of(topology, leg.subnet), vxlan.ref, about=about)
     yield from _flows(topology, leg, vxlan.name, [TRUSTED_RULE], about)
-    yield _hidden(topology, vxlan.name, about)
+    yield from _flows(topology, leg, "", [tunnel_rule(vxlan.name)], about)
+    yield from _hidden(topology, vxlan.name, vxlan.ref, about)
     if leg.datapath == USERSPACE:
         yield Offload(HOST, vxlan.name, vxlan.ref, about, GRO)
 
 
-def _hidden(topology: str, port: str, about: str) -> FirewallElement:
+def compile_apart(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
+    """What the isolated ports of a bridge may not send to: each other.
+
+    Their addresses are in it, because a gateway (this host, another host of the subnet, the LAN's router) would route a packet
+    back to them.
+    """
+    places = [place for place in resolved.members.get((leg.host, leg.subnet), ()) if _is_isolated(topology, place)]
+    if places:
+        addresses = [own.address for place in places for own in place.addresses]
+        rules = apart_rules([place.mac for place in places], addresses)
+        yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")
+
+
+def _is_isolated(topology: Topology, place: Place) -> bool:
+    attachments = topology.containers[place.container].attachments
+    return any(attachment.isolated for attachment in attachments if attachment.subnet == place.subnet)
+
+
+def _hidden(topology: str, port: str, link: Ref | None, about: str) -> Iterator[Record]:
     """What arrives at a port is for the bridge alone.
 
     Open vSwitch in user space reads packets beside the host, which would take those for its own hardware address, past every
-    flow. (And would answer ARP in the bridge's place; so that is off there, too.)
+    flow. (And would answer ARP in the bridge's place; so that is off there, too.) `link` is the port's, if it is netctl's: it has
+    no IPv6, so what arrives is dropped before the firewall, and no fragment is put together with one of another port.
     """
-    return FirewallElement(HOST, "inet", topology, "switched", port, "", about)
+    yield FirewallElement(HOST, "inet", topology, "switched", port, "", about)
+    if link:
+        yield Sysctl(HOST, interface_key(6, port, "disable_ipv6"), "1", owner=link, about=about)
 
 
 def _flows(topology: str, leg: Leg, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:

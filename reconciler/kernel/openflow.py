@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.errors import HostError
 from reconciler.kernel.ovsdb import is_there
 from reconciler.state.snapshot import OvsFlowInfo
-from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
+from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete, FragmentsSet
 from reconciler.state.steps.step import Step, StepError
 
 TIMEOUT_S = 10
@@ -35,6 +35,11 @@ def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:
             yield flow
 
 
+def read_fragments(url: str, bridge: str) -> str:
+    """What the bridge's rules see of fragments: the word that `ovs-ofctl set-frags` takes. HostError if it does not answer."""
+    return _run(("get-frags", bridge_socket(url, bridge)), "").strip()
+
+
 def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
     """One line of `dump-flows`; None for its heading.
 
@@ -51,11 +56,13 @@ def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
 
 
 def run_flow_steps(url: str, steps: Sequence[Step]) -> None:
-    """Carry out the steps, those of each bridge as one bundle. StepError where it is refused."""
+    """Carry out the steps, the rules of each bridge as one bundle. StepError if one is refused."""
     by_bridge: dict[str, list[FlowAdd | FlowDelete]] = {}
     for step in steps:
         if isinstance(step, FlowAdd | FlowDelete):
             by_bridge.setdefault(step.bridge, []).append(step)
+        if isinstance(step, FragmentsSet):
+            _set_fragments(url, step)
     for bridge, those in by_bridge.items():
         if all(isinstance(step, FlowDelete) for step in those) and not is_there(bridge_socket(url, bridge)):
             continue  # they went with their bridge
@@ -63,6 +70,13 @@ def run_flow_steps(url: str, steps: Sequence[Step]) -> None:
             _run(("--bundle", "add-flows", bridge_socket(url, bridge), "-"), "".join(f"{render_mod(step)}\n" for step in those))
         except HostError as error:
             raise StepError(those[0], error.message) from error
+
+
+def _set_fragments(url: str, step: FragmentsSet) -> None:
+    try:
+        _run(("set-frags", bridge_socket(url, step.bridge), step.mode), "")
+    except HostError as error:
+        raise StepError(step, error.message) from error
 
 
 def render_mod(step: FlowAdd | FlowDelete) -> str:

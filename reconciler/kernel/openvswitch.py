@@ -19,7 +19,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.ethtool import read_offloads
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
-from reconciler.kernel.openflow import TOOL, read_flows
+from reconciler.kernel.openflow import TOOL, read_flows, read_fragments
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
 from reconciler.kinds.offload import GRO, TX
 from reconciler.kinds.ownership import OVS_TOPOLOGY, find_peer, is_uplink_port, own_links, own_switches
@@ -51,8 +51,11 @@ def read_switches(namespaces: Namespaces, snapshot: Snapshot) -> Snapshot:
         return snapshot
     snapshot = _with_masters(snapshot)
     cookie = cookie_of(snapshot.topology)
-    flows = [flow for bridge, link in own_switches(snapshot) if link for flow in read_flows(url, bridge.name, cookie)]
-    snapshot = replace(snapshot, ovs_flows=tuple(flows))
+    own = [bridge.name for bridge, link in own_switches(snapshot) if link]
+    flows = tuple(flow for bridge in own for flow in read_flows(url, bridge, cookie))
+    fragments = {bridge: read_fragments(url, bridge) for bridge in own}
+    bridges = tuple(replace(bridge, fragments=fragments.get(bridge.name, "")) for bridge in snapshot.ovs_bridges)
+    snapshot = replace(snapshot, ovs_flows=flows, ovs_bridges=bridges)
     wanted: dict[str, list[tuple[str, str]]] = {}
     for netns, dev, feature in _minded(snapshot):
         wanted.setdefault(netns, []).append((dev, feature))

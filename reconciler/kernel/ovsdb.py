@@ -32,10 +32,12 @@ TIMEOUT_S = 10.0
 POLL_S = 0.003
 DATABASE = "Open_vSwitch"
 COLUMNS = {
-    "Bridge": ["_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "ports"],
+    "Bridge": ["_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "flood_vlans", "ports"],
     "Port": ["_uuid", "name", "interfaces", "external_ids", "protected"],
     "Interface": ["_uuid", "name", "ofport", "mtu_request"],
 }
+UNTAGGED = 0
+"""What the column `flood_vlans` calls frames without a tag. What is in it is flooded, and no address learnt from it."""
 HWADDR = "hwaddr"
 """The key of a bridge's MAC address in its `other_config`."""
 
@@ -132,6 +134,7 @@ def read_bridges(database: Ovsdb) -> tuple[OvsBridgeInfo, ...]:
                 for uuid in parse_uuids(row["ports"])
                 if port_by_uuid[uuid]["name"] != row["name"]
             ),
+            learns=UNTAGGED not in parse_numbers(row["flood_vlans"]),
         )
         for row in bridges
     )
@@ -165,6 +168,11 @@ def parse_map(value: Any) -> dict[str, str]:
 def parse_number(value: Any) -> int:
     """A number, or a set of none."""
     return value if isinstance(value, int) else 0
+
+
+def parse_numbers(value: Any) -> list[int]:
+    """A set of numbers; a set of one is written as the one (RFC 7047, section 5.1)."""
+    return [value] if isinstance(value, int) else [int(item) for item in value[1]]
 
 
 def parse_text(value: Any) -> str:
@@ -280,6 +288,8 @@ def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterat
         case OvsBridgeSet():
             held = next((bridge.external_ids for bridge in bridges if bridge.name == step.name), ())
             yield _update("Bridge", step.name, {"fail_mode": step.fail_mode})
+            change = ["flood_vlans", "delete" if step.learns else "insert", ["set", [UNTAGGED]]]
+            yield {"op": "mutate", "table": "Bridge", "where": _named(step.name), "mutations": [change]}
             yield from _mutate_map("Bridge", step.name, "external_ids", read_marks(held), step.marks)
             yield from _mutate_map("Bridge", step.name, "other_config", ((HWADDR, ""),), ((HWADDR, step.mac),))
             yield _update("Interface", step.name, {"mtu_request": step.mtu})
@@ -313,6 +323,7 @@ def _bridge_add(step: OvsBridgeAdd) -> Iterator[Operation]:
         "fail_mode": step.fail_mode,
         "other_config": render_map(((HWADDR, step.mac),)),
         "external_ids": marks,
+        "flood_vlans": ["set", [] if step.learns else [UNTAGGED]],
         "ports": ["named-uuid", port],
     }
     yield _insert("Bridge", bridge, row)

@@ -11,8 +11,10 @@ database without its link (after a reboot, or `ip link delete`); then it has no 
 
 The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also
 not after a restart of ovs-vswitchd that lost them. One that has the host's uplink is in `standalone`, and switches everything
-then: the host must not be lost with its flows. Only another datapath forces a re-creation: `system` is the kernel's, `netdev` is
-ovs-vswitchd itself, which works on every kernel and reads packets by AF_PACKET.
+then: the host must not be lost with its flows. No bridge of ours learns a hardware address (`flood_vlans` has the untagged
+frames), because a container could move another's with one frame: flows say which port has which. Only another datapath forces
+a re-creation: `system` is the kernel's, `netdev` is ovs-vswitchd itself, which works on every kernel and reads packets by
+AF_PACKET.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
+    FIRST_FRAGMENTS,
     SECURE,
+    FragmentsSet,
     Marks,
     OvsBridgeAdd,
     OvsBridgeDelete,
@@ -83,6 +87,10 @@ class OvsBridge(Record):
     """Whether the internal port makes itself an IPv6 link-local address."""
     fail_mode: str = SECURE
     up: bool = True
+    learns: bool = False
+    """Whether it learns hardware addresses. Ours do not, because a container could send with another's."""
+    fragments: str = FIRST_FRAGMENTS
+    """What flows see of fragments."""
 
     @property
     def ident(self) -> str:
@@ -112,6 +120,8 @@ class OvsBridge(Record):
                 altname=read_altname(link) if link else "",
                 link_local=info.link_local if info else False,
                 fail_mode=bridge.fail_mode,
+                learns=bridge.learns,
+                fragments=bridge.fragments,
                 up=info.up if info else False,
             )
 
@@ -120,7 +130,8 @@ class OvsBridge(Record):
 
     def lower_create(self) -> tuple[Step, ...]:
         steps: list[Step] = [
-            OvsBridgeAdd(self.netns, self.name, self.datapath, self.mac, self.mtu, self.marks, self.fail_mode),
+            OvsBridgeAdd(self.netns, self.name, self.datapath, self.mac, self.mtu, self.marks, self.fail_mode, self.learns),
+            FragmentsSet(self.netns, self.name, self.fragments),
             LinkSet(self.netns, self.name, group=self.group, alias=self.alias, link_local=self.link_local),
         ]
         if self.altname:
@@ -131,9 +142,12 @@ class OvsBridge(Record):
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []
-        in_database = (self.marks, self.mac, self.mtu, self.fail_mode)
-        if in_database != (before.marks, before.mac, before.mtu, before.fail_mode):
-            steps.append(OvsBridgeSet(self.netns, self.name, self.mac, self.mtu, self.marks, self.fail_mode))
+        in_database = OvsBridgeSet(self.netns, self.name, self.mac, self.mtu, self.marks, self.fail_mode, self.learns)
+        held = OvsBridgeSet(self.netns, self.name, before.mac, before.mtu, before.marks, before.fail_mode, before.learns)
+        if in_database != held:
+            steps.append(in_database)
+        if self.fragments != before.fragments and self.fragments:
+            steps.append(FragmentsSet(self.netns, self.name, self.fragments))
         change = LinkSet(
             self.netns,
             self.name,

@@ -1,18 +1,28 @@
-"""An OpenFlow rule on an Open vSwitch bridge of ours: who may send what.
+"""An OpenFlow rule on an Open vSwitch bridge of ours: which frames a port may send, and which port gets them.
 
 It does what the `bridge` table of nftables does on a Linux bridge, which sees none of Open vSwitch's frames.
 
-Nothing passes that no rule allows. Four tables, numbered as OpenFlow does:
+Nothing passes that no rule allows, and nothing is learnt: netctl knows every hardware address. Six tables, numbered as OpenFlow
+does:
 
-    0  where a frame comes from: the host, its uplink and an overlay may send, a container's goes to 1 (untagged frames only),
-       nobody else's
-    1  what no container may send: replies of DHCP servers, router advertisements, redirects. Advertisements of neighbors go
-       to 2, the rest to 3
-    2  a container may advertise its own IPv6 addresses
-    3  and may send with its own hardware address and its own addresses; what passes is switched as usual (NORMAL)
+    0  SOURCE      the port: the host, its uplink and an overlay go to 5, a container to 1 (untagged frames only)
+    1  KIND        what no container may send: replies of DHCP servers, router advertisements, redirects, link-local groups,
+                   neighbor discovery in fragments or with another's hardware address. Advertisements go to 2, the rest to 3
+    2  ADVERTISED  a container may advertise its own IPv6 addresses
+    3  OWN         and may send with its own hardware address and its own addresses: to 5, from an isolated port to 4
+    4  APART       an isolated port sends nothing to isolated containers, neither directly nor by way of the gateway; the rest
+                   goes to 5
+    5  DELIVER     a known hardware address has its port, groups go to every port (NORMAL), and all else to the uplink or the
+                   overlay, or nowhere
+
+`NORMAL` only floods: the bridge learns nothing (`flood_vlans`, see `openvswitch`), and no frame is sent to another isolated port.
+
+Rules that look at UDP ports and ICMP types see them in the first fragment, too: the bridge's fragment mode is `nx-match`. Later
+fragments cannot change these bytes. IPv6 fragments with hop limit 255 are dropped, because neighbor discovery is valid with that
+hop limit only (RFC 4861), and an extension header may hide what is in a fragment (RFC 7113).
 
 A rule carries the topology's cookie (naming.cookie_of), and is recognised by it on the topology's own bridges; others are
-an administrator's, and let alone. It is told from others by table, priority and match; other actions are written over the old
+an administrator's, and let alone. Table, priority and match identify a rule; other actions are written over the old
 ones, as OpenFlow does with an equal match.
 
 Rules live in ovs-vswitchd and not in the OVSDB: a restart that does not save them (as `ovs-ctl restart` does) loses them all, and
@@ -39,14 +49,25 @@ LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
 UPLINK = str(UPLINK_NUMBER)
 """The host's uplink in a bridge of ours."""
-SOURCE, KIND, ADVERTISED, OWN = 0, 1, 2, 3
+SOURCE, KIND, ADVERTISED, OWN, APART, DELIVER = range(6)
 """The tables."""
-PERMIT, DENY, ALLOW, LAST = 30, 20, 10, 1
+FORGED, PERMIT, DENY, ALLOW, OTHERWISE, LAST = 40, 30, 20, 10, 5, 1
 """Priorities."""
 
 UNTAGGED = "vlan_tci=0x0000/0x1fff"
 """No VLAN tag, as ovs-ofctl prints it."""
+TAGGED = "vlan_tci=0x1000/0x1000"
+"""Any VLAN tag."""
+PRIORITY_TAGGED = "dl_vlan=0"
+"""A tag with a priority and without a VLAN (IEEE 802.1Q, 6.9)."""
+RESERVED_GROUPS = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
+"""The groups of link-local protocols, which no bridge forwards (IEEE 802.1Q, table 8-1)."""
+GROUPS = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
+"""Multicast and broadcast."""
+NO_LINK_ADDRESS = "00:00:00:00:00:00"
+"""The hardware address of a message of neighbor discovery without one."""
 _IN_PORT = re.compile(r',?in_port="?([^",]+)"?')
+_OUTPUT = re.compile(r'output:"?([^",]+)"?')
 _HEAD = re.compile(r"table=(\d+),?(?:priority=(\d+),?)?(.*)", re.ASCII)
 DEFAULT_PRIORITY = 32768
 """Of a rule that is printed with none (OFP_DEFAULT_PRIORITY)."""
@@ -79,21 +100,28 @@ class OvsFlow(Record):
     @property
     def words(self) -> str:
         """Table, priority and match, as ovs-ofctl takes them. A protocol stands before what is matched in it."""
-        port = self.port if self.port == LOCAL or self.port.isdecimal() else f'"{self.port}"'
+        port = _quote(self.port)
         parts = (f"table={self.table}", f"priority={self.priority}", self.match, f"in_port={port}" if self.port else "")
         return ",".join(part for part in parts if part)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
         bridge = Ref("openvswitch", self.netns, self.bridge)
-        return (bridge, Ref("ovs-port", self.netns, self.port)) if self.port not in ("", LOCAL, UPLINK) else (bridge,)
+        ports = (port for port in (self.port, self.output) if port not in ("", LOCAL, UPLINK))
+        return (bridge, *(Ref("ovs-port", self.netns, port) for port in ports))
+
+    @property
+    def output(self) -> str:
+        """The port that its actions name; "" if there is none."""
+        found = _OUTPUT.search(self.actions)
+        return found[1] if found else ""
 
     @property
     def subject(self) -> str:
         return self.about
 
     def describe(self) -> str:
-        whose = self.bridge if self.port in ("", LOCAL, UPLINK) else self.port
+        whose = next((port for port in (self.port, self.output) if port not in ("", LOCAL, UPLINK)), self.bridge)
         return f"flow of {whose}, table {self.table}: {self.match or 'everything'} -> {self.actions}"
 
     @classmethod
@@ -106,6 +134,8 @@ class OvsFlow(Record):
             found = _IN_PORT.search(head[3])
             match = _IN_PORT.sub("", head[3], count=1).removeprefix(",")
             port = found[1] if found else ""
+            texts = _OUTPUT.split(flow.actions)  # every second one is a port
+            texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in texts[1::2]]
             yield cls(
                 HOST,
                 snapshot.topology,
@@ -114,7 +144,7 @@ class OvsFlow(Record):
                 int(head[1]),
                 int(head[2] or DEFAULT_PRIORITY),
                 match,
-                flow.actions,
+                "".join(texts),
             )
 
     def must_recreate(self, before: Self) -> bool:
@@ -130,53 +160,137 @@ class OvsFlow(Record):
         return (FlowDelete(self.netns, self.bridge, cookie_of(self.topology), self.words),)
 
 
+def _quote(port: str) -> str:
+    """A port as ovs-ofctl takes it in a match and in actions: names in quotes, or a name could be a keyword."""
+    return port if port == LOCAL or port.isdecimal() else f'"{port}"'
+
+
+def deliver_to(port: str) -> str:
+    """The action that sends a frame out by a port; a port that the frame came by gets nothing (ovs-actions(7), output)."""
+    return f"output:{_quote(port)}"
+
+
 # --- the rules --------------------------------------------------------------------------------------------------------
 
 
 BRIDGE_RULES: tuple[Rule, ...] = (
+    (KIND, FORGED, RESERVED_GROUPS, "drop"),
+    (KIND, FORGED, "ipv6,nw_ttl=255,nw_frag=yes", "drop"),
+    (KIND, FORGED, "ipv6,nw_proto=0", "drop"),  # a chain of extension headers that Open vSwitch cannot follow
+    (KIND, FORGED, "icmp6,icmp_type=135,nd_target=::", "drop"),  # options that it cannot follow
     (KIND, DENY, "udp,tp_src=67", "drop"),
+    (KIND, DENY, "udp,tp_dst=68", "drop"),
     (KIND, DENY, "udp6,tp_src=547", "drop"),
+    (KIND, DENY, "udp6,tp_dst=546", "drop"),
+    (KIND, DENY, "icmp,icmp_type=5", "drop"),
+    (KIND, DENY, "icmp,icmp_type=9", "drop"),
+    (KIND, DENY, "icmp6,icmp_type=130", "drop"),
     (KIND, DENY, "icmp6,icmp_type=134", "drop"),
     (KIND, DENY, "icmp6,icmp_type=137", "drop"),
-    (KIND, DENY, "icmp6,icmp_type=136", f"resubmit(,{ADVERTISED})"),
+    (KIND, DENY, "icmp6,icmp_type=135", "drop"),
+    (KIND, DENY, "icmp6,icmp_type=136", "drop"),
+    (KIND, DENY, "ip,nw_dst=224.0.0.1,nw_proto=2", "drop"),
     (KIND, ALLOW, "", f"resubmit(,{OWN})"),
+    (DELIVER, FORGED, RESERVED_GROUPS, "drop"),
+    (DELIVER, FORGED, TAGGED, "drop"),
 )
 """What holds for all containers of a bridge."""
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
-    "dhcp-server": ("udp,tp_src=67", "udp6,tp_src=547"),
-    "router-advertisements": ("icmp6,icmp_type=134",),
+    "dhcp-server": ("udp,tp_src=67", "udp,tp_dst=68", "udp6,tp_src=547", "udp6,tp_dst=546"),
+    "router-advertisements": ("icmp6,icmp_type=130", "icmp6,icmp_type=134"),
 }
 """What a file may `allow` a container to send all the same."""
-TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", "NORMAL")
+TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", f"resubmit(,{DELIVER})")
 """The host's own port, its uplink, and an overlay's."""
+HOST_VLAN_RULE: Rule = (SOURCE, DENY, TAGGED, deliver_to(UPLINK))
+"""Of a bridge in the uplink's place: VLANs of the host's own leave by the uplink."""
+UPLINK_RULES: tuple[Rule, ...] = (
+    TRUSTED_RULE,
+    (SOURCE, PERMIT, PRIORITY_TAGGED, f"strip_vlan,resubmit(,{DELIVER})"),
+    (SOURCE, DENY, TAGGED, LOCAL),
+    (DELIVER, OTHERWISE, "", LOCAL),
+)
+"""What the LAN sends: to containers, groups, and all else is for the host, VLANs included."""
+GROUPS_RULE: Rule = (DELIVER, DENY, GROUPS, "NORMAL")
+"""What is for many is for every port, but not from an isolated port to another (`protected`)."""
 CLOSED_RULE: Rule = (SOURCE, LAST, "", "drop")
 """Of a bridge that would switch by itself what no rule takes (`fail_mode` standalone)."""
 
 
+BEYOND_UPLINK: Rule = (DELIVER, LAST, "", deliver_to(UPLINK))
+"""Hardware addresses that are on no port are in the LAN."""
+DIRECT_RULES: tuple[tuple[str, Rule], ...] = (
+    (LOCAL, TRUSTED_RULE),
+    (LOCAL, HOST_VLAN_RULE),
+    *((UPLINK, rule) for rule in UPLINK_RULES),
+    ("", GROUPS_RULE),
+    ("", BEYOND_UPLINK),
+)
+"""Ports and rules by which the host and the LAN reach each other. They are in force before the uplink joins."""
+
+
+def host_rule(mac: str) -> Rule:
+    """The hardware address of the bridge is that of the host's own port."""
+    return DELIVER, DENY, f"dl_dst={mac}", LOCAL
+
+
+def address_rule(mac: str, port: str) -> Rule:
+    """The hardware address is behind the port."""
+    return DELIVER, DENY, f"dl_dst={mac}", deliver_to(port)
+
+
+def tunnel_rule(port: str) -> Rule:
+    """Hardware addresses that are on no port are behind the overlay, which knows them all."""
+    return DELIVER, LAST, "", deliver_to(port)
+
+
+def apart_rules(macs: Sequence[str], addresses: Sequence[str]) -> Iterator[Rule]:
+    """What isolated ports may not send to: the hardware addresses and the addresses of isolated containers."""
+    for mac in macs:
+        yield APART, DENY, f"dl_dst={mac}", "drop"
+    for address in addresses:
+        yield APART, DENY, f"ipv6,ipv6_dst={address}" if ":" in address else f"ip,nw_dst={address}", "drop"
+    yield APART, ALLOW, "", f"resubmit(,{DELIVER})"
+
+
 def container_rules(
-    mac: str, addresses: Sequence[str], link_local: str, allow: Sequence[str] = (), *, leases: Sequence[str] = ()
+    mac: str,
+    addresses: Sequence[str],
+    link_local: str,
+    allow: Sequence[str] = (),
+    *,
+    leases: Sequence[str] = (),
+    is_isolated: bool = False,
 ) -> Iterator[Rule]:
     """What a container may send by a port on which it has the hardware address `mac`: with any of its own addresses.
 
-    `link_local` is its IPv6 address of the link, "" where it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
+    `link_local` is its IPv6 address of the link, "" if it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
     ranges of IPv4 in which a DHCP server may give it an address.
     """
+    passed = f"resubmit(,{APART if is_isolated else DELIVER})"
     yield SOURCE, ALLOW, UNTAGGED, f"resubmit(,{KIND})"
     for match in (match for word in allow for match in PERMISSIONS[word]):
         yield KIND, PERMIT, match, f"resubmit(,{OWN})"
-    four = [address for address in addresses if ":" not in address] + list(leases)
-    six = [address for address in addresses if ":" in address] + ([link_local] if link_local else [])
-    for address in four:
-        yield OWN, ALLOW, f"ip,dl_src={mac},nw_src={address}", "NORMAL"
-        yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa={address},arp_sha={mac}", "NORMAL"
-    if four:  # asking whether somebody has the address already (RFC 5227)
-        yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa=0.0.0.0,arp_op=1,arp_sha={mac}", "NORMAL"
+    for address in [address for address in addresses if ":" not in address] + list(leases):
+        yield OWN, ALLOW, f"ip,dl_src={mac},nw_src={address}", passed
+        yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa={address},arp_sha={mac}", passed
+        # A probe asks whether the address is in use (RFC 5227). One for another's address would be a conflict to the other.
+        yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa=0.0.0.0,arp_tpa={address},arp_op=1,arp_sha={mac}", passed
     if leases:
-        yield OWN, ALLOW, f"udp,dl_src={mac},nw_src=0.0.0.0,tp_src=68,tp_dst=67", "NORMAL"
+        yield OWN, ALLOW, f"udp,dl_src={mac},nw_src=0.0.0.0,tp_src=68,tp_dst=67", passed
+    six = [address for address in addresses if ":" in address] + ([link_local] if link_local else [])
+    if six:
+        yield from _discovery_rules(mac, passed)
     for address in six:
-        yield OWN, ALLOW, f"ipv6,dl_src={mac},ipv6_src={address}", "NORMAL"
-        yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type=135,nd_target={address}", "NORMAL"
+        yield OWN, ALLOW, f"ipv6,dl_src={mac},ipv6_src={address}", passed
+        yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type=135,nd_target={address}", passed
         yield ADVERTISED, ALLOW, f"icmp6,icmp_type=136,nd_target={address}", f"resubmit(,{OWN})"
-    if six:  # multicast groups, before it has an address
-        yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type=131", "NORMAL"
-        yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type=143", "NORMAL"
+
+
+def _discovery_rules(mac: str, passed: str) -> Iterator[Rule]:
+    """Messages of neighbor discovery name the sender's own hardware address, or none; and reports of multicast groups."""
+    for own in (mac, NO_LINK_ADDRESS):
+        yield KIND, PERMIT, f"icmp6,icmp_type=135,nd_sll={own}", f"resubmit(,{OWN})"
+        yield KIND, PERMIT, f"icmp6,icmp_type=136,nd_tll={own}", f"resubmit(,{ADVERTISED})"
+    for kind in (131, 143):  # before it has an address
+        yield OWN, ALLOW, f"icmp6,dl_src={mac},ipv6_src=::,icmp_type={kind}", passed

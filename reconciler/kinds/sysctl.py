@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import own_links, own_switches, owner_of
+from reconciler.kinds.ownership import macvlan_ident, own_links, own_macvlans, own_switches, owner_of
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -59,8 +59,11 @@ class Sysctl(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        names = [(link.netns, link.info.name) for link in own_links(snapshot, "bridge")]
-        links = {(netns, name): Ref("bridge", netns, name) for netns, name in names}
+        own = [link for kind in OWN_LINKS for link in own_links(snapshot, kind)]
+        links = {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
+        for each in own_macvlans(snapshot):
+            ident = macvlan_ident(each.info.name, dict(each.info.options).get("mode", ""))
+            links[each.netns, each.info.name] = Ref("macvlan", each.netns, ident)
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
@@ -83,11 +86,14 @@ class Sysctl(Record):
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
 
 
+OWN_LINKS = ("bridge", "veth", "vxlan")
+"""The kinds of links of ours that carry settings, besides Open vSwitch's."""
 BRIDGES = ("bridge", "openvswitch")
 BRIDGE_SETTINGS = (
     (4, "rp_filter", "conf"),
     (4, "route_localnet", "conf"),
     (6, "accept_dad", "conf"),
+    (6, "accept_ra", "conf"),
     (6, "proxy_ndp", "conf"),
     (4, "proxy_delay", "neigh"),
     (6, "proxy_delay", "neigh"),

@@ -19,7 +19,7 @@ from typing import Self
 
 from reconciler.kinds.offload import GRO
 from reconciler.kinds.openvswitch import USERSPACE, is_connected, read_marks
-from reconciler.kinds.ovs_flow import LOCAL, TRUSTED_RULE, UPLINK, OvsFlow
+from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
 from reconciler.kinds.ownership import (
     UPLINK_NUMBER,
     about,
@@ -72,8 +72,8 @@ class Uplink(Record):
     def follows(self) -> tuple[Ref, ...]:
         # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
         loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
-        ports = (LOCAL, UPLINK) if self.datapath else ()
-        passing = (OvsFlow(HOST, "", self.bridge, port, *TRUSTED_RULE).ref for port in ports)
+        rules = DIRECT_RULES if self.datapath else ()
+        passing = (OvsFlow(HOST, "", self.bridge, port, *rule).ref for port, rule in rules)
         return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose, *passing)
 
     @property

@@ -13,6 +13,7 @@ from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import (
     FlowAdd,
     FlowDelete,
+    FragmentsSet,
     Marks,
     OvsBridgeAdd,
     OvsBridgeDelete,
@@ -51,6 +52,8 @@ def switch_lines(step: Step, place: Place) -> Iterator[str]:
         case FlowDelete():
             flow = f"cookie={step.cookie:#x}/-1,{step.match}"
             yield place.tool(step.netns, "ovs-ofctl", "--strict", "del-flows", _bridge(place, step.bridge), flow)
+        case FragmentsSet():
+            yield place.tool(step.netns, "ovs-ofctl", "set-frags", _bridge(place, step.bridge), step.mode)
         case OffloadSet():
             yield place.tool(step.netns, "ethtool", "-K", step.dev, step.feature, "on" if step.on else "off")
         case _:
@@ -69,7 +72,8 @@ def _bridge(place: Place, name: str) -> str:
 
 def _bridge_settings(step: OvsBridgeAdd | OvsBridgeSet) -> list[str]:
     words = [f"fail_mode={step.fail_mode}", f'other_config:hwaddr="{step.mac}"', *_marks(step.marks)]
-    return [*words, "--", "set", "interface", step.name, f"mtu_request={step.mtu}"]
+    flood = ["--", "remove" if step.learns else "add", "bridge", step.name, "flood_vlans", "0"]
+    return [*words, *flood, "--", "set", "interface", step.name, f"mtu_request={step.mtu}"]
 
 
 def _port_settings(step: OvsPortAdd | OvsPortSet) -> list[str]:

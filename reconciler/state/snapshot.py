@@ -209,6 +209,10 @@ class OvsBridgeInfo:
     fail_mode: str
     external_ids: tuple[tuple[str, str], ...] = ()
     ports: tuple[OvsPortInfo, ...] = ()
+    learns: bool = True
+    """Whether it learns hardware addresses of untagged frames (`flood_vlans` has no 0)."""
+    fragments: str = ""
+    """What rules see of fragments, as `ovs-ofctl get-frags` prints it; read of the topology's own bridges only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import pytest
 
 from reconciler.kernel.openflow import parse_flow
 from reconciler.kernel.ovsdb import split_runs
-from reconciler.kinds.ovs_flow import OvsFlow, container_rules
-from reconciler.state.snapshot import OvsFlowInfo, Snapshot
+from reconciler.kinds.ovs_flow import BRIDGE_RULES, UPLINK, OvsFlow, address_rule, apart_rules, container_rules, tunnel_rule
+from reconciler.state.snapshot import OvsBridgeInfo, OvsFlowInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.openvswitch import OvsBridgeAdd, OvsPortAdd, OvsPortDelete
 from reconciler.state.steps.step import Step
 
@@ -32,11 +32,31 @@ def test_a_dumped_rule(line: str) -> None:
 def test_a_rule_reads_back_as_it_was_written() -> None:
     """Whatever its port: a name, a number of one that is gone, the bridge's own, or every port."""
     rules = list(container_rules("02:00:00:00:00:01", ("10.0.0.1", "fd00::1"), "fe80::1", ("dhcp-server",)))
+    rules += [*BRIDGE_RULES, *apart_rules(["02:00:00:00:00:01"], ["10.0.0.1", "fd00::1"]), tunnel_rule("x-front")]
+    rules += [address_rule("02:00:00:00:00:01", port) for port in ("v-web", "7")]
     for port in ("v-web", "7", "LOCAL", ""):
         for table, priority, match, actions in rules:
             flow = OvsFlow("", "shop", "b", port, table, priority, match, actions)
             snapshot = Snapshot("shop", {}, ovs_flows=(OvsFlowInfo("b", flow.words, actions),))
             assert list(OvsFlow.recognise(snapshot)) == [flow]
+
+
+def test_a_rule_names_the_uplink_by_its_number() -> None:
+    """In the match and in every output of the actions, because ovs-ofctl prints its name once it has joined."""
+    port = OvsPortInfo("eth0", 65000, (("netctl:uplink", "eth0"),))
+    bridge = OvsBridgeInfo("b", "netdev", "02:00:00:00:00:01", 1500, "standalone", ports=(port,))
+    flow = OvsFlowInfo("b", 'table=5,priority=1,in_port="eth0"', 'output:eth0,output:"v-web",output:eth0')
+    read = next(OvsFlow.recognise(Snapshot("shop", {}, ovs_bridges=(bridge,), ovs_flows=(flow,))))
+    assert read.port == UPLINK
+    assert read.actions == 'output:65000,output:"v-web",output:65000'
+
+
+def test_a_rule_goes_with_every_port_that_it_names() -> None:
+    """Where frames come from, and where they go to; but the uplink and the bridge's own port are not netctl's to make."""
+    rule = address_rule("02:00:00:00:00:01", "v-web")
+    assert [ref.name for ref in OvsFlow("", "shop", "b", "", *rule).depends_on] == ["b", "v-web"]
+    assert [ref.name for ref in OvsFlow("", "shop", "b", "v-app", *tunnel_rule("x")).depends_on] == ["b", "v-app", "x"]
+    assert [ref.name for ref in OvsFlow("", "shop", "b", UPLINK, *tunnel_rule(UPLINK)).depends_on] == ["b"]
 
 
 def test_what_comes_again_takes_another_transaction() -> None:

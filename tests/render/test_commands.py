@@ -48,6 +48,7 @@ from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlResto
 from reconciler.state.steps.openvswitch import (
     FlowAdd,
     FlowDelete,
+    FragmentsSet,
     OvsBridgeAdd,
     OvsBridgeDelete,
     OvsBridgeSet,
@@ -141,6 +142,10 @@ CASES: list[tuple[Step, list[str]]] = [
     (
         IptablesDelete("", "iptables", "filter", "DOCKER-USER", ("-j", "ACCEPT")),
         ["nsenter --net=/run/netns/shop.lab.alpha iptables -w 5 -t filter -D DOCKER-USER -j ACCEPT"],
+    ),
+    (
+        FragmentsSet("", "b-front", "nx-match"),
+        ["nsenter --net=/run/netns/shop.lab.alpha ovs-ofctl set-frags b-front nx-match"],
     ),
     (
         OvsPortAdd("", "b-front", "v-web", (("netctl:name", "web"),), is_isolated=True),

@@ -11,6 +11,8 @@ Marks = tuple[tuple[str, str], ...]
 """Of `external_ids`, those whose keys begin with `netctl:`."""
 SECURE, STANDALONE = "secure", "standalone"
 """What a bridge does that has lost its flows (`fail_mode`): pass nothing, or switch everything."""
+FIRST_FRAGMENTS = "nx-match"
+"""Rules see the ports and types of a first fragment, as of a whole packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class OvsBridgeAdd(Step):
     mtu: int
     marks: Marks
     fail_mode: str = SECURE
+    learns: bool = False
+    """Whether it learns which hardware address is behind which port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class OvsBridgeSet(Step):
     mtu: int
     marks: Marks
     fail_mode: str = SECURE
+    learns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,15 @@ class OvsPortDelete(Step):
     lane = OVSDB
     bridge: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentsSet(Step):
+    """Set what rules of the bridge see of fragments, in a word of ovs-ofctl(8), `set-frags`. A restart sets it back."""
+
+    lane = OPENFLOW
+    bridge: str
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
