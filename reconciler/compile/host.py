@@ -47,7 +47,7 @@ def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mappi
     if legs:
         yield from _settings(topology, resolved, host, facts[host])
         for leg in legs.values():
-            yield from _leg(topology, resolved, leg)
+            yield from _leg(topology, resolved, leg, facts[host])
             yield from compile_overlay(topology, resolved, leg, facts[host])
         yield from compile_detours(topology, resolved, host, facts[host])
         yield from compile_firewall(topology, resolved, host, facts)
@@ -97,7 +97,7 @@ def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
 # --- legs -------------------------------------------------------------------------------------------------------------
 
 
-def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
+def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Record]:
     if leg.lan:
         if leg.lan.is_taken_in:
             yield from _direct_leg(topology.name, leg, leg.lan)
@@ -117,6 +117,9 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
         altname = altname_of(alias, leg.bridge)
         yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)
     about = f"subnet {leg.subnet}"
+    if facts.has_ipv6:
+        # The host is the router here, and follows no container that is one for others (`allow`), nor a node of the underlay.
+        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_ra"), "0", owner=leg.ref, about=about)
     if 4 in families:
         # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
         yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)

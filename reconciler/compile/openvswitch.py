@@ -61,8 +61,6 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
     yield bridge
     yield from _flows(topology, leg, "", [*BRIDGE_RULES, host_rule(leg.mac)], bridge.subject)
     if not leg.lan:
-        # The host is the router here, and follows no container that is one for others (`allow`).
-        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_ra"), "0", owner=bridge.ref, about=bridge.subject)
         yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
         yield from _flows(topology, leg, "", [GROUPS_RULE], bridge.subject)
 
@@ -119,13 +117,14 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
 
 
 def compile_apart(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
-    """What the isolated ports of a bridge may not send to: each other.
+    """What the isolated ports of a bridge may not send to: each other, and those of the subnet's other hosts.
 
     Their addresses are in it, because a gateway (this host, another host of the subnet, the LAN's router) would route a packet
     back to them.
     """
-    places = [place for place in resolved.members.get((leg.host, leg.subnet), ()) if _is_isolated(topology, place)]
-    if places:
+    hosts = (leg.host, *(peer.host for peer in leg.peers))
+    places = [place for host in hosts for place in resolved.members.get((host, leg.subnet), ()) if _is_isolated(topology, place)]
+    if any(place.host == leg.host for place in places):
         addresses = [own.address for place in places for own in place.addresses]
         rules = apart_rules([place.mac for place in places], addresses)
         yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")

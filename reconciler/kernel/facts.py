@@ -48,6 +48,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 
 
 def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool = True) -> HostFacts:
@@ -65,7 +66,14 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         missing = read_missing(snapshot)
         able = not missing and has_fast_path(snapshot)
         return HostFacts(
-            exists, uplink, mounted=mounted, obstacles=found, missing=missing, fast_path=able, openvswitch_fault=fault
+            exists,
+            uplink,
+            has_ipv6=IPV6_SETTINGS.exists(),
+            mounted=mounted,
+            obstacles=found,
+            missing=missing,
+            fast_path=able,
+            openvswitch_fault=fault,
         )
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
@@ -76,6 +84,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         uplink=link.name if link else context.uplink,
         uplink_mtu=link.mtu if link else 1500,
         uplink_mac=link.mac if link else "",
+        has_ipv6=IPV6_SETTINGS.exists(),
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
         addresses=tuple(find_addresses(snapshot)),
         leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),

@@ -43,6 +43,11 @@ LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
 SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 
 _INET = """\
+\tchain door {
+\t\ttype filter hook prerouting priority -450; policy accept;
+\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
+\t\tiifname @switched drop
+\t}
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
@@ -52,8 +57,6 @@ _INET = """\
 \t\tip saddr 127.0.0.0/8 drop
 \t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges return
-\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
-\t\tiifname @switched drop
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
 \t\tip saddr @local4 drop
@@ -188,11 +191,15 @@ _BRIDGE = """\
 \t\tarp plen != 4 drop
 \t\tiifname . arp saddr ether . arp saddr ip @addresses4 accept
 \t\tiifname . arp saddr ether . arp saddr ip @leases4 accept
-\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept
+\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @addresses4 accept
+\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @leases4 accept
 \t\tdrop
 \t}
 \tchain port_ip {
 \t\tudp sport 67 iifname != @dhcp_servers drop
+\t\tudp dport 68 iifname != @dhcp_servers drop
+\t\ticmp type { redirect, router-advertisement } iifname != @routers drop
+\t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
@@ -201,8 +208,10 @@ _BRIDGE = """\
 \t}
 \tchain port_ip6 {
 \t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
-\t\ticmpv6 type { nd-router-advert, nd-redirect } iifname != @routers drop
+\t\ticmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop
+\t\tip6 hoplimit 255 exthdr frag exists drop
 \t\tudp sport 547 iifname != @dhcp_servers drop
+\t\tudp dport 546 iifname != @dhcp_servers drop
 \t\tip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop
 \t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept

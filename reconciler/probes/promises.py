@@ -142,7 +142,7 @@ def _across_hosts(view: View) -> Iterator[Probe]:
         hosts, members = view.hosts(subnet.name), view.members(subnet.name)
         if len(hosts) < 2:
             continue
-        firsts = {container.host: (container, attachment) for container, attachment in reversed(members)}
+        firsts = {container.host: (container, own) for container, own in reversed(members) if not own.isolated}
         for container, attachment in members if len(members) <= FULL_MATRIX else firsts.values():
             own = view.addresses(container, attachment)
             families = {family_of(address) for address in own}

@@ -87,6 +87,8 @@ class HostFacts:
     uplink_mac: str = ""
     accepts_ra: bool = False
     """Whether the kernel takes IPv6 routes from router advertisements on the uplink: accept_ra is 2, or 1 without forwarding."""
+    has_ipv6: bool = True
+    """Whether its kernel speaks IPv6 at all (`ipv6.disable=1` on the kernel's command line says no)."""
     addresses: tuple[str, ...] = ()
     """The host's own addresses, as CIDRs, links of ours left out."""
     leases: tuple[Lease, ...] = ()

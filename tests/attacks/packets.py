@@ -16,7 +16,7 @@ LINK_LOCAL_GROUPS = tuple(f"01:80:c2:00:00:{number:02x}" for number in range(16)
 def checksum(data: bytes) -> int:
     """The internet checksum (RFC 1071)."""
     padded = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total = int(sum(struct.unpack(f"!{len(padded) // 2}H", padded)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -241,7 +241,6 @@ def test_the_host_follows_no_router_in_its_own_subnet(bare: World) -> None:
     bare.netctl("destroy")
 
 
-@pytest.mark.xfail(reason="needs the chain `door` of the inet table, before fragments are put together", strict=False)
 def test_fragments_at_a_port_are_not_put_together_by_the_host(world: World) -> None:
     """Or a container's part would be taken into a datagram that another host sends to this one."""
     own, _ = stations(world)

@@ -65,7 +65,8 @@ def read_space(spaces: Mapping[str, Space], netns: str, keys: tuple[str, ...]) -
             for (dev, address, proxy), mac in space.neighbors.items()
         ),
         fdb=tuple(
-            FdbInfo(index[dev], mac, remote, NUD_PERMANENT if remote else NUD_NOARP, sticky=not remote) for dev, mac, remote in sorted(space.fdb)
+            FdbInfo(index[dev], mac, remote, NUD_PERMANENT if remote else NUD_NOARP, sticky=not remote)
+            for dev, mac, remote in sorted(space.fdb)
         ),
         sysctls={key: space.sysctls.get(key, "0") for key in sorted(readable)},
     )
