@@ -7,7 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops, warn_of_file, warn_of_lost
+from reconciler.cli.common import (
+    Job,
+    drift_of,
+    open_job,
+    palette,
+    print_json,
+    warn_of_drift,
+    warn_of_drops,
+    warn_of_file,
+    warn_of_lost,
+)
 from reconciler.errors import UsageError
 from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
 from reconciler.render.plan import render_plan
@@ -17,19 +27,21 @@ FORMAT_VERSION = 1
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when every host is as the file says."""
+    """0 when every host is as the file says; 1 where the root of a container keeps its own network from being so."""
     begun = time.monotonic()
     saved = _read_saved(options.plan) if options.plan else ""
     with open_job(options, lock=True) as job:
         document = _apply(job, options, saved)
+        drift = drift_of(job.fleet)
     changed = sum(len(host.changes) for host in document.hosts)
     elapsed_s = time.monotonic() - begun
     if options.json:
-        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
+        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3), "drift": list(drift)}
         print_json({**told, "plan": CODEC.encode(document)})
     elif changed and not options.quiet:
-        print(f"{document.topology} is as the file says ({elapsed_s:.1f} s).")
-    return 0
+        besides = f", but for {', '.join(drift)}" if drift else ""
+        print(f"{document.topology} is as the file says{besides} ({elapsed_s:.1f} s).")
+    return 1 if drift else 0
 
 
 def _read_saved(path: str) -> str:
@@ -55,4 +67,5 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         job.fleet.apply(plans, progress)
         job.fleet.remember(job.peers)
     warn_of_lost(job.fleet)
+    warn_of_drift(job.fleet)
     return document

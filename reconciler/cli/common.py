@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from reconciler.topology.types import Topology
 
 
+SHOWN_MAX = 5
+"""How many differences of one container a warning names."""
+
+
 def load(options: argparse.Namespace) -> Topology:
     """The topology that the command line names; checked, and with the host that `--host` limits it to."""
     from reconciler.topology.draft import read_draft
@@ -169,6 +173,26 @@ def warn_of_lost(fleet: Fleet) -> None:
     for host, error in fleet.lost.items():
         words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
         print(printable(words), file=sys.stderr)
+
+
+def drift_of(fleet: Fleet) -> tuple[str, ...]:
+    """The containers that are not as the file says after an apply, for their own roots keep them from it: `container web`."""
+    found = {change.exposed_to.replace(":", " ") for changes in fleet.drift.values() for change in changes if change.exposed_to}
+    return tuple(sorted(found))
+
+
+def warn_of_drift(fleet: Fleet) -> None:
+    """Say on standard error which containers these are, and in what they differ."""
+    for host, changes in fleet.drift.items():
+        by_container: dict[str, list[str]] = {}
+        for change in changes:
+            if change.exposed_to:
+                by_container.setdefault(change.exposed_to.replace(":", " "), []).append(f"{change.ref}: {change.reason}")
+        for container, found in sorted(by_container.items()):
+            more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
+            words = f"warning: {host}: {container} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
+            print(printable(words), file=sys.stderr)
+            print("help: stop what does so in the container, and apply again; all else is as the file says", file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:

@@ -13,7 +13,9 @@ from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from reconciler.compile.lan import refusals
 from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.errors import HostError
+from reconciler.kinds.ownership import altname_of
 from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.naming import Alias
 from reconciler.topology.types import Host, Path, Topology
 
 
@@ -203,17 +205,21 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             yield _foreign_link(topology, leg, leg.bridge, obstacle)
         if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
             yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
+        altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
+        if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
+            yield _foreign_link(topology, leg, altname, obstacle)
     for container in topology.containers.values():
         if container.host != host.name:
             continue
         at = _at(topology, ("containers", container.origin))
         for place in resolved.places[container.name]:
-            if obstacle := links.get(place.port):
+            altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
+            if obstacle := links.get(place.port) or links.get(altname):
                 yield Conflict(
                     host.name,
-                    f"{at}host {host.name} has an interface {place.port} that is not netctl's, and container {container.name} "
+                    f"{at}host {host.name} has an interface {obstacle.name} that is not netctl's, and container {container.name} "
                     "needs that name",
-                    obstacle.help_text or f"remove it (ip link delete {place.port}), or rename the container",
+                    obstacle.help_text or f"remove it (ip link delete {obstacle.name}), or rename the container",
                 )
         if not container.existing and (container.spec.runtime, container.engine_name) in taken:
             yield Conflict(

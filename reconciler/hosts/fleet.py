@@ -29,6 +29,7 @@ from reconciler.hosts.target import Target
 from reconciler.plan.document import CODEC, HostPlan, decode_plan
 from reconciler.probes.model import Listener, Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState
+from reconciler.state.record import Change
 
 
 class Fleet:
@@ -43,6 +44,8 @@ class Fleet:
         self._run = secrets.token_hex(8)
         self.patience_s = PATIENCE_S
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
+        self.drift: Mapping[str, tuple[Change, ...]] = {}
+        """By host, what an apply could not hold against the root of a container, in that container's own namespace."""
         self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._heart: threading.Thread | None = None
@@ -228,7 +231,9 @@ class Fleet:
             return
         self.prepare()
         with self._hosts.catching_signals():
-            Rollout(self._hosts, plans, progress, self, self._run, self.patience_s).carry_out()
+            rollout = Rollout(self._hosts, plans, progress, self, self._run, self.patience_s)
+            rollout.carry_out()
+            self.drift = rollout.drift
             self._commit()
         for session in self._sessions.values():
             session.log.unlink(missing_ok=True)

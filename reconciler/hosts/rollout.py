@@ -27,6 +27,7 @@ from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.session import Session, WorkerDiedError
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.target import LAB
+from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
 from reconciler.state.record import Change
@@ -74,6 +75,8 @@ class Rollout:
         self._patience_s = patience_s
         self._keeping = False
         self._going_back = False
+        self.drift: dict[str, tuple[Change, ...]] = {}
+        """By host, what the root of a container has undone in its own namespace, or kept from being made."""
 
     def carry_out(self) -> None:
         """Returns when all hosts are as planned, read again, and packets pass, and all of them keep it.
@@ -120,10 +123,18 @@ class Rollout:
             raise NetctlError(f"{what}{outcome.failure.message}")
 
     def _check(self, when: str, hosts: Iterable[str]) -> None:
-        """Every host that was changed is read again: nothing may differ from what is wanted. NetctlError with what does."""
+        """Every host that was changed is read again: nothing may differ from what is wanted. NetctlError with what does.
+
+        What the root of a container can undo in its own namespace is no failure, but drift: else any of them could keep all
+        hosts from being changed.
+        """
         answers = self._hosts.run(lambda session: session.request("check"), hosts)
+        self.drift.clear()
         for host, answer in answers.items():
-            if changes := CODEC.decode(tuple[Change, ...], answer):
+            changes, exposed = split_exposed(CODEC.decode(tuple[Change, ...], answer))
+            if exposed:
+                self.drift[host] = exposed
+            if changes:
                 shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX])
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
                 raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")

@@ -51,7 +51,7 @@ from reconciler.state.steps.lanes import (
 )
 from reconciler.state.steps.links import LinkAdd, LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
-from reconciler.state.steps.step import Step, StepError
+from reconciler.state.steps.step import RefusedError, Step, StepError
 
 if TYPE_CHECKING:
     from reconciler.kernel.nft import NftSession
@@ -77,7 +77,9 @@ class KernelHost:
             self._run(batch)
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
-            raise StepError(batch.steps[0], words) from error
+            # A container's namespace may go at any moment, with its last process.
+            refuse = RefusedError if batch.netns.startswith("container:") else StepError
+            raise refuse(batch.steps[0], words) from error
 
     def _run(self, batch: Batch) -> None:
         lanes: dict[str, Callable[[Batch], None]] = {

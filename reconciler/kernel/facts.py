@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
@@ -39,6 +40,7 @@ from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
+from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import find_uplink, is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
@@ -49,6 +51,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
+FLOW_SOURCE = re.compile(r"(?:^|,)(?:nw_src|ipv6_src)=([^,]+)")
 
 
 def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool = True) -> HostFacts:
@@ -173,8 +176,13 @@ def find_addresses(snapshot: Snapshot) -> Iterator[str]:
 
 
 def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
-    """The addresses of our bridges, and of the far ends of our veths: whose each is, the alias of the link on the host says."""
+    """The addresses of our bridges, and of the far ends of our veths: whose each is, the alias of the link on the host says.
+
+    A container's are those that the host's filter lets it use. What it has on its link is its root's word: an address that it
+    takes there would else become its own. Only where the filter knows the port no longer, that word is all there is.
+    """
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    allowed = find_allowed(snapshot)
     for link in host.links.values():
         alias = parse_alias(link.alias)
         if alias is None or not is_own(snapshot.topology, link):
@@ -183,7 +191,27 @@ def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
             yield from (Lease(alias.name, "", address) for address in find_held(host, link.index))
         elif alias.kind == "veth":
             inside = snapshot.namespaces.get(container_netns(alias.name), NamespaceInfo())
-            yield from (Lease(alias.subnet, alias.name, address) for address in find_held(inside, link.peer))
+            held = allowed.get(link.name) or find_held(inside, link.peer)
+            yield from (Lease(alias.subnet, alias.name, address) for address in held)
+
+
+def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
+    """By the name of a port: the addresses that it may send from, on all networks of its container; link-local ones left out."""
+    found: dict[str, list[str]] = {}
+    for table in snapshot.tables:
+        for name, key, _ in table.elements if table.family == "bridge" else ():
+            if name in ("addresses4", "addresses6"):
+                port, _, rest = key.partition(" . ")
+                found.setdefault(port.strip('"'), []).append(rest.rpartition(" . ")[2])
+    for flow in OvsFlow.recognise(snapshot):
+        if address := FLOW_SOURCE.search(flow.match):
+            found.setdefault(flow.port, []).append(address[1])
+    return {port: [each for each in addresses if is_chosen(each)] for port, addresses in found.items()}
+
+
+def is_chosen(address: str) -> bool:
+    """Whether it is one address, and none that everybody has on a link."""
+    return "/" not in address and not address.startswith(("fe80:", "0.0.0.0", "::"))
 
 
 def find_macvlan_leases(snapshot: Snapshot) -> Iterator[Lease]:

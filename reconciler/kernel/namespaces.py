@@ -169,7 +169,7 @@ class Namespaces:
         def body() -> None:
             for name in stale:
                 self._enter(name)
-                self._sockets[name] = (wanted[name], RouteSocket())
+                self._sockets[name] = (wanted[name], RouteSocket(restless=name.startswith("container:")))
 
         if stale:
             run_in_thread(body)
@@ -252,7 +252,8 @@ class Namespaces:
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
                 status = os.stat("/proc/thread-self/ns/net")
-                self._sockets[step.netns] = ((status.st_dev, status.st_ino), RouteSocket())
+                opened = RouteSocket(restless=step.netns.startswith("container:"))
+                self._sockets[step.netns] = ((status.st_dev, status.st_ino), opened)
                 self._sockets[step.netns][1].request([encode_loopback_up(owner)])
                 _mount(path)
             except OSError as error:

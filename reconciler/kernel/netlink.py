@@ -147,8 +147,13 @@ def parse_text(value: memoryview) -> str:
 class RouteSocket:
     """A NETLINK_ROUTE socket in the namespace of the thread that makes it. One thread at a time may use it."""
 
-    def __init__(self) -> None:
-        """OSError where the kernel gives none (no more descriptors)."""
+    def __init__(self, *, restless: bool = False) -> None:
+        """OSError where the kernel gives none (no more descriptors).
+
+        In a `restless` namespace somebody else may change things without end, so that no dump is ever undisturbed: the last of
+        several tries is taken as it is. That is a container's: what its root hides from netctl is the container's loss only.
+        """
+        self._restless = restless
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
@@ -211,10 +216,13 @@ class RouteSocket:
 
     def dump(self, number: int, body: bytes) -> list[tuple[int, memoryview]]:
         """All objects that a dump gives, as (type, body). It is whole, or NetlinkError is raised: never taken for nothing."""
+        found: list[tuple[int, memoryview]] = []
         for _ in range(DUMP_TRIES):
             found, interrupted = self._dump_once(number, body)
             if not interrupted:
                 return found
+        if self._restless:
+            return found
         raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
 
     def _dump_once(self, number: int, body: bytes) -> tuple[list[tuple[int, memoryview]], bool]:

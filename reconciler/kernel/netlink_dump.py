@@ -13,7 +13,15 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.kernel.netlink import NetlinkError, RouteSocket, attribute, find_attributes, parse_attributes, parse_text
+from reconciler.kernel.netlink import (
+    NetlinkError,
+    RouteSocket,
+    attribute,
+    find_attributes,
+    message,
+    parse_attributes,
+    parse_text,
+)
 from reconciler.kernel.netlink_encode import (
     ADDR_GEN_NONE,
     AF_BRIDGE,
@@ -51,9 +59,11 @@ from reconciler.kernel.netlink_encode import (
     NUD_PERMANENT,
     QDISC_HANDLE,
     RATESPEC,
+    ROUTE_TYPES,
     RT_TABLE_MAIN,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_NH_ID,
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
@@ -76,13 +86,15 @@ from reconciler.kernel.netlink_encode import (
     TCA_TBF_RATE64,
     TCMSG,
     U32,
-    encode_link_get,
+    encode_loopback_get,
 )
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
 from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborInfo, RateInfo, RouteInfo
 
 IFLA_INET6_CONF = 2
 IFLA_QDISC = 6
+IFLA_LINK_NETNSID = 37
+RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3  # linux/rtnetlink.h, net_namespace.h
 DEVCONF_DISABLE_IPV6 = 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
@@ -94,15 +106,18 @@ LINK_ATTRIBUTES = frozenset(
     (
         *(IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS),
         IFLA_QDISC,
+        IFLA_LINK_NETNSID,
         *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PROMISCUITY),
     )
 )
 INFO_ATTRIBUTES = frozenset((IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA))
 INET6_ATTRIBUTES = frozenset((IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE))
 ADDRESS_ATTRIBUTES = frozenset((IFA_LOCAL, IFA_ADDRESS, IFA_FLAGS))
-RTA_MULTIPATH = 9  # linux/rtnetlink.h
+RTA_MULTIPATH, RTA_VIA, RTA_ENCAP = 9, 18, 22  # linux/rtnetlink.h
+ROUTE_FORMS = {RTA_NH_ID: "nexthop object", RTA_MULTIPATH: "multipath", RTA_VIA: "of another family", RTA_ENCAP: "encapsulated"}
+"""What else a route may be but a plain one."""
 NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
-ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, RTA_MULTIPATH))
+ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, *ROUTE_FORMS))
 NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 _s32 = struct.Struct("=i")
@@ -118,9 +133,17 @@ def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
 
 def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """The loopback alone, by its interface number; on it a container's namespace says whose it is."""
-    data = route_socket.get(encode_link_get("lo"))
+    data = route_socket.get(encode_loopback_get())
     link = parse_link(data) if data is not None else None
     return {link.index: link} if link else {}
+
+
+def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:
+    """The number that the socket's namespace has for another one, an open file of which is given; negative for none."""
+    body = bytes(4) + attribute(NETNSA_FD, U32.pack(descriptor))
+    data = route_socket.get(message(RTM_GETNSID, 0, body))
+    found = find_attributes(data, 4, (NETNSA_NSID,)) if data is not None else {}
+    return int(_s32.unpack(found[NETNSA_NSID])[0]) if len(found.get(NETNSA_NSID, b"")) == 4 else -1
 
 
 def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
@@ -152,6 +175,8 @@ def parse_link(data: memoryview) -> LinkInfo:
         up=bool(flags & IFF_UP),
         master=_u32_of(found, IFLA_MASTER),
         peer=_u32_of(found, IFLA_LINK),
+        local_peer=IFLA_LINK_NETNSID not in found,
+        peer_netnsid=_s32.unpack(found[IFLA_LINK_NETNSID])[0] if len(found.get(IFLA_LINK_NETNSID, b"")) == 4 else 0,
         alias=_text_of(found, IFLA_IFALIAS),
         altnames=tuple(parse_text(value) for number, value in altnames if number == IFLA_ALT_IFNAME),
         link_local=link_local,
@@ -196,7 +221,7 @@ def read_addresses(route_socket: RouteSocket) -> tuple[AddressInfo, ...]:
 
 
 def parse_address(data: memoryview) -> AddressInfo:
-    """One RTM_NEWADDR. IFA_LOCAL is the address itself; IPv6 has it in IFA_ADDRESS."""
+    """One RTM_NEWADDR. IFA_LOCAL is the address itself, and IFA_ADDRESS its peer; IPv6 without a peer has only the latter."""
     if len(data) < IFADDRMSG.size:
         raise NetlinkError("an address in the kernel's answer is cut off")
     family, length, flags, scope, index = IFADDRMSG.unpack_from(data)
@@ -205,17 +230,18 @@ def parse_address(data: memoryview) -> AddressInfo:
     if address is None:
         raise NetlinkError("an address in the kernel's answer says none")
     flags = parse_u32(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
-    return AddressInfo(index, f"{parse_ip(family, address)}/{length}", flags, scope)
+    own, peer = parse_ip(family, address), _ip_of(family, found, IFA_ADDRESS)
+    return AddressInfo(index, f"{own}/{length}", flags, scope, peer if peer != own else "")
 
 
-def read_routes(route_socket: RouteSocket, ipv6: bool = True) -> tuple[RouteInfo, ...]:
-    """The unicast routes of the main table, of both families.
+def read_routes(route_socket: RouteSocket, ipv6: bool = True, every_type: bool = False) -> tuple[RouteInfo, ...]:
+    """The unicast routes of the main table, of both families; with `every_type` those that lead nowhere, too (blackholes …).
 
     Without `ipv6` those of IPv6 are not asked for: for a namespace all of whose links have it off, where the kernel takes none.
     """
     routes: list[RouteInfo] = []
     for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
-        body = RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, RTN_UNICAST, 0)
+        body = RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
         try:
             found = route_socket.dump(RTM_GETROUTE, body)
         except NetlinkError as error:
@@ -226,21 +252,22 @@ def read_routes(route_socket: RouteSocket, ipv6: bool = True) -> tuple[RouteInfo
         for kind, data in found:
             if kind == RTM_NEWROUTE:
                 route = parse_route(data)
-                if route:
+                if route and (every_type or route.form not in ROUTE_TYPES[RTN_UNICAST + 1 :]):
                     routes.append(route)
     return tuple(routes)
 
 
 def parse_route(data: memoryview) -> RouteInfo | None:
-    """One RTM_NEWROUTE; None for what is no unicast route of the main table (cached and multicast routes among them).
+    """One RTM_NEWROUTE; None for what is not in the main table, is cached, or is for some packets to the destination only.
 
-    A route over several next hops is given with the first of them. An IPv6 route's usual metric, 1024, is given as 0, which
+    The latter are those of a type of service (IPv4) or a source (IPv6): they stand beside a route for all, not in its place. A
+    route over several next hops is given with the first of them. An IPv6 route's usual metric, 1024, is given as 0, which
     is how one asks for it.
     """
     if len(data) < RTMSG.size:
         raise NetlinkError("a route in the kernel's answer is cut off")
-    family, length, _, _, table, protocol, scope, sort, flags = RTMSG.unpack_from(data)
-    if table != RT_TABLE_MAIN or sort != RTN_UNICAST or flags & RTM_F_CLONED:
+    family, length, source_length, tos, table, protocol, scope, sort, flags = RTMSG.unpack_from(data)
+    if table != RT_TABLE_MAIN or flags & RTM_F_CLONED or tos or source_length:
         return None
     found = find_attributes(data, RTMSG.size, ROUTE_ATTRIBUTES)
     metric = _u32_of(found, RTA_PRIORITY)
@@ -259,7 +286,18 @@ def parse_route(data: memoryview) -> RouteInfo | None:
         metric=metric,
         protocol=protocol,
         scope=scope,
+        form=_form_of(sort, found),
+        nexthop=_u32_of(found, RTA_NH_ID),
     )
+
+
+def _form_of(sort: int, found: Mapping[int, memoryview]) -> str:
+    """In a word or two, what a route is if it is no plain one."""
+    if sort >= len(ROUTE_TYPES):
+        return f"type {sort}"
+    # One by a nexthop object that drops is shown as a blackhole, and is none to whoever removes it.
+    form = next((form for number, form in ROUTE_FORMS.items() if number in found), "")
+    return form if RTA_NH_ID in found else ROUTE_TYPES[sort] or form
 
 
 def read_rates(route_socket: RouteSocket) -> tuple[RateInfo, ...]:

@@ -23,10 +23,24 @@ from reconciler.state.steps.addresses import (
     FdbDelete,
     NeighborAdd,
     NeighborDelete,
+    PeerAddressDelete,
     RouteAdd,
     RouteDelete,
+    StrayRouteAdd,
+    StrayRouteDelete,
 )
-from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer, QdiscDelete, QdiscSet
+from reconciler.state.steps.links import (
+    AltnameAdd,
+    AltnameDelete,
+    BridgePortSet,
+    LinkAdd,
+    LinkDelete,
+    LinkRename,
+    LinkSet,
+    Peer,
+    QdiscDelete,
+    QdiscSet,
+)
 from reconciler.state.steps.step import Step
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -34,7 +48,7 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
-RTM_NEWLINKPROP = 108
+RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 20, 26, 27, 28, 29
@@ -45,7 +59,7 @@ IFLA_INET6_ADDR_GEN_MODE = 8
 ADDR_GEN_EUI64, ADDR_GEN_NONE = 0, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 4, 5, 6, 7
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_NH_ID = 1, 4, 5, 6, 7, 30
 NDA_DST, NDA_LLADDR, NDA_PROTOCOL = 1, 2, 12
 NTF_SELF, NTF_MASTER, NTF_PROXY, NTF_STICKY = 0x02, 0x04, 0x08, 0x40
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
@@ -53,6 +67,12 @@ NLA_F_NESTED = 0x8000
 IFF_UP, IFF_NOARP = 1, 0x80
 AF_BRIDGE = 7
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
+ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat")
+"""The types of routes (RTN_, linux/rtnetlink.h) by their numbers; "" for a unicast one."""
+FREE_NAME = "moved%d"
+"""A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
+LOOPBACK, LOOPBACK_NAME = 1, "lo"
+"""Every namespace's loopback is number 1 (LOOPBACK_IFINDEX, net/flow.h), whatever it is called there."""
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
 RTEXT_FILTER_SKIP_STATS = 8
 
@@ -152,7 +172,9 @@ def _encode_peer(peer: Peer, around: Surroundings) -> bytes:
 def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
     flags = (IFF_UP if step.up else 0) | (IFF_NOARP if step.arp is False else 0)
     changed = (0 if step.up is None else IFF_UP) | (0 if step.arp is None else IFF_NOARP)
-    body = IFINFOMSG.pack(0, 0, 0, flags, changed) + _text(IFLA_IFNAME, step.name) + _link_basics(step.mac, step.mtu or 0)
+    is_loopback = step.name == LOOPBACK_NAME
+    name = b"" if is_loopback else _text(IFLA_IFNAME, step.name)
+    body = IFINFOMSG.pack(0, 0, LOOPBACK if is_loopback else 0, flags, changed) + name + _link_basics(step.mac, step.mtu or 0)
     if step.group is not None:
         body += _u32(IFLA_GROUP, step.group)
     if step.master:
@@ -171,6 +193,15 @@ def _encode_link_set(step: LinkSet, around: Surroundings) -> bytearray:
 def _encode_altname_add(step: AltnameAdd, _: Surroundings) -> bytearray:
     names = attribute(IFLA_PROP_LIST | NLA_F_NESTED, _text(IFLA_ALT_IFNAME, step.altname))
     return message(RTM_NEWLINKPROP, NEW | NLM_F_APPEND, IFINFOMSG.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, step.name) + names)
+
+
+def _encode_altname_delete(step: AltnameDelete, around: Surroundings) -> bytearray:
+    names = attribute(IFLA_PROP_LIST | NLA_F_NESTED, _text(IFLA_ALT_IFNAME, step.altname))
+    return message(RTM_DELLINKPROP, 0, IFINFOMSG.pack(0, 0, around.index(step.altname), 0, 0) + names)
+
+
+def _encode_link_rename(step: LinkRename, around: Surroundings) -> bytearray:
+    return message(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, around.index(step.name), 0, 0) + _text(IFLA_IFNAME, FREE_NAME))
 
 
 def _encode_bridge_port_set(step: BridgePortSet, _: Surroundings) -> bytearray:
@@ -198,15 +229,24 @@ def encode_loopback_up(alias: str = "") -> bytearray:
 
 
 def encode_link_get(name: str) -> bytearray:
-    """Ask for one link by its name."""
+    """Ask for one link by its name, or its altname."""
     skip = _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + skip + _text(IFLA_IFNAME, name))
+    # IFLA_IFNAME holds 15 bytes, and an altname is looked for by its own attribute only.
+    number = IFLA_IFNAME if len(name.encode()) < 16 else IFLA_ALT_IFNAME
+    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + skip + _text(number, name))
+
+
+def encode_loopback_get() -> bytearray:
+    """Ask for the loopback by its number, for it may have been renamed."""
+    return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, LOOPBACK, 0, 0) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
 
 
 # --- addresses, routes, neighbors -------------------------------------------------------------------------------------
 
 
-def _encode_address(number: int, flags: int, step: AddressAdd | AddressDelete, around: Surroundings) -> bytearray:
+def _encode_address(
+    number: int, flags: int, step: AddressAdd | AddressDelete | PeerAddressDelete, around: Surroundings
+) -> bytearray:
     interface = ip_interface(step.cidr)
     packed = interface.ip.packed
     is_ipv4 = isinstance(interface, IPv4Interface)
@@ -214,7 +254,8 @@ def _encode_address(number: int, flags: int, step: AddressAdd | AddressDelete, a
     scope = SCOPE_HOST if is_ipv4 and interface.is_loopback else SCOPE_UNIVERSE
     family = socket.AF_INET if is_ipv4 else socket.AF_INET6
     body = IFADDRMSG.pack(family, length, 0, scope, around.index(step.dev))
-    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    peer = ip_address(step.peer).packed if isinstance(step, PeerAddressDelete) else packed
+    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, peer)
     if isinstance(step, AddressAdd):
         body += _u32(IFA_FLAGS, IFA_F_NOPREFIXROUTE | (0 if is_ipv4 else IFA_F_NODAD))
         if is_ipv4 and length < 31 and scope != SCOPE_HOST:
@@ -222,26 +263,21 @@ def _encode_address(number: int, flags: int, step: AddressAdd | AddressDelete, a
     return message(number, flags, body)
 
 
+def _route_head(family: int, dst: str, protocol: int, scope: int, sort: int = RTN_UNICAST) -> bytes:
+    """How every message of a route of the main table begins."""
+    destination = None if dst == "default" else ip_network(dst)
+    length = destination.prefixlen if destination else 0
+    number = socket.AF_INET if family == 4 else socket.AF_INET6
+    head = RTMSG.pack(number, length, 0, 0, RT_TABLE_MAIN, protocol, scope, sort, 0)
+    return head + (attribute(RTA_DST, destination.network_address.packed) if destination else b"")
+
+
 def _encode_route(number: int, flags: int, step: RouteAdd | RouteDelete, around: Surroundings) -> bytearray:
     """A deletion names our protocol too: a route of the same kind that is another's stays."""
-    destination = None if step.dst == "default" else ip_network(step.dst)
     scope = SCOPE_LINK if step.family == 4 and not step.via else SCOPE_UNIVERSE
     if number == RTM_DELROUTE:
         scope = SCOPE_NOWHERE
-    body = RTMSG.pack(
-        socket.AF_INET if step.family == 4 else socket.AF_INET6,
-        destination.prefixlen if destination else 0,
-        0,
-        0,
-        RT_TABLE_MAIN,
-        ROUTE_PROTOCOL,
-        scope,
-        RTN_UNICAST,
-        0,
-    )
-    if destination:
-        body += attribute(RTA_DST, destination.network_address.packed)
-    body += _u32(RTA_OIF, around.index(step.dev))
+    body = _route_head(step.family, step.dst, ROUTE_PROTOCOL, scope) + _u32(RTA_OIF, around.index(step.dev))
     if step.via:
         body += attribute(RTA_GATEWAY, ip_address(step.via).packed)
     if step.metric:
@@ -249,6 +285,26 @@ def _encode_route(number: int, flags: int, step: RouteAdd | RouteDelete, around:
     if step.src:
         body += attribute(RTA_PREFSRC, ip_address(step.src).packed)
     return message(number, flags, body)
+
+
+def _encode_stray_route_add(step: StrayRouteAdd, around: Surroundings) -> bytearray:
+    scope = SCOPE_LINK if step.family == 4 else SCOPE_UNIVERSE
+    body = _route_head(step.family, step.dst, step.protocol, scope) + _u32(RTA_OIF, around.index(step.dev))
+    return message(RTM_NEWROUTE, NEW, body + (_u32(RTA_PRIORITY, step.metric) if step.metric else b""))
+
+
+def _encode_stray_route_delete(step: StrayRouteDelete, around: Surroundings) -> bytearray:
+    """One that is not plain is known by destination, metric, protocol and type: the kernel compares no next hops then."""
+    body = _route_head(step.family, step.dst, step.protocol, SCOPE_NOWHERE, 0 if step.nexthop else _type_of(step.form))
+    body += _u32(RTA_NH_ID, step.nexthop) if step.nexthop else b""
+    if not step.form:
+        body += _u32(RTA_OIF, around.index(step.dev))
+        body += attribute(RTA_GATEWAY, ip_address(step.via).packed) if step.via else b""
+    return message(RTM_DELROUTE, 0, body + (_u32(RTA_PRIORITY, step.metric) if step.metric else b""))
+
+
+def _type_of(form: str) -> int:
+    return ROUTE_TYPES.index(form) if form in ROUTE_TYPES[RTN_UNICAST + 1 :] else RTN_UNICAST
 
 
 def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete, around: Surroundings) -> bytearray:
@@ -302,6 +358,8 @@ ENCODERS: dict[type[Step], Callable[[Any, Surroundings], bytearray]] = {
     LinkAdd: _encode_link_add,
     LinkSet: _encode_link_set,
     AltnameAdd: _encode_altname_add,
+    AltnameDelete: _encode_altname_delete,
+    LinkRename: _encode_link_rename,
     BridgePortSet: _encode_bridge_port_set,
     LinkDelete: _encode_link_delete,
     QdiscSet: _encode_qdisc_set,
@@ -309,6 +367,9 @@ ENCODERS: dict[type[Step], Callable[[Any, Surroundings], bytearray]] = {
     AddressAdd: lambda step, around: _encode_address(RTM_NEWADDR, NEW, step, around),
     AddressDelete: lambda step, around: _encode_address(RTM_DELADDR, 0, step, around),
     RouteAdd: lambda step, around: _encode_route(RTM_NEWROUTE, NEW, step, around),
+    PeerAddressDelete: lambda step, around: _encode_address(RTM_DELADDR, 0, step, around),
+    StrayRouteAdd: _encode_stray_route_add,
+    StrayRouteDelete: _encode_stray_route_delete,
     RouteDelete: lambda step, around: _encode_route(RTM_DELROUTE, 0, step, around),
     NeighborAdd: lambda step, around: _encode_neighbor(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, step, around),
     NeighborDelete: lambda step, around: _encode_neighbor(RTM_DELNEIGH, 0, step, around),

@@ -14,15 +14,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from reconciler.errors import HostError
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import NetlinkError, Refusal, RouteSocket
 from reconciler.kernel.netlink_dump import parse_link, read_links
 from reconciler.kernel.netlink_encode import encode, encode_group_delete, encode_link_get
 from reconciler.state.naming import doomed_group_of, parse_alias
 from reconciler.state.snapshot import LinkInfo
-from reconciler.state.steps.addresses import AddressDelete, FdbDelete, NeighborDelete, RouteDelete
-from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, QdiscDelete
-from reconciler.state.steps.step import Step, StepError
+from reconciler.state.steps.addresses import (
+    AddressDelete,
+    FdbDelete,
+    NeighborDelete,
+    PeerAddressDelete,
+    RouteDelete,
+    StrayRouteDelete,
+)
+from reconciler.state.steps.links import AltnameDelete, LinkAdd, LinkDelete, LinkSet, QdiscDelete
+from reconciler.state.steps.step import RefusedError, Step, StepError
 
 FLUSH_MESSAGES = 100
 """Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""
@@ -30,7 +38,17 @@ GROUP_DELETE_MIN = 3
 """From so many links on, a dump to verify their marks is cheaper than deleting one by one."""
 BUSY_TIMEOUT_S = 5.0
 BUSY_PAUSE_S = 0.02
-DELETES = (LinkDelete, AddressDelete, RouteDelete, NeighborDelete, FdbDelete, QdiscDelete)
+DELETES = (
+    LinkDelete,
+    AltnameDelete,
+    AddressDelete,
+    PeerAddressDelete,
+    RouteDelete,
+    StrayRouteDelete,
+    NeighborDelete,
+    FdbDelete,
+    QdiscDelete,
+)
 GONE = frozenset((errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT))
 
 
@@ -89,11 +107,13 @@ class _Flight:
         except _MissingLinkError as error:
             if isinstance(step, DELETES):
                 return
-            raise StepError(step, f"there is no link called {error} in {self._netns or 'the host'}") from error
+            raise RefusedError(step, f"there is no link called {error} in {self._netns or 'the host'}") from error
         except ValueError as error:
             raise StepError(step, str(error)) from error
         except NetlinkError as error:
             raise StepError(step, error.message) from error
+        except HostError as error:  # the namespace of a container has gone, with its last process
+            raise RefusedError(step, error.message) from error
         if isinstance(step, LinkAdd):
             names = (step.name, step.peer.name) if step.peer else (step.name,)
             self._made.update(names)
@@ -132,7 +152,7 @@ class _Flight:
             if not again:
                 return
             refusal = again[0]
-        raise StepError(step, f"the kernel refused it: {refusal}")
+        raise RefusedError(step, f"the kernel refused it: {refusal}")
 
     def _close_descriptors(self) -> None:
         for descriptor in self._descriptors.values():

@@ -27,7 +27,7 @@ from reconciler.kinds.ownership import own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo, Snapshot
 
 LOOPBACK = 1
 TABLE_PREFIX = "netctl-"
@@ -58,15 +58,22 @@ def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     for route in host.routes:
         link = host.links.get(route.index)
-        if link is None or route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
+        if route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
             continue
-        another = is_another_topologys(snapshot.topology, link)
-        if is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
+        if route.form and (link is None or link.index == LOOPBACK):  # of no link: IPv6 says the loopback's
+            yield Obstacle("route", route.form, route.dst, f"choose another CIDR, or remove it: {_route_delete(route)}")
+            continue
+        another = link is not None and is_another_topologys(snapshot.topology, link)
+        if link is None or is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
             continue
         help_text = (
             "" if another else f"choose another CIDR, or remove it: ip -{route.family} route delete {route.dst} dev {link.name}"
         )
         yield Obstacle("route", link.name, route.dst, help_text)
+
+
+def _route_delete(route: RouteInfo) -> str:
+    return f"ip -{route.family} route delete {route.form} {route.dst}" + (f" metric {route.metric}" if route.metric else "")
 
 
 def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
@@ -76,13 +83,20 @@ def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
     for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield Obstacle("link", link.name, link.kind)
+            for altname in link.altnames:
+                remedy = f"take it off: ip link property delete dev {link.name} altname {altname}"
+                yield Obstacle("link", altname, link.kind, remedy)
             if link.kind == "vxlan":
                 options = dict(link.options)
                 yield Obstacle("vxlan", link.name, f"{options.get('id', '')} {options.get('dstport', '')}")
 
 
 def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
-    """Links in existing containers that are not the far ends of ours."""
+    """Links in existing containers that are not the far ends of ours, and that the container has not made itself.
+
+    Those have their other end, or the link below them, elsewhere, or are hardware: they were given to the container, and serve
+    it. What its root makes is in the container as a whole, and gives way (`kinds.stray`): else one could stop every apply.
+    """
     wired = {
         (alias.name, link.peer)
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
@@ -92,7 +106,8 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
         if info.existing:
             inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
             for link in inside.links.values():
-                if link.index != LOOPBACK and (info.container, link.index) not in wired and not is_own(snapshot.topology, link):
+                is_given = link.index != LOOPBACK and not (link.kind and link.local_peer)
+                if is_given and (info.container, link.index) not in wired and not is_own(snapshot.topology, link):
                     yield Obstacle("interface", info.container, link.name)
 
 

@@ -6,6 +6,7 @@ tries; nothing is ever taken for absent because it could not be read. The cost: 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ from reconciler.kernel.netlink_dump import (
     read_links,
     read_loopback,
     read_neighbors,
+    read_netnsid,
     read_rates,
     read_routes,
 )
@@ -79,6 +81,8 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     mounted = choose_own(context, everyones, own | looked)
     own |= _read_links(namespaces, mounted) if members else {netns: looked[netns] for netns in mounted}
     sockets = namespaces.open_sockets(own)
+    if not context.is_lab_world:
+        own = {netns: _unmask(namespaces, netns, links, is_engines=netns in with_pid) for netns, links in own.items()}
     remembered = frozenset(key for key, one in read_remembered(context).items() if context.topology in one.users)
     sysctls = read_sysctls(namespaces, _wanted_keys(interest, own, remembered))
     snapshot = Snapshot(
@@ -117,6 +121,27 @@ def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links
     return {netns: read_links(one) for netns, one in namespaces.open_sockets(names).items()}
 
 
+def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: bool) -> Links:
+    """The links of a container; one whose other end is said to be in another namespace, but not in the host's, ends in its own.
+
+    The root of a container can give a pair any numbers, those of our own among them, and put the other end into a namespace of
+    its own. The host is asked for only if its usual number, the first, is not meant: one that netctl makes meets the host first.
+    """
+    usual = -1 if is_engines else 0
+    is_usual = all(link.kind != "veth" or link.local_peer or link.peer_netnsid == usual for link in links.values())
+    if is_usual or not netns.startswith("container:"):
+        return links
+    descriptor = namespaces.open(HOST)
+    try:
+        host = read_netnsid(namespaces.socket(netns), descriptor)
+    finally:
+        os.close(descriptor)
+    return {
+        index: replace(link, local_peer=True) if link.kind == "veth" and link.peer_netnsid != host else link
+        for index, link in links.items()
+    }
+
+
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
     """Of the engine. The lab itself has none: its hosts' workers ask."""
     return () if context.is_lab_world else read_containers(context, interest.engines)
@@ -140,7 +165,7 @@ def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls
     return NamespaceInfo(
         links=links,
         addresses=read_addresses(route_socket),
-        routes=read_routes(route_socket, ipv6=any(link.ipv6 for link in links.values())),
+        routes=read_routes(route_socket, ipv6=any(link.ipv6 for link in links.values()), every_type=True),
         neighbors=read_neighbors(route_socket, proxies=not is_container),
         fdb=read_fdb(route_socket) if switches and not is_container else (),
         sysctls=sysctls,
@@ -161,7 +186,8 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
 
     The members of a lab are the lab's. A container's namespace says on its loopback which host made it; where it says
     nothing (made by hand, with the printed commands), it is the host's that has a link to it, or the machine's own. One whose
-    lab host is gone falls to the lab, so that somebody removes it.
+    lab host is gone falls to the lab, so that somebody removes it. Where no lab shares the directory, all are the machine's,
+    whatever they say: the root of a container can write on its loopback, too.
     """
     members = frozenset(netns for netns in mounted if netns.startswith("lab:"))
     wired = {alias.name for link in links.get(HOST, {}).values() if (alias := _own_alias(context, link)) and alias.kind == "veth"}
@@ -170,7 +196,7 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
     for netns in mounted - members:
         loopback = links[netns].get(LOOPBACK)
         alias = _own_alias(context, loopback) if loopback else None
-        if alias is None:
+        if alias is None or (context.host_key == "local" and not members):
             is_own = context.host_key == "local" or netns.partition(":")[2] in wired
         elif context.is_lab_world:
             is_own = alias.name not in hosts_there

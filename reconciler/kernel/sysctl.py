@@ -22,7 +22,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.state.ref import HOST
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
-from reconciler.state.steps.step import Step, StepError
+from reconciler.state.steps.step import RefusedError, Step
 
 FILE_NAME = "sysctl"
 HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
@@ -90,7 +90,7 @@ def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
                 _run(namespaces.context, step)
             except OSError as error:
                 key = step.key if isinstance(step, SysctlWrite | SysctlRestore) else ""
-                raise StepError(step, f"{key} cannot be set: {error.strerror or error}") from error
+                raise RefusedError(step, f"{key} cannot be set: {error.strerror or error}") from error
 
     run_in_thread(body)
 

@@ -23,6 +23,7 @@ from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
 from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route
+from reconciler.kinds.stray import StrayLink, StrayQueue, StrayRoute, StraySwitch, find_strays
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
@@ -56,6 +57,10 @@ KINDS: tuple[type[Record], ...] = (
     Neighbor,
     Process,
     Dhcp,
+    StrayRoute,
+    StrayLink,
+    StraySwitch,
+    StrayQueue,
 )
 """In the order in which things are made, as people read a plan. The planner does not rely on it."""
 
@@ -63,3 +68,9 @@ KINDS: tuple[type[Record], ...] = (
 def recognise_all(snapshot: Snapshot) -> HostState:
     """All that the topology has on the host: the live state."""
     return HostState.of(record for kind in KINDS for record in kind.recognise(snapshot))
+
+
+def with_strays(live: HostState, snapshot: Snapshot, desired: HostState) -> HostState:
+    """The live state, with what stands in the place of something that is desired."""
+    strays = tuple(find_strays(snapshot, live, desired))
+    return HostState({**live.records, **{record.ref: record for record in strays}}) if strays else live

@@ -2,7 +2,11 @@
 
 It has no mark of its own: an address on a link of ours is ours (see `ownership`), so one that somebody else put there is
 drift, and goes. Link-local IPv6 addresses are the kernel's and are let alone. Nothing of an address can be changed, so
-another address is another record.
+another address is another record. One of ours that somebody made again in another form (of another scope, or with a lifetime)
+is made again.
+
+With the first IPv4 address of a prefix the kernel drops the others of it, unless it is told to promote them
+(promote_secondaries): so these are removed before the first, and made again after it.
 
 Addresses are added `noprefixroute`: the connected route is a record of its own, so that one that was flushed is seen. IPv6
 addresses are added `nodad`, for one that is still being tested for duplicates cannot be used for a second.
@@ -10,22 +14,23 @@ addresses are added `nodad`, for one that is still being tested for duplicates c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.veth import NAMESPACE_KEYS
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.snapshot import Snapshot
-from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce
+from reconciler.state.snapshot import AddressInfo, Snapshot
+from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
 
-IFA_F_PERMANENT = 0x80
+IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
 """linux/if_addr.h."""
 
 
@@ -42,14 +47,24 @@ class Address(Record):
     """Whether others on the link may remember another hardware address for it, of who had it before."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
+    peer: str = ""
+    """The far end of a point-to-point link; ours have none."""
+    form: str = ""
+    """What else it is but a plain one, in a word or two; ours are plain."""
+    primary: Ref | None = field(default=None, compare=False)
+    """The first IPv4 address of its prefix, if it is not that itself."""
 
     @property
     def ident(self) -> str:
-        return f"{self.dev} {self.cidr}"
+        return _ident(self.dev, self.cidr, self.peer)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link,)
+        return (self.link, self.primary) if self.primary else (self.link,)
+
+    def goes_with(self, parent: Ref) -> bool:
+        # With the first of its prefix it goes, unless it is promoted: that is not left to the kernel.
+        return parent != self.primary
 
     @property
     def follows(self) -> tuple[Ref, ...]:
@@ -62,21 +77,65 @@ class Address(Record):
     def subject(self) -> str:
         return self.about
 
+    @property
+    def is_remnant(self) -> bool:
+        # Only whoever has made it could make it again.
+        return bool(self.peer or self.form)
+
     def describe(self) -> str:
         return f"address {self.cidr} on {self.dev}"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        yield from (address for address, is_usual in cls._read(snapshot) if is_usual)
+
+    @classmethod
+    def recognise_odd(cls, snapshot: Snapshot, wanted: Container[Ref]) -> Iterator[Self]:
+        """Those that are in the place of a wanted one, in another form."""
+        yield from (address for address, is_usual in cls._read(snapshot) if not is_usual and address.ref in wanted)
+
+    @classmethod
+    def _read(cls, snapshot: Snapshot) -> Iterator[tuple[Self, bool]]:
+        """All on links of ours, and whether each is one to recognise whatever the file says."""
         for netns, ends in own_ends(snapshot).items():
-            for info in snapshot.namespaces[netns].addresses:
+            addresses = snapshot.namespaces[netns].addresses
+            for info in addresses:
+                if info.index not in ends:
+                    continue
+                dev, link, about = ends[info.index]
+                is_lasting, is_ipv4 = bool(info.flags & IFA_F_PERMANENT), ":" not in info.cidr
+                form = "" if is_lasting else "for a time"
+                form = f"of scope {info.scope}" if is_ipv4 and info.scope else form
+                first = _find_primary(addresses, info) if is_ipv4 and info.flags & IFA_F_SECONDARY else None
+                primary = Ref("address", netns, _ident(dev, first.cidr, first.peer)) if first else None
                 # One with a lifetime is a lease's, or a router's advertisement's.
-                if info.index in ends and info.scope != SCOPE_LINK and info.flags & IFA_F_PERMANENT:
-                    dev, link, about = ends[info.index]
-                    yield cls(netns, dev, info.cidr, link, about=about)
+                is_usual = is_lasting and info.scope != SCOPE_LINK
+                yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
 
     def lower_create(self) -> tuple[Step, ...]:
         add = AddressAdd(self.netns, self.dev, self.cidr)
         return (add, Announce(self.netns, self.dev, self.cidr.partition("/")[0])) if self.announced else (add,)
 
     def lower_delete(self) -> tuple[Step, ...]:
+        if self.peer:
+            return (PeerAddressDelete(self.netns, self.dev, self.cidr, self.peer),)
         return (AddressDelete(self.netns, self.dev, self.cidr),)
+
+
+def _ident(dev: str, cidr: str, peer: str) -> str:
+    return f"{dev} {cidr}" + (f" peer {peer}" if peer else "")
+
+
+def _find_primary(addresses: Iterable[AddressInfo], secondary: AddressInfo) -> AddressInfo | None:
+    """The address with which the kernel removes this one: the first of the interface with the same prefix."""
+    network = _network_of(secondary)
+    for info in addresses:
+        is_first = info.index == secondary.index and ":" not in info.cidr and not info.flags & IFA_F_SECONDARY
+        if is_first and _network_of(info) == network:
+            return info
+    return None
+
+
+def _network_of(info: AddressInfo) -> object:
+    address, _, length = info.cidr.partition("/")
+    return ip_interface(f"{info.peer or address}/{length}").network

@@ -61,20 +61,34 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
     for netns in MARKED:
         namespace = snapshot.namespaces.get(netns)
         for info in namespace.links.values() if namespace else ():
-            if info.group not in groups or info.kind != link_kind:
+            if info.kind != link_kind:
                 continue
             alias = parse_alias(info.alias)
+            # The lab's router is ours as a whole: there an alias is enough, or without one a name.
+            is_named = netns != HOST and (alias.topology == snapshot.topology if alias else _is_lab_name(info))
+            if info.group not in groups and not is_named:
+                continue
             if alias is None or alias.topology == snapshot.topology:
                 yield OwnLink(snapshot.topology, netns, info, alias)
 
 
+def _is_lab_name(info: LinkInfo) -> bool:
+    """Whether a link of the lab's router is called as `compile.lab` calls its own, and nobody has written on it."""
+    return not info.alias and (info.name == "outside" or info.name.startswith(("s-", "h-")))
+
+
 def own_macvlans(snapshot: Snapshot) -> Iterator[OwnLink]:
-    """The topology's macvlans: they carry its mark where they are, in containers and in the host's own namespace."""
+    """The topology's macvlans: they carry its mark where they are, in containers and in the host's own namespace.
+
+    The root of a container can write our mark on one of its own. That is told by the link below it, which is in the container;
+    that of ours is the host's.
+    """
     groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
     for netns, namespace in snapshot.namespaces.items():
         # To the lab, a lab host's own macvlans are the host's affair.
         for info in namespace.links.values() if not netns.startswith("lab:") else ():
-            if info.kind == "macvlan" and info.group in groups:
+            is_forged = netns != HOST and info.local_peer
+            if info.kind == "macvlan" and info.group in groups and not is_forged:
                 alias = parse_alias(info.alias)
                 if alias is None or alias.topology == snapshot.topology:
                     yield OwnLink(snapshot.topology, netns, info, alias)
@@ -89,7 +103,8 @@ def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
     """The far end of a veth and its namespace; None where it cannot be told.
 
     Interface numbers are per namespace. Where the alias does not say in which namespace to look, the two ends are known by
-    naming each other; an end that several namespaces could hold stays unknown.
+    naming each other; an end that several namespaces could hold stays unknown. The root of a container can choose the numbers
+    of a pair of its own, but both ends of that are in one namespace.
     """
     found = [
         (netns, peer)
@@ -97,6 +112,7 @@ def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
         if (namespace := snapshot.namespaces.get(netns))
         and (peer := namespace.links.get(link.info.peer))
         and peer.kind == "veth"
+        and not (peer.local_peer or link.info.local_peer)
         and peer.peer == link.info.index
         and peer is not link.info
     ]
@@ -177,7 +193,12 @@ def _find_ends(snapshot: Snapshot) -> Ends:
 
 
 def _direct_bridge(snapshot: Snapshot, netns: str, link: LinkInfo) -> LinkInfo | None:
-    """The bridge that has taken a lab host's uplink in, and its addresses with it: to the lab they are the uplink's as before."""
+    """The bridge that has taken a lab host's uplink in, and its addresses with it: to the lab they are the uplink's as before.
+
+    Only a lab host has one: in a container, an alias that says so is the container's own word.
+    """
+    if not netns.startswith("lab:"):
+        return None
     master = links_of(snapshot, netns).links.get(link.master)
     alias = parse_alias(master.alias) if master else None
     return master if alias and alias.kind == DIRECT else None

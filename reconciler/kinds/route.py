@@ -5,16 +5,20 @@ not ours, is known by its metric: that is the topology's tag (naming.group_of), 
 or metric that differs is repaired in place, as a deletion and a creation in one batch: the kernel takes a route with another
 metric for another route.
 
+Where it leads by a link of ours, another route for its destination and metric gives way to it (see `stray`).
+
 With the last IPv4 address of an interface the kernel drops the interface's IPv4 routes (fib_disable_ip), without a word. So
 an IPv4 route depends on its interface's address, and is made again where that changes. IPv6 routes stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address, ip_network
+from operator import attrgetter
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
@@ -51,10 +55,13 @@ class Route(Record):
     """The uplink in a bridge whose place `dev` has: the next hop is reached when that has happened."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
+    copy: int = 0
+    """How many more of the destination and interface stand before it, which bear our protocol as well: the root of a container
+    can make such. The file never asks for one."""
 
     @property
     def ident(self) -> str:
-        return route_name(self.family, self.dst, self.dev)
+        return route_name(self.family, self.dst, self.dev) + (f" copy {self.copy}" if self.copy else "")
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -77,11 +84,11 @@ class Route(Record):
         tag = group_of(snapshot.topology)
         for netns, ends in own_ends(snapshot).items():
             namespace = snapshot.namespaces[netns]
-            addresses = first_addresses(namespace)
-            for info in namespace.routes:
-                # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
-                if info.protocol != ROUTE_PROTOCOL or info.index not in ends or info.metric == tag:
-                    continue
+            addresses, spoilt = first_addresses(namespace), find_spoilt(namespace)
+            # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
+            routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, spoilt)]
+            copies = _number_copies(routes)
+            for info in routes:
                 dev, link, about = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
@@ -98,6 +105,7 @@ class Route(Record):
                     address,
                     connected=Ref("route", netns, route_name(info.family, connected.dst, dev)) if connected else None,
                     about=about,
+                    copy=copies.get(id(info), 0),
                 )
         yield from cls._over_uplinks(snapshot)
 
@@ -112,7 +120,7 @@ class Route(Record):
             if info.index in namespace.links
         }
         for info in namespace.routes:
-            if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and info.index in namespace.links:
+            if (info.protocol, info.metric) == (ROUTE_PROTOCOL, tag) and not info.form and info.index in namespace.links:
                 link = namespace.links[info.index]
                 uplink = find_uplink(namespace, link)
                 source = sources.get(info.src)
@@ -135,6 +143,32 @@ class Route(Record):
 def route_name(family: int, dst: str, dev: str) -> str:
     """The name of a route in its Ref."""
     return f"{family} {dst} {dev}"
+
+
+def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:
+    """By the identity of a route: how many stand before it that lead to the same place by the same interface.
+
+    The one of the usual metric is the first. Almost always there are none.
+    """
+    if len({(info.family, info.dst, info.index) for info in routes}) == len(routes):
+        return {}
+    seen: Counter[tuple[int, str, int]] = Counter()
+    found = {}
+    for info in sorted(routes, key=attrgetter("metric")):
+        place = (info.family, info.dst, info.index)
+        found[id(info)] = seen[place]
+        seen[place] += 1
+    return found
+
+
+def find_spoilt(namespace: NamespaceInfo) -> frozenset[tuple[int, str, int]]:
+    """The keys of which there are routes of our protocol in another form: who removes such a one could meet ours instead."""
+    return frozenset([info.key for info in namespace.routes if info.form and info.protocol == ROUTE_PROTOCOL])
+
+
+def is_plain(info: RouteInfo, ends: Container[int], spoilt: Container[tuple[int, str, int]]) -> bool:
+    """Whether it is recognised as a route of ours, wanted or not."""
+    return info.protocol == ROUTE_PROTOCOL and info.index in ends and info.key not in spoilt
 
 
 def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | None:

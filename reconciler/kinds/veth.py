@@ -93,6 +93,11 @@ class Veth(Record):
         return (*firewall, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
 
     @property
+    def exposed_to(self) -> str:
+        # With the far end, the whole pair is deleted.
+        return self.peer_netns if self.peer_netns.startswith("container:") else ""
+
+    @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.peer_netns)
 

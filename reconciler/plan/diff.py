@@ -16,6 +16,8 @@ from reconciler.state.host import HostState
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 
+Changes = tuple[Change, ...]
+
 
 def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
     """The changes that turn `live` into `desired`, in the order of their Refs; empty where nothing differs."""
@@ -56,9 +58,25 @@ def is_gone(change: Change) -> bool:
     return change.before is not None and (change.after is None or change.recreate)
 
 
+def split_exposed(changes: tuple[Change, ...], containers: Container[str] | None = None) -> tuple[Changes, Changes]:
+    """The changes that concern the host and all others; and those that the root of a container can undo.
+
+    With the latter goes what stands on such a thing. With `containers`, only what these (`container:web`) can undo.
+    """
+    exposed = {change.ref for change in changes if change.exposed_to and (containers is None or change.exposed_to in containers)}
+    waiting = True
+    while waiting:
+        sides = ((change.ref, change.after or change.before) for change in changes if change.ref not in exposed)
+        found = {ref for ref, side in sides if side and not exposed.isdisjoint(side.depends_on)}
+        exposed |= found
+        waiting = bool(found)
+    others = tuple(change for change in changes if change.ref not in exposed)
+    return others, tuple(change for change in changes if change.ref in exposed)
+
+
 def is_implied(before: Record, gone: Container[Ref]) -> bool:
     """Whether the thing goes by itself, together with something in `gone` on which it depends."""
-    return before.dies_with_parent and any(ref in gone for ref in before.depends_on)
+    return any(ref in gone and before.goes_with(ref) for ref in before.depends_on)
 
 
 def _modification(ref: Ref, before: Record, after: Record) -> Change:

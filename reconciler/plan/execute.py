@@ -11,7 +11,7 @@ from typing import Protocol
 
 from reconciler.plan.order import Batch
 from reconciler.state.ref import Ref
-from reconciler.state.steps.step import StepError
+from reconciler.state.steps.step import RefusedError, StepError
 
 
 class Host(Protocol):
@@ -23,10 +23,14 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an execution stopped short: the step's thing, or None where it was cancelled, and a sentence."""
+    """Why an execution stopped short: the step's thing, or None where it was cancelled, and a sentence.
+
+    `refused`: it was the kernel that did not want the step, as it met things.
+    """
 
     ref: Ref | None
     message: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def execute_batches(host: Host, batches: tuple[Batch, ...], progress: Progress, 
         try:
             host.run(batch)
         except StepError as error:
-            return Outcome(done, Failure(_ref_of(batch, error), error.message))
+            return Outcome(done, Failure(_ref_of(batch, error), error.message, isinstance(error, RefusedError)))
         done += len(batch.steps)
         progress(done, total)
     return Outcome(done)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
 from reconciler.kernel.namespaces import PROMPT, SILENT
+from reconciler.kernel.netlink_encode import FREE_NAME, ROUTE_TYPES
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
 from reconciler.render.sysctl_commands import sysctl_functions, sysctl_lines
@@ -27,11 +28,24 @@ from reconciler.state.steps.addresses import (
     FdbDelete,
     NeighborAdd,
     NeighborDelete,
+    PeerAddressDelete,
     RouteAdd,
     RouteDelete,
+    StrayRouteAdd,
+    StrayRouteDelete,
 )
 from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
-from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, QdiscDelete, QdiscSet
+from reconciler.state.steps.links import (
+    AltnameAdd,
+    AltnameDelete,
+    BridgePortSet,
+    LinkAdd,
+    LinkDelete,
+    LinkRename,
+    LinkSet,
+    QdiscDelete,
+    QdiscSet,
+)
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import Step
 
@@ -170,16 +184,19 @@ def _netlink_lines(step: Step, place: Place) -> Iterator[str]:
     match step:
         case LinkAdd():
             yield _link_add(step, place)
-        case LinkSet():
+        case LinkSet() | LinkRename():
             yield from _link_set(step, place)
-        case AltnameAdd():
-            yield place.tool(step.netns, "ip", "link", "property", "add", "dev", step.name, "altname", step.altname)
+        case AltnameAdd() | AltnameDelete():
+            verb = "add" if isinstance(step, AltnameAdd) else "delete"
+            yield place.tool(step.netns, "ip", "link", "property", verb, "dev", step.name, "altname", step.altname)
         case BridgePortSet():
             yield place.tool(step.netns, "bridge", "link", "set", "dev", step.name, *_flat(step.options))
         case LinkDelete():
             yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
-        case AddressAdd() | AddressDelete():
+        case AddressAdd() | AddressDelete() | PeerAddressDelete():
             yield _address(step, place)
+        case StrayRouteAdd() | StrayRouteDelete():
+            yield _stray_route(step, place)
         case RouteAdd() | RouteDelete():
             yield _route(step, place)
         case NeighborAdd() | NeighborDelete():
@@ -195,7 +212,10 @@ def _netlink_lines(step: Step, place: Place) -> Iterator[str]:
             raise TypeError(f"no command line for {type(step).__name__}")
 
 
-def _address(step: AddressAdd | AddressDelete, place: Place) -> str:
+def _address(step: AddressAdd | AddressDelete | PeerAddressDelete, place: Place) -> str:
+    if isinstance(step, PeerAddressDelete):
+        own, _, length = step.cidr.partition("/")
+        return place.tool(step.netns, "ip", "address", "delete", own, "peer", f"{step.peer}/{length}", "dev", step.dev)
     if isinstance(step, AddressDelete):
         return place.tool(step.netns, "ip", "address", "delete", step.cidr, "dev", step.dev)
     flags = ["noprefixroute", "nodad"] if ":" in step.cidr else ["noprefixroute"]
@@ -251,8 +271,11 @@ def _macvlan_add(step: LinkAdd, place: Place) -> str:
     return f"{line} type macvlan {shlex.join(_flat(options.items()))}"
 
 
-def _link_set(step: LinkSet, place: Place) -> Iterator[str]:
+def _link_set(step: LinkSet | LinkRename, place: Place) -> Iterator[str]:
     head = ["ip", "link", "set", "dev", step.name]
+    if isinstance(step, LinkRename):
+        yield place.tool(step.netns, *head, "name", FREE_NAME)
+        return
     if step.link_local is not None:  # on its own and first: it must hold before the link is up
         yield place.tool(step.netns, *head, "addrgenmode", "eui64" if step.link_local else "none")
     words: list[str] = []
@@ -273,6 +296,22 @@ def _route(step: RouteAdd | RouteDelete, place: Place) -> str:
     words += ["via", step.via] if step.via else []
     words += ["dev", step.dev, "proto", str(ROUTE_PROTOCOL)]
     words += ["src", step.src] if step.src else []
+    words += ["metric", str(step.metric)] if step.metric else []
+    name = place.netns_word(step.netns)
+    if not name or name.startswith("$("):
+        return place.tool(step.netns, *words)
+    return shlex.join(["ip", "-n", name, *words[1:]])
+
+
+def _stray_route(step: StrayRouteAdd | StrayRouteDelete, place: Place) -> str:
+    form = step.form if isinstance(step, StrayRouteDelete) else ""
+    sort = [form] if form and form in ROUTE_TYPES else []
+    words = ["ip", f"-{step.family}", "route", "add" if isinstance(step, StrayRouteAdd) else "delete", *sort, step.dst]
+    if isinstance(step, StrayRouteDelete) and step.via and not form:
+        words += ["via", step.via]
+    words += ["dev", step.dev] if step.dev and not form else []
+    words += ["nhid", str(step.nexthop)] if isinstance(step, StrayRouteDelete) and step.nexthop else []
+    words += ["proto", str(step.protocol)]
     words += ["metric", str(step.metric)] if step.metric else []
     name = place.netns_word(step.netns)
     if not name or name.startswith("$("):

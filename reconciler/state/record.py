@@ -47,6 +47,10 @@ class Record:
         """After which it is made, and before which it is deleted, though it could be without."""
         return ()
 
+    def goes_with(self, _parent: Ref) -> bool:
+        """Whether the kernel removes it along with this one of those that it depends on."""
+        return self.dies_with_parent
+
     @property
     def is_remnant(self) -> bool:
         """Whether it is only what is left of something that has ended: it can be removed, and a rollback does without it."""
@@ -56,6 +60,11 @@ class Record:
     def subject(self) -> str:
         """For people: whose it is. `container web`, `subnet front`, or `host`."""
         return "host"
+
+    @property
+    def exposed_to(self) -> str:
+        """The namespace of the container whose root can undo it (`container:web`); "" for what only the host's root can."""
+        return self.netns if self.netns.startswith("container:") else ""
 
     def describe(self) -> str:
         """For people: what it is, in a few words, without its subject."""
@@ -96,3 +105,8 @@ class Change:
     reason: str
     recreate: bool = False
     implied: bool = False
+
+    @property
+    def exposed_to(self) -> str:
+        """The container whose root can undo it, or have caused it (see Record)."""
+        return next((side.exposed_to for side in (self.after, self.before) if side and side.exposed_to), "")

@@ -39,6 +39,11 @@ class LinkInfo:
     """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
     arp: bool = True
     """Whether the host speaks ARP there: IFF_NOARP is not set."""
+    local_peer: bool = False
+    """Whether `peer` is in the link's own namespace: the kernel names no other one. So it is said, too, of a link in a container
+    whose peer is in a namespace of the container's own."""
+    peer_netnsid: int = 0
+    """Where `peer` is, by the number that the link's namespace has for that one (IFLA_LINK_NETNSID)."""
     is_promiscuous: bool = False
     """Whether somebody takes all of its packets: every bridge does of its ports."""
 
@@ -51,11 +56,16 @@ class AddressInfo:
     cidr: str
     flags: int
     scope: int
+    peer: str = ""
+    """The far end of a point-to-point link, of which the prefix is then; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteInfo:
-    """A unicast route of the main table. `dst` is a CIDR or "default"; `family` 4 or 6; `protocol` as in rtnetlink(7)."""
+    """A route of the main table. `dst` is a CIDR or "default"; `family` 4 or 6; `protocol` as in rtnetlink(7).
+
+    `form` is "" for a unicast route with one next hop of its family; else it says in a word or two what it is.
+    """
 
     family: int
     dst: str
@@ -65,6 +75,14 @@ class RouteInfo:
     metric: int
     protocol: int
     scope: int
+    form: str = ""
+    nexthop: int = 0
+    """The number of the nexthop object by which it leads; 0 for none."""
+
+    @property
+    def key(self) -> tuple[int, str, int]:
+        """Family, destination and metric: of each the table has one place."""
+        return self.family, self.dst, self.metric
 
 
 @dataclass(frozen=True, slots=True)

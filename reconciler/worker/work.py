@@ -23,6 +23,7 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -30,13 +31,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.errors import HostError, NetctlError
 from reconciler.kernel.snapshot import Interest
-from reconciler.kinds import recognise_all
+from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.sysctl import Sysctl, find_going_along
-from reconciler.plan.diff import diff_states
+from reconciler.plan.diff import diff_states, split_exposed
 from reconciler.plan.document import CODEC, HostPlan, encode_plan, host_plan
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
-from reconciler.plan.plan import Plan, compile_plan
+from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import rollback_target
 from reconciler.probes.model import Listener, Opened, Probe
 from reconciler.state.host import HostFacts, HostState
@@ -48,6 +49,8 @@ from reconciler.worker.channel import Message
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
 
+CONTEST_TRIES = 3
+"""How often a container's root may be in the way of an apply before its container is left as it is."""
 CHECK_TRIES = 5
 CHECK_PAUSE_S = 0.1
 """The kernel finishes some things a moment after it has acknowledged them: a namespace going, a port forwarding."""
@@ -126,6 +129,10 @@ class Work:
         self._interest = Interest()
         self._desired = HostState({})
         self._plan = Plan()
+        self._way = Plan()
+        """What is carried out: the plan, or where a container's root was in its way, what leads to the same from there."""
+        self._contests: Counter[str] = Counter()
+        """How often that was so, by container."""
         self._rolling_back = False
         self._token = ""
         self._undo: Plan | None = None
@@ -177,22 +184,50 @@ class Work:
         seen, self._seen = self._seen, None
         snapshot = seen[0] if seen else self._machine.read(self._interest)
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
+        live = with_strays(live, snapshot, self._desired)
         along = find_going_along(live, self._desired, host_goes=self._machine.is_lab_host)
         live = self._with_settings(live, snapshot, along)
-        self._plan = compile_plan(live, self._desired)
+        self._follow(compile_plan(live, self._desired))
         self._rolling_back = False
         return encode_plan(self._describe(request["host"], live, document=request["document"]))
+
+    def _follow(self, plan: Plan) -> None:
+        self._plan = self._way = plan
+        self._contests.clear()
 
     def _apply(self, request: Message) -> Any:
         self._machine.enter()
         host = self._machine.host()
-        batches = self._plan.remove if request["phase"] == "remove" else self._plan.make
-        # A rollback is what a cancellation leads to, so it is not cancelled in turn.
-        cancelled = never if self._rolling_back else self._cancelled
-        outcome = execute_batches(host, batches, _Throttle(self._emit), cancelled)
+        phases = (request["phase"],)
+        outcome = self._execute(host, phases)
+        while outcome.failure and self._note_contest(outcome.failure):
+            outcome = self._execute(host, ("remove", "make") if "make" in phases else phases)
         if not outcome.failure and request["phase"] == "make":
             outcome = self._settle(host, outcome)
         return CODEC.encode(outcome)
+
+    def _execute(self, host: Host, phases: tuple[str, ...]) -> Outcome:
+        # A rollback is what a cancellation leads to, so it is not cancelled in turn.
+        cancelled = never if self._rolling_back else self._cancelled
+        steps = {"remove": self._way.remove, "make": self._way.make}
+        batches = tuple(batch for phase in phases for batch in steps[phase])
+        return execute_batches(host, batches, _Throttle(self._emit), cancelled)
+
+    def _note_contest(self, failure: Failure) -> bool:
+        """Whether it is the root of a container who may have caused the failure, in its own namespace: then there is another way.
+
+        The host is read and planned for again. After some failures by the same container, its things are left as they are: what
+        it does to itself must not undo what is made for others. The plan stays as it is, for a rollback.
+        """
+        by_ref = {change.ref: change for change in self._way.changes}
+        change = by_ref.get(failure.ref) if failure.ref and failure.refused else None
+        if change is None or not change.exposed_to:
+            return False
+        self._contests[change.exposed_to] += 1
+        given_up = {container for container, count in self._contests.items() if count >= CONTEST_TRIES}
+        changes = diff_states(self._live(), self._desired)
+        self._way = plan_changes(split_exposed(changes, given_up)[0])
+        return True
 
     def _settle(self, host: SettlingHost, outcome: Outcome) -> Outcome:
         try:
@@ -225,7 +260,7 @@ class Work:
         self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *plan.touched)))
         live = self._live()
         self._desired = rollback_target(plan, live)
-        self._plan = compile_plan(live, self._desired)
+        self._follow(compile_plan(live, self._desired))
         self._rolling_back = True
         return live
 
@@ -260,7 +295,7 @@ class Work:
             outcome = CODEC.decode(Outcome, self._apply({"phase": phase}))
             if outcome.failure:
                 raise NetctlError(f"{outcome.failure.ref or ''} {outcome.failure.message}".strip())
-        remaining = CODEC.decode(tuple[Change, ...], self._check({}))
+        remaining, _ = split_exposed(CODEC.decode(tuple[Change, ...], self._check({})))
         if remaining:
             raise NetctlError("; ".join(f"{change.ref}: {change.reason}" for change in remaining[:5]))
         self._machine.commit(keep_log=True)
@@ -274,7 +309,8 @@ class Work:
         return CODEC.encode(self._machine.prober().run_clients(probes, CODEC.decode(Opened, request["opened"])))
 
     def _live(self) -> HostState:
-        return recognise_all(self._machine.read(self._interest))
+        snapshot = self._machine.read(self._interest)
+        return with_strays(recognise_all(snapshot), snapshot, self._desired)
 
     def _with_settings(self, live: HostState, snapshot: Snapshot, keys: Mapping[str, tuple[str, ...]]) -> HostState:
         """The live state, with the kernel settings that `keys` names by their namespaces."""

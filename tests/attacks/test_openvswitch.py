@@ -105,8 +105,8 @@ def learnt(world: World, bridge: str = BRIDGE, folder: str = "/run/openvswitch")
 
 
 def look(world: World) -> str:
-    """The host's neighbors, routes and addresses."""
-    return world.sh("ip neighbor; ip route show table all; ip -6 route show table all; ip -br address")
+    """The host's neighbors but the uplink's, its routes and addresses."""
+    return world.sh("ip neighbor | grep -v ' dev eth0 '; ip route show table all; ip -6 route show table all; ip -br address")
 
 
 def stations(world: World) -> tuple[Station, Station]:

@@ -32,13 +32,15 @@ def ethernet(source: str, kind: int, payload: bytes) -> bytes:
     return mac(N1.mac) + mac(source) + struct.pack("!H", kind) + payload
 
 
-def arp(operation: int, sender_mac: str, sender_ip: str, kinds: tuple[int, int, int, int] = (1, IP4, 6, 4)) -> bytes:
+def arp(
+    operation: int, sender_mac: str, sender_ip: str, kinds: tuple[int, int, int, int] = (1, IP4, 6, 4), target_ip: str = ""
+) -> bytes:
     return (
         struct.pack("!HHBBH", *kinds, operation)
         + mac(sender_mac)
         + socket.inet_aton(sender_ip)
         + bytes(6)
-        + socket.inet_aton(N1.ip4)
+        + socket.inet_aton(target_ip or N1.ip4)
         + MARK
     )
 
@@ -90,7 +92,7 @@ def test_honest_frames_pass(world: World) -> None:
     """The container's own MAC with its own addresses; duplicate address detection of both families."""
     assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4)))
     assert passes(world, ethernet(N2.mac, ARP, arp(2, N2.mac, N2.ip4)))
-    assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, "0.0.0.0")))
+    assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, "0.0.0.0", target_ip=N2.ip4)))
     assert passes(world, ethernet(N2.mac, IP4, udp4(N2.ip4)))
     assert passes(world, ethernet(N2.mac, IP6, icmp6("fd91::11", 136, "fd91::11")))
     assert passes(world, ethernet(N2.mac, IP6, icmp6(N2.link_local, 135, "fd91::10")))

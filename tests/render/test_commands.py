@@ -18,8 +18,11 @@ from reconciler.state.steps.addresses import (
     FdbDelete,
     NeighborAdd,
     NeighborDelete,
+    PeerAddressDelete,
     RouteAdd,
     RouteDelete,
+    StrayRouteAdd,
+    StrayRouteDelete,
 )
 from reconciler.state.steps.containers import (
     ContainerCreate,
@@ -33,9 +36,11 @@ from reconciler.state.steps.containers import (
 from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.links import (
     AltnameAdd,
+    AltnameDelete,
     BridgePortSet,
     LinkAdd,
     LinkDelete,
+    LinkRename,
     LinkSet,
     OffloadSet,
     Peer,
@@ -129,6 +134,28 @@ CASES: list[tuple[Step, list[str]]] = [
         NftCommand("", "add table inet t\n"),
         ["nsenter --net=/run/netns/shop.lab.alpha nft -f - <<'EOF'", "add table inet t", "EOF"],
     ),
+    (
+        PeerAddressDelete("container:web", "eth0", "10.44.0.9/24", "10.44.0.3"),
+        ["ip -n shop.web address delete 10.44.0.9 peer 10.44.0.3/24 dev eth0"],
+    ),
+    (
+        StrayRouteAdd("", 4, "10.44.0.0/24", "b-front", 0, 2),
+        ["ip -n shop.lab.alpha -4 route add 10.44.0.0/24 dev b-front proto 2"],
+    ),
+    (
+        StrayRouteDelete("container:web", 4, "default", "eth0", "10.44.0.3", 0, 3, ""),
+        ["ip -n shop.web -4 route delete default via 10.44.0.3 dev eth0 proto 3"],
+    ),
+    (
+        StrayRouteDelete("container:web", 6, "fd44::/64", "lo", "", 1024, 3, "blackhole"),
+        ["ip -n shop.web -6 route delete blackhole fd44::/64 proto 3 metric 1024"],
+    ),
+    (
+        StrayRouteDelete("container:web", 4, "default", "", "", 0, 3, "nexthop object", 7),
+        ["ip -n shop.web -4 route delete default nhid 7 proto 3"],
+    ),
+    (LinkRename("container:web", "eth0"), ["ip -n shop.web link set dev eth0 name moved%d"]),
+    (AltnameDelete("container:web", "x", "eth0"), ["ip -n shop.web link property delete dev x altname eth0"]),
     (
         SysctlWrite("", "net.ipv4.conf.eth0/1.forwarding", "1", remember=False),
         ["nsenter --net=/run/netns/shop.lab.alpha sysctl -qw net.ipv4.conf.eth0/1.forwarding=1"],

@@ -27,6 +27,16 @@ class AddressDelete(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAddressDelete(Step):
+    """Remove an address of a point-to-point link, whose far end is `peer`."""
+
+    lane = NETLINK
+    dev: str
+    cidr: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
 class RouteAdd(Step):
     """Add a route of ours (protocol ROUTE_PROTOCOL). `dst` is a CIDR, or "default" with the family in `family`."""
 
@@ -50,6 +60,33 @@ class RouteDelete(Step):
     via: str = ""
     src: str = ""
     metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRouteAdd(Step):
+    """Put back a route of another protocol, without a next hop."""
+
+    lane = NETLINK
+    family: int
+    dst: str
+    dev: str
+    metric: int
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRouteDelete(Step):
+    """Remove a route that is in the place of one of ours; `form` is as in RouteInfo."""
+
+    lane = NETLINK
+    family: int
+    dst: str
+    dev: str
+    via: str
+    metric: int
+    protocol: int
+    form: str
+    nexthop: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,23 @@ class AltnameAdd(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class AltnameDelete(Step):
+    """Take a second name off a link."""
+
+    lane = NETLINK
+    name: str
+    altname: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRename(Step):
+    """Give a link another name, so that its own is free: `moved` and a number that the kernel chooses."""
+
+    lane = NETLINK
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class BridgePortSet(Step):
     """Set options of a bridge port, by the names of bridge(8), such as ("hairpin", "on") or ("mcast_flood", "off")."""
 

@@ -22,3 +22,7 @@ class StepError(Exception):
         super().__init__(message)
         self.step = step
         self.message = message
+
+
+class RefusedError(StepError):
+    """A step that the kernel refused for the state in which it met things, as whoever has root there may have made it."""

@@ -1,0 +1,282 @@
+"""What stands in the place of something of ours, in a namespace or on a link of ours: it gives way.
+
+The root of a container can do anything to its own network: replace a route, call another link `eth0`, give such a name to a
+link as a second one. What is in the way of a wanted thing is removed before that is made, and the plan shows it. It carries
+no mark, and is found by the key that the kernel allows only once: a route's destination and metric, a link's name.
+
+A route is removed. A link is only moved aside, to another name: it may be a device that the container was given, or the end of
+another's cable. Neither is put back by a rollback, unless the kernel made the route for an address of the host.
+
+On the host's own links (its uplink, others' bridges) nothing gives way: there `compile.conflicts` refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from reconciler.kinds.address import Address
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.ownership import MARKED, own_ends
+from reconciler.kinds.qdisc import Qdisc
+from reconciler.kinds.route import Route, find_spoilt, is_plain
+from reconciler.kinds.sysctl import interface_key
+from reconciler.kinds.veth import Veth
+from reconciler.state.host import HostState
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.steps.addresses import StrayRouteAdd, StrayRouteDelete
+from reconciler.state.steps.links import AltnameDelete, LinkDelete, LinkRename, LinkSet, QdiscDelete
+from reconciler.state.steps.namespaces import SysctlWrite
+from reconciler.state.steps.step import Step
+
+NO_QUEUES = ("", "noqueue")
+"""What a link's queue is called that has none."""
+IPV6_MTU_MIN = 1280
+"""Below that the kernel has no IPv6 on a link, whatever its settings say (RFC 8200, section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray(Record):
+    """What all of them have in common: `number` tells those apart that look the same."""
+
+    number: int
+    about: str
+
+    @property
+    def is_remnant(self) -> bool:
+        return True
+
+    @property
+    def subject(self) -> str:
+        return self.about
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:  # noqa: ARG003
+        # What is in the way depends on what is wanted: see `find_strays`.
+        return iter(())
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class StrayRoute(Stray):
+    """A route to `dst`, with the metric of one of ours. `form` is as in RouteInfo."""
+
+    kind = "stray-route"
+
+    family: int
+    dst: str
+    dev: str
+    via: str
+    metric: int
+    protocol: int
+    form: str
+    nexthop: int = 0
+
+    @property
+    def ident(self) -> str:
+        return f"{self.family} {self.dst} {self.number}"
+
+    @property
+    def is_remnant(self) -> bool:
+        # The kernel's own for an address on a bridge: without it, the host would not reach its containers.
+        return self.netns != HOST or bool(self.form or self.via)
+
+    def describe(self) -> str:
+        form, via = f"{self.form} " if self.form else "", f" via {self.via}" if self.via else ""
+        return f"{form}route {self.dst}{via}{f' dev {self.dev}' if self.dev else ''} of protocol {self.protocol}"
+
+    def lower_create(self) -> tuple[Step, ...]:
+        if self.is_remnant:
+            return ()
+        return (StrayRouteAdd(self.netns, self.family, self.dst, self.dev, self.metric, self.protocol),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        key = (self.netns, self.family, self.dst, self.dev, self.via, self.metric)
+        return (StrayRouteDelete(*key, self.protocol, self.form, self.nexthop),)
+
+
+@dataclass(frozen=True, slots=True)
+class StraySwitch(Stray):
+    """IPv6 that is off for the link `dev` alone, in a namespace with IPv6."""
+
+    kind = "stray-switch"
+
+    dev: str
+
+    @property
+    def ident(self) -> str:
+        return self.dev
+
+    def describe(self) -> str:
+        return f"disable_ipv6 of {self.dev}"
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (SysctlWrite(self.netns, interface_key(6, self.dev, "disable_ipv6"), "0", remember=False, if_there=True),)
+
+
+@dataclass(frozen=True, slots=True)
+class StrayQueue(Stray):
+    """Another queue at the root of the link `dev` than the one of a rate limit."""
+
+    kind = "stray-queue"
+
+    dev: str
+    queue: str
+
+    @property
+    def ident(self) -> str:
+        return self.dev
+
+    def describe(self) -> str:
+        return f"queue {self.queue} of {self.dev}"
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (QdiscDelete(self.netns, self.dev),)
+
+
+@dataclass(frozen=True, slots=True)
+class StrayLink(Stray):
+    """A link that has the name of one of ours; with `altname`, as its second name."""
+
+    kind = "stray-link"
+
+    name: str
+    altname: str
+    link_kind: str
+    group: int
+    cut: bool
+    """Whether it is removed: in the lab's router, where all is netctl's, it may be what was ours and has lost its mark."""
+    holder: Ref | None
+    """The veth of ours of which it is the far end, under a name that it should not have."""
+
+    @property
+    def ident(self) -> str:
+        return self.altname or self.name
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        return (self.holder,) if self.holder else ()
+
+    def describe(self) -> str:
+        what = f"{self.link_kind or 'link'} {self.name}"
+        if self.altname:
+            return f"second name {self.altname} of {what}"
+        return what if self.cut else f"{what}, moved aside"
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        if self.altname:
+            return (AltnameDelete(self.netns, self.name, self.altname),)
+        if self.cut:
+            return (LinkDelete(self.netns, self.name, self.group),)
+        # Before Linux 6.2 a link that is up cannot be renamed.
+        return (LinkSet(self.netns, self.name, up=False), LinkRename(self.netns, self.name))
+
+
+def find_strays(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[Record]:
+    """What stands in the way of `desired`, of which `live` is recognised already."""
+    yield from Address.recognise_odd(snapshot, desired.records)
+    yield from _find_routes(snapshot, desired)
+    yield from _find_links(snapshot, live, desired)
+    yield from _find_settings(snapshot, live, desired)
+
+
+# --- routes -----------------------------------------------------------------------------------------------------------
+
+
+def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]:
+    wanted: dict[str, dict[tuple[int, str, int], str]] = {}
+    for record in desired.records.values():
+        if isinstance(record, Route | StrayRoute):
+            wanted.setdefault(record.netns, {})[record.family, record.dst, record.metric] = record.about
+    ends = own_ends(snapshot)
+    for netns, keys in wanted.items():
+        namespace, own = snapshot.namespaces.get(netns, NamespaceInfo()), ends.get(netns, {})
+        spoilt = find_spoilt(namespace)
+        others = (info for info in namespace.routes if info.key in keys and not is_plain(info, own, spoilt))
+        found = [info for info in others if netns != HOST or info.index in own]
+        for number, info in enumerate(found, 1):
+            link = namespace.links.get(info.index)
+            dev, about = link.name if link else "", keys[info.key]
+            yield StrayRoute(
+                netns,
+                number,
+                about,
+                info.family,
+                info.dst,
+                dev,
+                info.via,
+                info.metric,
+                info.protocol,
+                info.form,
+                info.nexthop,
+            )
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StrayLink]:
+    far_ends = {(record.peer_netns, record.peer_name): record.ref for record in live.records.values() if isinstance(record, Veth)}
+    for record in desired.records.values():
+        cut: LinkInfo | None = None
+        for netns, name in _places_of(record):
+            namespace = snapshot.namespaces.get(netns)
+            link = _find_holder(namespace, name) if namespace else None
+            holder = far_ends.get((netns, link.name)) if link else None
+            if link is None or (link.name == name and (holder == record.ref or _is_there(record, netns, live))):
+                continue
+            if cut and (cut.index, cut.peer) == (link.peer, link.index):
+                continue  # the other end of the cable that goes
+            altname = "" if link.name == name else name
+            if netns == record.netns and not altname and netns in MARKED:
+                cut = link
+            yield StrayLink(netns, 1, record.subject, link.name, altname, link.kind, link.group, cut is link, holder)
+
+
+def _places_of(record: Record) -> Iterator[tuple[str, str]]:
+    """The names that a link of ours needs, but for those in the host's own namespace."""
+    if isinstance(record, Veth | Bridge | Macvlan) and record.netns != HOST:
+        yield record.netns, record.name
+    if isinstance(record, Veth) and record.peer_netns != HOST:
+        yield record.peer_netns, record.peer_name
+
+
+def _is_there(record: Record, netns: str, live: HostState) -> bool:
+    """Whether it is the record's own near end that has the name."""
+    return record.netns == netns and record.ref in live.records
+
+
+def _find_holder(namespace: NamespaceInfo, name: str) -> LinkInfo | None:
+    links = namespace.links.values()
+    return next((link for link in links if link.name == name), None) or next(
+        (link for link in links if name in link.altnames), None
+    )
+
+
+# --- settings of links ------------------------------------------------------------------------------------------------
+
+
+def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StraySwitch | StrayQueue]:
+    for ref in desired.records.keys() - live.records.keys():
+        record = desired.records[ref]
+        if ref.netns == HOST or not isinstance(record, Address | Qdisc):
+            continue
+        link = _find_end(snapshot, record.netns, record.dev)
+        if link is None:
+            continue
+        if isinstance(record, Qdisc) and link.qdisc not in NO_QUEUES:
+            yield StrayQueue(record.netns, 1, record.about, record.dev, link.qdisc)
+        if isinstance(record, Address) and ":" in record.cidr and not link.ipv6 and link.mtu >= IPV6_MTU_MIN:
+            yield StraySwitch(record.netns, 1, record.about, record.dev)
+
+
+def _find_end(snapshot: Snapshot, netns: str, dev: str) -> LinkInfo | None:
+    """The link of ours in the namespace that has the name."""
+    ends = own_ends(snapshot).get(netns, {})
+    return next((snapshot.namespaces[netns].links[index] for index, end in ends.items() if end.name == dev), None)
