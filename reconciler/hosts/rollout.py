@@ -114,16 +114,16 @@ class Rollout:
             with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
                 self._progress.update(session.target.host, shown, event["done"], event["total"])
 
-        outcome = CODEC.decode(Outcome, session.request("apply", tell, phase=phase))
+        outcome = session.ask(Outcome, "apply", tell, phase=phase)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
 
     def _check(self, when: str, hosts: Iterable[str]) -> None:
         """Every host that was changed is read again: nothing may differ from what is wanted. NetctlError with what does."""
-        answers = self._hosts.run(lambda session: session.request("check"), hosts)
-        for host, answer in answers.items():
-            if changes := CODEC.decode(tuple[Change, ...], answer):
+        answers = self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
+        for host, changes in answers.items():
+            if changes:
                 shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX])
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
                 raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
@@ -133,8 +133,7 @@ class Rollout:
     def _take_back(self, cause: NetctlError) -> NoReturn:
         """Take back what was done on every host: RolledBackError, or LeftoverError."""
         self._going_back = True
-        answers, lost = self._hosts.attempt(self._plan_back, self._plans)
-        back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+        back, lost = self._hosts.attempt(self._plan_back, self._plans)
         try:
             self._walk(back)
             self._check("after the rollback", back)
@@ -148,14 +147,14 @@ class Rollout:
             raise self._left_alone(cause, lost) from cause
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
-    def _plan_back(self, session: Session) -> Any:
+    def _plan_back(self, session: Session) -> HostPlan:
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
         host = session.target.host
         try:
-            return session.request("rollback", host=host, changes=None)
+            return session.ask(HostPlan, "rollback", host=host, changes=None)
         except WorkerDiedError:
             self._connector.revive(session)
-            return session.request("rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
+            return session.ask(HostPlan, "rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
 
     def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
         """Some hosts went back, and others could not be told to."""

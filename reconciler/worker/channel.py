@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from reconciler import errors
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.state.jsontext import MalformedError
 
@@ -36,11 +35,8 @@ def dump_line(message: Message) -> bytes:
 
 
 def encode_error(error: NetctlError) -> Message:
-    """An error of netctl's, to be raised again on the other side: as what the tree in `errors` calls it.
-
-    A module's own subclass goes as the class above it, so that the exit status stays.
-    """
-    name = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
+    """An error of netctl's, to be raised again on the other side: as the nearest class that a worker may raise."""
+    name = next(cls.__name__ for cls in type(error).__mro__ if WORKER_ERRORS.get(cls.__name__) is cls)
     return {"error": name, "message": error.message, "help": error.help_text}
 
 
