@@ -171,7 +171,7 @@ def _parse_saved(path: str, text: str) -> dict[str, Any]:
         raise UsageError(f"{path} is not a saved plan", help_text)
     version = saved.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
-        raise UsageError(f"{path} has format version {str(version)[:20]!r}, and this netctl reads {FORMAT_VERSION}", help_text)
+        raise UsageError(f"{path} has format version {version!r:.20}, and this netctl reads {FORMAT_VERSION}", help_text)
     if not all(isinstance(host, dict) and isinstance(host.get("host"), str) for host in saved["hosts"]):
         raise UsageError(f"{path} is not a saved plan: it has a host without a name", help_text)
     return saved
