@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
 from reconciler.errors import NetctlError, UsageError
-from reconciler.render.colour import Palette, printable, wants_colour
+from reconciler.render.colour import Palette, wants_colour
 from reconciler.render.status import bridges_of
+from reconciler.state.visible import visible
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
@@ -60,7 +61,7 @@ def palette() -> Palette:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +162,14 @@ def warn_of_file(topology: Topology) -> None:
 def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
     """Say on standard error which hosts are left out, and what that means."""
     for host, error in errors.items():
-        print(printable(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
+        print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
 def warn_of_lost(fleet: Fleet) -> None:
     """Say on standard error which machines were lost when all was done already."""
     for host, error in fleet.lost.items():
         words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
-        print(printable(words), file=sys.stderr)
+        print(visible(words), file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
@@ -193,5 +194,5 @@ def warn_of_drops(job: Job) -> None:
         for obstacle in told.obstacles if bridges else ():
             if obstacle.kind == "drop":
                 words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
-                print(printable(words), file=sys.stderr)
-                print(printable(f"help: {obstacle.help_for(bridges)}"), file=sys.stderr)
+                print(visible(words), file=sys.stderr)
+                print(visible(f"help: {obstacle.help_for(bridges)}"), file=sys.stderr)

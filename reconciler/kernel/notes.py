@@ -19,6 +19,7 @@ from pathlib import Path
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.state.visible import visible
 
 
 def read_peers(context: KernelContext) -> dict[str, str]:
@@ -95,7 +96,7 @@ def write_log(context: KernelContext, line: str) -> None:
     path = _path(context, "log")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with path.open("a") as log:
-        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {visible(line)}\n")
 
 
 def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:

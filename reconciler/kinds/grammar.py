@@ -8,10 +8,10 @@ name says the same in every kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.firewall_program import check_element
@@ -67,7 +67,7 @@ ELEMENT_FIELDS = {"key": LINE, "value": LINE}
 
 def check_record(record: Record) -> None:
     """MalformedError where a text in the record is not in the form of its field."""
-    texts, pattern = _form_of(type(record))
+    texts, pattern = _form_of(cast("Hashable", type(record)))
     if not pattern.fullmatch(texts(record)):
         raise MalformedError(f"a record of the kind {record.kind} that cannot be")
     if isinstance(record, FirewallElement) and not getattr(record, "gone", False):
@@ -78,12 +78,10 @@ def check_record(record: Record) -> None:
 
 
 @cache
-def _form_of(cls: type[Record]) -> tuple[Callable[[Any], str], re.Pattern[str]]:
+def _form_of(cls: Any) -> tuple[Callable[[Any], str], re.Pattern[str]]:
     """What joins the texts of a record, and the pattern of the whole: no text has a NUL in it, so nothing can be shifted."""
     names = [name for name, _, kind in fields_of(cls) if kind is str]
-    forms = FIELDS | (ELEMENT_FIELDS if issubclass(cls, FirewallElement) else {})
+    forms = {**FIELDS, **(ELEMENT_FIELDS if issubclass(cls, FirewallElement) else {})}
     pattern = re.compile("\0".join(f"(?:{forms[name]})" for name in names), re.ASCII)
-    if len(names) == 1:
-        return attrgetter(*names), pattern
     values = attrgetter(*names)
-    return lambda record: "\0".join(values(record)), pattern
+    return (values if len(names) == 1 else lambda record: "\0".join(values(record))), pattern

@@ -326,7 +326,7 @@ class UnfitError(MalformedError):
 def _unfit(value: Json, wanted: str) -> UnfitError:
     """The error for a value of another form than the wanted one. What it holds is not said: it may be anything."""
     form = {dict: "an object", list: "a list", **_NAMES}.get(type(value), "something else")
-    return MalformedError(f"{form} in place of {wanted}")
+    return UnfitError(f"{form} in place of {wanted}")
 
 
 def tag_of(cls: type) -> dict[str, str]:

@@ -30,8 +30,7 @@ def parse_json(data: bytes | str, size_max: int = SIZE_MAX_BYTES) -> Any:
         raise MalformedError(f"more than {size_max:,} bytes")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        if text.count("{") + text.count("[") > NODES_MAX:
-            raise MalformedError(f"more than {NODES_MAX:,} objects and lists")
+        _check_nodes(text)
         value = _DECODER.decode(text)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -44,6 +43,11 @@ def parse_json(data: bytes | str, size_max: int = SIZE_MAX_BYTES) -> Any:
     except ValueError:
         raise MalformedError("what is not JSON") from None
     return value
+
+
+def _check_nodes(text: str) -> None:
+    if text.count("{") + text.count("[") > NODES_MAX:
+        raise MalformedError(f"more than {NODES_MAX:,} objects and lists")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
