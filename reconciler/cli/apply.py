@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.cli.common import Job, open_job, palette, print_json, warn_of_drops, warn_of_file, warn_of_lost
 from reconciler.errors import UsageError
+from reconciler.hosts.peers import write_own_peers
 from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
 from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
@@ -53,6 +54,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
             print(render_plan(document, palette(), verbose=options.verbose), flush=True)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
-        job.fleet.remember(job.peers)
+        job.fleet.remember(job.peers, job.told)
+        write_own_peers(job.topology.name, job.peers, job.fleet)
     warn_of_lost(job.fleet)
     return document

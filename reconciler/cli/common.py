@@ -74,6 +74,8 @@ class Job:
     desired: Desired
     peers: Mapping[str, str]
     """The other machines that the hosts are to remember: those of the file, and those that may still have something."""
+    told: Mapping[str, str]
+    """Those that only hosts on other machines speak of, and that were not gone to."""
 
 
 @contextmanager
@@ -93,12 +95,12 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         topology = load_beside(options, fleet, command, lock=lock)
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
-        peers = greet_dropped(topology, fleet, command, only=only)
+        peers, told = greet_dropped(options, topology, fleet, command)
         facts |= fleet.read(lock=lock)
 
         from reconciler.compile import compile_topology
 
-        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers)
+        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers, told)
 
 
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
@@ -133,21 +135,28 @@ def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
     return tuple(target for target in find_lab_targets(topology.name) if target.host not in topology.hosts)
 
 
-def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = "") -> dict[str, str]:
-    """Greet the machines that the hosts remember and the file does not name any more: they are to have nothing.
+def greet_dropped(
+    options: argparse.Namespace, topology: Topology, fleet: Fleet, command: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Greet the machines that are remembered and that the file does not name any more: they are to have nothing.
 
-    Gives what the hosts are to remember afterwards. A machine that cannot be reached is named, and remembered on.
+    Gives what is to be remembered afterwards: what is certain, and what only other machines say. A machine that cannot be reached
+    is named, and remembered on; so is one to which the user does not want to go.
     """
-    from reconciler.hosts.target import dropped_peers, peers_of
+    from reconciler.cli.peers import choose_peers
+    from reconciler.hosts.peers import find_dropped
+    from reconciler.hosts.target import peers_of
 
-    if only:
-        return {**fleet.peers, **peers_of(topology)}
     present = peers_of(topology)
-    gone = dropped_peers(present, topology.name, fleet.peers)
+    dropped = find_dropped(topology.name, present, fleet)
+    if options.host:
+        return {**{target.host: target.destination for target in dropped.known}, **present}, dropped.places
+    chosen = choose_peers(options, topology.name, dropped)
+    gone = (*dropped.known, *chosen)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
     warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
     kept = {target.host: target.destination for target in gone if target.host in lost}
-    return {**kept, **present}
+    return {**kept, **present}, {} if chosen else dropped.places
 
 
 def warn_of_file(topology: Topology) -> None:

@@ -129,7 +129,8 @@ class Fleet:
         for host in errors:
             self._sessions.pop(host).close()
         if errors and not (optional and all(target.ssh for target in targets if target.host in errors)):
-            raise merge_errors(errors) if len(targets) > 1 else next(iter(errors.values()))
+            one = len(targets) == 1 and targets[0].ssh is None
+            raise next(iter(errors.values())) if one else merge_errors(errors)
         self._find_twins({host: answer.machine for host, answer in answers.items()}, optional=optional)
         self._peers |= {host: dict(answer.peers) for host, answer in answers.items()}
         return errors
@@ -165,15 +166,25 @@ class Fleet:
 
     @property
     def peers(self) -> dict[str, str]:
-        """The topology's hosts on other machines, and how they are reached, as its hosts remember them."""
-        return {host: connect for known in self._peers.values() for host, connect in known.items()}
+        """The topology's hosts on other machines, and how they are reached, as its hosts on this machine remember them."""
+        near = (known for host, known in self._peers.items() if host in self._sessions and not self._sessions[host].target.ssh)
+        return {host: connect for known in near for host, connect in known.items()}
 
-    def remember(self, peers: Mapping[str, str]) -> None:
-        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all."""
+    @property
+    def told_peers(self) -> dict[str, dict[str, str]]:
+        """The same as its hosts on other machines say, by who says so."""
+        return {host: known for host, known in self._peers.items() if host in self._sessions and self._sessions[host].target.ssh}
+
+    def remember(self, peers: Mapping[str, str], told: Mapping[str, str] | None = None) -> None:
+        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all.
+
+        Those on other machines go on remembering what only they have `told`.
+        """
         left = [host for host, session in self._sessions.items() if session.target.ssh and host not in peers]
         self._hosts.finish(_forget, left)
+        far = told or {}
         others = {
-            host: {name: connect for name, connect in peers.items() if name != host}
+            host: {name: connect for name, connect in {**(far if session.target.ssh else {}), **peers}.items() if name != host}
             for host, session in self._sessions.items()
             if session.target.host_key == "local" and host not in left
         }

@@ -49,6 +49,9 @@ TIMEOUTS_S = {"read": 600.0, "plan": 600.0, "prepare": 600.0, "check": 600.0, "p
 A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
 """
 
+END_TIMEOUT_S = 10.0
+"""How long a worker that speaks no more may take to end."""
+
 T = TypeVar("T")
 OnEvent = Callable[[Message], None]
 
@@ -313,16 +316,25 @@ class Session:
         )
 
     def _death(self, verb: str) -> WorkerDiedError:
-        status = self._worker.process.wait()
+        status = self._await_end()
         if self.target.ssh:
             words = read_words(self._worker.words)
-            reason = self._overdue or (words.splitlines()[-1].strip() if words else f"ssh ended with status {status}")
+            noisy = status == -signal.SIGXFSZ and "it says too much on its standard error"
+            reason = self._overdue or noisy or (words.splitlines()[-1].strip() if words else f"ssh ended with status {status}")
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         log = self._keep_words()
         return WorkerDiedError(
             f"the worker of {self.target.host} {how} while it was asked to {verb}", f"its last words are in {log}" if log else ""
         )
+
+    def _await_end(self) -> int:
+        """The status of a worker that has closed its output, or takes no input; what does not end then is ended."""
+        try:
+            return self._worker.process.wait(timeout=END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._worker.process.kill()
+            return self._worker.process.wait()
 
     def _keep_words(self) -> str:
         """What the worker printed, in a file of its own; its path, or "" where it said nothing or cannot be kept."""

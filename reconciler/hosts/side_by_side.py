@@ -31,7 +31,8 @@ class SideBySide:
         self.sessions: dict[str, Session] = {}
         self.lost: dict[str, NetctlError] = {}
         """The hosts that `finish` has lost, and how."""
-        self._stop = threading.Event()
+        self._stops = 0
+        """How often the user has asked for a stop."""
         self._pool = ThreadPoolExecutor(max_workers=HOSTS_MAX, thread_name_prefix="host")
 
     def close(self) -> None:
@@ -55,13 +56,18 @@ class SideBySide:
         chosen = dict(self.sessions) if hosts is None else {host: self.sessions[host] for host in hosts}
         futures = {host: self._pool.submit(work, session) for host, session in chosen.items()}
         pending = set(futures.values())
-        told = False
+        told, patience = False, max(1, self._stops)
         while pending:
             _, pending = wait(pending, timeout=WATCH_INTERVAL_S)
-            if self._stop.is_set() and not told:
+            if self.wants_stop and not told:
                 told = True
                 for session in chosen.values():
                     session.cancel()
+            if self._stops > patience:
+                patience = self._stops
+                for host, future in futures.items():
+                    if future in pending and chosen[host].target.ssh:
+                        chosen[host].give_up("it was not waited for any longer")
         results: dict[str, T] = {}
         errors: dict[str, NetctlError] = {}
         for host, future in futures.items():
@@ -82,16 +88,19 @@ class SideBySide:
 
     def _raise(self, errors: Mapping[str, NetctlError]) -> None:
         if errors:
-            raise merge_errors(errors) if len(self.sessions) > 1 else next(iter(errors.values()))
+            # What another machine says is said to be its word.
+            one = len(self.sessions) <= 1 and not any(session.target.ssh for session in self.sessions.values())
+            raise next(iter(errors.values())) if one else merge_errors(errors)
 
     @property
     def wants_stop(self) -> bool:
         """Whether the user has asked for a stop."""
-        return self._stop.is_set()
+        return self._stops > 0
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches.
+        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches. A second one ends the wait for machines
+        that do not answer; their workers take themselves back.
 
         A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
         """
@@ -99,13 +108,16 @@ class SideBySide:
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, lambda *_: self._stop.set()) for number in numbers}
+        before = {number: signal.signal(number, self._count_stop) for number in numbers}
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _count_stop(self, *_: object) -> None:
+        self._stops += 1
 
 
 def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:

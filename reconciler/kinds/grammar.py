@@ -83,5 +83,7 @@ def _form_of(cls: Any) -> tuple[Callable[[Any], str], re.Pattern[str]]:
     names = [name for name, _, kind in fields_of(cls) if kind is str]
     forms = {**FIELDS, **(ELEMENT_FIELDS if issubclass(cls, FirewallElement) else {})}
     pattern = re.compile("\0".join(f"(?:{forms[name]})" for name in names), re.ASCII)
+    if len(names) == 1:
+        return lambda record: str(getattr(record, names[0])), pattern
     values = attrgetter(*names)
-    return (values if len(names) == 1 else lambda record: "\0".join(values(record))), pattern
+    return lambda record: "\0".join(values(record)), pattern

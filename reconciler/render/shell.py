@@ -2,8 +2,8 @@
 
 Called by `render.commands` and the other modules that print steps.
 
-A script is read on a terminal before it is run, so it must not steer one: what is not printable is written as a `printf` that
-makes it. The words mean the same to every POSIX shell.
+A script is read on a terminal before it is run, so it must not steer one, and it may pass through any encoding: what is not
+ASCII and printable is written as a `printf` that makes it. The words mean the same to every POSIX shell.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ def quote(word: str) -> str:
     """The word as a shell reads it. ValueError where it has a NUL, which no word can have."""
     if "\0" in word:
         raise ValueError("a word with a NUL")
-    if all(char.isprintable() or char in "\n\t" for char in word):
+    if not _HIDDEN.search(word):
         return shlex.quote(word)
     parts, at = [], 0
     for found in _HIDDEN.finditer(word):
-        if found[0].isprintable():
-            continue
         parts += [word[at : found.start()], _print(found[0])]
         at = found.end()
     quoted = [shlex.quote(part) if place % 2 == 0 else part for place, part in enumerate([*parts, word[at:]]) if part]
