@@ -99,9 +99,9 @@ class SideBySide:
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches. A second one ends the wait for machines
-        that do not answer; their workers take themselves back.
+        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches.
 
+        A second one ends the wait for other machines that do not answer; their workers take themselves back.
         A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -125,7 +125,8 @@ def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:
     gravest = max(errors.values(), key=lambda error: error.exit_status)
     hosts: dict[str, list[str]] = {}
     for host, error in errors.items():
-        hosts.setdefault(error.message, []).append(host)
+        # A line break in a host's words must not begin the line of another.
+        hosts.setdefault(error.message.replace("\n", "\n    "), []).append(host)
     help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
     lines = [f"{', '.join(names)}: {message}" for message, names in hosts.items()]
     told = lines[0] if len(lines) == 1 else "\n".join([f"{len(errors)} hosts have failed", *(f"  {line}" for line in lines)])

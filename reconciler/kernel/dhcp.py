@@ -30,6 +30,7 @@ from reconciler.kernel.process import (
 )
 from reconciler.kinds.dhcp import DHCP_MARK
 from reconciler.kinds.ownership import macvlan_ident
+from reconciler.state.grammar import is_label, is_link_name
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import DhcpInfo, LinkInfo
@@ -55,6 +56,7 @@ bound | renew)
     done
     [ "$NETCTL_DEFAULT" = 1 ] || exit 0
     if [ -n "$staticroutes" ]; then # RFC 3442: where these are given, the router is not heeded
+        set -f # what a server sends is words, and no pattern of file names
         set -- $staticroutes
         while [ $# -ge 2 ]; do
             if [ "$2" = 0.0.0.0 ]; then ip -4 route replace "$1" dev "$interface" proto dhcp
@@ -141,7 +143,7 @@ def read_clients(topology: str) -> Iterator[Client]:
             continue
         mark = next((word for word in data.split(b"\0") if word.startswith(prefix)), b"")
         parts = mark.decode("utf-8", "replace").removeprefix(prefix.decode()).split("/")
-        if len(parts) == 4:
+        if len(parts) == 4 and is_label(parts[1]) and is_link_name(parts[2]):
             host, container, dev, default = parts
             yield Client(pid, host, container, dev, default == "1")
 
