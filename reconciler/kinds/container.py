@@ -27,7 +27,6 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
 
-
 LABEL_MAX_BYTES = 1 << 22
 """Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
 

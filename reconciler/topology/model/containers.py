@@ -14,7 +14,6 @@ from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.scalars import BRIDGE_PORTS_MAX, describe, expect_text, refuse, shorten
 
-
 _VARIABLE = re.compile(r"[^\s=\0-][^\s=\0]*")
 """The name of a variable: env(1) takes one that begins with `-` for an option."""
 _LINE_END = re.compile("[\0-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
