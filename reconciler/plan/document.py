@@ -121,8 +121,15 @@ def decode_plan(answer: Any, desired: HostState) -> HostPlan:
     changes = diff_states(live, HostState(wanted))
     if not told.fingerprint:
         return HostPlan(told.host, "", told.steps, changes)
-    plan = plan_changes(changes)
+    plan = _lower(changes)
     return HostPlan(told.host, told.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
+
+
+def _lower(changes: tuple[Change, ...]) -> Plan:
+    try:
+        return plan_changes(changes)
+    except ValueError as error:  # what is desired has steps, so it is something live that has none
+        raise MalformedError(f"a record of which no step can be made: {error}") from None
 
 
 def _state_of(records: tuple[Record, ...]) -> HostState:
