@@ -198,10 +198,12 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
 
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
+    far = {target.host for target in job.fleet.targets if target.ssh}
     for host, told in job.facts.items():
         bridges = bridges_of(job.desired.hosts.get(host))
         for obstacle in told.obstacles if bridges else ():
             if obstacle.kind == "drop":
                 words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
                 print(visible(words), file=sys.stderr)
-                print(visible(f"help: {obstacle.help_for(bridges)}"), file=sys.stderr)
+                whose = f" (on {host}, in its own words)" if host in far else ""
+                print(visible(f"help{whose}: {obstacle.help_for(bridges)}"), file=sys.stderr)

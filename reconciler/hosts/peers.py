@@ -64,9 +64,7 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
     return Dropped(known, tuple(told.values()), tuple(refused))
 
 
-def _well_formed(
-    topology: str, peers: Mapping[str, str], by: str, refused: list[tuple[str, str]]
-) -> Iterator[tuple[str, str]]:
+def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The peers that are written as a file's hosts are, their destinations in one spelling; the others go to `refused`."""
     if len(peers) > SHOWN_MAX and by != "this machine":
         refused.append((f"{len(peers):,} hosts", by))

@@ -43,7 +43,10 @@ SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
 WORDS_MAX_BYTES = 1 << 16
 """So much is read of what a worker has printed besides: the end of it."""
 TIMEOUT_S = 60.0
-TIMEOUTS_S = {"read": 600.0, "plan": 600.0, "prepare": 600.0, "check": 600.0, "probe": None, "apply": None, "rollback": 600.0}
+TIMEOUTS_S: Mapping[str, float | None] = {
+    **dict.fromkeys(("read", "plan", "prepare", "check", "rollback", "commit"), 600.0),
+    **dict.fromkeys(("probe", "apply")),
+}
 """How long a worker on another machine may take for a verb; TIMEOUT_S for all others. What an apply takes, nobody knows before.
 
 A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.

@@ -40,7 +40,9 @@ subnets:
 containers:
   web: {networks: {front: auto}, expose: ["8080:80"], command: [sleep, infinity]}
 """
-TWO = FILE.replace("  beta:", "  alpha: {connect: ssh://root@alpha, address: 192.0.2.11}\n  beta:").replace("web: {", "web: {host: beta, ")
+TWO = FILE.replace("  beta:", "  alpha: {connect: ssh://root@alpha, address: 192.0.2.11}\n  beta:").replace(
+    "web: {", "web: {host: beta, "
+)
 Lies = dict[str, dict[str, Any]]
 
 
@@ -57,7 +59,7 @@ class Outcome:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs netctl with liars for its hosts on other machines: `run({"beta": {"read": …}}, "diff")`."""
     monkeypatch.setattr(peers, "read_own_peers", lambda _: {})
-    monkeypatch.setattr(peers.notes, "write_peers", lambda *_: None)
+    monkeypatch.setattr("reconciler.kernel.notes.write_peers", lambda *_: None)
 
     def run_netctl(lies: Lies, *words: str, text: str = FILE) -> Outcome:
         connected: list[str] = []
@@ -209,17 +211,45 @@ def veth(name: str = "v-liars-x", peer: str = "eth0", alias: str = "") -> Veth:
 
 
 MARKER = "PWNED"
-NASTY = (f"$(>{MARKER})", f"`>{MARKER}`", f"';>{MARKER};'", f'";>{MARKER};"', f"|>{MARKER}", f"&>{MARKER}", f"\x1b]0;>{MARKER}", "THERE", "EOF", "-x", "--", "#")
+NASTY = (
+    f"$(>{MARKER})",
+    f"`>{MARKER}`",
+    f"';>{MARKER};'",
+    f'";>{MARKER};"',
+    f"|>{MARKER}",
+    f"&>{MARKER}",
+    f"\x1b]0;>{MARKER}",
+    "THERE",
+    "EOF",
+    "-x",
+    "--",
+    "#",
+)
 
 
 def run_script(script: str, folder: Path) -> None:
     """Run a script with commands that do nothing; `ssh` is a shell of that sort, too."""
     tools = folder / "tools"
     tools.mkdir(exist_ok=True)
-    for name in ("ip", "nft", "sysctl", "bridge", "conntrack", "nsenter", "setsid", "grep", "rm", "mkdir", "rmdir", "xargs", "cut", "awk"):
+    for name in (
+        "ip",
+        "nft",
+        "sysctl",
+        "bridge",
+        "conntrack",
+        "nsenter",
+        "setsid",
+        "grep",
+        "rm",
+        "mkdir",
+        "rmdir",
+        "xargs",
+        "cut",
+        "awk",
+    ):
         (tools / name).write_text("#!/bin/sh\nexit 0\n")
         (tools / name).chmod(0o755)
-    (tools / "ssh").write_text('#!/bin/sh\nexec /bin/sh -s\n')
+    (tools / "ssh").write_text("#!/bin/sh\nexec /bin/sh -s\n")
     (tools / "ssh").chmod(0o755)
     done = subprocess.run(
         ["/bin/sh"], input=script, text=True, cwd=folder, env={"PATH": str(tools)}, timeout=30, capture_output=True, check=False
@@ -232,7 +262,9 @@ def test_a_name_in_the_script_is_a_word(run: Callable[..., Outcome], tmp_path: P
     """A link may be called like a command or the end of a here-document: `sh` runs nothing of it, and no terminal is steered."""
     name = name[:15]
     bridge = Bridge("", name, "02:00:00:00:00:02", 1500, 7, f"netctl:x\nTHERE\n>{MARKER}\n")
-    done = run({"beta": {"plan": live(bridge, veth(f"v{name}"[:15], name, f"\x1b]0;x\x07\nEOF\n>{MARKER}"))}}, "diff", "--commands")
+    done = run(
+        {"beta": {"plan": live(bridge, veth(f"v{name}"[:15], name, f"\x1b]0;x\x07\nEOF\n>{MARKER}"))}}, "diff", "--commands"
+    )
     assert done.status == 1, done.err
     assert all(char.isprintable() or char in "\n\t" for char in done.out)
     run_script(done.out, tmp_path)
@@ -278,7 +310,10 @@ def test_steps_of_a_host_are_not_taken(run: Callable[..., Outcome]) -> None:
 
 def test_a_plan_for_what_was_not_asked_is_refused(run: Callable[..., Outcome]) -> None:
     """A host names what it lacks; what is to be made is the controller's own record."""
-    told = {"plan": {"host": "beta", "fingerprint": "", "steps": 1, "changes": []}, "create": [["netns", "container:evil", "namespace"]]}
+    told = {
+        "plan": {"host": "beta", "fingerprint": "", "steps": 1, "changes": []},
+        "create": [["netns", "container:evil", "namespace"]],
+    }
     done = run({"beta": {"plan": told}}, "diff")
     assert done.status == 3
     assert "a plan for what was not asked about" in done.err
@@ -286,7 +321,12 @@ def test_a_plan_for_what_was_not_asked_is_refused(run: Callable[..., Outcome]) -
 
 # --- peers ------------------------------------------------------------------------------------------------------------
 
-EVIL = {"gamma": "ssh://root@-oProxyCommand=touch${IFS}x", "delta": "ssh://root@delta", "../../x": "ssh://root@epsilon", "zeta": "lab"}
+EVIL = {
+    "gamma": "ssh://root@-oProxyCommand=touch${IFS}x",
+    "delta": "ssh://root@delta",
+    "../../x": "ssh://root@epsilon",
+    "zeta": "lab",
+}
 HELLO = {"hello": {"machine": "b", "peers": EVIL}}
 
 

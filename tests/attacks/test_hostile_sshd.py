@@ -1,3 +1,4 @@
+# ruff: noqa: F811  fixtures are named where they are used
 """A machine whose sshd starts something else than netctl's worker: shown with a real ssh, a real sshd and real streams."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Outcome
-from tests.ssh.conftest import shop, world, write  # noqa: F401  fixtures
+from tests.ssh.conftest import shop, world, write  # noqa: F401
 from tests.ssh.world import World
 
 pytestmark = pytest.mark.kernel
@@ -49,7 +50,7 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def lie(world: World) -> Iterator[Callable[..., None]]:  # noqa: F811
+def lie(world: World) -> Iterator[Callable[..., None]]:
     """Lets beta's sshd start a program that lies, in one way or another."""
 
     def start(mode: str, peers: dict[str, str] | None = None) -> None:
@@ -77,7 +78,11 @@ def lie(world: World) -> Iterator[Callable[..., None]]:  # noqa: F811
     ],
 )
 def test_a_machine_that_lies_is_named(
-    world: World, shop: Path, lie: Callable[..., None], mode: str, said: str  # noqa: F811
+    world: World,
+    shop: Path,
+    lie: Callable[..., None],
+    mode: str,
+    said: str,
 ) -> None:
     """Each ends soon, with status 3, in bounded memory, and with a sentence that says which host it was; alpha is untouched."""
     lie(mode)
@@ -92,7 +97,7 @@ def test_a_machine_that_lies_is_named(
     assert not [name for name in world.machines["alpha"].files() if "/netns/" in name]
 
 
-def test_a_machine_that_lies_sends_ssh_nowhere(world: World, shop: Path, lie: Callable[..., None]) -> None:  # noqa: F811
+def test_a_machine_that_lies_sends_ssh_nowhere(world: World, shop: Path, lie: Callable[..., None]) -> None:
     """What it remembers as peers is shown, and the file that an option of ssh's would make is not there."""
     marker = world.folder / "PWNED"
     lie("types", {"gamma": f"ssh://root@-oProxyCommand=touch {marker}", "delta": "ssh://root@192.0.2.99"})

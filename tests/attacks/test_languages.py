@@ -43,8 +43,7 @@ def faults_of(*lines: str) -> list[str]:
     try:
         parse_topology(FILE.format(lines="\n    ".join(lines)).encode())
     except TopologyError as error:
-        assert all(fault.position.line >= 6 for fault in error.faults)
-        return [fault.message for fault in error.faults]
+        return [f"{fault.position.line}: {fault.message}" for fault in error.faults]
     return []
 
 
@@ -73,7 +72,9 @@ LXC = ("runtime: lxc", "image: /srv/rootfs")
 )
 def test_what_a_runtime_cannot_say_is_refused_with_its_line(lines: tuple[str, ...]) -> None:
     """A line break or NUL that the runtime has no word for is a fault of the file, at its line, before anything is touched."""
-    assert faults_of(*lines)
+    faults = faults_of(*lines)
+    assert faults
+    assert all(int(fault.partition(":")[0]) >= 6 for fault in faults)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,9 @@ def test_a_config_has_as_many_lines_as_it_should(env: list[tuple[str, str]], pat
 
 
 @pytest.mark.skipif(not shutil.which("lxc-info"), reason="needs LXC's tools")
-@pytest.mark.parametrize("value", ["plain", "  blanks  ", "\ttab\t", "'x'", '"x"', '" "', "#no comment", "a=b", "\\040", "trailing "])
+@pytest.mark.parametrize(
+    "value", ["plain", "  blanks  ", "\ttab\t", "'x'", '"x"', '" "', "#no comment", "a=b", "\\040", "trailing "]
+)
 def test_lxc_reads_what_was_meant(tmp_path: Path, value: str) -> None:
     """LXC's own parser gives the variable back as it was."""
     (tmp_path / "t").mkdir()
@@ -145,7 +148,7 @@ def test_a_mount_is_read_as_it_was_meant() -> None:
 # --- the shell --------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=8), min_size=1, max_size=4))
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8), min_size=1, max_size=4))
 def test_words_of_a_script_are_the_words(words: list[str]) -> None:
     """`sh` gets each word as it was, and the script is ASCII that steers nothing."""
     line = join(["printf", "%s\\0", *words])
@@ -206,7 +209,7 @@ def test_no_text_becomes_a_word_of_nft(text: str) -> None:
     if text:
         bad += [FastPathHook("", "shop", text, "eth0", "leaving"), FirewallElement("", "inet", "shop", text, "b")]
     for record in bad:
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"not|cannot|no set"):
             record.lower_create()
 
 
@@ -235,16 +238,20 @@ def test_a_label_of_somebody_elses_is_no_spec(text: str) -> None:
     assert parse_mark(text) is None
 
 
-@pytest.mark.parametrize("item", [None, [], {}, {"Id": 1}, {"Id": "a", "State": "x", "Names": [1]}, {"Id": "a", "State": "x", "Labels": [1]}])
+@pytest.mark.parametrize(
+    "item", [None, [], {}, {"Id": 1}, {"Id": "a", "State": "x", "Names": [1]}, {"Id": "a", "State": "x", "Labels": [1]}]
+)
 def test_an_engine_that_answers_something_else_is_named(item: object) -> None:
     """An answer in another form is an error that says which engine gave it."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
     engine._client = object()  # type: ignore[assignment]
-    with pytest.raises(HostError, match="the engine at /nonexistent.sock gives no proper answer"), engine._asking():
-        parse_listed(item)  # type: ignore[arg-type]
+    with pytest.raises(HostError, match=r"the engine at /nonexistent\.sock gives no proper answer"), engine._asking():
+        parse_listed(item)
 
 
-@pytest.mark.parametrize("labels", [{"netctl.name": "a b"}, {"netctl.name": "../x"}, {"netctl.name": "$(id)"}, {"netctl.name": "x" * 64}])
+@pytest.mark.parametrize(
+    "labels", [{"netctl.name": "a b"}, {"netctl.name": "../x"}, {"netctl.name": "$(id)"}, {"netctl.name": "x" * 64}]
+)
 def test_a_container_that_no_file_can_name_is_not_ours(labels: dict[str, str]) -> None:
     """A foreign container with our labels and a name that no file allows would else be a record that nobody can make."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")

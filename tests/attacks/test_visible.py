@@ -83,7 +83,7 @@ def test_what_is_escaped_says_what_it_was() -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """Runs netctl with a liar for its host, on the streams that the program has: all that it prints."""
     monkeypatch.setattr(peers, "read_own_peers", lambda _: {})
-    monkeypatch.setattr(peers.notes, "write_peers", lambda *_: None)
+    monkeypatch.setattr("reconciler.kernel.notes.write_peers", lambda *_: None)
 
     def run_netctl(answers: dict[str, Any], *words: str) -> tuple[int, str]:
         monkeypatch.setattr(fleet, "start_ssh_worker", lambda _connect, _patience: lie(answers))
@@ -189,5 +189,3 @@ def test_logs_are_made_visible(tmp_path: Path) -> None:
     context = dataclasses.replace(KernelContext("shop", "local"), run_directory=tmp_path)
     notes.write_log(context, f"x{NASTY}")
     assert is_tame((tmp_path / "local" / "shop.log").read_text())
-
-

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import json
 import typing
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -49,7 +48,10 @@ SAMPLES: list[tuple[Any, Any]] = [
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 64), 1 << 64) | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.sampled_from(["kind", "netns", "name"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8) | st.sampled_from(["kind", "netns", "name"]), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
@@ -69,7 +71,7 @@ def places(data: Any) -> list[tuple[Any, Any]]:
 
 @given(st.sampled_from(SAMPLES), st.data())
 def test_any_mutation_is_a_value_or_one_error(sample: tuple[Any, Any], data: st.DataObject) -> None:
-    """Something is changed, removed or added anywhere: what comes out is of its types all through, or a MalformedError is raised."""
+    """Something is changed, removed or added anywhere: what comes out is of its types, or a MalformedError is raised."""
     cls, good = sample
     bad = copy.deepcopy(good)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -93,8 +95,7 @@ def test_any_mutation_is_a_value_or_one_error(sample: tuple[Any, Any], data: st.
         if isinstance(value, HostState):
             for record in value.records.values():
                 check_record(record)
-    except MalformedError as error:
-        assert str(error)
+    except MalformedError:
         return
     assert_types(value, cls)
 
@@ -102,31 +103,22 @@ def test_any_mutation_is_a_value_or_one_error(sample: tuple[Any, Any], data: st.
 def assert_types(value: Any, kind: Any) -> None:
     """Each value is of the very type that its field has."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(value):
-        if isinstance(value, HostState):
-            for record in value.records.values():
-                assert_types(record, type(record))
-            return
+    if isinstance(value, HostState):
+        for record in value.records.values():
+            assert_types(record, type(record))
+    elif dataclasses.is_dataclass(value):
         for name, _, each in fields_of(type(value)):
             assert_types(getattr(value, name), each)
     elif origin is tuple:
         assert type(value) is tuple
-        if arguments[-1] is Ellipsis:
-            for item in value:
-                assert_types(item, arguments[0])
-        else:
-            assert len(value) == len(arguments)
-            for item, each in zip(value, arguments, strict=True):
-                assert_types(item, each)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            assert_types(item, arguments[1])
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        for item, each in zip(value, kinds, strict=True):
+            assert_types(item, each)
     elif arguments and value is None:
         assert type(None) in arguments
     elif arguments:
-        (each,) = [argument for argument in arguments if argument is not type(None)]
-        assert_types(value, each)
-    elif isinstance(kind, type):
+        assert_types(value, next(argument for argument in arguments if argument is not type(None)))
+    else:
         assert type(value) is kind
 
 
@@ -142,7 +134,8 @@ def test_any_text_is_a_value_or_one_error(data: bytes | str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"1" * 5000, b"-" + str(1 << 65).encode(), b'"\\ud800"', b'"\\uDC00x"', b'"\xed\xa0\x80"',
+    [b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"1" * 5000, b"-" + str(1 << 65).encode(),
+     b'"\\ud800"', b'"\\uDC00x"', b'"\xed\xa0\x80"',
      b"[" * 5000, b"\xef\xbb\xbf1", b"", b"1 2", b"[]" * 3_000_000],
 )  # fmt: skip
 def test_what_json_loads_might_take_is_refused(data: bytes) -> None:
@@ -157,7 +150,7 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
 
 
 def test_truth_is_no_number() -> None:
-    """true is not 1, 1 is not true, and 1.0 is no whole number."""
+    """The truth is not 1, 1 is not true, and 1.0 is no whole number."""
     facts = CODEC.encode(FACTS)
     for name, wrong in (("exists", 1), ("uplink_mtu", True), ("uplink_mtu", 1500.0), ("uplink", None), ("addresses", "x")):
         with pytest.raises(MalformedError, match=f"HostFacts.{name}"):
