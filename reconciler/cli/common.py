@@ -15,7 +15,7 @@ from reconciler.cli.parser import nearest
 from reconciler.errors import NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
 from reconciler.render.status import bridges_of
-from reconciler.state.visible import visible
+from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
@@ -204,6 +204,6 @@ def warn_of_drops(job: Job) -> None:
         for obstacle in told.obstacles if bridges else ():
             if obstacle.kind == "drop":
                 words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
-                print(visible(words), file=sys.stderr)
+                print(visible_line(words), file=sys.stderr)
                 whose = f" (on {host}, in its own words)" if host in far else ""
-                print(visible(f"help{whose}: {obstacle.help_for(bridges)}"), file=sys.stderr)
+                print(visible_line(f"help{whose}: {obstacle.help_for(bridges)}"), file=sys.stderr)

@@ -30,6 +30,7 @@ from reconciler.hosts.target import LAB
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
 from reconciler.state.record import Change
+from reconciler.state.visible import visible_line
 
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
@@ -124,7 +125,7 @@ class Rollout:
         answers = self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
         for host, changes in answers.items():
             if changes:
-                shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX])
+                shown = visible_line("; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX]))
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
                 raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
 

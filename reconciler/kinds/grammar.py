@@ -70,7 +70,7 @@ def check_record(record: Record) -> None:
     texts, pattern = _form_of(cast("Hashable", type(record)))
     if not pattern.fullmatch(texts(record)):
         raise MalformedError(f"a record of the kind {record.kind} that cannot be")
-    if isinstance(record, FirewallElement) and not getattr(record, "gone", False):
+    if isinstance(record, FirewallElement):
         try:
             check_element(record.family, record.set, record.key, record.value)
         except ValueError:

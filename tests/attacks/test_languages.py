@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -244,9 +245,9 @@ def test_a_label_of_somebody_elses_is_no_spec(text: str) -> None:
 def test_an_engine_that_answers_something_else_is_named(item: object) -> None:
     """An answer in another form is an error that says which engine gave it."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
-    engine._client = object()  # type: ignore[assignment]
+    engine._client = cast("Any", object())
     with pytest.raises(HostError, match=r"the engine at /nonexistent\.sock gives no proper answer"), engine._asking():
-        parse_listed(item)
+        parse_listed(cast("Any", item))
 
 
 @pytest.mark.parametrize(
