@@ -14,12 +14,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import check_record
-from reconciler.plan.diff import diff_states
+from reconciler.plan.diff import creation, diff_states
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, plan_changes
 from reconciler.state.codec import Codec
@@ -86,19 +87,11 @@ class LivePlan:
     """Of what changes, what is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanAnswer:
-    """What a worker answers to "plan". `create` are the Refs of what changes and is not there."""
-
-    plan: LivePlan
-    create: tuple[tuple[str, str, str], ...]
-
-
 def encode_plan(plan: HostPlan) -> Any:
-    """A plan as a worker answers it."""
+    """A plan as a worker answers it: `plan` is a LivePlan, `create` the Refs of what changes and is not there."""
     live = tuple(change.before for change in plan.changes if change.before is not None)
-    missing = tuple((*change.ref,) for change in plan.changes if change.before is None)
-    return CODEC.encode(PlanAnswer(LivePlan(plan.host, plan.fingerprint, plan.steps, live), missing))
+    missing = [change.ref for change in plan.changes if change.before is None]
+    return {"plan": CODEC.encode(LivePlan(plan.host, plan.fingerprint, plan.steps, live)), "create": missing}
 
 
 def decode_plan(answer: Any, desired: HostState) -> HostPlan:
@@ -107,22 +100,34 @@ def decode_plan(answer: Any, desired: HostState) -> HostPlan:
     What changes is compared again here, and the steps of a plan in full are made here: so what is shown, and printed as a
     script, comes from `desired` and from records that were checked, never from a host's own words.
     """
-    named = CODEC.decode(PlanAnswer, answer)
-    told = named.plan
+    if not isinstance(answer, dict) or answer.keys() != {"plan", "create"}:
+        raise MalformedError("what is no plan")
+    told = CODEC.decode(LivePlan, answer["plan"])
+    if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
+        raise MalformedError("a fingerprint that is none")
     for record in told.changes:
         check_record(record)
     live = _state_of(told.changes)
-    missing = {Ref(*parts) for parts in named.create}
-    if not missing <= desired.records.keys() or missing & live.records.keys():
-        raise MalformedError("a plan for what was not asked about")
-    if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
-        raise MalformedError("a fingerprint that is none")
-    wanted = {ref: desired.records[ref] for ref in (*live.records, *missing) if ref in desired.records}
-    changes = diff_states(live, HostState(wanted))
+    changes = list(diff_states(live, HostState({ref: wanted for ref in live.records if (wanted := desired.records.get(ref))})))
+    changes += _creations(answer["create"], live, desired)
+    changes.sort(key=attrgetter("ref"))
     if not told.fingerprint:
-        return HostPlan(told.host, "", told.steps, changes)
-    plan = _lower(changes)
+        return HostPlan(told.host, "", told.steps, tuple(changes))
+    plan = _lower(tuple(changes))
     return HostPlan(told.host, told.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
+
+
+def _creations(named: Any, live: HostState, desired: HostState) -> list[Change]:
+    """What is to be created, each named once; the records are the asker's own."""
+    try:
+        missing = [Ref(*parts) for parts in named]
+        wanted = [desired.records[ref] for ref in missing]
+        twice = len(set(missing)) < len(missing) or not live.records.keys().isdisjoint(missing)
+    except (TypeError, KeyError):
+        raise MalformedError("a plan for what was not asked about") from None
+    if twice:
+        raise MalformedError("a plan that names a thing twice")
+    return [creation(ref, record) for ref, record in zip(missing, wanted, strict=True)]
 
 
 def _lower(changes: tuple[Change, ...]) -> Plan:

@@ -20,7 +20,6 @@ from reconciler.render.commands import Place, Section, render_script
 from reconciler.render.plan import render_plan
 from reconciler.render.status import compile_status, render_status
 from reconciler.state.codec import fields_of
-from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref

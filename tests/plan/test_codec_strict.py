@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import FIELDS, check_record
-from reconciler.plan.document import CODEC, HostPlan, PlanAnswer, encode_plan, host_plan
+from reconciler.plan.document import CODEC, HostPlan, LivePlan, encode_plan, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.probes.model import Finding, Listener, Opened, Probe, Result
 from reconciler.state.codec import fields_of
@@ -42,7 +42,7 @@ SAMPLES: list[tuple[Any, Any]] = [
     (HostState, CODEC.encode(ALPHA)),
     (HostFacts, CODEC.encode(FACTS)),
     (HostPlan, CODEC.encode(PLAN)),
-    (PlanAnswer, encode_plan(host_plan("alpha", ALPHA, compile_plan(ALPHA, HostState({}))))),
+    (LivePlan, encode_plan(host_plan("alpha", ALPHA, compile_plan(ALPHA, HostState({}))))["plan"]),
     (tuple[Result, ...], CODEC.encode((Result(PROBE, Finding("answered", elapsed_ms=1.5)),))),
     (Opened, CODEC.encode(Opened((LISTENER,), ((LISTENER, "taken"),)))),
 ]
