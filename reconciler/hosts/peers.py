@@ -20,8 +20,8 @@ from reconciler.kernel.context import KernelContext
 from reconciler.state.grammar import is_label
 
 HOST_KEY = "local"
-SHOWN_MAX = 20
-"""So many peers of one host are looked at; one that tells more has none."""
+TOLD_MAX = 256
+"""So many peers that are not known may one host tell of; of one that tells of more, none is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,11 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
     known = dropped_peers(present, topology, dict(_well_formed(topology, own, "this machine", refused)))
     there = {*present.values(), *(target.destination for target in known)}
     told: dict[str, Told] = {}
-    for host, peers in fleet.told_peers.items():
+    for host, all_peers in fleet.told_peers.items():
+        peers = {name: destination for name, destination in all_peers.items() if destination not in there}
+        if len(peers) > TOLD_MAX:
+            refused.append((f"{len(peers):,} hosts", f"host {host}"))
+            continue
         for name, destination in _well_formed(topology, peers, f"host {host}", refused):
             if destination not in there and destination not in told:
                 # Two hosts may tell of different machines by one name, and a name may be one of the file's.
@@ -66,9 +70,6 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
 
 def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The peers that are written as a file's hosts are, their destinations in one spelling; the others go to `refused`."""
-    if len(peers) > SHOWN_MAX and by != "this machine":
-        refused.append((f"{len(peers):,} hosts", by))
-        return
     for name, destination in peers.items():
         try:
             target = far_target(name, topology, destination)

@@ -41,6 +41,7 @@ SCRIPT_NAME = "dhcp.sh"
 SCRIPT = """\
 #!/bin/sh
 # netctl: what a lease says becomes the interface's address and routes (udhcpc(8)). The prefix lengths are numbers here.
+set -f # what a server sends is words, and no pattern of file names
 case "$1" in
 deconfig)
     ip -4 route flush dev "$interface" proto dhcp
@@ -56,7 +57,6 @@ bound | renew)
     done
     [ "$NETCTL_DEFAULT" = 1 ] || exit 0
     if [ -n "$staticroutes" ]; then # RFC 3442: where these are given, the router is not heeded
-        set -f # what a server sends is words, and no pattern of file names
         set -- $staticroutes
         while [ $# -ge 2 ]; do
             if [ "$2" = 0.0.0.0 ]; then ip -4 route replace "$1" dev "$interface" proto dhcp

@@ -44,7 +44,7 @@ class Liar:
         with contextlib.suppress(OSError, ValueError), self._requests:
             for line in self._requests:
                 request = json.loads(line)
-                if request["verb"] == "beat":
+                if request["verb"] in ("beat", "cancel"):
                     continue
                 self.verbs.append(request["verb"])
                 answer = self._answers[request["verb"]]
@@ -114,6 +114,4 @@ HONEST: dict[str, Answer | Any] = {
     "apply": {"steps_done": 1},
     "check": [],
     "rollback": lambda request: {"host": request["host"]},
-} | dict.fromkeys(
-    ("lock", "prepare", "arm", "confirm", "keep", "commit", "remember", "forget", "release", "unlisten", "cancel"), None
-)
+} | dict.fromkeys(("lock", "prepare", "arm", "confirm", "keep", "commit", "remember", "forget", "release", "unlisten"), None)

@@ -6,8 +6,11 @@ import dataclasses
 import io
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +194,24 @@ def test_a_host_that_says_nothing_is_given_up(run: Callable[..., Outcome], monke
     done = run({"beta": {"read": b""}}, "diff")
     assert done.status == 3
     assert "the connection to beta was lost: no answer to `read` within 0 s" in done.err
+
+
+def test_a_second_interrupt_ends_the_wait(run: Callable[..., Outcome]) -> None:
+    """A host that does not answer the wish to stop is left to its own rollback when the user asks again."""
+    interrupts = [threading.Timer(after_s, os.kill, [os.getpid(), signal.SIGINT]) for after_s in (0.1, 0.6)]
+    begun: list[float] = []
+
+    def be_silent(_: object) -> bytes:
+        if not begun:
+            begun.append(time.monotonic())
+            for each in interrupts:
+                each.start()
+        return b""
+
+    done = run({"beta": {"apply": be_silent}}, "apply", "--quiet")
+    assert 0.6 <= time.monotonic() - begun[0] < 20, done.err
+    assert done.status in (4, 5), done.err
+    assert "stopped by the user" in done.err
 
 
 @pytest.mark.parametrize(("name", "cls"), [("HostError", HostError), ("LockedError", LockedError), ("NetctlError", NetctlError)])
