@@ -189,3 +189,24 @@ def test_logs_are_made_visible(tmp_path: Path) -> None:
     context = dataclasses.replace(KernelContext("shop", "local"), run_directory=tmp_path)
     notes.write_log(context, f"x{NASTY}")
     assert is_tame((tmp_path / "local" / "shop.log").read_text())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_the_streams_let_nothing_through(encoding: str) -> None:
+    """A place that prints a text as it is forgets nothing: the stream makes it visible, in every encoding."""
+    raw = io.BytesIO()
+    stream = VisibleText(io.TextIOWrapper(raw, encoding=encoding))
+    print(f"a{NASTY}\x1b[31mé\u4e2d\ud800", file=stream, flush=True)
+    shown = raw.getvalue().decode(encoding)
+    assert is_tame(shown)
+    assert shown.endswith("\n")
+    assert "\\x1b[31m" in shown
+
+
+def test_a_bar_may_draw() -> None:
+    """What draws on the terminal gets the stream below, and only that does."""
+    raw = io.BytesIO()
+    stream = VisibleText(io.TextIOWrapper(raw, encoding="utf-8"))
+    stream.steering.write("\x1b[2K")
+    stream.steering.flush()
+    assert raw.getvalue() == b"\x1b[2K"
