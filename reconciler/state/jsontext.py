@@ -7,6 +7,7 @@ duplicate keys and lone surrogates, and a line of brackets grows to fifty times 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -63,8 +64,14 @@ def _integer(text: str) -> int:
     return number
 
 
+def _fraction(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise MalformedError("a number that is too large")
+    return number
+
+
 def _constant(text: str) -> float:
     raise MalformedError(f"{text}, which is no number of JSON's")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_float=_fraction, parse_constant=_constant)

@@ -30,8 +30,8 @@ WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedErr
 
 
 def dump_line(message: Message) -> bytes:
-    """One message as a line."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    """One message as a line. Half a character, as a name that is not UTF-8 may have, becomes a question mark."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def encode_error(error: NetctlError) -> Message:

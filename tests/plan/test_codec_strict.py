@@ -23,6 +23,7 @@ from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState, Lease, LinkFacts, Obstacle
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.topology.load import load_topology
+from reconciler.worker.channel import dump_line
 
 DESIRED = compile_topology(load_topology("topology.yaml"), {}).hosts
 ALPHA = DESIRED["alpha"]
@@ -134,7 +135,7 @@ def test_any_text_is_a_value_or_one_error(data: bytes | str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"1" * 5000, b"-" + str(1 << 65).encode(),
+    [b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"[1e999]", b"1" * 5000, b"-" + str(1 << 65).encode(),
      b'"\\ud800"', b'"\\uDC00x"', b'"\xed\xa0\x80"',
      b"[" * 5000, b"\xef\xbb\xbf1", b"", b"1 2", b"[]" * 3_000_000],
 )  # fmt: skip
@@ -142,6 +143,11 @@ def test_what_json_loads_might_take_is_refused(data: bytes) -> None:
     """Keys that stand twice, numbers that are none, half a character, and what would fill the memory."""
     with pytest.raises(MalformedError):
         parse_json(data)
+
+
+def test_a_worker_says_no_half_character() -> None:
+    """What it has read may have one, in a label or a name; it neither ends the worker nor is it refused on the other side."""
+    assert parse_json(dump_line({"answer": "a\ud800b"})) == {"answer": "a?b"}
 
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
