@@ -19,9 +19,11 @@ from reconciler.cli.common import (
     warn_of_lost,
 )
 from reconciler.errors import UsageError
+from reconciler.hosts.peers import write_own_peers
 from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
 from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
+from reconciler.state.jsontext import SIZE_MAX_BYTES
 
 FORMAT_VERSION = 1
 
@@ -46,8 +48,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _read_saved(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as file:
+            return file.read(SIZE_MAX_BYTES + 1).decode("utf-8")
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{path} cannot be read: {reason}", "such a file is made by `netctl diff --plan FILE`") from None
 
@@ -65,7 +68,8 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
             print(render_plan(document, palette(), verbose=options.verbose), flush=True)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
-        job.fleet.remember(job.peers)
+        job.fleet.remember(job.peers, job.told)
+        write_own_peers(job.topology.name, job.peers, job.fleet)
     warn_of_lost(job.fleet)
     warn_of_drift(job.fleet)
     return document

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
 from reconciler.errors import NetctlError, UsageError
-from reconciler.render.colour import Palette, printable, wants_colour
+from reconciler.render.colour import Palette, wants_colour
 from reconciler.render.status import bridges_of
+from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
@@ -64,7 +65,7 @@ def palette() -> Palette:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Job:
     desired: Desired
     peers: Mapping[str, str]
     """The other machines that the hosts are to remember: those of the file, and those that may still have something."""
+    told: Mapping[str, str]
+    """Those that only hosts on other machines speak of, and that were not gone to."""
 
 
 @contextmanager
@@ -96,12 +99,12 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         topology = load_beside(options, fleet, command, lock=lock)
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
-        peers = greet_dropped(topology, fleet, command, only=only)
+        peers, told = greet_dropped(options, topology, fleet, command)
         facts |= fleet.read(lock=lock)
 
         from reconciler.compile import compile_topology
 
-        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers)
+        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers, told)
 
 
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
@@ -136,21 +139,28 @@ def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
     return tuple(target for target in find_lab_targets(topology.name) if target.host not in topology.hosts)
 
 
-def greet_dropped(topology: Topology, fleet: Fleet, command: str, only: str = "") -> dict[str, str]:
-    """Greet the machines that the hosts remember and the file does not name any more: they are to have nothing.
+def greet_dropped(
+    options: argparse.Namespace, topology: Topology, fleet: Fleet, command: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Greet the machines that are remembered and that the file does not name any more: they are to have nothing.
 
-    Gives what the hosts are to remember afterwards. A machine that cannot be reached is named, and remembered on.
+    Gives what is to be remembered afterwards: what is certain, and what only other machines say. A machine that cannot be reached
+    is named, and remembered on; so is one to which the user does not want to go.
     """
-    from reconciler.hosts.target import dropped_peers, peers_of
+    from reconciler.cli.peers import choose_peers
+    from reconciler.hosts.peers import find_dropped
+    from reconciler.hosts.target import peers_of
 
-    if only:
-        return {**fleet.peers, **peers_of(topology)}
     present = peers_of(topology)
-    gone = dropped_peers(present, topology.name, fleet.peers)
+    dropped = find_dropped(topology.name, present, fleet)
+    if options.host:
+        return {**{target.host: target.destination for target in dropped.known}, **present}, dropped.places
+    chosen = choose_peers(options, topology.name, dropped)
+    gone = (*dropped.known, *chosen)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
     warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
     kept = {target.host: target.destination for target in gone if target.host in lost}
-    return {**kept, **present}
+    return {**kept, **present}, {} if chosen else dropped.places
 
 
 def warn_of_file(topology: Topology) -> None:
@@ -165,14 +175,14 @@ def warn_of_file(topology: Topology) -> None:
 def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
     """Say on standard error which hosts are left out, and what that means."""
     for host, error in errors.items():
-        print(printable(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
+        print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
 def warn_of_lost(fleet: Fleet) -> None:
     """Say on standard error which machines were lost when all was done already."""
     for host, error in fleet.lost.items():
         words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
-        print(printable(words), file=sys.stderr)
+        print(visible(words), file=sys.stderr)
 
 
 def drift_of(fleet: Fleet) -> tuple[str, ...]:
@@ -191,7 +201,7 @@ def warn_of_drift(fleet: Fleet) -> None:
         for container, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {container} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
-            print(printable(words), file=sys.stderr)
+            print(visible(words), file=sys.stderr)
             print("help: stop what does so in the container, and apply again; all else is as the file says", file=sys.stderr)
 
 
@@ -212,10 +222,12 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
 
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
+    far = {target.host for target in job.fleet.targets if target.ssh}
     for host, told in job.facts.items():
         bridges = bridges_of(job.desired.hosts.get(host))
         for obstacle in told.obstacles if bridges else ():
             if obstacle.kind == "drop":
                 words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
-                print(printable(words), file=sys.stderr)
-                print(printable(f"help: {obstacle.help_for(bridges)}"), file=sys.stderr)
+                print(visible_line(words), file=sys.stderr)
+                whose = f" (on {host}, in its own words)" if host in far else ""
+                print(visible_line(f"help{whose}: {obstacle.help_for(bridges)}"), file=sys.stderr)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json, warn_of_lost
 from reconciler.cli.parser import DEFAULT_FILE
+from reconciler.cli.peers import choose_peers
 from reconciler.errors import LeftoverError, NetctlError, UsageError
 from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.guess import guess_count
+from reconciler.hosts.peers import find_dropped, write_own_peers
 from reconciler.hosts.target import (
     LAB,
     Target,
     default_engines,
-    dropped_peers,
     far_target,
     peers_of,
     targets_of,
@@ -46,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
         fleet.patience_s = options.rollback_after
         name, targets, peers = _targets(options, fleet, command)
         left = fleet.greet(targets, command, optional=options.keep_going)
-        others = dropped_peers(peers, name, fleet.peers)  # what left the file, or is not named by it
+        dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
+        others, unseen = dropped.known, tuple(each.target for each in dropped.told)
         if not options.host:
+            chosen = choose_peers(options, name, dropped)
+            others, unseen = (*others, *chosen), () if chosen else unseen
             left |= fleet.greet(others, command, optional=options.keep_going) if others else {}
         fleet.read(lock=True)
         plans = fleet.plan({}, document=options.json)
@@ -57,6 +61,13 @@ def run(options: argparse.Namespace) -> int:
         with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
             fleet.apply(plans, progress)
         fleet.forget()
+        places = {each.host: each.destination for each in (*targets, *others)}
+        if options.host:  # the others still have what they had
+            cleared = {target.destination for target in fleet.targets}
+            remaining = {host: place for host, place in {**places, **peers}.items() if place not in {"", *cleared}}
+        else:
+            remaining = {host: places[host] for host in left}
+        write_own_peers(name, remaining, fleet)
         warn_of_lost(fleet)
     if not options.host:
         _remove_files(name, targets)
@@ -65,13 +76,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
         print_json({**told, "plan": CODEC.encode(document)})
-    elif changed and not (options.quiet or options.host or left or fleet.lost):
+    elif changed and not (options.quiet or options.host or left or unseen or fleet.lost):
         print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
-    if options.host and others and not options.quiet:
-        places = ", ".join(f"{each.host} ({each.destination})" for each in others)
-        print(f"note: {name} may still be on {places}", file=sys.stderr)
+    if options.host and (others or unseen) and not options.quiet:
+        shown = ", ".join(f"{each.host} ({each.destination})" for each in (*others, *unseen))
+        print(f"note: {name} may still be on {shown}", file=sys.stderr)
     if left:
-        raise _left_over(name, left, {each.host: each.destination for each in (*targets, *others)})
+        raise _left_over(name, left, places)
     return 0
 
 

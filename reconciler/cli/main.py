@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError
@@ -38,6 +40,48 @@ class Stopped(KeyboardInterrupt):
         self.number = signal.Signals(number)
 
 
+class VisibleText(io.TextIOWrapper):
+    """A text stream that lets nothing through by which text from elsewhere could steer a terminal (`render.stream`)."""
+
+    _plain = re.compile("[ -~\n\t]*")
+
+    def __init__(self, stream: TextIO) -> None:
+        """Takes the place of `stream`. A character that its encoding lacks is escaped, too."""
+        stream.flush()
+        super().__init__(stream.buffer, stream.encoding, "backslashreplace", line_buffering=bool(stream.line_buffering))
+        self._replaced = stream  # were it closed, so would be what is below both
+
+    def write(self, text: str, /) -> int:
+        """Writes it; the number of characters that were given."""
+        if not self._plain.fullmatch(text):
+            from reconciler.render.colour import wants_colour
+            from reconciler.render.stream import filter_text
+
+            text = filter_text(text, has_colour=wants_colour(self))
+        super().write(text)
+        return len(text)
+
+    @property
+    def steering(self) -> Steering:
+        """The stream for what draws on the terminal, and is given no text that was not made visible."""
+        return Steering(self)
+
+
+class Steering:
+    """A VisibleText that writes all as it is."""
+
+    def __init__(self, stream: VisibleText) -> None:
+        """All but `write` is the stream's own."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes it as it is."""
+        return io.TextIOWrapper.write(self._stream, text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def start() -> NoReturn:
     """The process `netctl`: runs `main`, and ends.
 
@@ -50,6 +94,7 @@ def start() -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        setattr(sys, name, VisibleText(getattr(sys, name)))
     try:
         status = main()
     except KeyboardInterrupt:  # another one, while the first was being told
@@ -144,8 +189,10 @@ def _report_defect(error: Exception) -> None:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="netctl-", suffix=".log", delete=False) as log:
-        traceback.print_exception(error, file=log)
+    from reconciler.state.visible import visible
+
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="netctl-", suffix=".log", delete=False) as log:
+        log.write(visible("".join(traceback.format_exception(error))))
     print(f"error: netctl has met a defect of its own ({type(error).__name__})", file=sys.stderr)
     print(f"help: `netctl status` tells what is live; please report the defect, with {log.name}", file=sys.stderr)
 

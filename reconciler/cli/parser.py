@@ -187,6 +187,8 @@ def _add_special(commands: dict[str, Parser]) -> None:
     help_text = "leave out ssh hosts that cannot be reached, and name them"
     commands["destroy"].add_argument("--keep-going", action="store_true", help=help_text)
     for name in ("apply", "destroy"):
+        help_text = "ask nothing: also go to machines that only a host speaks of"
+        commands[name].add_argument("--yes", "-y", action="store_true", help=help_text)
         help_text = "what an ssh host does without hearing of netctl before it takes itself back (default: 60)"
         commands[name].add_argument("--rollback-after", metavar="S", type=parse_seconds, default=60.0, help=help_text)
     help_text = "a host's own network namespace, not a container's"

@@ -16,6 +16,7 @@ from reconciler.errors import HostError
 from reconciler.kinds.ownership import altname_of
 from reconciler.state.host import HostFacts, Obstacle
 from reconciler.state.naming import Alias
+from reconciler.state.visible import visible_line
 from reconciler.topology.types import Host, Path, Topology
 
 
@@ -52,8 +53,10 @@ def refuse(conflicts: tuple[Conflict, ...]) -> None:
     if not conflicts:
         return
     if len(conflicts) == 1:
-        raise HostError(conflicts[0].message, conflicts[0].help_text)
-    lines = [f"  {c.message}" + (f"\n    help: {c.help_text}" if c.help_text else "") for c in conflicts]
+        raise HostError(visible_line(conflicts[0].message), visible_line(conflicts[0].help_text))
+    # Names of processes, links and containers are in it: none begins a line of its own.
+    told = [(visible_line(each.message), visible_line(each.help_text)) for each in conflicts]
+    lines = [f"  {message}" + (f"\n    help: {help_text}" if help_text else "") for message, help_text in told]
     raise HostError(f"{len(conflicts)} things are in the way, and nothing was changed:\n" + "\n".join(lines))
 
 

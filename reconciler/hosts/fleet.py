@@ -22,13 +22,15 @@ from typing import Any, Self
 from reconciler.errors import HostError, LeftoverError, NetctlError
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.rollout import Progress, Rollout
-from reconciler.hosts.session import BEATS, PATIENCE_S, Session, WorkerProcess
+from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import Target
 from reconciler.plan.document import CODEC, HostPlan, decode_plan
-from reconciler.probes.model import Listener, Opened, Probe, Result
+from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
+from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState
+from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change
 
 
@@ -130,12 +132,13 @@ class Fleet:
         for host in errors:
             self._sessions.pop(host).close()
         if errors and not (optional and all(target.ssh for target in targets if target.host in errors)):
-            raise merge_errors(errors) if len(targets) > 1 else next(iter(errors.values()))
-        self._find_twins({host: str(answer["machine"]) for host, answer in answers.items()}, optional=optional)
-        self._peers |= {host: dict(answer["peers"]) for host, answer in answers.items()}
+            one = len(targets) == 1 and targets[0].ssh is None
+            raise next(iter(errors.values())) if one else merge_errors(errors)
+        self._find_twins({host: answer.machine for host, answer in answers.items()}, optional=optional)
+        self._peers |= {host: dict(answer.peers) for host, answer in answers.items()}
         return errors
 
-    def _open(self, session: Session) -> Any:
+    def _open(self, session: Session) -> Introduction:
         """Start the worker where that takes a connection, and greet it."""
         if session.target.ssh:
             session.replace_worker(start_ssh_worker(session.target.ssh, self.patience_s))
@@ -166,15 +169,25 @@ class Fleet:
 
     @property
     def peers(self) -> dict[str, str]:
-        """The topology's hosts on other machines, and how they are reached, as its hosts remember them."""
-        return {host: connect for known in self._peers.values() for host, connect in known.items()}
+        """The topology's hosts on other machines, and how they are reached, as its hosts on this machine remember them."""
+        near = (known for host, known in self._peers.items() if host in self._sessions and not self._sessions[host].target.ssh)
+        return {host: connect for known in near for host, connect in known.items()}
 
-    def remember(self, peers: Mapping[str, str]) -> None:
-        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all."""
+    @property
+    def told_peers(self) -> dict[str, dict[str, str]]:
+        """The same as its hosts on other machines say, by who says so."""
+        return {host: known for host, known in self._peers.items() if host in self._sessions and self._sessions[host].target.ssh}
+
+    def remember(self, peers: Mapping[str, str], told: Mapping[str, str] | None = None) -> None:
+        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all.
+
+        Those on other machines go on remembering what only they have `told`.
+        """
         left = [host for host, session in self._sessions.items() if session.target.ssh and host not in peers]
         self._hosts.finish(_forget, left)
+        far = told or {}
         others = {
-            host: {name: connect for name, connect in peers.items() if name != host}
+            host: {name: connect for name, connect in {**(far if session.target.ssh else {}), **peers}.items() if name != host}
             for host, session in self._sessions.items()
             if session.target.host_key == "local" and host not in left
         }
@@ -194,8 +207,7 @@ class Fleet:
     def _read(self, *, lock: bool) -> dict[str, HostFacts]:
         if lock:
             self._lock()
-        answers = self._hosts.run(_read)
-        return {host: CODEC.decode(HostFacts, answer) for host, answer in answers.items()}
+        return self._hosts.run(_read)
 
     def _lock(self) -> None:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
@@ -206,12 +218,7 @@ class Fleet:
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
         wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
-        answers = self._hosts.run(
-            lambda session: session.request(
-                "plan", host=session.target.host, desired=CODEC.encode(wanted[session.target.host]), document=document
-            )
-        )
-        return {host: decode_plan(answer, wanted[host]) for host, answer in answers.items()}
+        return self._hosts.run(lambda session: _plan(session, wanted[session.target.host], document=document))
 
     def prepare(self) -> None:
         """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
@@ -284,15 +291,15 @@ class Fleet:
         listeners = dict.fromkeys(probe.listener for probe in probes if probe.listener)
         try:
             answers = self._hosts.run(lambda session: _listen(session, listeners))
-            opened = [CODEC.decode(Opened, answer) for answer in answers.values()]
             known = Opened(
-                tuple(each for one in opened for each in one.taken), tuple(each for one in opened for each in one.failed)
+                tuple(each for one in answers.values() for each in one.taken),
+                tuple(each for one in answers.values() for each in one.failed),
             )
             found = self._hosts.run(lambda session: _probe(session, probes, known))
         finally:
             with contextlib.suppress(NetctlError):
                 self._hosts.run(lambda session: session.request("unlisten"))
-        queues = {host: iter(CODEC.decode(tuple[Result, ...], answer)) for host, answer in found.items()}
+        queues = {host: iter(results) for host, results in found.items()}
         return tuple(next(queues[probe.host]) for probe in probes if probe.host in queues)
 
 
@@ -300,16 +307,36 @@ def _forget(session: Session) -> Any:
     return session.request("forget")
 
 
-def _read(session: Session) -> Any:
+def _read(session: Session) -> HostFacts:
     target = session.target
-    return session.request("read", engines=target.containers, openvswitch=target.openvswitch_needed)
+    facts = session.ask(HostFacts, "read", engines=target.containers, openvswitch=target.openvswitch_needed)
+    with session.reading("read"):
+        check_facts(facts)
+    return facts
 
 
-def _listen(session: Session, listeners: Iterable[Listener]) -> Any:
+def _plan(session: Session, desired: HostState, *, document: bool) -> HostPlan:
+    answer = session.request("plan", host=session.target.host, desired=CODEC.encode(desired), document=document)
+    with session.reading("plan"):
+        plan = decode_plan(answer, desired)
+        if plan.host != session.target.host or bool(plan.fingerprint) != document:
+            raise MalformedError("a plan that was not asked for")
+    return plan
+
+
+def _listen(session: Session, listeners: Iterable[Listener]) -> Opened:
     mine = tuple(each for each in listeners if each.host == session.target.host)
-    return session.request("listen", listeners=CODEC.encode(mine))
+    opened = session.ask(Opened, "listen", listeners=CODEC.encode(mine))
+    with session.reading("listen"):
+        if not {*opened.taken, *(each for each, _ in opened.failed)} <= set(mine):
+            raise MalformedError("a listener that was not asked for")
+    return opened
 
 
-def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> Any:
+def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> tuple[Result, ...]:
     mine = tuple(each for each in probes if each.host == session.target.host)
-    return session.request("probe", probes=CODEC.encode(mine), opened=CODEC.encode(opened))
+    results = session.ask(tuple[Result, ...], "probe", probes=CODEC.encode(mine), opened=CODEC.encode(opened))
+    with session.reading("probe"):
+        if tuple(result.probe for result in results) != mine or any(r.finding.outcome not in OUTCOMES for r in results):
+            raise MalformedError("results of probes that were not asked for")
+    return results

@@ -31,6 +31,7 @@ from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
 from reconciler.state.record import Change
+from reconciler.state.visible import visible_line
 
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
@@ -117,7 +118,7 @@ class Rollout:
             with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
                 self._progress.update(session.target.host, shown, event["done"], event["total"])
 
-        outcome = CODEC.decode(Outcome, session.request("apply", tell, phase=phase))
+        outcome = session.ask(Outcome, "apply", tell, phase=phase)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
@@ -128,14 +129,14 @@ class Rollout:
         What the root of a container can undo in its own namespace is no failure, but drift: else any of them could keep all
         hosts from being changed.
         """
-        answers = self._hosts.run(lambda session: session.request("check"), hosts)
+        answers = self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
         self.drift.clear()
         for host, answer in answers.items():
-            changes, exposed = split_exposed(CODEC.decode(tuple[Change, ...], answer))
+            changes, exposed = split_exposed(answer)
             if exposed:
                 self.drift[host] = exposed
             if changes:
-                shown = "; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX])
+                shown = visible_line("; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX]))
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
                 raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
 
@@ -144,8 +145,7 @@ class Rollout:
     def _take_back(self, cause: NetctlError) -> NoReturn:
         """Take back what was done on every host: RolledBackError, or LeftoverError."""
         self._going_back = True
-        answers, lost = self._hosts.attempt(self._plan_back, self._plans)
-        back = {host: CODEC.decode(HostPlan, answer) for host, answer in answers.items()}
+        back, lost = self._hosts.attempt(self._plan_back, self._plans)
         try:
             self._walk(back)
             self._check("after the rollback", back)
@@ -159,14 +159,14 @@ class Rollout:
             raise self._left_alone(cause, lost) from cause
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
-    def _plan_back(self, session: Session) -> Any:
+    def _plan_back(self, session: Session) -> HostPlan:
         """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
         host = session.target.host
         try:
-            return session.request("rollback", host=host, changes=None)
+            return session.ask(HostPlan, "rollback", host=host, changes=None)
         except WorkerDiedError:
             self._connector.revive(session)
-            return session.request("rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
+            return session.ask(HostPlan, "rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
 
     def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
         """Some hosts went back, and others could not be told to."""

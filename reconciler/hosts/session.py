@@ -8,18 +8,21 @@ worker does not know which host it is until it is greeted, so workers can be sta
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, NoReturn, Protocol, TypeVar, cast
 
 from reconciler.errors import HostError, NetctlError
 from reconciler.hosts.target import Target
+from reconciler.plan.document import CODEC
+from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError, parse_json
+from reconciler.state.visible import visible
 from reconciler.worker.channel import Message, decode_error, dump_line
 
 LOG_DIRECTORY = Path("/run/netctl")
@@ -31,7 +34,41 @@ PATIENCE_S = 60.0
 BEATS = 12
 """How often such a worker hears of us within its patience."""
 
+SMALL_MAX_BYTES = 1 << 20
+"""Of a line that answers a verb which asks for little, and of an event."""
+LARGE_VERBS = ("read", "plan", "check", "rollback", "probe", "listen")
+"""What may be answered with up to SIZE_MAX_BYTES."""
+SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
+"""Of all that a worker says in a session."""
+WORDS_MAX_BYTES = 1 << 16
+"""So much is read of what a worker has printed besides: the end of it."""
+TIMEOUT_S = 60.0
+TIMEOUTS_S: Mapping[str, float | None] = {
+    **dict.fromkeys(("read", "plan", "prepare", "check", "rollback", "commit"), 600.0),
+    **dict.fromkeys(("probe", "apply")),
+}
+"""How long a worker on another machine may take for a verb; TIMEOUT_S for all others. What an apply takes, nobody knows before.
+
+A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
+"""
+
+END_TIMEOUT_S = 10.0
+"""How long a worker that speaks no more may take to end."""
+
+T = TypeVar("T")
 OnEvent = Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a worker says of its machine: what tells it from others, and what it remembers of the topology's other hosts."""
+
+    machine: str
+    peers: Mapping[str, str]
+
+
+class AnswerError(HostError):
+    """A host has answered with what no worker of this version does; the session with it has ended."""
 
 
 class WorkerDiedError(HostError):
@@ -94,6 +131,9 @@ class Session:
         self._connected = worker
         self._requesting = threading.Lock()
         self._sending = threading.Lock()
+        self._heard_bytes = 0
+        self._overdue = ""
+        """Why the worker was ended by us, where that was."""
 
     @property
     def _worker(self) -> WorkerProcess:
@@ -101,14 +141,15 @@ class Session:
             raise HostError(f"there is no connection to {self.target.host}")
         return self._connected
 
-    def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S) -> Any:
+    def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S) -> Introduction:
         """Tell the worker which host it is; what it says of the machine, and of the topology's other hosts.
 
         `command` is what other controllers are told of the lock's holder. On another machine `run` stands for this controller,
         whose process number says nothing there, and `patience_s` is how long the worker does without hearing of it.
         """
         far = self.target.ssh is not None
-        return self.request(
+        return self.ask(
+            Introduction,
             "hello",
             topology=self.target.topology,
             host_key=self.target.host_key,
@@ -123,29 +164,95 @@ class Session:
             patience_s=patience_s,
         )
 
+    def ask(self, cls: type[T], verb: str, on_event: OnEvent | None = None, **fields: object) -> T:
+        """The worker's answer, which is to be of the class; as `request`. AnswerError where it is not."""
+        answer = self.request(verb, on_event, **fields)
+        with self.reading(verb):
+            return CODEC.decode(cls, answer)
+
     def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
-        """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended."""
-        with self._requesting:
+        """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended.
+
+        AnswerError where it says what a worker does not say.
+        """
+        with self._requesting, self._ending_when_overdue(verb):
             return self._request(verb, on_event, fields)
 
     def _request(self, verb: str, on_event: OnEvent | None, fields: dict[str, object]) -> Any:
         self._send({"verb": verb, **fields})
-        stream = cast("IO[bytes]", self._worker.process.stdout)
-        while line := stream.readline():
-            message: Message = json.loads(line)
-            if "event" in message:
-                if on_event:
-                    on_event(message)
-            elif "error" in message:
-                raise self._error(verb, message)
-            else:
-                return message["answer"]
+        done = 0
+        while line := self._read_line(verb):
+            with self.reading(verb):
+                message = parse_json(line)
+                match message:
+                    case {"answer": answer, **rest} if not rest:
+                        return answer
+                    case {"error": _}:
+                        error = self._error(verb, message)
+                    case {"event": "progress", "done": int(), "total": int()} if on_event and done < message["done"]:
+                        # It rises with each event, so there are no more of them than steps.
+                        done = message["done"]
+                        on_event(message)
+                        continue
+                    case _:
+                        raise MalformedError("a message that is no answer")
+            raise error
         raise self._death(verb)
+
+    def _read_line(self, verb: str) -> bytes:
+        """The next line of the worker's; empty where it has ended. AnswerError where the line, or all lines, are too long."""
+        limit = SIZE_MAX_BYTES if verb in LARGE_VERBS else SMALL_MAX_BYTES
+        line = cast("IO[bytes]", self._worker.process.stdout).readline(limit + 1)
+        self._heard_bytes += len(line)
+        if len(line) > limit:
+            self._refuse(verb, f"more than {limit >> 20} MiB")
+        if self._heard_bytes > SESSION_MAX_BYTES:
+            self._refuse(verb, f"more than {SESSION_MAX_BYTES >> 20} MiB altogether")
+        return line if line.endswith(b"\n") else b""
+
+    @contextlib.contextmanager
+    def reading(self, verb: str) -> Iterator[None]:
+        """What is read within is the answer to a verb: AnswerError, which names the host, in place of MalformedError."""
+        try:
+            yield
+        except MalformedError as error:
+            self._refuse(verb, str(error))
+
+    def _refuse(self, verb: str, what: str) -> NoReturn:
+        """End the session: what else the worker says could be taken for the answer to something else."""
+        self._worker.process.kill()
+        where = f" ({self.target.destination})" if self.target.ssh else ""
+        raise AnswerError(
+            f"host {self.target.host}{where} answered `{verb}` with {what}",
+            f"another program than netctl's worker speaks on {self.target.host}: find out which before you trust that host",
+        )
+
+    @contextlib.contextmanager
+    def _ending_when_overdue(self, verb: str) -> Iterator[None]:
+        """End a worker on another machine that does not answer in time."""
+        timeout_s = TIMEOUTS_S.get(verb, TIMEOUT_S) if self.target.ssh else None
+        if timeout_s is None:
+            yield
+            return
+        timer = threading.Timer(timeout_s, self.give_up, [f"no answer to `{verb}` within {timeout_s:.0f} s"])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def give_up(self, why: str) -> None:
+        """End the connection, whatever is on its way; the worker on the other machine then takes back what it was to."""
+        self._overdue = why
+        if self._connected:
+            self._connected.process.kill()
 
     def replace_worker(self, worker: WorkerProcess) -> None:
         """Go on with another worker, not yet greeted, after the first has died."""
         self.close()
         self._connected = worker
+        self._overdue = ""
 
     def beat(self) -> None:
         """Tell the worker that the controller lives. Where it cannot be told, that is found by who waits for its answer."""
@@ -163,7 +270,9 @@ class Session:
     @property
     def log(self) -> Path:
         """Where the last words of this host's worker are kept, until an apply succeeds."""
-        return LOG_DIRECTORY / f"{self.target.topology}.worker.{self.target.host}.log"
+        # A host that only others remember is called by its destination, which is no file name.
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.target.host)
+        return LOG_DIRECTORY / f"{self.target.topology}.worker.{name}.log"
 
     def cancel(self) -> None:
         """Ask the worker to stop after the batch in hand. Where it has ended, that is found by who waits for its answer."""
@@ -210,11 +319,11 @@ class Session:
         )
 
     def _death(self, verb: str) -> WorkerDiedError:
-        status = self._worker.process.wait()
+        status = self._await_end()
         if self.target.ssh:
-            self._worker.words.seek(0)
-            words = self._worker.words.read().decode("utf-8", "replace").strip()
-            reason = words.splitlines()[-1].strip() if words else f"ssh ended with status {status}"
+            words = read_words(self._worker.words)
+            noisy = status == -signal.SIGXFSZ and "it says too much on its standard error"
+            reason = self._overdue or noisy or (words.splitlines()[-1].strip() if words else f"ssh ended with status {status}")
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         log = self._keep_words()
@@ -222,14 +331,28 @@ class Session:
             f"the worker of {self.target.host} {how} while it was asked to {verb}", f"its last words are in {log}" if log else ""
         )
 
+    def _await_end(self) -> int:
+        """The status of a worker that has closed its output, or takes no input; what does not end then is ended."""
+        try:
+            return self._worker.process.wait(timeout=END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._worker.process.kill()
+            return self._worker.process.wait()
+
     def _keep_words(self) -> str:
         """What the worker printed, in a file of its own; its path, or "" where it said nothing or cannot be kept."""
-        self._worker.words.seek(0)
-        words = self._worker.words.read()
+        words = read_words(self._worker.words)
         try:
             if words:
                 LOG_DIRECTORY.mkdir(exist_ok=True)
-                self.log.write_bytes(words)
+                self.log.write_text(visible(words) + "\n", encoding="utf-8")
         except OSError:
             return ""
         return str(self.log) if words else ""
+
+
+def read_words(words: IO[bytes]) -> str:
+    """The end of what was said on standard error."""
+    size = words.seek(0, os.SEEK_END)
+    words.seek(max(0, size - WORDS_MAX_BYTES))
+    return words.read(WORDS_MAX_BYTES).decode("utf-8", "replace").strip()

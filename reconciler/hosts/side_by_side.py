@@ -31,7 +31,8 @@ class SideBySide:
         self.sessions: dict[str, Session] = {}
         self.lost: dict[str, NetctlError] = {}
         """The hosts that `finish` has lost, and how."""
-        self._stop = threading.Event()
+        self._stops = 0
+        """How often the user has asked for a stop."""
         self._pool = ThreadPoolExecutor(max_workers=HOSTS_MAX, thread_name_prefix="host")
 
     def close(self) -> None:
@@ -55,13 +56,18 @@ class SideBySide:
         chosen = dict(self.sessions) if hosts is None else {host: self.sessions[host] for host in hosts}
         futures = {host: self._pool.submit(work, session) for host, session in chosen.items()}
         pending = set(futures.values())
-        told = False
+        told, patience = False, max(1, self._stops)
         while pending:
             _, pending = wait(pending, timeout=WATCH_INTERVAL_S)
-            if self._stop.is_set() and not told:
+            if self.wants_stop and not told:
                 told = True
                 for session in chosen.values():
                     session.cancel()
+            if self._stops > patience:
+                patience = self._stops
+                for host, future in futures.items():
+                    if future in pending and chosen[host].target.ssh:
+                        chosen[host].give_up("it was not waited for any longer")
         results: dict[str, T] = {}
         errors: dict[str, NetctlError] = {}
         for host, future in futures.items():
@@ -82,24 +88,27 @@ class SideBySide:
 
     def _raise(self, errors: Mapping[str, NetctlError]) -> None:
         if errors:
-            raise merge_errors(errors) if len(self.sessions) > 1 else next(iter(errors.values()))
+            # What another machine says is said to be its word.
+            one = len(self.sessions) <= 1 and not any(session.target.ssh for session in self.sessions.values())
+            raise next(iter(errors.values())) if one else merge_errors(errors)
 
     @property
     def wants_stop(self) -> bool:
         """Whether the user has asked for a stop."""
-        return self._stop.is_set()
+        return self._stops > 0
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches.
 
+        A second one ends the wait for other machines that do not answer; their workers take themselves back.
         A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, lambda *_: self._stop.set()) for number in numbers}
+        before = {number: signal.signal(number, self._count_stop) for number in numbers}
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)
         try:
             yield
@@ -107,13 +116,17 @@ class SideBySide:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _count_stop(self, *_: object) -> None:
+        self._stops += 1
+
 
 def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:
     """All that went wrong as one error of the gravest class: a line for each host; hosts that say the same share theirs."""
     gravest = max(errors.values(), key=lambda error: error.exit_status)
     hosts: dict[str, list[str]] = {}
     for host, error in errors.items():
-        hosts.setdefault(error.message, []).append(host)
+        # A line break in a host's words must not begin the line of another.
+        hosts.setdefault(error.message.replace("\n", "\n    "), []).append(host)
     help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
     lines = [f"{', '.join(names)}: {message}" for message, names in hosts.items()]
     told = lines[0] if len(lines) == 1 else "\n".join([f"{len(errors)} hosts have failed", *(f"  {line}" for line in lines)])

@@ -8,8 +8,8 @@ connection. What ssh says when it fails becomes a sentence here.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
+import resource
 import shlex
 import subprocess
 import tempfile
@@ -20,8 +20,9 @@ from typing import IO, Any, cast
 
 from reconciler.errors import HostError
 from reconciler.hosts.bundle import read_bundle
-from reconciler.hosts.session import BEATS, WorkerProcess
+from reconciler.hosts.session import BEATS, WorkerProcess, read_words
 from reconciler.hosts.target import render_destination
+from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.topology.types import Connect
 from reconciler.worker import bootstrap
 
@@ -48,6 +49,12 @@ ALIVE_INTERVAL_S = 5
 """How often ssh asks a far side that says nothing whether it is there; it is lost when it has not answered three times."""
 NOISE_MAX_LINES = 200
 """What a login shell may print before the worker speaks."""
+LINE_MAX_BYTES = 1 << 16
+"""Of a line before that, and of what the bootstrap says."""
+SAID_MAX = 4
+"""How often the bootstrap may ask for something: once for the program again, once for the code; it is heard of once more."""
+WORDS_MAX_BYTES = 1 << 22
+"""What may come on standard error in a session: ssh's own words, and those of the far side."""
 
 FAILURES = (
     (
@@ -109,6 +116,9 @@ def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
         # Ctrl-C at the terminal is for netctl, which takes back what it did by this very connection.
         command = render_command(connect, patience_s)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True)
+        # What comes there goes to a file, which would grow for as long as the far side likes.
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (WORDS_MAX_BYTES, WORDS_MAX_BYTES))
     except FileNotFoundError:
         raise HostError("there is no ssh on this machine", "apt-get install openssh-client") from None
     worker = WorkerProcess(process, words)
@@ -133,12 +143,6 @@ def render_command(connect: Connect, patience_s: float) -> list[str]:
     return ["ssh", "-T", *options, *port, *user, "--", connect.name, REMOTE_COMMAND]
 
 
-def read_words(words: IO[bytes]) -> str:
-    """What was said on standard error."""
-    words.seek(0)
-    return words.read().decode("utf-8", "replace").strip()
-
-
 def explain(connect: Connect, words: str) -> tuple[str, str] | None:
     """What is wrong, by what was said, and what to do; None where that is not known."""
     for pattern, message, help_text in FAILURES:
@@ -153,17 +157,19 @@ def _start(worker: WorkerProcess, connect: Connect) -> None:
     bundle = read_bundle()
     program = bootstrap.render_program(Path(bootstrap.__file__).read_text(encoding="utf-8"), bundle.code_hash)
     _write(worker, program)
-    while True:
-        message = _hear(worker, connect)
-        match message["say"]:
-            case "again":
+    for _ in range(SAID_MAX):
+        match _hear(worker, connect):
+            case {"say": "again"}:
                 _write(worker, program)
-            case "code":
+            case {"say": "code"}:
                 _write(worker, b"%010d" % len(bundle.archive) + bundle.archive)
-            case "ready":
+            case {"say": "ready"}:
                 return
+            case {"say": "error", "message": str(message), "help": str(help_text)}:
+                raise HostError(f"{render_destination(connect)}: {message}", help_text)
             case _:
-                raise HostError(f"{render_destination(connect)}: {message['message']}", message["help"])
+                break
+    raise _not_ours(connect, "what is none of the bootstrap's messages")
 
 
 def _write(worker: WorkerProcess, data: bytes) -> None:
@@ -172,15 +178,23 @@ def _write(worker: WorkerProcess, data: bytes) -> None:
     stream.flush()
 
 
-def _hear(worker: WorkerProcess, connect: Connect) -> dict[str, Any]:
+def _not_ours(connect: Connect, what: str) -> HostError:
+    help_text = f"another program than python3 answers there: `ssh {_by_hand(connect)}` tells more"
+    return HostError(f"{render_destination(connect)} answered netctl's bootstrap with {what}", help_text)
+
+
+def _hear(worker: WorkerProcess, connect: Connect) -> Any:
     """What the bootstrap says next; what a login shell prints is passed over."""
     stream = cast("IO[bytes]", worker.process.stdout)
     for _ in range(NOISE_MAX_LINES):
-        line = stream.readline()
+        line = stream.readline(LINE_MAX_BYTES)
         if not line:
             raise EOFError
         if line.startswith(b"netctl {"):
-            return cast("dict[str, Any]", json.loads(line.partition(b" ")[2]))
+            try:
+                return parse_json(line.partition(b" ")[2])
+            except MalformedError as error:
+                raise _not_ours(connect, str(error)) from None
     help_text = "look at what its shell runs at a login"
     raise HostError(f"{render_destination(connect)}: its login prints without end where a program was called for", help_text)
 

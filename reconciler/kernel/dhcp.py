@@ -30,6 +30,7 @@ from reconciler.kernel.process import (
 )
 from reconciler.kinds.dhcp import DHCP_MARK
 from reconciler.kinds.ownership import macvlan_ident
+from reconciler.state.grammar import is_label, is_link_name
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import DhcpInfo, LinkInfo
@@ -40,6 +41,7 @@ SCRIPT_NAME = "dhcp.sh"
 SCRIPT = """\
 #!/bin/sh
 # netctl: what a lease says becomes the interface's address and routes (udhcpc(8)). The prefix lengths are numbers here.
+set -f # what a server sends is words, and no pattern of file names
 case "$1" in
 deconfig)
     ip -4 route flush dev "$interface" proto dhcp
@@ -141,7 +143,7 @@ def read_clients(topology: str) -> Iterator[Client]:
             continue
         mark = next((word for word in data.split(b"\0") if word.startswith(prefix)), b"")
         parts = mark.decode("utf-8", "replace").removeprefix(prefix.decode()).split("/")
-        if len(parts) == 4:
+        if len(parts) == 4 and is_label(parts[1]) and is_link_name(parts[2]):
             host, container, dev, default = parts
             yield Client(pid, host, container, dev, default == "1")
 

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from reconciler.errors import HostError
 from reconciler.kinds.container import parse_spec, render_spec
+from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
 
@@ -35,6 +36,8 @@ NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
 ANSWER_TIMEOUT_S = 90
+ANSWER_MAX_BYTES = 1 << 20
+"""Of the answer to whether there is anything; it is looked at no further."""
 CONNECTIONS = 32
 """Kept open to an engine: as many as there are threads that speak to it (`kernel.engine`)."""
 PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
@@ -105,7 +108,7 @@ class DockerEngine:
         try:
             with self._open_socket() as connection:
                 connection.sendall(question.encode())
-                answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+                answer = _read_answer(connection)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except OSError as error:
@@ -143,16 +146,22 @@ class DockerEngine:
 
     def _read_listed(self) -> tuple[Listed, ...]:
         with self._asking() as client:
-            return tuple(parse_listed(item) for item in client.containers(all=True))
+            return tuple([parse_listed(item) for item in client.containers(all=True)])
 
     def _read_pid(self, identity: str) -> int:
         """The first process of a container; 0 where it has none, or has just gone."""
         try:
-            return int(self._inspect(identity)["State"]["Pid"])
+            return self._read_state(identity)[0]
         except EngineError as error:
             if error.status == NOT_FOUND:
                 return 0
             raise
+
+    def _read_state(self, identity: str) -> tuple[int, int]:
+        """The first process of a container, 0 where it does not run, and its exit status."""
+        with self._asking():
+            state = self._inspect(identity)["State"]
+            return int(state["Pid"]), int(state.get("ExitCode") or 0)
 
     def _inspect(self, name: str) -> Mapping[str, Any]:
         with self._asking() as client:
@@ -161,7 +170,8 @@ class DockerEngine:
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
         marks = labels.get(TOPOLOGY_LABEL), labels.get(HOST_LABEL)
-        return marks == (self._topology, self._host_key) and bool(labels.get(NAME_LABEL))
+        # Anybody who may start a container can give it labels; one that no file could name is not ours.
+        return marks == (self._topology, self._host_key) and is_label(labels.get(NAME_LABEL, ""))
 
     # --- before an apply ----------------------------------------------------------------------------------------------
 
@@ -205,13 +215,12 @@ class DockerEngine:
         identity = self._find_own(engine_name)
         with self._asking() as client:
             client.start(identity)
-        state = self._inspect(identity)["State"]
-        if not state["Pid"]:
+        pid, status = self._read_state(identity)
+        if not pid:
             raise EngineError(
-                f"container {engine_name} ended at once, with status {state['ExitCode']}",
-                f"`{self._runtime} logs {engine_name}` says why",
+                f"container {engine_name} ended at once, with status {status}", f"`{self._runtime} logs {engine_name}` says why"
             )
-        return int(state["Pid"])
+        return pid
 
     def stop(self, engine_name: str) -> None:
         """Stop one of ours; one that is stopped already is no fault."""
@@ -246,10 +255,12 @@ class DockerEngine:
 
     def _find_own(self, engine_name: str) -> str:
         """The id of a container, after a look at its labels: what is not ours is never touched."""
-        found = self._inspect(engine_name)
-        if not self._is_ours(found["Config"]["Labels"] or {}):
+        with self._asking():
+            found = self._inspect(engine_name)
+            labels, identity = _texts(found["Config"]["Labels"] or {}), str(found["Id"])
+        if not self._is_ours(labels):
             raise EngineError(f"container {engine_name} is not one of netctl's, so it is left alone")
-        return str(found["Id"])
+        return identity
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -267,6 +278,9 @@ class DockerEngine:
             raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
             raise self._no_answer(error) from error
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+            # What answers there is no engine, or not the whole of an answer.
+            raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
     def _connect(self) -> APIClient:
         with self._connecting:
@@ -304,7 +318,7 @@ class DockerEngine:
             raise
         return connection
 
-    def _no_answer(self, error: Exception) -> EngineError:
+    def _no_answer(self, error: object) -> EngineError:
         return EngineError(
             f"the engine at {self._path} gives no proper answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
         )
@@ -360,4 +374,17 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
     # A legacy link adds a name with a slash in it.
     name = next((name for name in names if "/" not in name), "")
-    return Listed(str(item["Id"]), name, str(item["State"]), dict(item.get("Labels") or {}))
+    return Listed(str(item["Id"]), name, str(item["State"]), _texts(item.get("Labels") or {}))
+
+
+def _texts(labels: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in labels.items()}
+
+
+def _read_answer(connection: socket.socket) -> bytes:
+    """All that comes, up to what is enough to know that it is more than an empty list."""
+    parts, length = [], 0
+    while (part := connection.recv(1 << 16)) and length < ANSWER_MAX_BYTES:
+        parts.append(part)
+        length += len(part)
+    return b"".join(parts)

@@ -34,6 +34,7 @@ from reconciler.kernel.lxc_config import (
     template_words,
 )
 from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
 
@@ -93,7 +94,7 @@ class LxcEngine:
     def _read_mark(self, name: str) -> Mark | None:
         try:
             return parse_mark((self._path / name / MARK_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
 
     def _read_pids(self) -> dict[str, int]:
@@ -105,7 +106,7 @@ class LxcEngine:
         return pids
 
     def _is_ours(self, mark: Mark | None) -> bool:
-        return mark is not None and (mark.topology, mark.host) == (self._topology, self._host_key)
+        return mark is not None and (mark.topology, mark.host) == (self._topology, self._host_key) and is_label(mark.name)
 
     # --- before an apply ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.kinds.container import parse_spec, render_spec
+from reconciler.kinds.container import LABEL_MAX_BYTES, parse_spec, render_spec
+from reconciler.state.jsontext import parse_json
 from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
 
 MARK_FILE = "netctl.json"
@@ -19,6 +20,8 @@ MARK_FILE = "netctl.json"
 COMMON_CONFIG = "/usr/share/lxc/config/common.conf"
 COMMAND_FILE = ".netctl-command"
 """In the root filesystem, where the command has words that LXC, which splits at spaces and knows no quotes, would tear apart."""
+LINE_ENDS = "\n\r\0"
+"""What no line of a config can have within."""
 TEMPLATE_DIRECTORY = "/usr/share/lxc/templates"
 
 
@@ -44,7 +47,7 @@ def render_mark(mark: Mark) -> str:
 def parse_mark(text: str) -> Mark | None:
     """What MARK_FILE says; None where it is none of netctl's."""
     try:
-        told = json.loads(text)
+        told = parse_json(text, LABEL_MAX_BYTES)
         topology, host, name = (str(told[key]) for key in ("topology", "host", "name"))
         return Mark(topology, host, name, parse_spec(str(told["spec"])), bool(told["complete"]), bool(told["parked"]))
     except (ValueError, KeyError, TypeError):
@@ -75,11 +78,27 @@ def render_config(step: ContainerCreate, directory: str, *, common: bool) -> str
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
     if spec.command:
         lines += [f"lxc.init.cmd = {render_init(spec.command)}", "lxc.signal.halt = SIGTERM"]
-    lines += [f"lxc.environment = {name}={value}" for name, value in spec.env]
+    lines += [f"lxc.environment = {_keep_blanks(f'{name}={value}')}" for name, value in spec.env]
     lines += [f"lxc.mount.entry = {render_mount(volume)}" for volume in spec.volumes]
     if spec.restart != "no":
         lines.append("lxc.start.auto = 1")
+    for line in lines:
+        check_line(line)
     return "\n".join(lines) + "\n"
+
+
+def check_line(line: str) -> None:
+    """ValueError where a line of a config would be more than one, or end early: LXC has no escape for such characters.
+
+    The file is checked for them (`topology.check_runtimes`), so that this is met only where it was not.
+    """
+    if any(char in line for char in LINE_ENDS):
+        raise ValueError("a line break or NUL in a line of LXC's config")
+
+
+def _keep_blanks(value: str) -> str:
+    """A value with blanks at its ends in quotes: LXC cuts off blanks, and then one pair of quotes (confile.c, parse_line)."""
+    return f'"{value}"' if value != value.strip() else value
 
 
 def rootfs_line(directory: str) -> str:
@@ -94,8 +113,8 @@ def move_rootfs(config: str, directory: str) -> str:
 
 
 def needs_command_file(command: tuple[str, ...]) -> bool:
-    """Whether LXC would tear the command's words apart."""
-    return any(not word or any(letter.isspace() for letter in word) for word in command)
+    """Whether LXC would tear the command's words apart: it splits at blanks, and takes quotes and backslashes for its own."""
+    return any(not word or any(letter.isspace() or letter in "'\"\\" for letter in word) for word in command)
 
 
 def render_init(command: tuple[str, ...]) -> str:
@@ -109,7 +128,7 @@ def render_command_file(command: tuple[str, ...]) -> str:
 
 
 def render_mount(volume: str) -> str:
-    """A line of fstab(5) for `host path:container path[:ro]`; spaces are written as octal numbers there."""
+    """A line of fstab(5) for `host path:container path[:ro]`; blanks and line breaks are written as octal numbers there."""
     source, target, *options = volume.split(":")
     kind = "file" if Path(source).is_file() else "dir"
     words = ["bind", *("ro" for option in options if option == "ro"), f"create={kind}"]
@@ -117,4 +136,5 @@ def render_mount(volume: str) -> str:
 
 
 def _escape(path: str) -> str:
-    return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
+    """As getmntent(3) reads it."""
+    return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")

@@ -19,12 +19,17 @@ from pathlib import Path
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.state.jsontext import parse_json
+from reconciler.state.visible import visible
+
+NOTE_MAX_BYTES = 1 << 20
+"""A longer file is none of netctl's."""
 
 
 def read_peers(context: KernelContext) -> dict[str, str]:
     """How each host of the topology is reached, by its name; empty where nothing is remembered, or it cannot be understood."""
     try:
-        peers = json.loads(_path(context, "peers").read_bytes())
+        peers = parse_json(_path(context, "peers").read_bytes(), NOTE_MAX_BYTES)
     except (FileNotFoundError, ValueError):
         return {}
     return {str(host): str(connect) for host, connect in peers.items()} if isinstance(peers, dict) else {}
@@ -41,7 +46,7 @@ def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
 def read_engines(context: KernelContext) -> dict[str, str]:
     """Where engines are that may hold containers of the topology, by runtime; those that are at their usual places left out."""
     try:
-        engines = json.loads(_path(context, "engines").read_bytes())
+        engines = parse_json(_path(context, "engines").read_bytes(), NOTE_MAX_BYTES)
     except (FileNotFoundError, ValueError):
         return {}
     return {str(runtime): str(url) for runtime, url in engines.items()} if isinstance(engines, dict) else {}
@@ -95,7 +100,7 @@ def write_log(context: KernelContext, line: str) -> None:
     path = _path(context, "log")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with path.open("a") as log:
-        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {visible(line)}\n")
 
 
 def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:

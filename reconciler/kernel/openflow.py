@@ -80,10 +80,12 @@ def _set_fragments(url: str, step: FragmentsSet) -> None:
 
 
 def render_mod(step: FlowAdd | FlowDelete) -> str:
-    """A step as a line of a file for `ovs-ofctl add-flows`."""
-    if isinstance(step, FlowDelete):
-        return f"delete_strict cookie={step.cookie:#x}/-1,{step.match}"
-    return f"add cookie={step.cookie:#x},{step.match},actions={step.actions}"
+    """A step as a line of a file for `ovs-ofctl add-flows`. StepError where it would be more than one line, or have a comment."""
+    line = f"add cookie={step.cookie:#x},{step.match},actions={step.actions}" if isinstance(step, FlowAdd) else ""
+    line = line or f"delete_strict cookie={step.cookie:#x}/-1,{step.match}"
+    if not (line.isascii() and line.isprintable()) or "#" in line:
+        raise StepError(step, "a flow that is not one line of ovs-ofctl's")
+    return line
 
 
 def _run(words: Sequence[str], text: str) -> str:

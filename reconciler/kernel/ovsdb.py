@@ -9,6 +9,7 @@ as ovs-vsctl(8) does, and waits until `cur_cfg` has followed.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,10 +77,11 @@ class Ovsdb:
         reply = self._receive(request.id)
         if reply.error:
             raise HostError(f"Open vSwitch refused a transaction: {reply.error}")
-        for result in reply.result:
-            if result and "error" in result:
-                raise HostError(f"Open vSwitch refused a transaction: {result.get('details') or result['error']}")
-        return [result or {} for result in reply.result]
+        with understanding():
+            for result in reply.result:
+                if result and "error" in result:
+                    raise HostError(f"Open vSwitch refused a transaction: {result.get('details') or result['error']}")
+            return [dict(result or {}) for result in reply.result]
 
     def _receive(self, number: int) -> Any:
         import errno
@@ -115,16 +117,33 @@ def is_there(url: str) -> bool:
     return Path(url.removeprefix("unix:")).is_socket()
 
 
+@contextlib.contextmanager
+def understanding() -> Iterator[None]:
+    """What is read within is an answer of the database's: HostError where it is not in the form of one (RFC 7047)."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
+        raise HostError(
+            f"Open vSwitch gives an answer in no known form ({type(error).__name__})", "is it ovsdb-server that listens there?"
+        ) from error
+
+
 def read_bridges(database: Ovsdb) -> tuple[OvsBridgeInfo, ...]:
     """All bridges with their ports, in one transaction."""
-    bridges, ports, interfaces = (result["rows"] for result in database.transact(_selects()))
+    results = database.transact(_selects())
+    with understanding():
+        return _parse_bridges(results)
+
+
+def _parse_bridges(results: Sequence[Row]) -> tuple[OvsBridgeInfo, ...]:
+    bridges, ports, interfaces = (result["rows"] for result in results)
     interface_by_uuid = {parse_uuid(row["_uuid"]): row for row in interfaces}
     port_by_uuid = {parse_uuid(row["_uuid"]): row for row in ports}
     mtus = {row["name"]: row["mtu_request"] for row in interfaces}
     return tuple(
         OvsBridgeInfo(
-            name=row["name"],
-            datapath=row["datapath_type"] or "system",
+            name=str(row["name"]),
+            datapath=str(row["datapath_type"] or "system"),
             mac=parse_map(row["other_config"]).get(HWADDR, ""),
             mtu=parse_number(mtus.get(row["name"], 0)),
             fail_mode=parse_text(row["fail_mode"]),
@@ -147,7 +166,8 @@ def _selects() -> list[Operation]:
 def _port(row: Row, interfaces: Mapping[str, Row]) -> OvsPortInfo:
     uuids = parse_uuids(row["interfaces"])
     number = parse_number(interfaces[uuids[0]]["ofport"]) if len(uuids) == 1 else 0
-    return OvsPortInfo(row["name"], max(number, 0), tuple(sorted(parse_map(row["external_ids"]).items())), row["protected"])
+    marks = tuple(sorted(parse_map(row["external_ids"]).items()))
+    return OvsPortInfo(str(row["name"]), max(number, 0), marks, bool(row["protected"]))
 
 
 def parse_uuid(value: Any) -> str:
@@ -167,7 +187,7 @@ def parse_map(value: Any) -> dict[str, str]:
 
 def parse_number(value: Any) -> int:
     """A number, or a set of none."""
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int else 0
 
 
 def parse_numbers(value: Any) -> list[int]:

@@ -19,12 +19,16 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import own_macvlans
+from reconciler.state.jsontext import parse_json
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
+
+LABEL_MAX_BYTES = 1 << 22
+"""Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
 
 
 def render_spec(spec: ContainerSpec) -> str:
@@ -35,7 +39,7 @@ def render_spec(spec: ContainerSpec) -> str:
 def parse_spec(text: str) -> ContainerSpec | None:
     """The spec in a label `netctl.spec`; None where it is none, so that it differs from any that is wanted."""
     try:
-        told = json.loads(text)
+        told = parse_json(text, LABEL_MAX_BYTES)
         return ContainerSpec(
             runtime=str(told["runtime"]),
             image=str(told["image"]),

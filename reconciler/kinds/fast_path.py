@@ -33,6 +33,7 @@ LEAVING, TUNNELLED, ROUTED = "leaving", "tunnelled", "routed"
 """The chains for what comes from a container, out of the VXLAN, and from the uplink."""
 
 _HOOK = re.compile(r"at-([A-Za-z0-9][A-Za-z0-9_.-]{0,14})", re.ASCII)
+_CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_/.-]{0,127}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class FastPathHook(Record):
 
     def lower_create(self) -> tuple[Step, ...]:
         hook = f'type filter hook ingress device "{self.dev}" priority 0; policy accept;'
+        if not _CHAIN.fullmatch(self.chain):
+            raise ValueError(f"{self.chain!r} is not the name of a chain")
         text = f"add chain {self._chain} {{ {hook} }}\nadd rule {self._chain} goto {self.chain}\n"
         return (NftCommand(self.netns, text),)
 
@@ -83,7 +86,10 @@ class FastPathHook(Record):
 
     @property
     def _chain(self) -> str:
-        return f"{FAMILY} {table_name(self.topology, self.subnet)} {hook_name(self.dev)}"
+        name = hook_name(self.dev)
+        if not parse_hook_name(name) or not self.subnet:
+            raise ValueError(f"{self.dev!r} cannot have a hook in {self.subnet!r}")
+        return f"{FAMILY} {table_name(self.topology, self.subnet)} {name}"
 
 
 @dataclass(frozen=True, slots=True)

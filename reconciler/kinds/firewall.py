@@ -148,5 +148,5 @@ class FirewallElement(Record):
             return ()
         parts = self.key.split(" . ")
         port = parts[1] if len(parts) == 2 else parts[2]
-        first, _, last = port.partition("-")
-        return tuple(ConntrackFlush(self.netns, "udp", number) for number in range(int(first), int(last or first) + 1))
+        # A range is none of ours, one element is one port; it could be of all ports.
+        return (ConntrackFlush(self.netns, "udp", int(port)),) if port.isdecimal() else ()

@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
-from reconciler.plan.diff import creation
+from reconciler.kinds.grammar import check_record
+from reconciler.plan.diff import creation, diff_states
 from reconciler.plan.order import Batch
-from reconciler.plan.plan import Plan
+from reconciler.plan.plan import Plan, plan_changes
 from reconciler.state.codec import Codec
 from reconciler.state.host import HostState
-from reconciler.state.record import Change
+from reconciler.state.jsontext import MalformedError, parse_json
+from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 
 FORMAT_VERSION = 1
@@ -69,19 +72,76 @@ def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
     return HostPlan(host, fingerprint_of(live), plan.step_count, plan.changes, plan.remove, plan.make)
 
 
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """A plan on its way to whoever asked for it: no changes and no steps, but what is live, from which the asker gets them.
+
+    The asker has what is desired, and does not take a host's word for what is to be done (`decode_plan`).
+    """
+
+    host: str
+    fingerprint: str
+    """As a HostPlan's: empty where the plan is not wanted in full."""
+    steps: int
+    changes: tuple[Record, ...]
+    """Of what changes, what is there."""
+
+
 def encode_plan(plan: HostPlan) -> Any:
-    """A plan on its way to whoever asked for it: what is to be created is only named, for the asker has its records."""
-    named = [change.ref for change in plan.changes if change.before is None]
-    told = tuple(change for change in plan.changes if change.before is not None)
-    return {"plan": CODEC.encode(replace(plan, changes=told)), "create": named}
+    """A plan as a worker answers it: `plan` is a LivePlan, `create` the Refs of what changes and is not there."""
+    live = tuple(change.before for change in plan.changes if change.before is not None)
+    missing = [change.ref for change in plan.changes if change.before is None]
+    return {"plan": CODEC.encode(LivePlan(plan.host, plan.fingerprint, plan.steps, live)), "create": missing}
 
 
 def decode_plan(answer: Any, desired: HostState) -> HostPlan:
-    """The inverse of `encode_plan`, for `desired` that was asked about."""
-    plan = CODEC.decode(HostPlan, answer["plan"])
-    named = [Ref(*parts) for parts in answer["create"]]
-    changes = (*plan.changes, *(creation(ref, desired.records[ref]) for ref in named))
-    return replace(plan, changes=tuple(sorted(changes, key=attrgetter("ref"))))
+    """The inverse of `encode_plan`, for `desired` that was asked about. MalformedError where the answer cannot be.
+
+    What changes is compared again here, and the steps of a plan in full are made here: so what is shown, and printed as a
+    script, comes from `desired` and from records that were checked, never from a host's own words.
+    """
+    if not isinstance(answer, dict) or answer.keys() != {"plan", "create"}:
+        raise MalformedError("what is no plan")
+    told = CODEC.decode(LivePlan, answer["plan"])
+    if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
+        raise MalformedError("a fingerprint that is none")
+    for record in told.changes:
+        check_record(record)
+    live = _state_of(told.changes)
+    changes = list(diff_states(live, HostState({ref: wanted for ref in live.records if (wanted := desired.records.get(ref))})))
+    changes += _creations(answer["create"], live, desired)
+    changes.sort(key=attrgetter("ref"))
+    if not told.fingerprint:
+        return HostPlan(told.host, "", told.steps, tuple(changes))
+    plan = _lower(tuple(changes))
+    return HostPlan(told.host, told.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
+
+
+def _creations(named: Any, live: HostState, desired: HostState) -> list[Change]:
+    """What is to be created, each named once; the records are the asker's own."""
+    try:
+        missing = [Ref(*parts) for parts in named]
+        wanted = [desired.records[ref] for ref in missing]
+        twice = len(set(missing)) < len(missing) or not live.records.keys().isdisjoint(missing)
+    except (TypeError, KeyError):
+        raise MalformedError("a plan for what was not asked about") from None
+    if twice:
+        raise MalformedError("a plan that names a thing twice")
+    return [creation(ref, record) for ref, record in zip(missing, wanted, strict=True)]
+
+
+def _lower(changes: tuple[Change, ...]) -> Plan:
+    try:
+        return plan_changes(changes)
+    except ValueError as error:  # what is desired has steps, so it is something live that has none
+        raise MalformedError(f"a record of which no step can be made: {error}") from None
+
+
+def _state_of(records: tuple[Record, ...]) -> HostState:
+    try:
+        return HostState.of(records)
+    except ValueError as error:
+        raise MalformedError(str(error)) from None
 
 
 def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:
@@ -91,7 +151,7 @@ def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument
 
 def render_document(document: PlanDocument) -> str:
     """Its text: JSON, indented, with a line end."""
-    return json.dumps(CODEC.encode(document), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(CODEC.encode(document), indent=2) + "\n"
 
 
 def check_saved(path: str, text: str, current: PlanDocument) -> None:
@@ -99,7 +159,7 @@ def check_saved(path: str, text: str, current: PlanDocument) -> None:
     saved = _parse_saved(path, text)
     if saved["topology"] != current.topology:
         raise UsageError(f"{path} is a plan for the topology {saved['topology']!r}, not for {current.topology!r}")
-    before = {host.get("host"): host for host in saved["hosts"] if isinstance(host, dict)}
+    before = {host["host"]: host for host in saved["hosts"]}
     help_text = f"make a new plan with `netctl diff FILE --plan {path}`, look at it, and apply that"
     for host in current.hosts:
         then = before.pop(host.host, None)
@@ -116,13 +176,14 @@ def check_saved(path: str, text: str, current: PlanDocument) -> None:
 def _parse_saved(path: str, text: str) -> dict[str, Any]:
     help_text = "such a file is made by `netctl diff --plan FILE`"
     try:
-        saved = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not a saved plan: it is not JSON", help_text) from None
-    if not isinstance(saved, dict) or not isinstance(saved.get("hosts"), list) or "topology" not in saved:
+        saved = parse_json(text)
+    except MalformedError as error:
+        raise UsageError(f"{path} is not a saved plan: it has {error}", help_text) from None
+    if not isinstance(saved, dict) or not isinstance(saved.get("hosts"), list) or not isinstance(saved.get("topology"), str):
         raise UsageError(f"{path} is not a saved plan", help_text)
-    if saved.get("format_version") != FORMAT_VERSION:
-        raise UsageError(
-            f"{path} has format version {saved.get('format_version')!r}, and this netctl reads {FORMAT_VERSION}", help_text
-        )
+    version = saved.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise UsageError(f"{path} has format version {version!r:.20}, and this netctl reads {FORMAT_VERSION}", help_text)
+    if not all(isinstance(host, dict) and isinstance(host.get("host"), str) for host in saved["hosts"]):
+        raise UsageError(f"{path} is not a saved plan: it has a host without a name", help_text)
     return saved

@@ -13,6 +13,9 @@ PUBLISHED = "published ports"
 ALLOWED = "policies"
 FORBIDDEN = "forbidden"
 
+OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
+"""What may have happened to a probe (`Finding`)."""
+
 DEFAULT_GATEWAY = "default gateway"
 """As a probe's address: whatever the probing host's default route leads to, found when the probe runs."""
 

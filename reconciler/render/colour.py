@@ -51,10 +51,3 @@ class Palette:
 
 
 PLAIN = Palette()
-
-
-def printable(text: str) -> str:
-    """The text with control characters made visible, so that nothing read from elsewhere can steer the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -6,7 +6,6 @@ can run it: on a fresh lab the script leaves the same live state as `netctl appl
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
@@ -15,6 +14,7 @@ from reconciler.kernel.namespaces import PROMPT, SILENT
 from reconciler.kernel.netlink_encode import FREE_NAME, ROUTE_TYPES
 from reconciler.render.engine_commands import engine_lines, pid_words, process_lines
 from reconciler.render.openvswitch_commands import switch_lines
+from reconciler.render.shell import comment, here_document, join, quote
 from reconciler.render.sysctl_commands import sysctl_functions, sysctl_lines
 from reconciler.render.uplink_commands import dhcp_lines, uplink_lines
 from reconciler.state.naming import ROUTE_PROTOCOL, Alias
@@ -73,19 +73,19 @@ class Place:
         scope, _, member = netns.partition(":")
         if scope == "container" and member in self.engines:
             command, name = self.engines[member]
-            return f"$({shlex.join(pid_words(command, name))})"
+            return f"$({join(pid_words(command, name))})"
         return netns_path_name(self.topology, netns)
 
     def tool(self, netns: str, *words: str) -> str:
         """The command line that runs `words` in the namespace."""
         name = self.netns_word(netns)
         if not name:
-            return shlex.join(words)
+            return join(words)
         if name.startswith("$("):
-            return f"nsenter -t {name} -n {shlex.join(words)}"
+            return f"nsenter -t {name} -n {join(words)}"
         if words[0] in ("ip", "bridge"):  # they can enter it themselves, which is quicker
-            return shlex.join([words[0], "-n", name, *words[1:]])
-        return shlex.join(["nsenter", f"--net=/run/netns/{name}", *words])
+            return join([words[0], "-n", name, *words[1:]])
+        return join(["nsenter", f"--net=/run/netns/{name}", *words])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,16 @@ class Section:
 
 def render_script(title: str, sections: Sequence[Section]) -> str:
     """The whole script, ready for `sh`."""
-    lines = ["#!/bin/sh", f"# {title}", "# Needs root, iproute2 and nftables. Stops at the first command that fails.", "set -eu"]
+    needs = "Needs root, iproute2 and nftables. Stops at the first command that fails."
+    lines = ["#!/bin/sh", comment(title), comment(needs), "set -eu"]
     for section in sections:
         if not section.runs:
             continue
-        lines += ["", f"# {section.title}"]
+        lines += ["", comment(section.title)]
         body = [*sysctl_functions((step for run in section.runs for step in run), section.place)]
         body += [line for run in section.runs for line in render_run(run, section.place)]
         # The shell there reads the steps as they stand here: nothing is quoted twice.
-        lines += [f"{section.through} <<'THERE'", "set -eu", *body, "THERE"] if section.through else body
+        lines += here_document(section.through, "\n".join(["set -eu", *body]), "THERE") if section.through else body
     return "\n".join(lines) + "\n"
 
 
@@ -153,7 +154,7 @@ def render_step(step: Step, place: Place) -> Iterator[str]:
             yield from switch_lines(step, place)
         case lanes.ANNOUNCE if isinstance(step, Announce):
             at = step.mac or step.dev
-            yield f"# apply also announces that {step.address} is at {at} now (gratuitous ARP, or its like of IPv6)"
+            yield comment(f"apply also announces that {step.address} is at {at} now (gratuitous ARP, or its like of IPv6)")
         case lanes.IPTABLES | lanes.CONNTRACK:
             yield from _filter_lines(step, place)
         case _:
@@ -164,18 +165,18 @@ def _netns_lines(step: Step, place: Place) -> Iterator[str]:
     name = place.netns_word(step.netns)
     match step:
         case NetnsAdd():
-            yield shlex.join(["ip", "netns", "add", name])
+            yield join(["ip", "netns", "add", name])
             settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if step.ipv6 else SILENT))
             yield place.tool(step.netns, "sysctl", "-qw", *settings)
             # Whose it is: the hosts of a lab share /run/netns.
             owner = str(Alias(place.topology, "host", place.host_key))
             yield place.tool(step.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
         case NetnsDelete():
-            yield shlex.join(["ip", "netns", "delete", name])
+            yield join(["ip", "netns", "delete", name])
             scope, _, container = step.netns.partition(":")
             if scope == "container":
                 logs = f"/run/netctl/{place.topology}"
-                yield f"rm -f {logs}/{shlex.quote(container)}.log; rmdir {logs} 2>/dev/null || true"
+                yield f"rm -f {quote(f'{logs}/{container}.log')}; rmdir {quote(logs)} 2>/dev/null || true"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
@@ -254,7 +255,7 @@ def _link_add(step: LinkAdd, place: Place) -> str:
         return line
     # The machine's own namespace has no name; pid 1 lives in it.
     far = place.netns_word(step.peer.netns) or "1"
-    return f"{line} netns {far if far.startswith('$(') else shlex.quote(far)}"
+    return f"{line} netns {far if far.startswith('$(') else quote(far)}"
 
 
 def _macvlan_add(step: LinkAdd, place: Place) -> str:
@@ -267,8 +268,8 @@ def _macvlan_add(step: LinkAdd, place: Place) -> str:
     line = place.tool(step.netns, *words)
     if step.peer:
         far = place.netns_word(step.peer.netns) or "1"
-        line += f" netns {far if far.startswith('$(') else shlex.quote(far)}"
-    return f"{line} type macvlan {shlex.join(_flat(options.items()))}"
+        line += f" netns {far if far.startswith('$(') else quote(far)}"
+    return f"{line} type macvlan {join(_flat(options.items()))}"
 
 
 def _link_set(step: LinkSet | LinkRename, place: Place) -> Iterator[str]:
@@ -300,7 +301,7 @@ def _route(step: RouteAdd | RouteDelete, place: Place) -> str:
     name = place.netns_word(step.netns)
     if not name or name.startswith("$("):
         return place.tool(step.netns, *words)
-    return shlex.join(["ip", "-n", name, *words[1:]])
+    return join(["ip", "-n", name, *words[1:]])
 
 
 def _stray_route(step: StrayRouteAdd | StrayRouteDelete, place: Place) -> str:
@@ -316,7 +317,7 @@ def _stray_route(step: StrayRouteAdd | StrayRouteDelete, place: Place) -> str:
     name = place.netns_word(step.netns)
     if not name or name.startswith("$("):
         return place.tool(step.netns, *words)
-    return shlex.join(["ip", "-n", name, *words[1:]])
+    return join(["ip", "-n", name, *words[1:]])
 
 
 def _neighbor(step: NeighborAdd | NeighborDelete, place: Place) -> str:
@@ -333,12 +334,7 @@ def _neighbor(step: NeighborAdd | NeighborDelete, place: Place) -> str:
 
 def _nft_lines(netns: str, texts: Sequence[str], place: Place) -> Iterator[str]:
     text = "\n".join(text.rstrip("\n") for text in texts)
-    end = "EOF"
-    while end in text.splitlines():  # a heredoc ends at the first such line
-        end += "_"
-    yield f"{place.tool(netns, 'nft', '-f', '-')} <<'{end}'"
-    yield text
-    yield end
+    yield from here_document(place.tool(netns, "nft", "-f", "-"), text, "EOF")
 
 
 def _filter_lines(step: Step, place: Place) -> Iterator[str]:

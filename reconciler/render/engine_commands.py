@@ -6,7 +6,6 @@ netctl takes what the script makes for its own.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from reconciler.kernel.lxc_config import (
     template_words,
 )
 from reconciler.kinds.process import PROCESS_MARK, marks_of, words_of
+from reconciler.render.shell import join, quote
 from reconciler.state.ref import netns_path_name
 from reconciler.state.steps.containers import (
     ContainerCreate,
@@ -48,16 +48,16 @@ def engine_lines(step: Step, topology: str, host_key: str, engines: Engines) -> 
             yield from lxc_lines(step, _engine_of(step.netns, "lxc", engines))
         case ContainerCreate():
             engine = _engine(step.container, step.spec.runtime, engines)
-            yield shlex.join([*engine, "create", *_create_words(step, topology, host_key)])
-            yield shlex.join([*engine, "start", step.engine_name])
+            yield join([*engine, "create", *_create_words(step, topology, host_key)])
+            yield join([*engine, "start", step.engine_name])
         case ContainerStart():
-            yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "start", step.engine_name])
+            yield join([*_engine_of(step.netns, step.runtime, engines), "start", step.engine_name])
         case ContainerStop():
-            yield shlex.join([*_engine_of(step.netns, step.runtime, engines), "stop", step.engine_name])
+            yield join([*_engine_of(step.netns, step.runtime, engines), "stop", step.engine_name])
         case ContainerPark():
             engine = _engine_of(step.netns, step.runtime, engines)
             yield "# apply parks it until every host has succeeded, then removes it"
-            yield shlex.join([*engine, "rm", "--force", step.engine_name])
+            yield join([*engine, "rm", "--force", step.engine_name])
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 
@@ -68,22 +68,22 @@ def lxc_create_lines(step: ContainerCreate, topology: str, host_key: str, engine
     image, rootfs = step.spec.image, f"{directory}/rootfs"
     mark = Mark(topology, host_key, step.container, step.spec)
     add = ">"
-    yield shlex.join(["mkdir", "-p", directory])
+    yield join(["mkdir", "-p", directory])
     if is_template(image):
         words = ["-P", _lxc_path(engine), "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(image)]
-        yield shlex.join(["lxc-create", *words])
+        yield join(["lxc-create", *words])
         add = ">>"
     else:
-        copy = shlex.join(["cp", "--archive", "--reflink=auto", f"{image}/.", rootfs])
-        unpack = shlex.join(["tar", "--extract", "--numeric-owner", "--file", image, "--directory", rootfs])
-        yield shlex.join(["mkdir", rootfs])
-        yield f"if [ -d {shlex.quote(image)} ]; then {copy}; else {unpack}; fi"
+        copy = join(["cp", "--archive", "--reflink=auto", f"{image}/.", rootfs])
+        unpack = join(["tar", "--extract", "--numeric-owner", "--file", image, "--directory", rootfs])
+        yield join(["mkdir", rootfs])
+        yield f"if [ -d {quote(image)} ]; then {copy}; else {unpack}; fi"
     if needs_command_file(step.spec.command):
         yield _write(render_command_file(step.spec.command), ">", f"{rootfs}/{COMMAND_FILE}")
     config = render_config(step, directory, common=Path(COMMON_CONFIG).exists())
     yield _write(config, add, f"{directory}/config")
     yield _write(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
-    yield shlex.join(["lxc-start", "-P", _lxc_path(engine), "-n", step.engine_name])
+    yield join(["lxc-start", "-P", _lxc_path(engine), "-n", step.engine_name])
 
 
 def lxc_lines(step: ContainerStart | ContainerStop | ContainerPark, engine: tuple[str, ...]) -> Iterator[str]:
@@ -91,13 +91,13 @@ def lxc_lines(step: ContainerStart | ContainerStop | ContainerPark, engine: tupl
     place = ["-P", _lxc_path(engine), "-n", step.engine_name]
     match step:
         case ContainerStart():
-            yield shlex.join(["lxc-start", *place])
+            yield join(["lxc-start", *place])
         case ContainerStop():
-            yield shlex.join(["lxc-stop", *place, "--timeout", "10"])
+            yield join(["lxc-stop", *place, "--timeout", "10"])
         case _:
             yield "# apply parks it until every host has succeeded, then removes it"
-            yield f"{shlex.join(['lxc-stop', *place, '--timeout', '10'])} || true"
-            yield shlex.join(["rm", "-r", f"{_lxc_path(engine)}/{step.engine_name}"])
+            yield f"{join(['lxc-stop', *place, '--timeout', '10'])} || true"
+            yield join(["rm", "-r", f"{_lxc_path(engine)}/{step.engine_name}"])
 
 
 def _lxc_path(engine: tuple[str, ...]) -> str:
@@ -105,7 +105,7 @@ def _lxc_path(engine: tuple[str, ...]) -> str:
 
 
 def _write(text: str, redirection: str, path: str) -> str:
-    return f"printf %s {shlex.quote(text)} {redirection}{shlex.quote(path)}"
+    return f"printf %s {quote(text)} {redirection}{quote(path)}"
 
 
 def pid_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
@@ -145,11 +145,11 @@ def process_lines(step: Step, topology: str) -> Iterator[str]:
             marks = marks_of(topology, step.container, step.command, step.env)
             words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(topology, step.netns)}", "env"]
             words += [f"{name}={value}" for name, value in (*step.env, *marks)]
-            yield shlex.join(["mkdir", "-p", f"/run/netctl/{topology}"])
-            yield f"{shlex.join([*words, *words_of(step.command)])} </dev/null >>{shlex.quote(log)} 2>&1 &"
+            yield join(["mkdir", "-p", f"/run/netctl/{topology}"])
+            yield f"{join([*words, *words_of(step.command)])} </dev/null >>{quote(log)} 2>&1 &"
         case ProcessStop():
             mark = f"{PROCESS_MARK}={topology}/{step.container}"
-            pids = f"grep -lzxF {shlex.quote(mark)} /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3"
+            pids = f"grep -lzxF {quote(mark)} /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3"
             yield f"{pids} | xargs -r kill 2>/dev/null || true"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")

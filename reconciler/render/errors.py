@@ -13,7 +13,8 @@ from __future__ import annotations
 from unicodedata import combining, east_asian_width
 
 from reconciler.errors import Fault, NetctlError, TopologyError
-from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.colour import PLAIN, Palette
+from reconciler.state.visible import visible, visible_line
 
 TAB_WIDTH = 4
 SHOWN_COLUMNS = 120
@@ -25,9 +26,9 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
     if isinstance(error, TopologyError):
         lines = error.source.splitlines()
         return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults)
-    text = f"{palette.red('error:')} {printable(error.message)}"
+    text = f"{palette.red('error:')} {visible(error.message)}"
     if error.help_text:
-        text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in printable(error.help_text).splitlines())
+        text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in visible(error.help_text).splitlines())
     return text
 
 
@@ -37,14 +38,14 @@ def render_warning(path: str, source: str, fault: Fault, palette: Palette = PLAI
 
 
 def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, word: str = "error:") -> str:
-    place = f"{printable(path)}:{fault.position.line}:{fault.position.column}:"
-    shown = [f"{palette.bold(place)} {palette.red(word)} {printable(fault.message)}"]
+    place = f"{visible_line(path)}:{fault.position.line}:{fault.position.column}:"
+    shown = [f"{palette.bold(place)} {palette.red(word)} {visible(fault.message)}"]
     if 1 <= fault.position.line <= len(lines) and lines[fault.position.line - 1].strip():
         source, caret = source_and_caret(lines[fault.position.line - 1], fault.position.column)
         gutter = f"{fault.position.line:5d}"
         shown.append(palette.dim(f"{gutter} |") + f" {source}".rstrip())
         shown.append(palette.dim(f"{'':5} |") + f" {palette.red(caret)}")
-    shown.extend(f"  {palette.bold('help:')} {line}" for line in printable(fault.help_text).splitlines())
+    shown.extend(f"  {palette.bold('help:')} {line}" for line in visible(fault.help_text).splitlines())
     return "\n".join(shown)
 
 
@@ -63,7 +64,7 @@ def source_and_caret(line: str, column: int) -> tuple[str, str]:
 
 def _spread(text: str) -> str:
     """Tabs become a fixed number of blanks, so that the caret's place does not depend on where the text starts."""
-    return printable(text.replace("\t", " " * TAB_WIDTH))
+    return visible_line(text.replace("\t", " " * TAB_WIDTH))
 
 
 def _width(text: str) -> int:

@@ -34,12 +34,13 @@ from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
-from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.firewall import describe_elements, summarise_elements
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST
+from reconciler.state.visible import visible_line
 
 FOLD = 3
 """So many replicas, or more, that are all added or all removed share a line."""
@@ -85,7 +86,7 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
         for line in lines:
             counts[line.sign] += 1
         if lines:
-            shown.append(palette.bold(host.host if host.host == "lab" else f"host {host.host}"))
+            shown.append(palette.bold(visible_line(host.host if host.host == "lab" else f"host {host.host}")))
             shown += _verbose_lines(host, palette) if verbose else _short_lines(lines, palette)
     if not shown:
         return "Nothing to do: the hosts are as the file says."
@@ -249,7 +250,7 @@ def _verbose_lines(host: HostPlan, palette: Palette) -> Iterator[str]:
     subjects = subjects_of(record for change in host.changes for record in (change.before, change.after) if record)
     ordered = sorted(host.changes, key=lambda change: order_of(subjects[change.ref]))
     for subject, group in groupby(ordered, key=lambda change: subjects[change.ref]):
-        yield f"  {subject}"
+        yield f"  {visible_line(subject)}"
         for change in group:
             sign = "+" if change.before is None else "-" if change.after is None else "~"
             along = " (goes along)" if change.implied else ""
@@ -261,4 +262,4 @@ def _verbose_lines(host: HostPlan, palette: Palette) -> Iterator[str]:
 
 def _paint(sign: str, text: str, palette: Palette) -> str:
     colour = {"+": palette.green, "~": palette.yellow, "-": palette.red}[sign]
-    return colour(printable(text))
+    return colour(visible_line(text))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import IO, TYPE_CHECKING, Protocol, TextIO, cast
 
 from reconciler.render.colour import wants_colour
+from reconciler.state.visible import visible_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -57,8 +58,8 @@ class Bars:
         if not total:
             return
         if host not in self._tasks:
-            self._tasks[host] = self._progress.add_task(host, total=total)
-        self._progress.update(self._tasks[host], description=f"{host}: {phase}", completed=done, total=total)
+            self._tasks[host] = self._progress.add_task(visible_line(host), total=total)
+        self._progress.update(self._tasks[host], description=visible_line(f"{host}: {phase}"), completed=done, total=total)
 
 
 @contextmanager
@@ -73,6 +74,11 @@ def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Rich
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Rich(*columns, console=Console(file=stream), transient=True) as progress:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Rich(*columns, console=Console(file=_steering(stream)), transient=True) as progress:
             yield Bars(progress)
+
+
+def _steering(stream: TextIO) -> IO[str]:
+    """What a bar is drawn on: it moves the cursor, which no other text may."""
+    return cast("IO[str]", getattr(stream, "steering", stream))

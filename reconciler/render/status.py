@@ -14,11 +14,12 @@ from reconciler.kinds.address import Address
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
-from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change, Record
+from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
 IN_STEP, DRIFTED, MISSING, EXTRA = "in step", "drifted", "missing", "not in the file"
@@ -173,19 +174,19 @@ def _fold(items: Sequence[Item]) -> Iterator[Item]:
 
 def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
-    yield f"{palette.bold(host.host if host.host == 'lab' else f'host {host.host}')}: {paint(host.state)}"
+    yield f"{palette.bold(visible_line(host.host if host.host == 'lab' else f'host {host.host}'))}: {paint(host.state)}"
     items = tuple(_fold(host.items))
-    width = min(32, max((len(item.subject) for item in items), default=0))
+    width = min(32, max((len(visible_line(item.subject)) for item in items), default=0))
     for item in items:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
-        yield f"  {item.subject:{width}}  {colour(f'{item.state:8}')}  {printable(item.summary)}".rstrip()
+        yield f"  {visible_line(item.subject):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
         if item.state == DRIFTED:
             told = list(dict.fromkeys(difference.text for difference in item.differences))  # entries of several sets read alike
             for text in told[:SHOWN]:
-                yield f"  {'':{width}}    {printable(text)}"
+                yield f"  {'':{width}}    {visible_line(text)}"
             if len(told) > SHOWN:
                 yield f"  {'':{width}}    and {len(told) - SHOWN:,} more (--json has all)"
     for foreign in host.foreign:
-        yield palette.yellow(f"  foreign {foreign.kind}: {printable(foreign.name)} {printable(foreign.detail)}".rstrip())
+        yield palette.yellow(f"  foreign {foreign.kind}: {visible_line(foreign.name)} {visible_line(foreign.detail)}".rstrip())
         if foreign.help_text:
-            yield f"    help: {printable(foreign.help_text)}"
+            yield f"    help: {visible_line(foreign.help_text)}"

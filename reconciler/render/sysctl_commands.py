@@ -5,11 +5,11 @@ What a setting of the host was before is noted in the file that `kernel.sysctl` 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.kernel.sysctl import FILE_NAME, HEADING
+from reconciler.render.shell import join, quote
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step
 
@@ -43,7 +43,7 @@ def sysctl_functions(steps: Iterable[Step], place: Place) -> Iterator[str]:
     steps = tuple(steps)
     remembers = any(isinstance(step, SysctlWrite) and step.remember for step in steps)
     restores = any(isinstance(step, SysctlRestore) for step in steps)
-    folder, tool = f"/run/netctl/{place.host_key}", place.tool("", "sysctl")
+    folder, tool = quote(f"/run/netctl/{place.host_key}"), place.tool("", "sysctl")
     for function, is_called in ((COMMON, remembers or restores), (REMEMBER, remembers), (RESTORE, restores)):
         if is_called:
             yield function.format(folder=folder, name=FILE_NAME, heading=HEADING, topology=place.topology, tool=tool)
@@ -53,10 +53,10 @@ def sysctl_lines(step: Step, place: Place) -> Iterator[str]:
     """The line of a SysctlWrite or SysctlRestore. TypeError for any other step."""
     match step:
         case SysctlWrite(remember=True):
-            yield shlex.join(["remember", step.key, step.value])
+            yield join(["remember", step.key, step.value])
         case SysctlWrite():
             yield place.tool(step.netns, "sysctl", "-eqw" if step.if_there else "-qw", f"{step.key}={step.value}")
         case SysctlRestore():
-            yield shlex.join(["restore", step.key])
+            yield join(["restore", step.key])
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")

@@ -6,11 +6,11 @@ What has to be moved is known when the script runs, not before: so it is a shell
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.render.openvswitch_commands import switch_lines
+from reconciler.render.shell import quote
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
 from reconciler.state.steps.step import Step
@@ -26,9 +26,14 @@ def dhcp_lines(step: Step, place: Place) -> Iterator[str]:
             yield "# apply runs it with a script of its own, which sets nothing but the address and routes"
             yield place.tool(step.netns, "udhcpc", "-b", "-R", "-i", step.dev)
         case DhcpStop():
-            yield place.tool(step.netns, "pkill", "-f", f"udhcpc.*-i {step.dev}")
+            yield place.tool(step.netns, "pkill", "-f", f"udhcpc.*-i {_literally(step.dev)}( |$)")
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
+
+
+def _literally(text: str) -> str:
+    """The text as an extended regular expression (regex(7)) that matches it and nothing else."""
+    return "".join(char if char.isalnum() or char in "-_" else "[\\^]" if char == "^" else f"[{char}]" for char in text)
 
 
 _MOVE = """\
@@ -70,8 +75,8 @@ def uplink_lines(step: Step, place: Place) -> Iterator[str]:
     match step:
         case UplinkEnslave():
             before = step.joins
-            source, target, master = step.name, step.bridge, "" if step.joins else f"master {shlex.quote(step.bridge)} "
-            silent = f"sysctl -qw net.ipv6.conf.{shlex.quote(step.bridge)}.accept_dad=0 || true"
+            source, target, master = step.name, step.bridge, "" if step.joins else f"master {quote(step.bridge)} "
+            silent = f"sysctl -qw net.ipv6.conf.{quote(step.bridge)}.accept_dad=0 || true"
             yield "# apply also notes what was before, so that destroy can put it back even after a crash"
         case UplinkRelease():
             after = step.leaves
@@ -79,8 +84,8 @@ def uplink_lines(step: Step, place: Place) -> Iterator[str]:
             silent = "true"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
-    move = _MOVE.replace("FROM", shlex.quote(source)).replace("TO", shlex.quote(target))
-    script = f"{silent}\nip link set dev {shlex.quote(step.name)} {master}up\n{move}"
+    move = _MOVE.replace("FROM", quote(source)).replace("TO", quote(target))
+    script = f"{silent}\nip link set dev {quote(step.name)} {master}up\n{move}"
     for each in before:
         yield from switch_lines(each, place)
     yield place.tool(step.netns, "sh", "-euc", script)

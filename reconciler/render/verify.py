@@ -6,12 +6,13 @@ could not be asked. A cell stands for all probes between the two, of both famili
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, WITH_HOST, Result
-from reconciler.render.colour import PLAIN, Palette, printable
+from reconciler.render.colour import PLAIN, Palette
+from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
 MATRIX_MAX = 12
@@ -81,12 +82,7 @@ def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, e
     lines += [f"note: {note}" for note in document.notes]
     lines += _failures(document.probes, palette)
     lines.append(_summary(document, palette, elapsed_s))
-    return "\n".join(printable_lines(lines, palette))
-
-
-def printable_lines(lines: Iterable[str], palette: Palette) -> Iterator[str]:
-    """Names and details come from files and other machines; with colour on, they were made printable before."""
-    return iter(lines) if palette.enabled else (printable(line) for line in lines)
+    return "\n".join(lines)
 
 
 def _symbol(rows: Sequence[ResultRow]) -> str:
@@ -154,7 +150,7 @@ def _failures(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
         if len(alike) > SHOWN:
             yield f"     and {len(alike) - SHOWN:,} more like these (--json has all)"
         if fault:
-            yield f"     likely: {fault}"
+            yield f"     likely: {visible_line(fault)}"
 
 
 def _failure(row: ResultRow, palette: Palette) -> str:
@@ -162,7 +158,7 @@ def _failure(row: ResultRow, palette: Palette) -> str:
     what = f"{row.kind} {row.port}" if row.port else ping
     answered = "arrived" if row.kind in FRAMES else "was answered"
     met = {"answered": answered, "refused": "was refused", "silent": "got no answer", "unsent": "could not be sent"}
-    said = met.get(row.outcome, row.outcome) + (f" ({row.detail})" if row.detail else "")
+    said = met.get(row.outcome, row.outcome) + (f" ({visible_line(row.detail)})" if row.detail else "")
     return f"{palette.red('FAIL')} {row.source} -> {row.target} ({row.address}), {what}: {said}, though {row.why}"
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from reconciler.state.host import HostState
+from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch
@@ -31,6 +32,13 @@ T = TypeVar("T")
 Json = Any
 """What json.dumps takes: None, bool, int, float, str, list, dict."""
 Convert = Callable[[Any], Any]
+Decode = tuple[type, Convert]
+"""How a type is decoded: a value of this class is taken as it is, and any other is converted, or refused."""
+
+
+class NEVER:
+    """The class of no value: all are converted."""
+
 
 SCALARS = (str, int, bool, float, type(None))
 STEP_MODULES = (namespaces, links, addresses, firewall, containers, openvswitch)
@@ -50,8 +58,8 @@ def step_types() -> dict[str, type[Step]]:
 class Codec:
     """Encodes and decodes; knows the record classes that it may meet.
 
-    A malformed message raises ValueError, TypeError, KeyError or AttributeError: both ends are the same version of the same
-    package, so that is a defect and not the user's doing.
+    What is decoded may come from a host that lies: each value must be of the very type that its field has, each object must have
+    the fields of its class and no other. All else raises MalformedError.
     """
 
     def __init__(self, kinds: Iterable[type[Record]]) -> None:
@@ -59,7 +67,7 @@ class Codec:
         self.kinds: Mapping[str, type[Record]] = {kind.kind: kind for kind in kinds}
         self.steps: Mapping[str, type[Step]] = step_types()
         self._encoders: dict[Any, Convert | None] = {}
-        self._decoders: dict[Any, Convert | None] = {}
+        self._decoders: dict[Any, Decode] = {}
 
     def encode(self, value: object) -> Json:
         """The JSON form of a dataclass of ours, or of a tuple, mapping or scalar of such."""
@@ -73,9 +81,19 @@ class Codec:
         return encoder(value) if encoder else value
 
     def decode(self, cls: type[T], data: Json) -> T:
-        """The value whose JSON form is `data`. `cls` may be Record or Step, for whichever it is, and also `tuple[X, ...]`."""
-        decoder = self._decoder(cls)
-        return typing.cast("T", decoder(data) if decoder else data)
+        """The value whose JSON form is `data`; MalformedError where it is none.
+
+        `cls` may be Record or Step, for whichever it is, and also `tuple[X, ...]`.
+        """
+        taken, convert = self._decoder(cls)
+        if type(data) is taken:
+            return typing.cast("T", data)
+        try:
+            return typing.cast("T", convert(data))
+        except MalformedError:
+            raise
+        except (ValueError, RecursionError) as error:  # two records of one name; a list in a list in a list
+            raise MalformedError(str(error)) from None
 
     # --- encoders: None stands for "as it is" -----------------------------------------------------------------------
 
@@ -104,7 +122,7 @@ class Codec:
             return sorted
         if origin is not None and issubclass_safe(origin, Mapping):
             return self._mapping_encoder(arguments)
-        return self._optional(kind, self._encoder)
+        return self._optional_encoder(kind)
 
     def _mapping_encoder(self, arguments: tuple[Any, ...]) -> Convert:
         item = self._encoder(arguments[1])
@@ -125,76 +143,190 @@ class Codec:
 
         return encode
 
-    # --- decoders ---------------------------------------------------------------------------------------------------
-
-    def _decoder(self, kind: Any) -> Convert | None:
-        if kind not in self._decoders:
-            self._decoders[kind] = self._make_decoder(kind)
-        return self._decoders[kind]
-
-    def _make_decoder(self, kind: Any) -> Convert | None:
-        if kind is Record:
-            return self._tagged_decoder("kind", self.kinds)
-        if kind is Step:
-            return self._tagged_decoder("step", self.steps)
-        if kind is Ref:
-            return lambda data: Ref(data["kind"], data["netns"], data["name"])
-        if kind is HostState:
-            record = self._tagged_decoder("kind", self.kinds)
-            return lambda data: HostState.of([record(item) for item in data])
-        if dataclasses.is_dataclass(kind):
-            return self._dataclass_decoder(typing.cast("type", kind))
-        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if origin is tuple and arguments[-1] is Ellipsis:
-            item = self._decoder(arguments[0])
-            return (lambda values: tuple([item(value) for value in values])) if item else tuple
-        if origin is tuple:
-            items = [self._decoder(argument) for argument in arguments]
-            return lambda values: tuple([i(v) if i else v for i, v in zip(items, values, strict=True)])
-        if origin is frozenset:
-            return frozenset
-        if origin is not None and issubclass_safe(origin, Mapping):
-            return self._mapping_decoder(arguments)
-        return self._optional(kind, self._decoder)
-
-    def _mapping_decoder(self, arguments: tuple[Any, ...]) -> Convert:
-        key_of, item = arguments[0], self._decoder(arguments[1])
-        return lambda data: {key_of(key): item(value) if item else value for key, value in data.items()}
-
-    def _tagged_decoder(self, tag: str, classes: Mapping[str, type]) -> Convert:
-        def decode(data: Json) -> Any:
-            decoder = self._decoder(classes[data[tag]])
-            return decoder(data) if decoder else data
-
-        return decode
-
-    def _dataclass_decoder(self, cls: type) -> Convert:
-        tag = tag_of(cls)
-        converts = {name: convert for name, _, kind in fields_of(cls) if (convert := self._decoder(kind))}
-
-        def decode(data: Json) -> Any:
-            arguments = dict(data)
-            for name in tag:
-                arguments.pop(name, None)
-            for name, convert in converts.items():
-                if name in arguments:
-                    arguments[name] = convert(arguments[name])
-            return cls(**arguments)
-
-        return decode
-
-    def _optional(self, kind: Any, find: Callable[[Any], Convert | None]) -> Convert | None:
+    def _optional_encoder(self, kind: Any) -> Convert | None:
         """For `X | None` and for scalars; TypeError for a type that has no JSON form here."""
         if kind in SCALARS or typing.get_origin(kind) is typing.Literal:
             return None
         if typing.get_origin(kind) in (types.UnionType, typing.Union):
-            converts = [find(argument) for argument in typing.get_args(kind) if argument is not type(None)]
+            converts = [self._encoder(argument) for argument in typing.get_args(kind) if argument is not type(None)]
             if not any(converts):
                 return None
             if len(converts) == 1:
                 (convert,) = converts
                 return lambda value: None if value is None else convert(value) if convert else value
         raise TypeError(f"{kind!r} has no JSON form")
+
+    # --- decoders: (the class that is taken as it is, what makes of anything else a value or an error) --------------------
+
+    def _decoder(self, kind: Any) -> Decode:
+        if kind not in self._decoders:
+            self._decoders[kind] = self._make_decoder(kind)
+        return self._decoders[kind]
+
+    def _make_decoder(self, kind: Any) -> Decode:
+        if kind in SCALARS:
+            return _scalar_decoder(kind)
+        if kind is Record:
+            return NEVER, self._tagged_decoder("kind", self.kinds)
+        if kind is Step:
+            return NEVER, self._tagged_decoder("step", self.steps)
+        if kind is Ref:
+            return NEVER, _decode_ref
+        if kind is HostState:
+            records = self._list_decoder(self._decoder(Record))
+            return NEVER, lambda data: HostState.of(records(data))
+        if dataclasses.is_dataclass(kind):
+            return NEVER, self._dataclass_decoder(typing.cast("type", kind))
+        return self._make_compound_decoder(kind)
+
+    def _make_compound_decoder(self, kind: Any) -> Decode:
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is typing.Literal:
+            return NEVER, _choice_decoder(arguments)
+        if origin is tuple and arguments[-1] is Ellipsis:
+            return NEVER, self._list_decoder(self._decoder(arguments[0]))
+        if origin is tuple:
+            return NEVER, self._row_decoder([self._decoder(argument) for argument in arguments])
+        if origin is frozenset:
+            items = self._list_decoder(self._decoder(arguments[0]))
+            return NEVER, lambda data: frozenset(items(data))
+        if origin is not None and issubclass_safe(origin, Mapping):
+            return NEVER, self._mapping_decoder(arguments)
+        if origin in (types.UnionType, typing.Union):
+            return self._optional_decoder(kind)
+        raise TypeError(f"{kind!r} has no JSON form")
+
+    def _optional_decoder(self, kind: Any) -> Decode:
+        """For `X | None`."""
+        arguments = [argument for argument in typing.get_args(kind) if argument is not type(None)]
+        if len(arguments) != 1:
+            raise TypeError(f"{kind!r} has no JSON form")
+        taken, convert = self._decoder(arguments[0])
+        return taken, lambda value: None if value is None else convert(value)
+
+    def _list_decoder(self, item: Decode) -> Callable[[Any], tuple[Any, ...]]:
+        taken, convert = item
+
+        def decode(data: Json) -> tuple[Any, ...]:
+            if type(data) is not list:
+                raise _unfit(data, "a list")
+            return tuple([value if type(value) is taken else convert(value) for value in data])
+
+        return decode
+
+    def _row_decoder(self, items: list[Decode]) -> Convert:
+        def decode(data: Json) -> tuple[Any, ...]:
+            if type(data) is not list or len(data) != len(items):
+                raise _unfit(data, f"a list of {len(items)}")
+            return tuple(
+                [value if type(value) is taken else convert(value) for (taken, convert), value in zip(items, data, strict=True)]
+            )
+
+        return decode
+
+    def _mapping_decoder(self, arguments: tuple[Any, ...]) -> Convert:
+        key_of, (taken, convert) = _KEYS[arguments[0]], self._decoder(arguments[1])
+
+        def decode(data: Json) -> dict[Any, Any]:
+            if type(data) is not dict:
+                raise _unfit(data, "an object")
+            return {key_of(key): value if type(value) is taken else convert(value) for key, value in data.items()}
+
+        return decode
+
+    def _tagged_decoder(self, tag: str, classes: Mapping[str, type]) -> Convert:
+        decoders: dict[str, Convert] = {}
+
+        def decode(data: Json) -> Any:
+            name = data.get(tag) if type(data) is dict else None
+            if type(name) is not str or name not in classes:
+                raise MalformedError(f"an object whose `{tag}` is not known")
+            if name not in decoders:
+                decoders[name] = self._decoder(classes[name])[1]
+            return decoders[name](data)
+
+        return decode
+
+    def _dataclass_decoder(self, cls: type) -> Convert:
+        tag = tag_of(cls)
+        known: dict[str, Decode] = {name: self._decoder(kind) for name, _, kind in fields_of(cls)}
+        known |= {name: (NEVER, _choice_decoder((value,))) for name, value in tag.items()}
+        required = frozenset(name for name, default, _ in fields_of(cls) if default is NO_DEFAULT) | tag.keys()
+        (tag_name,) = tag or ("",)
+
+        def decode(data: Json) -> Any:
+            if type(data) is not dict:
+                raise _unfit(data, f"an object for {cls.__name__}")
+            arguments = {}
+            name = ""
+            try:
+                for name, value in data.items():
+                    taken, convert = known[name]
+                    arguments[name] = value if type(value) is taken else convert(value)
+                arguments.pop(tag_name, None)
+                return cls(**arguments)
+            except KeyError:
+                raise MalformedError(f"{cls.__name__} with a field that it does not have") from None
+            except UnfitError as error:
+                raise MalformedError(f"{error} in {cls.__name__}.{name}") from None
+            except TypeError:
+                absent = ", ".join(sorted(required - data.keys()))
+                raise MalformedError(f"{cls.__name__} without {absent}") from None
+
+        return decode
+
+
+def _scalar_decoder(kind: type) -> Decode:
+    """Of text, whole numbers, truth values and None exactly those; of numbers with a fraction also whole ones."""
+
+    def decode(value: Json) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        raise _unfit(value, _NAMES[kind])
+
+    return kind, decode
+
+
+def _choice_decoder(choices: tuple[Any, ...]) -> Convert:
+    def decode(value: Json) -> Any:
+        for choice in choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
+        raise _unfit(value, f"one of {', '.join(map(str, choices))}")
+
+    return decode
+
+
+def _decode_ref(data: Json) -> Ref:
+    if type(data) is not dict or len(data) != len(Ref._fields):
+        raise _unfit(data, "a Ref")
+    try:
+        ref = Ref(data["kind"], data["netns"], data["name"])
+    except KeyError:
+        raise _unfit(data, "a Ref") from None
+    if not type(ref[0]) is type(ref[1]) is type(ref[2]) is str:
+        raise UnfitError("a Ref that is not three texts")
+    return ref
+
+
+def _decode_number_key(key: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,20}", key, re.ASCII):
+        raise MalformedError("a key that is not a number")
+    return int(key)
+
+
+_KEYS: Mapping[Any, Convert] = {str: str, int: _decode_number_key}
+_NAMES: Mapping[type, str] = {str: "text", int: "a whole number", bool: "true or false", float: "a number", type(None): "null"}
+
+
+class UnfitError(MalformedError):
+    """A value of another form than the wanted one, before it is known where it stands."""
+
+
+def _unfit(value: Json, wanted: str) -> UnfitError:
+    """The error for a value of another form than the wanted one. What it holds is not said: it may be anything."""
+    form = {dict: "an object", list: "a list", **_NAMES}.get(type(value), "something else")
+    return UnfitError(f"{form} in place of {wanted}")
 
 
 def tag_of(cls: type) -> dict[str, str]:

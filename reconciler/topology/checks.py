@@ -137,7 +137,8 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
         if not volume.startswith("/"):
             message = f"the volume of `{name}` has a name, and LXC knows none: `{volume}`"
             faults.add((*here, "volumes", place), message, "write the host's path, as in /srv/data:/data")
-    broken = [word for word in (*container.command, *(value for _, value in container.env)) if "\n" in word]
+    words = (*container.command, *(word for pair in container.env for word in pair), *container.volumes)
+    broken = [word for word in words if "\n" in word or "\r" in word]
     if broken:
         faults.add_at_key(here, f"a line of LXC's config cannot hold the line break in `{name}`", "put it in a file of the image")
 

@@ -226,7 +226,9 @@ def parse_connect(value: Any) -> Connect:
     user, name, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
         raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
-    return Connect("ssh", user or "", name.strip("[]"), int(port) if port else None)
+    if name.startswith("["):
+        name = str(parse_address(name[1:-1]))
+    return Connect("ssh", user or "", name, int(port) if port else None)
 
 
 def parse_engine(value: Any) -> str:

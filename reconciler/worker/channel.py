@@ -18,24 +18,25 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from reconciler import errors
-from reconciler.errors import NetctlError
+from reconciler.errors import HostError, LockedError, NetctlError
+from reconciler.state.jsontext import MalformedError
 
 Message = dict[str, Any]
 PIECE_BYTES = 1 << 16
+WORDS_MAX = 4096
+"""Of an error's message, and of its help, so many characters are shown."""
+WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedError)}
+"""What a worker may raise."""
 
 
 def dump_line(message: Message) -> bytes:
-    """One message as a line."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    """One message as a line. Half a character, as a name that is not UTF-8 may have, becomes a question mark."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def encode_error(error: NetctlError) -> Message:
-    """An error of netctl's, to be raised again on the other side: as what the tree in `errors` calls it.
-
-    A module's own subclass goes as the class above it, so that the exit status stays.
-    """
-    name = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
+    """An error of netctl's, to be raised again on the other side: as the nearest class that a worker may raise."""
+    name = next(cls.__name__ for cls in type(error).__mro__ if WORKER_ERRORS.get(cls.__name__) is cls)
     return {"error": name, "message": error.message, "help": error.help_text}
 
 
@@ -45,11 +46,20 @@ def encode_defect(error: Exception) -> Message:
 
 
 def decode_error(message: Message) -> NetctlError:
-    """The error that an error message speaks of; a plain NetctlError where its class is not known here."""
-    cls = getattr(errors, str(message["error"]), NetctlError)
-    if not (isinstance(cls, type) and issubclass(cls, NetctlError)) or cls is errors.TopologyError:
-        cls = NetctlError
-    return cls(str(message["message"]), str(message.get("help", "")))
+    """The error that an error message speaks of. MalformedError where it is none that a worker may end a command with.
+
+    The class carries the exit status, so the worker has no free choice: it cannot say that only a difference was found, or that
+    the file is wrong.
+    """
+    cls = WORKER_ERRORS.get(message["error"]) if isinstance(message["error"], str) else None
+    words, help_text = message.get("message"), message.get("help", "")
+    if cls is None or not isinstance(words, str) or not isinstance(help_text, str):
+        raise MalformedError("an error of no known form")
+    return cls(_cut(words), _cut(help_text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WORDS_MAX else text[:WORDS_MAX] + " …"
 
 
 class Inbox:

@@ -4,7 +4,7 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
 
     lock      {} → nothing; the host's lock is held until `release`, or the worker's end
     read      {engines, openvswitch} → HostFacts
-    plan      {host, desired, document} → HostPlan, by `plan.document.encode_plan`; the plan is kept
+    plan      {host, desired, document} → PlanAnswer (`plan.document`): what is live of what changes; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
     arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
     confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
@@ -34,7 +34,7 @@ from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.sysctl import Sysctl, find_going_along
 from reconciler.plan.diff import diff_states, split_exposed
-from reconciler.plan.document import CODEC, HostPlan, encode_plan, host_plan
+from reconciler.plan.document import CODEC, HostPlan, encode_plan, fingerprint_of
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
@@ -189,7 +189,7 @@ class Work:
         live = self._with_settings(live, snapshot, along)
         self._follow(compile_plan(live, self._desired))
         self._rolling_back = False
-        return encode_plan(self._describe(request["host"], live, document=request["document"]))
+        return encode_plan(self._describe(request["host"], fingerprint_of(live) if request["document"] else ""))
 
     def _follow(self, plan: Plan) -> None:
         self._plan = self._way = plan
@@ -251,18 +251,17 @@ class Work:
         if request["changes"] is not None:  # this worker takes the place of one that has died
             self._machine.log("what was done here is taken back over a new connection")
             self._plan = self._undo = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
-        live = self._turn_back(self._plan)
+        self._turn_back(self._plan)
         self._keeping = False
-        return CODEC.encode(self._describe(request["host"], live, document=False))
+        return CODEC.encode(self._describe(request["host"], ""))
 
-    def _turn_back(self, plan: Plan) -> HostState:
-        """Put the way back from `plan` in the plan's place; the live state, from which it leads."""
+    def _turn_back(self, plan: Plan) -> None:
+        """Put the way back from `plan` in the plan's place."""
         self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *plan.touched)))
         live = self._live()
         self._desired = rollback_target(plan, live)
         self._follow(compile_plan(live, self._desired))
         self._rolling_back = True
-        return live
 
     def _arm(self, request: Message) -> None:
         self._token = request["token"]
@@ -319,9 +318,8 @@ class Work:
         settings = Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))
         return HostState({**live.records, **{record.ref: record for record in settings}})
 
-    def _describe(self, host: str, live: HostState, *, document: bool) -> HostPlan:
-        plan = self._plan
-        return host_plan(host, live, plan) if document else HostPlan(host, "", plan.step_count, plan.changes)
+    def _describe(self, host: str, fingerprint: str) -> HostPlan:
+        return HostPlan(host, fingerprint, self._plan.step_count, self._plan.changes)
 
 
 class _Throttle:

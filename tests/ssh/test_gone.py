@@ -61,6 +61,24 @@ def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: World,
     assert beta.files() == []
 
 
+def test_a_controller_that_was_never_there_is_told_and_does_not_go(world: World, shop: Path, write: Write) -> None:
+    """Where only another machine remembers it, it is named and let alone; with --yes it is pruned, and nobody remembers it."""
+    beta, controller = world.machines["beta"], world.machines["controller"]
+    assert world.netctl("apply", shop).status == 0
+    controller.run("rm", f"/run/netctl/local/{world.name}.peers")
+    path = write(*WITHOUT_BETA)
+    for words in (("diff", path), ("apply", path), ("apply", path)):
+        done = world.netctl(*words)
+        assert done.status == 0, done.err
+        assert f"host alpha says that {world.name} is also on beta (ssh://root@beta)" in done.err
+        assert f"netctl destroy --name {world.name} --host ssh://root@beta" in done.err
+        assert f"/run/netns/{world.name}.db" in beta.files()
+    done = world.netctl("apply", "--yes", path)
+    assert done.status == 0, done.err
+    assert beta.files() == []
+    assert "says that" not in world.netctl("apply", path).err
+
+
 def test_destroy_where_a_machine_is_gone(world: World, shop: Path) -> None:
     """Without --keep-going nothing is touched. With it the rest is removed; status 5 names what is left, and the way to it."""
     alpha, beta = world.machines["alpha"], world.machines["beta"]

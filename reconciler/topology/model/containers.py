@@ -15,6 +15,11 @@ from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.scalars import BRIDGE_PORTS_MAX, describe, expect_text, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
+_VARIABLE = re.compile(r"[^\s=\0-][^\s=\0]*")
+"""The name of a variable: env(1) takes one that begins with `-` for an option."""
+_LINE_END = re.compile("[\0-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+"""All control characters but the tab, and what else may end a line."""
+
 
 def parse_image(value: Any) -> str:
     """An image reference; the engine has the last word on it."""
@@ -27,6 +32,7 @@ def parse_image(value: Any) -> str:
 def parse_command(value: Any) -> tuple[str, ...]:
     """A list of words; one text is split into words as a shell would, but no shell runs it."""
     if isinstance(value, str):
+        _refuse_nul(value)
         try:
             return tuple(shlex.split(value))
         except ValueError:
@@ -46,7 +52,14 @@ def parse_command(value: Any) -> tuple[str, ...]:
                 if isinstance(word, bool | int | float)
                 else "write it as a list: [sleep, infinity]",
             )
+        _refuse_nul(word)
     return value
+
+
+def _refuse_nul(text: str) -> None:
+    """The kernel ends every word and every variable at a NUL (execve(2))."""
+    if "\0" in text:
+        raise refuse(f"has a NUL, which ends a text for the kernel: `{shorten(text)}`", "remove it")
 
 
 def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
@@ -66,7 +79,7 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
     else:
         raise refuse(f"must be a mapping of name to text, but is {describe(value)}", "write `env: {NAME: value}`")
     for name, text in pairs.items():
-        if not name or "=" in name:
+        if not _VARIABLE.fullmatch(name):
             raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
         if not isinstance(text, str):
             written = str(text).lower() if isinstance(text, bool) else str(text)
@@ -74,12 +87,15 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
                 f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
                 f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"',
             )
+        _refuse_nul(text)
     return tuple(pairs.items())
 
 
 def parse_volume(value: Any) -> str:
     """`[host path or volume name:]container path[:options]`."""
     text = expect_text(value, "a volume such as /srv/data:/data:ro")
+    if _LINE_END.search(text):
+        raise refuse(f"has a line break, or a character that no path should have: `{shorten(text)}`", "rename the path")
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts) or not parts[1].startswith("/"):
         raise refuse(

@@ -1,0 +1,92 @@
+"""The forms of the texts in records: what each field of a kind may hold. Called for the records that a host says it has.
+
+Such a record becomes steps, and steps become command lines for `diff --commands`. What is desired is the controller's own and was
+checked with the file; what is live comes from a machine that may lie. So each text is compared with the form of its field, whose
+name says the same in every kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache
+from operator import attrgetter
+from typing import Any, cast
+
+from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall_program import check_element
+from reconciler.state.codec import fields_of
+from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
+from reconciler.state.jsontext import MalformedError
+from reconciler.state.record import Record
+
+WORD = r"[a-zA-Z0-9_-]{0,64}"
+FIELDS: Mapping[str, str] = {
+    "about": LINE,
+    "actions": r"[ -~]{0,4096}",
+    "address": ADDRESS,
+    "alias": TEXT,
+    "altname": rf"(?:{LINE})?",
+    "bridge": rf"(?:{LINK})?",
+    "chain": WORD,
+    "cidr": CIDR,
+    "command": "iptables|ip6tables",
+    "container": LABEL,
+    "datapath": WORD,
+    "dev": rf"(?:{LINK})?",
+    "dst": rf"default|{CIDR}",
+    "engine_name": ENGINE_NAME,
+    "fail_mode": WORD,
+    "family": "inet|bridge|arp|netdev",
+    "feature": "tx|gro",
+    "form": r"[a-z ]{0,32}",
+    "key": r"(?!.*\.\.)[^\s\0]{1,255}",
+    "local": rf"(?:{ADDRESS})?",
+    "link_kind": WORD,
+    "lower": rf"(?:{LINK})?",
+    "mac": MAC,
+    "master": rf"(?:{LINK})?",
+    "match": r"[ -~]{0,4096}",
+    "mode": WORD,
+    "name": LINK,
+    "netns": NETNS,
+    "peer_name": rf"(?:{LINK})?",
+    "peer_netns": NETNS,
+    "port": rf"(?:{LINK})?",
+    "queue": WORD,
+    "remote": rf"(?:{ADDRESS})?",
+    "runtime": "docker|podman|lxc",
+    "set": r"[a-z0-9_]{1,32}",
+    "src": rf"(?:{ADDRESS})?",
+    "subnet": rf"(?:{LABEL})?",
+    "topology": LABEL,
+    "value": LINE,
+    "via": rf"(?:{ADDRESS})?",
+}
+"""By the name of a field that holds text."""
+ELEMENT_FIELDS = {"key": LINE, "value": LINE}
+"""Of elements, which have a grammar of their own (`firewall_program.check_element`)."""
+
+
+def check_record(record: Record) -> None:
+    """MalformedError where a text in the record is not in the form of its field."""
+    texts, pattern = _form_of(cast("Hashable", type(record)))
+    if not pattern.fullmatch(texts(record)):
+        raise MalformedError(f"a record of the kind {record.kind} that cannot be")
+    if isinstance(record, FirewallElement):
+        try:
+            check_element(record.family, record.set, record.key, record.value)
+        except ValueError:
+            raise MalformedError("an element that is in no set of netctl's") from None
+
+
+@cache
+def _form_of(cls: Any) -> tuple[Callable[[Any], str], re.Pattern[str]]:
+    """What joins the texts of a record, and the pattern of the whole: no text has a NUL in it, so nothing can be shifted."""
+    names = [name for name, _, kind in fields_of(cls) if kind is str]
+    forms = {**FIELDS, **(ELEMENT_FIELDS if issubclass(cls, FirewallElement) else {})}
+    pattern = re.compile("\0".join(f"(?:{forms[name]})" for name in names), re.ASCII)
+    if len(names) == 1:
+        return lambda record: str(getattr(record, names[0])), pattern
+    values = attrgetter(*names)
+    return lambda record: "\0".join(values(record)), pattern

@@ -1,0 +1,100 @@
+"""The forms of what a host says: names of links, addresses, hardware addresses; and the check of its facts by them.
+
+Called by `hosts.fleet` for what comes from a worker, which may be on a machine that lies, by `kinds.grammar` for records, and by
+`kernel` for the names in marks that others can write. A form is as wide as the kernel has it, and not as narrow as a file:
+whatever a host really has is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_interface, ip_network
+
+from reconciler.state.host import HostFacts, LinkFacts, Obstacle
+from reconciler.state.jsontext import MalformedError
+
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""A DNS label (RFC 1123), as every name in a topology file is."""
+LINK = r"(?!\.{1,2}(?:\0|\Z))[^\s/:\0]{1,15}"
+"""A link's name (dev_valid_name, net/core/dev.c). Control characters are allowed there."""
+NETNS = rf"(?:(?:container|lab):{LABEL})?"
+"""A namespace, as a Ref names it (`state.ref`)."""
+MAC = r"(?:[0-9a-f]{2}(?::[0-9a-f]{2}){0,31})?"
+"""A hardware address, which may be missing; MAX_ADDR_LEN is 32 (linux/netdevice.h)."""
+ADDRESS = r"[0-9a-f.:]{2,45}"
+CIDR = rf"{ADDRESS}/[0-9]{{1,3}}"
+ENGINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
+"""A container's name in its engine."""
+LINE = r"[^\r\n\0]{0,4096}"
+TEXT = r"[^\0]{0,4096}"
+MTU_MAX = (1 << 31) - 1
+"""What IFLA_MTU may hold."""
+
+_LINK = re.compile(LINK)
+_LABEL = re.compile(LABEL, re.ASCII)
+_MAC = re.compile(MAC, re.ASCII)
+_LISTENER = re.compile(rf"(?:tcp|udp|sctp) ({ADDRESS}) [0-9]{{1,5}}", re.ASCII)
+_CONTAINER = re.compile(r"\S+ \S+")
+
+
+def is_label(name: str) -> bool:
+    """Whether a container, host or subnet of a file can have the name."""
+    return _LABEL.fullmatch(name) is not None
+
+
+def is_link_name(name: str) -> bool:
+    """Whether a link can have the name."""
+    return _LINK.fullmatch(name) is not None
+
+
+def check_facts(facts: HostFacts) -> None:
+    """MalformedError where something in a host's facts cannot be: they go into the plans of other hosts."""
+    try:
+        _check(not facts.uplink or is_link_name(facts.uplink), "the name of an uplink")
+        _check(_MAC.fullmatch(facts.uplink_mac), "a hardware address")
+        _check_mtu(facts.uplink_mtu)
+        for cidr in facts.addresses:
+            ip_interface(cidr)
+        for lease in facts.leases:
+            ip_address(lease.address)
+        for obstacle in facts.obstacles:
+            _check_obstacle(obstacle)
+        for link in facts.links:
+            _check_link(link)
+    except MalformedError:
+        raise
+    except ValueError:
+        raise MalformedError("facts with an address that is none") from None
+
+
+def _check_link(link: LinkFacts) -> None:
+    _check(is_link_name(link.name) and (not link.master or is_link_name(link.master)), "the name of a link")
+    _check(_MAC.fullmatch(link.mac), "a hardware address")
+    _check_mtu(link.mtu)
+    for cidr in link.addresses:
+        ip_interface(cidr)
+    for router in link.routers:
+        ip_address(router)
+
+
+def _check_obstacle(obstacle: Obstacle) -> None:
+    match obstacle.kind:
+        case "route":
+            if obstacle.detail != "default":
+                ip_network(obstacle.detail, strict=False)
+        case "listener" | "port":
+            found = _LISTENER.fullmatch(obstacle.detail)
+            _check(found, "a port")
+            if found:
+                ip_address(found[1])
+        case "container":
+            _check(_CONTAINER.fullmatch(obstacle.detail), "the state of a container")
+
+
+def _check_mtu(mtu: int) -> None:
+    _check(0 <= mtu <= MTU_MAX, "an MTU")
+
+
+def _check(good: object, what: str) -> None:
+    if not good:
+        raise MalformedError(f"facts with {what} that cannot be")

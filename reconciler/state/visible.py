@@ -1,0 +1,22 @@
+"""Text from elsewhere as text that steers nothing: control characters, bidi marks and line separators as escapes.
+
+What is read of a host, an engine, a program or a file may hold an escape sequence that rewrites a terminal, a mark that turns
+the reading direction around, or a line break that begins a line of its own. Called wherever text leaves the program: by `cli`
+for its streams, by `render` for single values, by `kernel.notes` and `hosts.session` for logs.
+"""
+
+from __future__ import annotations
+
+
+def visible(text: str) -> str:
+    r"""The text with everything but printable characters, line breaks and tabs as escapes of Python's: `\x1b`, `\u202e`."""
+    return text if text.isprintable() else "".join(char if char in "\n\t" else _escape(char) for char in text)
+
+
+def visible_line(text: str) -> str:
+    r"""The same on one line: line breaks and tabs are escapes, too: `\n`."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
