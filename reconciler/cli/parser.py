@@ -176,6 +176,8 @@ def _add_common(command: Parser, name: str) -> None:
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     if name in ("apply", "diff", "destroy"):
         command.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
+    if name == "status":
+        command.add_argument("--verbose", "-v", action="store_true", help="count the connections of each container, too")
 
 
 def _add_special(commands: dict[str, Parser]) -> None:
