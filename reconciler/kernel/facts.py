@@ -179,10 +179,11 @@ def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
     """The addresses of our bridges, and of the far ends of our veths: whose each is, the alias of the link on the host says.
 
     A container's are those that the host's filter lets it use. What it has on its link is its root's word: an address that it
-    takes there would else become its own. Only where the filter knows the port no longer, that word is all there is.
+    takes there would else become its own. That word counts only if a LAN gives the address, and if the filter lacks the port.
     """
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    allowed = find_allowed(snapshot)
+    asking = find_asking(snapshot)
+    allowed = {port: addresses for port, addresses in find_allowed(snapshot).items() if port not in asking}
     for link in host.links.values():
         alias = parse_alias(link.alias)
         if alias is None or not is_own(snapshot.topology, link):
@@ -207,6 +208,15 @@ def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
         if address := FLOW_SOURCE.search(flow.match):
             found.setdefault(flow.port, []).append(address[1])
     return {port: [each for each in addresses if is_chosen(each)] for port, addresses in found.items()}
+
+
+def find_asking(snapshot: Snapshot) -> set[str]:
+    """The ports that may ask a DHCP server for an address."""
+    tables = (table for table in snapshot.tables if table.family == "bridge")
+    asking = {key.strip('"') for table in tables for name, key, _ in table.elements if name == "dhcp_clients"}
+    return asking | {
+        flow.port for flow in OvsFlow.recognise(snapshot) if "tp_dst=67" in flow.match and "nw_src=0.0.0.0" in flow.match
+    }
 
 
 def is_chosen(address: str) -> bool:

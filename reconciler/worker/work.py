@@ -203,20 +203,21 @@ class Work:
     def _apply(self, request: Message) -> Any:
         self._machine.enter()
         host = self._machine.host()
-        phases = (request["phase"],)
-        outcome = self._execute(host, phases)
+        phases, progress = (request["phase"],), _Progress(self._emit)
+        outcome = self._execute(host, phases, progress)
         while outcome.failure and self._note_contest(outcome.failure):
-            outcome = self._execute(host, ("remove", "make") if "make" in phases else phases)
+            progress.begin_again()
+            outcome = self._execute(host, ("remove", "make") if "make" in phases else phases, progress)
         if not outcome.failure and request["phase"] == "make":
             outcome = self._settle(host, outcome)
         return CODEC.encode(outcome)
 
-    def _execute(self, host: Host, phases: tuple[str, ...]) -> Outcome:
+    def _execute(self, host: Host, phases: tuple[str, ...], progress: _Progress) -> Outcome:
         # A rollback is what a cancellation leads to, so it is not cancelled in turn.
         cancelled = never if self._rolling_back else self._cancelled
         steps = {"remove": self._way.remove, "make": self._way.make}
         batches = tuple(batch for phase in phases for batch in steps[phase])
-        return execute_batches(host, batches, _Throttle(self._emit), cancelled)
+        return execute_batches(host, batches, progress, cancelled)
 
     def _note_contest(self, failure: Failure) -> bool:
         """Whether it is the root of a container who may have caused the failure, in its own namespace: then there is another way.
@@ -327,18 +328,24 @@ class Work:
         return HostPlan(host, fingerprint, self._plan.step_count, self._plan.changes)
 
 
-class _Throttle:
-    """Sends progress, but not more often than people can see."""
+class _Progress:
+    """Sends progress, but not more often than people can see. The numbers rise, also if steps are planned a second time."""
 
     def __init__(self, emit: Callable[[Message], None]) -> None:
         self._emit = emit
         self._next_s = 0.0
+        self._before = self._sent = self._done = 0
+
+    def begin_again(self) -> None:
+        """What follows is another plan; its steps count on."""
+        self._before = self._done
 
     def __call__(self, done: int, total: int) -> None:
         now_s = time.monotonic()
-        if now_s >= self._next_s or done == total:
-            self._next_s = now_s + PROGRESS_INTERVAL_S
-            self._emit({"event": "progress", "done": done, "total": total})
+        self._done = self._before + done
+        if self._done > self._sent and (now_s >= self._next_s or done == total):
+            self._next_s, self._sent = now_s + PROGRESS_INTERVAL_S, self._done
+            self._emit({"event": "progress", "done": self._done, "total": self._before + total})
 
 
 def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.compile import compile_topology
@@ -28,11 +30,13 @@ policies:
 """
 
 
-def elements(name: str, expose: str = '"8080:80"', host: str = "alpha", **facts: object) -> dict[str, str]:
-    """Key and value of a set of the host, as the file and its facts make it."""
-    told = HostFacts(exists=True, uplink="eth0", **facts)  # type: ignore[arg-type]
-    desired = compile_topology(load(TEXT.replace("EXPOSE", expose)), {host: told})
-    records = desired.hosts[host].records.values()
+FACTS = HostFacts(exists=True, uplink="eth0")
+
+
+def elements(name: str, expose: str = '"8080:80"', facts: HostFacts = FACTS) -> dict[str, str]:
+    """Key and value of a set of the first host, as the file and its facts make it."""
+    desired = compile_topology(load(TEXT.replace("EXPOSE", expose)), {"alpha": facts})
+    records = desired.hosts["alpha"].records.values()
     return {record.key: record.value for record in records if isinstance(record, FirewallElement) and record.set == name}
 
 
@@ -45,11 +49,13 @@ def test_source_ports_are_all_that_clients_get() -> None:
 
 
 @pytest.mark.parametrize(("expose", "facts"), [
-    ('"40000:80"', {}), ('"8080:80"', {"reserved_ports": ((40000, 40000),)}), ('"8080:80"', {"listening_ports": (40000,)}),
+    ('"40000:80"', FACTS),
+    ('"8080:80"', replace(FACTS, reserved_ports=((40000, 40000),))),
+    ('"8080:80"', replace(FACTS, listening_ports=(40000,))),
 ])  # fmt: skip
-def test_a_block_with_a_service_is_left_out(expose: str, facts: dict[str, object]) -> None:
+def test_a_block_with_a_service_is_left_out(expose: str, facts: HostFacts) -> None:
     """A published, reserved or listening port takes its block out, and connections from there get another."""
-    found = elements("source_ports", expose, **facts)
+    found = elements("source_ports", expose, facts)
     assert "goto ports-36864-40959" not in found.values()
     assert found["36864-40959"].startswith("goto ports-")
     assert found["32768-36863"] == "goto ports-32768-36863"
@@ -62,24 +68,24 @@ def test_a_privileged_service_moves_the_low_block() -> None:
 
 def test_a_listener_that_comes_later_changes_nothing() -> None:
     """What is chosen stays, though a socket is in it; a published port in it does change it."""
-    live = tuple(WHOLE.items())
-    assert elements("source_ports", listening_ports=(40000,), source_ports=live) == WHOLE
-    assert elements("source_ports", '"40000:80"', source_ports=live) != WHOLE
+    live = replace(FACTS, listening_ports=(40000,), source_ports=tuple(WHOLE.items()))
+    assert elements("source_ports", facts=live) == WHOLE
+    assert elements("source_ports", '"40000:80"', live) != WHOLE
     parted = tuple(elements("source_ports", '"40000:80"').items())
-    assert tuple(elements("source_ports", source_ports=parted).items()) == parted
+    assert tuple(elements("source_ports", facts=replace(FACTS, source_ports=parted)).items()) == parted
 
 
 def test_sockets_everywhere_leave_the_published_ones_out() -> None:
     """Where each block has a listener, only published ports count; where each has a published one, there is no rule."""
     everywhere = tuple(range(33000, 65536, 4096))
-    assert elements("source_ports", listening_ports=everywhere) == WHOLE
+    assert elements("source_ports", facts=replace(FACTS, listening_ports=everywhere)) == WHOLE
     assert elements("source_ports", ", ".join(f'"{port}:80"' for port in everywhere)) == {}
 
 
 @pytest.mark.parametrize("damage", [(("0-1023", "goto ports-914-952"),), (("0-1023", "x"), ("1024-65535", "y")), (("a", "b"),)])
 def test_damaged_elements_are_made_anew(damage: tuple[tuple[str, str], ...]) -> None:
     """What is live and is not a choice of netctl's counts for nothing."""
-    assert elements("source_ports", source_ports=damage) == WHOLE
+    assert elements("source_ports", facts=replace(FACTS, source_ports=damage)) == WHOLE
 
 
 def test_shares() -> None:

@@ -83,7 +83,8 @@ def test_private_and_vepa_and_passthru(host: Machine) -> None:
         """
     )
     alone = alone.replace("type:", "uplink: eth1, type:")
-    assert host.netctl("apply", write(host, alone)).status == 0
+    done = host.netctl("apply", write(host, alone))
+    assert done.status == 0, done.err
     assert pings(host, "192.0.2.50", "other")
     assert host.netctl("apply", write(host, topology("private").replace("type:", "uplink: eth1, type:"))).status == 0
     assert host.netctl("destroy", path).status == 0

@@ -64,6 +64,7 @@ look() {
     printf 'rule show\nroute show table all\n' > /run/.look
     ip -6 -j -d -b /run/.look | sed 's/^/ip /'
     rm -f /run/.look
+    bridge fdb show | grep -w static | sed 's/^/fdb /'
     case $1 in .|*.lab.*) echo "nft $(nft -j list ruleset)";; esac
     for key in ipv4/ip_forward; do echo "sysctl $key:$(cat /proc/sys/net/$key)"; done
     cd /proc/sys/net; grep -rs . ipv4/conf ipv6/conf ipv4/neigh/default ipv6/neigh/default | sed 's/^/sysctl /'
@@ -100,7 +101,7 @@ def parse_live(text: str) -> Iterator[str]:
             looks = rest.startswith(("sh ", "ps ", "sed ", "nsenter ", "[")) or "pytest" in rest
             if rest and not looks:
                 yield f"process: {rest}"
-        elif word in {"sysctl", "file", "remembered"}:
+        elif word in {"sysctl", "file", "remembered", "fdb"}:
             yield f"{netns}: {word} {rest}"
 
 

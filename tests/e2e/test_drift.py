@@ -17,6 +17,7 @@ from tests.e2e.worlds import LOCAL, write
 pytestmark = pytest.mark.kernel
 
 PORT = interface_name("v-", "here", "web", "front")
+MAC = "$(ip -n here.web -br link show dev eth0 | awk '{print $3}')"
 DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a table deleted, and one flushed": (
         "nft delete table inet netctl-here; nft flush table bridge netctl-here",
@@ -49,10 +50,14 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a setting": ("sysctl -qw net.ipv4.ip_forward=0", {"sysctl"}),
     "a setting of a bridge": ("sysctl -qw net.ipv4.conf.b-here-front.rp_filter=1", {"sysctl"}),
     "a port's flag": (f"bridge link set dev {PORT} hairpin off", {"veth"}),
-    "a port without bridge": (f"ip link set {PORT} nomaster", {"veth"}),
-    "a veth deleted": ("ip -n here.web link delete eth0", {"veth", "address", "route", "neighbor"}),
-    "a bridge deleted": ("ip link delete b-here-front", {"bridge", "veth", "address", "route", "neighbor", "sysctl"}),
-    "a namespace deleted": ("ip netns delete here.web", {"netns", "veth", "address", "route", "neighbor"}),
+    "a port that learns": (f"bridge link set dev {PORT} learning on flood on", {"veth"}),
+    "a forwarding entry deleted": (f"bridge fdb delete {MAC} dev {PORT} master", {"fdb"}),
+    "a forwarding entry that is not sticky": (f"bridge fdb replace {MAC} dev {PORT} master static", {"fdb"}),
+    "a forwarding entry more": (f"bridge fdb add 02:00:00:00:00:98 dev {PORT} master static", {"fdb"}),
+    "a port without bridge": (f"ip link set {PORT} nomaster", {"veth", "fdb"}),
+    "a veth deleted": ("ip -n here.web link delete eth0", {"veth", "fdb", "address", "route", "neighbor"}),
+    "a bridge deleted": ("ip link delete b-here-front", {"bridge", "veth", "fdb", "address", "route", "neighbor", "sysctl"}),
+    "a namespace deleted": ("ip netns delete here.web", {"netns", "veth", "fdb", "address", "route", "neighbor"}),
     "a command ended": ("pkill -9 -x sleep", {"process"}),
 }
 """What is done, and the kinds of things that the repair may touch."""

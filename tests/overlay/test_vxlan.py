@@ -267,14 +267,14 @@ def test_the_printed_commands_make_the_same(spread: World) -> None:
 
 
 def test_one_more_container_touches_only_its_own_entries(spread: World) -> None:
-    """On each other host: an element of the fast path, two forwarding entries, neighbors, and nothing of anybody else's."""
+    """On each other host: elements of the fast path and of its addresses, two forwarding entries, neighbors, and no more."""
     text = TEXT.replace("  job:", "  new: {host: beta, networks: {front: auto}}\n  job:")
     spread.file.write_text(text.replace("NAME", spread.name))
     hosts = {one["host"]: one.get("changes", []) for one in json.loads(run_netctl("diff", "--json", spread.file).out)["hosts"]}
     for host in ("alpha", "gamma"):
         # The routes are there because a policy names `front`.
         kinds = sorted(change["ref"]["kind"] for change in hosts[host])
-        assert kinds == ["element", "fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
+        assert kinds == ["element"] * 3 + ["fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
     assert {change["after"]["about"] for change in hosts["beta"] if "about" in change["after"]} <= {"container new"}
     spread.apply(text)
     moved = text.replace("new: {host: beta", "new: {host: gamma")
