@@ -98,7 +98,7 @@ _INET = """\
 \t}
 \tchain forward {
 \t\ttype filter hook forward priority -10; policy accept;
-\t\tiifname . oifname @same_bridge goto mark
+\t\tiifname . oifname @same_bridge goto marked
 \t\tiifname @bridges goto ours
 \t\toifname @bridges goto ours
 \t\tct status dnat ip daddr @own4 goto ours
@@ -146,9 +146,9 @@ _INET = """\
 \tchain pass {
 \t\toifname != @bridges oifname != @uplinks meta oifkind OTHERS_KINDS accept
 \t\tiifname != @bridges iifname != @uplinks meta iifkind OTHERS_KINDS accept
-\t\tgoto mark
+\t\tgoto marked
 \t}
-\tchain mark {
+\tchain marked {
 \t\tmeta mark set meta mark | FORWARD_MARK accept
 \t}
 \tchain refuse {
