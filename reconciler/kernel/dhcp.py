@@ -6,7 +6,6 @@ is a file under /run/netctl, for udhcpc wants a path; the last client that ends 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import shutil
@@ -160,7 +159,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     script = context.topology_directory / SCRIPT_NAME
     _write_script(script)
     # Until there is a lease, it asks three times and waits for ten seconds, again and again; it gives the lease back at its end.
-    words = [*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes"]
+    words = (*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes")
     mark = f"{context.topology}/{context.host_key}/{step.container}/{step.dev}/{int(step.default)}"
     path_variable = os.environ.get("PATH", DEFAULT_PATH)
     env = {"PATH": path_variable, "NETCTL_DEFAULT": str(int(step.default)), DHCP_MARK: mark}

@@ -65,6 +65,7 @@ class Marked:
 
     @property
     def pid(self) -> int:
+        """Its number."""
         return self.running.pid
 
 
@@ -127,7 +128,7 @@ def spawn(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) 
 
 
 def spawn_logged(
-    context: KernelContext, container: str, words: Sequence[str], env: Mapping[str, str], inherited: Iterable[int]
+    context: KernelContext, container: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]
 ) -> int:
     """Start a program that logs into the file of the container's, in the calling thread's namespace. OSError if that fails."""
     log = open_private(context.topology_directory / f"{container}.log", os.O_WRONLY | os.O_APPEND)
@@ -189,8 +190,8 @@ def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Run
         if (session := session_of.get(pid)) is not None and (session in marked or (session not in session_of and one.is_roots))
     }
     others = (pid for pid, session in session_of.items() if session in ours and pid not in marked)
-    started = ((pid, read_start(pid)) for pid in others)
-    return (*(one.running for one in marked.values() if is_running(one.running)), *(Running(p, s) for p, s in started if s is not None))
+    found = (Running(pid, started) for pid in others if (started := read_start(pid)) is not None)
+    return (*(one.running for one in marked.values() if is_running(one.running)), *found)
 
 
 def read_marked(context: KernelContext) -> list[Marked]:
