@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from reconciler import __version__
 from reconciler.errors import UsageError
+from reconciler.state.secrets import MASK
 
 DEFAULT_FILE = "topology.yaml"
 
@@ -31,6 +32,8 @@ examples:
 examples:
   netctl diff                         what would change
   netctl diff --commands              the same as ip, nft and docker command lines
+  netctl diff --commands --show-secrets
+                                      with the values of variables, ready to run
   netctl diff --json | jq .hosts      for programs
 exit status: 0 nothing differs, 1 something does, 2 or more trouble
 """,
@@ -176,6 +179,9 @@ def _add_common(command: Parser, name: str) -> None:
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     if name in ("apply", "diff", "destroy"):
         command.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
+        where = "--json and --commands" if name == "diff" else "--json"
+        help_text = f"with {where}: print the values of environment variables, not {MASK}"
+        command.add_argument("--show-secrets", action="store_true", help=help_text)
 
 
 def _add_special(commands: dict[str, Parser]) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeGuard
 
 from reconciler.state.jsontext import parse_json
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
+from reconciler.state.secrets import mask_env
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step
@@ -86,6 +87,9 @@ class Process(Record):
 
     def describe(self) -> str:
         return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
+
+    def masked(self) -> Self:
+        return replace(self, env=mask_env(self.env))
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

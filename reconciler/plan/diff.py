@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from reconciler.state.host import HostState
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
+from reconciler.state.secrets import SECRET_FIELDS
 
 Changes = tuple[Change, ...]
 
@@ -88,7 +89,9 @@ def _tell(before: Any, after: Any) -> Iterator[str]:
     """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields or options itself included."""
     for name in differing_fields(before, after):
         was, wanted = getattr(before, name), getattr(after, name)
-        if dataclasses.is_dataclass(was) and type(was) is type(wanted):
+        if name in SECRET_FIELDS:
+            yield from _tell_secret(name, dict(was), dict(wanted))
+        elif dataclasses.is_dataclass(was) and type(was) is type(wanted):
             yield from _tell(was, wanted)
         elif was and wanted and _are_options(was) and _are_options(wanted):
             held, given = dict(was), dict(wanted)
@@ -97,6 +100,19 @@ def _tell(before: Any, after: Any) -> Iterator[str]:
                     yield f"{key} is {_text(held.get(key, ''))}, wanted {_text(given.get(key, ''))}"
         else:
             yield f"{name} is {_text(was)}, wanted {_text(wanted)}"
+
+
+def _tell_secret(field: str, was: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """`env PASSWORD has another value` and the like: names only."""
+    for name in sorted({*was, *wanted}):
+        if name not in was:
+            yield f"{field} {name} is missing"
+        elif name not in wanted:
+            yield f"{field} {name} is not in the topology"
+        elif was[name] != wanted[name]:
+            yield f"{field} {name} has another value"
+    if was == wanted:
+        yield f"{field} is in another order"
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same bytes for both.
+"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same but for the values of variables.
 
 Called by `cli`. Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `plan.schema`.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -147,6 +147,20 @@ def _state_of(records: tuple[Record, ...]) -> HostState:
 def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:
     """The document of a topology, from its hosts' plans in any order."""
     return PlanDocument(FORMAT_VERSION, topology, tuple(sorted(plans, key=lambda plan: plan.host)))
+
+
+def mask_document(document: PlanDocument) -> PlanDocument:
+    """The document for printing: without the values of environment variables. A saved plan has them."""
+    return replace(document, hosts=tuple(_mask_host(host) for host in document.hosts))
+
+
+def _mask_host(host: HostPlan) -> HostPlan:
+    changes = tuple(change.masked() for change in host.changes)
+    return replace(host, changes=changes, remove=_mask_batches(host.remove), make=_mask_batches(host.make))
+
+
+def _mask_batches(batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
+    return tuple(replace(batch, steps=tuple(step.masked() for step in batch.steps)) for batch in batches)
 
 
 def render_document(document: PlanDocument) -> str:
