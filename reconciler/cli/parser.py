@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from reconciler import __version__
 from reconciler.errors import UsageError
-from reconciler.state.secrets import MASK
 
 DEFAULT_FILE = "topology.yaml"
 
@@ -180,7 +179,7 @@ def _add_common(command: Parser, name: str) -> None:
     if name in ("apply", "diff", "destroy"):
         command.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
         where = "--json and --commands" if name == "diff" else "--json"
-        help_text = f"with {where}: print the values of environment variables, not {MASK}"
+        help_text = f"with {where}: print the values of environment variables, not ***"
         command.add_argument("--show-secrets", action="store_true", help=help_text)
 
 

@@ -33,7 +33,7 @@ def save_plan(path: str, text: str) -> None:
 
 def _follow(path: Path) -> Path:
     """The file behind the links that are one's own, or root's; a link of /proc stands for a descriptor of this process."""
-    proc = os.stat("/proc").st_dev
+    proc = Path("/proc").stat().st_dev
     for _ in range(LINKS_MAX):
         try:
             status = path.lstat()
