@@ -181,6 +181,8 @@ def _add_common(command: Parser, name: str) -> None:
         where = "--json and --commands" if name == "diff" else "--json"
         help_text = f"with {where}: print the values of environment variables, not ***"
         command.add_argument("--show-secrets", action="store_true", help=help_text)
+    if name == "status":
+        command.add_argument("--verbose", "-v", action="store_true", help="count the connections of each container, too")
 
 
 def _add_special(commands: dict[str, Parser]) -> None:

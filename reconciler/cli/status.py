@@ -6,6 +6,7 @@ import argparse
 
 from reconciler.cli.common import open_job, palette, print_json
 from reconciler.plan.document import CODEC
+from reconciler.render.connections import compile_shares, shares_of
 from reconciler.render.status import compile_status, render_status
 
 DRIFT = 1
@@ -15,7 +16,11 @@ def run(options: argparse.Namespace) -> int:
     """0 where everything is in step, 1 where something has drifted or is missing."""
     with open_job(options, lock=False) as job:
         plans = job.fleet.plan(job.desired.hosts)
-    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts)
+        shares = shares_of(job.topology, job.desired.resolved, tuple(plans)) if options.verbose else {}
+        wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
+        counts = job.fleet.count_connections(wanted)
+    used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
+    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used)
     if options.json:
         print_json(CODEC.encode(document))
     else:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -283,6 +283,12 @@ class Fleet:
     def lost(self) -> Mapping[str, NetctlError]:
         """Hosts on other machines whose connection ended when all was done but for tidying up; and how."""
         return self._hosts.lost
+
+    def count_connections(self, addresses: Mapping[str, Sequence[str]]) -> dict[str, Mapping[str, int]]:
+        """By host, how many entries of connection tracking each of the addresses there has begun."""
+        return self._hosts.run(
+            lambda session: session.ask(dict[str, int], "count", addresses=list(addresses[session.target.host])), addresses
+        )
 
     # --- verification -----------------------------------------------------------------------------------------------
 

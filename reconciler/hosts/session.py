@@ -37,7 +37,7 @@ BEATS = 12
 
 SMALL_MAX_BYTES = 1 << 20
 """Of a line that answers a verb which asks for little, and of an event."""
-LARGE_VERBS = ("read", "plan", "check", "rollback", "probe", "listen")
+LARGE_VERBS = ("read", "plan", "check", "rollback", "probe", "listen", "count")
 """What may be answered with up to SIZE_MAX_BYTES."""
 SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
 """Of all that a worker says in a session."""

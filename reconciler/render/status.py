@@ -7,7 +7,7 @@ for people by `render_status`, and as JSON with `--json` (`schemas/status.schema
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from reconciler.kinds.address import Address
@@ -15,6 +15,7 @@ from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
 from reconciler.render.colour import PLAIN, Palette
+from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState
@@ -67,6 +68,8 @@ class HostStatus:
     state: str
     items: tuple[Item, ...]
     foreign: tuple[Foreign, ...] = ()
+    connections: tuple[Connections, ...] = ()
+    """Counted only if asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,15 @@ class StatusDocument:
 
 
 def compile_status(
-    topology: str, plans: Sequence[HostPlan], desired: Mapping[str, HostState], facts: Mapping[str, HostFacts]
+    topology: str,
+    plans: Sequence[HostPlan],
+    desired: Mapping[str, HostState],
+    facts: Mapping[str, HostFacts],
+    connections: Mapping[str, tuple[Connections, ...]],
 ) -> StatusDocument:
-    """The status of every host that has a plan."""
-    hosts = tuple(_host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host)) for plan in plans)
+    """The status of every host that has a plan; `connections` are those that were counted, by host."""
+    stands = (_host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host)) for plan in plans)
+    hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
@@ -175,11 +183,13 @@ def _fold(items: Sequence[Item]) -> Iterator[Item]:
 def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     paint = palette.green if host.state == IN_STEP else palette.yellow if host.state == DRIFTED else palette.red
     yield f"{palette.bold(visible_line(host.host if host.host == 'lab' else f'host {host.host}'))}: {paint(host.state)}"
-    items = tuple(_fold(host.items))
+    items = tuple(_fold(host.items)) if not host.connections else host.items
     width = min(32, max((len(visible_line(item.subject)) for item in items), default=0))
     for item in items:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
         yield f"  {visible_line(item.subject):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
+        if counted := render_connections(host.connections, item.subject.removeprefix("container ")):
+            yield f"  {'':{width}}            {counted}"
         if item.state == DRIFTED:
             told = list(dict.fromkeys(difference.text for difference in item.differences))  # entries of several sets read alike
             for text in told[:SHOWN]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts
+from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker.channel import Message
 
@@ -89,6 +90,12 @@ class KernelMachine:
     def introduce(self) -> Message:
         """What tells this machine from others, and what it remembers of the topology's other hosts."""
         return {"machine": read_machine(self._context.own_netns), "peers": notes.read_peers(self._context)}
+
+    def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
+        """How many entries of connection tracking each address has begun."""
+        from reconciler.kernel.connections import count_connections
+
+        return self._namespaces.run(HOST, lambda: count_connections(addresses)) if self._exists else {}
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Remember the topology's other hosts, in the place of what was remembered."""

@@ -16,6 +16,7 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
     commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and was not told to keep it
     remember  {peers} → nothing; the topology's other hosts are remembered here
     forget    {} → nothing; no file of the topology is left here
+    count     {addresses} → how many entries of connection tracking each of them has begun
     listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
     release   {} → nothing; the lock is let go
 """
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,6 +103,9 @@ class Machine(Protocol):
     def prober(self) -> Prober:
         """What runs probes; always the same one."""
 
+    def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
+        """How many entries of connection tracking each address has begun."""
+
     def remember(self, peers: Mapping[str, str]) -> None:
         """Remember the topology's other hosts."""
 
@@ -159,6 +163,7 @@ class Work:
             "commit": self._commit,
             "remember": lambda request: self._machine.remember(request["peers"]),
             "forget": lambda _: self._machine.forget(),
+            "count": lambda request: self._machine.count_connections(request["addresses"]),
             "listen": self._listen,
             "probe": self._probe,
             "unlisten": lambda _: self._machine.prober().stop(),

@@ -447,6 +447,11 @@ def test_a_container_has_a_share_of_connection_tracking(spread: World) -> None:
                               for number in range(5000)))  # fmt: skip
     counted = read_tracked(spread, own)
     assert 150 <= counted <= 201
+    status = json.loads(run_netctl("status", "--verbose", "--json", spread.file).out)
+    shares = {one["container"]: one for host in status["hosts"] for one in host["connections"]}
+    assert shares["greedy"]["limit"] == 200
+    assert shares["greedy"]["open"] >= 150
+    assert shares["bob"]["limit"] == 8192
     assert not spread.unreachable([("web", OUTSIDE[0]), ("bob", OUTSIDE[0])])
 
 

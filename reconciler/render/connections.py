@@ -1,0 +1,57 @@
+"""How much of its share of connection tracking each container uses: for `status -v`. Called by `cli.status`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reconciler.compile.model import Resolved
+from reconciler.topology.types import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a container may have on one of its networks, and the addresses that count there."""
+
+    container: str
+    subnet: str
+    limit: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many connections a container has begun by one of its networks, and how many it may have there."""
+
+    container: str
+    subnet: str
+    open: int
+    limit: int
+
+
+def shares_of(topology: Topology, resolved: Resolved, hosts: Iterable[str]) -> dict[str, tuple[Share, ...]]:
+    """By host, the shares of its containers. A macvlan passes the host's connection tracking by."""
+    return {
+        host: tuple(
+            Share(name, place.subnet, topology.containers[name].connections, tuple(own.address for own in place.addresses))
+            for name in resolved.containers.get(host, ())
+            for place in resolved.places[name]
+            if topology.subnets[place.subnet].mode != "macvlan"
+        )
+        for host in hosts
+        if host in topology.hosts
+    }
+
+
+def compile_shares(shares: Iterable[Share], counts: Mapping[str, int]) -> tuple[Connections, ...]:
+    """The shares with what is used of them, by the number of connections that each address has begun."""
+    return tuple(
+        Connections(one.container, one.subnet, sum(counts.get(address, 0) for address in one.addresses), one.limit)
+        for one in shares
+    )
+
+
+def render_connections(connections: Iterable[Connections], container: str) -> str:
+    """`connections: 12 of 8,192 on front`; "" for a container without any network that counts."""
+    found = [f"{one.open:,} of {one.limit:,} on {one.subnet}" for one in connections if one.container == container]
+    return f"connections: {', '.join(found)}" if found else ""
