@@ -8,6 +8,8 @@ process of the host's own namespace, 30 µs for another.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import stat
@@ -56,17 +58,30 @@ def read_bearers(context: KernelContext, mark: bytes, inside: Collection[Identit
     hosts = {identity for path in (context.own_netns, context.machine_netns) if (identity := identify(path))}
     own = _Own.read()
     for pid in read_pids():
-        netns = identify(f"/proc/{pid}/ns/net")
-        if netns is None or netns in hosts:
+        if (netns := identify(f"/proc/{pid}/ns/net")) is None or netns in hosts:
             continue
-        started = read_start(pid)
-        by_root = own.has_root(pid)
-        if started is None or not (by_root or netns in inside):
-            continue
-        data = read_environment(pid)
-        if mark in data:
-            variables = dict(word.partition(b"=")[::2] for word in data.split(b"\0"))
-            yield Bearer(Running(pid, started), netns, variables, by_root)
+        # The directory stands for this very process, though its number may go to another.
+        with contextlib.suppress(*GONE), _opened(pid) as process:
+            if (bearer := _read_bearer(pid, process, mark, own, inside)) is not None:
+                yield bearer
+
+
+def _read_bearer(pid: int, process: int, mark: bytes, own: _Own, inside: Collection[Identity]) -> Bearer | None:
+    """What is known of one process, by its open directory. The cheap questions come first. OSError if it has ended."""
+    status = os.stat("ns/net", dir_fd=process)
+    netns = status.st_dev, status.st_ino
+    is_stranger = not own.has(process)
+    if is_stranger and netns not in inside:
+        return None
+    data = _read_environment(process)
+    if mark not in data:
+        return None
+    by_root = not is_stranger and _has_only_root(process)
+    if not by_root and netns not in inside:
+        return None
+    started = _read_start(process)
+    variables = dict(word.partition(b"=")[::2] for word in data.split(b"\0"))
+    return None if started is None else Bearer(Running(pid, started), netns, variables, by_root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +95,52 @@ class _Own:
     def read(cls) -> Self:
         return cls(identify("/proc/self/ns/user"), identify("/proc/self/ns/pid"))
 
-    def has_root(self, pid: int) -> bool:
-        """Whether root started the process: all its user numbers are 0, and its program does not change them."""
-        try:
-            # The owner is another's for most processes that are not ours, and costs least.
-            if os.stat(f"/proc/{pid}").st_uid != 0 or identify(f"/proc/{pid}/ns/pid") != self.pid:
-                return False
-            if identify(f"/proc/{pid}/ns/user") != self.user or not _has_only_root(pid):
-                return False
-            # sudo(8) is all root before it has asked for a password, with an environment of its caller's.
-            return not os.stat(f"/proc/{pid}/exe").st_mode & (stat.S_ISUID | stat.S_ISGID)
-        except GONE:
-            return False
+    def has(self, process: int) -> bool:
+        """Whether a process is in them, and its effective user is root or not known (proc(5))."""
+        is_root = os.fstat(process).st_uid == 0
+        return is_root and identify("ns/pid", process) == self.pid and identify("ns/user", process) == self.user
 
 
-def _has_only_root(pid: int) -> bool:
-    """Whether the real, effective, saved and file system user are all root (proc(5))."""
-    for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
-        if line.startswith(b"Uid:"):
-            return line.split()[1:] == [b"0"] * 4
-    return False
+def _has_only_root(process: int) -> bool:
+    """Whether the real, effective, saved and file system user are all root (proc(5)), and the program does not change them."""
+    data = _read(process, "status", 1 << 16)
+    line = next((line for line in data.split(b"\n") if line.startswith(b"Uid:")), b"")
+    # sudo(8) is all root before it has asked for a password, with an environment of its caller's.
+    return line.split()[1:] == [b"0"] * 4 and not os.stat("exe", dir_fd=process).st_mode & (stat.S_ISUID | stat.S_ISGID)
+
+
+@contextlib.contextmanager
+def _opened(pid: int) -> Iterator[int]:
+    descriptor = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(process: int, name: str, size_max: int) -> bytes:
+    """A file of a process, up to about `size_max` bytes of it. OSError if the process has ended."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    try:
+        data = bytearray()
+        while len(data) < size_max and (part := os.read(descriptor, 1 << 16)):
+            data += part
+        return bytes(data)
+    finally:
+        os.close(descriptor)
 
 
 def is_roots(pid: int) -> bool:
     """Whether root started the process, in the namespaces of this one, and not by a set-user-ID program."""
-    return _Own.read().has_root(pid)
+    with contextlib.suppress(*GONE), _opened(pid) as process:
+        return _Own.read().has(process) and _has_only_root(process)
+    return False
 
 
-def identify(path: str | Path) -> Identity | None:
+def identify(path: str | Path, directory: int | None = None) -> Identity | None:
     """Device and inode of a namespace; None if it is not there."""
     try:
-        status = os.stat(path)
+        status = os.stat(path, dir_fd=directory)
     except GONE:
         return None
     return status.st_dev, status.st_ino
@@ -123,23 +153,20 @@ def read_pids() -> list[int]:
 
 
 def read_environment(pid: int) -> bytes:
-    """The environment that a process was given; empty for one that has ended, and for the kernel's own (proc(5)).
+    """The environment that a process was given; empty for one that has ended, and for the kernel's own (proc(5))."""
+    with contextlib.suppress(*GONE), _opened(pid) as process:
+        return _read_environment(process)
+    return b""
 
-    Only its first ENVIRONMENT_MAX_BYTES are read: a process can make it as large as its memory.
-    """
+
+def _read_environment(process: int) -> bytes:
+    """Only its first ENVIRONMENT_MAX_BYTES: a process can make it as large as its memory."""
     try:
-        descriptor = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
-    except GONE:
-        return b""
-    try:
-        data = bytearray()
-        while len(data) < ENVIRONMENT_MAX_BYTES and (part := os.read(descriptor, 1 << 16)):
-            data += part
-        return bytes(data)
-    except OSError:  # EIO: the process has taken its memory away
-        return b""
-    finally:
-        os.close(descriptor)
+        return _read(process, "environ", ENVIRONMENT_MAX_BYTES)
+    except OSError as error:
+        if error.errno == errno.EIO:  # it has taken its memory away
+            return b""
+        raise
 
 
 def read_session(pid: int) -> int | None:
@@ -152,16 +179,15 @@ def read_session(pid: int) -> int | None:
 
 def read_start(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if it has ended."""
-    words = _read_stat(pid)
+    with contextlib.suppress(*GONE), _opened(pid) as process:
+        return _read_start(process)
+    return None
+
+
+def _read_start(process: int) -> int | None:
+    # The state follows the name, which stands in parentheses and may hold anything (proc(5)).
+    words = _read(process, "stat", 1 << 16).rpartition(b") ")[2].split()
     return int(words[19]) if len(words) > 19 and words[0] not in (b"Z", b"X") else None
-
-
-def _read_stat(pid: int) -> list[bytes]:
-    """The fields of /proc/PID/stat from the state on: they follow the name in parentheses, which may hold anything (proc(5))."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-    except GONE:
-        return []
 
 
 def send_signal(running: Running, number: signal.Signals) -> None:

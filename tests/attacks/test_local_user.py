@@ -225,7 +225,7 @@ def test_all_files_are_roots_alone(machine: Machine, path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["/run/netctl/local/lock", "/run/netctl/local", "/run/netctl", "/run/netns"])
 def test_a_users_lock_holds_up_nothing(machine: Machine, path: Path, target: str) -> None:
-    """A lock that a user took on what an earlier version left open, or on /run/netns, delays an apply and a destroy by nothing."""
+    """A lock that a user took on what an earlier version left open, or on /run/netns, delays no apply and no destroy."""
     machine.sh("cd /run/netctl; mkdir -p local; : >local/lock; chmod 755 . local; chmod 644 local/lock")
     holder = start_as_user(machine, "flock", target, *SLEEP)
     assert machine.run("flock", "-n", target, "true", check=False).status == 1, "the lock is held"
