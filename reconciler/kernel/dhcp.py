@@ -132,7 +132,7 @@ def read_clients(context: KernelContext) -> Iterator[Client]:
     """
     prefix = f"{DHCP_MARK}={context.topology}/".encode()
     for bearer in read_bearers(context, prefix):
-        parts = bearer.variables.get(DHCP_MARK.encode(), b"").decode("utf-8", "replace").split("/")
+        parts = (bearer.value_of(DHCP_MARK) or "").split("/")
         if len(parts) == 5 and parts[0] == context.topology and is_label(parts[2]) and is_link_name(parts[3]):
             _, host, container, dev, default = parts
             yield Client(bearer.running, bearer.netns, host, container, dev, default == "1")

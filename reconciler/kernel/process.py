@@ -205,9 +205,7 @@ def read_marked(context: KernelContext) -> list[Marked]:
         in_place = named.get(f"{context.topology}.{container}") == bearer.netns
         # In a namespace without a name it is left of a container; in one of another name its mark is a lie.
         if container and (in_place or (bearer.netns not in places and bearer.is_roots)):
-            mark = bearer.variables.get(COMMAND_MARK.encode())
-            text = None if mark is None else mark.decode("utf-8", "replace")
-            found.append(Marked(bearer.running, container, text, bearer.is_roots, in_place))
+            found.append(Marked(bearer.running, container, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
     return found
 
 
@@ -222,5 +220,5 @@ def read_named(context: KernelContext) -> dict[str, Identity]:
 
 def _container_of(topology: str, bearer: Bearer) -> str:
     """The container that a mark names; "" if no topology could have it, or the mark is another topology's."""
-    owner, _, container = bearer.variables.get(PROCESS_MARK.encode(), b"").decode("utf-8", "replace").partition("/")
+    owner, _, container = (bearer.value_of(PROCESS_MARK) or "").partition("/")
     return container if owner == topology and is_label(container) else ""
