@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.kernel import marks
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.dhcp import read_clients
 from reconciler.kernel.flock import is_locked_by_others_only, lock_among_root, read_holders, try_lock
 from reconciler.kernel.marks import Running, is_roots, is_running, read_environment, read_start, send_signal
+from reconciler.kinds.dhcp import DHCP_MARK
 from reconciler.kinds.process import marks_of, parse_command_mark
+from tests.conftest import Namespace
 
 AS_USER = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
 
@@ -137,3 +142,30 @@ def test_a_lock_of_root_is_waited_for_and_a_users_is_not(tmp_path: Path) -> None
             assert (time.monotonic() - begun > 0.2) == is_waited_for
             os.close(descriptor)
             holder.kill()
+
+
+@pytest.mark.kernel
+def test_a_dhcp_client_is_roots(make_namespace: Callable[[str], Namespace], topology_name: str) -> None:
+    """A mark counts on a process of root's, in a container's namespace or one without a name; never on the host or of a user."""
+    web = make_namespace("web")
+    context = KernelContext(topology_name, "local")
+    mark = f"{DHCP_MARK}={topology_name}/local/web/eth0/1"
+    here = ("nsenter", f"--net={web.path}", "env")
+    user = ("nsenter", f"--net={web.path}", *AS_USER, "env")
+    commands = [
+        (*here, mark, "sleep", "100"),
+        (*user, mark, "sleep", "100"),
+        ("env", mark, "sleep", "100"),
+        (*here, f"{DHCP_MARK}={topology_name}/local/../eth0/1", "sleep", "100"),
+        (*here, f"{DHCP_MARK}={topology_name}/local/web/e\nth0/1", "sleep", "100"),
+    ]
+    started = [subprocess.Popen(command) for command in commands]
+    time.sleep(0.3)
+    try:
+        (client,) = read_clients(context)
+        assert client.running.pid == started[0].pid
+        assert (client.host, client.container, client.dev, client.default) == ("local", "web", "eth0", True)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
