@@ -10,7 +10,7 @@ from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file
 from reconciler.cli.planfile import save_plan
 from reconciler.errors import UsageError
 from reconciler.hosts.target import LAB, Target
-from reconciler.plan.document import PlanDocument, compile_document, mask_document, render_document
+from reconciler.plan.document import PlanDocument, compile_document, render_document, shown_document
 from reconciler.render.plan import render_plan
 from reconciler.state.secrets import MASK
 from reconciler.topology.types import Topology
@@ -35,15 +35,13 @@ def run(options: argparse.Namespace) -> int:
         targets = job.fleet.targets
     if options.plan:
         save_plan(options.plan, render_document(document))
-    # The values of variables are in the steps alone, of which the text for people shows none.
-    is_masked = bool(options.json or options.commands) and not options.show_secrets
-    shown = mask_document(document) if is_masked else document
+    shown = shown_document(document, show_secrets=options.show_secrets)
     if options.json:
         sys.stdout.write(render_document(shown))
     elif options.commands:
-        sys.stdout.write(_render_commands(job.topology, targets, shown, is_masked=shown != document))
+        sys.stdout.write(_render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document))
     else:
-        print(render_plan(document, palette(), verbose=options.verbose))
+        print(render_plan(shown, palette(), verbose=options.verbose))
     warn_of_file(job.topology)
     warn_of_drops(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0

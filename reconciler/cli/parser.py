@@ -178,8 +178,7 @@ def _add_common(command: Parser, name: str) -> None:
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     if name in ("apply", "diff", "destroy"):
         command.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
-        where = "--json and --commands" if name == "diff" else "--json"
-        help_text = f"with {where}: print the values of environment variables, not ***"
+        help_text = "print the values of environment variables, not ***"
         command.add_argument("--show-secrets", action="store_true", help=help_text)
     if name == "status":
         command.add_argument("--verbose", "-v", action="store_true", help="count the connections of each container, too")

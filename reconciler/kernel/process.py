@@ -187,7 +187,8 @@ def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Run
     ours = {
         session
         for pid, one in marked.items()
-        if (session := session_of.get(pid)) is not None and (session in marked or (session not in session_of and one.is_roots))
+        # Session 0 is one that was begun in a process namespace above.
+        if (session := session_of.get(pid)) and (session in marked or (session not in session_of and one.is_roots))
     }
     others = (pid for pid, session in session_of.items() if session in ours and pid not in marked)
     found = (Running(pid, started) for pid in others if (started := read_start(pid)) is not None)

@@ -89,7 +89,7 @@ class Process(Record):
         return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
 
     def masked(self) -> Self:
-        return replace(self, env=mask_env(self.env))
+        return replace(self, env=mask_env(self.env)) if self.env else self
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

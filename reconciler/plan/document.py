@@ -20,7 +20,7 @@ from typing import Any
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import check_record
-from reconciler.plan.diff import creation, diff_states
+from reconciler.plan.diff import creation, diff_states, reason_of
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, plan_changes
 from reconciler.state.codec import Codec
@@ -28,6 +28,7 @@ from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
+from reconciler.state.secrets import MASK
 
 FORMAT_VERSION = 1
 """Goes up when a document of before can no longer be read."""
@@ -149,9 +150,23 @@ def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument
     return PlanDocument(FORMAT_VERSION, topology, tuple(sorted(plans, key=lambda plan: plan.host)))
 
 
-def mask_document(document: PlanDocument) -> PlanDocument:
-    """The document for printing: without the values of environment variables. A saved plan has them."""
-    return replace(document, hosts=tuple(_mask_host(host) for host in document.hosts))
+def shown_document(document: PlanDocument, *, show_secrets: bool = False) -> PlanDocument:
+    """The document for printing: without the values of environment variables, or with them in the reasons, too.
+
+    A saved plan has them where a step needs them.
+    """
+    show = _reveal_host if show_secrets else _mask_host
+    return replace(document, hosts=tuple(show(host) for host in document.hosts))
+
+
+def _reveal_host(host: HostPlan) -> HostPlan:
+    return replace(host, changes=tuple(_reveal(change) for change in host.changes))
+
+
+def _reveal(change: Change) -> Change:
+    if not (MASK in change.reason and change.before and change.after):
+        return change
+    return replace(change, reason=reason_of(change.before, change.after, show_secrets=True))
 
 
 def _mask_host(host: HostPlan) -> HostPlan:

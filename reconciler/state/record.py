@@ -112,7 +112,8 @@ class Change:
 
     def masked(self) -> Change:
         """The same for printing (see Record)."""
-        return replace(self, before=self.before and self.before.masked(), after=self.after and self.after.masked())
+        before, after = self.before and self.before.masked(), self.after and self.after.masked()
+        return self if before is self.before and after is self.after else replace(self, before=before, after=after)
 
     @property
     def exposed_to(self) -> str:

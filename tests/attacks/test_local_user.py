@@ -327,7 +327,8 @@ def test_secrets_are_masked(machine: Machine) -> None:
     printed.append(machine.netctl("apply", path, "--json"))
     path.write_text(TOPOLOGY.replace("hunter2-of-db", "hunter2-changed"))
     printed += [machine.netctl("diff", path, *flag) for flag in flags]
-    assert "env PASSWORD has another value" in printed[-3].out
+    assert "PASSWORD is ***, wanted ***" in printed[-3].out
+    assert "PASSWORD is hunter2-of-db, wanted hunter2-changed" in machine.netctl("diff", path, "-v", "--show-secrets").out
     printed.append(machine.netctl("status", path))
     printed.append(machine.netctl("status", path, "--json"))
     printed.append(machine.netctl("apply", path, "--json"))

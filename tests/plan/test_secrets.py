@@ -8,7 +8,7 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.container import Container
 from reconciler.kinds.process import Process
 from reconciler.plan.diff import diff_states
-from reconciler.plan.document import HostPlan, compile_document, mask_document, render_document
+from reconciler.plan.document import HostPlan, compile_document, shown_document, render_document
 from reconciler.plan.plan import compile_plan
 from reconciler.render.commands import Place, Section, render_script
 from reconciler.state.codec import fields_of, step_types
@@ -47,7 +47,7 @@ def test_a_masked_plan_has_names_only(record: Record) -> None:
     for live, desired in ((empty, wanted), (wanted, empty)):
         plan = compile_plan(live, desired)
         document = compile_document("shop", (HostPlan("one", "", plan.step_count, plan.changes, plan.remove, plan.make),))
-        masked = mask_document(document)
+        masked = shown_document(document)
         assert SECRET in render_document(document)
         text = render_document(masked)
         assert SECRET not in text
@@ -55,28 +55,30 @@ def test_a_masked_plan_has_names_only(record: Record) -> None:
         assert MASK in text
         runs = tuple(batch.steps for batch in (*masked.hosts[0].remove, *masked.hosts[0].make))
         assert SECRET not in render_script("x", [Section("one", Place("shop", "local"), runs)])
-        assert mask_document(masked) == masked
+        assert shown_document(masked) == masked
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "reason"),
+    ("before", "after", "reason", "revealed"),
     [
-        ((("A", SECRET),), (("A", OTHER),), "env A has another value"),
-        ((("A", SECRET),), (), "env A is not in the topology"),
-        ((), (("A", OTHER), ("B", OTHER)), "env A is missing; env B is missing"),
-        ((("A", "1"), ("B", "2")), (("B", "2"), ("A", "1")), "env is in another order"),
+        ((("A", SECRET),), (("A", OTHER),), "A is ***, wanted ***", f"A is {SECRET}, wanted {OTHER}"),
+        ((("A", SECRET),), (), "env is A ***, wanted empty", f"env is A {SECRET}, wanted empty"),
+        ((("A", ""),), (("A", OTHER), ("B", OTHER)), "A is ***, wanted ***; B is empty, wanted ***", None),
     ],
 )
 def test_a_reason_names_the_variable(
-    before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...], reason: str
+    before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...], reason: str, revealed: str | None
 ) -> None:
     """What differs is said by the names of variables: of a process, and of what a container was made from."""
     for make in (
         lambda env: Process("container:web", "web", ("sleep",), env),
         lambda env: Container("container:web", "web", "shop-web", "docker", ContainerSpec("docker", "x", (), env)),
     ):
-        (change,) = diff_states(HostState.of((make(before),)), HostState.of((make(after),)))
-        assert change.reason == reason
+        changes = diff_states(HostState.of((make(before),)), HostState.of((make(after),)))
+        assert changes[0].reason == reason
+        document = compile_document("shop", (HostPlan("one", "", 1, changes),))
+        assert shown_document(document).hosts[0].changes[0].reason == reason
+        assert revealed in {None, shown_document(document, show_secrets=True).hosts[0].changes[0].reason}
 
 
 def test_the_words_of_another_program_are_masked() -> None:

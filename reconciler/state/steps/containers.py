@@ -23,7 +23,7 @@ class ContainerSpec:
 
     def masked(self) -> ContainerSpec:
         """The same without the values of its variables."""
-        return replace(self, env=mask_env(self.env))
+        return replace(self, env=mask_env(self.env)) if self.env else self
 
 
 @dataclass(frozen=True, slots=True)
