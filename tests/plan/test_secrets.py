@@ -8,7 +8,7 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.container import Container
 from reconciler.kinds.process import Process
 from reconciler.plan.diff import diff_states
-from reconciler.plan.document import HostPlan, compile_document, shown_document, render_document
+from reconciler.plan.document import HostPlan, compile_document, render_document, shown_document
 from reconciler.plan.plan import compile_plan
 from reconciler.render.commands import Place, Section, render_script
 from reconciler.state.codec import fields_of, step_types
