@@ -295,3 +295,20 @@ def test_a_listener_is_in_the_namespace(context: KernelContext, run: Run, contai
     wait_for(lambda: subprocess.run(answer, capture_output=True, text=True, check=False).stdout == "here\n")
     with socket.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(("127.0.0.1", 7777))
+
+
+def test_a_session_of_another_process_namespace_is_left_alone(
+    context: KernelContext, run: Run, container_netns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where netctl runs in a process namespace of its own, all that came from above has the session 0: it is no one's."""
+    run(start(*SLEEP))
+    (info,) = read_processes(context)
+    with subprocess.Popen(inside(container_netns, *SLEEP)) as other:
+        sessions = {info.pid: 0, other.pid: 0}
+        monkeypatch.setattr("reconciler.kernel.process.read_pids", lambda: list(sessions))
+        monkeypatch.setattr("reconciler.kernel.process.read_session", sessions.get)
+        assert other.pid not in members(context)
+        assert info.pid in members(context)
+        other.kill()
+    monkeypatch.undo()
+    run(STOP)
