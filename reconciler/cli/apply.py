@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,9 +19,10 @@ from reconciler.cli.common import (
     warn_of_file,
     warn_of_lost,
 )
+from reconciler.cli.planfile import check_approver
 from reconciler.errors import UsageError
 from reconciler.hosts.peers import write_own_peers
-from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document
+from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document, shown_document
 from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
 from reconciler.state.jsontext import SIZE_MAX_BYTES
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     elapsed_s = time.monotonic() - begun
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3), "drift": list(drift)}
-        print_json({**told, "plan": CODEC.encode(document)})
+        print_json({**told, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
     elif changed and not options.quiet:
         besides = f", but for {', '.join(drift)}" if drift else ""
         print(f"{document.topology} is as the file says{besides} ({elapsed_s:.1f} s).")
@@ -49,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
 def _read_saved(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
+            check_approver(path, os.fstat(file.fileno()))
             return file.read(SIZE_MAX_BYTES + 1).decode("utf-8")
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
@@ -65,7 +68,8 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         warn_of_file(job.topology)
         warn_of_drops(job)
         if not options.json:
-            print(render_plan(document, palette(), verbose=options.verbose), flush=True)
+            shown = shown_document(document, show_secrets=options.show_secrets)
+            print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
         job.fleet.remember(job.peers, job.told)

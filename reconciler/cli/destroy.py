@@ -27,7 +27,7 @@ from reconciler.hosts.target import (
     peers_of,
     targets_of,
 )
-from reconciler.plan.document import CODEC, PlanDocument, compile_document
+from reconciler.plan.document import CODEC, PlanDocument, compile_document, shown_document
 from reconciler.render.plan import render_plan
 from reconciler.render.progress import show_progress
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     changed = sum(len(host.changes) for host in document.hosts)
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
-        print_json({**told, "plan": CODEC.encode(document)})
+        print_json({**told, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
     elif changed and not (options.quiet or options.host or left or unseen or fleet.lost):
         print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
     if options.host and (others or unseen) and not options.quiet:

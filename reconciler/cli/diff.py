@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file
+from reconciler.cli.planfile import save_plan
 from reconciler.errors import UsageError
 from reconciler.hosts.target import LAB, Target
-from reconciler.plan.document import PlanDocument, compile_document, render_document
+from reconciler.plan.document import PlanDocument, compile_document, render_document, shown_document
 from reconciler.render.plan import render_plan
+from reconciler.state.secrets import MASK
 from reconciler.topology.types import Topology
 
 if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
 DIFFERS = 1
+MASKED_NOTE = f"The values of variables are masked ({MASK}), so it starts nothing that works: --show-secrets prints the real one."
 ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
 """By which an engine's command line is told where the engine listens."""
 
@@ -32,26 +34,20 @@ def run(options: argparse.Namespace) -> int:
         document = compile_document(job.topology.name, tuple(plans.values()))
         targets = job.fleet.targets
     if options.plan:
-        _save(options.plan, render_document(document))
+        save_plan(options.plan, render_document(document))
+    shown = shown_document(document, show_secrets=options.show_secrets)
     if options.json:
-        sys.stdout.write(render_document(document))
+        sys.stdout.write(render_document(shown))
     elif options.commands:
-        sys.stdout.write(_render_commands(job.topology, targets, document))
+        sys.stdout.write(_render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document))
     else:
-        print(render_plan(document, palette(), verbose=options.verbose))
+        print(render_plan(shown, palette(), verbose=options.verbose))
     warn_of_file(job.topology)
     warn_of_drops(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0
 
 
-def _save(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"the plan cannot be saved in {path}: {error.strerror}", "name a file that can be written") from None
-
-
-def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument) -> str:
+def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument, *, is_masked: bool) -> str:
     from reconciler.hosts.ssh import render_shell
     from reconciler.render.commands import Section, render_script
 
@@ -69,7 +65,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
         for host in group
         if host in places
     ]
-    return render_script(f"what `netctl apply {topology.path}` would do", sections)
+    return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED_NOTE if is_masked else "")
 
 
 def place_of(topology: Topology, target: Target) -> Place:

@@ -31,6 +31,8 @@ examples:
 examples:
   netctl diff                         what would change
   netctl diff --commands              the same as ip, nft and docker command lines
+  netctl diff --commands --show-secrets
+                                      with the values of variables, ready to run
   netctl diff --json | jq .hosts      for programs
 exit status: 0 nothing differs, 1 something does, 2 or more trouble
 """,
@@ -176,6 +178,8 @@ def _add_common(command: Parser, name: str) -> None:
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     if name in ("apply", "diff", "destroy"):
         command.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
+        help_text = "print the values of environment variables, not ***"
+        command.add_argument("--show-secrets", action="store_true", help=help_text)
     if name == "status":
         command.add_argument("--verbose", "-v", action="store_true", help="count the connections of each container, too")
 

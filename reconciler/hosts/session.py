@@ -20,6 +20,7 @@ from typing import IO, Any, NoReturn, Protocol, TypeVar, cast
 
 from reconciler.errors import HostError, NetctlError
 from reconciler.hosts.target import Target
+from reconciler.kernel.private import open_private, secure_directory
 from reconciler.plan.document import CODEC
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError, parse_json
 from reconciler.state.visible import visible
@@ -344,9 +345,10 @@ class Session:
         words = read_words(self._worker.words)
         try:
             if words:
-                LOG_DIRECTORY.mkdir(exist_ok=True)
-                self.log.write_text(visible(words) + "\n", encoding="utf-8")
-        except OSError:
+                secure_directory(self.log.parent)
+                with os.fdopen(open_private(self.log, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as log:
+                    log.write(visible(words) + "\n")
+        except (OSError, HostError):
             return ""
         return str(self.log) if words else ""
 

@@ -6,7 +6,6 @@ is a file under /run/netctl, for udhcpc wants a path; the last client that ends 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import shutil
@@ -17,17 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.marks import Identity, Running, read_bearers, send_signal, wait_until_gone, wait_until_marked
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.kernel.process import (
-    CLONE_FS,
-    DEFAULT_PATH,
-    inheritable_descriptors,
-    read_environment,
-    read_pids,
-    send_signal,
-    wait_until_gone,
-    wait_until_marked,
-)
+from reconciler.kernel.private import write_private
+from reconciler.kernel.process import CLONE_FS, DEFAULT_PATH, inheritable_descriptors, spawn_logged
 from reconciler.kinds.dhcp import DHCP_MARK
 from reconciler.kinds.ownership import macvlan_ident
 from reconciler.state.grammar import is_label, is_link_name
@@ -80,7 +72,8 @@ KILL_TIMEOUT_S = 2.0
 class Client:
     """A live client of the topology's, and which of its hosts has it (KernelContext.host_key)."""
 
-    pid: int
+    running: Running
+    netns: Identity
     host: str
     container: str
     dev: str
@@ -109,11 +102,9 @@ def read_dhcp_clients(
     found = []
     for client in _clients_of(context):
         netns = container_netns(client.container)
-        with contextlib.suppress(OSError):  # it has ended
-            status = os.stat(f"/proc/{client.pid}/ns/net")
-            in_place = netns in links and (status.st_dev, status.st_ino) == identity_of(netns)
-            link = _link_of(context.topology, links, client) if in_place else None
-            found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
+        in_place = netns in links and client.netns == identity_of(netns)
+        link = _link_of(context.topology, links, client) if in_place else None
+        found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
     # All clients of an interface are ended together, and one that is left behind has to be.
     found.sort(key=lambda one: not one.in_place)
     return tuple({(one.container, one.dev): one for one in found}.values())
@@ -134,23 +125,22 @@ def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client:
     return Ref("veth", HOST, near.name) if near and is_ours else None
 
 
-def read_clients(topology: str) -> Iterator[Client]:
-    """All live clients of the topology's. One that ends meanwhile is not there."""
-    prefix = f"{DHCP_MARK}={topology}/".encode()
-    for pid in read_pids():
-        data = read_environment(pid)
-        if prefix not in data:
-            continue
-        mark = next((word for word in data.split(b"\0") if word.startswith(prefix)), b"")
-        parts = mark.decode("utf-8", "replace").removeprefix(prefix.decode()).split("/")
-        if len(parts) == 4 and is_label(parts[1]) and is_link_name(parts[2]):
-            host, container, dev, default = parts
-            yield Client(pid, host, container, dev, default == "1")
+def read_clients(context: KernelContext) -> Iterator[Client]:
+    """All live clients of the topology's, on every host that shares the machine. One that ends meanwhile is not there.
+
+    Root has started each of them: a mark of another user's process says nothing.
+    """
+    prefix = f"{DHCP_MARK}={context.topology}/".encode()
+    for bearer in read_bearers(context, prefix):
+        parts = (bearer.value_of(DHCP_MARK) or "").split("/")
+        if len(parts) == 5 and parts[0] == context.topology and is_label(parts[2]) and is_link_name(parts[3]):
+            _, host, container, dev, default = parts
+            yield Client(bearer.running, bearer.netns, host, container, dev, default == "1")
 
 
 def _clients_of(context: KernelContext) -> Iterator[Client]:
     """Those of this host: the hosts of a lab share the machine's processes."""
-    return (client for client in read_clients(context.topology) if client.host == context.host_key)
+    return (client for client in read_clients(context) if client.host == context.host_key)
 
 
 def run_dhcp_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
@@ -169,11 +159,10 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     script = context.topology_directory / SCRIPT_NAME
     _write_script(script)
     # Until there is a lease, it asks three times and waits for ten seconds, again and again; it gives the lease back at its end.
-    words = [*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes"]
+    words = (*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes")
     mark = f"{context.topology}/{context.host_key}/{step.container}/{step.dev}/{int(step.default)}"
     path_variable = os.environ.get("PATH", DEFAULT_PATH)
     env = {"PATH": path_variable, "NETCTL_DEFAULT": str(int(step.default)), DHCP_MARK: mark}
-    log = context.topology_directory / f"{step.container}.log"
     inherited = inheritable_descriptors()
     pids: list[int] = []
 
@@ -182,14 +171,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
         os.chdir("/")
         os.umask(0o022)
         enter(path)
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inherited),
-        ]
-        defaults = signal.valid_signals()
-        pids.append(os.posix_spawn(words[0], words, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=defaults))
+        pids.append(spawn_logged(context, step.container, words, env, inherited))
 
     try:
         run_in_thread(body)
@@ -199,23 +181,19 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
 
 
 def _write_script(script: Path) -> None:
-    script.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if not script.exists() or script.read_text() != SCRIPT:
-        draft = script.with_suffix(".tmp")
-        draft.write_text(SCRIPT)
-        draft.chmod(0o755)
-        draft.replace(script)
+        write_private(script, SCRIPT, mode=0o700)
 
 
 def _stop(context: KernelContext, step: DhcpStop) -> None:
     """SIGTERM makes it give back its lease, and its script take away the address; then SIGKILL."""
-    pids = [one.pid for one in _clients_of(context) if (one.container, one.dev) == (step.container, step.dev)]
-    for pid in pids:
-        send_signal(pid, signal.SIGTERM)
-    left = wait_until_gone(pids, STOP_TIMEOUT_S)
-    for pid in left:
-        send_signal(pid, signal.SIGKILL)
+    clients = [one.running for one in _clients_of(context) if (one.container, one.dev) == (step.container, step.dev)]
+    for client in clients:
+        send_signal(client, signal.SIGTERM)
+    left = wait_until_gone(clients, STOP_TIMEOUT_S)
+    for client in left:
+        send_signal(client, signal.SIGKILL)
     if still := wait_until_gone(left, KILL_TIMEOUT_S):
-        raise StepError(step, f"the DHCP client {still[0]} does not end, not even by SIGKILL")
-    if not any(read_clients(context.topology)):
+        raise StepError(step, f"the DHCP client {still[0].pid} does not end, not even by SIGKILL")
+    if not any(read_clients(context)):
         (context.topology_directory / SCRIPT_NAME).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import DockerEngine
 from reconciler.kernel.lxc import LxcEngine
 from reconciler.kernel.notes import read_engines, remove_engines, write_engines
+from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step, StepError
@@ -138,7 +139,7 @@ def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
             pid = run_step(context, step)
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
-            raise StepError(step, words) from error
+            raise StepError(step, hide(words, step.spec.env) if isinstance(step, ContainerCreate) else words) from error
     return pid
 
 

@@ -86,7 +86,7 @@ def read_holders(inodes: Iterable[str]) -> dict[str, str]:
                 continue
             held = {wanted[link] for link in read_descriptors(pid) if link in wanted}
             for inode in held - found.keys():
-                found[inode] = f"{Path(f'/proc/{pid}/comm').read_text().strip()} (pid {pid})"
+                found[inode] = f"{Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()} (pid {pid})"
         except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended meanwhile, or is not ours to look at
             continue
     return found

@@ -9,18 +9,21 @@ the lock checks that the file it locked is still the one there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 from reconciler.errors import HostError, LockedError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.flock import is_locked_by_others_only, try_lock
+from reconciler.kernel.marks import read_start
+from reconciler.kernel.private import FILE_MODE, OTHERS, make_directory
+from reconciler.state.jsontext import parse_json
 
 OPEN_TRIES = 1000
 """Against others that remove the directory at the same moment; a file in its place must not be tried for ever."""
@@ -30,6 +33,7 @@ NOTICE_TIMEOUT_S = 1.0
 KILL_TIMEOUT_S = 5.0
 """How long an orphan may take to end: a system call of its that does not return holds the lock for as long."""
 POLL_S = 0.02
+HOLDER_MAX_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +72,25 @@ class HostLock:
         """
         begun = time.monotonic()
         while True:
-            descriptor = self._open()
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = parse_holder(os.pread(descriptor, 4096, 0))
-                os.close(descriptor)
-                if not self._gives_way(holder, run, time.monotonic() - begun):
-                    raise LockedError(
-                        f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
-                        "wait until it is done, or end it; what it leaves, the next apply takes over",
-                    ) from error
-                time.sleep(POLL_S)
+            descriptor, is_exposed = self._open()
+            if try_lock(descriptor):
+                if _is_file(descriptor, self._path):
+                    break
+                os.close(descriptor)  # it was removed between the opening and the locking
                 continue
-            if _is_file(descriptor, self._path):
-                break
-            os.close(descriptor)  # it was removed between the opening and the locking
+            if is_exposed and is_locked_by_others_only(descriptor):
+                self._path.unlink(missing_ok=True)  # an earlier version left it open to all; the next one is not
+                os.close(descriptor)
+                continue
+            holder = parse_holder(os.pread(descriptor, HOLDER_MAX_BYTES, 0))
+            os.close(descriptor)
+            if not self._gives_way(holder, run, time.monotonic() - begun):
+                raise LockedError(
+                    f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
+                    "wait until it is done, or end it; what it leaves, the next apply takes over",
+                )
+            time.sleep(POLL_S)
+        os.fchmod(descriptor, FILE_MODE)
         self._descriptor = descriptor
         os.ftruncate(descriptor, 0)  # who died with the lock is not who has it now
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -113,11 +120,9 @@ class HostLock:
             return waited_s < NOTICE_TIMEOUT_S
         if not holder.run:
             # The worker of a controller on this machine ends with it, though a moment later.
-            return not _is_alive(holder.pid) and waited_s < KILL_TIMEOUT_S
-        if not (holder.orphan or holder.run == run) or not _has_open(holder.worker, self._path):
+            return read_start(holder.pid) is None and waited_s < KILL_TIMEOUT_S
+        if not (holder.orphan or holder.run == run) or not _kill_holder(holder.worker, self._path):
             return waited_s < NOTICE_TIMEOUT_S
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(holder.worker, signal.SIGKILL)
         return waited_s < KILL_TIMEOUT_S
 
     def release(self, remove: bool = False) -> None:
@@ -134,11 +139,14 @@ class HostLock:
             os.close(self._descriptor)
             self._descriptor, self._holder = -1, None
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, bool]:
+        """A descriptor of the file, and whether other users could open it so far."""
         for _ in range(OPEN_TRIES):
             try:
-                self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                is_exposed = _is_exposed(self._path)
+                make_directory(self._path.parent)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                return os.open(self._path, flags, FILE_MODE), is_exposed
             except (FileNotFoundError, FileExistsError):
                 continue  # another's release removed the directory in between
             except OSError as error:
@@ -146,13 +154,28 @@ class HostLock:
         raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
 
 
-def _is_alive(pid: int) -> bool:
-    """Whether there is such a process, and it has not yet ended."""
+def _is_exposed(path: Path) -> bool:
+    """Whether others than the owner may open the file, if it is there."""
     try:
-        # The state follows the name, which stands in parentheses and may hold anything (proc(5)).
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] not in (b"Z", b"X", b"")
-    except (FileNotFoundError, ProcessLookupError):
+        return bool(path.lstat().st_mode & OTHERS)
+    except FileNotFoundError:
         return False
+
+
+def _kill_holder(pid: int, path: Path) -> bool:
+    """Kill the process, if it has the file open. The number may go to another process at any moment, the handle does not."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (ProcessLookupError, ValueError):
+        return False
+    try:
+        if not _has_open(pid, path):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return True
+    finally:
+        os.close(handle)
 
 
 def _has_open(pid: int, path: Path) -> bool:
@@ -181,6 +204,8 @@ def render_holder(holder: Holder) -> str:
 def parse_holder(data: bytes) -> Holder | None:
     """None where nothing is said yet, or what is said cannot be understood."""
     try:
-        return Holder(**json.loads(data.partition(b"\n")[0]))
+        holder = Holder(**parse_json(data.partition(b"\n")[0], HOLDER_MAX_BYTES))
     except (ValueError, TypeError):
         return None
+    types = {each.name: str if each.type == "str" else bool if each.type == "bool" else int for each in fields(Holder)}
+    return holder if all(type(getattr(holder, name)) is kind for name, kind in types.items()) and holder.worker > 0 else None

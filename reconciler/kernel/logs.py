@@ -20,7 +20,7 @@ def remove_stale_logs(context: KernelContext) -> None:
     except FileNotFoundError:
         return
     logs = [log for log in logs if not (context.netns_directory / f"{context.topology}.{log.stem}").exists()]
-    asking = {client.container for client in read_clients(context.topology)} if logs else set()
+    asking = {client.container for client in read_clients(context)} if logs else set()
     for log in logs:
         if log.stem not in asking:
             log.unlink(missing_ok=True)

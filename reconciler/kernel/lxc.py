@@ -34,6 +34,7 @@ from reconciler.kernel.lxc_config import (
     template_words,
 )
 from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.kernel.private import FILE_MODE, open_private
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
@@ -148,7 +149,7 @@ class LxcEngine:
         else:
             unpack(step.spec.image, directory / "rootfs")
         if needs_command_file(step.spec.command):
-            self._write(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command))
+            self._write(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command), mode=0o644)
         self._write(directory / "config", config)
         self._write(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
 
@@ -215,10 +216,12 @@ class LxcEngine:
             self._lxc("stop", "-n", name, "--kill")
         shutil.rmtree(self._path / name)
 
-    def _write(self, path: Path, text: str) -> None:
-        """Whole or not at all."""
+    def _write(self, path: Path, text: str, *, mode: int = FILE_MODE) -> None:
+        """Whole or not at all; for root alone, because it has the values of variables."""
         draft = path.with_name(f"{path.name}.new")
-        draft.write_text(text, encoding="utf-8")
+        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
         draft.replace(path)
 
     # --- commands -----------------------------------------------------------------------------------------------------

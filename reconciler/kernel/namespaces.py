@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import resource
 import threading
@@ -21,6 +20,7 @@ from typing import TypeVar
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.flock import lock_among_root
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode_loopback_up
 from reconciler.state.naming import Alias
@@ -296,7 +296,7 @@ def _locked(directory: Path) -> Iterator[Path]:
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_among_root(descriptor)  # every user can open the directory
         yield directory
     finally:
         os.close(descriptor)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.private import make_directory, open_private, write_private
 from reconciler.state.jsontext import parse_json
 from reconciler.state.visible import visible
 
@@ -98,8 +100,8 @@ def is_confirmed(context: KernelContext, token: str) -> bool:
 def write_log(context: KernelContext, line: str) -> None:
     """Add a line to the log, with the time."""
     path = _path(context, "log")
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with path.open("a") as log:
+    make_directory(path.parent)
+    with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {visible(line)}\n")
 
 
@@ -124,9 +126,6 @@ def _path(context: KernelContext, kind: str) -> Path:
 def _replace(path: Path, text: str) -> None:
     """Write it as a whole."""
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.tmp")
-        draft.write_text(text)
-        draft.replace(path)
+        write_private(path, text)
     except OSError as error:
         raise HostError(f"{path} cannot be written: {error.strerror}", help_for(error)) from error

@@ -4,22 +4,20 @@ Called by the executor and by `snapshot`. A host's namespace was there before ne
 back by whoever goes last. /run/netctl/<host key>/sysctl has a line for each key and topology: the key, the topology, the value
 written and the value before, with tabs between, so that the script of `diff --commands` can write it too. It is written ahead
 of the change: after a kill the file may claim a change that did not happen, which is put right by the next apply, but never
-the other way round. A value before is never written over, for it would be our own.
+the other way round. A value before is never written over, because it would be our own. The host's lock keeps other writers out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
+from reconciler.kernel.private import write_private
 from reconciler.state.ref import HOST
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import RefusedError, Step
@@ -131,52 +129,38 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
 
 def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
     """Note what the key holds now, before it is changed. OSError where the kernel has no such key."""
-    with _locked(context):
-        remembered = read_remembered(context)
-        known = remembered.get(key)
-        if known is None:
-            before = read_sysctl(key)
-            if before is None:
-                raise FileNotFoundError(2, "this kernel has no such setting")
-            known = Remembered(before, value, ())
-        users = tuple(sorted({*known.users, context.topology}))
-        remembered[key] = Remembered(known.before, value, users)
-        _write(context, remembered)
+    remembered = read_remembered(context)
+    known = remembered.get(key)
+    if known is None:
+        before = read_sysctl(key)
+        if before is None:
+            raise FileNotFoundError(2, "this kernel has no such setting")
+        known = Remembered(before, value, ())
+    users = tuple(sorted({*known.users, context.topology}))
+    remembered[key] = Remembered(known.before, value, users)
+    _write(context, remembered)
 
 
 def restore_sysctl(context: KernelContext, key: str) -> None:
     """Let go of a key. The value before comes back where no other topology uses it, and nobody else has changed it since."""
     if key not in read_remembered(context):
         return
-    with _locked(context):
-        remembered = read_remembered(context)
-        known = remembered.get(key)
-        if known is None:
-            return
-        users = tuple(user for user in known.users if user != context.topology)
-        if users:
-            remembered[key] = Remembered(known.before, known.written, users)
-        else:
-            if read_sysctl(key) == known.written:
-                write_sysctl(key, known.before)
-            del remembered[key]
-        _write(context, remembered)
+    remembered = read_remembered(context)
+    known = remembered.get(key)
+    if known is None:
+        return
+    users = tuple(user for user in known.users if user != context.topology)
+    if users:
+        remembered[key] = Remembered(known.before, known.written, users)
+    else:
+        if read_sysctl(key) == known.written:
+            write_sysctl(key, known.before)
+        del remembered[key]
+    _write(context, remembered)
 
 
 def _path(context: KernelContext) -> Path:
     return context.host_directory / FILE_NAME
-
-
-@contextmanager
-def _locked(context: KernelContext) -> Iterator[None]:
-    """Keep other writers of the host's file out (other topologies lock the host, too, but not a tool that reads by hand)."""
-    context.host_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(context.host_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None:
@@ -188,9 +172,4 @@ def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None
             path.parent.rmdir()
         return
     lines = (f"{key}\t{user}\t{one.written}\t{one.before}\n" for key, one in sorted(remembered.items()) for user in one.users)
-    draft = path.with_suffix(".tmp")
-    with draft.open("w") as file:
-        file.write(f"{HEADING}\n{''.join(lines)}")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_private(path, f"{HEADING}\n{''.join(lines)}")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +33,9 @@ from reconciler.kernel.netlink import NetlinkError, Refusal
 from reconciler.kernel.netlink_dump import read_links
 from reconciler.kernel.netlink_encode import encode
 from reconciler.kernel.ovsdb import run_ovsdb_steps
+from reconciler.kernel.private import write_private
 from reconciler.kernel.sysctl import read_sysctl, write_sysctl
+from reconciler.state.jsontext import parse_json
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
 from reconciler.state.steps.lanes import ETHTOOL, OVSDB
@@ -280,7 +281,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
     """The host's file. HostError where it cannot be understood: to take it for empty could lose the host its addresses."""
     path = _path(context)
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(path.read_bytes())
         return {
             # A key that is missing is a TypeError.
             name: Kept(**{**one, "before": Belongings.from_json(one["before"]), "offloads": tuple(one["offloads"])})
@@ -301,10 +302,5 @@ def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:
         with contextlib.suppress(OSError):  # the lock is still in it, or another's file
             path.parent.rmdir()
         return
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    with draft.open("w") as file:
-        json.dump({name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    told = {name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}
+    write_private(path, json.dumps(told, indent=1))

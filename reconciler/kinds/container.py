@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from reconciler.kinds.ownership import own_macvlans
@@ -79,6 +79,9 @@ class Container(Record):
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""
         whose = "existing " if self.existing else ""
         return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
+
+    def masked(self) -> Self:
+        return replace(self, spec=self.spec and self.spec.masked())
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Self, TypeGuard
 
+from reconciler.state.jsontext import parse_json
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
+from reconciler.state.secrets import mask_env
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step
@@ -24,6 +26,8 @@ PROCESS_MARK = "NETCTL_PROCESS"
 """The variable that says whose a process is, `<topology>/<container>`; its children have it too."""
 COMMAND_MARK = "NETCTL_COMMAND"
 """The variable that only the shell has: the command and its variables, as JSON."""
+MARK_MAX_BYTES = 1 << 21
+"""The kernel takes no longer variable (MAX_ARG_STRLEN in linux/binfmts.h, with pages of 64 KiB)."""
 
 
 def marks_of(
@@ -34,12 +38,18 @@ def marks_of(
 
 
 def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The command and the variables of a COMMAND_MARK; both empty where it is not one of ours."""
+    """The command and the variables of a COMMAND_MARK; both empty if it is not one of ours."""
     try:
-        command, env = json.loads(text)
-        return tuple(str(word) for word in command), tuple((str(name), str(value)) for name, value in env)
+        command, env = parse_json(text, MARK_MAX_BYTES)
     except (ValueError, TypeError):
         return (), ()
+    if not _are_words(command) or not isinstance(env, list) or not all(_are_words(pair) and len(pair) == 2 for pair in env):
+        return (), ()
+    return tuple(command), tuple((name, value) for name, value in env)
+
+
+def _are_words(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def words_of(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,6 +87,9 @@ class Process(Record):
 
     def describe(self) -> str:
         return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
+
+    def masked(self) -> Self:
+        return replace(self, env=mask_env(self.env)) if self.env else self
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from reconciler.state.host import HostState
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
+from reconciler.state.secrets import SECRET_FIELDS, mask_env
 
 Changes = tuple[Change, ...]
 
@@ -79,22 +80,30 @@ def is_implied(before: Record, gone: Container[Ref]) -> bool:
     return any(ref in gone and before.goes_with(ref) for ref in before.depends_on)
 
 
+def reason_of(before: Record, after: Record, *, show_secrets: bool = False) -> str:
+    """In what two records of one thing differ, for people; the values of variables are masked."""
+    return "; ".join(dict.fromkeys(_tell(before, after, show_secrets)))
+
+
 def _modification(ref: Ref, before: Record, after: Record) -> Change:
-    reason = "; ".join(dict.fromkeys(_tell(before, after)))
-    return Change(ref, before, after, reason, recreate=after.must_recreate(before))
+    return Change(ref, before, after, reason_of(before, after), recreate=after.must_recreate(before))
 
 
-def _tell(before: Any, after: Any) -> Iterator[str]:
+def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
     """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields or options itself included."""
     for name in differing_fields(before, after):
         was, wanted = getattr(before, name), getattr(after, name)
+        mask = mask_env if name in SECRET_FIELDS and not show_secrets else tuple
         if dataclasses.is_dataclass(was) and type(was) is type(wanted):
-            yield from _tell(was, wanted)
+            yield from _tell(was, wanted, show_secrets)
         elif was and wanted and _are_options(was) and _are_options(wanted):
             held, given = dict(was), dict(wanted)
+            shown, asked = dict(mask(was)), dict(mask(wanted))
             for key in sorted({*held, *given}):
                 if held.get(key) != given.get(key):
-                    yield f"{key} is {_text(held.get(key, ''))}, wanted {_text(given.get(key, ''))}"
+                    yield f"{key} is {_text(shown.get(key, ''))}, wanted {_text(asked.get(key, ''))}"
+        elif name in SECRET_FIELDS:
+            yield f"{name} is {_text(mask(was))}, wanted {_text(mask(wanted))}"
         else:
             yield f"{name} is {_text(was)}, wanted {_text(wanted)}"
 

@@ -1,4 +1,4 @@
-"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same bytes for both.
+"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same but for the values of variables.
 
 Called by `cli`. Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `plan.schema`.
 
@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import check_record
-from reconciler.plan.diff import creation, diff_states
+from reconciler.plan.diff import creation, diff_states, reason_of
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, plan_changes
 from reconciler.state.codec import Codec
@@ -28,6 +28,7 @@ from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
+from reconciler.state.secrets import MASK
 
 FORMAT_VERSION = 1
 """Goes up when a document of before can no longer be read."""
@@ -147,6 +148,34 @@ def _state_of(records: tuple[Record, ...]) -> HostState:
 def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument:
     """The document of a topology, from its hosts' plans in any order."""
     return PlanDocument(FORMAT_VERSION, topology, tuple(sorted(plans, key=lambda plan: plan.host)))
+
+
+def shown_document(document: PlanDocument, *, show_secrets: bool = False) -> PlanDocument:
+    """The document for printing: without the values of environment variables, or with them in the reasons, too.
+
+    A saved plan has them where a step needs them.
+    """
+    show = _reveal_host if show_secrets else _mask_host
+    return replace(document, hosts=tuple(show(host) for host in document.hosts))
+
+
+def _reveal_host(host: HostPlan) -> HostPlan:
+    return replace(host, changes=tuple(_reveal(change) for change in host.changes))
+
+
+def _reveal(change: Change) -> Change:
+    if not (MASK in change.reason and change.before and change.after):
+        return change
+    return replace(change, reason=reason_of(change.before, change.after, show_secrets=True))
+
+
+def _mask_host(host: HostPlan) -> HostPlan:
+    changes = tuple(change.masked() for change in host.changes)
+    return replace(host, changes=changes, remove=_mask_batches(host.remove), make=_mask_batches(host.make))
+
+
+def _mask_batches(batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
+    return tuple(replace(batch, steps=tuple(step.masked() for step in batch.steps)) for batch in batches)
 
 
 def render_document(document: PlanDocument) -> str:

@@ -99,10 +99,10 @@ class Section:
     """The command line of a shell on another machine; "" for this one's."""
 
 
-def render_script(title: str, sections: Sequence[Section]) -> str:
-    """The whole script, ready for `sh`."""
+def render_script(title: str, sections: Sequence[Section], note: str = "") -> str:
+    """The whole script, ready for `sh`; `note` is one more comment at its head."""
     needs = "Needs root, iproute2 and nftables. Stops at the first command that fails."
-    lines = ["#!/bin/sh", comment(title), comment(needs), "set -eu"]
+    lines = ["#!/bin/sh", comment(title), comment(needs), *([comment(note)] if note else []), "set -eu"]
     for section in sections:
         if not section.runs:
             continue

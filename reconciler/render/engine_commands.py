@@ -81,8 +81,8 @@ def lxc_create_lines(step: ContainerCreate, topology: str, host_key: str, engine
     if needs_command_file(step.spec.command):
         yield _write(render_command_file(step.spec.command), ">", f"{rootfs}/{COMMAND_FILE}")
     config = render_config(step, directory, common=Path(COMMON_CONFIG).exists())
-    yield _write(config, add, f"{directory}/config")
-    yield _write(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
+    yield _write_private(config, add, f"{directory}/config")
+    yield _write_private(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
     yield join(["lxc-start", "-P", _lxc_path(engine), "-n", step.engine_name])
 
 
@@ -106,6 +106,11 @@ def _lxc_path(engine: tuple[str, ...]) -> str:
 
 def _write(text: str, redirection: str, path: str) -> str:
     return f"printf %s {quote(text)} {redirection}{quote(path)}"
+
+
+def _write_private(text: str, redirection: str, path: str) -> str:
+    """For root alone: it has the values of variables."""
+    return f"(umask 077; {_write(text, redirection, path)}; {join(['chmod', '600', path])})"
 
 
 def pid_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
@@ -145,11 +150,14 @@ def process_lines(step: Step, topology: str) -> Iterator[str]:
             marks = marks_of(topology, step.container, step.command, step.env)
             words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(topology, step.netns)}", "env"]
             words += [f"{name}={value}" for name, value in (*step.env, *marks)]
-            yield join(["mkdir", "-p", f"/run/netctl/{topology}"])
+            yield f"(umask 077; {join(['mkdir', '-p', f'/run/netctl/{topology}'])}; : >>{quote(log)})"
             yield f"{join([*words, *words_of(step.command)])} </dev/null >>{quote(log)} 2>&1 &"
         case ProcessStop():
-            mark = f"{PROCESS_MARK}={topology}/{step.container}"
-            pids = f"grep -lzxF {quote(mark)} /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3"
-            yield f"{pids} | xargs -r kill 2>/dev/null || true"
+            # Any process can have the mark, but only what root started there is in the namespace.
+            pids = join(["ip", "netns", "pids", netns_path_name(topology, step.netns)])
+            mark = quote(f"{PROCESS_MARK}={topology}/{step.container}")
+            yield f"for pid in $({pids} 2>/dev/null); do"
+            yield f"    ! grep -qzxF {mark} /proc/$pid/environ 2>/dev/null || kill $pid 2>/dev/null || true"
+            yield "done"
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")

@@ -21,8 +21,7 @@ notes={folder}/{name}
 noted() {{ awk -F '\\t' -v key="$1" -v field="$2" '$1 == key {{ print $field; exit }}' "$notes"; }}"""
 REMEMBER = """\
 remember() {{ # note what it is now, for netctl destroy, and set it
-    mkdir -p {folder}
-    [ -e "$notes" ] || echo '{heading}' > "$notes"
+    (umask 077; mkdir -p {folder}; [ -e "$notes" ] || echo '{heading}' > "$notes")
     before=$(noted "$1" 4)
     printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "${{before:-$({tool} -n "$1")}}" >> "$notes"
     {tool} -qw "$1=$2"
@@ -31,7 +30,7 @@ RESTORE = """\
 restore() {{ # set it to what it was, unless another topology needs it, or somebody has changed it since
     [ -e "$notes" ] || return 0
     written=$(noted "$1" 3) before=$(noted "$1" 4)
-    awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp"
+    (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
     mv "$notes.tmp" "$notes"
     [ -n "$(noted "$1" 1)" ] || [ "$({tool} -n "$1")" != "$written" ] || {tool} -qw "$1=$before"
     [ "$(wc -l < "$notes")" -gt 1 ] || rm "$notes"

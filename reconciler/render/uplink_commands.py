@@ -26,7 +26,10 @@ def dhcp_lines(step: Step, place: Place) -> Iterator[str]:
             yield "# apply runs it with a script of its own, which sets nothing but the address and routes"
             yield place.tool(step.netns, "udhcpc", "-b", "-R", "-i", step.dev)
         case DhcpStop():
-            yield place.tool(step.netns, "pkill", "-f", f"udhcpc.*-i {_literally(step.dev)}( |$)")
+            pattern = f"udhcpc.*-i {_literally(step.dev)}( |$)"
+            # A client of the same name runs in other containers, too, and any user can call a process so.
+            kill = f"exec pkill --ns $$ --nslist net -u 0 -U 0 -f {quote(pattern)}"
+            yield place.tool(step.netns, "sh", "-c", kill)
         case _:
             raise TypeError(f"no command line for {type(step).__name__}")
 

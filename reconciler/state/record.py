@@ -9,7 +9,7 @@ a snapshot, what counts as a difference, what forces a re-creation, and its step
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from reconciler.state.ref import Ref
@@ -70,6 +70,10 @@ class Record:
         """For people: what it is, in a few words, without its subject."""
         raise NotImplementedError
 
+    def masked(self) -> Self:
+        """The same for printing: without the values of environment variables."""
+        return self
+
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         """The things of this kind that are the topology's own, found by its mark."""
@@ -105,6 +109,11 @@ class Change:
     reason: str
     recreate: bool = False
     implied: bool = False
+
+    def masked(self) -> Change:
+        """The same for printing (see Record)."""
+        before, after = self.before and self.before.masked(), self.after and self.after.masked()
+        return self if before is self.before and after is self.after else replace(self, before=before, after=after)
 
     @property
     def exposed_to(self) -> str:

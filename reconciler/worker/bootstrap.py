@@ -106,7 +106,7 @@ def open_code(code_hash: str) -> "tuple[str, int]":
 def open_root() -> int:
     """The directory of all codes, locked: who looks for code, brings or removes it does so alone."""
     while True:
-        os.makedirs(RUN, 0o755, exist_ok=True)
+        secure_run()
         with contextlib.suppress(FileExistsError):
             os.mkdir(CODE, 0o700)
         with contextlib.suppress(FileNotFoundError):
@@ -118,6 +118,21 @@ def open_root() -> int:
             if is_at(descriptor, CODE):
                 return descriptor
             os.close(descriptor)
+
+
+def secure_run() -> None:
+    """Make the directory of all that netctl keeps; it is root's alone, as `kernel.private` has it."""
+    os.makedirs(RUN, 0o700, exist_ok=True)
+    if os.path.islink(RUN):
+        fail(RUN + " is a symbolic link", "remove it: rm " + RUN)
+    descriptor = os.open(RUN, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != 0 or status.st_mode & 0o022:
+            fail(RUN + " belongs to another user, or can be written by one", "look at it, then remove it: rm -r " + RUN)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def open_directory(path: str) -> "int | None":

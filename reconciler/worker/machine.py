@@ -14,6 +14,7 @@ from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.lock import HostLock
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.place import die_with_parent, enter_or_leave, read_machine
+from reconciler.kernel.private import check_directories
 from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
@@ -31,6 +32,8 @@ def open_machine(hello: Message) -> KernelMachine:
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
     context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
+    # What stands there says where engines are, and what to put back.
+    check_directories(context.run_directory, context.host_directory, context.topology_directory)
     engines = {**notes.read_engines(context), **hello["engines"]}
     # A lab host shares the machine's files, and must not take its switch.
     usual = "" if hello["netns"] else DEFAULT_OPENVSWITCH

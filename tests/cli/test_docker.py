@@ -34,7 +34,7 @@ def test_script_verify_and_exec(topology_name: str, tmp_path: Path) -> None:
         daemon.docker("run", "-d", "--network", "none", "--name", "somebodys", "busybox:latest")
         path.write_text(SHOP.format(name=topology_name, url=daemon.url))
         try:
-            script = run_netctl("diff", "--commands", path)
+            script = run_netctl("diff", "--commands", "--show-secrets", path)
             assert script.status == 1, script.err
             done = subprocess.run(["sh"], input=script.out, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr

@@ -8,13 +8,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.logs import remove_stale_logs
-from reconciler.kernel.process import is_alive, read_members, read_processes, run_process_steps
+from reconciler.kernel.marks import is_alive
+from reconciler.kernel.process import read_members, read_processes, run_process_steps
 from reconciler.kinds.process import Process, marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.snapshot import Snapshot
@@ -30,12 +32,30 @@ Run = Callable[..., None]
 @pytest.fixture
 def container_netns(topology: str) -> Iterator[str]:
     """A namespace where that of the container `web` would be; what still runs in it is ended."""
-    name = netns_path_name(topology, "container:web")
+    with own_namespace(topology, "web") as name:
+        yield name
+
+
+@pytest.fixture
+def other_netns(topology: str) -> Iterator[str]:
+    """The same for the container `db`."""
+    with own_namespace(topology, "db") as name:
+        yield name
+
+
+@contextmanager
+def own_namespace(topology: str, container: str) -> Iterator[str]:
+    name = netns_path_name(topology, f"container:{container}")
     subprocess.run(["ip", "netns", "add", name], check=True)
     yield name
     for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=True).stdout.split():
         os.kill(int(pid), signal.SIGKILL)
     subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+def inside(name: str, *words: str) -> tuple[str, ...]:
+    """The words of a program that runs in the namespace."""
+    return ("nsenter", f"--net=/run/netns/{name}", *words)
 
 
 @pytest.fixture
@@ -57,6 +77,10 @@ STOP = ProcessStop("container:web", "web")
 
 def recognised(context: KernelContext) -> list[Process]:
     return list(Process.recognise(Snapshot(context.topology, {}, processes=read_processes(context))))
+
+
+def members(context: KernelContext) -> tuple[int, ...]:
+    return tuple(one.pid for one in read_members(context, ["web"]))
 
 
 def wait_for(claim: Callable[[], object]) -> None:
@@ -137,8 +161,8 @@ def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Ru
     command = ("sh", "-c", "sleep 1001 & sleep 1002 & setsid sleep 1003 & wait")
     run(start(*command))
     (info,) = read_processes(context)
-    wait_for(lambda: len(read_members(context.topology, ["web"])) == 5)
-    orphans = set(read_members(context.topology, ["web"])) - {info.pid, only_child(info.pid)}
+    wait_for(lambda: len(members(context)) == 5)
+    orphans = set(members(context)) - {info.pid, only_child(info.pid)}
     os.kill(only_child(info.pid), signal.SIGKILL)
     wait_for(lambda: [record.command for record in recognised(context)] == [()])
     wanted = Process("container:web", "web", command)
@@ -148,18 +172,18 @@ def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Ru
     assert left.lower_create() == (), "a rollback cannot bring a dead command's children back"
     run(*wanted.lower_update(left))
     assert recognised(context) == [wanted]
-    assert orphans.isdisjoint(read_members(context.topology, ["web"]))
+    assert orphans.isdisjoint(members(context))
 
 
 def test_stop_ends_the_whole_session(context: KernelContext, run: Run) -> None:
     """A stop reaches children that have thrown away their environment, and those in sessions of their own."""
 
     def names() -> list[str]:
-        return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in read_members(context.topology, ["web"]))
+        return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in members(context))
 
     run(start("sh", "-c", "env -i sleep 1001 & setsid sleep 1002 & wait"))
     wait_for(lambda: names() == ["sh", "sh", "sleep", "sleep"])
-    pids = read_members(context.topology, ["web"])
+    pids = members(context)
     assert len(pids) == 4
     run(STOP)
     assert not [pid for pid in pids if is_alive(pid)]
@@ -174,7 +198,7 @@ def test_stop_kills_what_is_deaf_to_it(context: KernelContext, run: Run, monkeyp
     time.sleep(0.1)
     run(STOP)
     assert recognised(context) == []
-    assert read_members(context.topology, ["web"]) == ()
+    assert members(context) == ()
 
 
 def test_program_that_writes_over_its_environment_is_recognised(context: KernelContext, run: Run) -> None:
@@ -194,17 +218,21 @@ def test_program_that_writes_over_its_environment_is_recognised(context: KernelC
     assert not is_alive(child)
 
 
-def test_anothers_processes_are_left_alone(context: KernelContext, run: Run, topology: str) -> None:
+def test_anothers_processes_are_left_alone(
+    context: KernelContext, run: Run, topology: str, container_netns: str, other_netns: str
+) -> None:
     """Neither another topology's processes, nor those of another container, nor a session that a marked process shares."""
     marks = dict(marks_of(topology, "db", SLEEP, ()))
     others = [
-        subprocess.Popen(SLEEP, env={**os.environ, "NETCTL_PROCESS": f"{topology}x/web"}),
-        subprocess.Popen(SLEEP, env={**os.environ, **marks}, start_new_session=True),
-        subprocess.Popen(("sh", "-c", f"NETCTL_PROCESS={topology}/web sleep 1000 & wait"), start_new_session=True),
+        subprocess.Popen(inside(container_netns, *SLEEP), env={**os.environ, "NETCTL_PROCESS": f"{topology}x/web"}),
+        subprocess.Popen(inside(other_netns, *SLEEP), env={**os.environ, **marks}, start_new_session=True),
+        subprocess.Popen(
+            inside(container_netns, "sh", "-c", f"NETCTL_PROCESS={topology}/web sleep 1000 & wait"), start_new_session=True
+        ),
     ]
     try:
         run(start(*SLEEP))
-        wait_for(lambda: len(read_members(topology, ["web"])) == 3)
+        wait_for(lambda: len(members(context)) == 3)
         run(STOP)
         assert others[0].poll() is None
         assert others[1].poll() is None
@@ -227,10 +255,11 @@ def test_command_that_is_not_there(context: KernelContext, run: Run) -> None:
     assert recognised(context) == []
 
 
-def test_stop_of_nothing_is_no_fault(context: KernelContext, run: Run) -> None:
+def test_stop_of_nothing_is_no_fault(context: KernelContext, run: Run, other_netns: str) -> None:
     """What has ended by itself needs no stop, and another container's process is not taken for it."""
-    run(start("true"), ProcessStart("container:db", "db", SLEEP, ()))
-    wait_for(lambda: read_members(context.topology, ["web"]) == ())
+    run(start("true"))
+    run_process_steps(context, [ProcessStart("container:db", "db", SLEEP, ())], lambda _: f"/run/netns/{other_netns}")
+    wait_for(lambda: members(context) == ())
     run(STOP)
     assert [record.container for record in recognised(context)] == ["db"]
 
@@ -248,10 +277,11 @@ def test_logs_go_with_their_namespaces(context: KernelContext, run: Run) -> None
     remove_stale_logs(context)
 
 
-def test_printed_words_do_the_same(context: KernelContext, run: Run) -> None:
+def test_printed_words_do_the_same(context: KernelContext, run: Run, container_netns: str) -> None:
     """What `diff --commands` prints (the marks, and the shell's words) starts a process that is taken for netctl's own."""
     marks = marks_of(context.topology, "web", SLEEP, ())
-    with subprocess.Popen(["env", *(f"{name}={value}" for name, value in marks), *words_of(SLEEP)], start_new_session=True):
+    words = inside(container_netns, "env", *(f"{name}={value}" for name, value in marks), *words_of(SLEEP))
+    with subprocess.Popen(words, start_new_session=True):
         wait_for(lambda: recognised(context) == [Process("container:web", "web", SLEEP)])
         run(STOP)
         assert recognised(context) == []
@@ -265,3 +295,20 @@ def test_a_listener_is_in_the_namespace(context: KernelContext, run: Run, contai
     wait_for(lambda: subprocess.run(answer, capture_output=True, text=True, check=False).stdout == "here\n")
     with socket.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(("127.0.0.1", 7777))
+
+
+def test_a_session_of_another_process_namespace_is_left_alone(
+    context: KernelContext, run: Run, container_netns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where netctl runs in a process namespace of its own, all that came from above has the session 0: it is no one's."""
+    run(start(*SLEEP))
+    (info,) = read_processes(context)
+    with subprocess.Popen(inside(container_netns, *SLEEP)) as other:
+        sessions = {info.pid: 0, other.pid: 0}
+        monkeypatch.setattr("reconciler.kernel.process.read_pids", lambda: list(sessions))
+        monkeypatch.setattr("reconciler.kernel.process.read_session", sessions.get)
+        assert other.pid not in members(context)
+        assert info.pid in members(context)
+        other.kill()
+    monkeypatch.undo()
+    run(STOP)

@@ -160,7 +160,7 @@ def test_contract(world: World) -> None:
     # A change of what it is made from makes it again, and the plan says what changes.
     world.greeting = "good evening"
     if engine:
-        assert "GREETING is hello, wanted good evening" in world.netctl("diff", "--verbose", status=1).out
+        assert "GREETING is hello, wanted good evening" in world.netctl("diff", "--verbose", "--show-secrets", status=1).out
     world.netctl("apply")
     assert world.in_step()
     after = identity()
@@ -182,7 +182,7 @@ def test_contract(world: World) -> None:
         assert engine.identity("theirs") == theirs
         assert "eth" not in engine.exec("theirs", "ls", "/sys/class/net")
     # The printed command lines make what apply makes.
-    assert run_script(world.netctl("diff", "--commands", status=1).out) == ""
+    assert run_script(world.netctl("diff", "--commands", "--show-secrets", status=1).out) == ""
     assert world.in_step()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+from reconciler.state.secrets import mask_env
 from reconciler.state.steps.lanes import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
@@ -19,6 +21,10 @@ class ContainerSpec:
     volumes: tuple[str, ...] = ()
     restart: str = "no"
 
+    def masked(self) -> ContainerSpec:
+        """The same without the values of its variables."""
+        return replace(self, env=mask_env(self.env)) if self.env else self
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerCreate(Step):
@@ -32,6 +38,9 @@ class ContainerCreate(Step):
     container: str
     engine_name: str
     spec: ContainerSpec
+
+    def masked(self) -> Self:
+        return replace(self, spec=self.spec.masked())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,9 @@ class ProcessStart(Step):
     container: str
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+
+    def masked(self) -> Self:
+        return replace(self, env=mask_env(self.env))
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
                 f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
                 f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"',
             )
-        _refuse_nul(text)
+        if "\0" in text:  # the value is not shown
+            raise refuse(f"has a NUL in `{shorten(name)}`, which ends a text for the kernel", "remove it")
     return tuple(pairs.items())
 
 

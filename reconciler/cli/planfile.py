@@ -1,0 +1,89 @@
+"""The file of a saved plan: for its owner alone when it is written, believed from its owner or root alone when it is read.
+
+Called by `cli.diff` and `cli.apply`. A plan holds the values of environment variables, and is the approval of an apply.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from reconciler.errors import UsageError
+
+MODE = 0o600
+OTHERS_WRITE = 0o022
+LINKS_MAX = 40
+"""As many links in a row as the kernel follows (path_resolution(7))."""
+
+
+def save_plan(path: str, text: str) -> None:
+    """Write a plan for its owner alone, as a whole. UsageError if it cannot be written, or leads to another user's file."""
+    try:
+        target = _follow(Path(path))
+        if target.is_symlink() or (target.exists() and not target.is_file()):  # /dev/stdout, a named pipe
+            _write_through(target, text)
+        else:
+            _replace(target, text)
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        raise UsageError(f"the plan cannot be saved in {path}: {reason}", "name a file that can be written") from None
+
+
+def _follow(path: Path) -> Path:
+    """The file behind the links that are one's own, or root's; a link of /proc stands for a descriptor of this process."""
+    proc = Path("/proc").stat().st_dev
+    for _ in range(LINKS_MAX):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return path
+        if not stat.S_ISLNK(status.st_mode) or status.st_dev == proc:
+            return path
+        if status.st_uid not in _own_users():
+            help_text = "name another file; a plan holds the values of environment variables"
+            raise UsageError(f"the plan is not saved in {path}: it is a link of the user with number {status.st_uid}", help_text)
+        path = path.parent / path.readlink()
+    raise UsageError(f"the plan cannot be saved in {path}: there are too many links", "name a file that can be written")
+
+
+def _write_through(target: Path, text: str) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISFIFO(status.st_mode) and status.st_uid not in _own_users():
+            raise UsageError(f"the plan is not saved in {target}: it belongs to another user", "name another file")
+        file.write(text)
+
+
+def _replace(target: Path, text: str) -> None:
+    # mkstemp(3) makes it 0600, and never follows a link.
+    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        Path(draft).replace(target)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def check_approver(path: str, status: os.stat_result) -> None:
+    """UsageError if another user than root or the invoking one could have written the plan that is open."""
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+        return
+    if status.st_uid not in _own_users():
+        help_text = f"look at it, and if it is what you approve: chown root {path}"
+        raise UsageError(f"{path} belongs to the user with number {status.st_uid}, who can change it at any moment", help_text)
+    if status.st_mode & OTHERS_WRITE:
+        help_text = f"look at it, and if it is what you approve: chmod go-w {path}"
+        raise UsageError(f"other users can write {path} (mode {stat.S_IMODE(status.st_mode):04o})", help_text)
+
+
+def _own_users() -> frozenset[int]:
+    """Root and the invoking user, by sudo(8) also the one who called it."""
+    caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    return frozenset({0, os.getuid(), os.geteuid(), *([int(caller)] if caller.isascii() and caller.isdigit() else [])})
