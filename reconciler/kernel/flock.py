@@ -8,13 +8,12 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from reconciler.kernel.marks import is_roots
+from reconciler.kernel.marks import is_roots, read_pids
 
 POLL_S = 0.02
-UNKNOWN_TIMEOUT_S = 5.0
-"""How long to wait for a lock whose holder /proc/locks does not show: it has ended, or is in another process namespace."""
 
 
 def lock_among_root(descriptor: int) -> None:
@@ -22,11 +21,7 @@ def lock_among_root(descriptor: int) -> None:
 
     There is no lock then, but no process of root's has it either.
     """
-    begun = time.monotonic()
-    while not try_lock(descriptor):
-        holders = read_holders(descriptor)
-        if not any(map(is_roots, holders)) and (holders or time.monotonic() - begun > UNKNOWN_TIMEOUT_S):
-            return
+    while not try_lock(descriptor) and not is_locked_by_others_only(descriptor):
         time.sleep(POLL_S)
 
 
@@ -40,14 +35,28 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_locked_by_others_only(descriptor: int) -> bool:
-    """Whether the holders of a lock on the open file are known, and none is root's."""
-    holders = read_holders(descriptor)
-    return bool(holders) and not any(map(is_roots, holders))
+    """Whether no process of root's has a lock on the open file. 40 µs for a process; the lock may be free by then."""
+    wanted = os.fstat(descriptor)
+    return not any(_has_lock(pid, wanted) for pid in read_pids())
 
 
-def read_holders(descriptor: int) -> list[int]:
-    """The processes that took a lock on the file, of /proc/locks: `1: FLOCK ADVISORY WRITE 708 00:1b:1421 0 EOF`."""
-    status = os.fstat(descriptor)
-    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    lines = (line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
-    return [int(words[4]) for words in lines if words[1] == "FLOCK" and words[5] == wanted]  # one that waits has `->` there
+def _has_lock(pid: int, wanted: os.stat_result) -> bool:
+    """Whether a process of root's has the file locked: the kernel says so of the descriptor that the lock is on (proc(5)).
+
+    /proc/locks names the process that took a lock. It hides the lock if that one has ended, though its child goes on with the
+    descriptor, as the flock(1) of a shell script does.
+    """
+    with suppress(OSError):  # it has ended
+        if is_roots(pid):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(f"/proc/{pid}/fd/{name}"), wanted) and _is_lock_of_root(pid, name):
+                        return True
+    return False
+
+
+def _is_lock_of_root(pid: int, name: str) -> bool:
+    """Whether a descriptor has a lock, `lock: 1: FLOCK ADVISORY WRITE 708 …`, that no other user took and handed over."""
+    lines = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii").splitlines()
+    takers = [int(words[5]) for words in map(str.split, lines) if words[0] == "lock:" and words[2] == "FLOCK"]
+    return any(taker == 0 or is_roots(taker) for taker in takers)  # 0: it has ended
