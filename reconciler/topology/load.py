@@ -21,6 +21,7 @@ from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import translate
 from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.secrets import hide_values
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
@@ -47,7 +48,7 @@ def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
 
 def check_draft(draft: Draft) -> Topology:
     """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
-    path, document, source = draft.path, draft.document, draft.source
+    path, document, source = draft.path, draft.document, hide_values(draft.document, draft.source)
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
     if model is not None:

@@ -77,19 +77,26 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
     elif isinstance(value, dict):
         pairs = value
     else:
-        raise refuse(f"must be a mapping of name to text, but is {describe(value)}", "write `env: {NAME: value}`")
+        raise refuse(f"must be a mapping of name to text, but is {_kind_of(value)}", "write `env: {NAME: value}`")
     for name, text in pairs.items():
         if not _VARIABLE.fullmatch(name):
             raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
         if not isinstance(text, str):
-            written = str(text).lower() if isinstance(text, bool) else str(text)
             raise refuse(
-                f"must give text for `{shorten(name)}`, but gives {describe(text) if text is not None else 'nothing'}",
-                f'put it in quotes: {name}: "{written}"' if isinstance(text, bool | int | float) else f'write {name}: "value"',
+                f"must give text for `{shorten(name)}`, but gives {_kind_of(text)}",
+                f"put the value of {name} in quotes" if isinstance(text, bool | int | float) else f'write {name}: "value"',
             )
         if "\0" in text:  # the value is not shown
             raise refuse(f"has a NUL in `{shorten(name)}`, which ends a text for the kernel", "remove it")
     return tuple(pairs.items())
+
+
+def _kind_of(value: Any) -> str:
+    """As `describe`, without the value: it may be a password."""
+    if value is None:
+        return "nothing"
+    names = {bool: "a truth value", str: "a text", tuple: "a list", dict: "a mapping"}
+    return names.get(type(value), "a number")
 
 
 def parse_volume(value: Any) -> str:
