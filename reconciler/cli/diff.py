@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.render.commands import Place
 
 DIFFERS = 1
-MASKED_NOTE = f"The values of variables are masked ({MASK}), so it starts nothing that works: --show-secrets prints the real one."
+MASKED = f"The values of variables are masked ({MASK}), so this script is to be read only: --show-secrets prints one that runs."
 ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
 """By which an engine's command line is told where the engine listens."""
 
@@ -65,7 +65,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
         for host in group
         if host in places
     ]
-    return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED_NOTE if is_masked else "")
+    return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED if is_masked else "")
 
 
 def place_of(topology: Topology, target: Target) -> Place:

@@ -99,10 +99,11 @@ class Section:
     """The command line of a shell on another machine; "" for this one's."""
 
 
-def render_script(title: str, sections: Sequence[Section], note: str = "") -> str:
-    """The whole script, ready for `sh`; `note` is one more comment at its head."""
+def render_script(title: str, sections: Sequence[Section], refusal: str = "") -> str:
+    """The whole script, ready for `sh`. With a `refusal` it is to be read only: it says that and ends with 1."""
     needs = "Needs root, iproute2 and nftables. Stops at the first command that fails."
-    lines = ["#!/bin/sh", comment(title), comment(needs), *([comment(note)] if note else []), "set -eu"]
+    lines = ["#!/bin/sh", comment(title), comment(needs), "set -eu"]
+    lines += [f"{join(['echo', refusal])} >&2", "exit 1"] if refusal else []
     for section in sections:
         if not section.runs:
             continue
