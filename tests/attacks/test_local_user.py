@@ -153,10 +153,10 @@ def test_a_name_in_a_mark_ends_in_no_script(machine: Machine, path: Path, name: 
         start_as_user(machine, "env", f"{PROCESS_MARK}=here/{name}", f"{COMMAND_MARK}=[]", *SLEEP, netns=netns)
         for netns in ("", "here.db", "here.web")
     ]
-    before = machine.netctl("diff", path, "--commands")
+    before = machine.netctl("diff", path, "--commands", "--show-secrets")
     assert before.status == 0, before.out
     path = write(machine, WITHOUT_COMMAND)
-    script = machine.netctl("diff", path, "--commands")
+    script = machine.netctl("diff", path, "--commands", "--show-secrets")
     assert script.status == 1
     if name:
         assert name not in script.out
@@ -170,7 +170,7 @@ def test_the_printed_script_ends_a_command_in_its_namespace_only(machine: Machin
     """A user's process that has the mark on the host, or in another container, lives; the command does not."""
     forged = [start_as_user(machine, *marks(), *SLEEP, netns=netns) for netns in ("", "here.web")]
     path = write(machine, WITHOUT_COMMAND)
-    script = machine.netctl("diff", path, "--commands")
+    script = machine.netctl("diff", path, "--commands", "--show-secrets")
     assert script.status == 1, script.err
     machine.sh(script.out)
     wait_for(lambda: shells_of(machine, "db") == 0)
@@ -320,7 +320,8 @@ def test_secrets_are_masked(machine: Machine) -> None:
     flags: tuple[tuple[str, ...], ...] = ((), ("--verbose",), ("--json",), ("--commands",))
     printed = [machine.netctl("diff", path, *flag) for flag in flags]
     shown = [machine.netctl("diff", path, *flag, "--show-secrets") for flag in flags]
-    assert "--show-secrets" in printed[3].out.splitlines()[3]
+    assert "--show-secrets" in printed[3].out.splitlines()[4]
+    assert machine.run("sh", text=printed[3].out, check=False).status == 1, "it would start what has *** as its password"
     assert "--show-secrets" not in shown[3].out
     assert "PASSWORD" in printed[2].out
     assert ["hunter2" in one.out for one in shown] == [False, False, True, True]
