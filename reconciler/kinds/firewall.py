@@ -1,6 +1,6 @@
 """The topology's nftables tables on a host, and one record for each element of their sets and maps.
 
-Firewall and NAT are the tables `netctl-<topology>` of the families inet and bridge; the fast path of a subnet over several
+Firewall and NAT are the tables `netctl-<topology>` of the families inet, bridge and arp; the fast path of a subnet over several
 hosts is a table of its own (see `fast_path`). A table is recognised by its name. What is in it is compared as a whole
 (`intact`), since its program is constant: where somebody has changed a chain or rule, the table is replaced in one transaction,
 its elements with it. An element is its own record, so that publishing one more port, or adding one container, is one
@@ -26,7 +26,7 @@ from reconciler.state.steps.step import Step
 
 @dataclass(frozen=True, slots=True)
 class FirewallTable(Record):
-    """The table of one family, `inet` or `bridge`, or with a subnet `netdev`, with its constant program."""
+    """The table of one family, `inet`, `bridge` or `arp`, or with a subnet `netdev`, with its constant program."""
 
     kind = "firewall"
 

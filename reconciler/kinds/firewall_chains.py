@@ -1,9 +1,10 @@
 """The chains of netctl's tables, as text: constant programs over the sets of `kinds.firewall_program`.
 
-`inet` decides what is routed and translated, `bridge` what a port may send. `netdev` is the fast path of a subnet over several
-hosts: between containers of the same subnet everything passes, so what goes from one to another needs neither the host's
-firewalls nor its connection tracking, and is handed from interface to interface where it comes in. It checks all the same who
-sends; what it does not know it leaves to the slow path, which says the rest. See docs/how-it-works.md.
+`inet` decides what is routed and translated, `bridge` what a port may send. `arp` and the chain `door` of `inet` keep the host's
+own stack from what arrives at a port: frames to link-local groups come there past the bridge and its hooks. `netdev` is the fast
+path of a subnet over several hosts: between containers of the same subnet everything passes, so their packets need neither the
+host's firewalls nor its connection tracking, and are handed from interface to interface where they come in. It checks the sender;
+what it does not know takes the slow path. See docs/how-it-works.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ruleset: two constant programs, and the grammar of the data that they work on.
+"""The ruleset: a constant program for each family, and the grammar of the data that they work on.
 
 The text of a program depends on nothing but the topology's name. Everything that a topology says (bridges, published ports,
 policies, addresses) is an element of a set or map, so one more port is one more element, and no rule is ever rewritten.
