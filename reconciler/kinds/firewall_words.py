@@ -43,8 +43,8 @@ def describe_element(set_name: str, key: str, value: str) -> str:
     if set_name == "ports":
         return f"the filter of {key}"
     if stem == "connections":
-        return f"at most {value} connections of {parts[1]} by {parts[0]}"
-    if stem == "source_ports":
+        return f"at most {value} connections of {parts[1]} through {parts[0]}"
+    if set_name == "source_ports":
         return f"connections from port {key} get a source port of {value.partition('-')[2]}"
     if stem == "endpoints":
         return f"{parts[0]} reports errors about its own connections only"
