@@ -62,22 +62,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     """
     mounted = read_mounted(context)
     if not exists or context.is_lab_world:
-        # The engine that a lab host is to use may be there before the host.
-        found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_containers(context, interest.engines))
-        uplink = context.uplink or DEFAULT_LAB_UPLINK
-        fault = read_fault(context) if interest.openvswitch else ""
-        missing = read_missing(snapshot)
-        able = not missing and has_fast_path(snapshot)
-        return HostFacts(
-            exists,
-            uplink,
-            has_ipv6=IPV6_SETTINGS.exists(),
-            mounted=mounted,
-            obstacles=found,
-            missing=missing,
-            fast_path=able,
-            openvswitch_fault=fault,
-        )
+        return _default_facts(context, snapshot, interest, mounted, exists)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
@@ -104,6 +89,28 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         reserved_ports=read_reserved_ports(),
         source_ports=find_source_ports(snapshot),
         docker_user_chain=docker_user,
+    )
+
+
+def _default_facts(
+    context: KernelContext, snapshot: Snapshot, interest: Interest, mounted: tuple[str, ...], exists: bool
+) -> HostFacts:
+    """The facts of the lab's world, and of a lab host that is not there."""
+    # The engine that a lab host is to use may be there before the host.
+    found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_containers(context, interest.engines))
+    uplink = context.uplink or DEFAULT_LAB_UPLINK
+    fault = read_fault(context) if interest.openvswitch else ""
+    missing = read_missing(snapshot)
+    able = not missing and has_fast_path(snapshot)
+    return HostFacts(
+        exists,
+        uplink,
+        has_ipv6=IPV6_SETTINGS.exists(),
+        mounted=mounted,
+        obstacles=found,
+        missing=missing,
+        fast_path=able,
+        openvswitch_fault=fault,
     )
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.errors import HostError
@@ -19,6 +19,7 @@ from reconciler.errors import HostError
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 FLAGS_AND_SEQUENCE = struct.Struct("=HI")
+_u32 = struct.Struct("=I")
 FLAGS_OFFSET = 6
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x4, 0x10
@@ -142,6 +143,42 @@ def parse_error(flags: int, body: memoryview, *, is_done: bool = False) -> tuple
 def parse_text(value: memoryview) -> str:
     """A string of the kernel's, without its closing NUL."""
     return bytes(value).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def parse_u32(value: memoryview) -> int:
+    """A number of four bytes."""
+    if len(value) != 4:
+        raise NetlinkError("a number in the kernel's answer has the wrong size")
+    number: int = _u32.unpack(value)[0]
+    return number
+
+
+def parse_ip(family: int, value: memoryview) -> str:
+    """An address in its usual form."""
+    try:
+        return socket.inet_ntop(family, value)
+    except (OSError, ValueError) as error:
+        raise NetlinkError("an address in the kernel's answer has the wrong size") from error
+
+
+def text_of(found: Mapping[int, memoryview], number: int) -> str:
+    """The text of an attribute, "" if it is missing."""
+    return parse_text(found[number]) if number in found else ""
+
+
+def u32_of(found: Mapping[int, memoryview], number: int) -> int:
+    """The number of an attribute, 0 if it is missing."""
+    return parse_u32(found[number]) if number in found else 0
+
+
+def mac_of(found: Mapping[int, memoryview], number: int) -> str:
+    """The hardware address of an attribute, "" if it is missing."""
+    return bytes(found[number]).hex(":") if number in found else ""
+
+
+def ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
+    """The IP address of an attribute, "" if it is missing."""
+    return parse_ip(family, found[number]) if number in found else ""
 
 
 class RouteSocket:

@@ -1,4 +1,4 @@
-"""Dumps of rtnetlink(7) as the plain values of `state.snapshot`: links, addresses, routes, neighbors, forwarding databases.
+"""Dumps of rtnetlink(7) as the plain values of `state.snapshot`: links, addresses, routes, rates (see `netlink_neighbors`).
 
 Called by `snapshot`. A library needs 1.5 s for what the kernel tells in 100 ms about a thousand containers; this reads the
 few attributes that some kind looks at, and passes over the rest. Whatever cannot be understood raises NetlinkError, for an
@@ -18,13 +18,18 @@ from reconciler.kernel.netlink import (
     RouteSocket,
     attribute,
     find_attributes,
+    ip_of,
+    mac_of,
     message,
     parse_attributes,
+    parse_ip,
     parse_text,
+    parse_u32,
+    text_of,
+    u32_of,
 )
 from reconciler.kernel.netlink_encode import (
     ADDR_GEN_NONE,
-    AF_BRIDGE,
     IFA_ADDRESS,
     IFA_FLAGS,
     IFA_LOCAL,
@@ -49,14 +54,6 @@ from reconciler.kernel.netlink_encode import (
     IFLA_MASTER,
     IFLA_MTU,
     IFLA_PROP_LIST,
-    NDA_DST,
-    NDA_LLADDR,
-    NDA_PROTOCOL,
-    NDMSG,
-    NTF_PROXY,
-    NTF_STICKY,
-    NUD_NOARP,
-    NUD_PERMANENT,
     QDISC_HANDLE,
     RATESPEC,
     ROUTE_TYPES,
@@ -70,12 +67,10 @@ from reconciler.kernel.netlink_encode import (
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETADDR,
     RTM_GETLINK,
-    RTM_GETNEIGH,
     RTM_GETQDISC,
     RTM_GETROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
-    RTM_NEWNEIGH,
     RTM_NEWQDISC,
     RTM_NEWROUTE,
     RTMSG,
@@ -89,7 +84,7 @@ from reconciler.kernel.netlink_encode import (
     encode_loopback_get,
 )
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
-from reconciler.state.snapshot import AddressInfo, FdbInfo, LinkInfo, NeighborInfo, RateInfo, RouteInfo
+from reconciler.state.snapshot import AddressInfo, LinkInfo, RateInfo, RouteInfo
 
 IFLA_INET6_CONF = 2
 IFLA_QDISC = 6
@@ -118,7 +113,6 @@ ROUTE_FORMS = {RTA_NH_ID: "nexthop object", RTA_MULTIPATH: "multipath", RTA_VIA:
 """What else a route may be but a plain one."""
 NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
 ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, *ROUTE_FORMS))
-NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 _s32 = struct.Struct("=i")
 
@@ -167,25 +161,25 @@ def parse_link(data: memoryview) -> LinkInfo:
     altnames = parse_attributes(found[IFLA_PROP_LIST]) if IFLA_PROP_LIST in found else ()
     return LinkInfo(
         index=index,
-        name=_text_of(found, IFLA_IFNAME),
+        name=text_of(found, IFLA_IFNAME),
         kind=kind,
-        mac=_mac_of(found, IFLA_ADDRESS),
-        mtu=_u32_of(found, IFLA_MTU),
-        group=_u32_of(found, IFLA_GROUP),
+        mac=mac_of(found, IFLA_ADDRESS),
+        mtu=u32_of(found, IFLA_MTU),
+        group=u32_of(found, IFLA_GROUP),
         up=bool(flags & IFF_UP),
-        master=_u32_of(found, IFLA_MASTER),
-        peer=_u32_of(found, IFLA_LINK),
+        master=u32_of(found, IFLA_MASTER),
+        peer=u32_of(found, IFLA_LINK),
         local_peer=IFLA_LINK_NETNSID not in found,
         peer_netnsid=_s32.unpack(found[IFLA_LINK_NETNSID])[0] if len(found.get(IFLA_LINK_NETNSID, b"")) == 4 else 0,
-        alias=_text_of(found, IFLA_IFALIAS),
+        alias=text_of(found, IFLA_IFALIAS),
         altnames=tuple(parse_text(value) for number, value in altnames if number == IFLA_ALT_IFNAME),
         link_local=link_local,
         ipv6=ipv6,
         options=options,
-        qdisc=_text_of(found, IFLA_QDISC),
+        qdisc=text_of(found, IFLA_QDISC),
         port_options=port_options,
         arp=not flags & IFF_NOARP,
-        is_promiscuous=_u32_of(found, IFLA_PROMISCUITY) > 0,
+        is_promiscuous=u32_of(found, IFLA_PROMISCUITY) > 0,
     )
 
 
@@ -204,12 +198,12 @@ def parse_ipv6(af_spec: memoryview) -> tuple[bool, bool]:
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:
     """The kind of a link, its options, and those it has as a bridge port."""
     found = find_attributes(data, 0, INFO_ATTRIBUTES)
-    kind = _text_of(found, IFLA_INFO_KIND)
+    kind = text_of(found, IFLA_INFO_KIND)
     options: Options = ()
     port_options: Options = ()
     if kind in BY_KIND and IFLA_INFO_DATA in found:
         options = parse_options(BY_KIND[kind], found[IFLA_INFO_DATA])
-    if _text_of(found, IFLA_INFO_SLAVE_KIND) == "bridge" and IFLA_INFO_SLAVE_DATA in found:
+    if text_of(found, IFLA_INFO_SLAVE_KIND) == "bridge" and IFLA_INFO_SLAVE_DATA in found:
         port_options = parse_options(PORT_TABLES, found[IFLA_INFO_SLAVE_DATA])
     return kind, options, port_options
 
@@ -230,7 +224,7 @@ def parse_address(data: memoryview) -> AddressInfo:
     if address is None:
         raise NetlinkError("an address in the kernel's answer says none")
     flags = parse_u32(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
-    own, peer = parse_ip(family, address), _ip_of(family, found, IFA_ADDRESS)
+    own, peer = parse_ip(family, address), ip_of(family, found, IFA_ADDRESS)
     return AddressInfo(index, f"{own}/{length}", flags, scope, peer if peer != own else "")
 
 
@@ -270,10 +264,10 @@ def parse_route(data: memoryview) -> RouteInfo | None:
     if table != RT_TABLE_MAIN or flags & RTM_F_CLONED or tos or source_length:
         return None
     found = find_attributes(data, RTMSG.size, ROUTE_ATTRIBUTES)
-    metric = _u32_of(found, RTA_PRIORITY)
+    metric = u32_of(found, RTA_PRIORITY)
     if family == socket.AF_INET6 and metric == IP6_RT_PRIO_USER:
         metric = 0
-    hop, index = found, _u32_of(found, RTA_OIF)
+    hop, index = found, u32_of(found, RTA_OIF)
     if hops := found.get(RTA_MULTIPATH):
         length_of_first, _, _, index = NEXTHOP.unpack_from(hops)
         hop = find_attributes(hops[:length_of_first], NEXTHOP.size, ROUTE_ATTRIBUTES)
@@ -281,13 +275,13 @@ def parse_route(data: memoryview) -> RouteInfo | None:
         family=4 if family == socket.AF_INET else 6,
         dst=f"{parse_ip(family, found[RTA_DST])}/{length}" if RTA_DST in found else "default",
         index=index,
-        via=_ip_of(family, hop, RTA_GATEWAY),
-        src=_ip_of(family, found, RTA_PREFSRC),
+        via=ip_of(family, hop, RTA_GATEWAY),
+        src=ip_of(family, found, RTA_PREFSRC),
         metric=metric,
         protocol=protocol,
         scope=scope,
         form=_form_of(sort, found),
-        nexthop=_u32_of(found, RTA_NH_ID),
+        nexthop=u32_of(found, RTA_NH_ID),
     )
 
 
@@ -313,7 +307,7 @@ def parse_rate(data: memoryview) -> RateInfo | None:
         raise NetlinkError("a queue in the kernel's answer is cut off")
     _, index, handle, _, _ = TCMSG.unpack_from(data)
     found = find_attributes(data, TCMSG.size, (TCA_KIND, TCA_OPTIONS))
-    if handle != QDISC_HANDLE or _text_of(found, TCA_KIND) != "tbf" or TCA_OPTIONS not in found:
+    if handle != QDISC_HANDLE or text_of(found, TCA_KIND) != "tbf" or TCA_OPTIONS not in found:
         return None
     options = find_attributes(found[TCA_OPTIONS], 0, (TCA_TBF_PARMS, TCA_TBF_RATE64))
     if len(options.get(TCA_TBF_PARMS, b"")) < RATESPEC.size:
@@ -322,65 +316,6 @@ def parse_rate(data: memoryview) -> RateInfo | None:
     if TCA_TBF_RATE64 in options:
         rate = struct.unpack("=Q", options[TCA_TBF_RATE64])[0]
     return RateInfo(index, rate)
-
-
-def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
-    """The neighbor entries of both families, and those that the kernel answers for, where `proxies` asks for them too."""
-    found: list[NeighborInfo] = []
-    for flags in (0, NTF_PROXY) if proxies else (0,):
-        for kind, data in route_socket.dump(RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)):
-            if kind == RTM_NEWNEIGH:
-                neighbor = parse_neighbor(data)
-                if neighbor:
-                    found.append(neighbor)
-    return tuple(found)
-
-
-def parse_neighbor(data: memoryview) -> NeighborInfo | None:
-    """One RTM_NEWNEIGH of IPv4 or IPv6; None for what the kernel keeps for itself (multicast and loopback: NUD_NOARP)."""
-    if len(data) < NDMSG.size:
-        raise NetlinkError("a neighbor in the kernel's answer is cut off")
-    family, index, state, flags, _ = NDMSG.unpack_from(data)
-    if family not in (socket.AF_INET, socket.AF_INET6) or state & NUD_NOARP:
-        return None
-    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
-    return NeighborInfo(
-        index=index,
-        address=_ip_of(family, found, NDA_DST),
-        mac=_mac_of(found, NDA_LLADDR),
-        state=state,
-        protocol=found[NDA_PROTOCOL][0] if found.get(NDA_PROTOCOL) else 0,
-        proxy=bool(flags & NTF_PROXY),
-    )
-
-
-def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
-    """The static entries of VXLANs (with their VTEP) and of bridge ports."""
-    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
-    entries = (parse_fdb(data) for kind, data in found if kind == RTM_NEWNEIGH)
-    return tuple(entry for entry in entries if entry)
-
-
-def parse_fdb(data: memoryview) -> FdbInfo | None:
-    """One RTM_NEWNEIGH of AF_BRIDGE; None for addresses that are a link's own and for what was learnt."""
-    if len(data) < NDMSG.size:
-        raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
-    _, index, state, flags, _ = NDMSG.unpack_from(data)
-    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
-    remote = found.get(NDA_DST)
-    is_static = state & (NUD_PERMANENT | NUD_NOARP) if remote else state & NUD_NOARP
-    if not is_static:
-        return None
-    family = socket.AF_INET if remote and len(remote) == 4 else socket.AF_INET6
-    return FdbInfo(index, _mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state, bool(flags & NTF_STICKY))
-
-
-def read_learnt(route_socket: RouteSocket) -> frozenset[str]:
-    """The hardware addresses that the bridges of a namespace have learnt: entries that are neither static nor a link's own."""
-    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
-    static = NUD_PERMANENT | NUD_NOARP
-    learnt = (data for kind, data in found if kind == RTM_NEWNEIGH and not NDMSG.unpack_from(data)[2] & static)
-    return frozenset(_mac_of(find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES), NDA_LLADDR) for data in learnt)
 
 
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
@@ -401,37 +336,5 @@ def parse_unready_port(data: memoryview, group: int) -> str:
     port = find_attributes(info[IFLA_INFO_SLAVE_DATA], 0, (IFLA_BRPORT_STATE,)) if IFLA_INFO_SLAVE_DATA in info else {}
     state = port[IFLA_BRPORT_STATE][0] if port.get(IFLA_BRPORT_STATE) else BR_STATE_FORWARDING
     has_carrier = flags & IFF_UP and flags & IFF_LOWER_UP
-    is_waiting = has_carrier and state != BR_STATE_FORWARDING and _u32_of(found, IFLA_GROUP) == group
-    return _text_of(found, IFLA_IFNAME) if is_waiting else ""
-
-
-def parse_u32(value: memoryview) -> int:
-    """A number of four bytes."""
-    if len(value) != 4:
-        raise NetlinkError("a number in the kernel's answer has the wrong size")
-    number: int = U32.unpack(value)[0]
-    return number
-
-
-def parse_ip(family: int, value: memoryview) -> str:
-    """An address in its usual form."""
-    try:
-        return socket.inet_ntop(family, value)
-    except (OSError, ValueError) as error:
-        raise NetlinkError("an address in the kernel's answer has the wrong size") from error
-
-
-def _text_of(found: Mapping[int, memoryview], number: int) -> str:
-    return parse_text(found[number]) if number in found else ""
-
-
-def _u32_of(found: Mapping[int, memoryview], number: int) -> int:
-    return parse_u32(found[number]) if number in found else 0
-
-
-def _mac_of(found: Mapping[int, memoryview], number: int) -> str:
-    return bytes(found[number]).hex(":") if number in found else ""
-
-
-def _ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
-    return parse_ip(family, found[number]) if number in found else ""
+    is_waiting = has_carrier and state != BR_STATE_FORWARDING and u32_of(found, IFLA_GROUP) == group
+    return text_of(found, IFLA_IFNAME) if is_waiting else ""

@@ -10,11 +10,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv6Address
 
 from reconciler.errors import HostError
 from reconciler.kernel.netlink import (
@@ -34,8 +31,8 @@ from reconciler.kernel.netlink import (
     parse_messages,
 )
 from reconciler.kernel.nfthook import parse_hook
+from reconciler.kernel.nftvalues import LIMIT, Part, format_single, parts_of, text_of_name
 from reconciler.kinds.fast_path import parse_hook_name
-from reconciler.kinds.firewall_program import format_range
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -54,8 +51,6 @@ SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12,
 ELEM_LIST_TABLE, ELEM_LIST_SET, ELEM_LIST_ELEMENTS = 1, 2, 3
 ELEM_KEY, ELEM_DATA, ELEM_FLAGS, ELEM_EXPR, ELEM_KEY_END = 1, 2, 3, 7, 10
 EXPR_DATA, CONNLIMIT_COUNT = 2, 1
-VERDICT_CODE, VERDICT_CHAIN, NFT_GOTO = 1, 2, -4
-DATA_VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the type of a map's data that are verdicts
 FLAG_ANONYMOUS, FLAG_INTERVAL = 0x1, 0x4
 ELEM_INTERVAL_END = 0x1
 
@@ -86,94 +81,12 @@ class TableDump:
     """Of a netdev table, which keeps its base chains out of `structure`: their links, and where each sends what comes in."""
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode("utf-8", "replace")
-
-
-def _ipv6(raw: bytes) -> str:
-    return str(IPv6Address(raw))  # inet_ntop(3) writes some addresses differently
-
-
-def _protocol(raw: bytes) -> str:
-    return {6: "tcp", 17: "udp", 132: "sctp"}.get(raw[0], str(raw[0]))
-
-
-PART_TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
-    4: ("ipv6_addr", 16, _ipv6),  # integer: bits of a payload, see addresses6
-    7: ("ipv4_addr", 4, socket.inet_ntoa),
-    8: ("ipv6_addr", 16, _ipv6),
-    9: ("ether_addr", 6, lambda raw: raw.hex(":")),
-    12: ("inet_proto", 1, _protocol),
-    10: ("ether_type", 2, lambda raw: {0x0800: "ip", 0x86DD: "ip6"}.get(int.from_bytes(raw), raw.hex())),
-    13: ("inet_service", 2, lambda raw: str(int.from_bytes(raw))),
-    20: ("iface_index", 4, lambda raw: str(int.from_bytes(raw, sys.byteorder))),
-    41: ("ifname", 16, _text),
-}
-"""By nft's number of a type: its name, its bytes, its text. Any other is shown in hexadecimal, and so is none of ours."""
-
-RANGES = ("ipv4_addr", "ipv6_addr", "inet_service")
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One part of a key or of a value: where it stands, and how it reads."""
-
-    kind: str
-    offset: int
-    size: int
-    text: Callable[[bytes], str]
-
-    def format(self, first: bytes, last: bytes) -> str:
-        low, high = first[self.offset : self.offset + self.size], last[self.offset : self.offset + self.size]
-        if low == high or self.kind not in RANGES:
-            return self.text(low)
-        return format_range(self.kind, int.from_bytes(low), int.from_bytes(high))
-
-
-def _format_single(parts: tuple[_Part, ...], values: list[bytes]) -> list[str]:
-    """Many keys or values without ranges. Their parts repeat, so each is turned into text once."""
-    slots = [(lru_cache(1 << 16)(part.text), slice(part.offset, part.offset + part.size)) for part in parts]
-    return [" . ".join([text(value[place]) for text, place in slots]) for value in values]
-
-
-def _parts(type_number: int, total_bytes: int) -> tuple[_Part, ...]:
-    """The parts of a type: a concatenation holds one number in each six bits, the last part lowest; parts are 4-aligned."""
-    if type_number == DATA_VERDICT:
-        return VERDICT
-    numbers: list[int] = []
-    while type_number:
-        numbers.insert(0, type_number & 0x3F)
-        type_number >>= 6
-    parts: list[_Part] = []
-    offset = 0
-    for number in numbers:
-        kind, size, text = PART_TYPES.get(number, ("", total_bytes, lambda raw: f"0x{raw.hex()}"))
-        parts.append(_Part(kind, offset, size, text))
-        offset += (size + 3) & ~3
-    return tuple(parts)
-
-
-def _verdict(raw: bytes) -> str:
-    """`goto NAME`, which has the code -4 (NFT_GOTO in linux/netfilter/nf_tables.h); hexadecimal for any other verdict."""
-    found = dict(parse_attributes(memoryview(raw)))
-    if VERDICT_CHAIN not in found or int.from_bytes(found[VERDICT_CODE], signed=True) != NFT_GOTO:
-        return f"0x{raw.hex()}"
-    return f"goto {_text(bytes(found[VERDICT_CHAIN]))}"
-
-
-LIMIT = (_Part("count", 0, 4, lambda raw: str(int.from_bytes(raw))),)
-VERDICT = (_Part("verdict", 0, 1 << 16, _verdict),)
-
-
 @dataclass(frozen=True, slots=True)
 class _SetInfo:
     name: str
     flags: int
-    key: tuple[_Part, ...]
-    data: tuple[_Part, ...]
+    key: tuple[Part, ...]
+    data: tuple[Part, ...]
 
 
 # --- dumps ------------------------------------------------------------------------------------------------------------
@@ -210,7 +123,7 @@ class TableReader:
             self._generation = None
             try:
                 tables = [dict(parse_attributes(body, GENERIC.size)) for body in self._dump(GETTABLE, family, b"")]
-                return tuple(_text(bytes(table[TABLE_NAME])) for table in tables)
+                return tuple(text_of_name(bytes(table[TABLE_NAME])) for table in tables)
             except _ChangedError:
                 continue
             except OSError as error:
@@ -247,17 +160,17 @@ class TableReader:
     def _read_once(self, family: str, name: str) -> TableDump | None:
         owner = attribute(CHAIN_TABLE, name.encode() + b"\0")
         tables = [dict(parse_attributes(body, GENERIC.size)) for body in self._dump(GETTABLE, family, b"")]
-        if not any(_text(bytes(table[TABLE_NAME])) == name for table in tables):
+        if not any(text_of_name(bytes(table[TABLE_NAME])) == name for table in tables):
             return None
         structure: set[tuple[object, ...]] = {
-            (GETTABLE, bytes(table[TABLE_FLAGS])) for table in tables if _text(bytes(table[TABLE_NAME])) == name
+            (GETTABLE, bytes(table[TABLE_FLAGS])) for table in tables if text_of_name(bytes(table[TABLE_NAME])) == name
         }
         rules_of: dict[bytes, list[bytes]] = {}
         hooks: dict[str, tuple[bytes, bytes, list[bytes]]] = {}
         for kind in (GETCHAIN, GETRULE, GETSET):
             for body in self._dump(kind, family, owner):
                 found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
-                if _text(found[CHAIN_TABLE]) != name:
+                if text_of_name(found[CHAIN_TABLE]) != name:
                     continue  # chains come of all tables
                 values: list[object] = [kind, *(found.get(number, b"") for number in SAME_STRUCTURE[kind])]
                 if kind == GETCHAIN and CHAIN_HOOK in found and (dev := _hook_of(family, found[CHAIN_NAME])):
@@ -290,10 +203,10 @@ class TableReader:
 
             limits = SET_EXPR in found
             yield _SetInfo(
-                _text(found[SET_NAME]),
+                text_of_name(found[SET_NAME]),
                 number_of(SET_FLAGS),
-                _parts(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
-                LIMIT if limits else _parts(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
+                parts_of(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
+                LIMIT if limits else parts_of(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
             )
 
     def _read_elements(self, family: str, owner: bytes, info: _SetInfo) -> list[Element]:
@@ -307,8 +220,8 @@ class TableReader:
                 raw = _pair_intervals(raw, info.key[0].size)
             keys = [" . ".join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
         else:
-            keys = _format_single(info.key, [one[0] for one in raw])
-        values = _format_single(info.data, [one[2] for one in raw])
+            keys = format_single(info.key, [one[0] for one in raw])
+        values = format_single(info.data, [one[2] for one in raw])
         return [(info.name, key, value) for key, value in zip(keys, values, strict=True)]
 
     def _dump(self, kind: int, family: str, attributes: bytes) -> Iterator[memoryview]:
@@ -346,7 +259,7 @@ class TableReader:
 
 def _hook_of(family: str, chain: bytes) -> str:
     """The link whose hook a chain of a netdev table is, by its name; "" where it is none."""
-    return parse_hook_name(_text(chain)) if family == "netdev" else ""
+    return parse_hook_name(text_of_name(chain)) if family == "netdev" else ""
 
 
 def _parse_chain(body: memoryview) -> ChainInfo:
@@ -356,7 +269,7 @@ def _parse_chain(body: memoryview) -> ChainInfo:
     hook = dict(parse_attributes(memoryview(found.get(CHAIN_HOOK, b"")))).get(HOOK_NUMBER)
     forwards = hook is not None and int.from_bytes(hook) == FORWARD and family in ("inet", "ip", "ip6")
     drops = CHAIN_POLICY in found and int.from_bytes(found[CHAIN_POLICY]) == DROP
-    return ChainInfo(family, _text(found[CHAIN_TABLE]), _text(found[CHAIN_NAME]), forwards and drops)
+    return ChainInfo(family, text_of_name(found[CHAIN_TABLE]), text_of_name(found[CHAIN_NAME]), forwards and drops)
 
 
 def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:

@@ -17,16 +17,8 @@ from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_dump import (
-    read_addresses,
-    read_fdb,
-    read_links,
-    read_loopback,
-    read_neighbors,
-    read_netnsid,
-    read_rates,
-    read_routes,
-)
+from reconciler.kernel.netlink_dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
+from reconciler.kernel.netlink_neighbors import read_fdb, read_neighbors
 from reconciler.kernel.openvswitch import read_switches
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls

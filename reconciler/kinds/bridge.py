@@ -90,6 +90,10 @@ class Bridge(Record):
     def must_recreate(self, before: Self) -> bool:
         return False
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Its permanent neighbor entries as well (neigh_changeaddr).
+        return ("neighbor",) if self.mac != before.mac else ()
+
     def lower_create(self) -> tuple[Step, ...]:
         make: tuple[Step, ...] = (
             LinkAdd(self.netns, self.name, "bridge", self.mac, 0, self.group, options=self.options),

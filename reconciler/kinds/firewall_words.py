@@ -43,8 +43,8 @@ def describe_element(set_name: str, key: str, value: str) -> str:
     if set_name == "ports":
         return f"the filter of {key}"
     if stem == "connections":
-        return f"at most {value} connections of {parts[1]} by {parts[0]}"
-    if stem == "source_ports":
+        return f"at most {value} connections of {parts[1]} through {parts[0]}"
+    if set_name == "source_ports":
         return f"connections from port {key} get a source port of {value.partition('-')[2]}"
     if stem == "endpoints":
         return f"{parts[0]} reports errors about its own connections only"
@@ -53,10 +53,17 @@ def describe_element(set_name: str, key: str, value: str) -> str:
     if stem == "uplinks":
         return f"{key} leads to the world"
     if stem in CONTAINED:
-        return f"isolated {' on '.join(reversed(parts))}"
+        return _describe_isolated(set_name, parts)
     if stem in FILTERS:
         return f"{'MAC address' if stem == 'macs' else 'address'} {parts[-1]} may be used on {parts[0]}"
     return f"firewall of {parts[0]}"
+
+
+def _describe_isolated(set_name: str, parts: list[str]) -> str:
+    if len(parts) > 1:
+        return f"{parts[0]} reaches no isolated address of {parts[1]}"
+    what = {"isolated_ports": "port ", "isolated_macs": "MAC address "}.get(set_name, "")
+    return f"{what}{parts[0]} is isolated"
 
 
 def describe_port(set_name: str, key: str) -> str:

@@ -90,6 +90,10 @@ class Macvlan(Record):
     def must_recreate(self, before: Self) -> bool:
         return (self.lower, self.mode) != (before.lower, before.mode)
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Its permanent neighbor entries as well (neigh_changeaddr).
+        return ("neighbor",) if self.mac != before.mac else ()
+
     def lower_create(self) -> tuple[Step, ...]:
         options = (("link", self.lower), ("mode", self.mode))
         peer = Peer(self.netns, self.name, self.mac, self.mtu) if self.netns != HOST else None

@@ -134,6 +134,10 @@ class Veth(Record):
     def must_recreate(self, before: Self) -> bool:
         return (self.peer_netns, self.peer_name) != (before.peer_netns, before.peer_name)
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Its permanent neighbor entries as well (neigh_changeaddr).
+        return ("neighbor",) if self.mac != before.mac else ()
+
     def lower_create(self) -> tuple[Step, ...]:
         peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
         steps: list[Step] = [

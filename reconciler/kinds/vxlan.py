@@ -106,6 +106,10 @@ class Vxlan(Record):
     def must_recreate(self, before: Self) -> bool:
         return (self.vni, self.local, self.port) != (before.vni, before.local, before.port)
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Its permanent neighbor entries as well (neigh_changeaddr).
+        return ("neighbor",) if self.mac != before.mac else ()
+
     def lower_create(self) -> tuple[Step, ...]:
         options = (("id", str(self.vni)), ("local", self.local), ("dstport", str(self.port)), ("learning", "off"))
         steps: list[Step] = [

@@ -37,6 +37,7 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
     if gone:
         _take_along(gone, before, after, changes)
         _mark_implied(changes)
+    _restore_dropped(before, after, changes)
     return tuple(changes[ref] for ref in sorted(changes))
 
 
@@ -150,6 +151,20 @@ def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Re
         parent = min(each for each in before[ref].depends_on if each in met)
         reason = changes[ref].reason if ref in changes else f"goes along with {parent}"
         changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
+
+
+def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
+    """Add to `changes` what is still wanted, and what the kernel removes when a change in place is made."""
+    dropped: dict[Ref, tuple[str, ...]] = {}
+    for ref, change in changes.items():
+        if change.before and change.after and not change.recreate and (kinds := change.after.drops(change.before)):
+            dropped[ref] = kinds
+    if not dropped:
+        return
+    for ref, held in before.items():
+        parents = [parent for parent in held.depends_on if ref.kind in dropped.get(parent, ())]
+        if parents and ref in after and ref not in changes:
+            changes[ref] = Change(ref, held, after[ref], f"the kernel removes it when {parents[0]} changes")
 
 
 def _mark_implied(changes: dict[Ref, Change]) -> None:

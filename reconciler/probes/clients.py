@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_dump import read_learnt
+from reconciler.kernel.netlink_neighbors import read_learnt
 from reconciler.probes.borrow import KINDS as CLAIMS
 from reconciler.probes.borrow import is_heard, open_below, send_claim
 from reconciler.probes.frames import KINDS as FRAMES

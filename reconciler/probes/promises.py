@@ -269,6 +269,8 @@ def _from_outside(view: View) -> Iterator[Probe]:
         for container, attachment in view.members(subnet.name):
             if container.host in asked or not view.is_lab(container.host):
                 continue
+            if subnet.mode == "macvlan" and not attachment.default:
+                continue  # its answer leaves by the default route, and the bridge there drops addresses of the LAN
             asked.add(container.host)  # one container of a host stands for all: the rule is the host's
             uplinks = {family_of(a): a for a in view.host_addresses(container.host)}
             for address in view.addresses(container, attachment):

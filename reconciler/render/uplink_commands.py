@@ -63,11 +63,13 @@ for family in 4 6; do
 done
 routes=$(mktemp)
 for family in 4 6; do
-  ip -$family route show dev FROM table all | grep -Ev '^(local|broadcast|anycast|multicast|fe80::|ff00::)|proto kernel' |
+  ip -$family route show dev FROM table all | grep -Ev '^(local|broadcast|anycast|multicast|fe80::|ff00::)' |
   sed "s/ \\(linkdown\\|dead\\|pref medium\\)//g; s/sec//; s/^/-$family /" >>"$routes" || true
 done
 ip -4 address flush dev FROM; ip -6 address flush dev FROM
-while read -r family route; do ip "$family" route replace $route dev TO; done <"$routes"
+# without a next hop first, because the next hops of the others are reached by them
+{ grep -v ' via ' "$routes" || true; grep ' via ' "$routes" || true; } |
+while read -r family route; do ip "$family" route replace $route dev TO; done
 rm "$routes\""""
 
 

@@ -51,6 +51,10 @@ class Record:
         """Whether the kernel removes it along with this one of those that it depends on."""
         return self.dies_with_parent
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        """The kinds of dependents that the kernel removes while `before` is changed into this one in place."""
+        return ()
+
     @property
     def is_remnant(self) -> bool:
         """Whether it is only what is left of something that has ended: it can be removed, and a rollback does without it."""

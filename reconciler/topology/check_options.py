@@ -1,9 +1,9 @@
-"""Rules about the options of a container's network: rate limits, MTU, static routes. `load` calls `check_options`."""
+"""Rules about a container's limits and the options of its networks: rates, MTU, static routes. `load` calls `check_options`."""
 
 from __future__ import annotations
 
 from reconciler.topology.faults import FaultList
-from reconciler.topology.types import Attachment, Container, Path, Subnet, Topology
+from reconciler.topology.types import CONNECTIONS, Attachment, Container, Path, Subnet, Topology
 
 IPV6_MTU_MIN = 1280
 """RFC 8200, section 5."""
@@ -12,6 +12,7 @@ IPV6_MTU_MIN = 1280
 def check_options(topology: Topology, faults: FaultList) -> None:
     """Every rule about options."""
     for container in topology.containers.values():
+        _check_connections(topology, container, faults)
         for attachment in container.attachments:
             path: Path = ("containers", container.origin, "networks", attachment.subnet)
             subnet = topology.subnets[attachment.subnet]
@@ -20,6 +21,13 @@ def check_options(topology: Topology, faults: FaultList) -> None:
             if attachment.rates[0] and subnet.mode == "macvlan":
                 message = f"what arrives in `{subnet.name}` cannot be limited: a macvlan passes by the host's queues"
                 faults.add_at_key((*path, "rate"), message, "write `rate: {egress: …}`, or `mode: direct`")
+
+
+def _check_connections(topology: Topology, container: Container, faults: FaultList) -> None:
+    modes = {topology.subnets[attachment.subnet].mode for attachment in container.attachments}
+    if container.connections != CONNECTIONS and modes == {"macvlan"}:
+        message = f"`connections` has no effect on `{container.origin}`: a macvlan passes by the host's connection tracking"
+        faults.add_at_key(("containers", container.origin, "connections"), message, "remove it, or write `mode: direct`")
 
 
 def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: FaultList) -> None:

@@ -53,6 +53,26 @@ def test_the_script_moves_the_uplink_and_gives_it_back(host: Machine) -> None:
     assert look(host) == before
 
 
+@pytest.mark.parametrize("protocol", ["kernel", "static"])
+def test_the_script_moves_the_routes_of_a_network_manager(host: Machine, protocol: str) -> None:
+    """Addresses without prefix routes of the kernel's, which a network manager adds by itself: the default route moves, too."""
+    host.sh(
+        "ip -4 address flush dev eth0; ip address add 192.0.2.11/24 dev eth0 noprefixroute;"
+        f"ip route add 192.0.2.0/24 dev eth0 proto {protocol} scope link src 192.0.2.11 metric 100;"
+        "ip route add default via 192.0.2.1 dev eth0 proto dhcp metric 100"
+    )
+    path = write(host, TOPOLOGY)
+    before = look(host)
+    assert host.netctl("apply", path).status == 0
+    wanted = look_at_bridge(host)
+    assert host.netctl("destroy", path).status == 0
+    run_script(host)
+    assert look_at_bridge(host) == wanted
+    assert pings(host, "192.0.2.30")
+    assert host.netctl("destroy", path).status == 0
+    assert look(host) == before
+
+
 def look_at_bridge(machine: Machine) -> str:
     """The addresses, routes and neighbors of the bridge, without what passes by itself."""
     dev = "dev b-here-lan"

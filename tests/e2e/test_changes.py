@@ -51,6 +51,8 @@ CHANGES = {
             "  - {allow: apple, to: front}\n  - {allow: mail, to: back, ports: [25/tcp, 100-200/udp]}",
         )
     ],
+    "a hardware address": [('[10.44.0.10, "fd44::10"]', '{address: [10.44.0.10, "fd44::10"], mac: "02:00:00:00:44:10"}')],
+    "the computed one again": [('{address: [10.44.0.10, "fd44::10"], mac: "02:00:00:00:44:10"}', '[10.44.0.10, "fd44::10"]')],
     "a command changed": [("infinity", '"99999"')],
     "an MTU": [("mode: nat", "mode: nat, mtu: 1400")],
     "IPv6 less": [

@@ -173,7 +173,11 @@ class FakeHost:
             self._take_down(self._space(step.netns), step.name)
         link.mtu_is_set |= step.mtu is not None
         self._adjust_bridges(self._space(step.netns))
-        link.mac = step.mac or link.mac
+        if step.mac and step.mac != link.mac:
+            # All neighbors of the link, permanent ones as well (neigh_changeaddr).
+            space = self._space(step.netns)
+            space.neighbors = {key: mac for key, mac in space.neighbors.items() if key[0] != step.name}
+            link.mac = step.mac
         link.options |= dict(step.options)
         if step.master == "-":
             link.master, link.port_options = "", {}

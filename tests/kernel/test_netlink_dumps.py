@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.kernel import netlink_dump
+from reconciler.kernel import netlink_dump, netlink_neighbors
 from reconciler.kernel.namespaces import run_in_thread
 from reconciler.kernel.netlink import (
     DUMP_TRIES,
@@ -140,11 +140,11 @@ def test_routes_as_ip_shows_them(built: World) -> None:
 def test_neighbors_and_entries(built: World) -> None:
     """Permanent entries, proxies and a VXLAN's entries are found, the kernel's own multicast entries are not."""
     route_socket = built.namespaces.socket("")
-    neighbors = netlink_dump.read_neighbors(route_socket)
+    neighbors = netlink_neighbors.read_neighbors(route_socket)
     found = {(one.address, one.mac, one.proxy) for one in neighbors if one.state & 0x80 or one.proxy}
     mac = "02:00:00:00:00:09"
     assert found == {("10.9.0.2", mac, False), ("fd00::2", mac, False), ("10.9.0.3", "", True)}
-    assert [(one.mac, one.remote) for one in netlink_dump.read_fdb(route_socket)] == [("00:00:00:00:00:00", "192.0.2.2")]
+    assert [(one.mac, one.remote) for one in netlink_neighbors.read_fdb(route_socket)] == [("00:00:00:00:00:00", "192.0.2.2")]
 
 
 @pytest.mark.kernel
@@ -153,8 +153,8 @@ def test_empty_namespace_has_nothing(namespace: Namespace, world: World) -> None
     route_socket = world.namespaces.socket("")
     assert [link.name for link in netlink_dump.read_links(route_socket).values()] == ["lo"]
     assert not netlink_dump.read_routes(route_socket)
-    assert not netlink_dump.read_neighbors(route_socket)
-    assert not netlink_dump.read_fdb(route_socket)
+    assert not netlink_neighbors.read_neighbors(route_socket)
+    assert not netlink_neighbors.read_fdb(route_socket)
 
 
 # --- what cannot be read ----------------------------------------------------------------------------------------------
@@ -168,8 +168,8 @@ def test_cut_off_answers_are_errors_of_ours(built: World) -> None:
         (netlink_dump.parse_link, RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0)),
         (netlink_dump.parse_address, RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, 0)),
         (netlink_dump.parse_route, RTM_GETROUTE, RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)),
-        (netlink_dump.parse_neighbor, RTM_GETNEIGH, NDMSG.pack(0, 0, 0, 0, 0)),
-        (netlink_dump.parse_fdb, RTM_GETNEIGH, NDMSG.pack(7, 0, 0, 0, 0)),
+        (netlink_neighbors.parse_neighbor, RTM_GETNEIGH, NDMSG.pack(0, 0, 0, 0, 0)),
+        (netlink_neighbors.parse_fdb, RTM_GETNEIGH, NDMSG.pack(7, 0, 0, 0, 0)),
         (lambda data: netlink_dump.parse_unready_port(data, 77), RTM_GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0)),
     )
     samples = [(parse, bytes(data)) for parse, number, body in parsers for _, data in route_socket.dump(number, body)]

@@ -139,3 +139,15 @@ def test_many_members_are_a_sample_and_that_is_said() -> None:
 def test_probes_depend_on_the_file_only() -> None:
     """The same file gives the same probes, in the same order."""
     assert probes_of(FRONT_BACK + PAIR) == probes_of(FRONT_BACK + PAIR)
+
+
+def test_the_outside_asks_a_macvlan_by_its_default_route_only() -> None:
+    """A container answers by its default route; a bridge that it leads over drops what comes from an address of the LAN."""
+    text = """\
+subnets: {front: {cidr: 10.44.0.0/24}, lan: {cidr: 192.0.2.0/24, mode: macvlan}}
+containers:
+  web: {networks: {front: auto, lan: 192.0.2.70}}
+"""
+    assert not find(probes_of(text), "outside", "web", section=TO_OUTSIDE)
+    only_lan = text.replace("front: auto, lan", "lan")
+    assert [probe.address for probe in find(probes_of(only_lan), "outside", "web", section=TO_OUTSIDE)] == ["192.0.2.70"]

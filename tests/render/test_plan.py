@@ -77,8 +77,8 @@ def test_a_change_says_what_it_was_and_will_be() -> None:
     assert "MTU 1500: hairpin is on, wanted off\n" in text, "of several options, those that differ"
 
 
-def element(name: str, key: str, value: str = "", about: str = "host") -> FirewallElement:
-    return FirewallElement("", "inet", "shop", name, key, value, about)
+def element(name: str, key: str, value: str = "", about: str = "host", family: str = "inet") -> FirewallElement:
+    return FirewallElement("", family, "shop", name, key, value, about)
 
 
 def test_the_firewall_speaks_of_ports_and_policies() -> None:
@@ -115,6 +115,33 @@ def test_the_firewall_speaks_of_ports_and_policies() -> None:
     assert "on front, default via 10.44.0.1, 2 published ports" in render_plan(document(EMPTY, whole))
     many = HostState.of([element("published4", f"tcp . {port}", f"10.44.0.10 . {port}", web) for port in range(1000, 1100)])
     assert "  ~ container web  add 100 published ports\n" in render_plan(document(EMPTY, many))
+
+
+def test_each_element_of_containment_is_a_sentence() -> None:
+    """A plan in full says what an element means: source ports, isolated ports and limits are no `firewall of 0-1023`."""
+    web = "container web"
+    desired = HostState.of(
+        [
+            element("source_ports", "0-1023", "goto ports-914-952", "host"),
+            element("connections", "b-shop-front . 02:00:00:00:00:01", "50", web),
+            element("endpoints4", "10.44.0.10 . 10.44.0.10", "", web),
+            element("isolated4", "10.44.0.10", "", web, "bridge"),
+            element("isolated_ports", "v-shop-web", "", web, "bridge"),
+            element("isolated_ports4", "v-shop-web . 10.44.0.0/24", "", web, "bridge"),
+            element("isolated_macs", "02:00:00:00:00:01", "", web, "bridge"),
+        ]
+    )
+    text = render_plan(document(EMPTY, desired), verbose=True)
+    for words in (
+        "+ connections from port 0-1023 get a source port of 914-952",
+        "+ at most 50 connections of 02:00:00:00:00:01 through b-shop-front",
+        "+ 10.44.0.10 reports errors about its own connections only",
+        "+ 10.44.0.10 is isolated",
+        "+ port v-shop-web is isolated",
+        "+ v-shop-web reaches no isolated address of 10.44.0.0/24",
+        "+ MAC address 02:00:00:00:00:01 is isolated",
+    ):
+        assert words in text
 
 
 def test_a_thousand_replicas_are_one_line() -> None:

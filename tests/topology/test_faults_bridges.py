@@ -36,6 +36,11 @@ CASES = {
         subnet("{cidr: 192.0.2.0/24, mode: macvlan, bridge: §openvswitch}"),
         "`front` of mode macvlan has no bridge: a macvlan is a switch of its own, in the uplink itself",
     ),
+    "connections of a macvlan": (
+        subnet("{cidr: 192.0.2.0/24, mode: macvlan}")
+        + "containers:\n  web: {replicas: 2, §connections: 50, networks: {front: dhcp}}\n",
+        "`connections` has no effect on `web`: a macvlan passes by the host's connection tracking",
+    ),
     "openvswitch on the lab's LAN": (
         subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch, hosts: [alpha]}"),
         "the uplink of the lab host `alpha` is a virtual cable",
