@@ -448,7 +448,7 @@ def test_a_container_has_a_share_of_connection_tracking(spread: World) -> None:
     counted = read_tracked(spread, own)
     assert 150 <= counted <= 201
     status = json.loads(run_netctl("status", "--verbose", "--json", spread.file).out)
-    shares = {one["container"]: one for host in status["hosts"] for one in host["connections"]}
+    shares = {one["container"]: one for host in status["hosts"] for one in host.get("connections", ())}
     assert shares["greedy"]["limit"] == 200
     assert shares["greedy"]["open"] >= 150
     assert shares["bob"]["limit"] == 8192
