@@ -39,7 +39,7 @@ FIELDS: Mapping[str, str] = {
     "fail_mode": WORD,
     "family": "inet|bridge|arp|netdev",
     "feature": "tx|gro",
-    "form": r"[a-z ]{0,32}",
+    "form": r"[a-z0-9 ,./-]{0,64}",
     "fragments": WORD,
     "key": r"(?!.*\.\.)[^\s\0]{1,255}",
     "local": rf"(?:{ADDRESS})?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from reconciler.kernel.private import check_directories, make_directory, open_pr
 
 
 @pytest.fixture(autouse=True)
-def _no_umask() -> None:
-    os.umask(0)
+def _no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
