@@ -198,17 +198,21 @@ ROUTES: dict[str, str] = {
     "a default route over several hops": "ip route replace default nexthop via 10.44.0.3 nexthop via 10.45.0.1",
     "a default route over several hops, of ours": "ip route replace default proto 78 nexthop via 10.44.0.1 nexthop via 10.44.0.3",
     "a default route of a nexthop object": """
-        ip nexthop flush; ip nexthop add id 7 via 10.44.0.3 dev eth0; ip route delete default; ip route add default nhid 7
+        ip nexthop flush
+        ip nexthop add id 7 via 10.44.0.3 dev eth0; ip route delete default; ip route add default nhid 7
     """,
     "a default route of a nexthop object, of ours": """
-        ip nexthop flush; ip nexthop add id 7 via 10.44.0.1 dev eth0; ip route delete default; ip route add default nhid 7 proto 78
+        ip nexthop flush
+        ip nexthop add id 7 via 10.44.0.1 dev eth0; ip route delete default; ip route add default nhid 7 proto 78
     """,
     "a default route of a nexthop group": """
-        ip nexthop flush; ip nexthop add id 7 via 10.44.0.3 dev eth0; ip nexthop add id 8 via 10.44.0.1 dev eth0; ip nexthop add id 9 group 7/8
+        ip nexthop flush
+        ip nexthop add id 7 via 10.44.0.3 dev eth0; ip nexthop add id 8 via 10.44.0.1 dev eth0; ip nexthop add id 9 group 7/8
         ip route delete default; ip route add default nhid 9 proto 78
     """,
     "a default route into a blackhole nexthop": """
-        ip nexthop flush; ip nexthop add id 7 blackhole; ip route delete default; ip route add default nhid 7
+        ip nexthop flush
+        ip nexthop add id 7 blackhole; ip route delete default; ip route add default nhid 7
     """,
     "routes over several hops of ours behind ours": """
         ip route append default proto 78 nexthop via 10.44.0.3 nexthop via 10.44.0.4; ip route append blackhole default proto 78
@@ -239,7 +243,8 @@ ROUTES: dict[str, str] = {
     "an IPv6 default route before ours": "ip -6 route add default via fd44::3 dev eth0 metric 5 proto 78",
     "an IPv6 default route over several hops": "ip -6 route replace default nexthop via fd44::3 nexthop via fd44::4",
     "an IPv6 default route of a nexthop object": """
-        ip nexthop flush; ip nexthop add id 7 via fd44::3 dev eth0; ip -6 route delete default; ip -6 route add default nhid 7
+        ip nexthop flush
+        ip nexthop add id 7 via fd44::3 dev eth0; ip -6 route delete default; ip -6 route add default nhid 7
     """,
     "IPv6 default routes of other types": "ip -6 route delete default; ip -6 route add unreachable default metric 1024",
     "an IPv6 blackhole of ours": "ip -6 route delete default; ip -6 route add blackhole default metric 1024 proto 78",
