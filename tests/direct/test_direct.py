@@ -50,7 +50,8 @@ def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
     for target in ("192.0.2.1", "192.0.2.11", "192.0.2.30", "192.0.2.51", "2001:db8::30", "203.0.113.10"):
         assert pings(host, target, "here.web"), f"a container reaches {target}"
     assert pings(host, "192.0.2.30", "here.db"), "a NATed container reaches the LAN"
-    assert host.netctl("verify", path).status == 0
+    asked = host.netctl("verify", path)
+    assert asked.status == 0, asked.out
     assert host.netctl("diff", path).status == 0
     destroyed = host.netctl("destroy", path)
     assert destroyed.status == 0, destroyed.err
@@ -165,7 +166,8 @@ def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine)
     applied = host.netctl("apply", path)
     assert applied.status == 0, applied.err
     assert pings(host, "192.0.2.11", "other", count=3)
-    assert host.netctl("verify", path).status == 0
+    asked = host.netctl("verify", path)
+    assert asked.status == 0, asked.out
     assert host.netctl("destroy", path).status == 0
     assert look(host) == before
 
@@ -182,7 +184,8 @@ def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
     assert host.netctl("apply", path).status == 0
     reached = (("192.0.2.50", "other"), ("2001:db8::50", "other"), ("192.0.2.30", "here.web"), ("2001:db8::30", "here.web"))
     assert all(pings(host, *each) for each in reached)
-    assert host.netctl("verify", path).status == 0
+    asked = host.netctl("verify", path)
+    assert asked.status == 0, asked.out
     host.sh("; ".join(f"{each} -F DOCKER-USER" for each in IPTABLES))
     assert not any(pings(host, *each) for each in reached[:2])
     assert host.netctl("status", path).status == 1
