@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from reconciler.compile.model import Assigned
 from reconciler.errors import Fault
@@ -153,3 +153,12 @@ def _exhausted(topology: Topology, subnet: Subnet, cidr: Network, short: int) ->
         f"subnet {subnet.name} ({cidr}) is full: {short} more {'address is' if short == 1 else 'addresses are'} needed",
         f"give {subnet.name} a shorter prefix than /{cidr.prefixlen}, or spread its containers over several subnets",
     )
+
+
+def link_local_of(mac: str) -> str:
+    """The link-local address that the kernel makes of a hardware address (modified EUI-64, RFC 4291 appendix A)."""
+    octets = [int(part, 16) for part in mac.split(":")]
+    octets[0] ^= 2
+    words = [*octets[:3], 0xFF, 0xFE, *octets[3:]]
+    text = ":".join(f"{words[i] << 8 | words[i + 1]:x}" for i in range(0, 8, 2))
+    return str(ip_network(f"fe80::{text}").network_address)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from reconciler.compile.addresses import link_local_of
 from reconciler.compile.lan import way_out
 from reconciler.compile.model import Leg, Place, Resolved, is_named
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
@@ -21,23 +22,30 @@ from reconciler.topology.types import Topology
 Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""
 PortRange = tuple[int, int]
+LINK_LOCAL = "fe80::/10"
 FIRST_PORT = 1024
 """The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
 
 
 def contain_connections(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
-    """`connections`: how many entries of connection tracking a container may have on each of its networks."""
+    """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
     for name in resolved.containers.get(host, ()):
         for place in resolved.places[name]:
             if topology.subnets[place.subnet].mode != "macvlan":  # which passes the host by
                 key = f"{resolved.leg_of(place).bridge} . {place.mac}"
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
+    for leg in resolved.legs[host].values():
+        # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
+        for peer in (peer for peer in leg.peers if peer.way == "vxlan"):
+            for place in resolved.members.get((peer.host, leg.subnet), ()):
+                share = str(topology.containers[place.container].connections)
+                yield "connections", f"{leg.bridge} . {place.mac}", share, f"subnet {leg.subnet}"
 
 
 def contain_errors(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
     """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
 
-    A container elsewhere has passed its own host's check; its packets come here only if a policy names it.
+    A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
     """
     named: set[str] = set()
     for leg in resolved.legs[host].values():
@@ -45,7 +53,9 @@ def contain_errors(topology: Topology, resolved: Resolved, host: str) -> Iterato
             for own in resolved.legs[peer.host][leg.subnet].addresses:
                 yield f"gateways{own.family}", own.address, "", f"subnet {leg.subnet}"
             for name in resolved.containers.get(peer.host, ()):
-                if any(is_named(topology, place, resolved.parties) for place in resolved.places[name]):
+                if any(
+                    place.subnet == leg.subnet or is_named(topology, place, resolved.parties) for place in resolved.places[name]
+                ):
                     named.add(name)
     for name in (*resolved.containers.get(host, ()), *sorted(named)):
         about = f"container {name}" if name not in named else "host"
@@ -72,18 +82,35 @@ def contain_isolated(topology: Topology, resolved: Resolved, host: str) -> Itera
         for place in here:
             about = f"container {place.container}"
             yield "isolated_ports", place.port, "", about
-            for cidr in topology.subnets[leg.subnet].cidrs:
-                yield f"isolated_ports{cidr.version}", f"{place.port} . {cidr}", "", about
-            yield from (_target(own.family, own.address, about) for own in place.addresses)
+            yield from _closed_ways(topology, resolved, leg, place)
+            yield from _targets(place, about)
         for peer in leg.peers:
             for place in _isolated(topology, resolved, peer.host, leg):
                 about = f"subnet {leg.subnet}"
                 yield "isolated_macs", place.mac, "", about
-                yield from (_target(own.family, own.address, about) for own in place.addresses)
+                yield from _targets(place, about)
 
 
-def _target(family: int, address: str, about: str) -> Element:
-    return f"isolated{family}", address, "", about
+def _closed_ways(topology: Topology, resolved: Resolved, leg: Leg, place: Place) -> Iterator[Element]:
+    """The prefixes of the subnet, for every port of the container: each of them takes all of its addresses.
+
+    A router sends a packet for a link-local address back by the link that it came from (ip6_forward), so those count, too.
+    """
+    about = f"container {place.container}"
+    for port in resolved.places[place.container]:
+        if topology.subnets[port.subnet].mode == "macvlan" or resolved.leg_of(port).datapath:
+            continue
+        for cidr in topology.subnets[leg.subnet].cidrs:
+            yield f"isolated_ports{cidr.version}", f"{port.port} . {cidr}", "", about
+    if any(own.family == 6 for own in place.addresses):
+        yield "isolated_ports6", f"{place.port} . {LINK_LOCAL}", "", about
+
+
+def _targets(place: Place, about: str) -> Iterator[Element]:
+    for own in place.addresses:
+        yield f"isolated{own.family}", own.address, "", about
+    if any(own.family == 6 for own in place.addresses):
+        yield "isolated6", link_local_of(place.mac), "", about
 
 
 def _isolated(topology: Topology, resolved: Resolved, host: str, leg: Leg) -> Iterator[Place]:

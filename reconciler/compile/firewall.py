@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, ip_network, summarize_address_range
 
+from reconciler.compile.addresses import link_local_of
 from reconciler.compile.boxes import Box, disjoint, subtract
 from reconciler.compile.containment import (
     Element,
@@ -253,15 +254,6 @@ def interface_address(cidr: str, mac: str) -> str:
     """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
     own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
     return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)
-
-
-def link_local_of(mac: str) -> str:
-    """The link-local address that the kernel makes of a hardware address (modified EUI-64, RFC 4291 appendix A)."""
-    octets = [int(part, 16) for part in mac.split(":")]
-    octets[0] ^= 2
-    words = [*octets[:3], 0xFF, 0xFE, *octets[3:]]
-    text = ":".join(f"{words[i] << 8 | words[i + 1]:x}" for i in range(0, 8, 2))
-    return str(ip_network(f"fe80::{text}").network_address)
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------

@@ -128,6 +128,10 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), localhost, owner=leg.ref, about=about)
     if 6 in families:
         yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
+    for family in sorted(families) if not leg.datapath else ():
+        # All that are here have permanent entries. A question for any other address waits in the machine's neighbor table, and
+        # packets to a thousand of them would fill it: without a question the entry has failed at once, and gives its place away.
+        yield Sysctl(HOST, interface_key(family, leg.bridge, "mcast_solicit", "neigh"), "0", owner=leg.ref, about=about)
     for own in leg.addresses:
         yield from connect(HOST, leg.bridge, own, leg.ref, about, announced=leg.is_inhabited)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from reconciler.compile.firewall import link_local_of
+from reconciler.compile.addresses import link_local_of
 from reconciler.compile.model import Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload

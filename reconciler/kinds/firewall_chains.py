@@ -97,6 +97,15 @@ _INET = """\
 \t\tmeta l4proto { tcp, udp, sctp } dnat ip to meta l4proto . th dport map @published4
 \t\tmeta l4proto { tcp, udp, sctp } dnat ip6 to meta l4proto . th dport map @published6
 \t}
+\tchain input {
+\t\ttype filter hook input priority -10; policy accept;
+\t\tiifname @bridges icmp type ERRORS4 goto errors
+\t\tiifname @bridges icmpv6 type ERRORS6 goto errors
+\t}
+\tchain errors {
+\t\tct state related goto related
+\t\tdrop
+\t}
 \tchain forward {
 \t\ttype filter hook forward priority -10; policy accept;
 \t\tiifname . oifname @same_bridge goto marked
@@ -109,6 +118,8 @@ _INET = """\
 \t}
 \tchain ours {
 \t\tct state related goto related
+\t\tiifname @bridges ct state invalid icmp type ERRORS4 drop
+\t\tiifname @bridges ct state invalid icmpv6 type ERRORS6 drop
 \t\tct direction reply ct state established goto pass
 \t\tct direction original ct status dnat oifname @bridges goto pass
 \t\tct direction original ct status dnat ip daddr @own4 goto pass
@@ -179,6 +190,10 @@ _BRIDGE = """\
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tiifname @ports goto port
 \t}
+\tchain host {
+\t\ttype filter hook input priority -300; policy accept;
+\t\tiifname @ports ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop
+\t}
 \tchain crossing {
 \t\ttype filter hook forward priority -300; policy accept;
 \t\tether saddr @isolated_macs oifname @isolated_ports drop
@@ -204,6 +219,8 @@ _BRIDGE = """\
 \t\tudp dport 68 iifname != @dhcp_servers drop
 \t\ticmp type { redirect, router-advertisement } iifname != @routers drop
 \t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
+\t\tip protocol igmp @th,0,8 0x30 iifname != @routers drop
+\t\tip protocol pim iifname != @routers drop
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
@@ -213,6 +230,8 @@ _BRIDGE = """\
 \tchain port_ip6 {
 \t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
 \t\ticmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop
+\t\ticmpv6 type 151 iifname != @routers drop
+\t\tmeta l4proto pim iifname != @routers drop
 \t\tip6 hoplimit 255 exthdr frag exists drop
 \t\tudp sport 547 iifname != @dhcp_servers drop
 \t\tudp dport 546 iifname != @dhcp_servers drop
@@ -239,13 +258,17 @@ _NETDEV = """\
 \t\tiifname . ether saddr . ip6 saddr @addresses6 goto leaving6
 \t}
 \tchain leaving4 {
+\t\tmeta l4proto igmp return
+\t\ticmp type { redirect, router-advertisement } return
 \t\tudp sport 67 return
+\t\tudp dport 68 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
 \t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
 \tchain leaving6 {
 \t\tmeta l4proto ipv6-icmp return
 \t\tudp sport 547 return
+\t\tudp dport 546 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
 \t\tether daddr @gateway ip6 hoplimit > 1 fwd ip6 to ip6 daddr map @hops6 device meta protocol map @to_uplink
 \t}
@@ -267,6 +290,9 @@ PORTED = "meta l4proto { tcp, udp, sctp }"
 """The protocols that have ports to translate."""
 OTHERS_KINDS = '{ "bridge", "openvswitch", "veth" }'
 """Links that lead to other programs' containers."""
+ERRORS4 = "{ destination-unreachable, source-quench, time-exceeded, parameter-problem }"
+ERRORS6 = "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }"
+"""Messages about other packets (RFC 792, RFC 4443): the kernel believes them also if no connection fits."""
 PORT_LINKS = '{ "veth", "vxlan" }'
 """Links of a topology that are ports of its bridges, and nothing else to the host."""
 
@@ -280,6 +306,8 @@ def render_chains(family: str, group: int) -> str:
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,
         "PORTED": PORTED,
+        "ERRORS4": ERRORS4,
+        "ERRORS6": ERRORS6,
         "GROUP": str(group),
     }
     text = {"inet": _INET, "bridge": _BRIDGE, "arp": _ARP, "netdev": _NETDEV}[family]

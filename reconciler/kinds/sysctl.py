@@ -97,6 +97,8 @@ BRIDGE_SETTINGS = (
     (6, "proxy_ndp", "conf"),
     (4, "proxy_delay", "neigh"),
     (6, "proxy_delay", "neigh"),
+    (4, "mcast_solicit", "neigh"),
+    (6, "mcast_solicit", "neigh"),
 )
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 

@@ -44,7 +44,7 @@ def ip(source: str, target: str, protocol: int, payload: bytes, *, fragment: int
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
-def _with_checksum(source: str, target: str, protocol: int, data: bytes, place: int) -> bytes:
+def with_checksum(source: str, target: str, protocol: int, data: bytes, place: int) -> bytes:
     """The payload with its checksum over the pseudo header (RFC 768, RFC 8200 section 8.1) at `place`."""
     pseudo = ip_address(source).packed + ip_address(target).packed + struct.pack("!IHBB", len(data), 0, 0, protocol)
     value = checksum(pseudo + data) or 0xFFFF
@@ -54,18 +54,18 @@ def _with_checksum(source: str, target: str, protocol: int, data: bytes, place: 
 def udp(source: str, target: str, source_port: int, target_port: int, payload: bytes) -> bytes:
     """A whole IP packet with a UDP datagram."""
     data = struct.pack("!HHHH", source_port, target_port, 8 + len(payload), 0) + payload
-    return ip(source, target, UDP, _with_checksum(source, target, UDP, data, 6))
+    return ip(source, target, UDP, with_checksum(source, target, UDP, data, 6))
 
 
 def unreachable(source: str, target: str, about: bytes) -> bytes:
     """An ICMP error from `source`: the host that the packet `about` went to cannot be reached."""
     if ":" in source:
         data = struct.pack("!BBHI", 1, 3, 0, 0) + about
-        return ip(source, target, ICMP6, _with_checksum(source, target, ICMP6, data, 2))
+        return ip(source, target, ICMP6, with_checksum(source, target, ICMP6, data, 2))
     data = struct.pack("!BBHI", 3, 1, 0, 0) + about[:48]
     return ip(source, target, ICMP, data[:2] + struct.pack("!H", checksum(data)) + data[4:])
 
 
 def router_advertisement(source: str, lifetime_s: int = 1800) -> bytes:
     data = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime_s, 0, 0)
-    return ip(source, "ff02::1", ICMP6, _with_checksum(source, "ff02::1", ICMP6, data, 2), ttl=255)
+    return ip(source, "ff02::1", ICMP6, with_checksum(source, "ff02::1", ICMP6, data, 2), ttl=255)

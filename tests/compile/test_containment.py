@@ -89,15 +89,15 @@ def test_damaged_elements_are_made_anew(damage: tuple[tuple[str, str], ...]) -> 
 
 
 def test_shares() -> None:
-    """As the file says, else the default; by bridge and hardware address."""
+    """As the file says, else the default; by bridge and hardware address, also of containers behind a VXLAN."""
     shares = elements("connections")
-    assert sorted(shares.values()) == ["100", "8192"]
-    assert all(key.startswith("b-shop-front . 02:") for key in shares)
+    assert sorted(shares.values()) == ["100", "8192", "8192", "8192"]
+    assert all(key.startswith(("b-shop-front . 02:", "b-shop-back . 02:")) for key in shares)
 
 
 def test_whose_errors_count() -> None:
-    """A host's containers, those elsewhere that a policy names, and the other hosts of its subnets."""
-    assert set(elements("endpoints4")) == {f"{own} . {own}" for own in ("10.44.0.10", "10.44.0.11", "10.45.0.20")}
+    """A host's containers, those elsewhere in its subnets or in a policy, and the other hosts of its subnets."""
+    assert set(elements("endpoints4")) == {f"{own} . {own}" for own in ("10.44.0.10", "10.44.0.11", "10.44.0.12", "10.45.0.20")}
     assert set(elements("gateways4")) == {"10.44.0.2", "10.45.0.2"}
 
 

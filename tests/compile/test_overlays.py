@@ -189,12 +189,12 @@ def test_a_host_has_the_address_that_others_reach_it_by() -> None:
 
 
 def test_a_container_more_is_its_own_entries_and_nothing_else() -> None:
-    """On a host that it is not on: two forwarding entries and a neighbor for each address."""
+    """On a host that it is not on: two forwarding entries, a neighbor and an end of errors for each address, and its share."""
     before = desired().hosts["alpha"].records
     more = desired(text=TEXT + "  new: {host: gamma, networks: {front: 10.44.0.99}}\n").hosts["alpha"].records
     assert set(before) <= set(more)
     assert all(before[ref] == more[ref] for ref in before)
-    assert sorted(ref.kind for ref in set(more) - set(before)) == ["fdb", "fdb", "neighbor", "neighbor"]
+    assert sorted(ref.kind for ref in set(more) - set(before)) == ["element"] * 3 + ["fdb", "fdb", "neighbor", "neighbor"]
 
 
 def test_who_may_send_is_who_is_declared() -> None:
