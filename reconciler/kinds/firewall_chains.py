@@ -220,7 +220,7 @@ _BRIDGE = """\
 \t\ticmp type { redirect, router-advertisement } iifname != @routers drop
 \t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
 \t\tip protocol igmp @th,0,8 0x30 iifname != @routers drop
-\t\tip protocol pim iifname != @routers drop
+\t\tip protocol 103 iifname != @routers drop
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
@@ -231,7 +231,7 @@ _BRIDGE = """\
 \t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
 \t\ticmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop
 \t\ticmpv6 type 151 iifname != @routers drop
-\t\tmeta l4proto pim iifname != @routers drop
+\t\tmeta l4proto 103 iifname != @routers drop
 \t\tip6 hoplimit 255 exthdr frag exists drop
 \t\tudp sport 547 iifname != @dhcp_servers drop
 \t\tudp dport 546 iifname != @dhcp_servers drop

@@ -274,7 +274,7 @@ def test_one_more_container_touches_only_its_own_entries(spread: World) -> None:
     for host in ("alpha", "gamma"):
         # The routes are there because a policy names `front`.
         kinds = sorted(change["ref"]["kind"] for change in hosts[host])
-        assert kinds == ["element"] * 3 + ["fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
+        assert kinds == ["element"] * 4 + ["fdb", "fdb", "neighbor", "neighbor", "route", "route"], hosts[host]
     assert {change["after"]["about"] for change in hosts["beta"] if "about" in change["after"]} <= {"container new"}
     spread.apply(text)
     moved = text.replace("new: {host: beta", "new: {host: gamma")
