@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from reconciler.compile.firewall import link_local_of
+from reconciler.compile.addresses import link_local_of
 from reconciler.state.naming import interface_name
 from tests.attacks import attacker
 from tests.attacks.attacker import Places

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from reconciler.compile import compile_topology
-from reconciler.compile.firewall import link_local_of
+from reconciler.compile.addresses import link_local_of
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.firewall_program import check_element
 from tests.compile.topologies import FULL, load
