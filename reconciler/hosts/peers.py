@@ -2,7 +2,7 @@
 
 A machine that left the file still has what was made there, and is found by what the others remember (`kernel.notes`). But a host
 on another machine may lie, and then it would choose where ssh goes next, with this user's keys. So this machine remembers too
-where it has been: such peers are known. What only another machine says is told, and is used when the user has seen it.
+where it has been: such peers are known. What only another machine names is shown first, and used after the user agrees.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ TIMEOUTS_S: Mapping[str, float | None] = {
     **dict.fromkeys(("read", "plan", "prepare", "check", "rollback", "commit"), 600.0),
     **dict.fromkeys(("probe", "apply")),
 }
-"""How long a worker on another machine may take for a verb; TIMEOUT_S for all others. What an apply takes, nobody knows before.
+"""How long a worker on another machine may take for a verb; TIMEOUT_S for all others. The time of an apply is not known before.
 
 A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
 """
@@ -220,7 +220,7 @@ class Session:
             self._refuse(verb, str(error))
 
     def _refuse(self, verb: str, what: str) -> NoReturn:
-        """End the session: what else the worker says could be taken for the answer to something else."""
+        """End the session: a late answer would look like the answer to another request."""
         self._worker.process.kill()
         where = f" ({self.target.destination})" if self.target.ssh else ""
         raise AnswerError(

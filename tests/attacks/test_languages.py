@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +25,7 @@ from reconciler.state.steps.containers import ContainerCreate, ContainerSpec, Pr
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import StepError
 from reconciler.topology.load import parse_topology
+from tests.conftest import require_capability
 
 FILE = """\
 version: 1
@@ -127,12 +127,12 @@ def test_a_config_has_as_many_lines_as_it_should(env: list[tuple[str, str]], pat
     assert all(line.startswith("lxc.") for line in text.split("\n")[:-1])
 
 
-@pytest.mark.skipif(not shutil.which("lxc-info"), reason="needs LXC's tools")
 @pytest.mark.parametrize(
     "value", ["plain", "  blanks  ", "\ttab\t", "'x'", '"x"', '" "', "#no comment", "a=b", "\\040", "trailing "]
 )
 def test_lxc_reads_what_was_meant(tmp_path: Path, value: str) -> None:
     """LXC's own parser gives the variable back as it was."""
+    require_capability("lxc")
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "config").write_text(config(spec(env=(("A", value),))))
     done = subprocess.run(
