@@ -18,6 +18,7 @@ from reconciler.cli.common import (
     warn_of_drops,
     warn_of_file,
     warn_of_lost,
+    warn_of_slow_paths,
 )
 from reconciler.cli.planfile import check_approver
 from reconciler.errors import UsageError
@@ -67,6 +68,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     if not options.quiet:
         warn_of_file(job.topology)
         warn_of_drops(job)
+        warn_of_slow_paths(job)
         if not options.json:
             shown = shown_document(document, show_secrets=options.show_secrets)
             print(render_plan(shown, palette(), verbose=options.verbose), flush=True)

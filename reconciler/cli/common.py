@@ -220,6 +220,14 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
     return tuple(Target(host, name, prefix + host, netns=prefix + host, engines=default_engines()) for host in hosts)
 
 
+def warn_of_slow_paths(job: Job) -> None:
+    """Say on standard error which hosts lack the fast path, and why. All works without it, but slower."""
+    from reconciler.compile.fast_path import find_slow_paths
+
+    for host, fault in find_slow_paths(job.desired.resolved, job.facts):
+        print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
+
+
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
     far = {target.host for target in job.fleet.targets if target.ssh}

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file
+from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
 from reconciler.cli.planfile import save_plan
 from reconciler.errors import UsageError
 from reconciler.hosts.target import LAB, Target
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
         print(render_plan(shown, palette(), verbose=options.verbose))
     warn_of_file(job.topology)
     warn_of_drops(job)
+    warn_of_slow_paths(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from reconciler.cli.common import open_job, palette, print_json
+from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
 from reconciler.plan.document import CODEC
 from reconciler.render.connections import compile_shares, shares_of
 from reconciler.render.status import compile_status, render_status
@@ -25,4 +25,5 @@ def run(options: argparse.Namespace) -> int:
         print_json(CODEC.encode(document))
     else:
         print(render_status(document, palette()))
+    warn_of_slow_paths(job)
     return 0 if document.in_step else DRIFT

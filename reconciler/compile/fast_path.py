@@ -42,6 +42,14 @@ def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: 
                 yield from path.elsewhere(place, peer, mac)
 
 
+def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
+    """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
+    for host, legs in resolved.legs.items():
+        fault = facts[host].fast_path_fault if host in facts else ""
+        if fault and any(leg.peers and not leg.lan and not leg.datapath for leg in legs.values()):
+            yield host, fault
+
+
 class _FastPath:
     """Makes the records of one leg."""
 

@@ -29,7 +29,7 @@ from reconciler.kinds.firewall_program import format_range
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
-from reconciler.topology.types import Party, Policy, Topology
+from reconciler.topology.types import Network, Party, Policy, Topology
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 """IANA's numbers."""
@@ -45,12 +45,14 @@ def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: M
     """The three tables of a host that has a leg, and their elements."""
     for family, elements in (
         ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
-                  *_returns(topology, resolved, host), *_policies(topology, resolved, host),
+                  *_returns(topology, resolved, host), *_lan_clients(topology, resolved, host),
+                  *_policies(topology, resolved, host),
                   *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts),
                   *contain_connections(topology, resolved, host), *contain_errors(topology, resolved, host),
                   *contain_marks(topology, resolved, host, facts[host]),
                   *contain_source_ports(resolved, host, facts[host]))),
         ("bridge", (*_own_addresses(topology, resolved, host), *_permissions(topology, resolved, host),
+                    *_forwarded(resolved, host),
                     *contain_isolated(topology, resolved, host))),
         ("arp", ()),
     ):  # fmt: skip
@@ -135,6 +137,24 @@ def _returns(topology: Topology, resolved: Resolved, host: str) -> Iterator[Elem
             yield f"returns{port.family}", port.target, gateway.address, f"container {port.container}"
 
 
+def _lan_clients(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+    """Published containers that are on a LAN, too, and the clients whose answers they send there, past their host.
+
+    Those are the LAN's, or all clients if the default route leads there. The host translates their addresses to its own, so that
+    the answers come back to it.
+    """
+    found: dict[tuple[str, str], list[Network]] = {}
+    for port in resolved.ports if any(subnet.is_lan for subnet in topology.subnets.values()) else ():
+        for place in resolved.places[port.container] if port.host == host else ():
+            if topology.subnets[place.subnet].is_lan:
+                everyone = (ip_network(ANYWHERE[port.family]),) if port.family in place.defaults else ()
+                networks = (*everyone, *(cidr for cidr in topology.subnets[place.subnet].cidrs if cidr.version == port.family))
+                found.setdefault((port.container, port.target), []).extend(networks)
+    for (container, target), clients in found.items():
+        for network in collapse(iter(clients)):
+            yield f"lan_clients{network.version}", f"{target} . {network}", "", f"container {container}"
+
+
 # --- other hosts ------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +226,18 @@ def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterato
                 yield f"addresses{address.family}", f"{station} . {address.address}", "", about
             if any(address.family == 6 for address in own):
                 yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+
+
+def _forwarded(resolved: Resolved, host: str) -> Iterator[Element]:
+    """What a container may hand on besides what it says itself, because others have a static route by it."""
+    prefixes: dict[tuple[Place, str], list[Network]] = {}
+    for forward in resolved.forwards:
+        if forward.router.host == host and not resolved.leg_of(forward.router).datapath:  # there, flows do this
+            prefixes.setdefault((forward.router, forward.target), []).append(ip_network(forward.prefix))
+    for (router, target), networks in prefixes.items():
+        for network in collapse(iter(networks)):
+            key = f"{router.port} . {router.mac} . {_plain(str(network))} . {target}"
+            yield f"forwarded{network.version}", key, "", f"container {router.container}"
 
 
 def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:

@@ -16,6 +16,7 @@ from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.openvswitch import compile_apart, compile_switch, compile_switch_port, compile_switch_uplink
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
+from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
@@ -219,6 +220,7 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
     if advertised:
         # A new link asks for routers when it comes up, if it heeds them by then.
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
+    yield from compile_policy_routes(topology, resolved, container)
     for place, attachment in zip(places, container.attachments, strict=True):
         subnet = topology.subnets[place.subnet]
         hairpin = attachment.hairpin
@@ -236,9 +238,15 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
             yield from _macvlan_place(topology, place, subnet, replace(leg, mtu=mtu), owner.ref)
             continue
         yield from _place(topology.name, place, leg, owner.ref, options, mtu)
+        forwards = [each for each in resolved.forwards if each.router == place]
+        if forwards:
+            # It asks for a neighbor with its address of the subnet, whatever address of its own the waiting packet is from: the
+            # filter at its port would drop the question (ip-sysctl.rst, arp_announce).
+            key = interface_key(4, place.interface, "arp_announce")
+            yield Sysctl(netns, key, "2", owner=link_of(place, subnet), about=f"container {place.container}")
         if leg.datapath:
             leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
-            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases))
+            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases), forwards)
 
 
 def has_ipv6(subnet: Subnet) -> bool:

@@ -128,6 +128,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """`router` hands on packets from `prefix` to `target`, an address of `client`, which has a route to the prefix by it."""
+
+    router: Place
+    client: Place
+    prefix: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """One published port, of one family, on one host. `listen` "" is every address of the host; no `sources`, every source."""
 
@@ -158,6 +168,8 @@ class Resolved:
     """Whom policies between subnets name."""
     askers: Mapping[str, frozenset[Party]] = field(default_factory=dict)
     """By subnet: whom policies let speak to somebody in it."""
+    forwards: tuple[Forward, ...] = ()
+    """What containers forward as the next hop of others' static routes."""
 
     def leg_of(self, place: Place) -> Leg:
         """The leg of the place's host in the place's subnet."""

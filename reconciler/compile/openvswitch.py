@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.compile.addresses import link_local_of
-from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.model import Forward, Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
@@ -77,11 +77,17 @@ def compile_switch_uplink(topology: str, leg: Leg, uplink: str) -> Iterator[Reco
 
 
 def compile_switch_port(
-    topology: str, leg: Leg, place: Place, places: Sequence[Place], attachment: Attachment, leases: Sequence[str]
+    topology: str,
+    leg: Leg,
+    place: Place,
+    places: Sequence[Place],
+    attachment: Attachment,
+    leases: Sequence[str],
+    forwards: Sequence[Forward],
 ) -> Iterator[Record]:
     """A container's port, behind the rules of what it may send: `places` are all that the container has.
 
-    `leases` are the addresses and ranges that the LAN may give it.
+    `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others.
     """
     about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
     yield OvsPort(
@@ -97,7 +103,15 @@ def compile_switch_port(
     addresses += [lease for lease in leases if ":" in lease]
     ranges = [lease for lease in leases if ":" not in lease]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
-    rules = container_rules(place.mac, addresses, link_local, attachment.allow, leases=ranges, is_isolated=attachment.isolated)
+    rules = container_rules(
+        place.mac,
+        addresses,
+        link_local,
+        attachment.allow,
+        leases=ranges,
+        forwards=[(each.prefix, each.target) for each in forwards],
+        is_isolated=attachment.isolated,
+    )
     yield from _flows(topology, leg, place.port, rules, about)
     yield from _flows(topology, leg, "", [address_rule(place.mac, place.port)], about)
     yield from _hidden(topology, place.port, veth, about)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.lan import lan_leg
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
+from reconciler.compile.routers import find_forwards, find_unreachable_routers
 from reconciler.compile.spans import Span, span_subnet
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
@@ -55,8 +56,9 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
         {key: tuple(found) for key, found in members.items()},
         {host: tuple(names) for host, names in containers.items()},
         *_parties(topology),
+        forwards=find_forwards(topology, places),
     )
-    return resolved, tuple(faults)
+    return resolved, (*faults, *find_unreachable_routers(topology, resolved))
 
 
 def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[Party]]]:

@@ -52,6 +52,8 @@ DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 FLOW_SOURCE = re.compile(r"(?:^|,)(?:nw_src|ipv6_src)=([^,]+)")
+FLOW_TARGET = re.compile(r"(?:^|,)(?:nw_dst|ipv6_dst)=")
+"""In a flow of a source, for what a container only forwards."""
 
 
 def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool = True) -> HostFacts:
@@ -67,6 +69,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
     missing = read_missing(snapshot)
+    slow = "" if missing else find_fast_path_fault(snapshot)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
@@ -82,7 +85,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
         missing=missing,
-        fast_path=not missing and has_fast_path(snapshot),
+        fast_path=not missing and not slow,
+        fast_path_fault=slow,
         openvswitch_fault=read_fault(context) if interest.openvswitch else "",
         openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
         listening_ports=find_listening_ports(),
@@ -101,7 +105,7 @@ def _default_facts(
     uplink = context.uplink or DEFAULT_LAB_UPLINK
     fault = read_fault(context) if interest.openvswitch else ""
     missing = read_missing(snapshot)
-    able = not missing and has_fast_path(snapshot)
+    slow = "" if missing else find_fast_path_fault(snapshot)
     return HostFacts(
         exists,
         uplink,
@@ -109,7 +113,8 @@ def _default_facts(
         mounted=mounted,
         obstacles=found,
         missing=missing,
-        fast_path=able,
+        fast_path=not missing and not slow,
+        fast_path_fault=slow,
         openvswitch_fault=fault,
     )
 
@@ -212,7 +217,7 @@ def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
                 port, _, rest = key.partition(" . ")
                 found.setdefault(port.strip('"'), []).append(rest.rpartition(" . ")[2])
     for flow in OvsFlow.recognise(snapshot):
-        if address := FLOW_SOURCE.search(flow.match):
+        if (address := FLOW_SOURCE.search(flow.match)) and not FLOW_TARGET.search(flow.match):
             found.setdefault(flow.port, []).append(address[1])
     return {port: [each for each in addresses if is_chosen(each)] for port, addresses in found.items()}
 
@@ -297,10 +302,10 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
     return missing_features(("inet", "bridge", "arp"))
 
 
-def has_fast_path(snapshot: Snapshot) -> bool:
-    """Whether the kernel can hand packets on at a link's ingress hook (CONFIG_NFT_FWD_NETDEV); where it does, it can."""
+def find_fast_path_fault(snapshot: Snapshot) -> str:
+    """Why the kernel cannot hand packets on at a link's ingress hook (CONFIG_NFT_FWD_NETDEV); "" if it can, or does already."""
     if any(table.family == FAMILY for table in snapshot.tables):
-        return True
+        return ""
     from reconciler.kernel.nft import missing_features
 
-    return not missing_features((FAMILY,))
+    return next(iter(missing_features((FAMILY,))), "")

@@ -174,6 +174,9 @@ _INET = """\
 \t\tip saddr 127.0.0.0/8 oifname @bridges goto hide
 \t\tip saddr @own4 oifname @bridges ct status dnat goto hide
 \t\tip6 saddr @own6 oifname @bridges ct status dnat goto hide
+\t\tct status dnat ip daddr . ip saddr @lan_clients4 goto hide
+\t\tct status dnat ip6 daddr . ip6 saddr @lan_clients6 goto hide
+\t\toifname @bridges return
 \t\tip saddr @natted4 ip daddr != @own4 goto hide
 \t\tip6 saddr @natted6 ip6 daddr != @own6 goto hide
 \t\tip saddr @local4 ip daddr @peers4 goto hide
@@ -224,6 +227,7 @@ _BRIDGE = """\
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
+\t\tiifname . ether saddr . ip saddr . ip daddr @forwarded4 accept
 \t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
 \t\tdrop
 \t}
@@ -238,6 +242,7 @@ _BRIDGE = """\
 \t\tip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop
 \t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
+\t\tiifname . ether saddr . ip6 saddr . ip6 daddr @forwarded6 accept
 \t\tip6 saddr != :: drop
 \t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
 \t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
@@ -266,7 +271,7 @@ _NETDEV = """\
 \t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
 \tchain leaving6 {
-\t\tmeta l4proto ipv6-icmp return
+\t\tmeta l4proto icmpv6 return
 \t\tudp sport 547 return
 \t\tudp dport 546 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
@@ -281,7 +286,7 @@ _NETDEV = """\
 \t\tether saddr . ip6 saddr @neighbours6 ip6 daddr @members6 jump routed6
 \t}
 \tchain routed6 {
-\t\tmeta l4proto ipv6-icmp return
+\t\tmeta l4proto icmpv6 return
 \t\tip6 hoplimit > 1 fwd ip6 to ip6 daddr device meta protocol map @to_bridge
 \t}
 """

@@ -93,6 +93,8 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"peers{family}": SetSpec((address,)),
             # Containers elsewhere with a port published here, and the address of this host that they answer to.
             f"returns{family}": SetSpec((address,), (address,)),
+            # Containers on a LAN with a published port, and the LAN. They would answer its clients there, past this host.
+            f"lan_clients{family}": SetSpec((address, address), interval=True),
             # Our own hosts in their subnets, which route and so may speak of connections that are not theirs (ICMP errors).
             f"gateways{family}": SetSpec((address,)),
             # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
@@ -143,6 +145,9 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
         # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
         # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
         "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
+        # What containers forward for others: their port, the prefix behind them, and who has a route to it by them.
+        "forwarded4": SetSpec(("ifname", "ether_addr", "ipv4_addr", "ipv4_addr"), interval=True),
+        "forwarded6": SetSpec(("ifname", "ether_addr", "ipv6_addr", "ipv6_addr"), interval=True),
         # Isolated ports, with the prefixes in which they reach no address of another one, those addresses, and the hardware
         # addresses of isolated ones on other hosts.
         "isolated_ports": SetSpec(("ifname",)),

@@ -260,12 +260,13 @@ def container_rules(
     allow: Sequence[str] = (),
     *,
     leases: Sequence[str] = (),
+    forwards: Sequence[tuple[str, str]] = (),
     is_isolated: bool = False,
 ) -> Iterator[Rule]:
     """What a container may send by a port on which it has the hardware address `mac`: with any of its own addresses.
 
     `link_local` is its IPv6 address of the link, "" if it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
-    ranges of IPv4 in which a DHCP server may give it an address.
+    ranges of IPv4 in which a DHCP server may give it an address; `forwards` are what it hands on, as prefix and target.
     """
     passed = f"resubmit(,{APART if is_isolated else DELIVER})"
     yield SOURCE, ALLOW, UNTAGGED, f"resubmit(,{KIND})"
@@ -278,6 +279,9 @@ def container_rules(
         yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa=0.0.0.0,arp_tpa={address},arp_op=1,arp_sha={mac}", passed
     if leases:
         yield OWN, ALLOW, f"udp,dl_src={mac},nw_src=0.0.0.0,tp_src=68,tp_dst=67", passed
+    for prefix, target in forwards:
+        words = ("ipv6", "ipv6_src", "ipv6_dst") if ":" in prefix else ("ip", "nw_src", "nw_dst")
+        yield OWN, ALLOW, f"{words[0]},dl_src={mac},{words[1]}={prefix},{words[2]}={target}", passed
     six = [address for address in addresses if ":" in address] + ([link_local] if link_local else [])
     if six:
         yield from _discovery_rules(mac, passed)

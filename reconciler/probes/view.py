@@ -11,6 +11,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_interface
 
 from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.policy_routes import joined_subnets
 from reconciler.state.host import HostFacts
 from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
 
@@ -122,11 +123,18 @@ class View:
         """The attachment that carries the default routes."""
         return next((a for a in container.attachments if a.default), None)
 
-    def source_address(self, container: Container, family: int) -> str:
-        """The address with which a container speaks to what is in none of its subnets; "" where it has none."""
-        default = self.default(container)
-        own = self.addresses(container, default) if default else ()
-        return next((a for a in own if family_of(a) == family), "")
+    def source_address(self, container: Container, family: int, target: str = "") -> str:
+        """The address with which a container speaks to the subnet `target`, or to a host; "" if it has none."""
+        attachments = [each for each in container.attachments if each.default]
+        if any(self.subnet(each).is_lan for each in attachments) and target in joined_subnets(self.topology, container):
+            attachments = [each for each in container.attachments if not self.subnet(each).is_lan] + attachments
+        addresses = (address for each in attachments for address in self.addresses(container, each))
+        return next((address for address in addresses if family_of(address) == family), "")
+
+    def is_on_lan(self, container: Container, address: str) -> bool:
+        """Whether the container has the address in a LAN."""
+        lans = (each for each in container.attachments if self.subnet(each).is_lan)
+        return any(address in self.addresses(container, each) for each in lans)
 
     def policies(self, source: tuple[str, Container | None, str], target: tuple[str, Container | None, str]) -> Iterator[Policy]:
         """The policies that let `source` speak to `target`, each a (kind of party, container, address)."""

@@ -104,6 +104,8 @@ class HostFacts:
     """What the host lacks: a sentence each, with what to install."""
     fast_path: bool = False
     """Whether its kernel can hand packets on where they come in (`kinds.fast_path`)."""
+    fast_path_fault: str = ""
+    """Why it cannot, in a sentence."""
     openvswitch_fault: str = ""
     """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
     openvswitch_datapath: str = "netdev"

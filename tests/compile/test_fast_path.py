@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.compile import compile_topology
+from reconciler.compile.fast_path import find_slow_paths
 from reconciler.kinds.fast_path import FastPathHook
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.state.host import HostFacts
@@ -45,6 +46,16 @@ def test_subnets_over_several_hosts_have_one() -> None:
 def test_a_kernel_that_cannot_has_the_slow_path_only() -> None:
     """Nothing of it is asked for there."""
     assert tables_and_hooks(able=False) == ([], [])
+
+
+def test_a_host_without_one_is_named() -> None:
+    """With the reason, and only if it has a subnet with another host."""
+    lacking = HostFacts(exists=False, uplink="eth0", fast_path_fault="the kernel cannot")
+    facts = {"alpha": lacking, "beta": HostFacts(exists=False, uplink="eth0", fast_path=True)}
+    resolved = compile_topology(load(TEXT), facts).resolved
+    assert list(find_slow_paths(resolved, facts)) == [("alpha", "the kernel cannot")]
+    alone = TEXT.replace("host: beta", "host: alpha")
+    assert list(find_slow_paths(compile_topology(load(alone), facts).resolved, facts)) == []
 
 
 def test_who_is_elsewhere_is_one_element_or_two() -> None:

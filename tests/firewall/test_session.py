@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -133,6 +135,20 @@ def test_what_is_not_there_and_what_is_foreign(bare_world: World) -> None:
 def test_the_kernel_has_what_the_programs_need() -> None:
     """What is missing would be told in a sentence."""
     assert nft.missing_features(SETS) == ()
+
+
+WITHOUT_NAMES = """
+for file in /etc/protocols /etc/services /etc/hosts /etc/iproute2/* /usr/share/iproute2/*; do
+    [ ! -f $file ] || mount --bind /dev/null $file
+done
+exec "$0" -c 'from reconciler.kernel.nft import missing_features, SETS; print(missing_features(SETS))'
+"""
+
+
+def test_the_programs_need_no_file_of_names() -> None:
+    """On a machine without netbase (bare Debian 12) no name of a protocol or a service can be looked up."""
+    done = subprocess.run(["unshare", "-mn", "sh", "-euc", WITHOUT_NAMES, sys.executable], capture_output=True, text=True)
+    assert done.stdout == "()\n", done.stdout + done.stderr
 
 
 def test_udp_flows_are_forgotten_by_the_hosts_port(world: World) -> None:

@@ -232,6 +232,17 @@ def test_linux_to_openvswitch_and_back(cleared: World) -> None:
     cleared.netctl("destroy")
 
 
+def test_a_container_routes_for_another(cleared: World) -> None:
+    """By a static route over a container its network is reached; from there it speaks to who has the route, and to no other."""
+    routed = "app: {networks: {front: {address: [10.44.0.20], routes: [{to: 10.89.0.0/24, via: 10.44.0.10}]}, back: auto}}"
+    cleared.write("\n".join(f"  {routed}" if line.startswith("  app:") else line for line in TOPOLOGY.splitlines()))
+    cleared.apply()
+    cleared.sh("ip -n here.web address add 10.89.0.1/24 dev lo")
+    cleared.sh("ip netns exec here.app ping -c1 -W2 10.89.0.1")
+    assert cleared.netctl("diff").status == 0
+    cleared.sh("! ip netns exec here.web ping -c1 -W1 -I 10.89.0.1 10.44.0.1")
+
+
 def test_without_openvswitch_it_says_what_to_do(cleared: World) -> None:
     """A host whose Open vSwitch does not run is a sentence and status 3, before anything is touched."""
     cleared.write(TOPOLOGY.replace("{connect: local}", "{connect: local, openvswitch: unix:///run/nowhere/db.sock}"))

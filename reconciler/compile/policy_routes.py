@@ -1,0 +1,67 @@
+"""Routes of a container whose default route leads into a LAN, to the subnets that policies join it with.
+
+Called by `compile.host`. Pure. The LAN's router knows no way to a subnet of the topology. The host knows one, and the
+container reaches it by its other networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.compile.model import Assigned, Place, Resolved
+from reconciler.compile.options import link_of
+from reconciler.kinds.route import Route, route_name
+from reconciler.state.ref import Ref, container_netns
+from reconciler.topology.types import Container, Party, Topology
+
+
+def compile_policy_routes(topology: Topology, resolved: Resolved, container: Container) -> Iterator[Route]:
+    """By the first of the container's networks in which its host is a gateway, for each family."""
+    places = resolved.places[container.name]
+    for family in (4, 6):
+        if not any(family in place.defaults and topology.subnets[place.subnet].is_lan for place in places):
+            continue
+        ways = ((place, own, gateway) for place in places for own in place.addresses if own.family == family
+                if (gateway := resolved.leg_of(place).gateway(family)))  # fmt: skip
+        if way := next(ways, None):
+            yield from _routes(topology, container, way, joined_subnets(topology, container))
+
+
+def _routes(
+    topology: Topology, container: Container, way: tuple[Place, Assigned, Assigned], subnets: list[str]
+) -> Iterator[Route]:
+    place, own, gateway = way
+    netns, dev = container_netns(container.name), place.interface
+    for name in subnets:
+        for cidr in topology.subnets[name].cidrs:
+            if cidr.version == own.family:
+                yield Route(
+                    netns,
+                    own.family,
+                    str(cidr),
+                    dev,
+                    link_of(place, topology.subnets[place.subnet]),
+                    gateway.address,
+                    address=Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None,
+                    connected=Ref("route", netns, route_name(own.family, own.network, dev)),
+                    about=f"container {container.name}",
+                )
+
+
+def joined_subnets(topology: Topology, container: Container) -> list[str]:
+    """The subnets, none of them a LAN or the container's own, that a policy joins the container with, in either direction."""
+    own = {attachment.subnet for attachment in container.attachments}
+    parties = {Party("container", container.origin), *(Party("subnet", name) for name in own)}
+    found: dict[str, None] = {}
+    for policy in topology.policies:
+        for near, far in ((policy.source, policy.target), (policy.target, policy.source)):
+            if near in parties:
+                found |= dict.fromkeys(_subnets_of(topology, far))
+    return [name for name in found if name not in own and not topology.subnets[name].is_lan]
+
+
+def _subnets_of(topology: Topology, party: Party) -> tuple[str, ...]:
+    if party.kind == "subnet":
+        return (party.name,)
+    containers = (each for each in topology.containers.values() if party == Party("container", each.origin))
+    return tuple(attachment.subnet for each in containers for attachment in each.attachments)
