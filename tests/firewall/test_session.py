@@ -147,7 +147,9 @@ exec "$0" -c 'from reconciler.kernel.nft import missing_features, SETS; print(mi
 
 def test_the_programs_need_no_file_of_names() -> None:
     """On a machine without netbase (bare Debian 12) no name of a protocol or a service can be looked up."""
-    done = subprocess.run(["unshare", "-mn", "sh", "-euc", WITHOUT_NAMES, sys.executable], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["unshare", "-mn", "sh", "-euc", WITHOUT_NAMES, sys.executable], check=False, capture_output=True, text=True
+    )
     assert done.stdout == "()\n", done.stdout + done.stderr
 
 
