@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 
 from reconciler.compile.lan import refusals
+from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.errors import HostError
 from reconciler.kinds.ownership import altname_of
@@ -208,6 +209,8 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             yield _foreign_link(topology, leg, leg.bridge, obstacle)
         if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
             yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
+        if topology.subnets[leg.subnet].mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
+            yield _foreign_link(topology, leg, obstacle.name, obstacle)
         altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
         if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
             yield _foreign_link(topology, leg, altname, obstacle)

@@ -121,8 +121,11 @@ class Bridge(Record):
             # (addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c).
             steps.append(SysctlWrite(self.netns, f"net.ipv6.conf.{self.name}.addr_gen_mode", "0", remember=False))
         if self.options != before.options:
-            changed = tuple(option for option in self.options if option not in before.options)
-            steps.append(LinkSet(self.netns, self.name, kind="bridge", options=changed))
+            changed = [option for option in self.options if option not in before.options]
+            # Under STP the kernel refuses a forward_delay of 0 (br_set_forward_delay), and in one message it comes first.
+            without_stp = tuple(option for option in changed if option[0] == "stp_state")
+            rest = tuple(option for option in changed if option not in without_stp)
+            steps += [LinkSet(self.netns, self.name, kind="bridge", options=each) for each in (without_stp, rest) if each]
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up != before.up:

@@ -39,6 +39,7 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "an MTU": ("ip -n here.web link set eth0 mtu 1300", {"veth"}),
     "a bridge's MTU": ("ip link set b-here-front mtu 1300", {"bridge"}),
     "an MTU without IPv6": ("ip -n here.web link set eth0 mtu 1000", {"veth", "address", "route", "neighbor", "sysctl"}),
+    "a bridge under STP": ("ip link set b-here-front type bridge stp_state 1", {"bridge"}),
     "an alias": ("ip link set b-here-front alias mine", {"bridge"}),
     "an alias removed": ("ip link set b-here-front alias ''", {"bridge"}),
     "a hardware address": ("ip -n here.web link set eth0 address 02:00:00:00:00:99", {"veth", "neighbor", "route", "address"}),
