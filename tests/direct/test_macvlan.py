@@ -105,3 +105,13 @@ def test_from_macvlan_to_direct_and_back(host: Machine) -> None:
         assert host.netctl("diff", path).status == 0
     assert watch.longest_silence_s() < 1
     assert host.netctl("destroy", path).status == 0
+
+
+def test_a_foreign_link_of_the_hosts_name_is_refused(host: Machine) -> None:
+    """A link that is not netctl's, where the host's own macvlan is to be: status 3 and its name, before anything is changed."""
+    host.sh("ip link add name m-here-lan type bridge")
+    before = look(host)
+    refused = host.netctl("apply", write(host, topology("bridge")))
+    assert refused.status == 3
+    assert "m-here-lan" in refused.err
+    assert look(host) == before
