@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.kernel.openflow import parse_flow
-from reconciler.kernel.ovsdb import split_runs
+from reconciler.kernel.ovsdb_steps import split_runs
 from reconciler.kinds.ovs_flow import BRIDGE_RULES, UPLINK, OvsFlow, address_rule, apart_rules, container_rules, tunnel_rule
 from reconciler.state.snapshot import OvsBridgeInfo, OvsFlowInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.openvswitch import OvsBridgeAdd, OvsPortAdd, OvsPortDelete
