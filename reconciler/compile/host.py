@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall, find_leases
+from reconciler.compile.isolation import closed_prefixes
 from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
@@ -128,7 +129,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), localhost, owner=leg.ref, about=about)
     if 6 in families:
         yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
-    for family in sorted(families) if not leg.datapath else ():
+    for family in sorted(families):
         # All that are here have permanent entries. A question for any other address waits in the machine's neighbor table, and
         # packets to a thousand of them would fill it: without a question the entry has failed at once, and gives its place away.
         yield Sysctl(HOST, interface_key(family, leg.bridge, "mcast_solicit", "neigh"), "0", owner=leg.ref, about=about)
@@ -238,7 +239,8 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         yield from _place(topology.name, place, leg, owner.ref, options, mtu)
         if leg.datapath:
             leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
-            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases))
+            closed = tuple(closed_prefixes(topology, place))
+            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases), closed)
 
 
 def has_ipv6(subnet: Subnet) -> bool:

@@ -107,7 +107,7 @@ def test_what_a_container_sends_onto_a_lan(switched: Machine) -> None:
         **{name: frame for name, frame in hidden_advertisements(own).items() if not name.endswith(": last")},
     }
     assert attack(switched, forged, "here.web", PLACES) == nowhere()
-    good = good_frames(own, other)
+    good = good_frames(own, other, in_lan=True)
     assert attack(switched, good, "here.web", PLACES) == {name: set(good) for name in PLACES}
     assert learnt(switched, SWITCH) == []
 

@@ -6,7 +6,20 @@ import pytest
 
 from reconciler.kernel.openflow import parse_flow
 from reconciler.kernel.ovsdb_steps import split_runs
-from reconciler.kinds.ovs_flow import BRIDGE_RULES, UPLINK, OvsFlow, address_rule, apart_rules, container_rules, tunnel_rule
+from reconciler.kinds.ovs_flow import (
+    BRIDGE_RULES,
+    LAN_RULES,
+    SEGMENT_RULES,
+    UPLINK,
+    OvsFlow,
+    address_rule,
+    apart_rules,
+    container_rules,
+    open_rules,
+    prefix_rule,
+    target_rules,
+    tunnel_rule,
+)
 from reconciler.state.snapshot import OvsBridgeInfo, OvsFlowInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.openvswitch import OvsBridgeAdd, OvsPortAdd, OvsPortDelete
 from reconciler.state.steps.step import Step
@@ -32,7 +45,9 @@ def test_a_dumped_rule(line: str) -> None:
 def test_a_rule_reads_back_as_it_was_written() -> None:
     """Whatever its port: a name, a number of one that is gone, the bridge's own, or every port."""
     rules = list(container_rules("02:00:00:00:00:01", ("10.0.0.1", "fd00::1"), "fe80::1", ("dhcp-server",)))
-    rules += [*BRIDGE_RULES, *apart_rules(["02:00:00:00:00:01"], ["10.0.0.1", "fd00::1"]), tunnel_rule("x-front")]
+    rules += [*BRIDGE_RULES, *apart_rules(["02:00:00:00:00:01"]), tunnel_rule("x-front")]
+    rules += [*target_rules(["10.0.0.1", "fd00::1"]), *map(prefix_rule, ["10.0.0.0/24", "fd00::/64"])]
+    rules += [*SEGMENT_RULES, *LAN_RULES, *open_rules(["02:00:00:00:00:02"], ["v-web", "7"])]
     rules += [address_rule("02:00:00:00:00:01", port) for port in ("v-web", "7")]
     for port in ("v-web", "7", "LOCAL", ""):
         for table, priority, match, actions in rules:
@@ -57,6 +72,8 @@ def test_a_rule_goes_with_every_port_that_it_names() -> None:
     assert [ref.name for ref in OvsFlow("", "shop", "b", "", *rule).depends_on] == ["b", "v-web"]
     assert [ref.name for ref in OvsFlow("", "shop", "b", "v-app", *tunnel_rule("x")).depends_on] == ["b", "v-app", "x"]
     assert [ref.name for ref in OvsFlow("", "shop", "b", UPLINK, *tunnel_rule(UPLINK)).depends_on] == ["b"]
+    *_, group = open_rules([], ["v-web", "v-app"])
+    assert [ref.name for ref in OvsFlow("", "shop", "b", "", *group).depends_on] == ["b", "v-web", "v-app"]
 
 
 def test_what_comes_again_takes_another_transaction() -> None:
