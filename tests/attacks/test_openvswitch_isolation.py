@@ -195,7 +195,9 @@ def test_gateways_of_all_hosts(lab: World) -> None:
     for host in ("alpha", "beta"):
         gateway = attacker.mac_of(lab.machine, f"here.lab.{host}", "b-here-front")
         bad = to_gateway(own, own, other, gateway, "own") | to_gateway(own, link_locals[0], link_locals[1], gateway, "local")
-        good = to_gateway(own, own, neighbour, gateway, "good") | to_gateway(own, *link_locals[::2], gateway, "good local")
+        good = to_gateway(own, own, neighbour, gateway, "good") | to_gateway(
+            own, link_locals[0], link_locals[2], gateway, "good local"
+        )
         arrived = attack(lab, bad | good, "web", places)
         assert arrived == {name: set(good) if host in name else set() for name in places}
 
