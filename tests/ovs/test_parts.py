@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.kernel.openflow import parse_flow
 from reconciler.kernel.ovsdb_steps import split_runs
+from reconciler.kinds.grammar import check_record
 from reconciler.kinds.ovs_flow import (
     BRIDGE_RULES,
     LAN_RULES,
@@ -54,6 +55,12 @@ def test_a_rule_reads_back_as_it_was_written() -> None:
             flow = OvsFlow("", "shop", "b", port, table, priority, match, actions)
             snapshot = Snapshot("shop", {}, ovs_flows=(OvsFlowInfo("b", flow.words, actions),))
             assert list(OvsFlow.recognise(snapshot)) == [flow]
+
+
+def test_a_rule_may_name_a_thousand_ports() -> None:
+    """Four thousand, with names as long as a link's may be, are in the form of a record."""
+    *_, rule = open_rules([], [f"v-here--{number:07}" for number in range(4000)])
+    check_record(OvsFlow("", "shop", "b", "", *rule))
 
 
 def test_a_rule_names_the_uplink_by_its_number() -> None:
