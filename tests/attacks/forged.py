@@ -230,6 +230,16 @@ def multicast_routers6(own: Station) -> Frames:
     return {f"{name}, {how}": frame for name, those in frames.items() for how, frame in those.items()}
 
 
+def reports(own: Station) -> Frames:
+    """What hosts say of the groups that they listen to: by IGMP's versions 3 and 2, and by IPv6."""
+    record = struct.pack("!BBHHH", 0x22, 0, 0, 0, 0)
+    return {
+        "version 3": ethernet(own.mac, IP4, ip4(own.ip4, "224.0.0.22", IGMP, record), "01:00:5e:00:00:16"),
+        "version 2": ethernet(own.mac, IP4, ip4(own.ip4, "239.1.1.1", IGMP, b"\x16\0\0\0\xef\1\1\1"), "01:00:5e:01:01:01"),
+        "ipv6": ethernet(own.mac, IP6, icmp6(own.ip6, 143), "33:33:00:00:00:16"),
+    }
+
+
 def tagged(frames: Frames) -> Frames:
     """The same behind a tag of a VLAN, a tag of none, and two tags."""
     tags = {

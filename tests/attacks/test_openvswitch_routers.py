@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import pytest
 
 from tests.attacks.attacker import attack, mac_of
 from tests.attacks.forged import (
-    IGMP,
     UDP,
-    Frames,
     ip4,
     multicast_routers4,
     multicast_routers6,
+    reports,
     tagged,
     udp,
 )
 from tests.conftest import require_capability
 from tests.e2e.machine import Machine
-from tests.ovs.frames import IP4, IP6, Station, ethernet, icmp6, ip6
+from tests.ovs.frames import IP4, IP6, Station, ethernet, ip6
 from tests.ovs.world import World
 
 pytestmark = pytest.mark.kernel
@@ -83,16 +81,6 @@ def test_a_container_is_no_multicast_router(request: pytest.FixtureRequest, kind
     assert attack(world.machine, frames, "here.web", PLACES) == NOWHERE
     plain = {name: frame for name, frame in frames.items() if not name.endswith((": first", ": last"))}
     assert attack(world.machine, tagged(plain), "here.web", PLACES) == NOWHERE
-
-
-def reports(own: Station) -> Frames:
-    """What hosts say of the groups that they listen to."""
-    group, record = "239.1.1.1", struct.pack("!BBHHH", 0x22, 0, 0, 0, 0)
-    return {
-        "version 3": ethernet(own.mac, IP4, ip4(own.ip4, "224.0.0.22", IGMP, record), "01:00:5e:00:00:16"),
-        "version 2": ethernet(own.mac, IP4, ip4(own.ip4, group, IGMP, b"\x16\0\0\0\xef\1\1\1"), "01:00:5e:01:01:01"),
-        "ipv6": ethernet(own.mac, IP6, icmp6(own.ip6, 143), "33:33:00:00:00:16"),
-    }
 
 
 def test_reports_of_listeners(world: World) -> None:
