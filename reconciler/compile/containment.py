@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.compile.addresses import link_local_of
+from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.lan import way_out
-from reconciler.compile.model import Leg, Place, Resolved, is_named
+from reconciler.compile.model import Resolved, is_named
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall_program import format_range
 from reconciler.state.host import HostFacts
@@ -22,7 +22,6 @@ from reconciler.topology.types import Topology
 Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""
 PortRange = tuple[int, int]
-LINK_LOCAL = "fe80::/10"
 FIRST_PORT = 1024
 """The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
 
@@ -75,49 +74,29 @@ def contain_marks(topology: Topology, resolved: Resolved, host: str, facts: Host
 
 def contain_isolated(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
     """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
-    for leg in resolved.legs[host].values():
-        here = list(_isolated(topology, resolved, host, leg))
-        if leg.datapath or not here:  # Open vSwitch has flows for this
-            continue
-        for place in here:
-            about = f"container {place.container}"
-            yield "isolated_ports", place.port, "", about
-            yield from _closed_ways(topology, resolved, leg, place)
-            yield from _targets(place, about)
-        for peer in leg.peers:
-            for place in _isolated(topology, resolved, peer.host, leg):
-                about = f"subnet {leg.subnet}"
+    closed: dict[str, None] = {}
+    for name in resolved.containers.get(host, ()):
+        about = f"container {name}"
+        for port in resolved.places[name]:
+            if topology.subnets[port.subnet].mode == "macvlan" or resolved.leg_of(port).datapath:
+                continue  # nothing filters a macvlan, and Open vSwitch has flows for this
+            closed |= dict.fromkeys(isolated_subnets(topology, name))
+            if is_isolated(topology, port):
+                yield "isolated_ports", port.port, "", about
+            for prefix in closed_prefixes(topology, port):
+                yield f"isolated_ports{_family_of(prefix)}", f"{port.port} . {prefix}", "", about
+    for subnet in closed:
+        leg = resolved.legs[host][subnet]
+        for place in isolated_members(topology, resolved, leg):
+            about = f"container {place.container}" if place.host == host else f"subnet {subnet}"
+            if place.host != host and not leg.datapath:
                 yield "isolated_macs", place.mac, "", about
-                yield from _targets(place, about)
+            for address in addresses_of(place):
+                yield f"isolated{_family_of(address)}", address, "", about
 
 
-def _closed_ways(topology: Topology, resolved: Resolved, leg: Leg, place: Place) -> Iterator[Element]:
-    """The prefixes of the subnet, for every port of the container: each of them takes all of its addresses.
-
-    A router sends a packet for a link-local address back by the link that it came from (ip6_forward), so those count, too.
-    """
-    about = f"container {place.container}"
-    for port in resolved.places[place.container]:
-        if topology.subnets[port.subnet].mode == "macvlan" or resolved.leg_of(port).datapath:
-            continue
-        for cidr in topology.subnets[leg.subnet].cidrs:
-            yield f"isolated_ports{cidr.version}", f"{port.port} . {cidr}", "", about
-    if any(own.family == 6 for own in place.addresses):
-        yield "isolated_ports6", f"{place.port} . {LINK_LOCAL}", "", about
-
-
-def _targets(place: Place, about: str) -> Iterator[Element]:
-    for own in place.addresses:
-        yield f"isolated{own.family}", own.address, "", about
-    if any(own.family == 6 for own in place.addresses):
-        yield "isolated6", link_local_of(place.mac), "", about
-
-
-def _isolated(topology: Topology, resolved: Resolved, host: str, leg: Leg) -> Iterator[Place]:
-    for place in resolved.members.get((host, leg.subnet), ()):
-        attachment = topology.containers[place.container].attachments[resolved.places[place.container].index(place)]
-        if attachment.isolated:
-            yield place
+def _family_of(text: str) -> int:
+    return 6 if ":" in text else 4
 
 
 # --- source ports -----------------------------------------------------------------------------------------------------

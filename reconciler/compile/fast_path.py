@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from reconciler.compile.isolation import is_isolated
 from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Leg, Peer, Place, Resolved
 from reconciler.compile.underlay import uplink_mac_of
@@ -29,8 +30,8 @@ def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: 
         peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
         if not peers or leg.lan or leg.datapath:
             continue
-        path = _FastPath(topology, resolved, leg, uplink)
-        here = [place for place in resolved.members.get((host, leg.subnet), ()) if not path.is_isolated(place)]
+        path = _FastPath(topology, leg, uplink)
+        here = [place for place in resolved.members.get((host, leg.subnet), ()) if not is_isolated(topology, place)]
         yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
         for way in {peer.way for peer in peers}:
             yield from path.ways(way)
@@ -53,14 +54,9 @@ def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Itera
 class _FastPath:
     """Makes the records of one leg."""
 
-    def __init__(self, topology: Topology, resolved: Resolved, leg: Leg, uplink: WayOut) -> None:
-        self._topology, self._resolved, self._leg, self._uplink = topology, resolved, leg, uplink
+    def __init__(self, topology: Topology, leg: Leg, uplink: WayOut) -> None:
+        self._topology, self._leg, self._uplink = topology, leg, uplink
         self._about = f"subnet {leg.subnet}"
-
-    def is_isolated(self, place: Place) -> bool:
-        """Whether the place's port is kept apart from others."""
-        places = self._resolved.places[place.container]
-        return self._topology.containers[place.container].attachments[places.index(place)].isolated
 
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""

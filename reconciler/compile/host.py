@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall, find_leases
+from reconciler.compile.isolation import closed_prefixes
 from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
@@ -129,7 +130,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), localhost, owner=leg.ref, about=about)
     if 6 in families:
         yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
-    for family in sorted(families) if not leg.datapath else ():
+    for family in sorted(families):
         # All that are here have permanent entries. A question for any other address waits in the machine's neighbor table, and
         # packets to a thousand of them would fill it: without a question the entry has failed at once, and gives its place away.
         yield Sysctl(HOST, interface_key(family, leg.bridge, "mcast_solicit", "neigh"), "0", owner=leg.ref, about=about)
@@ -246,7 +247,8 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
             yield Sysctl(netns, key, "2", owner=link_of(place, subnet), about=f"container {place.container}")
         if leg.datapath:
             leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
-            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases), forwards)
+            closed = tuple(closed_prefixes(topology, place))
+            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases), forwards, closed)
 
 
 def has_ipv6(subnet: Subnet) -> bool:

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.compile.addresses import link_local_of
+from reconciler.compile.isolation import addresses_of, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import Forward, Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.ovs_flow import (
+    APART,
     BRIDGE_RULES,
     CLOSED_RULE,
+    DELIVER,
     DIRECT_RULES,
     GROUPS_RULE,
+    LAN_RULES,
     LOCAL,
+    PREFIXES,
+    SEGMENT_RULES,
     TRUSTED_RULE,
     OvsFlow,
     Rule,
@@ -26,6 +32,9 @@ from reconciler.kinds.ovs_flow import (
     apart_rules,
     container_rules,
     host_rule,
+    open_rules,
+    prefix_rule,
+    target_rules,
     tunnel_rule,
 )
 from reconciler.kinds.ownership import altname_of
@@ -59,7 +68,8 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
         STANDALONE if leg.lan else SECURE,
     )
     yield bridge
-    yield from _flows(topology, leg, "", [*BRIDGE_RULES, host_rule(leg.mac)], bridge.subject)
+    rules = [*BRIDGE_RULES, *(LAN_RULES if leg.lan else SEGMENT_RULES), host_rule(leg.mac)]
+    yield from _flows(topology, leg, "", rules, bridge.subject)
     if not leg.lan:
         yield from _flows(topology, leg, LOCAL, [TRUSTED_RULE], bridge.subject)
         yield from _flows(topology, leg, "", [GROUPS_RULE], bridge.subject)
@@ -84,10 +94,12 @@ def compile_switch_port(
     attachment: Attachment,
     leases: Sequence[str],
     forwards: Sequence[Forward],
+    closed: Sequence[str],
 ) -> Iterator[Record]:
     """A container's port, behind the rules of what it may send: `places` are all that the container has.
 
-    `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others.
+    `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others; `closed` the prefixes
+    in which the container is isolated.
     """
     about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
     yield OvsPort(
@@ -103,6 +115,7 @@ def compile_switch_port(
     addresses += [lease for lease in leases if ":" in lease]
     ranges = [lease for lease in leases if ":" not in lease]
     link_local = link_local_of(place.mac) if any(":" in address for address in addresses) else ""
+    following = APART if attachment.isolated else PREFIXES if closed else DELIVER
     rules = container_rules(
         place.mac,
         addresses,
@@ -110,9 +123,9 @@ def compile_switch_port(
         attachment.allow,
         leases=ranges,
         forwards=[(each.prefix, each.target) for each in forwards],
-        is_isolated=attachment.isolated,
+        following=following,
     )
-    yield from _flows(topology, leg, place.port, rules, about)
+    yield from _flows(topology, leg, place.port, [*rules, *map(prefix_rule, closed)], about)
     yield from _flows(topology, leg, "", [address_rule(place.mac, place.port)], about)
     yield from _hidden(topology, place.port, veth, about)
     if leg.datapath == USERSPACE:
@@ -131,22 +144,24 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
 
 
 def compile_apart(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
-    """What the isolated ports of a bridge may not send to: each other, and those of the subnet's other hosts.
+    """What ports of isolated containers may not send to: each other, on this bridge and on the subnet's other hosts.
 
-    Their addresses are in it, because a gateway (this host, another host of the subnet, the LAN's router) would route a packet
-    back to them.
+    Their addresses are in it, because a gateway (this host, another host, the LAN's router) would route a packet to them.
     """
-    hosts = (leg.host, *(peer.host for peer in leg.peers))
-    places = [place for host in hosts for place in resolved.members.get((host, leg.subnet), ()) if _is_isolated(topology, place)]
-    if any(place.host == leg.host for place in places):
-        addresses = [own.address for place in places for own in place.addresses]
-        rules = apart_rules([place.mac for place in places], addresses)
-        yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")
-
-
-def _is_isolated(topology: Topology, place: Place) -> bool:
-    attachments = topology.containers[place.container].attachments
-    return any(attachment.isolated for attachment in attachments if attachment.subnet == place.subnet)
+    here = resolved.members.get((leg.host, leg.subnet), ())
+    closed = dict.fromkeys(subnet for place in here for subnet in isolated_subnets(topology, place.container))
+    if not closed:
+        return
+    rules: list[Rule] = []
+    if leg.subnet in closed:
+        parted = list(isolated_members(topology, resolved, leg))
+        rules += apart_rules([place.mac for place in parted])
+        if afar := [place.mac for place in parted if place.host != leg.host and leg.tunnel]:
+            rules += open_rules(afar, [place.port for place in here if not is_isolated(topology, place)])
+    legs = (resolved.legs[leg.host][subnet] for subnet in closed)
+    targets = [place for each in legs for place in isolated_members(topology, resolved, each)]
+    rules += target_rules([address for place in targets for address in addresses_of(place)])
+    yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")
 
 
 def _hidden(topology: str, port: str, link: Ref | None, about: str) -> Iterator[Record]:

@@ -24,7 +24,7 @@ from reconciler.kernel.netlink_dump import read_unready
 from reconciler.kernel.netlink_run import run_netlink_steps
 from reconciler.kernel.notes import write_openvswitch
 from reconciler.kernel.openflow import run_flow_steps
-from reconciler.kernel.ovsdb import run_ovsdb_steps
+from reconciler.kernel.ovsdb_steps import run_ovsdb_steps
 from reconciler.kernel.process import run_process_steps
 from reconciler.kernel.sysctl import run_sysctl_steps
 from reconciler.kernel.uplink import run_uplink_steps

@@ -32,7 +32,7 @@ from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import NetlinkError, Refusal
 from reconciler.kernel.netlink_dump import read_links
 from reconciler.kernel.netlink_encode import encode
-from reconciler.kernel.ovsdb import run_ovsdb_steps
+from reconciler.kernel.ovsdb_steps import run_ovsdb_steps
 from reconciler.kernel.private import write_private
 from reconciler.kernel.sysctl import read_sysctl, write_sysctl
 from reconciler.state.jsontext import parse_json

@@ -222,7 +222,7 @@ _BRIDGE = """\
 \t\tudp dport 68 iifname != @dhcp_servers drop
 \t\ticmp type { redirect, router-advertisement } iifname != @routers drop
 \t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
-\t\tip protocol igmp @th,0,8 0x30 iifname != @routers drop
+\t\tip protocol igmp @th,0,8 0x30-0x32 iifname != @routers drop
 \t\tip protocol 103 iifname != @routers drop
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
@@ -232,9 +232,10 @@ _BRIDGE = """\
 \t\tdrop
 \t}
 \tchain port_ip6 {
+\t\tmeta l4proto { 17, 58 } frag frag-off 0 jump whole
 \t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
 \t\ticmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop
-\t\ticmpv6 type 151 iifname != @routers drop
+\t\ticmpv6 type { 151, 152, 153 } iifname != @routers drop
 \t\tmeta l4proto 103 iifname != @routers drop
 \t\tip6 hoplimit 255 exthdr frag exists drop
 \t\tudp sport 547 iifname != @dhcp_servers drop
@@ -246,6 +247,10 @@ _BRIDGE = """\
 \t\tip6 saddr != :: drop
 \t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
 \t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
+\t\tdrop
+\t}
+\tchain whole {
+\t\t@th,0,32 >= 0 return
 \t\tdrop
 \t}
 """
@@ -272,6 +277,7 @@ _NETDEV = """\
 \t}
 \tchain leaving6 {
 \t\tmeta l4proto icmpv6 return
+\t\texthdr frag exists return
 \t\tudp sport 547 return
 \t\tudp dport 546 return
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel

@@ -2,24 +2,31 @@
 
 It does what the `bridge` table of nftables does on a Linux bridge, which sees none of Open vSwitch's frames.
 
-Nothing passes that no rule allows, and nothing is learnt: netctl knows every hardware address. Six tables, numbered as OpenFlow
+Nothing passes that no rule allows, and nothing is learnt: netctl knows every hardware address. Nine tables, numbered as OpenFlow
 does:
 
     0  SOURCE      the port: the host, its uplink and an overlay go to 5, a container to 1 (untagged frames only)
-    1  KIND        what no container may send: replies of DHCP servers, router advertisements, redirects, link-local groups,
-                   neighbor discovery in fragments or with another's hardware address. Advertisements go to 2, the rest to 3
+    1  KIND        what no container may send: replies of DHCP servers, advertisements and queries of routers, redirects,
+                   link-local groups, neighbor discovery in fragments or with another's hardware address. Advertisements
+                   go to 2, the rest to 3
     2  ADVERTISED  a container may advertise its own IPv6 addresses
-    3  OWN         and may send with its own hardware address and its own addresses: to 5, from an isolated port to 4
-    4  APART       an isolated port sends nothing to isolated containers, neither directly nor by way of the gateway; the rest
-                   goes to 5
+    3  OWN         and may send with its own hardware address and its own addresses: to 5; to 4 from an isolated port, to 6 from
+                   another port of a container that has one
+    4  APART       an isolated port sends nothing to the hardware addresses of isolated containers; the rest goes to 6
     5  DELIVER     a known hardware address has its port, groups go to every port (NORMAL), and all else to the uplink or the
-                   overlay, or nowhere
+                   overlay, or nowhere; groups from isolated containers on other hosts go to 8
+    6  PREFIXES    what such a port sends to a prefix in which its container is isolated goes to 7, the rest to 5
+    7  TARGETS     of that, nothing goes to isolated containers' addresses, or a gateway would route it to them; the rest to 5
+    8  OPEN        the host and every port that is not isolated
 
-`NORMAL` only floods: the bridge learns nothing (`flood_vlans`, see `openvswitch`), and no frame is sent to another isolated port.
+`NORMAL` only floods: the bridge learns nothing (`flood_vlans`, see `openvswitch`), and no frame is sent from an isolated port to
+another. It takes the overlay's port for one that is not isolated, whoever sent the frame: so table 8 names its ports.
 
 Rules that look at UDP ports and ICMP types see them in the first fragment, too: the bridge's fragment mode is `nx-match`. Later
 fragments cannot change these bytes. IPv6 fragments with hop limit 255 are dropped, because neighbor discovery is valid with that
-hop limit only (RFC 4861), and an extension header may hide what is in a fragment (RFC 7113).
+hop limit only (RFC 4861), and an extension header may hide what is in a fragment (RFC 7113). Where such a header has hidden the
+message's own, Open vSwitch reads a type or ports of 0, which nothing uses: dropped, too. OpenFlow has no field for the type of an
+IGMP message, so its target decides: reports of version 3 have one of their own (RFC 3376, 4.2.14).
 
 A rule carries the topology's cookie (naming.cookie_of), and is recognised by it on the topology's own bridges; others are
 an administrator's, and let alone. Table, priority and match identify a rule; other actions are written over the old
@@ -49,9 +56,9 @@ LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
 UPLINK = str(UPLINK_NUMBER)
 """The host's uplink in a bridge of ours."""
-SOURCE, KIND, ADVERTISED, OWN, APART, DELIVER = range(6)
+SOURCE, KIND, ADVERTISED, OWN, APART, DELIVER, PREFIXES, TARGETS, OPEN = range(9)
 """The tables."""
-FORGED, PERMIT, DENY, ALLOW, OTHERWISE, LAST = 40, 30, 20, 10, 5, 1
+FORGED, PERMIT, DENY, REPORT, REST, ALLOW, OTHERWISE, LAST = 40, 30, 20, 18, 15, 10, 5, 1
 """Priorities."""
 
 UNTAGGED = "vlan_tci=0x0000/0x1fff"
@@ -64,6 +71,10 @@ RESERVED_GROUPS = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 """The groups of link-local protocols, which no bridge forwards (IEEE 802.1Q, table 8-1)."""
 GROUPS = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
 """Multicast and broadcast."""
+IGMP, PIM = 2, 103
+"""Protocols of multicast: reports and queries; and what its routers greet each other with (IANA's numbers)."""
+ROUTER_DISCOVERY = (151, 152, 153)
+"""ICMPv6 types of multicast router discovery (RFC 4286)."""
 NO_LINK_ADDRESS = "00:00:00:00:00:00"
 """The hardware address of a message of neighbor discovery without one."""
 _IN_PORT = re.compile(r',?in_port="?([^",]+)"?')
@@ -107,21 +118,20 @@ class OvsFlow(Record):
     @property
     def depends_on(self) -> tuple[Ref, ...]:
         bridge = Ref("openvswitch", self.netns, self.bridge)
-        ports = (port for port in (self.port, self.output) if port not in ("", LOCAL, UPLINK))
-        return (bridge, *(Ref("ovs-port", self.netns, port) for port in ports))
+        return (bridge, *(Ref("ovs-port", self.netns, port) for port in self._ports))
 
     @property
-    def output(self) -> str:
-        """The port that its actions name; "" if there is none."""
-        found = _OUTPUT.search(self.actions)
-        return found[1] if found else ""
+    def _ports(self) -> tuple[str, ...]:
+        """The ports of netctl's that it names, in its match and in its actions."""
+        named = (self.port, *_OUTPUT.findall(self.actions))
+        return tuple(port for port in named if port not in ("", LOCAL, UPLINK))
 
     @property
     def subject(self) -> str:
         return self.about
 
     def describe(self) -> str:
-        whose = next((port for port in (self.port, self.output) if port not in ("", LOCAL, UPLINK)), self.bridge)
+        whose = self._ports[0] if self._ports else self.bridge
         return f"flow of {whose}, table {self.table}: {self.match or 'everything'} -> {self.actions}"
 
     @classmethod
@@ -178,6 +188,8 @@ BRIDGE_RULES: tuple[Rule, ...] = (
     (KIND, FORGED, "ipv6,nw_ttl=255,nw_frag=yes", "drop"),
     (KIND, FORGED, "ipv6,nw_proto=0", "drop"),  # a chain of extension headers that Open vSwitch cannot follow
     (KIND, FORGED, "icmp6,icmp_type=135,nd_target=::", "drop"),  # options that it cannot follow
+    (KIND, FORGED, "icmp6,icmp_type=0", "drop"),  # a first fragment that ends before the message
+    (KIND, FORGED, "udp6,tp_src=0,tp_dst=0", "drop"),
     (KIND, DENY, "udp,tp_src=67", "drop"),
     (KIND, DENY, "udp,tp_dst=68", "drop"),
     (KIND, DENY, "udp6,tp_src=547", "drop"),
@@ -189,15 +201,29 @@ BRIDGE_RULES: tuple[Rule, ...] = (
     (KIND, DENY, "icmp6,icmp_type=137", "drop"),
     (KIND, DENY, "icmp6,icmp_type=135", "drop"),
     (KIND, DENY, "icmp6,icmp_type=136", "drop"),
-    (KIND, DENY, "ip,nw_dst=224.0.0.1,nw_proto=2", "drop"),
+    *((KIND, DENY, f"icmp6,icmp_type={kind}", "drop") for kind in ROUTER_DISCOVERY),
+    (KIND, DENY, f"ip,nw_proto={PIM}", "drop"),
+    (KIND, DENY, f"ipv6,nw_proto={PIM}", "drop"),
+    *((KIND, DENY, f"ip,nw_dst={group},nw_proto={IGMP}", "drop") for group in ("224.0.0.1", "224.0.0.106")),
+    (KIND, REPORT, f"ip,nw_dst=224.0.0.22,nw_proto={IGMP}", f"resubmit(,{OWN})"),
+    (KIND, REST, f"ip,nw_proto={IGMP}", "drop"),
     (KIND, ALLOW, "", f"resubmit(,{OWN})"),
     (DELIVER, FORGED, RESERVED_GROUPS, "drop"),
     (DELIVER, FORGED, TAGGED, "drop"),
 )
 """What holds for all containers of a bridge."""
+SEGMENT_RULES: tuple[Rule, ...] = tuple((KIND, DENY, f"icmp6,icmp_type={kind}", "drop") for kind in (131, 132, 143))
+"""Of a segment of netctl's own: reports of listeners, which nobody asks for there, and a thousand idle ports would send."""
+LAN_RULES: tuple[Rule, ...] = ((KIND, REPORT, f"ip,nw_dst=224.0.0.0/4,nw_proto={IGMP}", f"resubmit(,{OWN})"),)
+"""Of a bridge in a LAN, whose switches may ask by version 2 of IGMP: a report goes to the group itself (RFC 2236, 9)."""
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "dhcp-server": ("udp,tp_src=67", "udp,tp_dst=68", "udp6,tp_src=547", "udp6,tp_dst=546"),
-    "router-advertisements": ("icmp6,icmp_type=130", "icmp6,icmp_type=134"),
+    "router-advertisements": (
+        *(f"icmp,icmp_type={kind}" for kind in (5, 9)),
+        *(f"icmp6,icmp_type={kind}" for kind in (130, 134, 137, *ROUTER_DISCOVERY)),
+        *(f"ip,nw_proto={number}" for number in (IGMP, PIM)),
+        f"ipv6,nw_proto={PIM}",
+    ),
 }
 """What a file may `allow` a container to send all the same."""
 TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", f"resubmit(,{DELIVER})")
@@ -244,13 +270,31 @@ def tunnel_rule(port: str) -> Rule:
     return DELIVER, LAST, "", deliver_to(port)
 
 
-def apart_rules(macs: Sequence[str], addresses: Sequence[str]) -> Iterator[Rule]:
-    """What isolated ports may not send to: the hardware addresses and the addresses of isolated containers."""
+def apart_rules(macs: Sequence[str]) -> Iterator[Rule]:
+    """What isolated ports may not send to: the hardware addresses of isolated containers."""
     for mac in macs:
         yield APART, DENY, f"dl_dst={mac}", "drop"
+    yield APART, ALLOW, "", f"resubmit(,{PREFIXES})"
+
+
+def prefix_rule(cidr: str) -> Rule:
+    """In the prefix there are isolated containers that the container of a port must not reach."""
+    return PREFIXES, DENY, f"ipv6,ipv6_dst={cidr}" if ":" in cidr else f"ip,nw_dst={cidr}", f"resubmit(,{TARGETS})"
+
+
+def target_rules(addresses: Sequence[str]) -> Iterator[Rule]:
+    """The addresses that isolated containers have, and what is in neither table."""
     for address in addresses:
-        yield APART, DENY, f"ipv6,ipv6_dst={address}" if ":" in address else f"ip,nw_dst={address}", "drop"
-    yield APART, ALLOW, "", f"resubmit(,{DELIVER})"
+        yield TARGETS, DENY, f"ipv6,ipv6_dst={address}" if ":" in address else f"ip,nw_dst={address}", "drop"
+    for table in (PREFIXES, TARGETS):
+        yield table, ALLOW, "", f"resubmit(,{DELIVER})"
+
+
+def open_rules(macs: Sequence[str], ports: Sequence[str]) -> Iterator[Rule]:
+    """What isolated containers on other hosts, with these hardware addresses, send to groups is for these ports only."""
+    for mac in macs:
+        yield DELIVER, PERMIT, f"dl_src={mac},{GROUPS}", f"resubmit(,{OPEN})"
+    yield OPEN, ALLOW, "", ",".join((LOCAL, *(deliver_to(port) for port in ports)))
 
 
 def container_rules(
@@ -261,14 +305,15 @@ def container_rules(
     *,
     leases: Sequence[str] = (),
     forwards: Sequence[tuple[str, str]] = (),
-    is_isolated: bool = False,
+    following: int = DELIVER,
 ) -> Iterator[Rule]:
     """What a container may send by a port on which it has the hardware address `mac`: with any of its own addresses.
 
     `link_local` is its IPv6 address of the link, "" if it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
-    ranges of IPv4 in which a DHCP server may give it an address; `forwards` are what it hands on, as prefix and target.
+    ranges of IPv4 in which a DHCP server may give it an address; `forwards` are what it hands on, as prefix and target;
+    `following` is the table that it goes to.
     """
-    passed = f"resubmit(,{APART if is_isolated else DELIVER})"
+    passed = f"resubmit(,{following})"
     yield SOURCE, ALLOW, UNTAGGED, f"resubmit(,{KIND})"
     for match in (match for word in allow for match in PERMISSIONS[word]):
         yield KIND, PERMIT, match, f"resubmit(,{OWN})"

@@ -12,7 +12,7 @@ from tests.ovs.frames import ADVERTISE, ARP, IP4, IP6, LLDP, ROUTER, SOLICIT, VL
 Frames = dict[str, bytes]
 LINK_LOCAL_GROUPS = [f"01:80:c2:00:00:{last:02x}" for last in range(16)]
 MULTICAST_SOURCE = "03:00:00:00:00:01"
-NO_NEXT, UDP, ICMP, ICMP6, IGMP = 59, 17, 1, 58, 2
+NO_NEXT, UDP, ICMP, ICMP6, IGMP, PIM = 59, 17, 1, 58, 2, 103
 HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 BPDU = bytes.fromhex("4242030000000000") + bytes(31)
 
@@ -167,6 +167,89 @@ def honest_discovery(own: Station, other: Station) -> Frames:
         "advertisement without a target": discovery(ADVERTISE, own.ip6, own.ip6, b""),
     }
     return {name: ethernet(own.mac, IP6, body, "33:33:00:00:00:01") for name, body in bodies.items()}
+
+
+def with_hops(packet: bytes, hops: int) -> bytes:
+    """An IPv6 packet with another hop limit."""
+    return packet[:7] + bytes([hops]) + packet[8:]
+
+
+def hidden(own: Station, target: str, following: int, message: bytes, hops: int) -> Frames:
+    """An IPv6 message as it is, behind headers of options, and in a first fragment that has its header, or has not."""
+    options = option_header(following)
+    bodies = {
+        "plain": (following, message),
+        "hop by hop": (HOP, options + message),
+        "destination options": (DESTINATION, options + message),
+        "routing": (ROUTING, struct.pack("BBBB4x", following, 0, 0, 0) + message),
+        "first fragment": (FRAGMENT, fragment_header(following, 0, more=True) + message[:8]),
+        "atomic fragment": (FRAGMENT, fragment_header(following, 0, more=False) + message),
+        "options in a first fragment": (FRAGMENT, fragment_header(DESTINATION, 0, more=True) + options + message[:8]),
+        "options alone in a first fragment": (FRAGMENT, fragment_header(DESTINATION, 0, more=True) + options),
+        "a fragment in a first fragment": (
+            FRAGMENT,
+            fragment_header(FRAGMENT, 0, more=True) + fragment_header(following, 0, more=True, number=5),
+        ),
+    }
+    packets = {name: with_hops(ip6(own.ip6, target, *body), hops) for name, body in bodies.items()}
+    return {name: ethernet(own.mac, IP6, packet, "33:33:00:00:00:01") for name, packet in packets.items()}
+
+
+# --- what routers of multicast say ------------------------------------------------------------------------------------
+
+
+def multicast_routers4(own: Station, other: Station) -> Frames:
+    """Greetings of PIM, queries of IGMP and multicast router discovery (RFC 4286), whole and in fragments."""
+    query = b"\x11\x64\0\0" + bytes(4)
+    messages = {
+        "pim": ("224.0.0.13", PIM, b"\x20\0\xdf\xff\0\0\0\0"),
+        "pim to another": (other.ip4, PIM, b"\x20\0\xdf\xff\0\0\0\0"),
+        "query": ("224.0.0.1", IGMP, query),
+        "query of a group": ("239.1.1.1", IGMP, query[:4] + socket.inet_aton("239.1.1.1")),
+        "query to another": (other.ip4, IGMP, query),
+        "query to all": ("255.255.255.255", IGMP, query),
+        "multicast router": ("224.0.0.106", IGMP, b"\x30\x14\0\0" + bytes(4)),
+        "question for multicast routers": ("224.0.0.2", IGMP, b"\x31\0\0\0" + bytes(4)),
+        "end of a multicast router": ("224.0.0.106", IGMP, b"\x32\0\0\0" + bytes(4)),
+    }
+    return {
+        f"{name}{part}": ethernet(own.mac, IP4, ip4(own.ip4, *message, flags), "01:00:5e:00:00:01")
+        for name, message in messages.items()
+        for part, flags in (("", 0), (": first", 0x2000), (": last", 1))
+    }
+
+
+def multicast_routers6(own: Station) -> Frames:
+    """The same of IPv6, with a hop limit of 1: behind headers and in fragments. And redirects, and a DHCP server's replies."""
+    messages = {f"type {kind}": (ICMP6, checked(own.ip6, "ff02::1", struct.pack("!BBHHH16s", kind, 0, 0, 1000, 0, bytes(16))))
+                for kind in (130, 134, 137, 151, 152, 153)}  # fmt: skip
+    messages["pim"] = (PIM, b"\x20\0\xdf\xff" + bytes(12))
+    messages["dhcp"] = (UDP, udp(547, 546))
+    messages["dhcp from another port"] = (UDP, udp(1234, 546))
+    frames = {name: hidden(own, "ff02::1", *message, 1) for name, message in messages.items()}
+    return {f"{name}, {how}": frame for name, those in frames.items() for how, frame in those.items()}
+
+
+def reports(own: Station) -> Frames:
+    """What hosts say of the groups that they listen to: by IGMP's versions 3 and 2, and by IPv6."""
+    record = struct.pack("!BBHHH", 0x22, 0, 0, 0, 0)
+    return {
+        "version 3": ethernet(own.mac, IP4, ip4(own.ip4, "224.0.0.22", IGMP, record), "01:00:5e:00:00:16"),
+        "version 2": ethernet(own.mac, IP4, ip4(own.ip4, "239.1.1.1", IGMP, b"\x16\0\0\0\xef\1\1\1"), "01:00:5e:01:01:01"),
+        "ipv6": ethernet(own.mac, IP6, icmp6(own.ip6, 143), "33:33:00:00:00:16"),
+    }
+
+
+def tagged(frames: Frames) -> Frames:
+    """The same behind a tag of a VLAN, a tag of none, and two tags."""
+    tags = {
+        "vlan": struct.pack("!HH", VLAN, 5),
+        "priority": struct.pack("!HH", VLAN, 0xE000),
+        "two": struct.pack("!HHHH", 0x88A8, 5, VLAN, 6),
+    }
+    return {
+        f"{name} behind {word}": frame[:12] + tag + frame[12:] for name, frame in frames.items() for word, tag in tags.items()
+    }
 
 
 # --- IPv4 -------------------------------------------------------------------------------------------------------------

@@ -12,8 +12,11 @@ from tests.attacks.forged import (
     false_arp,
     false_servers,
     hidden_advertisements,
+    multicast_routers4,
+    multicast_routers6,
     never,
     poisoned_discovery,
+    reports,
     router_advertisement,
     to_link_local_groups,
 )
@@ -107,9 +110,26 @@ def test_what_a_container_sends_onto_a_lan(switched: Machine) -> None:
         **{name: frame for name, frame in hidden_advertisements(own).items() if not name.endswith(": last")},
     }
     assert attack(switched, forged, "here.web", PLACES) == nowhere()
-    good = good_frames(own, other)
+    good = good_frames(own, other, in_lan=True)
     assert attack(switched, good, "here.web", PLACES) == {name: set(good) for name in PLACES}
     assert learnt(switched, SWITCH) == []
+
+
+def test_a_container_is_no_multicast_router_of_a_lan(switched: Machine) -> None:
+    """No greeting of PIM, no general query and no router of multicast leaves; reports for the LAN's switches do.
+
+    OpenFlow sees no types of IGMP (SECURITY.md): a query of a group has the look of a report, and a question that of a farewell.
+    """
+    own, other = stations(switched)
+    heard = {name: place for name, place in PLACES.items() if name in ("app", "router")}
+    frames = multicast_routers4(own, other) | multicast_routers6(own)
+    arrived = attack(switched, frames, "here.web", heard)
+    assert {name.partition(":")[0] for names in arrived.values() for name in names} == {
+        "query of a group",
+        "question for multicast routers",
+    }
+    honest = reports(own)
+    assert attack(switched, honest, "here.web", heard) == {name: set(honest) for name in heard}
 
 
 def test_unicast_goes_to_one_port(switched: Machine) -> None:

@@ -27,7 +27,7 @@ from tests.attacks.forged import (
 from tests.conftest import require_capability
 from tests.e2e.machine import Machine
 from tests.ovs.frames import IP4, IP6, Station, ethernet, good_frames, icmp6, ip6, udp4
-from tests.ovs.world import START, World
+from tests.ovs.world import World
 
 pytestmark = pytest.mark.kernel
 
@@ -329,7 +329,7 @@ hosts:
   alpha: {connect: lab, address: 192.0.2.11, openvswitch: "unix:///run/ovs-alpha/db.sock"}
   beta: {connect: lab, address: 192.0.2.12, openvswitch: "unix:///run/ovs-beta/db.sock"}
 subnets:
-  front: {cidr: [10.44.0.0/24, "fd44::/64"]BRIDGE}
+  front: {cidr: [10.44.0.0/24, "fd44::/64"], bridge: openvswitch}
 containers:
   web: {host: alpha, networks: {front: {address: [10.44.0.10, "fd44::10"], isolated: true}}}
   third: {host: alpha, networks: {front: [10.44.0.30, "fd44::30"]}}
@@ -345,14 +345,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        world = World(machine, machine.folder / "topology.yaml")
-        world.write(LAB.replace("BRIDGE", ""))
-        world.apply()
-        for host in ("alpha", "beta"):
-            world.sh(f"set -- /run/ovs-{host}\n{START}", f"here.lab.{host}")
-        world.write(LAB.replace("BRIDGE", ", bridge: openvswitch"))
-        world.apply()
-        yield world
+        yield World.furnish_lab(machine, LAB, ("alpha", "beta"))
     finally:
         machine.end()
 

@@ -120,7 +120,7 @@ def test_what_a_container_may_send_onto_the_lan(switched: Machine) -> None:
     switched.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true", netns="switch")
     own = Station(mac_of(switched, "here.web"), "192.0.2.50", "2001:db8::50")
     other = Station(mac_of(switched, "other"), "192.0.2.30", "2001:db8::30")
-    good, bad = good_frames(own, other), bad_frames(own, other)
+    good, bad = good_frames(own, other, in_lan=True), bad_frames(own, other)
     frames = {name: frame.hex() for name, frame in {**good, **bad, "honest": good["arp request"]}.items()}
     judged = switched.run(sys.executable, str(SPEAKER), "judge", "here.web", "other", text=json.dumps(frames)).out
     assert set(json.loads(judged)) == set(good)

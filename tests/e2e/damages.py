@@ -1,7 +1,7 @@
 """Every single thing that can be broken of what netctl has made in a machine, found by looking at the machine.
 
-Used by the tests of drift. The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or an
-attribute that netctl forgets is in it all the same. A damage is one command, as an administrator or another program may run it.
+Used by the tests of drift. The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or
+an attribute that netctl forgets is in it all the same. A damage is one command, as an administrator or another program may run it.
 """
 
 from __future__ import annotations
@@ -94,12 +94,14 @@ def _of_links(netns: str, links: list[dict[str, Any]]) -> Iterator[Damage]:
         if "ifalias" in link:
             yield _damage(netns, f"{kind} {name} of another alias", *set_link, "alias", "theirs")
         for altname in link.get("altnames", ()):
-            yield _damage(netns, f"{kind} {name} without {altname}", "ip", "link", "property", "del", "dev", name, "altname", altname)
+            words = ("ip", "link", "property", "del", "dev", name, "altname", altname)
+            yield _damage(netns, f"{kind} {name} without {altname}", *words)
         # A bridge port's own address is used by no one.
         if info.get("info_slave_kind") != "bridge" or kind == "vxlan":
             yield _damage(netns, f"{kind} {name} of another address", *set_link, "address", MAC)
         yield from _of_ports(netns, name, info)
-        yield _damage(netns, f"{kind} {name} with a queue of others", "tc", "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1")
+        queue = ("tc", "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1")
+        yield _damage(netns, f"{kind} {name} with a queue of others", *queue)
 
 
 def _of_ports(netns: str, name: str, info: dict[str, Any]) -> Iterator[Damage]:
@@ -107,7 +109,8 @@ def _of_ports(netns: str, name: str, info: dict[str, Any]) -> Iterator[Damage]:
         data = info["info_data"]
         for flag in BRIDGE_FLAGS:
             value = str(1 - int(data[flag]))
-            yield _damage(netns, f"bridge {name}, {flag} {value}", "ip", "link", "set", "dev", name, "type", "bridge", flag, value)
+            words = ("ip", "link", "set", "dev", name, "type", "bridge", flag, value)
+            yield _damage(netns, f"bridge {name}, {flag} {value}", *words)
     if info.get("info_slave_kind") == "bridge":
         yield _damage(netns, f"port {name} without bridge", "ip", "link", "set", "dev", name, "nomaster")
         yield _damage(netns, f"port {name} disabled", "bridge", "link", "set", "dev", name, "state", "0")
@@ -146,7 +149,7 @@ def _of_neighbors(machine: Machine, netns: str, names: set[str]) -> Iterator[Dam
             other = ("lladdr", MAC, "nud", "permanent")
             yield _damage(netns, f"neighbor {one['dst']} elsewhere", "ip", "neighbor", "replace", *words, *other)
     for entry in _ask(machine, netns, "bridge", "-j", "fdb", "show"):
-        if entry["ifname"] in names and entry.get("state") in ("static", "permanent") and "dst" in entry or "sticky" in entry.get("flags", ()):
+        if entry["ifname"] in names and ("dst" in entry or "sticky" in entry.get("flags", ())):
             way = ("dst", entry["dst"], "self") if "dst" in entry else ("master",)
             words = (entry["mac"], "dev", entry["ifname"], *way)
             yield _damage(netns, f"forwarding entry {entry['mac']} deleted", "bridge", "fdb", "delete", *words)
@@ -177,8 +180,9 @@ def _of_firewall(machine: Machine, netns: str, topology: str) -> Iterator[Damage
         if kind == "table":
             yield _damage(netns, f"table {family} {table} deleted", "nft", "delete", "table", family, table)
         elif kind == "chain":
-            yield _damage(netns, f"chain {found['name']} flushed", "nft", "flush", "chain", family, table, found["name"])
-            yield _damage(netns, f"chain {found['name']} with a rule", "nft", "insert", "rule", family, table, found["name"], "accept")
+            where = (family, table, found["name"])
+            yield _damage(netns, f"chain {found['name']} flushed", "nft", "flush", "chain", *where)
+            yield _damage(netns, f"chain {found['name']} with a rule", "nft", "insert", "rule", *where, "accept")
         elif kind == "rule":
             chains[family, table, found["chain"]] = None
         elif kind in ("set", "map") and "elem" in found:

@@ -52,9 +52,10 @@ def icmp6(source: str, kind: int, address: str = "::", *, behind_options: bool =
     return ip6(source, "ff02::1", 58, payload)
 
 
-def good_frames(own: Station, other: Station) -> dict[str, bytes]:
-    """What every container sends."""
-    return {
+def good_frames(own: Station, other: Station, *, in_lan: bool = False) -> dict[str, bytes]:
+    """What every container sends; reports of listeners in a LAN only."""
+    reports = {"multicast report": ethernet(own.mac, IP6, icmp6("::", 143))} if in_lan else {}
+    return reports | {
         "arp request": ethernet(own.mac, ARP, arp(own.mac, own.ip4, other.ip4)),
         "arp probe": ethernet(own.mac, ARP, arp(own.mac, "0.0.0.0", own.ip4)),
         "udp": ethernet(own.mac, IP4, udp4(own.ip4, other.ip4)),
@@ -62,7 +63,6 @@ def good_frames(own: Station, other: Station) -> dict[str, bytes]:
         "solicitation": ethernet(own.mac, IP6, icmp6(own.ip6, SOLICIT, other.ip6)),
         "duplicate address detection": ethernet(own.mac, IP6, icmp6("::", SOLICIT, own.ip6)),
         "advertisement": ethernet(own.mac, IP6, icmp6(own.ip6, ADVERTISE, own.ip6)),
-        "multicast report": ethernet(own.mac, IP6, icmp6("::", 143)),
     }
 
 

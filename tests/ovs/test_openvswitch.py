@@ -83,7 +83,7 @@ def test_permissions_and_isolated_ports(world: World) -> None:
     world.write(TOPOLOGY.replace(own, f"{{address: {own}, allow: [dhcp-server, router-advertisements]}}"))
     world.apply()
     _, bad, _ = judge(world, "web", "app")
-    assert bad == {"dhcp server", "dhcpv6 server", "router advertisement"}
+    assert bad == {"dhcp server", "dhcpv6 server", "router advertisement", "redirect"}
     isolated = TOPOLOGY.replace('[10.44.0.10, "fd44::10"]', '{address: [10.44.0.10, "fd44::10"], isolated: true}')
     isolated = isolated.replace('[10.44.0.20, "fd44::20"]', '{address: [10.44.0.20, "fd44::20"], isolated: true}')
     world.write(isolated)
@@ -196,7 +196,8 @@ def test_the_script_makes_what_apply_makes(cleared: World) -> None:
     def everything() -> str:
         return cleared.sh(
             "ovs-vsctl -f csv --columns=name,fail_mode,flood_vlans list bridge | sort; for b in front back; do"
-            "  ovs-vsctl list-ports b-here-$b; ovs-ofctl --names --no-stats dump-flows b-here-$b; ovs-ofctl get-frags b-here-$b;"
+            "  ovs-vsctl list-ports b-here-$b; ovs-ofctl --names --no-stats dump-flows b-here-$b | sort;"
+            "  ovs-ofctl get-frags b-here-$b;"
             "done"
         )
 

@@ -5,8 +5,22 @@ from __future__ import annotations
 import pytest
 
 from reconciler.kernel.openflow import parse_flow
-from reconciler.kernel.ovsdb import split_runs
-from reconciler.kinds.ovs_flow import BRIDGE_RULES, UPLINK, OvsFlow, address_rule, apart_rules, container_rules, tunnel_rule
+from reconciler.kernel.ovsdb_steps import split_runs
+from reconciler.kinds.grammar import check_record
+from reconciler.kinds.ovs_flow import (
+    BRIDGE_RULES,
+    LAN_RULES,
+    SEGMENT_RULES,
+    UPLINK,
+    OvsFlow,
+    address_rule,
+    apart_rules,
+    container_rules,
+    open_rules,
+    prefix_rule,
+    target_rules,
+    tunnel_rule,
+)
 from reconciler.state.snapshot import OvsBridgeInfo, OvsFlowInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.openvswitch import OvsBridgeAdd, OvsPortAdd, OvsPortDelete
 from reconciler.state.steps.step import Step
@@ -32,13 +46,21 @@ def test_a_dumped_rule(line: str) -> None:
 def test_a_rule_reads_back_as_it_was_written() -> None:
     """Whatever its port: a name, a number of one that is gone, the bridge's own, or every port."""
     rules = list(container_rules("02:00:00:00:00:01", ("10.0.0.1", "fd00::1"), "fe80::1", ("dhcp-server",)))
-    rules += [*BRIDGE_RULES, *apart_rules(["02:00:00:00:00:01"], ["10.0.0.1", "fd00::1"]), tunnel_rule("x-front")]
+    rules += [*BRIDGE_RULES, *apart_rules(["02:00:00:00:00:01"]), tunnel_rule("x-front")]
+    rules += [*target_rules(["10.0.0.1", "fd00::1"]), *map(prefix_rule, ["10.0.0.0/24", "fd00::/64"])]
+    rules += [*SEGMENT_RULES, *LAN_RULES, *open_rules(["02:00:00:00:00:02"], ["v-web", "7"])]
     rules += [address_rule("02:00:00:00:00:01", port) for port in ("v-web", "7")]
     for port in ("v-web", "7", "LOCAL", ""):
         for table, priority, match, actions in rules:
             flow = OvsFlow("", "shop", "b", port, table, priority, match, actions)
             snapshot = Snapshot("shop", {}, ovs_flows=(OvsFlowInfo("b", flow.words, actions),))
             assert list(OvsFlow.recognise(snapshot)) == [flow]
+
+
+def test_a_rule_may_name_a_thousand_ports() -> None:
+    """Four thousand, with names as long as a link's may be, are in the form of a record."""
+    *_, rule = open_rules([], [f"v-here--{number:07}" for number in range(4000)])
+    check_record(OvsFlow("", "shop", "b", "", *rule))
 
 
 def test_a_rule_names_the_uplink_by_its_number() -> None:
@@ -57,6 +79,8 @@ def test_a_rule_goes_with_every_port_that_it_names() -> None:
     assert [ref.name for ref in OvsFlow("", "shop", "b", "", *rule).depends_on] == ["b", "v-web"]
     assert [ref.name for ref in OvsFlow("", "shop", "b", "v-app", *tunnel_rule("x")).depends_on] == ["b", "v-app", "x"]
     assert [ref.name for ref in OvsFlow("", "shop", "b", UPLINK, *tunnel_rule(UPLINK)).depends_on] == ["b"]
+    *_, group = open_rules([], ["v-web", "v-app"])
+    assert [ref.name for ref in OvsFlow("", "shop", "b", "", *group).depends_on] == ["b", "v-web", "v-app"]
 
 
 def test_what_comes_again_takes_another_transaction() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,18 @@ class World:
         machine.sh(f"{START}{OUTSIDE}{FOREIGN}")
         world = cls(machine, machine.folder / "topology.yaml")
         world.write(topology)
+        return world
+
+    @classmethod
+    def furnish_lab(cls, machine: Machine, topology: str, hosts: Sequence[str]) -> World:
+        """Apply the topology to lab hosts, each with an Open vSwitch of its own."""
+        world = cls(machine, machine.folder / "topology.yaml")
+        world.write(topology.replace(", bridge: openvswitch", ""))
+        world.apply()  # an Open vSwitch runs in a namespace that is there
+        for host in hosts:
+            world.sh(f"set -- /run/ovs-{host}\n{START}", f"here.lab.{host}")
+        world.write(topology)
+        world.apply()
         return world
 
     def write(self, topology: str) -> None:

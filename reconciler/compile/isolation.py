@@ -1,0 +1,56 @@
+"""Which containers are isolated from each other, and by which ports a router would join them all the same. Pure.
+
+Called by `compile.containment` for Linux bridges and by `compile.openvswitch` for its flows. A bridge keeps isolated ports apart.
+A router does not: the host's own address in the subnet, another host's, the gateway of a container's second network, or the
+LAN's. So each port of a container that is isolated in a subnet is closed towards the isolated addresses of that subnet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.compile.addresses import link_local_of
+from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.topology.types import Topology
+
+LINK_LOCAL = "fe80::/10"
+
+
+def is_isolated(topology: Topology, place: Place) -> bool:
+    """Whether the place is an isolated port."""
+    return place.subnet in isolated_subnets(topology, place.container)
+
+
+def isolated_subnets(topology: Topology, container: str) -> tuple[str, ...]:
+    """The subnets in which the container's port is isolated."""
+    return tuple(each.subnet for each in topology.containers[container].attachments if each.isolated)
+
+
+def isolated_members(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Place]:
+    """The isolated places of a subnet: those on the leg's own host, then those on its peers."""
+    for host in (leg.host, *(peer.host for peer in leg.peers)):
+        for place in resolved.members.get((host, leg.subnet), ()):
+            if is_isolated(topology, place):
+                yield place
+
+
+def closed_prefixes(topology: Topology, port: Place) -> Iterator[str]:
+    """The prefixes in which what comes from the port reaches no isolated address: a port takes all its container's addresses.
+
+    A router sends a packet for a link-local address back by the link that it came from (ip6_forward), so those count, too.
+    """
+    for subnet in isolated_subnets(topology, port.container):
+        yield from (str(cidr) for cidr in topology.subnets[subnet].cidrs)
+    if is_isolated(topology, port) and _has_ipv6(port):
+        yield LINK_LOCAL
+
+
+def addresses_of(place: Place) -> Iterator[str]:
+    """All by which a router finds the place, its link-local address included."""
+    yield from (own.address for own in place.addresses)
+    if _has_ipv6(place):
+        yield link_local_of(place.mac)
+
+
+def _has_ipv6(place: Place) -> bool:
+    return any(own.family == 6 for own in place.addresses)
