@@ -216,6 +216,7 @@ _BRIDGE = """\
 \t\tether saddr @isolated_macs oifname @isolated_ports drop
 \t}
 \tchain port {
+\t\tether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop
 \t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
 \t\tdrop
 \t}
