@@ -39,9 +39,9 @@ PORT_DEFAULTS: tuple[tuple[str, str], ...] = (
 FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("group_fwd_mask", "0xfffd"), ("learning", "off"))
 """Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it.
 
-Frames to link-local groups (01:80:c2:00:00:0x) are to be forwarded, and so come to the bridge's filter, which drops them. Else the
-kernel hands them to the host past the filter, and those of STP and LLDP past every hook of the bridge (br_handle_frame). The one
-bit that is not set is that of pause frames: the kernel drops those itself.
+Frames to link-local groups (01:80:c2:00:00:0x) are to be forwarded, and so come to the bridge's filter, which drops them. Else
+the kernel hands them to the host past the filter, and those of STP and LLDP past every hook of the bridge (br_handle_frame). The
+one bit that is not set is that of pause frames: the kernel drops those itself.
 """
 PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 

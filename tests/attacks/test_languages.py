@@ -257,8 +257,9 @@ def test_a_container_that_no_file_can_name_is_not_ours(labels: dict[str, str]) -
     """A foreign container with our labels and a name that no file allows would else be a record that nobody can make."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
     ours = {"netctl.topology": "shop", "netctl.host": "local"}
-    assert engine._is_ours({**ours, "netctl.name": "web"})
-    assert not engine._is_ours({**ours, **labels})
+    assert engine._is_ours("shop-web", {**ours, "netctl.name": "web"})
+    assert not engine._is_ours("theirs", {**ours, "netctl.name": "web"})
+    assert not engine._is_ours(f"shop-{labels['netctl.name']}", {**ours, **labels})
 
 
 def test_a_database_that_answers_something_else_is_named() -> None:
