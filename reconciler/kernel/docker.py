@@ -172,7 +172,7 @@ class DockerEngine:
         return self._is_the_topologys(name, labels) and labels.get(HOST_LABEL) == self._host_key
 
     def _is_the_topologys(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Whether netctl made it. Its name must fit: labels alone do not say it, since a container has those of its image, too."""
+        """Whether netctl made it. Its name must fit, since a container has the labels of its image, too."""
         container = labels.get(NAME_LABEL, "")
         return (
             labels.get(TOPOLOGY_LABEL) == self._topology
