@@ -143,6 +143,8 @@ KNOWN_SETS\tchain door {
 \t\tmeta oiftype != RESOLVING return
 \t\trt ip nexthop @known4 return
 \t\trt ip6 nexthop @known6 return
+\t\tip daddr @known4 add @known4 { rt ip nexthop timeout 1m } return
+\t\tip6 daddr @known6 add @known6 { rt ip6 nexthop timeout 1m } return
 \t\tupdate @askers { iifname . ether saddr limit rate over 20/second burst 50 packets } drop
 \t\tlimit rate over 50/second burst 200 packets drop
 \t\tadd @known4 { rt ip nexthop }
@@ -321,7 +323,8 @@ KNOWN_SETS = """\
 \t\ttimeout 1m
 \t}
 """
-"""What packets write: next hops that answered or were asked for, and containers whose packets make the host ask for more.
+"""What packets write: addresses that answered, next hops that lead to them or were asked for, and containers that make the host
+ask for more.
 
 A next hop stays for 5 s, and a use does not prolong that: else a container could collect thousands, and ask for all of them at
 once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at

@@ -156,6 +156,18 @@ def test_one_service_gets_any_number_of_connections(wide: World, rogue: Namespac
 
 
 @FAMILIES
+def test_a_container_that_scans_still_reaches_the_world(wide: World, family: int) -> None:
+    """Beyond the router a container has as many connections as before, while its share of new neighbors is used up."""
+    frames = frames_to(wide, "mallory", "front", unused("eth0", family, 400))
+    with wide.serving("lab.outside", 7502):
+        assert [connect_all(wide, "mallory", [OUTSIDE[family]] * 2, 7502) for _ in range(2)] == [2, 2]
+        deadline = time.monotonic() + 6
+        while time.monotonic() < deadline:  # longer than the host's question for the router counts
+            send(wide, "mallory", *frames)
+        assert connect_all(wide, "mallory", [OUTSIDE[family]] * 300, 7502) == 300
+
+
+@FAMILIES
 def test_neighbors_that_answered_are_not_limited(wide: World, rogue: Namespace, family: int) -> None:
     """A container that talks to 150 nodes of the uplink's prefix meets them at its rate, and from then on all at once."""
     goals = unused("eth0", family, 150, first=0x2000)
