@@ -54,7 +54,7 @@ class Engine:
     url: str
     image: str
     run: Callable[..., str]
-    """Somebody else's container: `run(name)` makes and starts one without a network."""
+    """Somebody else's container: `run(name)` makes and starts one without a network; Docker and Podman take options, too."""
     restart: Callable[[str], object]
     stop: Callable[[str], object]
     exec: Callable[..., str]
@@ -63,6 +63,9 @@ class Engine:
     """Of all containers, running or not."""
     identity: Callable[[str], str]
     """Something that a container keeps through a restart, and another of its name has not."""
+    pid: Callable[[str], str]
+    """The first process of a container, as the engine's namespace numbers it."""
+    remove: Callable[[str], object]
 
 
 def _output(*command: str) -> str:
@@ -86,12 +89,14 @@ def _docker_like(runtime: str, url: str, command: Callable[..., str]) -> Engine:
         runtime,
         url,
         IMAGE,
-        run=lambda name: command("run", "--detach", "--network", "none", "--name", name, IMAGE),
+        run=lambda name, *options: command("run", "--detach", "--network", "none", "--name", name, *options, IMAGE),
         restart=lambda name: command("restart", "--time", "0", name),
         stop=lambda name: command("stop", "--time", "0", name),
         exec=lambda name, *words: command("exec", name, *words),
         names=lambda: command("ps", "--all", "--format", "{{.Names}}").split(),
         identity=lambda name: command("inspect", "--format", "{{.Id}}", name),
+        pid=lambda name: command("inspect", "--format", "{{.State.Pid}}", name),
+        remove=lambda name: command("rm", "--force", name),
     )
 
 
@@ -208,12 +213,18 @@ def running_lxc(enter: Sequence[str] = ()) -> Iterator[Engine]:
     def identity(name: str) -> str:
         return str((path / name / "rootfs").stat().st_ino)
 
+    def remove(name: str) -> None:
+        stop(name)
+        shutil.rmtree(path / name)
+
     try:
         yield Engine(
             "lxc", str(path), str(rootfs), run, restart, stop,
             exec=lambda name, *words: lxc("attach", name, "--clear-env", "--", *words),
             names=lambda: sorted(one.parent.name for one in path.glob("*/config")),
             identity=identity,
+            pid=lambda name: lxc("info", name, "-pH"),
+            remove=remove,
         )  # fmt: skip
     finally:
         for line in _output(*enter, "lxc-ls", "-P", str(path), "-1", "--running").splitlines():

@@ -121,7 +121,7 @@ class DockerEngine:
         names = {engine_name: container for container, engine_name in existing.items()}
         found = []
         for listed in self._read_listed():
-            ours = self._is_ours(listed.labels)
+            ours = self._is_ours(listed.name, listed.labels)
             if not ours and listed.name not in names:
                 continue
             pid = self._read_pid(listed.identity) if listed.state == "running" else 0
@@ -142,7 +142,7 @@ class DockerEngine:
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's, on this host or on another of the lab."""
         listed = self._read_listed()
-        return tuple((one.name, one.state) for one in listed if one.labels.get(TOPOLOGY_LABEL) != self._topology)
+        return tuple((one.name, one.state) for one in listed if not self._is_the_topologys(one.name, one.labels))
 
     def _read_listed(self) -> tuple[Listed, ...]:
         with self._asking() as client:
@@ -168,10 +168,17 @@ class DockerEngine:
             found: Mapping[str, Any] = client.inspect_container(name)
         return found
 
-    def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        marks = labels.get(TOPOLOGY_LABEL), labels.get(HOST_LABEL)
-        # Anybody who may start a container can give it labels; one that no file could name is not ours.
-        return marks == (self._topology, self._host_key) and is_label(labels.get(NAME_LABEL, ""))
+    def _is_ours(self, name: str, labels: Mapping[str, str]) -> bool:
+        return self._is_the_topologys(name, labels) and labels.get(HOST_LABEL) == self._host_key
+
+    def _is_the_topologys(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether netctl made it. Its name must fit, since a container has the labels of its image, too."""
+        container = labels.get(NAME_LABEL, "")
+        return (
+            labels.get(TOPOLOGY_LABEL) == self._topology
+            and is_label(container)
+            and name.partition(PARKED)[0] == f"{self._topology}-{container}"
+        )
 
     # --- before an apply ----------------------------------------------------------------------------------------------
 
@@ -238,7 +245,7 @@ class DockerEngine:
     def remove_parked(self) -> None:
         """Remove all of ours that is parked, with the volumes that have no name."""
         for listed in self._read_listed():
-            if listed.parked and self._is_ours(listed.labels):
+            if listed.parked and self._is_ours(listed.name, listed.labels):
                 try:
                     with self._asking() as client:
                         client.remove_container(listed.identity, v=True, force=True)
@@ -249,7 +256,8 @@ class DockerEngine:
     def _find_twin(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
         """The id of the parked container that was made for the same container from the same spec; "" where there is none."""
         for one in listed:
-            if one.parked and self._is_ours(one.labels) and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
+            fits = one.parked and self._is_ours(one.name, one.labels)
+            if fits and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
                 return one.identity
         return ""
 
@@ -258,7 +266,7 @@ class DockerEngine:
         with self._asking():
             found = self._inspect(engine_name)
             labels, identity = _texts(found["Config"]["Labels"] or {}), str(found["Id"])
-        if not self._is_ours(labels):
+        if not self._is_ours(engine_name, labels):
             raise EngineError(f"container {engine_name} is not one of netctl's, so it is left alone")
         return identity
 

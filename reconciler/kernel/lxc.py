@@ -93,10 +93,12 @@ class LxcEngine:
         return [(name, self._read_mark(name)) for name in names]
 
     def _read_mark(self, name: str) -> Mark | None:
+        """What a directory's mark says; None where there is none, or where it came along with a copy of the directory."""
         try:
-            return parse_mark((self._path / name / MARK_FILE).read_text(encoding="utf-8"))
+            mark = parse_mark((self._path / name / MARK_FILE).read_text(encoding="utf-8"))
         except (FileNotFoundError, UnicodeDecodeError):
             return None
+        return mark if mark and name.partition(PARKED)[0] == f"{mark.topology}-{mark.name}" else None
 
     def _read_pids(self) -> dict[str, int]:
         """Every container that LXC knows here, with the number of its first process, 0 where it does not run."""

@@ -49,7 +49,14 @@ def _address(family: socket.AddressFamily, size: int) -> Codec:
     return Codec(size, lambda text: socket.inet_pton(family, text), lambda data: socket.inet_ntop(family, data))
 
 
+def _bits(form: str) -> Codec:
+    """A number in hexadecimal."""
+    packed = struct.Struct(form)
+    return Codec(packed.size, lambda text: packed.pack(int(text, 16)), lambda data: f"{packed.unpack(data)[0]:#x}")
+
+
 U8, U16, U32, PORT = _number("=B"), _number("=H"), _number("=I"), _number("!H")
+BITS16 = _bits("=H")
 ON_OFF = _choice("=B", {"off": 0, "on": 1})
 IPV4, IPV6 = _address(socket.AF_INET, 4), _address(socket.AF_INET6, 16)
 
@@ -81,6 +88,7 @@ BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
     "mcast_flood": (27, ON_OFF),
     "mcast_to_unicast": (28, ON_OFF),
     "bcast_flood": (30, ON_OFF),
+    "group_fwd_mask": (31, BITS16),
     "neigh_suppress": (32, ON_OFF),
     "isolated": (33, ON_OFF),
 }

@@ -51,7 +51,7 @@ SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12,
 ELEM_LIST_TABLE, ELEM_LIST_SET, ELEM_LIST_ELEMENTS = 1, 2, 3
 ELEM_KEY, ELEM_DATA, ELEM_FLAGS, ELEM_EXPR, ELEM_KEY_END = 1, 2, 3, 7, 10
 EXPR_DATA, CONNLIMIT_COUNT = 2, 1
-FLAG_ANONYMOUS, FLAG_INTERVAL = 0x1, 0x4
+FLAG_ANONYMOUS, FLAG_INTERVAL, FLAG_TIMEOUT = 0x1, 0x4, 0x10
 ELEM_INTERVAL_END = 0x1
 
 SAME_STRUCTURE = {
@@ -197,6 +197,8 @@ class TableReader:
     def _read_sets(self, family: str, owner: bytes) -> Iterator[_SetInfo]:
         for body in self._dump(GETSET, family, owner):
             found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
+            if int.from_bytes(found.get(SET_FLAGS, b"")) & FLAG_TIMEOUT:
+                continue  # packets write those, nobody else
 
             def number_of(key: int, found: dict[int, bytes] = found) -> int:
                 return int.from_bytes(found.get(key, b""))

@@ -44,7 +44,7 @@ LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
 SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 
 _INET = """\
-\tchain door {
+KNOWN_SETS\tchain door {
 \t\ttype filter hook prerouting priority -450; policy accept;
 \t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
 \t\tiifname @switched drop
@@ -117,10 +117,11 @@ _INET = """\
 \t\tct status dnat ip6 saddr @own6 goto ours
 \t}
 \tchain ours {
+\t\tct state != established iifname @bridges oifname != @bridges jump asking
 \t\tct state related goto related
 \t\tiifname @bridges ct state invalid icmp type ERRORS4 drop
 \t\tiifname @bridges ct state invalid icmpv6 type ERRORS6 drop
-\t\tct direction reply ct state established goto pass
+\t\tct direction reply ct state established goto reply
 \t\tct direction original ct status dnat oifname @bridges goto pass
 \t\tct direction original ct status dnat ip daddr @own4 goto pass
 \t\tct direction original ct status dnat ip6 daddr @own6 goto pass
@@ -137,6 +138,24 @@ _INET = """\
 \t\toifname @routed_bridges goto pass
 \t\tiifname @bridges goto outbound
 \t\tgoto refuse
+\t}
+\tchain asking {
+\t\tmeta oiftype != RESOLVING return
+\t\trt ip nexthop @known4 return
+\t\trt ip6 nexthop @known6 return
+\t\tip daddr @known4 add @known4 { rt ip nexthop timeout 1m } return
+\t\tip6 daddr @known6 add @known6 { rt ip6 nexthop timeout 1m } return
+\t\tupdate @askers { iifname . ether saddr limit rate over 20/second burst 50 packets } drop
+\t\tlimit rate over 50/second burst 200 packets drop
+\t\tadd @known4 { rt ip nexthop }
+\t\tadd @known6 { rt ip6 nexthop }
+\t}
+\tchain reply {
+\t\tct status assured goto pass
+\t\tiifname @bridges goto pass
+\t\tupdate @known4 { ip saddr timeout 1m }
+\t\tupdate @known6 { ip6 saddr timeout 1m }
+\t\tgoto pass
 \t}
 \tchain related {
 \t\tiifname != @bridges goto pass
@@ -202,6 +221,7 @@ _BRIDGE = """\
 \t\tether saddr @isolated_macs oifname @isolated_ports drop
 \t}
 \tchain port {
+\t\tether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop
 \t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
 \t\tdrop
 \t}
@@ -297,6 +317,32 @@ _NETDEV = """\
 \t}
 """
 
+KNOWN_SETS = """\
+\tset known4 {
+\t\ttype ipv4_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 5s
+\t}
+\tset known6 {
+\t\ttype ipv6_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 5s
+\t}
+\tset askers {
+\t\ttype ifname . ether_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 1m
+\t}
+"""
+"""What packets write: addresses that answered, next hops that lead to them or were asked for, and containers that make the host
+ask for more.
+
+A next hop stays for 5 s, and a use does not prolong that: else a container could collect thousands, and ask for all of them at
+once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at
+first and 50 a second come to 600 that wait, whatever containers do. The table has room for 1,024 (gc_thresh3).
+"""
+RESOLVING = "{ 1, 32 }"
+"""Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
 PORTED = "meta l4proto { tcp, udp, sctp }"
 """The protocols that have ports to translate."""
 OTHERS_KINDS = '{ "bridge", "openvswitch", "veth" }'
@@ -314,6 +360,8 @@ def render_chains(family: str, group: int) -> str:
         "FORWARD_MARK": f"{FORWARD_MARK:#010x}",
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
         "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
+        "KNOWN_SETS": KNOWN_SETS,
+        "RESOLVING": RESOLVING,
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,
         "PORTED": PORTED,

@@ -28,10 +28,21 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
 
-PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("flood", "on"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
+PORT_DEFAULTS: tuple[tuple[str, str], ...] = (
+    ("flood", "on"),
+    ("group_fwd_mask", "0x0"),
+    ("hairpin", "off"),
+    ("isolated", "off"),
+    ("learning", "on"),
+)
 """The port options that are compared, as a new port has them; sorted, as a reading gives them."""
-FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"))
-"""Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it."""
+FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("group_fwd_mask", "0xfffd"), ("learning", "off"))
+"""Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it.
+
+Frames to link-local groups (01:80:c2:00:00:0x) are to be forwarded, and so come to the bridge's filter, which drops them. Else
+the kernel hands them to the host past the filter, and those of STP and LLDP past every hook of the bridge (br_handle_frame). The
+one bit that is not set is that of pause frames: the kernel drops those itself.
+"""
 PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 
 

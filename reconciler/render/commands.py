@@ -192,7 +192,8 @@ def _netlink_lines(step: Step, place: Place) -> Iterator[str]:
             verb = "add" if isinstance(step, AltnameAdd) else "delete"
             yield place.tool(step.netns, "ip", "link", "property", verb, "dev", step.name, "altname", step.altname)
         case BridgePortSet():
-            yield place.tool(step.netns, "bridge", "link", "set", "dev", step.name, *_flat(step.options))
+            # bridge(8) has no word for `group_fwd_mask`.
+            yield place.tool(step.netns, "ip", "link", "set", "dev", step.name, "type", "bridge_slave", *_flat(step.options))
         case LinkDelete():
             yield place.tool(step.netns, "ip", "link", "delete", "dev", step.name)
         case AddressAdd() | AddressDelete() | PeerAddressDelete():

@@ -36,7 +36,7 @@ class LinkInfo:
     qdisc: str = ""
     """What its packets wait in before they are sent: `noqueue`, `tbf` …"""
     port_options: tuple[tuple[str, str], ...] = ()
-    """Of a bridge port, by the names of bridge(8), sorted: hairpin, mcast_flood, isolated, neigh_suppress, learning, flood."""
+    """Of a bridge port, by the names of ip-link(8), sorted: flood, group_fwd_mask, hairpin, isolated, learning and others."""
     arp: bool = True
     """Whether the host speaks ARP there: IFF_NOARP is not set."""
     local_peer: bool = False

@@ -15,9 +15,12 @@ Places = Mapping[str, tuple[str, str]]
 
 
 def attack(
-    machine: Machine, frames: Mapping[str, bytes], source: str, places: Places, *, link: str = "eth0"
+    machine: Machine, frames: Mapping[str, bytes], source: str | int, places: Places, *, link: str = "eth0"
 ) -> dict[str, set[str]]:
-    """By place, the names of the frames that arrive there when the namespace `source` sends them by `link`."""
+    """By place, the names of the frames that arrive there when `source` sends them by `link`.
+
+    A source is a namespace, or a process: what sends then has the rights of that process and no more.
+    """
     send = [(name, frame.hex()) for name, frame in frames.items()]
     job = {"send": send, "source": source, "link": link, "listen": dict(places)}
     done = machine.run("python3", str(WIRE), text=json.dumps(job))

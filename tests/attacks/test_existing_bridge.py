@@ -20,14 +20,25 @@ TEXT = """\
 version: 1
 name: here
 hosts: {one: {connect: local}}
-subnets: {lan: {cidr: 192.0.2.0/24, mode: direct, bridge: {existing: br0}}}
-containers: {web: {networks: {lan: 192.0.2.50}}}
+subnets:
+  lan: {cidr: 192.0.2.0/24, mode: direct, bridge: {existing: br0}}
+  own: {cidr: 10.44.0.0/24}
+containers:
+  web: {networks: {lan: 192.0.2.50}}
+  db: {networks: {lan: 192.0.2.51}}
+  one: {networks: {own: auto}}
+  two: {networks: {own: auto}}
 """
 PLACES = {"host": ("", "br0")}
+ETH_P_802_2 = 4
+"""What the kernel calls frames with a length and an LLC header (linux/if_ether.h)."""
+ROOT = bytes(2) + bytes.fromhex("020000000001")
+BPDU = b"\x42\x42\x03" + bytes(5) + ROOT + bytes(4) + ROOT + struct.pack("!HHHHH", 0x8001, 0, 20 << 8, 2 << 8, 15 << 8)
+"""A configuration message of a bridge that would be the root: priority 0 (IEEE 802.1D, 9.3.1)."""
 LISTENER = """
 import socket, sys
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(KIND))
-wire.bind(("v-here-web-lan", KIND))
+wire.bind(("PORT", KIND))
 wire.settimeout(2)
 open("READY", "w").close()
 try:
@@ -38,7 +49,7 @@ except TimeoutError:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine whose uplink is in a bridge of its own, which looks at multicast groups as bridges do by default."""
     for name in ("root", "nft", "ping"):
@@ -75,13 +86,41 @@ def test_a_container_is_no_multicast_router(host: Machine) -> None:
     assert "v-here-web-lan" not in host.sh("bridge -d mdb show dev br0")
 
 
-@pytest.mark.parametrize(("kind", "group"), [(0x888E, "03"), (0x8809, "02")], ids=["EAPOL", "slow protocols"])
-def test_a_daemon_on_a_port_hears_nothing_from_link_local_groups(host: Machine, kind: int, group: str) -> None:
-    """A socket of the host for one protocol on a container's port gets no frame to a group that the bridge does not forward."""
+@pytest.mark.parametrize("stp", [0, 1], ids=["no STP", "STP"])
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [(ETH_P_802_2, "00"), (0x88CC, "0e"), (0x888E, "03"), (0x8809, "02")],
+    ids=["BPDU", "LLDP", "EAPOL", "slow protocols"],
+)
+def test_a_daemon_on_a_port_hears_nothing_from_link_local_groups(host: Machine, kind: int, group: str, stp: int) -> None:
+    """A receiver of the host for one protocol on a container's port gets no frame to a group that a bridge keeps to itself.
+
+    The kernel's own spanning tree is such a receiver, of 802.2 frames; but only in the machine's first namespace (llc_rcv in
+    net/llc/llc_input.c), where no test goes.
+    """
+    host.sh(f"ip link set br0 type bridge stp_state {stp}")
+    frame = ethernet(mac_of(host, "here.web"), f"01:80:c2:00:00:{group}", *(
+        (len(BPDU), BPDU) if kind == ETH_P_802_2 else (kind, bytes(46))
+    ))  # fmt: skip
+    assert heard(host, "v-here-web-lan", kind, "here.web", frame) == "nothing"
+
+
+@pytest.mark.parametrize(("attacker", "other"), [("here.web", "here.db"), ("here.one", "here.two")], ids=["existing", "own"])
+def test_a_bridge_without_stp_forwards_no_bpdu(host: Machine, attacker: str, other: str) -> None:
+    """A bridge that takes no part in STP forwards its frames like any others, and the filter drops them: on either bridge."""
+    host.sh("ip link set br0 type bridge stp_state 0")
+    frame = ethernet(mac_of(host, attacker), "01:80:c2:00:00:00", len(BPDU), BPDU)
+    bridge = "br0" if attacker == "here.web" else "b-here-own"
+    places = {"host": ("", bridge), "other": (other, "eth0"), "LAN": ("other", "eth0")}
+    assert attack(host, {"bpdu": frame}, attacker, places) == {name: set() for name in places}
+
+
+def heard(host: Machine, port: str, kind: int, attacker: str, frame: bytes) -> str:
+    """What a socket on the port that takes one protocol says when the frame was sent."""
     ready = host.folder / "ready"
-    code = LISTENER.replace("KIND", str(kind)).replace("READY", str(ready))
+    ready.unlink(missing_ok=True)
+    code = LISTENER.replace("KIND", str(kind)).replace("READY", str(ready)).replace("PORT", port)
     listener = host.start_command(sys.executable, "-c", code)
     host.sh(f"until [ -e {ready} ]; do sleep 0.01; done")
-    frame = ethernet(mac_of(host, "here.web"), f"01:80:c2:00:00:{group}", kind, bytes(46))
-    attack(host, {"frame": frame}, "here.web", PLACES)
-    assert listener.wait().out.strip() == "nothing"
+    attack(host, {"frame": frame}, attacker, PLACES)
+    return listener.wait().out.strip()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import HostError, TopologyError
 from reconciler.kernel.docker import DockerEngine, parse_listed
-from reconciler.kernel.lxc_config import parse_mark, render_config, render_mount
+from reconciler.kernel.lxc import LxcEngine
+from reconciler.kernel.lxc_config import MARK_FILE, Mark, parse_mark, render_config, render_mark, render_mount
 from reconciler.kernel.openflow import render_mod
 from reconciler.kernel.ovsdb import understanding
 from reconciler.kinds.container import parse_spec
@@ -257,8 +258,19 @@ def test_a_container_that_no_file_can_name_is_not_ours(labels: dict[str, str]) -
     """A foreign container with our labels and a name that no file allows would else be a record that nobody can make."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
     ours = {"netctl.topology": "shop", "netctl.host": "local"}
-    assert engine._is_ours({**ours, "netctl.name": "web"})
-    assert not engine._is_ours({**ours, **labels})
+    assert engine._is_ours("shop-web", {**ours, "netctl.name": "web"})
+    assert not engine._is_ours("theirs", {**ours, "netctl.name": "web"})
+    assert not engine._is_ours(f"shop-{labels['netctl.name']}", {**ours, **labels})
+
+
+def test_a_copied_directory_of_lxc_is_not_ours(tmp_path: Path) -> None:
+    """A container's directory that was copied under another name, with its mark, is the user's."""
+    mark = render_mark(Mark("shop", "local", "web", ContainerSpec("lxc", "/srv/rootfs")))
+    for name in ("shop-web", "copy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MARK_FILE).write_text(mark)
+    engine = LxcEngine("shop", "local", str(tmp_path), "")
+    assert {name: found is not None for name, found in engine._read_marks()} == {"shop-web": True, "copy": False}
 
 
 def test_a_database_that_answers_something_else_is_named() -> None:

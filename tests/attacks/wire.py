@@ -1,8 +1,9 @@
 """What attacks inside a machine (tests.e2e.machine): sends frames from one place and says where they arrive. Without netctl.
 
 Reads JSON from standard input: `send`, a list of [name, frame in hex]; `source`, the network namespace that sends by its eth0,
-or by `link`; `listen`, a mapping of a name to [namespace, link]. A namespace "" is the machine's own. Prints a mapping of each
-listener to the names of the frames that arrived there. A frame that the kernel itself sends by the link does not count.
+or by `link`, or the number of a process, whose namespace and rights it sends with; `listen`, a mapping of a name to [namespace,
+link]. A namespace "" is the machine's own. Prints a mapping of each listener to the names of the frames that arrived there. A
+frame that the kernel itself sends by the link does not count.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import json
 import os
 import select
 import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
@@ -41,9 +44,40 @@ def inside(netns: str, make: Callable[[], socket.socket]) -> socket.socket:
     return made[0]
 
 
-def packet_socket(netns: str, link: str, protocol: int) -> socket.socket:
+def with_rights_of(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
+    """A socket made in the network namespace of a process, by a thread that has no more capabilities than that process."""
+    made: list[socket.socket | OSError] = []
+
+    def body() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        effective = int(status.partition("CapEff:")[2].split()[0], 16)
+        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        # capset(2): a header (version 3, this thread), then effective, permitted and inheritable, low words first.
+        low, high = effective & 0xFFFFFFFF, effective >> 32
+        words = struct.pack("=6I", low, low, 0, high, high, 0)
+        if libc.setns(descriptor, CLONE_NEWNET) or libc.capset(struct.pack("=Ii", 0x20080522, 0), words):
+            raise OSError(ctypes.get_errno(), f"the rights of process {pid}")
+        try:
+            made.append(make())
+        except OSError as error:
+            made.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if isinstance(made[0], OSError):
+        raise made[0]
+    return made[0]
+
+
+def packet_socket(source: str | int, link: str, protocol: int) -> socket.socket:
     """One that sends by the link, and receives everything from it if `protocol` says so."""
-    made = inside(netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)))
+
+    def make() -> socket.socket:
+        return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+
+    made = with_rights_of(source, make) if isinstance(source, int) else inside(source, make)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
     made.bind((link, protocol))
     return made

@@ -123,7 +123,9 @@ def _parse_objects(word: str, text: str) -> Iterator[str]:
             yield from (f"address {item['ifname']} {_render(each)}" for each in item["addr_info"])
         elif word == "nft" and "elem" in next(iter(item.values())):
             kind, body = next(iter(item.items()))
-            yield from (f"nft element {body['family']} {body['table']} {body['name']} {_render(each)}" for each in body["elem"])
+            # What has a time limit was written by packets.
+            kept = [] if "timeout" in body else body["elem"]
+            yield from (f"nft element {body['family']} {body['table']} {body['name']} {_render(each)}" for each in kept)
             yield f"nft {kind} {_render({key: value for key, value in body.items() if key != 'elem'})}"
         elif "linkinfo" in item or "link_type" in item:
             # The near end of a veth has an address drawn by lot, in whatever namespace it is.

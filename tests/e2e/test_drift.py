@@ -51,6 +51,7 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a setting": ("sysctl -qw net.ipv4.ip_forward=0", {"sysctl"}),
     "a setting of a bridge": ("sysctl -qw net.ipv4.conf.b-here-front.rp_filter=1", {"sysctl"}),
     "a port's flag": (f"bridge link set dev {PORT} hairpin off", {"veth"}),
+    "a port whose groups pass the filter by": (f"ip link set dev {PORT} type bridge_slave group_fwd_mask 0", {"veth"}),
     "a port that learns": (f"bridge link set dev {PORT} learning on flood on", {"veth"}),
     "a forwarding entry deleted": (f"bridge fdb delete {MAC} dev {PORT} master", {"fdb"}),
     "a forwarding entry that is not sticky": (f"bridge fdb replace {MAC} dev {PORT} master static", {"fdb"}),

@@ -42,7 +42,7 @@ _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
 _HOOK = re.compile(r"(add chain|add rule|flush chain|delete chain) (\S+) (\S+) at-(\S+)(?: (goto .*|\{.*))?$")
 _TABLE = re.compile(r"(add |delete |)table (\S+) (\S+)(?: \{)?$")
-PORT_DEFAULTS = (("flood", "on"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
+PORT_DEFAULTS = (("flood", "on"), ("group_fwd_mask", "0x0"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
 
 
 class Refused(Exception):  # noqa: N818  as the kernel says it

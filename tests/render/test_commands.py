@@ -92,7 +92,7 @@ CASES: list[tuple[Step, list[str]]] = [
     ),
     (LinkSet("container:api", "eth0", mtu=1400), [f"nsenter -t {PID} -n ip link set dev eth0 mtu 1400"]),
     (AltnameAdd("", "v-web", "shop-web-front"), [f"{IN} link property add dev v-web altname shop-web-front"]),
-    (BridgePortSet("", "v-web", (("hairpin", "on"),)), ["bridge -n shop.lab.alpha link set dev v-web hairpin on"]),
+    (BridgePortSet("", "v-web", (("hairpin", "on"),)), ["ip -n shop.lab.alpha link set dev v-web type bridge_slave hairpin on"]),
     (LinkDelete("", "v-web", 7), [f"{IN} link delete dev v-web"]),
     (
         AddressAdd("container:web", "eth0", "10.4.0.2/24"),

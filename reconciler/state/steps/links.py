@@ -97,7 +97,7 @@ class LinkRename(Step):
 
 @dataclass(frozen=True, slots=True)
 class BridgePortSet(Step):
-    """Set options of a bridge port, by the names of bridge(8), such as ("hairpin", "on") or ("mcast_flood", "off")."""
+    """Set options of a bridge port, by the names of ip-link(8), such as ("hairpin", "on") or ("mcast_flood", "off")."""
 
     lane = NETLINK
     name: str
