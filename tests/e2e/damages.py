@@ -188,9 +188,9 @@ def _of_firewall(machine: Machine, netns: str, topology: str) -> Iterator[Damage
         elif kind in ("set", "map") and "elem" in found:
             yield _damage(netns, f"{kind} {found['name']} emptied", "nft", "flush", "set", family, table, found["name"])
     for family, table, chain in chains:
-        where = f"{family} {table} {chain}"
-        find = f"nft -a list chain {where} | sed -n 's/.* # handle //p' | tail -1"
-        yield _damage(netns, f"last rule of {where} deleted", "sh", "-euc", f"nft delete rule {where} handle $({find})")
+        place = f"{family} {table} {chain}"
+        find = f"nft -a list chain {place} | sed -n 's/.* # handle //p' | tail -1"
+        yield _damage(netns, f"last rule of {place} deleted", "sh", "-euc", f"nft delete rule {place} handle $({find})")
 
 
 def _of_processes(machine: Machine) -> Iterator[Damage]:

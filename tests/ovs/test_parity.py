@@ -32,6 +32,7 @@ NOT_OWN = Unlike("table 3 passes a container's own addresses, and a frame that n
 EQUALS: dict[str, tuple[str, ...] | Unlike] = {
     "host: iifname @ports ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
     "crossing: ether saddr @isolated_macs oifname @isolated_ports drop": (f"dl_src={FAR_MAC},{GROUPS}",),
+    "port: ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
     "port: drop": NOT_OWN,
     "port_arp: iifname . ether saddr != @macs drop": NOT_OWN,
     "port_arp: arp htype != 1 drop": Unlike("Open vSwitch reads no addresses in such a message, so table 3 passes none"),
