@@ -45,7 +45,8 @@ def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, w
         gutter = f"{fault.position.line:5d}"
         shown.append(palette.dim(f"{gutter} |") + f" {source}".rstrip())
         shown.append(palette.dim(f"{'':5} |") + f" {palette.red(caret)}")
-    shown.extend(f"  {palette.bold('help:')} {line}" for line in visible(fault.help_text).splitlines())
+    for number, line in enumerate(visible(fault.help_text).splitlines()):
+        shown.append(f"        {line}" if number else f"  {palette.bold('help:')} {line}")
     return "\n".join(shown)
 
 

@@ -18,7 +18,7 @@ class FaultList:
     def __init__(self, document: Document) -> None:
         """Starts with the faults found while reading the document."""
         self._document = document
-        self._faults: dict[Fault, None] = dict.fromkeys(document.faults)
+        self._faults: dict[Fault, None] = dict.fromkeys((*document.faults, *document.key_faults.values()))
         self.broken: set[Path] = set(document.broken)
         """The parts of the file that were left out."""
         self.kept: dict[Path, tuple[int, ...]] = {}

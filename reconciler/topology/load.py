@@ -19,9 +19,10 @@ from reconciler.topology.checks import check_topology
 from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
-from reconciler.topology.messages import translate
+from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.secrets import hide_values
+from reconciler.topology.slips import find_slips
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
@@ -49,6 +50,7 @@ def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
 def check_draft(draft: Draft) -> Topology:
     """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
     path, document, source = draft.path, draft.document, hide_values(draft.document, draft.source)
+    find_slips(document)
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
     if model is not None:
@@ -72,7 +74,9 @@ def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
             return TopologyModel.model_validate(tree)
         except ValidationError as error:
             broken: set[Path] = set()
-            for details in error.errors(include_url=False, include_input=False):
+            found = error.errors(include_url=False, include_input=False)
+            faults.broken |= {path for details in found if (path := meant_by(details, document))}
+            for details in found:
                 fault = None if faults.left_out(tuple(details["loc"])) else translate(details, document)
                 if fault is not None:
                     faults.append(fault)

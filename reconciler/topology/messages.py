@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.foreign import find_key, find_value
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
@@ -22,7 +23,7 @@ from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.policies import PolicyModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.scalars import describe, shorten
+from reconciler.topology.scalars import TRUTHS, describe, shorten
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document
 
@@ -59,14 +60,26 @@ def translate(error: ErrorDetails, document: Document) -> Fault | None:
         return None
     value = _lookup(document.tree, path)
     message, help_text = _sentence(error, path, value, is_key)
-    position = key_position(document, path) if is_key or error["type"] == "extra_forbidden" else value_position(document, path)
-    return Fault(position, message, help_text)
+    if is_key or error["type"] == "extra_forbidden":
+        return Fault(key_position(document, path), message, help_text)
+    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text)
+
+
+def meant_by(error: ErrorDetails, document: Document) -> Path | None:
+    """The path that an unknown key stands for, if the file does not have that, too: what lacks it is then no further fault."""
+    path = tuple(error["loc"])
+    if error["type"] != "extra_forbidden":
+        return None
+    meant, _ = _meaning(path)
+    here = (*path[:-1], meant)
+    return here if meant and here not in document.keys else None
 
 
 def value_position(document: Document, path: Path) -> Position:
-    """Where the value at `path` stands, or the nearest thing around it."""
+    """Where the value at `path` stands, or the nearest thing around it. The item of a short form stands without its key."""
     while path and path not in document.positions:
-        path = path[:-1]
+        short = (*path[:-2], path[-1])
+        path = short if isinstance(path[-1], int) and short in document.positions else path[:-1]
     return document.positions.get(path, Position(1, 1))
 
 
@@ -106,9 +119,7 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
         return _unknown_key(path)
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", str(context["expected"]))
-        listed = " | ".join(options)
-        guess = suggest(value, options) if isinstance(value, str) else ""
-        return f"{name} must be one of {listed}, but is {describe(value)}", f"{guess} Write one of {listed}".strip()
+        return f"{name} must be one of {' | '.join(options)}, but is {describe(value)}", _literal_help(path, value, options)
     if value is None:
         section_help = _SECTION_HELP.get(str(path[-1]) if path else "") or _SECTION_HELP.get(
             str(path[-2]) if len(path) > 1 else "", ""
@@ -120,6 +131,12 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
         return f"{name} must be {word} {limit}, but is {value}", f"write a number that is {word} {limit}"
     wanted = _WANTED.get(kind, "of another type")
     return f"{name} must be {wanted}, but is {describe(value)}", _type_help(kind, path, value)
+
+
+def _literal_help(path: Path, value: Any, options: list[str]) -> str:
+    section, key = _section_of(path[:-1]), str(path[-1])
+    guess = suggest(value.lower(), options) if isinstance(value, str) else ""
+    return find_value(section, key, value) or guess or f"write `{key}: {options[0]}`, or another of them"
 
 
 _WANTED = {
@@ -134,22 +151,64 @@ _WANTED = {
 
 def _type_help(kind: str, path: Path, value: Any) -> str:
     if kind in ("model_type", "dict_type"):
-        for part in reversed(path[-2:]):
-            if str(part) in _SECTION_HELP:
-                return _SECTION_HELP[str(part)]
-        return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: …` and `hosts:`"
+        return _mapping_help(path, value)
     if kind == "int_type" and isinstance(value, str) and value.isdecimal():
-        return f"write it without quotes: {value}"
-    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
-        return "write true or false: `yes`, `no`, `on` and `off` are text in YAML 1.2"
+        return f"write it without quotes: {int(value)}"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if kind == "int_type" and value == "auto":
+        return "remove it: the default is what `auto` would mean"
+    if kind == "bool_type" and (truth := TRUTHS.get(str(value).lower())):
+        return f"write {truth}; in YAML 1.2 only true and false are truth values"
     return f"write {_WANTED.get(kind, 'a value of the right type')}"
 
 
+def _mapping_help(path: Path, value: Any) -> str:
+    names = value if isinstance(value, tuple) else (value,)
+    if path[-1:] == ("networks",) and names and all(isinstance(name, str) and name.isascii() for name in names):
+        return f"write `networks: {{{', '.join(f'{name}: auto' for name in names)}}}`"
+    for part in reversed(path[-2:]):
+        if str(part) in _SECTION_HELP:
+            return _SECTION_HELP[str(part)]
+    return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: …` and `hosts:`"
+
+
 def _unknown_key(path: Path) -> tuple[str, str]:
-    fields = known_keys(path[:-1])
-    guess = suggest(str(path[-1]), fields)
-    listed = ", ".join(fields)
-    return f"unknown key `{shorten(str(path[-1]))}`{_owner_name(path)}", f"{guess} The keys here are {listed}".strip()
+    key, listed = str(path[-1]), ", ".join(known_keys(path[:-1]))
+    _, help_text = _meaning(path)
+    is_sure = help_text and not help_text.startswith("did")
+    message = f"unknown key `{shorten(key)}`{_owner_name(path)}"
+    return message, help_text if is_sure else f"{help_text} The keys here are {listed}".strip()
+
+
+def _meaning(path: Path) -> tuple[str, str]:
+    """What an unknown key is meant to be ("" if that is not known), and what to write."""
+    key, fields = str(path[-1]), known_keys(path[:-1])
+    name, colon, value = key.partition(":")
+    if colon and name in fields:
+        return name, f"write `{name}: {value}`: a colon needs a space after it"
+    if word := find_key(_section_of(path[:-1]), key):
+        return word.meant, word.help_text
+    near = difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.6)
+    if near:
+        return near[0], f"did you mean `{near[0]}`?"
+    owners = [what for section, what in _OWNERS.items() if key in known_keys(_SECTION_PATHS[section])]
+    return "", f"`{key}` is a key of {' and of '.join(owners)}; move it there" if owners else ""
+
+
+_OWNERS = {"hosts": "a host", "subnets": "a subnet", "containers": "a container", "networks": "a network of a container"}
+_SECTION_PATHS: dict[str, Path] = {
+    "hosts": ("hosts", ""),
+    "subnets": ("subnets", ""),
+    "containers": ("containers", ""),
+    "networks": ("containers", "", "networks", ""),
+}
+
+
+def _section_of(path: Path) -> str:
+    """The section of the mapping at `path`, as the tables of foreign words call it."""
+    words = [part for part in path if part in ("networks", "routes", "expose")]
+    return str(words[-1] if words and path[0] == "containers" and len(path) > 2 else path[0]) if path else ""
 
 
 def known_keys(path: Path) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ CASES = {
     "rate": (container("{networks: {front: {rate: §10mb}}}"), "is no rate: `10mb`"),
     "rate's directions": (container("{networks: {front: {§rate: {up: 10mbit}}}}"), "must be {ingress: RATE, egress: RATE}"),
     "setting of all interfaces": (
-        container("{networks: {front: {§sysctls: {net.ipv4.conf.all.rp_filter: 0}}}}"),
+        container("{networks: {front: {sysctls: {net.ipv4.conf.all.rp_filter: §0}}}}"),
         "a key that is no setting of an interface",
     ),
     "mtu beyond the subnet's": (
