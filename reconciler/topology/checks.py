@@ -12,6 +12,7 @@ from collections.abc import Collection
 from reconciler.state.naming import interface_name
 from reconciler.topology.check_addresses import check_addresses
 from reconciler.topology.check_ports import check_ports
+from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import suggest
@@ -33,6 +34,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
     check_addresses(model, faults)
     check_ports(model, faults)
     check_policies(model, faults)
+    check_twice(model, faults)
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -198,10 +200,6 @@ def check_networks(model: TopologyModel, faults: FaultList) -> None:
                 (*place, subnet, "default"),
                 f"`{name}` has its default route in `{defaults[0]}` already",
                 "write `default: true` for one network only",
-            )
-        if container.networks and all(network.default is False for network in container.networks.values()):
-            faults.add_at_key(
-                place, f"no network of `{name}` carries its default route", "remove `default: false` from one of them"
             )
 
 

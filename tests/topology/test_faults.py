@@ -184,7 +184,10 @@ CASES = {
         "containers:\n  web: {networks: {a: {default: true}, b: {default: §true}}}\n",
         "default route in `a` already",
     ),
-    "default nowhere": (container("{§networks: {front: {default: false}}}"), "no network of `web` carries its default route"),
+    "a port without a default route": (
+        container("{networks: {front: {default: false}}, expose: [§80]}"),
+        "it has no default route, so its replies do not get back",
+    ),
     "default yes": (container("{networks: {front: {default: §yes}}}"), "must be true or false, but is the text `yes`"),
     "image number": (container("{image: §7}"), "must be the name of an image, but is the number 7"),
     "image blank": (container("{image: §'a b'}"), "is no image name"),
