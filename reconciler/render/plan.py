@@ -110,7 +110,8 @@ def compile_lines(host: HostPlan) -> tuple[Line, ...]:
 
 def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
     """For each container that goes because `replicas` came or went: the subject that takes its place, under another name."""
-    gone, fresh = set(), set()
+    gone: set[str] = set()
+    fresh: set[str] = set()
     for line in lines:
         if line.subject.startswith("container ") and line.sign != "~":
             (fresh if line.sign == "+" else gone).add(line.subject)

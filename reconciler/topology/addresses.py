@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, TypeVar
 
-from reconciler.topology.scalars import advise, expect_text, parse_item, refuse, shorten
+from reconciler.topology.scalars import advise, describe, expect_text, parse_item, refuse, shorten
 from reconciler.topology.types import Address, Network
 
 T = TypeVar("T")
@@ -21,11 +21,8 @@ _Slip = tuple[str, str, Callable[[re.Match[str]], str] | None]
 _PARTS = "an IPv4 address has four parts from 0 to 255: write one such as 10.44.0.10"
 _ADDRESS_SLIPS: tuple[_Slip, ...] = (
     (r"[0-9]+(\.[0-9]+){0,2}", "is no IP address: `{}` has fewer than four parts", None),
-    (
-        r"([0-9]{1,3}\.){3}[0-9]{1,3}",
-        "is no IP address: `{}` has a leading zero, or a part above 255",
-        lambda found: strip_zeros(found[0]),
-    ),
+    (r"(?=.*\b0[0-9])([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a leading zero", lambda it: strip_zeros(it[0])),
+    (r"([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a part above 255", None),
     (r"([^/]+)/[0-9.]+", "must be an address alone, without a prefix length: `{}`", lambda found: strip_zeros(found[1])),
     (r"([0-9.]+):[0-9-]+", "must be an address alone, without a port: `{}`", lambda found: found[1]),
     (r"\[([^\[\]]+)\](:[0-9]+)?", "must be an address alone, without brackets: `{}`", lambda found: found[1]),
@@ -68,12 +65,20 @@ def parse_addresses(value: Any) -> tuple[Address, ...]:
 
 def parse_auto_addresses(value: Any) -> tuple[Address, ...]:
     """As `parse_addresses`; `auto` gives none."""
+    if value is True or (isinstance(value, str) and value != "auto" and value.lower() in ("auto", "any", "yes", "automatic")):
+        raise refuse(f"must be `auto` or an address, but is {describe(value)}", "write auto")
     return () if value == "auto" else parse_addresses(value)
 
 
 _CIDR_HELP = "write one such as 10.44.0.0/24 or fd00:44::/64"
 _CIDR_SLIPS: tuple[_Slip, ...] = (
-    (r"([0-9]+(?:\.[0-9]+){0,2})\.?/([0-9]+)", "`{}` has fewer than four parts", lambda found: _fill(found[1], found[2])),
+    (r"([0-9]+(?:\.[0-9]+){0,2})\.?/([0-9]+)", "`{}` has fewer than four parts", lambda it: _fill(it[1], it[2])),
+    (r".+,.+", "`{}` is several in one text", None),
+    (
+        r"[0-9]+(?:\.[0-9]+){3}/[0-9]+",
+        "`{}` has a leading zero, a part above 255, or a prefix length above 32",
+        lambda it: _fill(*it[0].split("/")),
+    ),
     (r"([0-9.]+)\s*/\s*([0-9]+)", "`{}`", lambda found: _fill(found[1], found[2])),
     (r"([0-9]+(?:\.[0-9]+){0,2})(?:\.[*x]){1,3}", "`{}` has a wildcard", lambda found: _fill(found[1])),
     (r"[*]|any|all|0/0|everyone|anywhere", "`{}`", lambda _: "0.0.0.0/0"),

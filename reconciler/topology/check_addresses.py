@@ -61,7 +61,7 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
                     "keep one of them; `connect: lab` makes further hosts",
                 )
             this_machine = this_machine or name
-        if host.connect.scheme == "lab" and not host.address:
+        if host.connect.scheme == "lab" and not host.address and not faults.left_out((*here, "address")):
             faults.add_at_key(here, f"the lab host `{name}` has no address", "write `address: 192.0.2.11`")
         for address in host.address:
             other = taken.setdefault(address, name)

@@ -20,6 +20,10 @@ def _keys(meant: str, help_text: str, *words: str) -> dict[str, Word]:
     return {word: Word(meant, help_text) for word in words}
 
 
+def _renamed(meant: str, *words: str) -> dict[str, Word]:
+    return _keys(meant, f"write `{meant}:` in its place", *words)
+
+
 _NO_ORDER = "remove it: netctl starts containers in no order"
 _NOT_RUN = "remove it, or start the container with its engine and write `existing: true`; netctl only connects it then"
 _NEIGHBOURS = "remove it: containers of one subnet reach each other, and a policy connects those of two"
@@ -32,10 +36,10 @@ _NO_SECRETS = "remove it; `env` gives a container values, and `volumes` files"
 
 KEYS: Mapping[str, Mapping[str, Word]] = {
     "": {
-        **_keys("containers", "write `containers:`", "services", "service", "nodes", "pods", "instances"),
-        **_keys("subnets", "write `subnets:`", "networks", "network", "bridges", "vlans", "nets"),
+        **_renamed("containers", "services", "service", "nodes", "pods", "instances"),
+        **_renamed("subnets", "networks", "network", "bridges", "vlans", "nets"),
         **_keys("hosts", "write `hosts: {alpha: {connect: local}}`", "machines", "inventory", "servers", "ethernets"),
-        **_keys("policies", "write `policies:`", "firewall", "acls", "networkpolicies", "rules", "networkpolicy"),
+        **_renamed("policies", "firewall", "acls", "networkpolicies", "rules", "networkpolicy"),
         **_keys("", _PUBLISH, "ports", "expose", "publish"),
         **_keys("", "write `volumes: [/srv/data:/data]`, in the container; an engine makes named volumes itself", "volumes"),
         **_keys("", _NO_SECRETS, "secrets", "configs"),
@@ -46,31 +50,32 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("", "remove it; one file is one topology", "kind", "renderer", "include", "mgmt", "defaults", "x_common"),
     },
     "hosts": {
-        **_keys("address", "write `address: 192.0.2.11`", "ip", "addr", "ipv4", "ipv6", "addresses", "ip_address"),
+        **_renamed("address", "ip", "addr", "ipv4", "ipv6", "addresses", "ip_address"),
         **_keys("connect", "write `connect: ssh://[user@]name[:port]`, `local` or `lab`", "host", "hostname", "ssh",
                 "url", "user"),
         **_keys("connect", "write `connect: ssh://[user@]name[:port]`", "port", "ssh_user", "ssh_port", "ansible_host", "type"),
-        **_keys("uplink", "write `uplink: eth0`", "interface", "nic", "parent", "dev", "device", "iface"),
+        **_renamed("uplink", "interface", "nic", "parent", "dev", "device", "iface"),
         **_keys("docker", "write `docker: unix:///var/run/docker.sock`", "engine", "socket", "docker_host"),
         **_keys("", "remove it; a container says by `host:` where it runs", "containers", "services"),
     },
     "subnets": {
-        **_keys("cidr", "write `cidr: 10.44.0.0/24`", "subnet", "prefix", "range", "ip_range", "network", "address", "addresses"),
-        **_keys("cidr", "write `cidr: 10.44.0.0/24`", "ipam", "ipv4", "ipv6", "subnets", "net"),
+        **_renamed("cidr", "subnet", "prefix", "range", "ip_range", "network", "address", "addresses"),
+        **_renamed("cidr", "ipam", "ipv4", "ipv6", "subnets", "net"),
         **_keys("", "write `mode: isolated` (its containers and their host, nothing beyond)", "internal", "isolated"),
         **_keys("", _DRIVER, "driver", "driver_opts", "options", "kind"),
         **_keys("", "write `mode: nat`, which is the default, or `mode: routed`", "nat", "masquerade", "routed"),
         **_keys("", "write `bridge: {existing: br0}` with `mode: direct`, for a bridge that the host has",
                 "external", "existing"),
         **_keys("", _TWO_FAMILIES, "enable_ipv6", "ip6"),
-        **_keys("gateway", "write `gateway: 10.44.0.1`", "gateway4", "gateway6", "gw", "via"),
+        **_renamed("gateway", "gateway4", "gateway6", "gw", "via"),
         **_keys("uplink", _LAN, "parent", "interface", "interfaces", "ports", "dev", "nic"),
-        **_keys("vni", "write `vni: 7`", "vxlan_id", "vxlan", "id", "vlan"),
+        **_keys("", "write `mode: direct`, and `uplink: eth0.5` for an interface of that VLAN", "vlan", "vlan_id"),
+        **_keys("vni", "write `vni: 7`", "vxlan_id", "vxlan", "id"),
         **_keys("", "remove it; write `networks: {front: dhcp}` in a container of a LAN", "dhcp", "dhcp4", "dhcp6"),
         **_keys("", "remove it; the entry's key is its name", "name"),
         **_keys("", "remove it; netctl marks what it makes by itself, and any container may be in it", "labels", "attachable"),
         **_keys("", "write `networks: {front: auto}` in each container that is in it", "containers", "services"),
-        **_keys("hosts", "write `hosts: [alpha]`", "host", "on"),
+        **_renamed("hosts", "host", "on"),
     },
     "containers": {
         **_keys("expose", 'write `expose: ["8080:80"]`', "ports", "port", "publish", "published", "exposes"),
@@ -83,13 +88,14 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("", "remove it; the entry's key is its name, and the engine's name is <topology>-<name>",
                 "container_name", "name"),
         **_keys("", "remove it; the entry's key is its name", "hostname", "domainname"),
-        **_keys("replicas", "write `replicas: 3`", "scale", "deploy", "count", "instances"),
-        **_keys("restart", "write `restart: always`", "restart_policy", "restartpolicy"),
+        **_renamed("replicas", "scale", "count", "instances"),
+        **_keys("replicas", "write `replicas: 3` in its place", "deploy"),
+        **_renamed("restart", "restart_policy", "restartpolicy"),
         **_keys("volumes", "write `volumes: [/srv/data:/data]`", "volume", "mounts", "binds", "volume_mounts", "tmpfs"),
         **_keys("", _NEIGHBOURS, "links", "external_links"),
         **_keys("", 'write it in the network: `networks: {front: {mac: "02:00:00:00:00:10"}}`', "mac_address", "mac"),
         **_keys("", "write it in the network: `networks: {front: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 2}}}`", "sysctls"),
-        **_keys("host", "write `host: alpha`", "node", "on", "hosts", "machine", "server"),
+        **_renamed("host", "node", "on", "hosts", "machine", "server"),
         **_keys("runtime", "write `runtime: netns` (also docker, podman or lxc)", "kind", "type", "engine", "driver"),
         **_keys("", "write it in the network: `networks: {front: {mtu: 1400}}`", "mtu"),
         **_keys("", "write it in the network: `networks: {front: {rate: 10mbit}}`", "rate", "bandwidth"),
@@ -101,9 +107,9 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
                 "pull_policy", "read_only"),
     },
     "networks": {
-        **_keys("address", "write `address: 10.44.0.10`", "ip", "ipv4_address", "ipv6_address", "addresses", "addr", "cidr"),
+        **_renamed("address", "ip", "ipv4_address", "ipv6_address", "addresses", "addr", "cidr"),
         **_keys("mac", 'write `mac: "02:00:00:00:00:10"`', "mac_address", "macaddress", "hwaddr"),
-        **_keys("interface", "write `interface: eth0`", "name", "iface", "ifname", "interface_name", "dev"),
+        **_renamed("interface", "name", "iface", "ifname", "interface_name", "dev"),
         **_keys("default", "write `default: true` for the network with the default route", "gw_priority", "priority",
                 "default_route"),
         **_keys("", "write it in the subnet: `gateway: 10.44.0.1`", "gateway", "gateway4", "gw"),
@@ -114,34 +120,32 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("", "write `ipv6: false` for no IPv6", "link_local_ips", "enable_ipv6"),
     },
     "routes": {
-        **_keys("to", "write `to: 10.9.0.0/16`", "dst", "destination", "prefix", "network", "subnet", "cidr"),
-        **_keys("via", "write `via: 10.44.0.9`", "gateway", "next_hop", "nexthop", "gw", "hop"),
+        **_renamed("to", "dst", "destination", "prefix", "network", "subnet", "cidr"),
+        **_renamed("via", "gateway", "next_hop", "nexthop", "gw", "hop"),
         **_keys("", "remove it; the route leads over the network in which it stands", "dev", "interface", "metric", "table"),
     },
     "expose": {
         **_keys("listen", "write `listen: 8080`", "published", "host_port", "hostport", "port", "source_port", "external"),
         **_keys("listen", 'write `listen: "192.0.2.11:8080"`', "host_ip", "hostip", "address", "ip", "host"),
-        **_keys("to", "write `to: 80`", "target", "container_port", "containerport", "targetport", "target_port", "internal"),
-        **_keys("protocol", "write `protocol: udp`", "proto"),
-        **_keys("from", "write `from: [192.0.2.0/24]`", "source", "sources", "allow", "allow_from"),
-        **_keys("on", "write `on: [alpha]`", "hosts"),
-        **_keys("network", "write `network: front`", "subnet"),
+        **_renamed("to", "target", "container_port", "containerport", "targetport", "target_port", "internal"),
+        **_renamed("protocol", "proto"),
+        **_renamed("from", "source", "sources", "allow", "allow_from"),
+        **_renamed("on", "hosts"),
+        **_renamed("network", "subnet"),
         **_keys("", "remove it", "mode", "name", "app_protocol"),
     },
     "policies": {
-        **_keys("allow", "write `allow: web`", "from", "source", "src", "who", "client", "ingress"),
-        **_keys("to", "write `to: db`", "dest", "destination", "dst", "target", "server", "egress"),
+        **_renamed("allow", "from", "source", "src", "who", "client", "ingress"),
+        **_renamed("to", "dest", "destination", "dst", "target", "server", "egress"),
         **_keys("ports", "write `ports: [80/tcp]`", "port", "dport", "expose", "services"),
         **_keys("ports", "write it with the port: `ports: [53/udp]`", "protocol", "proto"),
-        **_keys("", "remove the policy: nothing passes between subnets but what a policy allows", "deny", "drop",
+        **_keys("allow", "remove the policy: nothing passes between subnets but what a policy allows", "deny", "drop",
                 "block", "reject"),
         **_keys("", "remove it: a policy allows, and what none allows does not pass", "action", "verdict", "type", "priority"),
         **_keys("", "remove it; a policy has no name", "name", "description", "comment"),
     },
 }  # fmt: skip
 """By the section in which the key stands; words are in lower case, with `_` for `-`."""
-
-_EXISTING = "write `mode: direct` and `bridge: {existing: br0}`"
 
 VALUES: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("subnets", "mode"): {
@@ -169,15 +173,21 @@ VALUES: Mapping[tuple[str, str], Mapping[str, str]] = {
         "ovs": "write `bridge: openvswitch`",
         "open_vswitch": "write `bridge: openvswitch`",
         "bridge": "write `bridge: linux`, which is the default",
-        "br0": _EXISTING,
         "docker0": "remove it; netctl makes a bridge of its own for each subnet",
     },
     ("containers", "restart"): {
         "true": "write `restart: always`",
+        "yes": "write `restart: always`",
+        "on": "write `restart: always`",
         "false": "write `restart: no`",
         "on_failure": "write `restart: on-failure`",
         "never": "write `restart: no`",
         "unless_stopped": "write `restart: unless-stopped`",
+    },
+    ("policies", "party"): {
+        **dict.fromkeys(("any", "all", "*", "everyone"), "write one policy for each subnet, and `outside` for what is beyond"),
+        **dict.fromkeys(("internet", "world", "external", "wan", "public", "0.0.0.0/0", "::/0"), "write `outside`"),
+        **dict.fromkeys(("localhost", "hosts", "127.0.0.1"), "write `host`"),
     },
     ("containers", "runtime"): {
         "containerd": "write `runtime: docker`, or `podman`",

@@ -44,6 +44,7 @@ _SECTION_HELP = {
     "containers": "write one entry per container: `web: {networks: {front: auto}}`",
     "policies": "write a list of entries such as `- {allow: web, to: back, ports: [80/tcp]}`",
     "networks": "write one entry per subnet: `front: auto`",
+    "routes": "write each as `{to: 10.9.0.0/16, via: 10.44.0.9}`",
 }
 
 
@@ -109,6 +110,8 @@ def _lookup(tree: Any, path: Path) -> Any:
 def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     name = _name(path)
+    if value is None and path and ":" in str(path[-1]):
+        return _glued_key(str(path[-1]))
     if kind == "netctl":
         subject = f"the name `{shorten(str(path[-1]))}`" if is_key else name
         return f"{subject} {context['message']}", context["help"]
@@ -131,6 +134,11 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
         return f"{name} must be {word} {limit}, but is {value}", f"write a number that is {word} {limit}"
     wanted = _WANTED.get(kind, "of another type")
     return f"{name} must be {wanted}, but is {describe(value)}", _type_help(kind, path, value)
+
+
+def _glued_key(key: str) -> tuple[str, str]:
+    name, _, value = key.partition(":")
+    return f"a colon needs a space after it: `{shorten(key)}`", f"write `{name}: {value}`"
 
 
 def _literal_help(path: Path, value: Any, options: list[str]) -> str:
@@ -165,16 +173,19 @@ def _type_help(kind: str, path: Path, value: Any) -> str:
 
 def _mapping_help(path: Path, value: Any) -> str:
     names = value if isinstance(value, tuple) else (value,)
+    names = tuple(next(iter(each)) if isinstance(each, dict) and len(each) == 1 else each for each in names)
     if path[-1:] == ("networks",) and names and all(isinstance(name, str) and name.isascii() for name in names):
         return f"write `networks: {{{', '.join(f'{name}: auto' for name in names)}}}`"
     for part in reversed(path[-2:]):
         if str(part) in _SECTION_HELP:
             return _SECTION_HELP[str(part)]
-    return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: …` and `hosts:`"
+    return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: shop` and `hosts:`"
 
 
 def _unknown_key(path: Path) -> tuple[str, str]:
     key, listed = str(path[-1]), ", ".join(known_keys(path[:-1]))
+    if key.partition(":")[0] in known_keys(path[:-1]):
+        return _glued_key(key)
     _, help_text = _meaning(path)
     is_sure = help_text and not help_text.startswith("did")
     message = f"unknown key `{shorten(key)}`{_owner_name(path)}"
@@ -184,9 +195,8 @@ def _unknown_key(path: Path) -> tuple[str, str]:
 def _meaning(path: Path) -> tuple[str, str]:
     """What an unknown key is meant to be ("" if that is not known), and what to write."""
     key, fields = str(path[-1]), known_keys(path[:-1])
-    name, colon, value = key.partition(":")
-    if colon and name in fields:
-        return name, f"write `{name}: {value}`: a colon needs a space after it"
+    if (name := key.partition(":")[0]) in fields:
+        return name, ""
     if word := find_key(_section_of(path[:-1]), key):
         return word.meant, word.help_text
     near = difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.6)

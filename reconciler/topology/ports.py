@@ -71,7 +71,8 @@ def parse_listen(value: Any) -> Listen:
     if address_text.startswith("[") and address_text.endswith("]"):
         address_text = address_text[1:-1]
     elif ":" in address_text:
-        quoted = advise(text, f'"[{address_text}]:{ports_text}"', lambda fixed: parse_listen(fixed.strip('"')), _PORT_HELP)
+        bracket_help = 'write the address in brackets: "[2001:db8::11]:8080"'
+        quoted = advise(text, f'"[{address_text}]:{ports_text}"', lambda fixed: parse_listen(fixed.strip('"')), bracket_help)
         raise refuse(f"must have its IPv6 address in brackets: `{shorten(text)}`", quoted)
     if not address_text:
         raise refuse(f"has no address before the colon: `{shorten(text)}`", f'write "{ports_text}"')

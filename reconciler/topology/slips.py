@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reconciler.errors import Fault
+from reconciler.topology.messages import known_keys
 from reconciler.topology.syntax import ODD_SPACES
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document, Tree
@@ -45,18 +46,74 @@ _SLIPS = (
 _PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?")
 
 
+_SIGNATURES = (
+    ("services", (), "Compose", "services are `containers:`, networks `subnets:`, and ports `expose:`"),
+    ("apiVersion", (), "Kubernetes", "pods are `containers:`, and network policies `policies:`"),
+    ("topology", ("nodes", "kinds"), "containerlab", "nodes are `containers:`, and links `subnets:`"),
+    ("network", ("version", "renderer", "ethernets"), "netplan", "a host's own interfaces stay as they are"),
+)
+"""A key at the top of another tool's file, which has none of ours; what it holds then; the tool, and what is what here."""
+_SECTIONS = ("hosts", "subnets", "containers")
+_OWN_KEYS = (*_SECTIONS, "policies")
+
+
 def find_slips(document: Document) -> None:
     """Add the faults to the document, and mark the values that have one as broken."""
+    if fault := _foreign_file(document):
+        document.faults = [fault]
+        document.readable = False
+        return
+    for section, key, below in _outdented(document.tree):
+        if (*section, key) not in document.broken:
+            message = f"`{below}` stands beside `{key}`, not below it"
+            document.faults.append(Fault(document.keys[*section, below], message, f"indent it further than `{key}`"))
+        document.broken |= {(*section, key), (*section, below)}
     for path, text in _texts(document.tree, ()):
         for slip in _SLIPS if not text.isascii() or "$" in text or "{" in text or "`" in text else ():
             if found := slip.pattern.search(text):
                 _report(document, path, slip, found[0])
                 break
+    document.broken.update(document.key_faults)
     for path, port in _spaced_ports(document.tree):
         message = f"a published port has no space in it: `{port.replace(':', ': ', 1) if port.count(':') == 1 else port}`"
         document.key_faults = {key: fault for key, fault in document.key_faults.items() if key[: len(path)] != path}
-        document.faults.append(Fault(document.positions[path], message, f'write "{port}"'))
+        help_text = f'write "{port}"' if isinstance(path[-1], int) else f'write ["{port}"]'
+        document.faults.append(Fault(document.positions[path], message, help_text))
         document.broken.add(path)
+
+
+def _foreign_file(document: Document) -> Fault | None:
+    tree = document.tree if isinstance(document.tree, dict) else {}
+    for key, inner, tool, words in _SIGNATURES if not any(own in tree for own in _OWN_KEYS) else ():
+        value = tree.get(key)
+        if isinstance(value, dict | str) and (not inner or any(each in value for each in inner)):
+            help_text = f"`netctl init` writes a file to start from; here, {words}"
+            return Fault(document.keys[key,], f"this is a file of {tool}, and netctl has a format of its own", help_text)
+    return None
+
+
+def _outdented(tree: Tree) -> Iterator[tuple[Path, str, str]]:
+    """Keys that stand in the column of what they belong to, which then has nothing below it: where, its key, and theirs."""
+    if not isinstance(tree, dict):
+        return
+    top = known_keys(())
+    for key, below in _empty_before(tree, lambda key: key not in top and isinstance(tree[key], dict)):
+        if key in _SECTIONS:
+            yield (), key, below
+    for section in _SECTIONS:
+        if isinstance(entries := tree.get(section), dict):
+            known = known_keys((section, ""))
+            yield from (((section,), key, below) for key, below in _empty_before(entries, lambda key: key in known))  # noqa: B023
+
+
+def _empty_before(entries: dict[str, Tree], is_below: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Each key without a value, with each of the keys right after it that belong below one."""
+    owner = ""
+    for key, value in entries.items():
+        if owner and is_below(key):
+            yield owner, key
+        else:
+            owner = key if value is None else ""
 
 
 def _report(document: Document, path: Path, slip: _Slip, found: str) -> None:
@@ -88,6 +145,8 @@ def _spaced_ports(tree: Tree) -> Iterator[tuple[Path, str]]:
     containers = tree.get("containers") if isinstance(tree, dict) else None
     for name, container in containers.items() if isinstance(containers, dict) else ():
         items = container.get("expose") if isinstance(container, dict) else None
+        if isinstance(items, dict) and len(items) == 1 and _PORT_KEY.fullmatch(key := next(iter(items))):
+            yield ("containers", name, "expose"), f"{key}:{items[key]}"
         for number, item in enumerate(items) if isinstance(items, tuple) else ():
             key = next(iter(item)) if isinstance(item, dict) and len(item) == 1 else ""
             if _PORT_KEY.fullmatch(key) and isinstance(item[key], int | str):

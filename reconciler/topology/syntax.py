@@ -24,6 +24,8 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _BARE_IPV6 = re.compile(r"(?<![\w:.\"'])(?:::[0-9a-fA-F:.]*(?:/\d+)?|[0-9a-fA-F]+:[0-9a-fA-F:]*:)(?=[\s,\]}]|$)")
 _BRACKET_PORT = re.compile(r"(?<![\w\"'])\[[0-9a-fA-F:.]+\]:[0-9:/a-z-]+")
 _VARIABLE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}")
+_NO_COLON = re.compile(r"^ *(?:- +)*(?P<text>(?P<key>[a-z_]+)(?: *= *| +)(?P<value>[^\s:{\[\"'][^:]*))$")
+_TWO_KEYS = re.compile(r"^ *(?:- +)*(?P<key>[\w.-]+): +(?P<rest>(?P<inner>[A-Za-z_-]+): +\S.*)$")
 _PAIRS = {"[": "]", "{": "}"}
 
 
@@ -94,6 +96,23 @@ def _lines_back(lines: Sequence[str], last: int) -> Iterator[int]:
         yield number
 
 
+def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
+    for number in _lines_back(lines, stop.line):
+        if found := _NO_COLON.match(_COMMENT.sub("", lines[number - 1])):
+            position = Position(number, found.end("key") + 1)
+            message = f"a key is followed by a colon: `{found['text']}`"
+            return Fault(position, message, f"write `{found['key']}: {found['value']}`")
+    return None
+
+
+def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
+    line = lines[min(stop.line, len(lines)) - 1] if lines else ""
+    if found := _TWO_KEYS.match(_COMMENT.sub("", line)):
+        message = f"two keys stand in one line, `{found['key']}` and `{found['inner']}`"
+        return Fault(Position(stop.line, found.start("inner") + 1), message, f"write `{found['key']}: {{{found['rest']}}}`")
+    return None
+
+
 def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
     """What YAML reads signs into, unless it is quoted."""
     line = lines[min(stop.line, len(lines)) - 1] if lines else ""
@@ -102,7 +121,7 @@ def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
         (_BARE_IPV6, "an IPv6 address that starts or ends with a colon needs quotes"),
     ):
         if found := pattern.search(line):
-            return Fault(Position(stop.line, found.start() + 1), f"{what}: `{found[0]}`", f'write "{found[0]}"')
+            return Fault(Position(stop.line, found.start() + 1), f"{what}: `{found[0]}`", f'put it in quotes: "{found[0]}"')
     if found := _VARIABLE.search(line):
         message = f"no variables are filled in: `{found[0]}`"
         return Fault(Position(stop.line, found.start() + 1), message, "write the value itself")
@@ -114,12 +133,14 @@ def _open_bracket(lines: Sequence[str], stop: Position) -> Fault | None:
     open_ones: list[tuple[str, Position]] = []
     for number, line in enumerate(lines[: stop.line], 1):
         for column, sign in _signs_of(line):
-            if number == stop.line and column >= stop.column:
+            if number == stop.line and column > stop.column:
                 break
             if sign in _PAIRS:
                 open_ones.append((sign, Position(number, column)))
             elif open_ones:
                 open_ones.pop()
+            else:
+                return Fault(Position(number, column), f"the `{sign}` closes nothing", "remove it")
     if not open_ones:
         return None
     # A mistake within a bracket of one line is in that line; a bracket that is still open in a later one is the mistake.
@@ -148,8 +169,9 @@ def _indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     if stop.line > len(lines):
         return None
     width = len(_INDENT.match(lines[stop.line - 1])[0])  # type: ignore[index]  # it matches everywhere
-    above = list(_blocks_above(lines, stop.line))
-    if not above or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
+    above = list(_blocks_above(lines, stop.line, is_item=lines[stop.line - 1].lstrip().startswith("- ")))
+    is_child = above and width > above[0][0] and lines[above[0][1] - 1].rstrip().endswith(":")
+    if not above or is_child or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
         return None
     nearest, line = above[0]
     told = f"line {stop.line} is indented by {_spaces(width)}, and line {line} by {nearest}"
@@ -160,8 +182,11 @@ def _indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     return Fault(Position(stop.line, width + 1), told, help_text)
 
 
-def _blocks_above(lines: Sequence[str], last: int) -> Iterator[tuple[int, int]]:
-    """The widths at which the blocks around a line start, the nearest first, each with its line; an item opens two."""
+def _blocks_above(lines: Sequence[str], last: int, *, is_item: bool) -> Iterator[tuple[int, int]]:
+    """The widths at which the blocks around a line start, the nearest first, each with its line; an item opens two.
+
+    For another item, only the one of its dash counts.
+    """
     least = 1000
     for number in range(last - 1, 0, -1):
         line = lines[number - 1]
@@ -169,7 +194,7 @@ def _blocks_above(lines: Sequence[str], last: int) -> Iterator[tuple[int, int]]:
             continue
         width = len(_INDENT.match(line)[0])  # type: ignore[index]
         item = re.match(r" *((?:- +)+)\S", line)
-        for each in (width + len(item[1]), width) if item else (width,):
+        for each in (width + len(item[1]), width) if item and not is_item else (width,):
             if each < least:
                 least = each
                 yield each, number
@@ -179,4 +204,14 @@ def _spaces(count: int) -> str:
     return f"{count} space{'' if count == 1 else 's'}"
 
 
-_SIGNS: tuple[Sign, ...] = (_odd_indentation, _open_quote, _odd_space, _glued_colon, _unquoted, _open_bracket, _indentation)
+_SIGNS: tuple[Sign, ...] = (
+    _odd_indentation,
+    _open_quote,
+    _odd_space,
+    _glued_colon,
+    _two_keys,
+    _no_colon,
+    _unquoted,
+    _open_bracket,
+    _indentation,
+)

@@ -205,6 +205,7 @@ class _Reader:
     """Walks the events of one document, depth first."""
 
     def __init__(self, text: str, document: Document) -> None:
+        self.text = text
         self.loader = yaml.CSafeLoader(text)
         self.document = document
 
@@ -280,11 +281,14 @@ class _Reader:
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Tree]:
         tree: dict[str, Tree] = {}
+        event: Any
         while type(event := self.loader.get_event()) is not MappingEndEvent:
             key = self._key(event, depth)
             value_event: Any = self.loader.get_event()
             if key is None or key in tree:
-                if key is not None:
+                if key is None:
+                    self.document.broken.add(path)
+                else:
                     first = self.document.keys[*path, key]
                     self._fault(
                         event,
@@ -314,7 +318,10 @@ class _Reader:
     def _key(self, event: Any, depth: int) -> str | None:
         """A mapping's key, or None (with a fault) where it is none."""
         if type(event) is not ScalarEvent:
-            self._fault(event, "a key must be a plain word", "write `name: value`")
+            if self.text.startswith("{{", event.start_mark.index - 1):
+                self._fault(event, "no variables are filled in: `{{` opens two mappings", "write the value itself")
+            else:
+                self._fault(event, "a key must be a plain word", "write `name: value`")
             if type(event) is not AliasEvent:
                 self._skip(event, depth)
             return None

@@ -18,7 +18,7 @@ CASES = {
     "range to one": (expose("§'80-90:80'"), "publishes 11 ports of the host to 1"),
     "range overflow": (expose("§'65530-65540:1-11'"), "a port that does not exist"),
     "protocol": (expose("§'53:53/icmp'"), "no protocol that can be published"),
-    "two slashes": (expose("§'53/tcp:53/tcp'"), "no protocol that can be published"),
+    "two slashes": (expose("§'53/tcp:53/tcp'"), "has the protocol before the container's port"),
     "two protocols": (expose("§{listen: 53, to: 53/udp, protocol: tcp}"), "says two protocols"),
     "listen missing": (expose("§{to: 80}"), "`listen` is missing in container `web`"),
     "listen name": (expose("§'localhost:80:80'"), "has a name in the place of an address"),

@@ -35,10 +35,10 @@ def _parse_bits(value: Any) -> int:
     text = expect_text(value, "a rate", _RATE_HELP)
     matched = re.fullmatch(r"([0-9]{1,9})(bit|kbit|mbit|gbit)", text)
     if not matched:
-        found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|b|bps|bits?/s|bit/sec)?", text)
-        fixed = f"{found[1]}{found[2].lower() or 'm'}bit" if found else ""
-        bytes_each = "; `B` is bytes, and a rate counts bits" if re.search("B(ps|/s)?$", text) else ""
-        raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP) + bytes_each)
+        found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
+        factor = 8 if re.search("B(ps|/s)?$", text) else 1  # bytes
+        fixed = f"{int(found[1]) * factor}{found[2].lower() or 'm'}bit" if found else ""
+        raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
     bits = int(matched[1]) * RATE_UNITS[matched[2]]
     if not 8000 <= bits <= 10**12:
         raise refuse(f"is too {'low' if bits < 8000 else 'high'}: `{text}`", _RATE_HELP)
@@ -93,6 +93,14 @@ Sysctls = Annotated[
 
 class RouteModel(Model):
     """A static route of a container."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_default(cls, value: Any) -> Any:
+        """The word that ip-route(8) has for it is no network here."""
+        if isinstance(value, dict) and value.get("to") == "default":
+            raise refuse("cannot be a default route", "write `default: true` in the network that leads out, and remove the route")
+        return value
 
     to: Sources = Field(description="The network that it leads to.")
     via: Addresses = Field(description="The next hop, an address in the subnet.")

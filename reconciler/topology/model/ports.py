@@ -28,7 +28,8 @@ _SLIPS = tuple(
         (r"\*:PORTS:PORTS", "has `*` in the place of an address: without one, all are meant", r"\1:\2\3"),
         (r"\*:PORTS", "has `*` in the place of a port", r"\1:\1\2"),
         ("localhost:PORTS:PORTS", "has a name in the place of an address", r"127.0.0.1:\1:\2\3"),
-        ("PORTS *(?:->|=>|=|→|,| |: +| +:) *PORTS", "has no plain colon between the host's port and the container's", r"\1:\2\3"),
+        ("PORTS *(?:->|=>|=|→| |: +| +:) *PORTS", "has no plain colon between the host's port and the container's", r"\1:\2\3"),
+        ("PORTS/(tcp|udp|sctp):PORTS", "has the protocol before the container's port", r"\1:\3/\2"),
         ("PORTS/PORTS", "has no protocol behind the slash", r"\1:\2\3"),
     )
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PlainValidator, WithJsonSchema
@@ -44,6 +45,8 @@ def parse_bridge(value: Any) -> str | ExistingBridge:
     if value not in BRIDGES:
         known = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
         help_text = find_value("subnets", "bridge", value) or known
+        if isinstance(value, str) and re.fullmatch(r"[a-z][a-z.-]*[0-9.]+", value):
+            help_text = f"write `bridge: {{existing: {value}}}` and `mode: direct`, if the host has a bridge of that name"
         raise refuse(f"must be one of {', '.join(BRIDGES)}, or {{existing: NAME}}, but is {describe(value)}", help_text)
     return str(value)
 
