@@ -94,10 +94,10 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
         )
         return False
     wanted = {address.version} if address is not None else families
-    for source in expose.from_:
+    for number, source in enumerate(expose.from_):
         if source.version not in wanted:
             faults.add(
-                (*path, "from"),
+                (*path, "from", number),
                 f"nothing can come from {source}: the port is published on IPv{min(wanted)} only",
                 "remove it, or publish the port on that family too",
             )

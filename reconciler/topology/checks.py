@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from reconciler.state.naming import interface_name
 from reconciler.topology.check_addresses import check_addresses
+from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
 from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
@@ -37,6 +38,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
     check_ports(model, faults)
     check_policies(model, faults)
     check_twice(model, faults)
+    check_routes(model, faults)
 
 
 # --- references -------------------------------------------------------------------------------------------------------

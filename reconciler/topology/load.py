@@ -68,16 +68,20 @@ def check_draft(draft: Draft) -> Topology:
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
     """The model of the file, or of what remains of it without its faulty parts; None where nothing does."""
-    tree = document.tree
+    # What was told while reading is left out from the start, so that nothing else is said of it.
+    tree = _without(document.tree, document.broken, (), faults) if document.broken else document.tree
     for _ in range(_ROUNDS_MAX):
         try:
             return TopologyModel.model_validate(tree)
         except ValidationError as error:
             broken: set[Path] = set()
             found = error.errors(include_url=False, include_input=False)
-            faults.broken |= {path for details in found if (path := meant_by(details, document))}
-            for details in found:
-                fault = None if faults.left_out(tuple(details["loc"])) else translate(details, document)
+            places = [faults.in_file(tuple(details["loc"])) for details in found]
+            faults.broken |= {
+                path for details, loc in zip(found, places, strict=True) if (path := meant_by(details, loc, document))
+            }
+            for details, loc in zip(found, places, strict=True):
+                fault = None if faults.left_out(loc) else translate(details, loc, document)
                 if fault is not None:
                     faults.append(fault)
                 broken.add(_part_at_fault(details))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -54,9 +55,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else ""
 
 
-def translate(error: ErrorDetails, document: Document) -> Fault | None:
-    """The fault that one of pydantic's errors stands for; None where it only echoes what was reported while reading."""
-    path, is_key = _path_of(error["loc"])
+def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:
+    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it echoes what was told while reading."""
+    path, is_key = _path_of(loc)
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None
     value = _lookup(document.tree, path)
@@ -66,9 +67,8 @@ def translate(error: ErrorDetails, document: Document) -> Fault | None:
     return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text)
 
 
-def meant_by(error: ErrorDetails, document: Document) -> Path | None:
+def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None:
     """The path that an unknown key stands for, if the file does not have that, too: what lacks it is then no further fault."""
-    path = tuple(error["loc"])
     if error["type"] != "extra_forbidden":
         return None
     meant, _ = _meaning(path)
@@ -192,6 +192,14 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     return message, help_text if is_sure else f"{help_text} The keys here are {listed}".strip()
 
 
+@lru_cache
+def _near_key(key: str, fields: tuple[str, ...]) -> str:
+    """The key that is most like it; "" if none is. One that shares few letters is not even compared."""
+    letters = set(key)
+    alike = [field for field in fields if 2 * len(letters & set(field)) >= len(letters)]
+    return next(iter(difflib.get_close_matches(key, alike, n=1, cutoff=0.6)), "") if alike else ""
+
+
 def _meaning(path: Path) -> tuple[str, str]:
     """What an unknown key is meant to be ("" if that is not known), and what to write."""
     key, fields = str(path[-1]), known_keys(path[:-1])
@@ -199,9 +207,8 @@ def _meaning(path: Path) -> tuple[str, str]:
         return name, ""
     if word := find_key(_section_of(path[:-1]), key):
         return word.meant, word.help_text
-    near = difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.6)
-    if near:
-        return near[0], f"did you mean `{near[0]}`?"
+    if near := _near_key(key.lower(), fields):
+        return near, f"did you mean `{near}`?"
     owners = [what for section, what in _OWNERS.items() if key in known_keys(_SECTION_PATHS[section])]
     return "", f"`{key}` is a key of {' and of '.join(owners)}; move it there" if owners else ""
 
@@ -239,6 +246,11 @@ def known_keys(path: Path) -> tuple[str, ...]:
             model = ExposeModel
         case ("policies", _):
             model = PolicyModel
+    return _keys_of(model)
+
+
+@lru_cache
+def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 

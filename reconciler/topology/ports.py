@@ -64,7 +64,7 @@ def parse_listen(value: Any) -> Listen:
     text = _port_text(value, "[address:]port")
     address_text, separator, ports_text = text.rpartition(":")
     if re.fullmatch(r"[0-9]+(\.[0-9]+){3}|\[[0-9a-fA-F:.]+\]", text):
-        raise refuse(f"has an address and no port: `{text}`", f'write the port behind it: "{text}:8080"')
+        raise refuse(f"has an address and no port: `{text}`", f'write "{text}:8080", with the port behind it')
     first, last = parse_ports(ports_text)
     if not separator:
         return Listen(None, first, last)

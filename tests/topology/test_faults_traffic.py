@@ -31,7 +31,7 @@ CASES = {
     "listen family": (expose("§'[2001:db8::11]:80:80'"), "the container has no IPv6 address"),
     "from bits": (expose("{listen: 80, from: [§192.0.2.1/24]}"), "has host bits set"),
     "from nobody": (expose("{listen: 80, §from: []}"), "nobody could connect"),
-    "from family": (expose("{listen: 80, §from: ['fd00::/8']}"), "nothing can come from fd00::/8"),
+    "from family": (expose("{listen: 80, from: [§'fd00::/8']}"), "nothing can come from fd00::/8"),
     "network not its": (expose("{listen: 80, network: §back}"), "`web` has no network `back`"),
     "network none": (container("{expose: [§80]}"), "it is in no network"),
     "on unknown": (expose("{listen: 80, on: [§gamma]}"), "there is no host `gamma`"),

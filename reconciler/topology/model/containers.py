@@ -187,7 +187,8 @@ class ContainerModel(Model):
         None, ge=0, le=BRIDGE_PORTS_MAX, description="How many of it, named NAME-1, NAME-2 …"
     )
     networks: dict[Reference, NetworkModel] = Field(
-        {}, description="The subnets it is in: an address, auto, or the long form. The first has the default route."
+        {},
+        description="The subnets it is in: an address, auto, or the long form. The first that is not isolated has the default route.",
     )
     expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
     connections: int = Field(

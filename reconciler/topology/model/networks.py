@@ -128,7 +128,7 @@ class NetworkModel(Model):
     ipv4: bool = Field(True, description="false: no IPv4 here, though the subnet has it.")
     ipv6: bool = Field(True, description="false: no IPv6 here, though the subnet has it.")
     default: Annotated[bool | None, Given] = Field(
-        None, description="Whether the default route leads here. Default: the first network."
+        None, description="Whether the default route leads here. Default: the first network that leads out (not isolated)."
     )
     dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
     allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(
