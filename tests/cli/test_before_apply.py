@@ -62,18 +62,7 @@ def test_without_root(write: Callable[[str], Path]) -> None:
     path = write("  web: {networks: {front: auto}}\n")
     # It may read everything, so that it finds this checkout wherever it is.
     right = "+dac_read_search"
-    user = [
-        "setpriv",
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        "--inh-caps",
-        "+dac_read_search",
-        "--ambient-caps",
-        "+dac_read_search",
-    ]
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", right, "--ambient-caps", right]
     for word in ("diff", "apply", "status", "verify", "destroy"):
         command = [*user, sys.executable, "-m", "reconciler", word, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
@@ -105,8 +94,9 @@ def test_a_container_without_ipv6_has_a_loopback(write: Callable[[str], Path]) -
 
 def test_a_container_without_a_default_route(write: Callable[[str], Path]) -> None:
     """`default: false` on its only network: it speaks to its subnet and its host, has no default route, and `verify` agrees."""
+    alone = "{default: false}"
     path = write(
-        "  web: {networks: {front: {default: false}}}\n  db: {networks: {front: auto}}\n  far: {networks: {open: {default: false}}}\n"
+        f"  web: {{networks: {{front: {alone}}}}}\n  db: {{networks: {{front: auto}}}}\n  far: {{networks: {{open: {alone}}}}}\n"
     )
     assert run_netctl("apply", "-q", path).status == 0
     assert "default" not in run_netctl("exec", "-f", path, "web", "--", "ip", "route").out

@@ -188,7 +188,7 @@ class ContainerModel(Model):
     )
     networks: dict[Reference, NetworkModel] = Field(
         {},
-        description="The subnets it is in: an address, auto, or the long form. The first that is not isolated has the default route.",
+        description="The subnets it is in: an address, auto, or the long form. The first not isolated has the default route.",
     )
     expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
     connections: int = Field(
