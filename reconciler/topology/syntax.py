@@ -105,11 +105,25 @@ def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     return None
 
 
+def _no_dash(lines: Sequence[str], stop: Position) -> Fault | None:
+    line = lines[stop.line - 1] if stop.line <= len(lines) else ""
+    text = _COMMENT.sub("", line).strip()
+    above = lines[stop.line - 2] if stop.line > 1 else ""
+    if text and ":" not in text and text[0] not in "-[]{}\"'" and re.match(r" *- ", above):
+        position = Position(stop.line, len(line) - len(line.lstrip()) + 1)
+        return Fault(position, f"an item of a list starts with a dash and a space: `{text}`", f"write `- {text}`")
+    return None
+
+
 def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
     line = lines[min(stop.line, len(lines)) - 1] if lines else ""
     if found := _TWO_KEYS.match(_COMMENT.sub("", line)):
         message = f"two keys stand in one line, `{found['key']}` and `{found['inner']}`"
-        return Fault(Position(stop.line, found.start("inner") + 1), message, f"write `{found['key']}: {{{found['rest']}}}`")
+        return Fault(
+            Position(stop.line, found.start("inner") + 1),
+            message,
+            f"write `{found['key']}: {{{found['rest']}}}`, or the value in quotes",
+        )
     return None
 
 
@@ -209,6 +223,7 @@ _SIGNS: tuple[Sign, ...] = (
     _open_quote,
     _odd_space,
     _glued_colon,
+    _no_dash,
     _two_keys,
     _no_colon,
     _unquoted,

@@ -28,6 +28,7 @@ SLIPS = {
         HEAD + "hosts:\n  alpha: §connect: local\n", "two keys stand in one line",
         "`alpha: {connect: local}`"
     ),
+    "an item without a dash": (PORTS + "      - 80\n      §81\n", "an item of a list starts with a dash", "write `- 81`"),
     # quotes and brackets
     "open quote": (PORTS + '    - §"8080:80\n    - 81\n', "the quote opened in line 10 is not closed", 'close it with "'),
     "open quote before another": (PORTS + '    - §"8080:80\n    - "81:81"\n', "opened in line 10", 'close it with "'),

@@ -81,8 +81,9 @@ def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
 
 def _split_variable(item: Any) -> tuple[str, str]:
     if isinstance(item, dict) and len(item) == 1:
-        name = shorten(next(iter(item)))
-        raise refuse("has a mapping as an item", f"write {name}=value as the item, or {name}: value without the `- `")
+        name, equals, _ = next(iter(item)).partition("=")
+        remedy = f"write {shorten(name)}=value as the item, or {shorten(name)}: value without the `- `"
+        raise refuse("has a mapping as an item", "put the whole item in quotes, for it has `: ` in it" if equals else remedy)
     if not isinstance(item, str) or not item:
         raise refuse(f"must have NAME=value as its items, but one is {_kind_of(item)}", "write NAME=value")
     name, separator, text = item.partition("=")
