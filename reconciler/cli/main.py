@@ -159,6 +159,8 @@ def _status(status: int, command: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     """The command's own status."""
     match options.command:
+        case "init":
+            from reconciler.cli.init import run
         case "apply":
             from reconciler.cli.apply import run
         case "diff":
@@ -182,7 +184,7 @@ def _report(error: NetctlError) -> None:
 
     print(render_error(error, Palette(wants_colour(sys.stderr))), file=sys.stderr)
     if isinstance(error, TopologyError) and len(error.faults) > 1:
-        print(f"\n{len(error.faults)} errors", file=sys.stderr)
+        print(f"\n{len(error.faults):,} errors", file=sys.stderr)
 
 
 def _report_defect(error: Exception) -> None:

@@ -21,6 +21,11 @@ exit status:
 """
 
 EXAMPLES = {
+    "init": """\
+examples:
+  netctl init                         write topology.yaml, to start from
+  netctl init shop.yaml               the same, under another name
+""",
     "apply": """\
 examples:
   netctl apply                        bring all hosts to topology.yaml
@@ -67,6 +72,7 @@ The command is one of this machine's, not of the container's image. The exit sta
 }
 
 WORDS = {
+    "init": "write a topology file to start from",
     "apply": "bring every host to the file",
     "diff": "print the plan and touch nothing",
     "destroy": "remove everything the topology made",
@@ -172,7 +178,7 @@ def _add_common(command: Parser, name: str) -> None:
     default = None if name == "destroy" else DEFAULT_FILE
     command.add_argument("file", nargs="?", default=default, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
-    if name != "validate":
+    if name not in ("init", "validate"):
         command.add_argument("--host", metavar="NAME", type=parse_name, help="limit it to one host")
     if name in ("apply", "destroy"):
         command.add_argument("--quiet", "-q", action="store_true", help="print errors only")

@@ -303,6 +303,8 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
     """
     scope = "default" if existing else "all"
     yield Sysctl(netns, f"net.ipv6.conf.{scope}.disable_ipv6", "0" if ipv6 else "1", owner=owner)
+    if not existing:
+        yield Sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", "0", owner=owner)
     if ipv6:
         yield Sysctl(netns, "net.ipv6.conf.default.accept_dad", "0", owner=owner)
         if not advertised:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.compile.addresses import Assignment, assign_addresses
+from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_leg
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
 from reconciler.compile.routers import find_forwards, find_unreachable_routers
@@ -17,7 +18,7 @@ from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.topology.legs import legs_of
-from reconciler.topology.types import Container, Network, Party, Publication, Subnet, Topology
+from reconciler.topology.types import Attachment, Container, Network, Party, Publication, Subnet, Topology
 
 BRIDGE_PORTS_MAX = 1023
 """BR_MAX_PORTS less number 0, which is reserved (net/bridge/br_private.h, br_if.c)."""
@@ -41,7 +42,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
         for host in hosts_of[subnet.name]:
             leg = _leg(topology.name, subnet, host, span, assignment, _datapath(subnet, facts.get(host)))
             legs[host][subnet.name] = replace(leg, is_inhabited=subnet.name in inhabited)
-    places = {container.name: _places(topology.name, container, assignment) for container in topology.containers.values()}
+    places = {container.name: _places(topology, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
     members: dict[tuple[str, str], list[Place]] = {}
     containers: dict[str, list[str]] = {}
@@ -58,7 +59,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
         *_parties(topology),
         forwards=find_forwards(topology, places),
     )
-    return resolved, (*faults, *find_unreachable_routers(topology, resolved))
+    return resolved, (*faults, *find_unreachable_routers(topology, resolved), *find_misfits(topology, resolved, facts))
 
 
 def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[Party]]]:
@@ -97,13 +98,18 @@ def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assig
     )
 
 
-def _places(topology: str, container: Container, assignment: Assignment) -> tuple[Place, ...]:
+def _rank(topology: Topology, attachment: Attachment) -> tuple[bool, bool]:
+    return not attachment.default, topology.subnets[attachment.subnet].mode == "isolated"
+
+
+def _places(topology: Topology, container: Container, assignment: Assignment) -> tuple[Place, ...]:
     addresses = [assignment.containers.get((each.subnet, container.name), ()) for each in container.attachments]
-    # `sorted` is stable: the network that is said to carry the default routes comes first, the others as they are listed.
-    order = sorted(range(len(addresses)), key=lambda index: not container.attachments[index].default)
+    # `sorted` is stable: the network of the default routes comes first, then those that lead out, each as they are listed. It is
+    # asked for each family, since the first may have one only.
+    order = sorted(range(len(addresses)), key=lambda index: _rank(topology, container.attachments[index]))
     carrier: dict[int, int] = {}
     for index in order if any(each.default for each in container.attachments) else ():
-        for own in addresses[index]:
+        for own in addresses[index] if not container.attachments[index].declines else ():
             carrier.setdefault(own.family, index)
     return tuple(
         Place(
@@ -111,8 +117,8 @@ def _places(topology: str, container: Container, assignment: Assignment) -> tupl
             container.host,
             attachment.subnet,
             attachment.interface,
-            port=interface_name("v-", topology, container.name, attachment.subnet),
-            mac=attachment.mac or mac_of(topology, container.name, attachment.subnet),
+            port=interface_name("v-", topology.name, container.name, attachment.subnet),
+            mac=attachment.mac or mac_of(topology.name, container.name, attachment.subnet),
             addresses=addresses[index],
             defaults=tuple(family for family, place in carrier.items() if place == index),
         )

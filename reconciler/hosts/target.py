@@ -81,7 +81,7 @@ def far_target(host: str, topology: str, destination: str) -> Target:
     """Another machine, of which no file says anything. UsageError where the destination is not written as in a file."""
     from pydantic_core import PydanticCustomError
 
-    from reconciler.topology.scalars import parse_connect
+    from reconciler.topology.connect import parse_connect
 
     try:
         connect = parse_connect(destination)

@@ -34,8 +34,13 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
 MNT_DETACH = 2  # umount2(2)
 
-SILENT = (("net/ipv6/conf/all/disable_ipv6", "1"),)
-"""A namespace without IPv6: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in net/ipv6/addrconf.c)."""
+SILENT = (
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
+    ("net/ipv6/conf/lo/accept_ra", "0"),  # by which kinds.netns recognises it
+    ("net/ipv6/conf/lo/disable_ipv6", "0"),
+)
+"""A namespace without IPv6 but ::1: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in
+net/ipv6/addrconf.c)."""
 PROMPT = (
     ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
     ("net/ipv6/conf/default/accept_dad", "0"),

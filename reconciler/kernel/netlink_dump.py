@@ -90,7 +90,7 @@ IFLA_INET6_CONF = 2
 IFLA_QDISC = 6
 IFLA_LINK_NETNSID = 37
 RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3  # linux/rtnetlink.h, net_namespace.h
-DEVCONF_DISABLE_IPV6 = 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
+DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6 = 3, 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
 IFF_LOWER_UP = 0x10000
@@ -157,7 +157,7 @@ def parse_link(data: memoryview) -> LinkInfo:
     _, _, index, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     kind, options, port_options = parse_link_info(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else ("", (), ())
-    link_local, ipv6 = parse_ipv6(found[IFLA_AF_SPEC]) if IFLA_AF_SPEC in found else (False, False)
+    inet6 = parse_ipv6(found[IFLA_AF_SPEC]) if IFLA_AF_SPEC in found else None
     altnames = parse_attributes(found[IFLA_PROP_LIST]) if IFLA_PROP_LIST in found else ()
     return LinkInfo(
         index=index,
@@ -173,8 +173,10 @@ def parse_link(data: memoryview) -> LinkInfo:
         peer_netnsid=_s32.unpack(found[IFLA_LINK_NETNSID])[0] if len(found.get(IFLA_LINK_NETNSID, b"")) == 4 else 0,
         alias=text_of(found, IFLA_IFALIAS),
         altnames=tuple(parse_text(value) for number, value in altnames if number == IFLA_ALT_IFNAME),
-        link_local=link_local,
-        ipv6=ipv6,
+        link_local=inet6 is not None and inet6[0],
+        ipv6=inet6 is not None and inet6[1],
+        accepts_ra=inet6 is not None and inet6[2],
+        has_ipv6=inet6 is not None,
         options=options,
         qdisc=text_of(found, IFLA_QDISC),
         port_options=port_options,
@@ -183,16 +185,17 @@ def parse_link(data: memoryview) -> LinkInfo:
     )
 
 
-def parse_ipv6(af_spec: memoryview) -> tuple[bool, bool]:
-    """Whether the kernel makes a link-local address, and whether IPv6 is on."""
+def parse_ipv6(af_spec: memoryview) -> tuple[bool, bool, bool] | None:
+    """Whether the kernel makes a link-local address, IPv6 is on, and routers are believed; None for a link without IPv6."""
     inet6 = find_attributes(af_spec, 0, (socket.AF_INET6,)).get(socket.AF_INET6)
     if inet6 is None:
-        return False, False
+        return None
     found = find_attributes(inet6, 0, INET6_ATTRIBUTES)
     mode, conf = found.get(IFLA_INET6_ADDR_GEN_MODE), found.get(IFLA_INET6_CONF)
     if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
         raise NetlinkError("what the kernel says of IPv6 on a link is cut off")
-    return mode[0] != ADDR_GEN_NONE, _s32.unpack_from(conf, 4 * DEVCONF_DISABLE_IPV6)[0] == 0
+    accept_ra, disabled = (_s32.unpack_from(conf, 4 * number)[0] for number in (DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6))
+    return mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0
 
 
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:

@@ -75,6 +75,9 @@ def _open_directory(directory: Path) -> int:
         raise
     status = os.fstat(descriptor)
     reason = ""
+    if os.geteuid() != 0 == status.st_uid:
+        os.close(descriptor)
+        raise HostError(f"netctl needs root: {directory} is root's", "run it with sudo")
     if status.st_uid != os.geteuid():
         reason = f"belongs to the user with number {status.st_uid}"
     elif status.st_mode & OTHERS_WRITE:

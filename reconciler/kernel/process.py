@@ -17,7 +17,9 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.marks import (
     Bearer,
@@ -117,13 +119,36 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
     wait_until_marked(pids)
 
 
+def check_programs(steps: Iterable[Step]) -> None:
+    """HostError if the program of a command that is to be started is not there."""
+    for step in steps:
+        if isinstance(step, ProcessStart) and (fault := find_fault(step, dict(step.env).get("PATH", _own_path()))):
+            help_text = "name a program of the host in `command`: a container of runtime netns has no image"
+            raise HostError(f"container {step.container} cannot run its command: {fault}", help_text)
+
+
+def find_fault(step: ProcessStart, path: str) -> str:
+    """Why the command cannot be started; "" if it can. It starts in the root directory, so `./a` is `/a`."""
+    program = step.command[0]
+    if "/" not in program:
+        return "" if shutil.which(program, path=path) else f"no such program in PATH: {program}"
+    file = Path("/", program)
+    if file.is_file():
+        return "" if os.access(file, os.X_OK) else f"not executable: {program}"
+    return f"not a file: {program}" if file.exists() else f"no such file: {program}"
+
+
+def _own_path() -> str:
+    return os.environ.get("PATH", DEFAULT_PATH)
+
+
 def spawn(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) -> int:
     """Start one command in the calling thread's namespace; its process number."""
     given = dict(step.env)
-    env = {"PATH": os.environ.get("PATH", DEFAULT_PATH), "HOME": os.environ.get("HOME", "/"), **given}
+    env = {"PATH": _own_path(), "HOME": os.environ.get("HOME", "/"), **given}
     env |= marks_of(context.topology, step.container, step.command, step.env)
-    if shutil.which(step.command[0], path=env["PATH"]) is None:
-        raise StepError(step, f"command not found: {step.command[0]} is no program in {env['PATH']}")
+    if fault := find_fault(step, env["PATH"]):
+        raise StepError(step, fault)
     return spawn_logged(context, step.container, words_of(step.command), env, inherited)
 
 

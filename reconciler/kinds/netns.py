@@ -3,7 +3,9 @@
 It is recognised by its file name, `<topology>.<container>` or `<topology>.lab.<member>`. Two things in it can differ, and
 both are repaired in place: its loopback is up, and IPv6 is on or off in it as a whole. Off means that
 net.ipv6.conf.all.disable_ipv6 is 1 from before its first link, since the IPv6 chatter of a thousand links costs more than
-their wiring. Writing `all` sets `default` and every interface, the loopback too, which is where it is read back.
+their wiring. Writing `all` sets `default` and every interface. The loopback then gets IPv6 back, for programs that speak to
+themselves at ::1. Which of the two it is, the loopback's accept_ra tells, a setting that means nothing there: it comes with
+each dump of the links, and `all` would have to be read from a file in each namespace.
 
 What else a namespace with IPv6 has from its first moment (see NetnsAdd) is written when it gets IPv6 later: for links to come,
 and for those that are there, which took their settings from `default` when they were made.
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import links_of
-from reconciler.kinds.sysctl import interface_key
+from reconciler.kinds.sysctl import SILENCE, answering, interface_key
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
@@ -36,7 +38,7 @@ class Netns(Record):
 
     ipv6: bool = True
     loopback: bool = True
-    """Whether its loopback is up."""
+    """Whether its loopback is up, and has ::1 where the kernel speaks IPv6."""
     heeds_routers: bool = field(default=False, compare=False)
     """Whether a LAN's routers are believed in it."""
     silent: tuple[str, ...] = field(default=(), compare=False)
@@ -61,8 +63,9 @@ class Netns(Record):
             if loopback is None:
                 yield cls(netns, loopback=False)
                 continue
-            silent = () if loopback.ipv6 else tuple(link.name for link in links.values() if link is not loopback)
-            yield cls(netns, loopback.ipv6, loopback.up, silent=silent)
+            ipv6 = loopback.ipv6 and loopback.accepts_ra
+            silent = () if ipv6 else tuple(link.name for link in links.values() if link is not loopback)
+            yield cls(netns, ipv6, loopback.up and (loopback.ipv6 or not loopback.has_ipv6), silent=silent)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -75,10 +78,12 @@ class Netns(Record):
         if self.ipv6 and not before.ipv6:
             steps += self._lower_prompt(before.silent)
         if self.ipv6 != before.ipv6:
-            value = "0" if self.ipv6 else "1"
-            steps.append(SysctlWrite(self.netns, "net.ipv6.conf.all.disable_ipv6", value, remember=False))
+            steps.append(SysctlWrite(self.netns, SILENCE, "0" if self.ipv6 else "1", remember=False))
         if self.loopback != before.loopback:
             steps.append(LinkSet(self.netns, "lo", up=self.loopback))
+        if self.ipv6 != before.ipv6 or self.loopback != before.loopback:
+            key, value = interface_key(6, "lo", "accept_ra"), str(int(self.ipv6))
+            steps += [SysctlWrite(self.netns, key, value, remember=False, if_there=True), answering(self.netns)]
         return tuple(steps)
 
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:

@@ -75,7 +75,8 @@ class Sysctl(Record):
         return False
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (SysctlWrite(self.netns, self.key, self.value, self.remember),)
+        write = SysctlWrite(self.netns, self.key, self.value, self.remember)
+        return (write, answering(self.netns)) if (self.key, self.value) == (SILENCE, "1") else (write,)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         if before.remember and not self.remember:
@@ -84,6 +85,15 @@ class Sysctl(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
+
+
+SILENCE = "net.ipv6.conf.all.disable_ipv6"
+"""Switches every link of a namespace, and those to come (addrconf_disable_ipv6 in net/ipv6/addrconf.c)."""
+
+
+def answering(netns: str) -> SysctlWrite:
+    """The step that gives a namespace without IPv6 its ::1 back, which SILENCE takes: a program may speak to itself there."""
+    return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
 
 
 OWN_LINKS = ("bridge", "veth", "vxlan")

@@ -228,8 +228,8 @@ def _one_between(view: View, one: Container, two: Container, attachment: Attachm
     for address in view.addresses(two, attachment):
         family = family_of(address)
         own = view.source_address(one, family, attachment.subnet)
-        if not own:
-            continue  # it has no address of that family to ask with
+        if not own or not view.default(two):
+            continue  # it has no address of that family to ask with; or the other has no route by which to answer
         policies = list(view.policies(("container", one, own), ("container", two, address)))
         is_open = any(not policy.ports for policy in policies)
         why = "a policy allows it" if is_open else "no policy allows it"
@@ -286,6 +286,8 @@ def _from_outside(view: View) -> Iterator[Probe]:
 def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
     mode = view.topology.subnets[subnet].mode
     if mode in ("routed", "direct", "macvlan"):  # only for these does the outside know a way
+        if not view.default(container):
+            return  # it hears the outside, and has no route by which to answer
         why = f"{subnet} is {mode}"
         yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, why)
         return

@@ -17,6 +17,8 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.visible import visible, visible_line
 
 TAB_WIDTH = 4
+FAULTS_SHOWN = 50
+"""Of a file with more, the rest is only counted: whoever reads them mends a few, and asks again."""
 SHOWN_COLUMNS = 120
 """A source line longer than this is cut on both sides of its fault."""
 
@@ -25,7 +27,9 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
     """The whole message, without a newline at the end."""
     if isinstance(error, TopologyError):
         lines = error.source.splitlines()
-        return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults)
+        shown = [_render_fault(error.path, lines, fault, palette) for fault in error.faults[:FAULTS_SHOWN]]
+        more = len(error.faults) - len(shown)
+        return "\n\n".join([*shown, f"and {more:,} more"] if more else shown)
     text = f"{palette.red('error:')} {visible(error.message)}"
     if error.help_text:
         text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in visible(error.help_text).splitlines())
@@ -45,7 +49,8 @@ def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, w
         gutter = f"{fault.position.line:5d}"
         shown.append(palette.dim(f"{gutter} |") + f" {source}".rstrip())
         shown.append(palette.dim(f"{'':5} |") + f" {palette.red(caret)}")
-    shown.extend(f"  {palette.bold('help:')} {line}" for line in visible(fault.help_text).splitlines())
+    for number, line in enumerate(visible(fault.help_text).splitlines()):
+        shown.append(f"        {line}" if number else f"  {palette.bold('help:')} {line}")
     return "\n".join(shown)
 
 

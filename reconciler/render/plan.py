@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from reconciler.kinds.address import Address
@@ -81,8 +81,10 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
     """The whole plan, without a newline at the end; a sentence where there is nothing to do."""
     shown: list[str] = []
     counts = {"+": 0, "~": 0, "-": 0}
+    lines_of = {host.host: compile_lines(host) for host in document.hosts}
+    heirs = find_heirs(line for lines in lines_of.values() for line in lines)
     for host in document.hosts:
-        lines = compile_lines(host)
+        lines = tuple(_with_heir(line, heirs) for line in lines_of[host.host])
         for line in lines:
             counts[line.sign] += 1
         if lines:
@@ -104,6 +106,24 @@ def compile_lines(host: HostPlan) -> tuple[Line, ...]:
     for change in host.changes:
         by_subject.setdefault(subjects[change.ref], []).append(change)
     return tuple(_line(subject, by_subject[subject]) for subject in sorted(by_subject, key=order_of))
+
+
+def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
+    """For each container that goes because `replicas` came or went: the subject that takes its place, under another name."""
+    gone: set[str] = set()
+    fresh: set[str] = set()
+    for line in lines:
+        if line.subject.startswith("container ") and line.sign != "~":
+            (fresh if line.sign == "+" else gone).add(line.subject)
+    first = {subject: f"{subject}-1" for subject in gone if f"{subject}-1" in fresh}
+    return first | {f"{subject}-1": subject for subject in fresh if f"{subject}-1" in gone}
+
+
+def _with_heir(line: Line, heirs: dict[str, str]) -> Line:
+    if line.sign != "-" or line.subject not in heirs:
+        return line
+    name = heirs[line.subject].partition(" ")[2]
+    return replace(line, text=f"{line.text}; `replicas` renames it: {name} is created in its place")
 
 
 def _line(subject: str, changes: Sequence[Change]) -> Line:

@@ -31,6 +31,10 @@ class LinkInfo:
     """Whether the kernel makes an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
     ipv6: bool = True
     """Whether IPv6 is on for it: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
+    accepts_ra: bool = True
+    """Whether its accept_ra (index 3 there) is not 0."""
+    has_ipv6: bool = True
+    """Whether it has such settings at all: not below an MTU of 1280, nor on a kernel without IPv6."""
     options: tuple[tuple[str, str], ...] = ()
     """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
     qdisc: str = ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.errors import Fault
-from reconciler.topology.types import Attachment, Party, Topology
+from reconciler.topology.types import Attachment, Party, Policy, Topology
 
 
 def find_advice(topology: Topology) -> tuple[Fault, ...]:
     """The warnings, in the order of the file."""
-    return tuple(_idle_policies(topology))
+    return (*_idle_policies(topology), *_open_anyway(topology))
 
 
 def _idle_policies(topology: Topology) -> Iterator[Fault]:
@@ -25,6 +25,29 @@ def _idle_policies(topology: Topology) -> Iterator[Fault]:
             f"this policy changes nothing: both ends are in {names}, and within a subnet everything passes",
             f"remove it; to restrict who reaches {policy.target.name}, give it a subnet that the others are not in",
         )
+
+
+def _open_anyway(topology: Topology) -> Iterator[Fault]:
+    """Ports in a policy between ends that reach each other without it: they read like a restriction, and restrict nothing."""
+    for number, policy in enumerate(topology.policies):
+        reason = _reason(topology, policy) if policy.ports else None
+        if reason:
+            yield Fault(topology.position(("policies", number)), f"this policy changes nothing: {reason[0]}", reason[1])
+
+
+def _reason(topology: Topology, policy: Policy) -> tuple[str, str] | None:
+    """Why everything passes between the two ends anyway, and what restricts it; None if it does not."""
+    if "host" in (policy.source.kind, policy.target.kind):
+        return "a host and its containers reach each other on all ports", "remove it; netctl does not filter between the two"
+    names = {name for party in (policy.source, policy.target) for found in _places(topology, party).values() for name in found}
+    modes = {topology.subnets[name].mode for name in names}
+    if policy.target.kind == "outside" and modes and "isolated" not in modes:
+        words = f"`{policy.source.name}` reaches the outside on all ports, as its subnet's mode says"
+        return words, "remove it, or write `mode: isolated` in the subnet: then only what a policy allows gets out"
+    if policy.source.kind == "outside" and "routed" in modes:
+        words = f"the outside reaches `{policy.target.name}` on all ports, as the mode of its subnet, routed, says"
+        return words, "remove it, or write `mode: nat` and publish the ports with `expose`"
+    return None
 
 
 def _places(topology: Topology, party: Party) -> dict[int, set[str]]:

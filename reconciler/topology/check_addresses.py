@@ -61,19 +61,18 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
                     "keep one of them; `connect: lab` makes further hosts",
                 )
             this_machine = this_machine or name
-        if host.connect.scheme == "lab" and not host.address:
+        if host.connect.scheme == "lab" and not host.address and not faults.left_out((*here, "address")):
             faults.add_at_key(here, f"the lab host `{name}` has no address", "write `address: 192.0.2.11`")
-        for address in host.address:
+        for number, address in enumerate(host.address):
+            at = (*here, "address", number)
             other = taken.setdefault(address, name)
             if other != name:
-                faults.add(
-                    (*here, "address"), f"{address} is the address of `{other}` already", "give each host an address of its own"
-                )
+                faults.add(at, f"{address} is the address of `{other}` already", "give each host an address of its own")
             if host.connect.scheme == "lab":
-                _check_lab_address(address, (*here, "address"), faults)
+                _check_lab_address(address, at, faults)
             elif address.is_unspecified or address.is_multicast or address.is_loopback:
                 faults.add(
-                    (*here, "address"),
+                    at,
                     f"{address} is no address at which other hosts reach `{name}`",
                     "write its address in the network that the hosts share",
                 )
@@ -111,8 +110,8 @@ def check_subnets(model: TopologyModel, faults: FaultList) -> None:
     vnis: dict[int, str] = {}
     for name, subnet in model.subnets.items():
         here: Path = ("subnets", name)
-        for cidr in subnet.cidr if subnet.mode not in LAN_MODES else ():
-            _check_underlay(model, cidr, (*here, "cidr"), faults)
+        for number, cidr in enumerate(subnet.cidr if subnet.mode not in LAN_MODES else ()):
+            _check_underlay(model, cidr, (*here, "cidr", number), faults)
         if subnet.mtu is not None and subnet.mtu < 1280 and any(cidr.version == 6 for cidr in subnet.cidr):
             faults.add(
                 (*here, "mtu"),
@@ -141,7 +140,8 @@ def _check_overlaps(model: TopologyModel, faults: FaultList) -> None:
             continue
         (first_cidr, first), (second_cidr, second) = sorted((around, (cidr, name)), key=lambda item: order[item[1]])
         message = f"{second_cidr} overlaps {first_cidr} of `{first}`, line {faults.line(('subnets', first, 'cidr'))}"
-        faults.add(("subnets", second, "cidr"), message, "give each subnet a range of its own")
+        path = ("subnets", second, "cidr", model.subnets[second].cidr.index(second_cidr))
+        faults.add(path, message, "give each subnet a range of its own")
 
 
 def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: FaultList) -> None:
@@ -184,9 +184,9 @@ def check_gateways(model: TopologyModel, faults: FaultList) -> Gateways:
         here: Path = ("subnets", name, "gateway")
         known = gateways[name] = {}
         for host, addresses in subnet.gateway.items():
-            path = (*here, host) if host else here
-            for address in addresses:
+            for number, address in enumerate(addresses):
                 misfit = _misfit(address, name, subnet)
+                path = (*here, host, number) if host else (*here, number)
                 if misfit:
                     faults.add(path, f"the gateway {address} {misfit[0]}", misfit[1])
                 owner = f"the gateway of `{host}`" if host else "the gateway"
@@ -236,18 +236,19 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
             path: Path = ("containers", name, "networks", subnet_name)
             count[subnet_name] = count.get(subnet_name, 0) + (1 if container.replicas is None else container.replicas)
             _check_declined(name, network, model.subnets[subnet_name], path, faults)
-            for address in network.address:
+            for number, address in enumerate(network.address):
+                at = (*path, "address", number)
                 misfit = _misfit(address, subnet_name, model.subnets[subnet_name])
                 owner = gateways[subnet_name].get(address, "")
                 holder = taken.setdefault((subnet_name, address), name)
                 if misfit:
-                    faults.add((*path, "address"), f"the address {address} {misfit[0]}", misfit[1])
+                    faults.add(at, f"the address {address} {misfit[0]}", misfit[1])
                 elif owner or holder != name:
                     why = f"is {owner}" if owner else f"is taken: `{holder}` has it in `{subnet_name}`"
                     in_use = in_use_of.get(subnet_name) or _in_use(model, subnet_name, gateways)
                     in_use_of[subnet_name] = in_use
                     free = _free(address, model.subnets[subnet_name], in_use)
-                    faults.add((*path, "address"), f"{address} {why}", f"write `auto`, or another address such as {free}")
+                    faults.add(at, f"{address} {why}", f"write `auto`, or another address such as {free}")
             if network.mac and macs.setdefault((subnet_name, network.mac), name) != name:
                 faults.add(
                     (*path, "mac"),
@@ -291,12 +292,12 @@ def _following(near: Address, cidr: Network) -> Iterator[Address]:
 
 def _check_room(model: TopologyModel, count: dict[str, int], gateways: Gateways, faults: FaultList) -> None:
     for name, containers in count.items():
-        for cidr in model.subnets[name].cidr:
+        for number, cidr in enumerate(model.subnets[name].cidr):
             hosts = sum(1 for address in gateways[name] if _holds(cidr, address))
             room = cidr.num_addresses - (2 if cidr.version == 4 else 1) - hosts
             if containers > room:
                 faults.add(
-                    ("subnets", name, "cidr"),
+                    ("subnets", name, "cidr", number),
                     f"{cidr} has room for {room} containers besides the gateway, and {containers} are in `{name}`",
                     "take a shorter prefix length",
                 )

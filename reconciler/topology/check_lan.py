@@ -70,11 +70,11 @@ def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
         faults.add(("subnets", subnet.name, "bridge"), why, "leave `bridge` out, or use a host of another kind")
     lengths = {4: 24, 6: 64}
     segments = {a.version: ip_network((a, lengths[a.version]), strict=False) for a in host.addresses}
-    for cidr in subnet.cidrs:
+    for number, cidr in enumerate(subnet.cidrs):
         segment = segments.get(cidr.version)
         if segment != cidr:
             message = f"{cidr} is not the LAN of the lab host `{host.name}`" + (f", which is {segment}" if segment else "")
-            faults.add(("subnets", subnet.name, "cidr"), message, f"write {segment}" if segment else "remove the range")
+            faults.add(("subnets", subnet.name, "cidr", number), message, f"write {segment}" if segment else "remove the range")
 
 
 def _check_uplinks(topology: Topology, legs: Legs, faults: FaultList) -> None:
@@ -107,12 +107,14 @@ def _check_attachment(topology: Topology, container: Container, attachment: Atta
     if subnet.is_lan and not attachment.addresses and not attachment.dhcp:
         message = f"`{subnet.name}` is a LAN, and netctl cannot know which of its addresses are free"
         faults.add(path, message, "write an address that nobody else has, or `dhcp`")
-    for address in attachment.addresses if subnet.is_lan else ():
+    for number, address in enumerate(attachment.addresses if subnet.is_lan else ()):
         holder = next((host.name for host in topology.hosts.values() if address in host.addresses), "")
         router = any(address in addresses for addresses in subnet.gateways.values())
         if holder or router:
             what = f"the host `{holder}`" if holder else "the gateway"
-            faults.add((*path, "address"), f"{address} is the address of {what}", "take one that nobody else on the LAN has")
+            faults.add(
+                (*path, "address", number), f"{address} is the address of {what}", "take one that nobody else on the LAN has"
+            )
     if subnet.macvlan == "passthru":
         _check_passthru(topology, container, attachment, path, faults)
     if subnet.mode == "macvlan":

@@ -1,8 +1,14 @@
-"""Rules about a container's limits and the options of its networks: rates, MTU, static routes. `load` calls `check_options`."""
+"""Rules about a container's limits and the options of its networks: rates, MTU, static routes.
+
+`load` calls `check_options`, and `checks` calls `check_routes`.
+"""
 
 from __future__ import annotations
 
 from reconciler.topology.faults import FaultList
+from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.model.networks import NetworkModel, RouteModel
+from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import CONNECTIONS, Attachment, Container, Path, Subnet, Topology
 
 IPV6_MTU_MIN = 1280
@@ -17,7 +23,6 @@ def check_options(topology: Topology, faults: FaultList) -> None:
             path: Path = ("containers", container.origin, "networks", attachment.subnet)
             subnet = topology.subnets[attachment.subnet]
             _check_mtu(subnet, attachment, path, faults)
-            _check_routes(container, subnet, attachment, path, faults)
             if attachment.rates[0] and subnet.mode == "macvlan":
                 message = f"what arrives in `{subnet.name}` cannot be limited: a macvlan passes by the host's queues"
                 faults.add_at_key((*path, "rate"), message, "write `rate: {egress: …}`, or `mode: direct`")
@@ -41,16 +46,29 @@ def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: Fault
         faults.add((*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", "write 1280 or more")
 
 
-def _check_routes(container: Container, subnet: Subnet, attachment: Attachment, path: Path, faults: FaultList) -> None:
-    here = (*path, "routes")
-    families = {*attachment.auto, *(each.version for each in attachment.addresses)}
-    for to, via in attachment.routes:
+def check_routes(model: TopologyModel, faults: FaultList) -> None:
+    """A container's static routes: none is a default route or leads into its own subnet, and each next hop is in the subnet."""
+    for name, container in model.containers.items():
+        for subnet_name, network in container.networks.items():
+            here: Path = ("containers", name, "networks", subnet_name, "routes")
+            for number, route in enumerate(network.routes if subnet_name in model.subnets else ()):
+                _check_route(name, subnet_name, model.subnets[subnet_name], network, route, (*here, number), faults)
+
+
+def _check_route(
+    name: str, subnet_name: str, subnet: SubnetModel, network: NetworkModel, route: RouteModel, here: Path, faults: FaultList
+) -> None:
+    families = {cidr.version for cidr in subnet.cidr} & set(network.families)
+    for number, to in enumerate(route.to):
+        path = (*here, "to", number)
         if to.prefixlen == 0:
-            faults.add(here, "a static route cannot be a default route", "write `default: true` for the network that leads out")
-        elif any(to.version == cidr.version and to.overlaps(cidr) for cidr in subnet.cidrs):
-            faults.add(here, f"{to} overlaps the subnet itself, which needs no route", "remove it")
-        if to.version not in families and not attachment.dhcp:
+            faults.add(path, "a static route cannot be a default route", "write `default: true` for the network that leads out")
+        elif any(to.version == cidr.version and to.overlaps(cidr) for cidr in subnet.cidr):
+            faults.add(path, f"{to} overlaps the subnet itself, which needs no route", "remove it")
+        if to.version not in families and not network.dhcp:
             family = f"IPv{to.version}"
-            faults.add(here, f"`{container.name}` has no {family} address in `{subnet.name}`", "give it one, or remove the route")
-        elif not any(via in cidr for cidr in subnet.cidrs):
-            faults.add(here, f"the next hop {via} is not in `{subnet.name}`", "name somebody in the subnet")
+            faults.add(path, f"`{name}` has no {family} address in `{subnet_name}`", "give it one, or remove the route")
+    for number, via in enumerate(route.via):
+        if via.version in families and not any(via in cidr for cidr in subnet.cidr):
+            message = f"the next hop {via} is not in `{subnet_name}`"
+            faults.add((*here, "via", number), message, f"name an address of {subnet.cidr[0]}, of a container or a router there")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.topology.expand import default_network_of, host_of, protocol_of
+from reconciler.topology.expand import LAN_MODES, default_network_of, host_of, protocol_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.messages import suggest
 from reconciler.topology.model.containers import ContainerModel
@@ -39,7 +39,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
     for name, container in model.containers.items():
         for number, expose in enumerate(container.expose):
             path: Path = ("containers", name, "expose", number)
-            subnet = _target_network(name, container, expose, path, faults)
+            subnet = _target_network(model, name, container, expose, path, faults)
             if subnet not in model.subnets:
                 continue
             if model.subnets[subnet].mode == "isolated":
@@ -62,7 +62,9 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
     _check_conflicts(claims, faults)
 
 
-def _target_network(name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList) -> str:
+def _target_network(
+    model: TopologyModel, name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList
+) -> str:
     """The network that a publication leads to; "" (with a fault) where it leads nowhere."""
     if expose.network and expose.network not in container.networks:
         if not faults.left_out(("containers", name, "networks", expose.network)):
@@ -73,7 +75,12 @@ def _target_network(name: str, container: ContainerModel, expose: ExposeModel, p
         return ""
     if not container.networks and not faults.left_out(("containers", name, "networks")):
         faults.add(path, f"`{name}` cannot publish a port: it is in no network", "give it one: `networks: {front: auto}`")
-    return expose.network or default_network_of(container.networks)
+    default = default_network_of(model, container.networks)
+    if container.networks and not default and not faults.left_out(("containers", name, "networks")):
+        message = f"`{name}` cannot publish a port: it has no default route, so its replies do not get back"
+        faults.add(path, message, "remove `default: false` from one of its networks")
+        return ""
+    return expose.network or default
 
 
 def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> bool:
@@ -87,10 +94,10 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
         )
         return False
     wanted = {address.version} if address is not None else families
-    for source in expose.from_:
+    for number, source in enumerate(expose.from_):
         if source.version not in wanted:
             faults.add(
-                (*path, "from"),
+                (*path, "from", number),
                 f"nothing can come from {source}: the port is published on IPv{min(wanted)} only",
                 "remove it, or publish the port on that family too",
             )
@@ -98,7 +105,7 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
 
 
 def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str], path: Path, faults: FaultList) -> None:
-    """Of a lab host all addresses are known, so one that is not its own is a mistake."""
+    """Of a lab host all addresses are known, so one that is not its own is a mistake; those in subnets `compile.fits` knows."""
     address = expose.listen.address
     if address is None or address.is_unspecified or address.is_loopback or _in_subnets(model, address):
         return
@@ -111,7 +118,8 @@ def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str
 
 
 def _in_subnets(model: TopologyModel, address: Address) -> bool:
-    networks: list[Network] = [cidr for subnet in model.subnets.values() for cidr in subnet.cidr]
+    subnets = (subnet for subnet in model.subnets.values() if subnet.mode not in LAN_MODES)
+    networks: list[Network] = [cidr for subnet in subnets for cidr in subnet.cidr]
     return any(network.version == address.version and address in network for network in networks)
 
 

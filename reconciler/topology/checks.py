@@ -6,14 +6,18 @@ returns; none stops the others, so that one run finds all. Addresses and ports h
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection
 
 from reconciler.state.naming import interface_name
 from reconciler.topology.check_addresses import check_addresses
+from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
+from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
+from reconciler.topology.foreign import find_value
 from reconciler.topology.messages import suggest
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
@@ -33,6 +37,8 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
     check_addresses(model, faults)
     check_ports(model, faults)
     check_policies(model, faults)
+    check_twice(model, faults)
+    check_routes(model, faults)
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -199,10 +205,6 @@ def check_networks(model: TopologyModel, faults: FaultList) -> None:
                 f"`{name}` has its default route in `{defaults[0]}` already",
                 "write `default: true` for one network only",
             )
-        if container.networks and all(network.default is False for network in container.networks.values()):
-            faults.add_at_key(
-                place, f"no network of `{name}` carries its default route", "remove `default: false` from one of them"
-            )
 
 
 def _counts_so_far(words: list[str]) -> list[int]:
@@ -318,17 +320,22 @@ def _check_party(model: TopologyModel, name: str, path: Path, faults: FaultList)
     sections = ("containers", "subnets")
     if not any((section,) in faults.broken or faults.left_out((section, name)) for section in sections):
         origin = next((origin for origin, container in model.containers.items() if name in names_of(origin, container)), "")
-        guess = (
-            f"write `{origin}`: it stands for all its replicas"
-            if origin
-            else suggest(name, [*model.containers, *model.subnets, "host", "outside"])
-        )
+        guess = f"write `{origin}`: it stands for all its replicas" if origin else _party_help(model, name)
         faults.add(
             path,
             f"there is no container or subnet `{shorten(name)}`",
             guess or "write a container, a subnet, `host` or `outside`",
         )
     return False
+
+
+def _party_help(model: TopologyModel, name: str) -> str:
+    if name in model.hosts:
+        return "write `host`: it stands for every host"
+    if re.fullmatch(r"[0-9a-fA-F.:]+[.:][0-9a-fA-F.:]*(/[0-9]+)?", name) and not find_value("policies", "party", name):
+        return "write the name of a container or a subnet: a policy has no addresses"
+    known = [*model.containers, *model.subnets, "host", "outside"]
+    return find_value("policies", "party", name) or suggest(name, known)
 
 
 def _check_opening(model: TopologyModel, kind: str, name: str, path: Path, faults: FaultList) -> None:

@@ -34,11 +34,12 @@ def parse_draft(data: bytes, path: str) -> Draft:
 
 def _read_file(path: str) -> bytes:
     help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
+    start = f"{help_text}; `netctl init` writes one to start from"
     try:
         with Path(path).open("rb") as file:
             return file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"there is no file {path}", help_text) from None
+        raise UsageError(f"there is no file {path}", start) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{path} cannot be read: {reason}", help_text) from None

@@ -81,13 +81,15 @@ def engine_name_of(topology: str, name: str, container: ContainerModel) -> str:
     return name if container.existing else f"{topology}-{name}"
 
 
-def default_network_of(networks: dict[str, NetworkModel]) -> str:
-    """The network that carries the default route: the one that says so, else the first that does not decline. "" without any."""
-    for wanted in (True, None):
-        for name, network in networks.items():
-            if network.default is wanted:
-                return name
-    return ""
+def default_network_of(model: TopologyModel, networks: dict[str, NetworkModel]) -> str:
+    """The network that carries the default route: the one that says so, else the first that leads out, else the first.
+
+    One that declines carries none. "" without any.
+    """
+    isolated = {name for name, subnet in model.subnets.items() if subnet.mode == "isolated"}
+    said = [name for name, network in networks.items() if network.default]
+    left = [name for name, network in networks.items() if network.default is None]
+    return next(iter([*said, *(name for name in left if name not in isolated), *left]), "")
 
 
 def interfaces_of(networks: Sequence[NetworkModel]) -> list[str]:
@@ -126,7 +128,7 @@ def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
     spec = ContainerSpec(
         runtime_of(container), container.image, container.command, container.env, container.volumes, container.restart
     )
-    default = default_network_of(container.networks)
+    default = default_network_of(model, container.networks)
     attachments = tuple(
         _attachment(model, name, network, interface, name == default)
         for (name, network), interface in zip(
@@ -182,4 +184,5 @@ def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interf
         network.mtu,
         tuple((to, via) for route in network.routes for to in route.to for via in route.via if to.version == via.version),
         network.sysctls,
+        network.default is False,
     )

@@ -18,9 +18,11 @@ class FaultList:
     def __init__(self, document: Document) -> None:
         """Starts with the faults found while reading the document."""
         self._document = document
-        self._faults: dict[Fault, None] = dict.fromkeys(document.faults)
+        self._faults: dict[Fault, None] = dict.fromkeys((*document.faults, *document.key_faults.values()))
         self.broken: set[Path] = set(document.broken)
         """The parts of the file that were left out."""
+        self._around: tuple[int, set[Path]] = (0, set())
+        """How many parts were left out when this was made, and what is around them: there may be a hundred thousand."""
         self.kept: dict[Path, tuple[int, ...]] = {}
         """For a list of which items were left out: the numbers, in the file, of those that remain."""
 
@@ -33,25 +35,28 @@ class FaultList:
 
     def add(self, path: Path, message: str, help_text: str = "") -> None:
         """Note a fault of the value at `path`."""
-        self.append(Fault(value_position(self._document, self._in_file(path)), message, help_text))
+        self.append(Fault(value_position(self._document, self.in_file(path)), message, help_text))
 
     def add_at_key(self, path: Path, message: str, help_text: str = "") -> None:
         """Note a fault of the key at `path`."""
-        self.append(Fault(key_position(self._document, self._in_file(path)), message, help_text))
+        self.append(Fault(key_position(self._document, self.in_file(path)), message, help_text))
 
     def line(self, path: Path) -> int:
         """The line in which the value at `path` stands, for messages that name a second place."""
-        return value_position(self._document, self._in_file(path)).line
+        return value_position(self._document, self.in_file(path)).line
 
     def left_out(self, path: Path) -> bool:
         """Whether `path`, something around it, or something within it was left out."""
-        return any(broken[: len(path)] == path[: len(broken)] for broken in self.broken)
+        if len(self.broken) != self._around[0]:
+            self._around = len(self.broken), {each[:length] for each in self.broken for length in range(len(each))}
+        return path in self._around[1] or any(path[:length] in self.broken for length in range(len(path) + 1))
 
     def all(self) -> tuple[Fault, ...]:
         """The faults, in the order in which they were found."""
         return tuple(self._faults)
 
-    def _in_file(self, path: Path) -> Path:
+    def in_file(self, path: Path) -> Path:
+        """The path in the file of what is at `path` in what remains of it."""
         for length, part in enumerate(path):
             if isinstance(part, int) and path[:length] in self.kept:
                 return (*path[:length], self.kept[path[:length]][part], *path[length + 1 :])

@@ -1,6 +1,6 @@
 """Field types for the model: each names the function that parses it and its JSON Schema, which pydantic cannot know.
 
-`model` uses them; the parsing itself, and what it refuses, is in `scalars`.
+`model` uses them; the parsing itself, and what it refuses, is in `scalars`, `addresses`, `ports` and `connect`.
 """
 
 from __future__ import annotations
@@ -9,26 +9,17 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from reconciler.topology.addresses import parse_addresses, parse_auto_addresses, parse_cidrs, parse_sources
+from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
+from reconciler.topology.ports import Listen, Target, parse_listen, parse_policy_ports, parse_target
 from reconciler.topology.scalars import (
     LABEL,
     RESERVED_NAMES,
     TOPOLOGY_NAME_MAX,
-    Listen,
-    Target,
-    parse_addresses,
-    parse_auto_addresses,
-    parse_cidrs,
-    parse_connect,
-    parse_engine,
     parse_interface,
     parse_label,
-    parse_listen,
-    parse_lxc_path,
     parse_mac,
-    parse_policy_ports,
     parse_reference,
-    parse_sources,
-    parse_target,
     parse_topology_name,
 )
 from reconciler.topology.types import Address, Connect, Network, PortRange

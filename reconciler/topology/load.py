@@ -19,9 +19,10 @@ from reconciler.topology.checks import check_topology
 from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
-from reconciler.topology.messages import translate
+from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.secrets import hide_values
+from reconciler.topology.slips import find_slips
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
@@ -49,6 +50,7 @@ def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
 def check_draft(draft: Draft) -> Topology:
     """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
     path, document, source = draft.path, draft.document, hide_values(draft.document, draft.source)
+    find_slips(document)
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
     if model is not None:
@@ -66,14 +68,20 @@ def check_draft(draft: Draft) -> Topology:
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
     """The model of the file, or of what remains of it without its faulty parts; None where nothing does."""
-    tree = document.tree
+    # What was told while reading is left out from the start, so that nothing else is said of it.
+    tree = _without(document.tree, document.broken, (), faults) if document.broken else document.tree
     for _ in range(_ROUNDS_MAX):
         try:
             return TopologyModel.model_validate(tree)
         except ValidationError as error:
             broken: set[Path] = set()
-            for details in error.errors(include_url=False, include_input=False):
-                fault = None if faults.left_out(tuple(details["loc"])) else translate(details, document)
+            found = error.errors(include_url=False, include_input=False)
+            places = [faults.in_file(tuple(details["loc"])) for details in found]
+            faults.broken |= {
+                path for details, loc in zip(found, places, strict=True) if (path := meant_by(details, loc, document))
+            }
+            for details, loc in zip(found, places, strict=True):
+                fault = None if faults.left_out(loc) else translate(details, loc, document)
                 if fault is not None:
                     faults.append(fault)
                 broken.add(_part_at_fault(details))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.foreign import find_key, find_value
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
@@ -22,7 +24,7 @@ from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.policies import PolicyModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.scalars import describe, shorten
+from reconciler.topology.scalars import TRUTHS, describe, shorten
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document
 
@@ -43,6 +45,7 @@ _SECTION_HELP = {
     "containers": "write one entry per container: `web: {networks: {front: auto}}`",
     "policies": "write a list of entries such as `- {allow: web, to: back, ports: [80/tcp]}`",
     "networks": "write one entry per subnet: `front: auto`",
+    "routes": "write each as `{to: 10.9.0.0/16, via: 10.44.0.9}`",
 }
 
 
@@ -52,21 +55,32 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else ""
 
 
-def translate(error: ErrorDetails, document: Document) -> Fault | None:
-    """The fault that one of pydantic's errors stands for; None where it only echoes what was reported while reading."""
-    path, is_key = _path_of(error["loc"])
+def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:
+    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it echoes what was told while reading."""
+    path, is_key = _path_of(loc)
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None
     value = _lookup(document.tree, path)
     message, help_text = _sentence(error, path, value, is_key)
-    position = key_position(document, path) if is_key or error["type"] == "extra_forbidden" else value_position(document, path)
-    return Fault(position, message, help_text)
+    if is_key or error["type"] == "extra_forbidden":
+        return Fault(key_position(document, path), message, help_text)
+    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text)
+
+
+def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None:
+    """The path that an unknown key stands for, if the file does not have that, too: what lacks it is then no further fault."""
+    if error["type"] != "extra_forbidden":
+        return None
+    meant, _ = _meaning(path)
+    here = (*path[:-1], meant)
+    return here if meant and here not in document.keys else None
 
 
 def value_position(document: Document, path: Path) -> Position:
-    """Where the value at `path` stands, or the nearest thing around it."""
+    """Where the value at `path` stands, or the nearest thing around it. The item of a short form stands without its key."""
     while path and path not in document.positions:
-        path = path[:-1]
+        short = (*path[:-2], path[-1])
+        path = short if isinstance(path[-1], int) and short in document.positions else path[:-1]
     return document.positions.get(path, Position(1, 1))
 
 
@@ -96,6 +110,8 @@ def _lookup(tree: Any, path: Path) -> Any:
 def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     name = _name(path)
+    if value is None and path and ":" in str(path[-1]):
+        return _glued_key(str(path[-1]))
     if kind == "netctl":
         subject = f"the name `{shorten(str(path[-1]))}`" if is_key else name
         return f"{subject} {context['message']}", context["help"]
@@ -106,9 +122,7 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
         return _unknown_key(path)
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", str(context["expected"]))
-        listed = " | ".join(options)
-        guess = suggest(value, options) if isinstance(value, str) else ""
-        return f"{name} must be one of {listed}, but is {describe(value)}", f"{guess} Write one of {listed}".strip()
+        return f"{name} must be one of {' | '.join(options)}, but is {describe(value)}", _literal_help(path, value, options)
     if value is None:
         section_help = _SECTION_HELP.get(str(path[-1]) if path else "") or _SECTION_HELP.get(
             str(path[-2]) if len(path) > 1 else "", ""
@@ -120,6 +134,17 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
         return f"{name} must be {word} {limit}, but is {value}", f"write a number that is {word} {limit}"
     wanted = _WANTED.get(kind, "of another type")
     return f"{name} must be {wanted}, but is {describe(value)}", _type_help(kind, path, value)
+
+
+def _glued_key(key: str) -> tuple[str, str]:
+    name, _, value = key.partition(":")
+    return f"a colon needs a space after it: `{shorten(key)}`", f"write `{name}: {value}`"
+
+
+def _literal_help(path: Path, value: Any, options: list[str]) -> str:
+    section, key = _section_of(path[:-1]), str(path[-1])
+    guess = suggest(value.lower(), options) if isinstance(value, str) else ""
+    return find_value(section, key, value) or guess or f"write `{key}: {options[0]}`, or another of them"
 
 
 _WANTED = {
@@ -134,22 +159,73 @@ _WANTED = {
 
 def _type_help(kind: str, path: Path, value: Any) -> str:
     if kind in ("model_type", "dict_type"):
-        for part in reversed(path[-2:]):
-            if str(part) in _SECTION_HELP:
-                return _SECTION_HELP[str(part)]
-        return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: …` and `hosts:`"
+        return _mapping_help(path, value)
     if kind == "int_type" and isinstance(value, str) and value.isdecimal():
-        return f"write it without quotes: {value}"
-    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
-        return "write true or false: `yes`, `no`, `on` and `off` are text in YAML 1.2"
+        return f"write it without quotes: {int(value)}"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if kind == "int_type" and value == "auto":
+        return "remove it: the default is what `auto` would mean"
+    if kind == "bool_type" and (truth := TRUTHS.get(str(value).lower())):
+        return f"write {truth}; in YAML 1.2 only true and false are truth values"
     return f"write {_WANTED.get(kind, 'a value of the right type')}"
 
 
+def _mapping_help(path: Path, value: Any) -> str:
+    names = value if isinstance(value, tuple) else (value,)
+    names = tuple(next(iter(each)) if isinstance(each, dict) and len(each) == 1 else each for each in names)
+    if path[-1:] == ("networks",) and names and all(isinstance(name, str) and name.isascii() for name in names):
+        return f"write `networks: {{{', '.join(f'{name}: auto' for name in names)}}}`"
+    for part in reversed(path[-2:]):
+        if str(part) in _SECTION_HELP:
+            return _SECTION_HELP[str(part)]
+    return "write its keys below it, indented by two spaces" if path else "start with `version: 1`, `name: shop` and `hosts:`"
+
+
 def _unknown_key(path: Path) -> tuple[str, str]:
-    fields = known_keys(path[:-1])
-    guess = suggest(str(path[-1]), fields)
-    listed = ", ".join(fields)
-    return f"unknown key `{shorten(str(path[-1]))}`{_owner_name(path)}", f"{guess} The keys here are {listed}".strip()
+    key, listed = str(path[-1]), ", ".join(known_keys(path[:-1]))
+    if key.partition(":")[0] in known_keys(path[:-1]):
+        return _glued_key(key)
+    _, help_text = _meaning(path)
+    is_sure = help_text and not help_text.startswith("did")
+    message = f"unknown key `{shorten(key)}`{_owner_name(path)}"
+    return message, help_text if is_sure else f"{help_text} The keys here are {listed}".strip()
+
+
+@lru_cache
+def _near_key(key: str, fields: tuple[str, ...]) -> str:
+    """The key that is most like it; "" if none is. One that shares few letters is not even compared."""
+    letters = set(key)
+    alike = [field for field in fields if 2 * len(letters & set(field)) >= len(letters)]
+    return next(iter(difflib.get_close_matches(key, alike, n=1, cutoff=0.6)), "") if alike else ""
+
+
+def _meaning(path: Path) -> tuple[str, str]:
+    """What an unknown key is meant to be ("" if that is not known), and what to write."""
+    key, fields = str(path[-1]), known_keys(path[:-1])
+    if (name := key.partition(":")[0]) in fields:
+        return name, ""
+    if word := find_key(_section_of(path[:-1]), key):
+        return word.meant, word.help_text
+    if near := _near_key(key.lower(), fields):
+        return near, f"did you mean `{near}`?"
+    owners = [what for section, what in _OWNERS.items() if key in known_keys(_SECTION_PATHS[section])]
+    return "", f"`{key}` is a key of {' and of '.join(owners)}; move it there" if owners else ""
+
+
+_OWNERS = {"hosts": "a host", "subnets": "a subnet", "containers": "a container", "networks": "a network of a container"}
+_SECTION_PATHS: dict[str, Path] = {
+    "hosts": ("hosts", ""),
+    "subnets": ("subnets", ""),
+    "containers": ("containers", ""),
+    "networks": ("containers", "", "networks", ""),
+}
+
+
+def _section_of(path: Path) -> str:
+    """The section of the mapping at `path`, as the tables of foreign words call it."""
+    words = [part for part in path if part in ("networks", "routes", "expose")]
+    return str(words[-1] if words and path[0] == "containers" and len(path) > 2 else path[0]) if path else ""
 
 
 def known_keys(path: Path) -> tuple[str, ...]:
@@ -170,6 +246,11 @@ def known_keys(path: Path) -> tuple[str, ...]:
             model = ExposeModel
         case ("policies", _):
             model = PolicyModel
+    return _keys_of(model)
+
+
+@lru_cache
+def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 

@@ -89,7 +89,7 @@ class Attachment:
     interface: str = ""
     """The name of the interface inside; already settled (`eth0`, `eth1` …)."""
     default: bool = False
-    """Whether the default routes lead here; exactly one attachment of a container says so."""
+    """Whether the default routes lead here; one attachment of a container says so at most."""
     dhcp: bool = False
     """Whether the LAN gives it its addresses."""
     allow: tuple[Literal["dhcp-server", "router-advertisements"], ...] = ()
@@ -102,6 +102,8 @@ class Attachment:
     """Destination and next hop."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Keys with IFNAME in the place of the interface."""
+    declines: bool = False
+    """Whether no default route may lead here, of either family."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from yaml.events import (
 )
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.syntax import explain
 from reconciler.topology.types import Path
 
 Tree = Any
@@ -54,7 +55,16 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What libyaml counts as the end of a line."""
 
-_START_HELP = "start with `version: 1`, `name: …` and `hosts:`; examples/minimal.yaml is a whole file"
+STARTER = """\
+version: 1
+name: first
+hosts: {here: {connect: lab, address: 192.0.2.11}}
+subnets: {front: {cidr: 10.44.0.0/24}}
+containers: {one: {networks: {front: auto}}, two: {networks: {front: auto}}}
+"""
+"""A whole topology in five lines: what the help of an empty file shows. `netctl init` writes it with comments (cli.init)."""
+
+_START_HELP = f"`netctl init` writes a file to start from; this is a whole one:\n{STARTER}"
 
 
 @dataclass(slots=True)
@@ -69,6 +79,8 @@ class Document:
     positions: dict[Path, Position] = field(default_factory=dict)
     keys: dict[Path, Position] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    key_faults: dict[Path, Fault] = field(default_factory=dict)
+    """Of keys that are no text, by the paths of what they hold."""
     broken: set[Path] = field(default_factory=set)
     readable: bool = True
     """False where the text is no YAML, so that there is no tree to go on with."""
@@ -153,7 +165,7 @@ def _position_after(text: str) -> Position:
 
 _SYNTAX_HELP = (
     ("cannot start any token", "put the value in quotes"),
-    ("mapping values are not allowed", "a `: ` within a value needs quotes around the value; or the indentation is off"),
+    ("mapping values are not allowed", "put a value that has `: ` in it in quotes, and start keys of one mapping in one column"),
     ("did not find expected key", "check the indentation: keys of one mapping start in the same column"),
     ("did not find expected ',' or ']'", "close the list with `]`, and put a comma between its items"),
     ("did not find expected ',' or '}'", "close the mapping with `}`, and put a comma between its entries"),
@@ -170,6 +182,8 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     if position.line > len(lines):
         position = Position(len(lines), len(lines[-1]) + 1)
+    if (fault := explain(text, position)) is not None:
+        return fault
     problem = error.problem or _first_line(error)
     message = f"this is not valid YAML: {problem}"
     if error.context:
@@ -177,8 +191,6 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     help_text = next(
         (help_text for part, help_text in _SYNTAX_HELP if part in problem), "check quotes, brackets and indentation here"
     )
-    if "\t" in lines[position.line - 1][: position.column]:
-        help_text = "YAML is indented with spaces, never with tabs"
     return Fault(position, message, help_text)
 
 
@@ -193,6 +205,7 @@ class _Reader:
     """Walks the events of one document, depth first."""
 
     def __init__(self, text: str, document: Document) -> None:
+        self.text = text
         self.loader = yaml.CSafeLoader(text)
         self.document = document
 
@@ -268,11 +281,14 @@ class _Reader:
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Tree]:
         tree: dict[str, Tree] = {}
+        event: Any
         while type(event := self.loader.get_event()) is not MappingEndEvent:
             key = self._key(event, depth)
             value_event: Any = self.loader.get_event()
             if key is None or key in tree:
-                if key is not None:
+                if key is None:
+                    self.document.broken.add(path)
+                else:
                     first = self.document.keys[*path, key]
                     self._fault(
                         event,
@@ -283,6 +299,11 @@ class _Reader:
                 continue
             here = (*path, key)
             self.document.keys[here] = position = _position(event)
+            if not event.style and not isinstance(value := resolve_scalar(key), str):
+                what = "true or false" if isinstance(value, bool) else "a number"
+                self.document.key_faults[here] = Fault(
+                    position, f"the key `{key}` is read as {what}", f'write it in quotes: "{key}"'
+                )
             if type(value_event) is not ScalarEvent or not (value_event.value or value_event.style):
                 self.document.positions[here] = position
             tree[key] = self._value(value_event, here, depth + 1)
@@ -297,7 +318,10 @@ class _Reader:
     def _key(self, event: Any, depth: int) -> str | None:
         """A mapping's key, or None (with a fault) where it is none."""
         if type(event) is not ScalarEvent:
-            self._fault(event, "a key must be a plain word", "write `name: value`")
+            if self.text.startswith("{{", event.start_mark.index - 1):
+                self._fault(event, "no variables are filled in: `{{` opens two mappings", "write the value itself")
+            else:
+                self._fault(event, "a key must be a plain word", "write `name: value`")
             if type(event) is not AliasEvent:
                 self._skip(event, depth)
             return None
@@ -311,13 +335,9 @@ class _Reader:
                 event, "merge keys (`<<`) are refused: a topology says each thing where it stands", "write the keys out here"
             )
             return None
-        value = resolve_scalar(key)
-        if value is None:
+        if resolve_scalar(key) is None:
             self._fault(event, "a key is missing before the `:`", "write `name: value`")
             return None
-        if not isinstance(value, str):
-            what = "true or false" if isinstance(value, bool) else "a number"
-            self._fault(event, f"the key `{key}` is read as {what}", f'write it in quotes: "{key}"')
         return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -77,6 +78,8 @@ class KernelMachine:
         try:
             self._exists = enter_or_leave(str(self._netns))
         except OSError as error:
+            if error.errno in (errno.EPERM, errno.EACCES):
+                raise HostError("netctl needs root to enter network namespaces", "run it with sudo") from error
             raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", help_for(error)) from error
 
     def lock(self) -> None:
@@ -148,11 +151,13 @@ class KernelMachine:
         """HostError where a step is known to fail."""
         from reconciler.kernel.abilities import check_link_kinds
         from reconciler.kernel.engine import check_containers
+        from reconciler.kernel.process import check_programs
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
         check_namespaces(self._namespaces, steps)
         check_containers(self._context, steps)
+        check_programs(steps)
 
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""

@@ -18,7 +18,7 @@ from tests.conftest import run_netctl
 
 BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
 GOOD = "version: 1\nname: t-none\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\nsubnets: {}\ncontainers: {}\n"
-COMMANDS = ("apply", "diff", "destroy", "validate", "status", "verify", "exec")
+COMMANDS = ("init", "apply", "diff", "destroy", "validate", "status", "verify", "exec")
 
 HEAVY = ("pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json")
 
@@ -82,7 +82,7 @@ def test_help_has_examples(name: str) -> None:
     ("arguments", "said"),
     [
         (("aply",), "did you mean `netctl apply`?"),
-        (("frobnicate",), "the commands are apply, diff"),
+        (("frobnicate",), "the commands are init, apply"),
         ((), "COMMAND"),
         (("apply", "--jsn"), "did you mean --json?"),
         (("validate", "--host"), "`netctl validate --help` shows"),

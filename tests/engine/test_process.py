@@ -246,11 +246,11 @@ def test_anothers_processes_are_left_alone(
 
 def test_command_that_is_not_there(context: KernelContext, run: Run) -> None:
     """A command that is not found, and one that is no program, are sentences, and leave nothing behind."""
-    with pytest.raises(StepError, match="command not found: nosuchprogram is no program in /"):
+    with pytest.raises(StepError, match="no such program in PATH: nosuchprogram"):
         run(start("nosuchprogram"))
-    with pytest.raises(StepError, match="command not found: /etc/passwd"):
+    with pytest.raises(StepError, match="not executable: /etc/passwd"):
         run(start("/etc/passwd"))
-    with pytest.raises(StepError, match="command not found: sleep is no program in /nowhere"):
+    with pytest.raises(StepError, match="no such program in PATH: sleep"):
         run(start("sleep", "1", env=(("PATH", "/nowhere"),)))
     assert recognised(context) == []
 

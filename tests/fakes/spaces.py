@@ -88,7 +88,8 @@ def _link_info(spaces: Mapping[str, Space], space: Space, link: Link) -> LinkInf
         altnames=link.altnames,
         link_local=link.link_local,
         arp=link.arp,
-        ipv6=space.ipv6,
+        ipv6=space.ipv6 or link.name == "lo",
+        accepts_ra=space.ipv6 or link.name != "lo",
         options=tuple(sorted(link.options.items())),
         port_options=tuple(sorted(link.port_options.items())),
     )

@@ -172,7 +172,7 @@ class Mirror:
 
 
 def _loopback(*, ipv6: bool, up: bool) -> LinkInfo:
-    return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, ipv6=ipv6)
+    return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, accepts_ra=ipv6)
 
 
 def mirror(topology: str, state: HostState) -> Snapshot:

@@ -123,9 +123,19 @@ def test_a_namespace_is_switched_as_a_whole() -> None:
     """IPv6 goes on or off by one write for all interfaces; the loopback is set up."""
     on, off = Netns(WEB), Netns(WEB, ipv6=False)
     assert on.lower_create() == (NetnsAdd(WEB, ipv6=True),)
-    assert off.lower_update(on) == (SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "1", remember=False),)
-    assert on.lower_update(off)[-1] == SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "0", remember=False)
-    assert on.lower_update(replace(on, loopback=False)) == (LinkSet(WEB, "lo", up=True),)
+    assert SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "0", remember=False) in on.lower_update(off)
+    assert on.lower_update(replace(on, loopback=False))[0] == LinkSet(WEB, "lo", up=True)
+
+
+def test_a_namespace_without_ipv6_keeps_its_loopback() -> None:
+    """What is switched off as a whole is switched on again for ::1, whichever record switches it off."""
+    switched = SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "1", remember=False)
+    kept = SysctlWrite(WEB, "net.ipv6.conf.lo.disable_ipv6", "0", remember=False, if_there=True)
+    off = Netns(WEB, ipv6=False)
+    assert off.lower_update(Netns(WEB))[0] == switched
+    assert off.lower_update(Netns(WEB))[-1] == kept
+    assert off.lower_update(replace(off, loopback=False))[-1] == kept
+    assert Sysctl(WEB, switched.key, "1").lower_create() == (switched, kept)
 
 
 def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
@@ -134,7 +144,8 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     written = {step.key: step.value for step in Netns(WEB).lower_update(off) if isinstance(step, SysctlWrite)}
     names = ("accept_dad", "accept_ra", "router_solicitations")
     wanted = {f"net.ipv6.conf.{scope}.{name}" for scope in ("default", "eth0") for name in names}
-    assert written == dict.fromkeys(wanted | {"net.ipv6.conf.all.accept_dad", "net.ipv6.conf.all.disable_ipv6"}, "0")
+    everywhere = {"net.ipv6.conf.all.accept_dad", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.lo.disable_ipv6"}
+    assert written == dict.fromkeys(wanted | everywhere, "0") | {"net.ipv6.conf.lo.accept_ra": "1"}
     heeding = Netns(WEB, heeds_routers=True).lower_update(off)
     assert "net.ipv6.conf.eth0.accept_ra" not in {step.key for step in heeding if isinstance(step, SysctlWrite)}
 

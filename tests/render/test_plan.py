@@ -184,3 +184,14 @@ def test_status_of_each_thing() -> None:
 def test_schema_is_in_step() -> None:
     """schemas/status.schema.json is what `python -m reconciler.render.schema` writes."""
     assert SCHEMA_PATH.read_text() == render_schema()
+
+
+def test_replicas_rename_a_container() -> None:
+    """A container that gets `replicas`, or loses them, goes and comes under another name: its line says which."""
+    alone, numbered = shop(("web", "10.44.0.2")), shop(("web-1", "10.44.0.2"), ("web-2", "10.44.0.3"))
+    for live, desired, gone, fresh in ((alone, numbered, "web", "web-1"), (numbered, alone, "web-1", "web")):
+        lines = render_plan(document(live, desired)).splitlines()
+        (renamed,) = [line for line in lines if "`replicas` renames it" in line]
+        assert renamed.split()[:3] == ["-", "container", gone]
+        assert renamed.endswith(f"{fresh} is created in its place")
+    assert "renames" not in render_plan(document(alone, shop(("db", "10.44.0.2"))))

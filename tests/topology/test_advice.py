@@ -42,6 +42,33 @@ def test_a_policy_between_subnets(parties: str) -> None:
     assert not find_advice(parse_topology(BASE.replace("PARTIES", parties).encode()))
 
 
+@pytest.mark.parametrize(
+    ("parties", "said"),
+    [
+        ("new, to: host", "a host and its containers reach each other on all ports"),
+        ("host, to: db", "a host and its containers reach each other on all ports"),
+        ("new, to: outside", "`new` reaches the outside on all ports"),
+        ("open, to: outside", "`open` reaches the outside on all ports"),
+        ("outside, to: open", "the outside reaches `open` on all ports"),
+        ("outside, to: router-1", "the outside reaches `router-1` on all ports"),
+    ],
+)
+def test_ports_that_restrict_nothing(parties: str, said: str) -> None:
+    """Ports of a policy between ends that reach each other anyway read like a restriction: it is said that they are none."""
+    text = BASE.replace("back: {", "open: {cidr: 10.46.0.0/24, mode: routed}, back: {")
+    text = text.replace("  new:", "  router-1: {networks: {open: auto}}\n  new:")
+    (advice,) = find_advice(parse_topology(text.replace("PARTIES", f"{parties}, ports: [80]").encode()))
+    assert (advice.position.line, advice.position.column) == (12, 5)
+    assert said in advice.message
+    assert advice.help_text.startswith("remove it")
+    assert not find_advice(parse_topology(text.replace("PARTIES", parties).encode()))
+
+
+def test_ports_that_let_out() -> None:
+    """A policy is what lets an isolated subnet out, so its ports have an effect."""
+    assert not find_advice(parse_topology(BASE.replace("PARTIES", "db, to: outside, ports: [80]").encode()))
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_say_nothing_in_vain(example: Path) -> None:
     """What is copied from an example has an effect."""

@@ -67,7 +67,7 @@ CASES = {
     "rate": (container("{networks: {front: {rate: §10mb}}}"), "is no rate: `10mb`"),
     "rate's directions": (container("{networks: {front: {§rate: {up: 10mbit}}}}"), "must be {ingress: RATE, egress: RATE}"),
     "setting of all interfaces": (
-        container("{networks: {front: {§sysctls: {net.ipv4.conf.all.rp_filter: 0}}}}"),
+        container("{networks: {front: {sysctls: {net.ipv4.conf.all.rp_filter: §0}}}}"),
         "a key that is no setting of an interface",
     ),
     "mtu beyond the subnet's": (
@@ -83,11 +83,11 @@ CASES = {
         "unknown key `dev`",
     ),
     "next hop elsewhere": (
-        container("{networks: {front: {§routes: [{to: 10.9.0.0/16, via: 10.8.0.1}]}}}"),
+        container("{networks: {front: {routes: [{to: 10.9.0.0/16, via: §10.8.0.1}]}}}"),
         "the next hop 10.8.0.1 is not in `front`",
     ),
     "static default route": (
-        container("{networks: {front: {§routes: [{to: 0.0.0.0/0, via: 10.44.0.9}]}}}"),
+        container("{networks: {front: {routes: [{to: §0.0.0.0/0, via: 10.44.0.9}]}}}"),
         "a static route cannot be a default route",
     ),
     # subnets over several hosts

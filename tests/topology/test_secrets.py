@@ -28,6 +28,9 @@ containers:
         "web: {env: A=hunter2, networks: {front: auto}}",
         "web: {env: {A: hunter2, A: hunter2}, networks: {front: auto}}",
         "web: {env: {A: &hunter hunter2}, networks: {front: auto}}",
+        "web: {env: ['A=hunter2', 'A=hunter2'], command: [a], networks: {front: auto}}",
+        "web: {env: [A=hunter2: hunter2], command: [a], networks: {front: auto}}",
+        "web: {env: [[hunter2]], command: [a], networks: {front: auto}}",
     ],
 )
 def test_a_message_shows_no_value(container: str) -> None:

@@ -12,8 +12,8 @@ from reconciler.state.steps.step import Step
 class NetnsAdd(Step):
     """Make the namespace, with its loopback up, and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
 
-    With `ipv6` false, net.ipv6.conf.all.disable_ipv6 is set to 1 before anything is in it (which sets `default` and the
-    loopback's as well), so that its links never chatter. With `ipv6`, net.ipv6.conf.default.accept_dad is set to 0 and
+    With `ipv6` false, net.ipv6.conf.all.disable_ipv6 is set to 1 before anything is in it (which sets `default` as well), so
+    that its links never chatter; the loopback keeps ::1. With `ipv6`, net.ipv6.conf.default.accept_dad is set to 0 and
     net.ipv6.conf.default.accept_ra to 0: addresses serve at once, and no router is asked for.
     """
 

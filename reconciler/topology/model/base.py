@@ -21,7 +21,10 @@ def _expect_list(value: Any) -> Any:
         return value
     if value is None:
         raise refuse("has no value", "write a list, or remove the key")
-    raise refuse(f"must be a list, but is {describe(value)}", "put it into a list: start the line with `- `, or write [ … ]")
+    if isinstance(value, int | str) and not isinstance(value, bool) and str(value).isprintable() and value != "":
+        item = value if isinstance(value, int) else f'"{value}"'
+        raise refuse(f"must be a list, but is {describe(value)}", f"write [{item}]")
+    raise refuse(f"must be a list, but is {describe(value)}", "start each item with `- `")
 
 
 def _refuse_null(value: Any) -> Any:

@@ -12,19 +12,21 @@ from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
-from reconciler.topology.scalars import BRIDGE_PORTS_MAX, describe, expect_text, refuse, shorten
+from reconciler.topology.scalars import BRIDGE_PORTS_MAX, TRUTHS, describe, expect_text, parse_item, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
+_IMAGE = r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}"
 _VARIABLE = re.compile(r"[^\s=\0-][^\s=\0]*")
 """The name of a variable: env(1) takes one that begins with `-` for an option."""
+_ENGINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 _LINE_END = re.compile("[\0-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 """All control characters but the tab, and what else may end a line."""
 
 
 def parse_image(value: Any) -> str:
     """An image reference; the engine has the last word on it."""
-    image = expect_text(value, "the name of an image")
-    if not re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}", image):
+    image = expect_text(value, "the name of an image", "write one such as nginx:1.27", _IMAGE)
+    if not re.fullmatch(_IMAGE, image):
         raise refuse(f"is no image name: `{shorten(image)}`", "write one such as nginx:1.27")
     return image
 
@@ -43,17 +45,19 @@ def parse_command(value: Any) -> tuple[str, ...]:
         raise refuse(f"must be a list of words, but is {describe(value)}", "write it as a list: [sleep, infinity]")
     if value[:1] == ("",):
         raise refuse("has no program: its first word is empty", "write the program first: [sleep, infinity]")
-    for word in value:
-        if not isinstance(word, str):
-            written = str(word).lower() if isinstance(word, bool) else str(word)
-            raise refuse(
-                f"must be a list of texts, but one item is {describe(word)}",
-                f'put it in quotes: "{written}"'
-                if isinstance(word, bool | int | float)
-                else "write it as a list: [sleep, infinity]",
-            )
-        _refuse_nul(word)
+    for number, word in enumerate(value):
+        parse_item(_parse_word, word, number)
     return value
+
+
+def _parse_word(word: Any) -> None:
+    if isinstance(word, str):
+        _refuse_nul(word)
+        return
+    written = str(word).lower() if isinstance(word, bool) else str(word)
+    is_plain = isinstance(word, bool | int | float)
+    help_text = f'put it in quotes: "{written}"' if is_plain else "write every word as text: [sleep, infinity]"
+    raise refuse(f"must be a list of texts, but one item is {describe(word)}", help_text)
 
 
 def _refuse_nul(text: str) -> None:
@@ -65,30 +69,40 @@ def _refuse_nul(text: str) -> None:
 def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
     """A mapping of name to text, or a list of `NAME=value`."""
     if isinstance(value, tuple):
-        pairs: dict[str, Any] = {}
-        for item in value:
-            name, separator, text = expect_text(item, "NAME=value").partition("=")
-            if not separator:
-                raise refuse(
-                    f"has an item without `=`: `{shorten(item)}`",
-                    f"write {shorten(item)}=value; nothing is taken from netctl's own environment",
-                )
-            pairs[name] = text
+        pairs = tuple(parse_item(_split_variable, item, number) for number, item in enumerate(value))
     elif isinstance(value, dict):
-        pairs = value
+        pairs = tuple(value.items())
     else:
         raise refuse(f"must be a mapping of name to text, but is {_kind_of(value)}", "write `env: {NAME: value}`")
-    for name, text in pairs.items():
-        if not _VARIABLE.fullmatch(name):
-            raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
-        if not isinstance(text, str):
-            raise refuse(
-                f"must give text for `{shorten(name)}`, but gives {_kind_of(text)}",
-                f"put the value of {name} in quotes" if isinstance(text, bool | int | float) else f'write {name}: "value"',
-            )
-        if "\0" in text:  # the value is not shown
-            raise refuse(f"has a NUL in `{shorten(name)}`, which ends a text for the kernel", "remove it")
-    return tuple(pairs.items())
+    for number, pair in enumerate(pairs):
+        parse_item(_check_variable, pair, pair[0] if isinstance(value, dict) else number)
+    return pairs
+
+
+def _split_variable(item: Any) -> tuple[str, str]:
+    if isinstance(item, dict) and len(item) == 1:
+        name, equals, _ = next(iter(item)).partition("=")
+        remedy = f"write {shorten(name)}=value as the item, or {shorten(name)}: value without the `- `"
+        raise refuse("has a mapping as an item", "put the whole item in quotes, for it has `: ` in it" if equals else remedy)
+    if not isinstance(item, str) or not item:
+        raise refuse(f"must have NAME=value as its items, but one is {_kind_of(item)}", "write NAME=value")
+    name, separator, text = item.partition("=")
+    if not separator:
+        message = f"has an item without `=`: `{shorten(item)}`"
+        raise refuse(message, f"write {shorten(item)}=value; nothing is taken from netctl's own environment")
+    return name, text
+
+
+def _check_variable(pair: tuple[str, Any]) -> None:
+    name, text = pair
+    if not _VARIABLE.fullmatch(name):
+        raise refuse(f"has a name that no variable can have: `{shorten(name)}`", "use letters, digits and `_`")
+    if not isinstance(text, str):
+        is_plain = isinstance(text, bool | int | float)
+        help_text = f"put the value of {name} in quotes" if is_plain else f'write {name}: "value"'
+        raise refuse(f"must give text for `{shorten(name)}`, but gives {_kind_of(text)}", help_text)
+    if "\0" in text:  # the value is not shown
+        raise refuse(f"has a NUL in `{shorten(name)}`, which ends a text for the kernel", "remove it")
 
 
 def _kind_of(value: Any) -> str:
@@ -101,7 +115,7 @@ def _kind_of(value: Any) -> str:
 
 def parse_volume(value: Any) -> str:
     """`[host path or volume name:]container path[:options]`."""
-    text = expect_text(value, "a volume such as /srv/data:/data:ro")
+    text = expect_text(value, "a volume", "write one such as /srv/data:/data:ro")
     if _LINE_END.search(text):
         raise refuse(f"has a line break, or a character that no path should have: `{shorten(text)}`", "rename the path")
     parts = text.split(":")
@@ -119,8 +133,10 @@ def parse_existing(value: Any) -> bool | str:
     """true: the engine's container of the same name; text: the one of that name."""
     if isinstance(value, bool):
         return value
-    name = expect_text(value, "true, or the name of a container")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", name):
+    name = expect_text(value, "true, or the name of a container", "write true", _ENGINE_NAME)
+    if truth := TRUTHS.get(name.lower()):
+        raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
+    if not re.fullmatch(_ENGINE_NAME, name):
         raise refuse(f"is no container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
     return name
 
@@ -172,7 +188,8 @@ class ContainerModel(Model):
         None, ge=0, le=BRIDGE_PORTS_MAX, description="How many of it, named NAME-1, NAME-2 …"
     )
     networks: dict[Reference, NetworkModel] = Field(
-        {}, description="The subnets it is in: an address, auto, or the long form. The first has the default route."
+        {},
+        description="The subnets it is in: an address, auto, or the long form. The first not isolated has the default route.",
     )
     expose: Annotated[tuple[ExposeModel, ...], ListForm] = Field((), description="Its published ports.")
     connections: int = Field(

@@ -18,9 +18,8 @@ from reconciler.topology.scalars import describe, refuse
 def parse_version(value: Any) -> int:
     """The format's version: the number 1."""
     if value != 1 or not isinstance(value, int) or isinstance(value, bool):
-        raise refuse(
-            f"must be 1, but is {describe(value)}", "write `version: 1`; this netctl knows no other version of the format"
-        )
+        why = "a number without quotes" if value == "1" else "the version of netctl's own format"
+        raise refuse(f"must be 1, but is {describe(value)}", f"write `version: 1`, {why}")
     return 1
 
 

@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 from reconciler.topology.fields import ADDRESSES_SCHEMA, AUTO_SCHEMA, Addresses, AutoAddresses, InterfaceName, Mac, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
-from reconciler.topology.scalars import describe, expect_text, refuse, shorten
+from reconciler.topology.scalars import advise, describe, expect_text, parse_item, refuse, shorten
 
 RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 
@@ -21,16 +21,28 @@ def parse_rate(value: Any) -> tuple[int, int]:
         unknown = [key for key in value if key not in ("ingress", "egress")]
         if unknown or not value:
             raise refuse("must be {ingress: RATE, egress: RATE}", "write one of them, or both, such as {egress: 10mbit}")
-        return tuple(_parse_bits(value[key]) if key in value else 0 for key in ("ingress", "egress"))  # type: ignore[return-value]
+        ingress, egress = (parse_item(_parse_bits, value[key], key) if key in value else 0 for key in ("ingress", "egress"))
+        return ingress, egress
     return (_parse_bits(value),) * 2
 
 
+_RATE_HELP = "write 8kbit to 1000gbit, such as 10mbit (bits a second)"
+
+
 def _parse_bits(value: Any) -> int:
-    text = expect_text(value, "a rate such as 10mbit")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise refuse(f"needs a unit, but is {describe(value)}", advise("", f"{value}mbit", _parse_bits, _RATE_HELP))
+    text = expect_text(value, "a rate", _RATE_HELP)
     matched = re.fullmatch(r"([0-9]{1,9})(bit|kbit|mbit|gbit)", text)
-    if not matched or not 8000 <= int(matched[1]) * RATE_UNITS[matched[2]] <= 10**12:
-        raise refuse(f"is no rate: `{shorten(text)}`", "write 8kbit to 1000gbit, such as 10mbit (bits a second)")
-    return int(matched[1]) * RATE_UNITS[matched[2]] // 8
+    if not matched:
+        found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
+        factor = 8 if re.search("B(ps|/s)?$", text) else 1  # bytes
+        fixed = f"{int(found[1]) * factor}{found[2].lower() or 'm'}bit" if found else ""
+        raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
+    bits = int(matched[1]) * RATE_UNITS[matched[2]]
+    if not 8000 <= bits <= 10**12:
+        raise refuse(f"is too {'low' if bits < 8000 else 'high'}: `{text}`", _RATE_HELP)
+    return bits // 8
 
 
 def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
@@ -40,10 +52,11 @@ def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
     for key, setting in value.items():
         if not re.fullmatch(r"net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}", key):
             help_text = "write IFNAME in the place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
-            raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text)
+            raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text, (key,))
         is_plain = isinstance(setting, int | str) and not isinstance(setting, bool)
         if not is_plain or not re.fullmatch(r"[0-9a-zA-Z:. -]{1,80}", str(setting)):
-            raise refuse(f"must give a number or text for `{shorten(key)}`, but gives {describe(setting)}", f"write {key}: 1")
+            message = f"must give a number or text for `{shorten(key)}`, but gives {describe(setting)}"
+            raise refuse(message, f"write {key}: 1", (key,))
     return tuple((key, str(setting)) for key, setting in value.items())
 
 
@@ -81,6 +94,14 @@ Sysctls = Annotated[
 class RouteModel(Model):
     """A static route of a container."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_default(cls, value: Any) -> Any:
+        """The word that ip-route(8) has for it is no network here."""
+        if isinstance(value, dict) and value.get("to") == "default":
+            raise refuse("cannot be a default route", "write `default: true` in the network that leads out, and remove the route")
+        return value
+
     to: Sources = Field(description="The network that it leads to.")
     via: Addresses = Field(description="The next hop, an address in the subnet.")
 
@@ -107,7 +128,7 @@ class NetworkModel(Model):
     ipv4: bool = Field(True, description="false: no IPv4 here, though the subnet has it.")
     ipv6: bool = Field(True, description="false: no IPv6 here, though the subnet has it.")
     default: Annotated[bool | None, Given] = Field(
-        None, description="Whether the default route leads here. Default: the first network."
+        None, description="Whether the default route leads here. Default: the first network that leads out (not isolated)."
     )
     dhcp: bool = Field(False, description="The same as `address: dhcp`: ask the LAN's DHCP server, and its routers for IPv6.")
     allow: Annotated[tuple[Literal["dhcp-server", "router-advertisements"], ...], ListForm] = Field(

@@ -8,12 +8,15 @@ from pydantic import Field, PlainValidator, model_validator
 
 from reconciler.topology.fields import PolicyPorts
 from reconciler.topology.model.base import ListForm, Model, Text
-from reconciler.topology.scalars import expect_text, refuse
+from reconciler.topology.scalars import LABEL, expect_text, refuse
 
 
 def parse_party(value: Any) -> str:
     """One end of a policy; whether it exists is for `checks`."""
-    return expect_text(value, "a container, a subnet, `host` or `outside`")
+    what = "a container, a subnet, `host` or `outside`"
+    if isinstance(value, tuple):
+        raise refuse(f"must be {what}, but is a list", "write one policy for each")
+    return expect_text(value, what, f"write the name of {what}", LABEL)
 
 
 PartyName = Annotated[str, PlainValidator(parse_party), Text]

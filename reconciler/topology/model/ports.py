@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -9,7 +10,37 @@ from pydantic_core import CoreSchema
 
 from reconciler.topology.fields import EXPOSE_SCHEMA, LeadTo, ListenOn, Reference, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
-from reconciler.topology.scalars import expect_text, refuse, split_protocol
+from reconciler.topology.ports import split_protocol
+from reconciler.topology.scalars import expect_text, refuse, shorten
+
+_ADDRESS = r"([0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+\])"
+_PORTS = "([0-9]{1,5}(?:-[0-9]{1,5})?)"
+_SUFFIX = "((?:/(?:tcp|udp|sctp))?)"
+_SLIPS = tuple(
+    (form.replace("ADDRESS", _ADDRESS).replace("PORTS", _PORTS) + _SUFFIX, message, fixed)
+    for form, message, fixed in (
+        ("ADDRESS::PORTS", "has no host port between the colons", r"\1:\2:\2\3"),
+        ("ADDRESS:PORTS", "has an address and one port, and needs the host's port and the container's", r"\1:\2:\2\3"),
+        ("ADDRESS:PORTS:", "has no port of the container", r"\1:\2:\2\3"),
+        (":PORTS:PORTS", "has no address before the first colon", r"\1:\2\3"),
+        (":+PORTS", "has no host port before the colon", r"\1:\1\2"),
+        ("PORTS:", "has no port of the container behind the colon", r"\1:\1\2"),
+        (r"\*:PORTS:PORTS", "has `*` in the place of an address: without one, all are meant", r"\1:\2\3"),
+        (r"\*:PORTS", "has `*` in the place of a port", r"\1:\1\2"),
+        ("localhost:PORTS:PORTS", "has a name in the place of an address", r"127.0.0.1:\1:\2\3"),
+        ("PORTS *(?:->|=>|=|→| |: +| +:) *PORTS", "has no plain colon between the host's port and the container's", r"\1:\2\3"),
+        ("PORTS/(tcp|udp|sctp):PORTS", "has the protocol before the container's port", r"\1:\3/\2"),
+        ("PORTS/PORTS", "has no protocol behind the slash", r"\1:\2\3"),
+    )
+)
+"""Almost published ports: their form, what is wrong with them, and what is meant."""
+
+
+def _sides(text: str) -> dict[str, str]:
+    ports, protocol = split_protocol(text)
+    listen, separator, to = ports.rpartition(":")
+    sides = {"listen": listen, "to": to} if separator else {"listen": to}
+    return {**sides, "protocol": protocol} if protocol else sides
 
 
 class ExposeModel(Model):
@@ -36,11 +67,11 @@ class ExposeModel(Model):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
             return {"listen": value}
-        text = expect_text(value, "a published port such as 8080:80")
-        ports, protocol = split_protocol(text)
-        listen, separator, to = ports.rpartition(":")
-        sides = {"listen": listen, "to": to} if separator else {"listen": to}
-        return {**sides, "protocol": protocol} if protocol else sides
+        text = expect_text(value, "a port, or two such as 8080:80", 'write one such as "8080:80"')
+        for form, message, fixed in _SLIPS:
+            if found := re.fullmatch(form, text):
+                raise refuse(f"{message}: `{shorten(text)}`", f'write "{found.expand(fixed)}"')
+        return _sides(text)
 
     @model_validator(mode="after")
     def check(self) -> Self:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from reconciler.topology.addresses import parse_addresses
 from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, Reference
+from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
-from reconciler.topology.scalars import describe, parse_addresses, parse_interface, refuse
+from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
 from reconciler.topology.types import Address
 
 BRIDGES = ("linux", "openvswitch")
@@ -25,9 +28,9 @@ def parse_mtu(value: Any) -> int | None:
     if value == "auto":
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise refuse(
-            f"must be `auto` or a number of bytes, but is {describe(value)}", "write `mtu: auto`, or a number such as 1500"
-        )
+        example = value if isinstance(value, str) and value.isdecimal() and 576 <= int(value) <= 65535 else 1500
+        help_text = f"write `mtu: auto`, or a number without quotes such as {example}"
+        raise refuse(f"must be `auto` or a number of bytes, but is {describe(value)}", help_text)
     if not 576 <= value <= 65535:
         raise refuse(f"must be 576 to 65535 bytes, but is {value}", "write `mtu: auto`, or a number such as 1500")
     return value
@@ -37,10 +40,13 @@ def parse_bridge(value: Any) -> str | ExistingBridge:
     """`linux`, `openvswitch`, or {existing: NAME}."""
     if isinstance(value, dict):
         if tuple(value) != ("existing",):
-            raise refuse("must be {existing: NAME} where it is a mapping", "write `bridge: {existing: br0}`")
-        return ExistingBridge(parse_interface(value["existing"]))
+            raise refuse("must be {existing: NAME} if it is a mapping", "write `bridge: {existing: br0}`")
+        return ExistingBridge(parse_item(parse_interface, value["existing"], "existing"))
     if value not in BRIDGES:
-        help_text = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
+        known = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
+        help_text = find_value("subnets", "bridge", value) or known
+        if isinstance(value, str) and re.fullmatch(r"[a-z][a-z.-]*[0-9.]+", value):
+            help_text = f"write `bridge: {{existing: {value}}}` and `mode: direct`, if the host has a bridge of that name"
         raise refuse(f"must be one of {', '.join(BRIDGES)}, or {{existing: NAME}}, but is {describe(value)}", help_text)
     return str(value)
 
@@ -48,7 +54,7 @@ def parse_bridge(value: Any) -> str | ExistingBridge:
 def parse_gateway(value: Any) -> dict[str, tuple[Address, ...]]:
     """An address (of the first host: key ""), or a mapping of host to address."""
     if isinstance(value, dict):
-        return {name: parse_addresses(addresses) for name, addresses in value.items()}
+        return {name: parse_item(parse_addresses, addresses, name) for name, addresses in value.items()}
     return {"": parse_addresses(value)}
 
 

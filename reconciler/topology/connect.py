@@ -1,0 +1,53 @@
+"""How a host and its engines are reached, as a topology file writes it.
+
+`fields` makes pydantic field types of the `parse_` functions, as of those of `scalars`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from reconciler.topology.addresses import parse_address
+from reconciler.topology.scalars import advise, expect_text, refuse, shorten
+from reconciler.topology.types import Connect
+
+_CONNECT_HELP = "write `local` (this machine), `lab` (a namespace on it) or `ssh://[user@]name[:port]`"
+
+
+def parse_connect(value: Any) -> Connect:
+    """`local`, `lab`, or `ssh://[user@]name[:port]`."""
+    text = expect_text(value, "local, lab or ssh://[user@]name[:port]", _CONNECT_HELP)
+    if text in ("local", "lab"):
+        return Connect("local" if text == "local" else "lab")
+    match = re.fullmatch(
+        r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", text
+    )
+    if not match:
+        local = text.lower() in ("localhost", "127.0.0.1", "::1", "here", "host", "this")
+        fixed = "local" if local else f"ssh://{text.partition('://')[2] or text}" if re.search("[@.]|ssh:", text) else ""
+        raise refuse(f"is no way to reach a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
+    user, name, port = match.groups()
+    if port is not None and not 1 <= int(port) <= 65535:
+        raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
+    if name.startswith("["):
+        name = str(parse_address(name[1:-1]))
+    return Connect("ssh", user or "", name, int(port) if port else None)
+
+
+def parse_engine(value: Any) -> str:
+    """The engine's socket: on the host itself, since netctl enters its containers' namespaces."""
+    example = "write unix:///var/run/docker.sock: netctl enters the namespaces of the engine's containers"
+    text = expect_text(value, "a socket on the host", example)
+    if not re.fullmatch(r"unix:///[^\s\0]+", text):
+        fixed = f"unix://{text.removeprefix('unix:').removeprefix('//')}"
+        raise refuse(f"must be a Unix socket on the host: `{shorten(text)}`", advise(text, fixed, parse_engine, example))
+    return text
+
+
+def parse_lxc_path(value: Any) -> str:
+    """The directory in which LXC's containers stand."""
+    text = expect_text(value, "a directory", "write /var/lib/lxc")
+    if not re.fullmatch(r"/[^\s\0:]*", text):
+        raise refuse(f"must be a directory, by its whole path: `{shorten(text)}`", "write /var/lib/lxc")
+    return text.rstrip("/") or "/"
