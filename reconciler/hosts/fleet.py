@@ -48,6 +48,8 @@ class Fleet:
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
         """By host, what an apply could not hold against the root of a container, in that container's own namespace."""
+        self._desired: Mapping[str, HostState] = {}
+        """By host, what was planned for."""
         self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._heart: threading.Thread | None = None
@@ -217,7 +219,7 @@ class Fleet:
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
-        wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
+        self._desired = wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
         return self._hosts.run(lambda session: _plan(session, wanted[session.target.host], document=document))
 
     def prepare(self) -> None:
@@ -238,7 +240,7 @@ class Fleet:
             return
         self.prepare()
         with self._hosts.catching_signals():
-            rollout = Rollout(self._hosts, plans, progress, self, self._run, self.patience_s)
+            rollout = Rollout(self._hosts, plans, self._desired, progress, self, self._run, self.patience_s)
             rollout.carry_out()
             self.drift = rollout.drift
             self._commit()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import links_of
-from reconciler.kinds.sysctl import interface_key
+from reconciler.kinds.sysctl import FORWARDING, interface_key
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
@@ -63,6 +63,12 @@ class Netns(Record):
                 continue
             silent = () if loopback.ipv6 else tuple(link.name for link in links.values() if link is not loopback)
             yield cls(netns, loopback.ipv6, loopback.up, silent=silent)
+
+    @property
+    def namespace_settings(self) -> tuple[str, ...]:
+        if not self.netns.startswith("container:"):
+            return FORWARDING
+        return (interface_key(6, "default", "accept_ra"),) if self.ipv6 else ()
 
     def must_recreate(self, before: Self) -> bool:
         return False

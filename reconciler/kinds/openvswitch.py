@@ -125,6 +125,10 @@ class OvsBridge(Record):
                 up=info.up if info else False,
             )
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
+
     def must_recreate(self, before: Self) -> bool:
         return self.datapath != before.datapath
 

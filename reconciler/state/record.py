@@ -51,6 +51,16 @@ class Record:
         """Whether the kernel removes it along with this one of those that it depends on."""
         return self.dies_with_parent
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        """The interfaces that it makes, by namespace and name. The kernel's settings of these go with it."""
+        return ()
+
+    @property
+    def namespace_settings(self) -> tuple[str, ...]:
+        """The keys of the settings of its whole namespace that netctl may write, where the namespace goes with it."""
+        return ()
+
     def drops(self, before: Self) -> tuple[str, ...]:
         """The kinds of dependents that the kernel removes while `before` is changed into this one in place."""
         return ()

@@ -46,6 +46,8 @@ class LinkInfo:
     """Where `peer` is, by the number that the link's namespace has for that one (IFLA_LINK_NETNSID)."""
     is_promiscuous: bool = False
     """Whether somebody takes all of its packets: every bridge does of its ports."""
+    settings: bytes = field(default=b"", compare=False)
+    """The kernel's arrays of its settings (IFLA_INET_CONF, IFLA_INET6_CONF): to tell whether two links have the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts
+from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker.channel import Message
@@ -64,11 +65,6 @@ class KernelMachine:
         self._lock = HostLock(context)
         self._prober: Prober | None = None
         self._exists = True
-
-    @property
-    def is_lab_host(self) -> bool:
-        """Whether the host is a namespace of its lab's, and goes with it."""
-        return self._netns is not None
 
     def enter(self) -> None:
         """Be in the host's namespace, which may be new; in an empty one where it is not there."""
@@ -132,6 +128,18 @@ class KernelMachine:
         namespaces = dict(snapshot.namespaces)
         for netns, values in read_sysctls(self._namespaces, wanted).items():
             namespaces[netns] = replace(namespaces[netns], sysctls={**namespaces[netns].sysctls, **values})
+        return replace(snapshot, namespaces=namespaces)
+
+    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
+        """The snapshot with the kernel settings, and none else, that are lost with these records."""
+        from reconciler.kernel.interface_settings import read_changed_settings
+
+        found = read_changed_settings(self._namespaces, snapshot, (place for record in gone for place in record.interfaces))
+        wanted = {record.netns: record.namespace_settings for record in gone if record.namespace_settings}
+        wanted = {netns: keys for netns, keys in wanted.items() if netns in snapshot.namespaces}
+        for netns, values in read_sysctls(self._namespaces, wanted).items():
+            found[netns] = {**found.get(netns, {}), **values}
+        namespaces = {netns: replace(info, sysctls=found.get(netns, {})) for netns, info in snapshot.namespaces.items()}
         return replace(snapshot, namespaces=namespaces)
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
