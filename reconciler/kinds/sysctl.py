@@ -84,6 +84,9 @@ class Sysctl(Record):
     def lower_delete(self) -> tuple[Step, ...]:
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
 
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        return self.lower_delete()
+
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 LINK_DEFAULTS = tuple(

@@ -109,6 +109,10 @@ class Record:
         """The steps that remove it."""
         raise NotImplementedError
 
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        """What of `lower_delete` is still needed when a parent has taken it along: effects outside of the parent."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -78,3 +78,29 @@ def test_what_another_took_along_is_no_rollback(machine: Machine) -> None:
     machine.sh(f"rm {GO_ON}")
     assert done.status == ROLLED_BACK, done.err
     assert differences(before, read_live(machine)) == ""
+
+
+def test_a_client_of_a_port_that_is_gone_reaches_the_host(furnished: Machine) -> None:
+    """A UDP client that goes on sending from one port: after `destroy` its packets reach a program of the host's."""
+    file = write(furnished, PORT)
+    assert quick_netctl(furnished, "apply", file)[0].status == 0
+    client = furnished.start_command("python3", "-c", CLIENT, netns="world")
+    time.sleep(0.5)
+    done = quick_netctl(furnished, "destroy", file)[0]
+    assert done.status == 0, done.err
+    heard = furnished.sh(f"timeout 10 python3 -c '{SERVER}'")
+    client.kill(signal.SIGKILL)
+    assert heard == "192.0.2.1 4000\n"
+
+
+PORT = "version: 1\nname: shop\nhosts: {h: {connect: local}}\nsubnets: {a: {cidr: 10.44.0.0/24}}\n"
+PORT += 'containers: {c: {networks: {a: auto}, expose: ["5353:53/udp"]}}\n'
+CLIENT = """\
+import socket, time
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", 4000))
+for _ in range(2000):
+    one.sendto(b"x", ("192.0.2.11", 5353))
+    time.sleep(0.01)
+"""
+SERVER = 'import socket; one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(("", 5353)); print(*one.recvfrom(9)[1])'
