@@ -82,8 +82,8 @@ def test_what_another_took_along_is_no_rollback(machine: Machine) -> None:
 
 def test_a_client_of_a_port_that_is_gone_reaches_the_host(furnished: Machine) -> None:
     """A UDP client that goes on sending from one port: after `destroy` its packets reach a program of the host's."""
-    # The kernel goes on to translate as long as any table of the host has a chain for it.
-    furnished.sh("nft add table ip nats '{ chain in { type nat hook prerouting priority -100; }; }'")
+    # The kernel goes on to translate as long as any table of the host has chains for it, as Docker's has.
+    furnished.sh(f"nft add table ip nats '{{ {NAT_CHAINS} }}'")
     file = write(furnished, PORT)
     assert quick_netctl(furnished, "apply", file)[0].status == 0
     client = furnished.start_command("python3", "-c", CLIENT, netns="world")
@@ -97,6 +97,7 @@ def test_a_client_of_a_port_that_is_gone_reaches_the_host(furnished: Machine) ->
 
 PORT = "version: 1\nname: shop\nhosts: {h: {connect: local}}\nsubnets: {a: {cidr: 10.44.0.0/24}}\n"
 PORT += 'containers: {c: {networks: {a: auto}, expose: ["5353:53/udp"]}}\n'
+NAT_CHAINS = "chain in { type nat hook prerouting priority -100; }; chain local { type nat hook input priority 100; };"
 CLIENT = """\
 import socket, time
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
