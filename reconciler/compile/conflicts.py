@@ -301,7 +301,8 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                 yield Conflict(
                     host.name,
                     f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
-                    obstacle.help_text or f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
+                    f"{obstacle.help_text}, or " * bool(obstacle.help_text)
+                    + f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
                 )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
+NO_NETWORKS = ("none", "host")
+"""What an engine calls the network of a container without one, and of one in the host's namespace."""
 NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
@@ -70,6 +72,8 @@ class Listed:
     name: str
     state: str
     labels: Mapping[str, str]
+    networks: tuple[str, ...] = ()
+    """The engine's networks that it is on."""
 
     @property
     def parked(self) -> bool:
@@ -135,6 +139,7 @@ class DockerEngine:
                     pid=pid,
                     existing=not ours,
                     parked=ours and listed.parked,
+                    networks=() if ours else listed.networks,
                 )
             )
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
@@ -374,7 +379,15 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
     # A legacy link adds a name with a slash in it.
     name = next((name for name in names if "/" not in name), "")
-    return Listed(str(item["Id"]), name, str(item["State"]), _texts(item.get("Labels") or {}))
+    settings = item.get("NetworkSettings") or {}
+    networks = (str(network) for network in settings.get("Networks") or ())
+    return Listed(
+        str(item["Id"]),
+        name,
+        str(item["State"]),
+        _texts(item.get("Labels") or {}),
+        tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+    )
 
 
 def _texts(labels: Mapping[Any, Any]) -> dict[str, str]:

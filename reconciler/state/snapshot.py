@@ -163,6 +163,8 @@ class ContainerInfo:
     pid: int
     existing: bool
     parked: bool = False
+    networks: tuple[str, ...] = ()
+    """The engine's networks that it is on, for one that exists without us."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,10 +156,13 @@ class KernelMachine:
         """HostError where a step is known to fail."""
         from reconciler.kernel.abilities import check_link_kinds
         from reconciler.kernel.engine import check_containers
+        from reconciler.kernel.foreign_routes import check_routes, check_uplinks
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
         check_namespaces(self._namespaces, steps)
+        check_routes(self._namespaces, steps)
+        check_uplinks(self._namespaces, steps)
         check_containers(self._context, steps)
 
     def commit(self, *, keep_log: bool = False) -> None:
