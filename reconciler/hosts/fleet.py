@@ -13,6 +13,7 @@ another machine belongs to this controller as long as it hears of it: the fleet 
 from __future__ import annotations
 
 import contextlib
+import resource
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,9 @@ from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change
+
+OWN_FILES, FILES_EACH = 48, 8
+"""Of a controller: its own, and those for each worker (its streams, what it says, and a moment's more while it starts)."""
 
 
 class Fleet:
@@ -59,7 +63,17 @@ class Fleet:
 
     @classmethod
     def start(cls, count: int) -> Self:
-        """Start workers; more are started by `greet` where these are too few, and the superfluous end."""
+        """Start workers; more are started by `greet` where these are too few, and the superfluous end.
+
+        HostError where the process may not open the files that this takes.
+        """
+        soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = OWN_FILES + FILES_EACH * count
+        if limit != resource.RLIM_INFINITY and limit < needed:
+            help_text = f"raise it: ulimit -n {max(needed, 1024)}"
+            raise HostError(f"cannot open {needed} files at once: the limit is {limit}", help_text)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, limit))
         return cls([start_local_worker() for _ in range(count)])
 
     def __enter__(self) -> Self:

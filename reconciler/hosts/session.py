@@ -328,9 +328,13 @@ class Session:
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         log = self._keep_words()
-        return WorkerDiedError(
-            f"the worker of {self.target.host} {how} while it was asked to {verb}", f"its last words are in {log}" if log else ""
-        )
+        if log:
+            help_text = f"its last words are in {log}"
+        elif status == -signal.SIGKILL:
+            help_text = "run netctl again; if the kernel killed it for want of memory, dmesg says so (Out of memory)"
+        else:
+            help_text = "run netctl again"
+        return WorkerDiedError(f"the worker of {self.target.host} {how} while it was asked to {verb}", help_text)
 
     def _await_end(self) -> int:
         """The status of a worker that has closed its output, or takes no input; what does not end then is ended."""

@@ -34,6 +34,8 @@ PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
 NO_NETWORKS = ("none", "host")
 """What an engine calls the network of a container without one, and of one in the host's namespace."""
+FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+"""What reading an answer ends with that is of no known form."""
 NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
@@ -283,7 +285,7 @@ class DockerEngine:
             raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
             raise self._no_answer(error) from error
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        except FORMLESS as error:
             # What answers there is no engine, or not the whole of an answer.
             raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
@@ -312,6 +314,8 @@ class DockerEngine:
             return APIClient(f"unix://{self._path}", version="auto", timeout=ANSWER_TIMEOUT_S, max_pool_size=CONNECTIONS)
         except DockerException as error:
             raise self._no_answer(error) from error
+        except FORMLESS as error:
+            raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
     def _open_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

@@ -15,6 +15,8 @@ from reconciler.errors import HostError
 from reconciler.kernel.belongings import read_belongings
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink_dump import read_links, read_routes
+from reconciler.kernel.obstacles import is_own
+from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import RouteInfo
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete, StrayRouteDelete
@@ -31,9 +33,12 @@ def check_routes(namespaces: Namespaces, steps: Iterable[Step]) -> None:
     leaving = {(step.family, step.dst, step.metric, step.via) for step in own if isinstance(step, RouteDelete | StrayRouteDelete)}
     for info in read_routes(namespaces.socket(HOST), every_type=True):
         step = wanted.get(info.key)
-        if step is None or (*info.key, info.via) in leaving:
+        is_own_by_tag = (info.protocol, info.metric) == (ROUTE_PROTOCOL, group_of(namespaces.context.topology))
+        if step is None or is_own_by_tag or (*info.key, info.via) in leaving:
             continue
         links = read_links(namespaces.socket(HOST))
+        if info.index in links and is_own(namespaces.context.topology, links[info.index]):
+            continue  # it goes with its link, or gives way
         words = _render(info, links[info.index].name if info.index in links else "")
         raise HostError(
             f"cannot add the route to {step.dst} over {step.dev}: the host has another in its place: {words}",

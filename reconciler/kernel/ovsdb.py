@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from reconciler.errors import HostError
-from reconciler.kinds.openvswitch import read_marks
+from reconciler.kernel.ovsdb_operations import DATABASE, HWADDR, UNTAGGED, Operation, Row, Uuids, lower
 from reconciler.state.snapshot import OvsBridgeInfo, OvsPortInfo
 from reconciler.state.steps.openvswitch import (
-    Marks,
+    HANDS_OFF,
     OvsBridgeAdd,
     OvsBridgeDelete,
-    OvsBridgeSet,
     OvsPortAdd,
     OvsPortDelete,
     OvsPortSet,
@@ -31,19 +30,12 @@ from reconciler.state.steps.step import Step, StepError
 
 TIMEOUT_S = 10.0
 POLL_S = 0.003
-DATABASE = "Open_vSwitch"
 COLUMNS = {
     "Bridge": ["_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "flood_vlans", "ports"],
-    "Port": ["_uuid", "name", "interfaces", "external_ids", "protected"],
+    "Port": ["_uuid", "name", "interfaces", "external_ids", "protected", "qos"],
     "Interface": ["_uuid", "name", "ofport", "mtu_request"],
+    "QoS": ["_uuid", "type"],
 }
-UNTAGGED = 0
-"""What the column `flood_vlans` calls frames without a tag. What is in it is flooded, and no address learnt from it."""
-HWADDR = "hwaddr"
-"""The key of a bridge's MAC address in its `other_config`."""
-
-Operation = dict[str, Any]
-Row = dict[str, Any]
 
 
 class Ovsdb:
@@ -136,7 +128,8 @@ def read_bridges(database: Ovsdb) -> tuple[OvsBridgeInfo, ...]:
 
 
 def _parse_bridges(results: Sequence[Row]) -> tuple[OvsBridgeInfo, ...]:
-    bridges, ports, interfaces = (result["rows"] for result in results)
+    bridges, ports, interfaces, queues = (result["rows"] for result in results)
+    hands_off = {parse_uuid(row["_uuid"]) for row in queues if row["type"] == HANDS_OFF}
     interface_by_uuid = {parse_uuid(row["_uuid"]): row for row in interfaces}
     port_by_uuid = {parse_uuid(row["_uuid"]): row for row in ports}
     mtus = {row["name"]: row["mtu_request"] for row in interfaces}
@@ -149,7 +142,7 @@ def _parse_bridges(results: Sequence[Row]) -> tuple[OvsBridgeInfo, ...]:
             fail_mode=parse_text(row["fail_mode"]),
             external_ids=tuple(sorted(parse_map(row["external_ids"]).items())),
             ports=tuple(
-                _port(port_by_uuid[uuid], interface_by_uuid)
+                _port(port_by_uuid[uuid], interface_by_uuid, hands_off)
                 for uuid in parse_uuids(row["ports"])
                 if port_by_uuid[uuid]["name"] != row["name"]
             ),
@@ -163,11 +156,12 @@ def _selects() -> list[Operation]:
     return [{"op": "select", "table": table, "where": [], "columns": columns} for table, columns in COLUMNS.items()]
 
 
-def _port(row: Row, interfaces: Mapping[str, Row]) -> OvsPortInfo:
+def _port(row: Row, interfaces: Mapping[str, Row], hands_off: Container[str]) -> OvsPortInfo:
     uuids = parse_uuids(row["interfaces"])
     number = parse_number(interfaces[uuids[0]]["ofport"]) if len(uuids) == 1 else 0
     marks = tuple(sorted(parse_map(row["external_ids"]).items()))
-    return OvsPortInfo(str(row["name"]), max(number, 0), marks, bool(row["protected"]))
+    leaves_queues = any(uuid in hands_off for uuid in parse_uuids(row["qos"]))
+    return OvsPortInfo(str(row["name"]), max(number, 0), marks, bool(row["protected"]), leaves_queues)
 
 
 def parse_uuid(value: Any) -> str:
@@ -231,7 +225,7 @@ def split_runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 def _run(database: Ovsdb, steps: Sequence[Step]) -> None:
     bridges = read_bridges(database)
-    uuids = _Uuids(database)
+    uuids = Uuids(database.transact(Uuids.selects()))
     operations = [*_first_row(database)]
     operations += [operation for step in steps for operation in lower(step, uuids, bridges)]
     operations += [
@@ -275,130 +269,3 @@ def _check_ports(database: Ovsdb, steps: Sequence[Step]) -> None:
     for row in database.transact(select)[0]["rows"]:
         if row["name"] in wanted:
             raise StepError(wanted[row["name"]], f"Open vSwitch cannot use {row['name']}: {parse_text(row['error'])}")
-
-
-class _Uuids:
-    """The UUIDs of what is in the database, by table and name."""
-
-    def __init__(self, database: Ovsdb) -> None:
-        tables = ("Bridge", "Port")
-        found = database.transact(
-            [{"op": "select", "table": table, "where": [], "columns": ["_uuid", "name"]} for table in tables]
-        )
-        self._found = {
-            (table, row["name"]): row["_uuid"] for table, result in zip(tables, found, strict=True) for row in result["rows"]
-        }
-
-    def get(self, table: str, name: str) -> Any:
-        """`["uuid", …]`, or None."""
-        return self._found.get((table, name))
-
-    def take(self, table: str, name: str) -> Any:
-        """The same, of what is about to go: its name is free from then on."""
-        return self._found.pop((table, name), None)
-
-
-def lower(step: Step, uuids: _Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterator[Operation]:
-    """The operations of one step. What is to be removed and is gone needs none. StepError where a name is somebody else's."""
-    match step:
-        case OvsBridgeAdd():
-            if uuids.get("Bridge", step.name) or uuids.get("Port", step.name):
-                raise StepError(step, f"Open vSwitch has a bridge or port {step.name} already, which is not netctl's")
-            yield from _bridge_add(step)
-        case OvsBridgeSet():
-            held = next((bridge.external_ids for bridge in bridges if bridge.name == step.name), ())
-            yield _update("Bridge", step.name, {"fail_mode": step.fail_mode})
-            change = ["flood_vlans", "delete" if step.learns else "insert", ["set", [UNTAGGED]]]
-            yield {"op": "mutate", "table": "Bridge", "where": _named(step.name), "mutations": [change]}
-            yield from _mutate_map("Bridge", step.name, "external_ids", read_marks(held), step.marks)
-            yield from _mutate_map("Bridge", step.name, "other_config", ((HWADDR, ""),), ((HWADDR, step.mac),))
-            yield _update("Interface", step.name, {"mtu_request": step.mtu})
-        case OvsBridgeDelete():
-            if uuid := uuids.take("Bridge", step.name):
-                yield _mutate(DATABASE, [], "bridges", "delete", uuid)
-        case OvsPortAdd():
-            if uuids.get("Port", step.name):
-                raise StepError(step, f"Open vSwitch has a port {step.name} already, which is not netctl's")
-            yield from _port_add(step)
-        case OvsPortSet():
-            held = next((port.external_ids for bridge in bridges for port in bridge.ports if port.name == step.name), ())
-            yield _there("Port", step.name)
-            yield _update("Port", step.name, {"protected": step.is_isolated})
-            yield from _mutate_map("Port", step.name, "external_ids", read_marks(held), step.marks)
-        case OvsPortDelete():
-            if uuid := uuids.take("Port", step.name):
-                yield _mutate("Bridge", _named(step.bridge), "ports", "delete", uuid)
-        case _:
-            raise TypeError(f"the OVSDB has no operation for {type(step).__name__}")
-
-
-def _bridge_add(step: OvsBridgeAdd) -> Iterator[Operation]:
-    interface, port, bridge = (f"{word}_{_word(step.name)}" for word in ("interface", "port", "bridge"))
-    yield _insert("Interface", interface, {"name": step.name, "type": "internal", "mtu_request": step.mtu})
-    marks = render_map(step.marks)
-    yield _insert("Port", port, {"name": step.name, "interfaces": ["named-uuid", interface], "external_ids": marks})
-    row = {
-        "name": step.name,
-        "datapath_type": step.datapath,
-        "fail_mode": step.fail_mode,
-        "other_config": render_map(((HWADDR, step.mac),)),
-        "external_ids": marks,
-        "flood_vlans": ["set", [] if step.learns else [UNTAGGED]],
-        "ports": ["named-uuid", port],
-    }
-    yield _insert("Bridge", bridge, row)
-    yield _mutate(DATABASE, [], "bridges", "insert", ["named-uuid", bridge])
-
-
-def _port_add(step: OvsPortAdd) -> Iterator[Operation]:
-    interface, port = (f"{word}_{_word(step.name)}" for word in ("interface", "port"))
-    yield _there("Bridge", step.bridge)
-    asked = {"ofport_request": step.number} if step.number else {}
-    yield _insert("Interface", interface, {"name": step.name, **asked})
-    row = {
-        "name": step.name,
-        "interfaces": ["named-uuid", interface],
-        "external_ids": render_map(step.marks),
-        "protected": step.is_isolated,
-    }
-    yield _insert("Port", port, row)
-    yield _mutate("Bridge", _named(step.bridge), "ports", "insert", ["named-uuid", port])
-
-
-def _word(name: str) -> str:
-    """A name as an identifier of the protocol: letters, digits and `_` (RFC 7047, section 3.1)."""
-    return name.encode().hex()
-
-
-def _named(name: str) -> list[list[str]]:
-    return [["name", "==", name]]
-
-
-def _there(table: str, name: str) -> Operation:
-    """Lets the whole transaction fail where the row is not there: a change of no row would pass for one."""
-    rows = [{"name": name}]
-    return {"op": "wait", "timeout": 0, "table": table, "where": _named(name), "columns": ["name"], "until": "==", "rows": rows}
-
-
-def _insert(table: str, name: str, row: Row) -> Operation:
-    return {"op": "insert", "table": table, "uuid-name": name, "row": row}
-
-
-def _update(table: str, name: str, row: Row) -> Operation:
-    return {"op": "update", "table": table, "where": _named(name), "row": row}
-
-
-def _mutate(table: str, where: list[list[str]], column: str, verb: str, uuid: Any) -> Operation:
-    return {"op": "mutate", "table": table, "where": where, "mutations": [[column, verb, ["set", [uuid]]]]}
-
-
-def _mutate_map(table: str, name: str, column: str, held: Marks, wanted: Marks) -> Iterator[Operation]:
-    """Our own keys are replaced, all others stay."""
-    keys = ["set", sorted({key for key, _ in (*held, *wanted)})]
-    mutations = [[column, "delete", keys], [column, "insert", render_map(wanted)]]
-    yield {"op": "mutate", "table": table, "where": _named(name), "mutations": mutations}
-
-
-def render_map(marks: Marks) -> list[Any]:
-    """`["map", [[key, value], …]]`."""
-    return ["map", [list(mark) for mark in marks]]

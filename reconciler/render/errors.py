@@ -17,6 +17,8 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.visible import visible, visible_line
 
 TAB_WIDTH = 4
+SHOWN_FAULTS = 50
+"""How many faults of a file are shown: a generated file may have one on each line."""
 SHOWN_COLUMNS = 120
 """A source line longer than this is cut on both sides of its fault."""
 
@@ -25,7 +27,7 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
     """The whole message, without a newline at the end."""
     if isinstance(error, TopologyError):
         lines = error.source.splitlines()
-        return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults)
+        return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults[:SHOWN_FAULTS])
     text = f"{palette.red('error:')} {visible(error.message)}"
     if error.help_text:
         text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in visible(error.help_text).splitlines())

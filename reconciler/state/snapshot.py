@@ -218,6 +218,8 @@ class OvsPortInfo:
     number: int
     external_ids: tuple[tuple[str, str], ...] = ()
     is_protected: bool = False
+    leaves_queues: bool = False
+    """Whether its QoS is `linux-noop`: ovs-vswitchd then leaves the queues of the link alone (tc-tbf(8))."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.worker.channel import Message
 
 if TYPE_CHECKING:
@@ -154,16 +155,21 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
-        from reconciler.kernel.abilities import check_link_kinds
+        from reconciler.kernel.abilities import check_link_kinds, check_settings, check_shared
         from reconciler.kernel.engine import check_containers
         from reconciler.kernel.foreign_routes import check_routes, check_uplinks
+        from reconciler.kernel.nft import remember_programs
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
+        check_settings(steps)
+        check_shared(self._namespaces, steps)
         check_namespaces(self._namespaces, steps)
         check_routes(self._namespaces, steps)
         check_uplinks(self._namespaces, steps)
         check_containers(self._context, steps)
+        if any(isinstance(step, NetnsAdd) for step in steps):
+            remember_programs(self._context.topology)
 
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""

@@ -40,3 +40,8 @@ def test_a_rate_holds(cleared: World) -> None:
         assert cleared.netctl("diff").status == 0
         assert "rate 10Mbit" in cleared.machine.sh("tc qdisc show dev eth0", "here.web")
         assert "rate 10Mbit" in cleared.machine.sh("tc qdisc show")
+    cleared.machine.sh("ip link add more0 type veth peer name more1; ovs-vsctl add-port br-other more0")
+    assert cleared.netctl("diff").status == 0
+    cleared.machine.sh("ovs-vsctl del-port br-other more0; ip link delete more0")
+    cleared.netctl("destroy")
+    assert cleared.machine.sh("ovs-vsctl list qos") == ""
