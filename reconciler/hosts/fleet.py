@@ -23,7 +23,7 @@ from typing import Any, Self
 from reconciler.errors import HostError, LeftoverError, NetctlError
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.rollout import Progress, Rollout
-from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerProcess
+from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import Target
@@ -293,7 +293,16 @@ class Fleet:
         """Let go of the locks, and leave no file of them. `close` does so, too."""
         if self._locked:
             self._locked = False
-            self._hosts.run(lambda session: session.request("release"))
+            _, errors = self._hosts.attempt(lambda session: session.request("release"))
+            dead = [host for host, error in errors.items() if isinstance(error, WorkerDiedError)]
+            self._hosts.attempt(self._release_anew, [host for host in dead if not self._sessions[host].target.ssh])
+
+    def _release_anew(self, session: Session) -> None:
+        """Remove the lock's file of a worker that was killed; the lock itself is free."""
+        session.replace_worker(start_local_worker())
+        self._open(session)
+        session.request("lock")
+        session.request("release")
 
     @property
     def lost(self) -> Mapping[str, NetctlError]:
