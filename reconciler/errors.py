@@ -36,9 +36,30 @@ def help_for(error: OSError) -> str:
     """What the user can do where the kernel refuses a file or a namespace; "" where the error says all there is (errno(3))."""
     if error.errno in (errno.EPERM, errno.EACCES):
         return "netctl needs root on this host: run it with sudo"
-    if error.errno == errno.EROFS:
-        return "that file system is mounted read-only; /run must be writable: mount -o remount,rw /run"
-    return "that file system is full; make room: df -h /run" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return _HELP.get(error.errno or 0, "")
+
+
+_HELP = {
+    errno.EROFS: "that file system is mounted read-only; /run must be writable: mount -o remount,rw /run",
+    errno.ENOSPC: "that file system is full; make room: df -h /run, df -i /run",
+    errno.EDQUOT: "that file system is full; make room: df -h /run, df -i /run",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.ENFILE: "raise the machine's limit of open files: sysctl -w fs.file-max=NUMBER",
+    errno.ENOTDIR: "what stands there is no directory: look at it, then remove it",
+    errno.EISDIR: "a directory stands there: look at it, then remove it",
+    errno.ELOOP: "a symbolic link stands there: look at it, then remove it",
+    errno.ENOMEM: "the host is short of memory: free -h",
+    errno.EIO: "the disk reports an error: dmesg",
+}
+"""For what a host can be short of, or have in the way of a file."""
+
+
+def translate(error: OSError) -> HostError | None:
+    """What an OSError says of the host that it arose on; None for one that only a defect can cause (EBADF, EINVAL …)."""
+    if not help_for(error):
+        return None
+    what = f"use {error.filename}" if error.filename else "go on"
+    return HostError(f"cannot {what}: {error.strerror or error}", help_for(error))
 
 
 class UsageError(NetctlError):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
 from reconciler.cli.parser import parse_arguments
-from reconciler.errors import NetctlError, TopologyError
+from reconciler.errors import NetctlError, TopologyError, translate
 
 STOPPED = 128
 """And the number of the signal, as shells report it."""
@@ -130,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
         if isinstance(error, OSError) and (reason := _refused_output()):
             print(f"error: the output cannot be written: {reason}", file=sys.stderr)
+        elif isinstance(error, OSError) and (told := translate(error)):
+            _report(told)
         else:
             _report_defect(error)
         return _status(DEFECT, command)
@@ -180,11 +182,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report(error: NetctlError) -> None:
     from reconciler.render.colour import Palette, wants_colour
-    from reconciler.render.errors import render_error
+    from reconciler.render.errors import SHOWN_FAULTS, render_error
 
     print(render_error(error, Palette(wants_colour(sys.stderr))), file=sys.stderr)
-    if isinstance(error, TopologyError) and len(error.faults) > 1:
-        print(f"\n{len(error.faults):,} errors", file=sys.stderr)
+    if isinstance(error, TopologyError) and (count := len(error.faults)) > 1:
+        shown = f", of which the first {SHOWN_FAULTS} are shown" if count > SHOWN_FAULTS else ""
+        print(f"\n{count:,} errors{shown}", file=sys.stderr)
 
 
 def _report_defect(error: Exception) -> None:

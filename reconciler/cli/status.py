@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
         counts = job.fleet.count_connections(wanted)
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
-    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used)
+    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, job.desired.intruders)
     if options.json:
         print_json(CODEC.encode(document))
     else:

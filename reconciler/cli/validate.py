@@ -28,13 +28,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_json(options: argparse.Namespace) -> int:
+    from reconciler.render.errors import SHOWN_FAULTS
     from reconciler.topology.advice import find_advice
 
     try:
         topology = load(options)
         check_alone(topology)
     except TopologyError as error:
-        told = {"path": error.path, "valid": False, "faults": _listed(error.faults), "warnings": []}
+        faults = {"faults": _listed(error.faults[:SHOWN_FAULTS]), "count": len(error.faults)}
+        told = {"path": error.path, "valid": False, **faults, "warnings": []}
         print_json({"format_version": FORMAT_VERSION, **told})
         return error.exit_status
     told = {"path": options.file, "valid": True, "topology": topology.name, "faults": []}

@@ -11,15 +11,15 @@ Called by `hosts` after every host was read, for live addresses and gateways sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from reconciler.compile.conflicts import find_conflicts, refuse
+from reconciler.compile.conflicts import find_conflicts, find_intruders, refuse
 from reconciler.compile.host import compile_host
 from reconciler.compile.lab import LAB, compile_lab
 from reconciler.compile.model import Resolved
 from reconciler.compile.resolve import resolve
 from reconciler.errors import TopologyError
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts, HostState, Obstacle
 from reconciler.topology.types import Topology
 
 
@@ -29,6 +29,8 @@ class Desired:
 
     hosts: Mapping[str, HostState]
     resolved: Resolved
+    intruders: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
+    """By host, what others have put into the way of what was made before; it hinders no plan."""
 
 
 def check_alone(topology: Topology) -> None:
@@ -58,4 +60,4 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     lab = HostState.of(compile_lab(topology, resolved))
     if lab.records:
         hosts[LAB] = lab
-    return Desired(hosts, resolved)
+    return Desired(hosts, resolved, find_intruders(topology, resolved, facts))

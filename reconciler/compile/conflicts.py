@@ -2,13 +2,16 @@
 
 Called by `compile_topology` before anything is compiled, so before anything is touched. Pure: what there is was read by the
 workers (HostFacts). Each conflict is a sentence that names the place in the file and says what to do.
+
+Only what a plan would create is judged. A route or a program that came after a subnet or a port was made hinders no plan, though
+it may take packets: `find_intruders` names it for `status`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
@@ -47,6 +50,31 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
             *_missing_containers(topology, host, seen),
         )
     )
+
+
+def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Obstacle, ...]]:
+    """By host, what has come after a subnet or a port was made, and may take its packets."""
+    return {
+        host.name: (*_intruders(topology, resolved, host, facts[host.name]),)
+        for host in topology.hosts.values()
+        if host.name in facts
+    }
+
+
+def _intruders(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Obstacle]:
+    for name, leg in resolved.legs[host.name].items():
+        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
+            for _, obstacle in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
+                detail = f"{obstacle.detail} takes packets from subnet {name} ({cidr})"
+                yield Obstacle(obstacle.kind, obstacle.name, detail, obstacle.help_text)
+    found = {
+        (port.port, port.protocol, port.container, obstacle): None
+        for port, obstacle in _meetings(resolved, host, facts)
+        if _is_published(port, facts)
+    }
+    for number, protocol, container, obstacle in found:
+        detail = f"{obstacle.detail} gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
+        yield Obstacle(obstacle.kind, obstacle.name, detail, obstacle.help_text)
 
 
 def refuse(conflicts: tuple[Conflict, ...]) -> None:
@@ -142,20 +170,39 @@ def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts
 
 
 def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    held = [(f"the address {cidr}", str(ip_interface(cidr).network)) for cidr in facts.addresses]
-    held += [(_name(obstacle), obstacle.detail) for obstacle in facts.obstacles if obstacle.kind == "route"]
-    networks = [(what, ip_network(cidr, strict=False)) for what, cidr in held if cidr not in ("default", "0.0.0.0/0", "::/0")]
     for name, leg in resolved.legs[host.name].items():
         for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
-            for what, network in networks:
-                if network.version == cidr.version and network.overlaps(cidr):
-                    at = _at(topology, ("subnets", name, "cidr"))
-                    yield Conflict(
-                        host.name,
-                        f"{at}subnet {name} ({cidr}) overlaps {what} of host {host.name}",
-                        f"give {name} a range that host {host.name} does not use",
-                    )
-                    break
+            if _is_made(name, cidr, facts):
+                continue
+            for what, _ in _taking(cidr, facts):
+                at = _at(topology, ("subnets", name, "cidr"))
+                yield Conflict(
+                    host.name,
+                    f"{at}subnet {name} ({cidr}) overlaps {what} of host {host.name}",
+                    f"give {name} a range that host {host.name} does not use",
+                )
+                break
+
+
+def _is_made(subnet: str, cidr: IPv4Network | IPv6Network, facts: HostFacts) -> bool:
+    """Whether the host has the subnet already, in this range: its own address there is live."""
+    return any(lease.subnet == subnet and not lease.container and ip_address(lease.address) in cidr for lease in facts.leases)
+
+
+def _taking(cidr: IPv4Network | IPv6Network, facts: HostFacts) -> Iterator[tuple[str, Obstacle]]:
+    """What takes packets from the range: an address in it, or a route that is as long or longer. The longest prefix decides.
+
+    A shorter one, as a VPN's 0.0.0.0/1 or 10.0.0.0/8, goes on to take what is not in the range.
+    """
+    for own in facts.addresses:
+        if ip_interface(own).ip in cidr:
+            yield f"the address {own}", Obstacle("address", own, "an address of the host")
+    for obstacle in facts.obstacles:
+        if obstacle.kind != "route" or obstacle.detail == "default":
+            continue
+        network = ip_network(obstacle.detail, strict=False)
+        if network.version == cidr.version and network.prefixlen >= cidr.prefixlen and network.overlaps(cidr):
+            yield _name(obstacle), obstacle
 
 
 def _name(obstacle: Obstacle) -> str:
@@ -166,28 +213,38 @@ def _name(obstacle: Obstacle) -> str:
 
 
 def _taken_ports(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    """`detail` of a listener or port is `tcp 0.0.0.0 8080`."""
+    seen: set[tuple[str, int, str]] = set()
+    for port, obstacle in _meetings(resolved, host, facts):
+        key = (port.protocol, port.port, obstacle.name)
+        if key not in seen and not _is_published(port, facts):
+            seen.add(key)
+            path: Path = ("containers", topology.containers[port.container].origin, "expose")
+            verb = "is listened on by" if obstacle.kind == "listener" else "is published by"
+            yield Conflict(
+                host.name,
+                f"{_at(topology, path)}port {port.port}/{port.protocol} of container {port.container} {verb} {obstacle.name} "
+                f"on host {host.name} already",
+                obstacle.help_text or "publish another port, or stop what holds this one",
+            )
+
+
+def _is_published(port: Port, facts: HostFacts) -> bool:
+    """Whether the host publishes it already."""
+    everywhere = "0.0.0.0" if port.family == 4 else "::"
+    return f"{port.protocol} {port.listen or everywhere} {port.port}" in facts.published
+
+
+def _meetings(resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[tuple[Port, Obstacle]]:
+    """Ports of the file on the host, each with who else has it. `detail` of a listener or port is `tcp 0.0.0.0 8080`."""
     taken: dict[tuple[str, int], list[tuple[str, Obstacle]]] = {}
     for obstacle in facts.obstacles:
         if obstacle.kind in ("listener", "port"):
             protocol, address, number = obstacle.detail.split()
             taken.setdefault((protocol, int(number)), []).append((address, obstacle))
-    seen: set[tuple[str, int, str]] = set()
     for port in resolved.ports:
-        if port.host != host.name:
-            continue
-        for address, obstacle in taken.get((port.protocol, port.port), ()):
-            key = (port.protocol, port.port, obstacle.name)
-            if key not in seen and _meet(port, address):
-                seen.add(key)
-                path: Path = ("containers", topology.containers[port.container].origin, "expose")
-                verb = "is listened on by" if obstacle.kind == "listener" else "is published by"
-                yield Conflict(
-                    host.name,
-                    f"{_at(topology, path)}port {port.port}/{port.protocol} of container {port.container} {verb} {obstacle.name} "
-                    f"on host {host.name} already",
-                    obstacle.help_text or "publish another port, or stop what holds this one",
-                )
+        if port.host == host.name:
+            found = taken.get((port.protocol, port.port), ())
+            yield from ((port, obstacle) for address, obstacle in found if _meet(port, address))
 
 
 def _meet(port: Port, address: str) -> bool:
@@ -247,7 +304,8 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                 yield Conflict(
                     host.name,
                     f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
-                    obstacle.help_text or f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
+                    f"{obstacle.help_text}, or " * bool(obstacle.help_text)
+                    + f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
                 )
 
 

@@ -13,6 +13,7 @@ another machine belongs to this controller as long as it hears of it: the fleet 
 from __future__ import annotations
 
 import contextlib
+import resource
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any, Self
 from reconciler.errors import HostError, LeftoverError, NetctlError
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.rollout import Progress, Rollout
-from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerProcess
+from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import Target
@@ -32,6 +33,9 @@ from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change
+
+OWN_FILES, FILES_EACH = 48, 8
+"""Of a controller: its own, and those for each worker (its streams, what it says, and a moment's more while it starts)."""
 
 
 class Fleet:
@@ -48,6 +52,8 @@ class Fleet:
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
         """By host, what an apply could not hold against the root of a container, in that container's own namespace."""
+        self._desired: Mapping[str, HostState] = {}
+        """By host, what was planned for."""
         self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._heart: threading.Thread | None = None
@@ -57,7 +63,17 @@ class Fleet:
 
     @classmethod
     def start(cls, count: int) -> Self:
-        """Start workers; more are started by `greet` where these are too few, and the superfluous end."""
+        """Start workers; more are started by `greet` where these are too few, and the superfluous end.
+
+        HostError where the process may not open the files that this takes.
+        """
+        soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = OWN_FILES + FILES_EACH * count
+        if limit != resource.RLIM_INFINITY and limit < needed:
+            help_text = f"raise it: ulimit -n {max(needed, 1024)}"
+            raise HostError(f"cannot open {needed} files at once: the limit is {limit}", help_text)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, limit))
         return cls([start_local_worker() for _ in range(count)])
 
     def __enter__(self) -> Self:
@@ -217,7 +233,7 @@ class Fleet:
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
-        wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
+        self._desired = wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
         return self._hosts.run(lambda session: _plan(session, wanted[session.target.host], document=document))
 
     def prepare(self) -> None:
@@ -238,7 +254,7 @@ class Fleet:
             return
         self.prepare()
         with self._hosts.catching_signals():
-            rollout = Rollout(self._hosts, plans, progress, self, self._run, self.patience_s)
+            rollout = Rollout(self._hosts, plans, self._desired, progress, self, self._run, self.patience_s)
             rollout.carry_out()
             self.drift = rollout.drift
             self._commit()
@@ -277,7 +293,16 @@ class Fleet:
         """Let go of the locks, and leave no file of them. `close` does so, too."""
         if self._locked:
             self._locked = False
-            self._hosts.run(lambda session: session.request("release"))
+            _, errors = self._hosts.attempt(lambda session: session.request("release"))
+            dead = [host for host, error in errors.items() if isinstance(error, WorkerDiedError)]
+            self._hosts.attempt(self._release_anew, [host for host in dead if not self._sessions[host].target.ssh])
+
+    def _release_anew(self, session: Session) -> None:
+        """Remove the lock's file of a worker that was killed; the lock itself is free."""
+        session.replace_worker(start_local_worker())
+        self._open(session)
+        session.request("lock")
+        session.request("release")
 
     @property
     def lost(self) -> Mapping[str, NetctlError]:

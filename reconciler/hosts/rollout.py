@@ -8,13 +8,17 @@ A host on another machine may be lost at any moment, and must come to rest as th
 steps, each on all hosts before the next on any:
 
     arm       from here on a host that has lost its controller takes itself back
-    …         remove, make, and whoever has changed is read again
+    …         remove, make, and whoever has changed, or could be changed by another, is read again
     confirm   a new connection shows that the host can still be reached
     keep      from here on a host that has lost its controller keeps what was made
     commit    what was kept for a rollback is let go of
 
 A host that is lost before it was told to keep goes back, and the others, which can all still do so, are taken back. One that is
 lost after that keeps the change, as the others do. What remains is the moment in which `keep` has arrived and its answer has not.
+
+The lab and its hosts share one machine, and things of one worker may stand on what another changes: the kernel removes the
+routes of a lab host over its uplink when the lab changes the uplink's address. So all of them are read again, and what is missing
+on a host that did not touch it is made in a further round.
 """
 
 from __future__ import annotations
@@ -30,9 +34,13 @@ from reconciler.hosts.target import LAB
 from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
+from reconciler.plan.rollback import state_before
+from reconciler.state.host import HostState
 from reconciler.state.record import Change
 from reconciler.state.visible import visible_line
 
+ROUNDS_MAX = 3
+"""How often what others' changes took along is made again."""
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
 
@@ -61,6 +69,7 @@ class Rollout:
         self,
         hosts: SideBySide,
         plans: Mapping[str, HostPlan],
+        desired: Mapping[str, HostState],
         progress: Progress,
         connector: Connector,
         run: str,
@@ -68,7 +77,11 @@ class Rollout:
     ) -> None:
         """`run` stands for this controller; `patience_s` is how long hosts on other machines do without hearing of it."""
         self._hosts = hosts
+        self._all = plans
+        self._desired = desired
         self._plans = {host: plan for host, plan in plans.items() if plan.changes}
+        self._watched = [host for host in plans if host in self._plans or not hosts.sessions[host].target.ssh]
+        """Those that change, and those on this machine, which others' changes can reach."""
         self._far = [host for host in self._plans if hosts.sessions[host].target.ssh]
         self._progress = progress
         self._connector = connector
@@ -88,7 +101,7 @@ class Rollout:
         try:
             self._hosts.run(lambda session: session.request("arm", token=self._run), self._far)
             self._walk(self._plans)
-            self._check("after the apply", self._plans)
+            self._judge("after the apply", self._mend_others())
             self._hosts.run(self._connector.confirm, self._far)
             self._heed_stop()
             self._keeping = True
@@ -123,13 +136,31 @@ class Rollout:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
 
-    def _check(self, when: str, hosts: Iterable[str]) -> None:
-        """Every host that was changed is read again: nothing may differ from what is wanted. NetctlError with what does.
+    def _read_again(self, hosts: Iterable[str]) -> dict[str, tuple[Change, ...]]:
+        """By host, what differs from what is wanted there."""
+        return self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
+
+    def _mend_others(self) -> dict[str, tuple[Change, ...]]:
+        """Make again what a host did not touch, and has lost to another's change. By host, what differs then."""
+        touched = {host: {change.ref for change in plan.changes} for host, plan in self._plans.items()}
+        for left in reversed(range(ROUNDS_MAX)):
+            found = self._read_again(self._watched)
+            lost = [
+                host
+                for host, answer in found.items()
+                if (changes := split_exposed(answer)[0]) and touched.get(host, set()).isdisjoint(change.ref for change in changes)
+            ]
+            if not (lost and left):
+                break
+            self._walk(self._hosts.run(lambda session: session.ask(HostPlan, "mend", host=session.target.host), lost))
+        return found
+
+    def _judge(self, when: str, answers: Mapping[str, tuple[Change, ...]]) -> None:
+        """Nothing may differ from what is wanted. NetctlError with what does.
 
         What the root of a container can undo in its own namespace is no failure, but drift: else any of them could keep all
         hosts from being changed.
         """
-        answers = self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
         self.drift.clear()
         for host, answer in answers.items():
             changes, exposed = split_exposed(answer)
@@ -145,10 +176,10 @@ class Rollout:
     def _take_back(self, cause: NetctlError) -> NoReturn:
         """Take back what was done on every host: RolledBackError, or LeftoverError."""
         self._going_back = True
-        back, lost = self._hosts.attempt(self._plan_back, self._plans)
+        back, lost = self._hosts.attempt(self._plan_back, self._watched)
         try:
             self._walk(back)
-            self._check("after the rollback", back)
+            self._judge("after the rollback", self._read_again(back))
             self._hosts.run(lambda session: session.request("commit"), back)
         except NetctlError as error:
             raise LeftoverError(
@@ -160,13 +191,14 @@ class Rollout:
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
     def _plan_back(self, session: Session) -> HostPlan:
-        """The way back, from the worker that made the plan; where that has died, from another that is told the changes."""
+        """The way back, from the worker that made the plan; where that has died, from another that is told what was before."""
         host = session.target.host
         try:
-            return session.ask(HostPlan, "rollback", host=host, changes=None)
+            return session.ask(HostPlan, "rollback", host=host, before=None)
         except WorkerDiedError:
             self._connector.revive(session)
-            return session.ask(HostPlan, "rollback", host=host, changes=CODEC.encode(self._plans[host].changes))
+            before = state_before(self._desired.get(host, HostState({})), self._all[host].changes)
+            return session.ask(HostPlan, "rollback", host=host, before=CODEC.encode(before))
 
     def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
         """Some hosts went back, and others could not be told to."""

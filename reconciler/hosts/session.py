@@ -37,7 +37,7 @@ BEATS = 12
 
 SMALL_MAX_BYTES = 1 << 20
 """Of a line that answers a verb which asks for little, and of an event."""
-LARGE_VERBS = ("read", "plan", "check", "rollback", "probe", "listen", "count")
+LARGE_VERBS = ("read", "plan", "check", "mend", "rollback", "probe", "listen", "count")
 """What may be answered with up to SIZE_MAX_BYTES."""
 SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
 """Of all that a worker says in a session."""
@@ -45,7 +45,7 @@ WORDS_MAX_BYTES = 1 << 16
 """So much is read of what a worker has printed besides: the end of it."""
 TIMEOUT_S = 60.0
 TIMEOUTS_S: Mapping[str, float | None] = {
-    **dict.fromkeys(("read", "plan", "prepare", "check", "rollback", "commit"), 600.0),
+    **dict.fromkeys(("read", "plan", "prepare", "check", "mend", "rollback", "commit"), 600.0),
     **dict.fromkeys(("probe", "apply")),
 }
 """How long a worker on another machine may take for a verb; TIMEOUT_S for all others. The time of an apply is not known before.
@@ -328,9 +328,13 @@ class Session:
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         log = self._keep_words()
-        return WorkerDiedError(
-            f"the worker of {self.target.host} {how} while it was asked to {verb}", f"its last words are in {log}" if log else ""
-        )
+        if log:
+            help_text = f"its last words are in {log}"
+        elif status == -signal.SIGKILL:
+            help_text = "run netctl again; if the kernel killed it for want of memory, dmesg says so (Out of memory)"
+        else:
+            help_text = "run netctl again"
+        return WorkerDiedError(f"the worker of {self.target.host} {how} while it was asked to {verb}", help_text)
 
     def _await_end(self) -> int:
         """The status of a worker that has closed its output, or takes no input; what does not end then is ended."""

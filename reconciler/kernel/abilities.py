@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import os
 from collections.abc import Iterable
 
 from reconciler.errors import HostError
-from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
+from reconciler.kernel.namespaces import Namespaces, leave_for_new, run_in_thread
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode
 from reconciler.state.ref import HOST
+from reconciler.state.steps.containers import ContainerCreate, ContainerStart
 from reconciler.state.steps.links import LinkAdd
+from reconciler.state.steps.namespaces import NetnsAdd, SysctlWrite
 from reconciler.state.steps.step import Step
+
+SETTINGS = "/proc/sys"
 
 
 def check_link_kinds(steps: Iterable[Step]) -> None:
@@ -24,14 +28,35 @@ def check_link_kinds(steps: Iterable[Step]) -> None:
         raise HostError(f"this kernel has no links of kind {', '.join(missing)}", help_text)
 
 
+def check_settings(steps: Iterable[Step]) -> None:
+    """HostError where kernel settings are to be written, also those of a new namespace, and /proc/sys takes none."""
+    if any(isinstance(step, NetnsAdd | SysctlWrite) for step in steps) and os.statvfs(SETTINGS).f_flag & os.ST_RDONLY:
+        help_text = f"mount -o remount,rw {SETTINGS}; in a container, run it with --privileged"
+        raise HostError(f"cannot write kernel settings: {SETTINGS} is mounted read-only", help_text)
+
+
+def check_shared(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """HostError where two containers that get links are in one network namespace: each needs one of its own."""
+    found: dict[tuple[int, int], str] = {}
+    inside = {step.peer.netns for step in steps if isinstance(step, LinkAdd) and step.peer}
+    new = {step.netns for step in steps if isinstance(step, NetnsAdd | ContainerCreate | ContainerStart)}
+    for netns in sorted(inside - new):
+        if not netns.startswith("container:"):
+            continue
+        other = found.setdefault(namespaces.identity(netns), netns)
+        if other != netns:
+            one, two = (each.partition(":")[2] for each in (other, netns))
+            help_text = f"remove the networks of one of them from the file; {two} has what {one} has"
+            raise HostError(f"containers {one} and {two} share one network namespace", help_text)
+
+
 def try_link_kinds(kinds: list[str]) -> list[str]:
     """Those that the kernel cannot make; tried in a namespace that ends with the calling thread.
 
     A kind that is not there, and that no module brings, is EOPNOTSUPP (net/core/rtnetlink.c, rtnl_newlink); one that needs
     options says something else.
     """
-    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
-        raise HostError("network namespaces cannot be made", "netctl needs root, and a kernel with CONFIG_NET_NS")
+    leave_for_new()
     route_socket = RouteSocket()
     try:
         steps = [LinkAdd(HOST, f"try{number}", kind, mac="", mtu=0, group=0) for number, kind in enumerate(kinds)]

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
+NO_NETWORKS = ("none", "host")
+"""What an engine calls the network of a container without one, and of one in the host's namespace."""
+FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+"""What reading an answer ends with that is of no known form."""
 NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
@@ -70,6 +74,8 @@ class Listed:
     name: str
     state: str
     labels: Mapping[str, str]
+    networks: tuple[str, ...] = ()
+    """The engine's networks that it is on."""
 
     @property
     def parked(self) -> bool:
@@ -135,6 +141,7 @@ class DockerEngine:
                     pid=pid,
                     existing=not ours,
                     parked=ours and listed.parked,
+                    networks=() if ours else listed.networks,
                 )
             )
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
@@ -286,7 +293,7 @@ class DockerEngine:
             raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
             raise self._no_answer(error) from error
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        except FORMLESS as error:
             # What answers there is no engine, or not the whole of an answer.
             raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
@@ -315,6 +322,8 @@ class DockerEngine:
             return APIClient(f"unix://{self._path}", version="auto", timeout=ANSWER_TIMEOUT_S, max_pool_size=CONNECTIONS)
         except DockerException as error:
             raise self._no_answer(error) from error
+        except FORMLESS as error:
+            raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
     def _open_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -382,7 +391,15 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
     # A legacy link adds a name with a slash in it.
     name = next((name for name in names if "/" not in name), "")
-    return Listed(str(item["Id"]), name, str(item["State"]), _texts(item.get("Labels") or {}))
+    settings = item.get("NetworkSettings") or {}
+    networks = (str(network) for network in settings.get("Networks") or ())
+    return Listed(
+        str(item["Id"]),
+        name,
+        str(item["State"]),
+        _texts(item.get("Labels") or {}),
+        tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+    )
 
 
 def _texts(labels: Mapping[Any, Any]) -> dict[str, str]:

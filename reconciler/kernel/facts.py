@@ -33,6 +33,7 @@ from reconciler.kernel.obstacles import (
     find_others_ports,
     find_routes,
     is_own,
+    parse_published,
 )
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
@@ -92,6 +93,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         listening_ports=find_listening_ports(),
         reserved_ports=read_reserved_ports(),
         source_ports=find_source_ports(snapshot),
+        published=find_published(snapshot),
         docker_user_chain=docker_user,
     )
 
@@ -255,6 +257,13 @@ def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
     """What the live firewall does with source ports, as key and value; empty where there is none."""
     tables = (table for table in snapshot.tables if table.family == "inet")
     return tuple((key, value) for table in tables for name, key, value in table.elements if name == "source_ports")
+
+
+def find_published(snapshot: Snapshot) -> tuple[str, ...]:
+    """The ports that the live firewall publishes."""
+    tables = (table for table in snapshot.tables if table.family == "inet")
+    elements = (element for table in tables for element in table.elements if element[0].startswith("published"))
+    return tuple(sorted({parse_published(where, key) for where, key, _ in elements}))
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ packets), and no router is asked for or believed."""
 MAKERS = 2
 """Threads that make namespaces: the kernel takes a millisecond for each, and makes two at a time. A third waits for its locks."""
 
+LEAST_DESCRIPTORS = 48
+"""Without so many beside the sockets nothing can be done."""
 SPARE_DESCRIPTORS = 400
 """Beside the sockets: namespaces on their way into a message, files, the controller's streams."""
 
@@ -95,8 +97,18 @@ def enter(path: str) -> None:
 
 
 def leave_for_new() -> None:
-    """Move the calling thread into a new namespace without a name, which lives as long as a thread or a descriptor is in it."""
-    _call("unshare", CLONE_NEWNET)
+    """Move the calling thread into a new namespace without a name, which lives as long as a thread or a descriptor is in it.
+
+    HostError where the kernel makes none.
+    """
+    try:
+        _call("unshare", CLONE_NEWNET)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # namespaces(7): /proc/sys/user has a limit of each type
+            help_text = "raise the limit: sysctl -w user.max_net_namespaces=NUMBER; lsns -t net shows those that there are"
+            raise HostError("cannot create a network namespace: user.max_net_namespaces is reached", help_text) from error
+        help_text = help_for(error) or "netctl needs a kernel with CONFIG_NET_NS"
+        raise HostError(f"cannot create a network namespace: {error.strerror}", help_text) from error
 
 
 class Namespaces:
@@ -283,6 +295,9 @@ def _allow_descriptors(count: int) -> None:
     if soft != resource.RLIM_INFINITY and count + SPARE_DESCRIPTORS > soft:
         wanted = count + SPARE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, count + SPARE_DESCRIPTORS)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        if wanted < count + LEAST_DESCRIPTORS:
+            needed = count + LEAST_DESCRIPTORS
+            raise HostError(f"cannot open {needed} files at once: the limit is {hard}", f"raise it: ulimit -n {needed}")
 
 
 def parse_path_name(topology: str, file_name: str) -> str:

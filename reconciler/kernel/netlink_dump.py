@@ -157,7 +157,7 @@ def parse_link(data: memoryview) -> LinkInfo:
     _, _, index, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     kind, options, port_options = parse_link_info(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else ("", (), ())
-    inet6 = parse_ipv6(found[IFLA_AF_SPEC]) if IFLA_AF_SPEC in found else None
+    inet6, settings = parse_families(found[IFLA_AF_SPEC]) if IFLA_AF_SPEC in found else (None, b"")
     altnames = parse_attributes(found[IFLA_PROP_LIST]) if IFLA_PROP_LIST in found else ()
     return LinkInfo(
         index=index,
@@ -182,20 +182,25 @@ def parse_link(data: memoryview) -> LinkInfo:
         port_options=port_options,
         arp=not flags & IFF_NOARP,
         is_promiscuous=u32_of(found, IFLA_PROMISCUITY) > 0,
+        settings=settings,
     )
 
 
-def parse_ipv6(af_spec: memoryview) -> tuple[bool, bool, bool] | None:
-    """Whether the kernel makes a link-local address, IPv6 is on, and routers are believed; None for a link without IPv6."""
-    inet6 = find_attributes(af_spec, 0, (socket.AF_INET6,)).get(socket.AF_INET6)
+def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None, bytes]:
+    """What the kernel does by IPv6 on a link, None without IPv6; and the settings of IPv4 and IPv6 as they come.
+
+    By IPv6: whether it makes a link-local address, IPv6 is on, and routers are believed.
+    """
+    families = find_attributes(af_spec, 0, (socket.AF_INET, socket.AF_INET6))
+    ipv4, inet6 = bytes(families.get(socket.AF_INET, b"")), families.get(socket.AF_INET6)
     if inet6 is None:
-        return None
+        return None, ipv4
     found = find_attributes(inet6, 0, INET6_ATTRIBUTES)
     mode, conf = found.get(IFLA_INET6_ADDR_GEN_MODE), found.get(IFLA_INET6_CONF)
     if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
         raise NetlinkError("what the kernel says of IPv6 on a link is cut off")
     accept_ra, disabled = (_s32.unpack_from(conf, 4 * number)[0] for number in (DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6))
-    return mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0
+    return (mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0), ipv4 + bytes(conf)
 
 
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:
@@ -322,15 +327,21 @@ def parse_rate(data: memoryview) -> RateInfo | None:
 
 
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
-    """What of our links does not pass packets yet: ports with a carrier that do not forward, addresses under DAD."""
+    """What of our links does not pass packets yet: ports with a carrier that do not forward, addresses under DAD.
+
+    A port of a bridge that is down never forwards. Who sets the bridge up, perhaps another worker, waits for its ports.
+    """
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))
-    waiting = [name for _, data in route_socket.dump(RTM_GETLINK, body) if (name := parse_unready_port(data, group))]
+    links = [data for _, data in route_socket.dump(RTM_GETLINK, body)]
+    ports = [port for data in links if (port := parse_unready_port(data, group))]
+    up = {index for data in links for _, _, index, flags, _ in (IFINFOMSG.unpack_from(data),) if flags & IFF_UP} if ports else ()
+    waiting = [name for name, bridge in ports if bridge in up]
     addresses = read_addresses(route_socket)
     return (*waiting, *(one.cidr for one in addresses if one.flags & IFA_F_TENTATIVE and not one.flags & IFA_F_DADFAILED))
 
 
-def parse_unready_port(data: memoryview, group: int) -> str:
-    """The name of a bridge port of the group that has a carrier and does not forward; "" for any other link."""
+def parse_unready_port(data: memoryview, group: int) -> tuple[str, int] | None:
+    """The name of a bridge port of the group that has a carrier and does not forward, and the bridge; None for any other link."""
     if len(data) < IFINFOMSG.size:
         raise NetlinkError("a port in the kernel's answer is cut off")
     _, _, _, flags, _ = IFINFOMSG.unpack_from(data)
@@ -340,4 +351,4 @@ def parse_unready_port(data: memoryview, group: int) -> str:
     state = port[IFLA_BRPORT_STATE][0] if port.get(IFLA_BRPORT_STATE) else BR_STATE_FORWARDING
     has_carrier = flags & IFF_UP and flags & IFF_LOWER_UP
     is_waiting = has_carrier and state != BR_STATE_FORWARDING and u32_of(found, IFLA_GROUP) == group
-    return text_of(found, IFLA_IFNAME) if is_waiting else ""
+    return (text_of(found, IFLA_IFNAME), u32_of(found, IFLA_MASTER)) if is_waiting else None

@@ -9,13 +9,14 @@ A context's socket is opened when it is made and stays in that namespace, so eac
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
 from reconciler.errors import HostError
-from reconciler.kernel.namespaces import CLONE_NEWNET, run_in_thread
+from reconciler.kernel.namespaces import leave_for_new, run_in_thread
 from reconciler.kernel.nftdump import Structure, TableReader
 from reconciler.kinds.firewall_program import SETS, check_element, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
@@ -148,9 +149,7 @@ def read_program(family: str, topology: str) -> Structure:
     """The structure of the program as this kernel has it after loading; read once in a process, in a throwaway namespace."""
 
     def load() -> Structure:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNET) != 0:
-            raise HostError("a network namespace cannot be made", "netctl needs root on this host")
+        leave_for_new()
         reader = TableReader()
         try:
             NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
@@ -166,6 +165,13 @@ def read_program(family: str, topology: str) -> Structure:
     return run_in_thread(load)
 
 
+def remember_programs(topology: str) -> None:
+    """Read the programs of the topology's tables ahead: a rollback reads them, and may have no namespace left to try them in."""
+    for family in SETS:
+        with contextlib.suppress(HostError):  # a kernel without a fast path
+            read_program(family, topology)
+
+
 def missing_features(families: Iterable[str]) -> tuple[str, ...]:
     """What this kernel lacks for our programs, in a sentence each; empty where it has all. Nothing is committed anywhere."""
     faults = []
@@ -173,5 +179,5 @@ def missing_features(families: Iterable[str]) -> tuple[str, ...]:
         try:
             read_program(family, PROBE)
         except HostError as error:
-            faults.append(error.message)
-    return tuple(faults)
+            faults.append(f"{error.message}: {error.help_text}" if error.help_text else error.message)
+    return tuple(dict.fromkeys(faults))

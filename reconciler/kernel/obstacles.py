@@ -27,7 +27,7 @@ from reconciler.kinds.ownership import own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo, Snapshot
+from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, RouteInfo, Snapshot
 
 LOOPBACK = 1
 TABLE_PREFIX = "netctl-"
@@ -108,7 +108,13 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
             for link in inside.links.values():
                 is_given = link.index != LOOPBACK and not (link.kind and link.local_peer)
                 if is_given and (info.container, link.index) not in wired and not is_own(snapshot.topology, link):
-                    yield Obstacle("interface", info.container, link.name)
+                    yield Obstacle("interface", info.container, link.name, _disconnect(info))
+
+
+def _disconnect(info: ContainerInfo) -> str:
+    """What takes an engine's interfaces out of a container that somebody else runs."""
+    commands = [f"{info.runtime} network disconnect {network} {info.engine_name}" for network in info.networks]
+    return f"{'; '.join(commands)}, or re-create it with `--network none`" if commands else ""
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

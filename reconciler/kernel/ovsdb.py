@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from reconciler.errors import HostError
+from reconciler.kernel.ovsdb_operations import DATABASE, HWADDR, UNTAGGED, Operation, Row
 from reconciler.state.snapshot import OvsBridgeInfo, OvsPortInfo
-from reconciler.state.steps.openvswitch import Marks
+from reconciler.state.steps.openvswitch import HANDS_OFF
 
 TIMEOUT_S = 10.0
-DATABASE = "Open_vSwitch"
 COLUMNS = {
     "Bridge": ["_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "flood_vlans", "ports"],
-    "Port": ["_uuid", "name", "interfaces", "external_ids", "protected"],
+    "Port": ["_uuid", "name", "interfaces", "external_ids", "protected", "qos"],
     "Interface": ["_uuid", "name", "ofport", "mtu_request"],
+    "QoS": ["_uuid", "type"],
 }
-UNTAGGED = 0
-"""What the column `flood_vlans` calls frames without a tag. What is in it is flooded, and no address learnt from it."""
-HWADDR = "hwaddr"
-"""The key of a bridge's MAC address in its `other_config`."""
-
-Operation = dict[str, Any]
-Row = dict[str, Any]
 
 
 class Ovsdb:
@@ -123,7 +117,8 @@ def read_bridges(database: Ovsdb) -> tuple[OvsBridgeInfo, ...]:
 
 
 def _parse_bridges(results: Sequence[Row]) -> tuple[OvsBridgeInfo, ...]:
-    bridges, ports, interfaces = (result["rows"] for result in results)
+    bridges, ports, interfaces, queues = (result["rows"] for result in results)
+    hands_off = {parse_uuid(row["_uuid"]) for row in queues if row["type"] == HANDS_OFF}
     interface_by_uuid = {parse_uuid(row["_uuid"]): row for row in interfaces}
     port_by_uuid = {parse_uuid(row["_uuid"]): row for row in ports}
     mtus = {row["name"]: row["mtu_request"] for row in interfaces}
@@ -136,7 +131,7 @@ def _parse_bridges(results: Sequence[Row]) -> tuple[OvsBridgeInfo, ...]:
             fail_mode=parse_text(row["fail_mode"]),
             external_ids=tuple(sorted(parse_map(row["external_ids"]).items())),
             ports=tuple(
-                _port(port_by_uuid[uuid], interface_by_uuid)
+                _port(port_by_uuid[uuid], interface_by_uuid, hands_off)
                 for uuid in parse_uuids(row["ports"])
                 if port_by_uuid[uuid]["name"] != row["name"]
             ),
@@ -150,11 +145,12 @@ def _selects() -> list[Operation]:
     return [{"op": "select", "table": table, "where": [], "columns": columns} for table, columns in COLUMNS.items()]
 
 
-def _port(row: Row, interfaces: Mapping[str, Row]) -> OvsPortInfo:
+def _port(row: Row, interfaces: Mapping[str, Row], hands_off: Container[str]) -> OvsPortInfo:
     uuids = parse_uuids(row["interfaces"])
     number = parse_number(interfaces[uuids[0]]["ofport"]) if len(uuids) == 1 else 0
     marks = tuple(sorted(parse_map(row["external_ids"]).items()))
-    return OvsPortInfo(str(row["name"]), max(number, 0), marks, bool(row["protected"]))
+    leaves_queues = any(uuid in hands_off for uuid in parse_uuids(row["qos"]))
+    return OvsPortInfo(str(row["name"]), max(number, 0), marks, bool(row["protected"]), leaves_queues)
 
 
 def parse_uuid(value: Any) -> str:
@@ -187,6 +183,3 @@ def parse_text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def render_map(marks: Marks) -> list[Any]:
-    """`["map", [[key, value], …]]`."""
-    return ["map", [list(mark) for mark in marks]]

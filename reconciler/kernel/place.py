@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 
-from reconciler.kernel.namespaces import CLONE_NEWNET, enter
+from reconciler.kernel.namespaces import enter, leave_for_new
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -28,9 +28,7 @@ def enter_or_leave(path: str) -> bool:
     try:
         wanted = os.stat(path)
     except FileNotFoundError:
-        if _libc.unshare(CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number)) from None
+        leave_for_new()
         return False
     if not os.path.samestat(wanted, os.stat("/proc/thread-self/ns/net")):
         enter(path)

@@ -20,7 +20,7 @@ from ipaddress import ip_interface
 from typing import Self
 
 from reconciler.kinds.ownership import own_ends
-from reconciler.kinds.veth import NAMESPACE_KEYS
+from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
@@ -71,7 +71,7 @@ class Address(Record):
         # Where IPv6 is switched on in a namespace, it must be on before an address is given (else EACCES).
         if self.netns == HOST or ":" not in self.cidr:
             return ()
-        return (Ref("netns", self.netns, "namespace"), *(Ref("sysctl", self.netns, key) for key in NAMESPACE_KEYS))
+        return (Ref("netns", self.netns, "namespace"), *(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS))
 
     @property
     def subject(self) -> str:

@@ -87,6 +87,10 @@ class Bridge(Record):
                 owner=owner_of(snapshot, link.netns),
             )
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
+
     def must_recreate(self, before: Self) -> bool:
         return False
 

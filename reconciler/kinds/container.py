@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from reconciler.kinds.ownership import own_macvlans
+from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.jsontext import parse_json
 from reconciler.state.naming import group_of, parse_alias
 from reconciler.state.record import Record
@@ -98,6 +99,10 @@ class Container(Record):
                 existing=info.existing,
                 running=info.running,
             )
+
+    @property
+    def namespace_settings(self) -> tuple[str, ...]:
+        return () if self.existing else LINK_DEFAULTS
 
     def must_recreate(self, before: Self) -> bool:
         # Only a start and a stop can be done to a container that is there.

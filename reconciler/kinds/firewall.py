@@ -137,6 +137,9 @@ class FirewallElement(Record):
     def lower_delete(self) -> tuple[Step, ...]:
         return (self._command("delete"), *self._flush())
 
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        return self._flush()
+
     def _command(self, verb: str) -> NftCommand:
         table = self.family, table_name(self.topology, self.subnet)
         text = render_element(verb, table, self.set, self.key, self.value)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import about, links_of, macvlan_ident, own_macvlans, owner_of
-from reconciler.kinds.veth import NAMESPACE_KEYS
+from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -58,7 +58,7 @@ class Macvlan(Record):
     @property
     def follows(self) -> tuple[Ref, ...]:
         # What a new link takes from its namespace must be right before it is made.
-        return tuple(Ref("sysctl", self.netns, key) for key in NAMESPACE_KEYS) if self.netns != HOST else ()
+        return tuple(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
 
     @property
     def subject(self) -> str:
@@ -86,6 +86,10 @@ class Macvlan(Record):
                 up=info.up,
                 owner=owner_of(snapshot, link.netns),
             )
+
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
 
     def must_recreate(self, before: Self) -> bool:
         return (self.lower, self.mode) != (before.lower, before.mode)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import links_of
-from reconciler.kinds.sysctl import SILENCE, answering, interface_key
+from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering, interface_key
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
@@ -66,6 +66,12 @@ class Netns(Record):
             ipv6 = loopback.ipv6 and loopback.accepts_ra
             silent = () if ipv6 else tuple(link.name for link in links.values() if link is not loopback)
             yield cls(netns, ipv6, loopback.up and (loopback.ipv6 or not loopback.has_ipv6), silent=silent)
+
+    @property
+    def namespace_settings(self) -> tuple[str, ...]:
+        if not self.netns.startswith("container:"):
+            return FORWARDING
+        return (interface_key(6, "default", "accept_ra"),) if self.ipv6 else ()
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -125,6 +125,10 @@ class OvsBridge(Record):
                 up=info.up if info else False,
             )
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
+
     def must_recreate(self, before: Self) -> bool:
         return self.datapath != before.datapath
 
@@ -186,6 +190,8 @@ class OvsPort(Record):
     """Whether ovs-vswitchd uses the link."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
+    leaves_queues: bool = True
+    """Whether ovs-vswitchd leaves the link's queues alone: they are netctl's (`qdisc`)."""
 
     @property
     def ident(self) -> str:
@@ -222,16 +228,17 @@ class OvsPort(Record):
                     is_isolated=port.is_protected,
                     is_connected=link is not None and is_connected(port, link.info),
                     about=about(link.alias, HOST) if link else "host",
+                    leaves_queues=port.leaves_queues,
                 )
 
     def must_recreate(self, before: Self) -> bool:
         return self.bridge != before.bridge or not before.is_connected
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (OvsPortAdd(self.netns, self.bridge, self.name, self.marks, self.is_isolated),)
+        return (OvsPortAdd(self.netns, self.bridge, self.name, self.marks, self.is_isolated, leaves_queues=self.leaves_queues),)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
-        return (OvsPortSet(self.netns, self.name, self.marks, self.is_isolated),)
+        return (OvsPortSet(self.netns, self.name, self.marks, self.is_isolated, self.leaves_queues),)
 
     def lower_delete(self) -> tuple[Step, ...]:
-        return (OvsPortDelete(self.netns, self.bridge, self.name),)
+        return (OvsPortDelete(self.netns, self.bridge, self.name, self.leaves_queues),)

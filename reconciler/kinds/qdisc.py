@@ -12,6 +12,7 @@ from typing import Self
 
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.setting import Setting
+from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import QdiscDelete, QdiscSet
 from reconciler.state.steps.step import Step
@@ -34,6 +35,11 @@ class Qdisc(Setting):
     @property
     def ident(self) -> str:
         return self.dev
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # ovs-vswitchd removes the queue of a port until it was told to leave it alone.
+        return (Ref("ovs-port", self.netns, self.dev),)
 
     def describe(self) -> str:
         return f"rate limit {self.rate_bytes * 8:,} bit/s on {self.dev}"

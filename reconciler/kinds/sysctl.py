@@ -3,7 +3,8 @@
 It carries no mark. In a namespace that netctl made, or on a link that it made, there is nothing to put back: the setting goes
 with them. In a namespace that was there before us it is remembered: the value before is noted in the host's file under
 /run/netctl, ahead of the change, and comes back when the last topology that uses it goes. So a remembered setting is
-recognised by that file, and any other by having been read: only settings that the topology wants are.
+recognised by that file, and any other by having been read: those that the topology wants, and those that are lost with what a
+plan deletes. The latter are compared with a new interface's, whoever wrote them, so that a rollback finds all of them.
 
 A value that differs is written again; nothing forces a re-creation.
 """
@@ -14,8 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import macvlan_ident, own_links, own_macvlans, own_switches, owner_of
-from reconciler.state.host import HostState
+from reconciler.kinds.ownership import own_ends, own_links, own_switches, owner_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
@@ -59,11 +59,10 @@ class Sysctl(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        own = [link for kind in OWN_LINKS for link in own_links(snapshot, kind)]
-        links = {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
-        for each in own_macvlans(snapshot):
-            ident = macvlan_ident(each.info.name, dict(each.info.options).get("mode", ""))
-            links[each.netns, each.info.name] = Ref("macvlan", each.netns, ident)
+        links = {(netns, end.name): end.link for netns, ends in own_ends(snapshot).items() for end in ends.values()}
+        # Those that are no ends to address: a bridge in the uplink's place, a VXLAN.
+        for kind in ("bridge", "vxlan"):
+            links |= {(each.netns, each.info.name): Ref(kind, each.netns, each.info.name) for each in own_links(snapshot, kind)}
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
@@ -86,6 +85,9 @@ class Sysctl(Record):
     def lower_delete(self) -> tuple[Step, ...]:
         return (SysctlRestore(self.netns, self.key),) if self.remember else ()
 
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        return self.lower_delete()
+
 
 SILENCE = "net.ipv6.conf.all.disable_ipv6"
 """Switches every link of a namespace, and those to come (addrconf_disable_ipv6 in net/ipv6/addrconf.c)."""
@@ -96,41 +98,11 @@ def answering(netns: str) -> SysctlWrite:
     return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
 
 
-OWN_LINKS = ("bridge", "veth", "vxlan")
-"""The kinds of links of ours that carry settings, besides Open vSwitch's."""
-BRIDGES = ("bridge", "openvswitch")
-BRIDGE_SETTINGS = (
-    (4, "rp_filter", "conf"),
-    (4, "route_localnet", "conf"),
-    (6, "accept_dad", "conf"),
-    (6, "accept_ra", "conf"),
-    (6, "proxy_ndp", "conf"),
-    (4, "proxy_delay", "neigh"),
-    (6, "proxy_delay", "neigh"),
-    (4, "mcast_solicit", "neigh"),
-    (6, "mcast_solicit", "neigh"),
-)
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
-
-
-def find_going_along(live: HostState, desired: HostState, *, host_goes: bool) -> dict[str, tuple[str, ...]]:
-    """The keys, by namespace, that bear our values and end with what is removed, though nobody wants them any more.
-
-    They are read for a plan, so that its way back knows them: a bridge that is made again has the kernel's own values. The
-    host's own are among them where the host goes, too, as one of a lab may (`host_goes`): there nothing of it is remembered.
-    """
-    gone = [ref for ref in live.records if ref not in desired.records and (ref.kind in BRIDGES or ref.netns.startswith("lab:"))]
-    keys: dict[str, set[str]] = {}
-    for ref in gone:
-        if ref.kind in BRIDGES:
-            settings = (interface_key(family, ref.name, name, group) for family, name, group in BRIDGE_SETTINGS)
-            keys.setdefault(ref.netns, set()).update(settings)
-        if ref.kind == "netns":
-            keys.setdefault(ref.netns, set()).update(FORWARDING)
-    if HOST in keys and host_goes:
-        keys[HOST].update(FORWARDING)
-    wanted = {(ref.netns, ref.name) for ref in desired.records if ref.kind == Sysctl.kind}
-    return {netns: tuple(sorted(key for key in found if (netns, key) not in wanted)) for netns, found in keys.items()}
+LINK_DEFAULTS = tuple(
+    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
+)
+"""The settings of a namespace that its new links start with."""
 
 
 def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:

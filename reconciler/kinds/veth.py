@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, pick, read_altname
+from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -100,7 +101,7 @@ class Veth(Record):
         )
         # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
         # addresses for duplicates would do so as soon as its first port is up.
-        sysctls = [Ref("sysctl", self.peer_netns, key) for key in NAMESPACE_KEYS]
+        sysctls = [Ref("sysctl", self.peer_netns, key) for key in LINK_DEFAULTS]
         return (*firewall, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
 
     @property
@@ -141,6 +142,10 @@ class Veth(Record):
                 owner=owner_of(snapshot, link.netns),
                 peer_owner=owner_of(snapshot, peer_netns),
             )
+
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return (self.netns, self.name), (self.peer_netns, self.peer_name)
 
     def must_recreate(self, before: Self) -> bool:
         return (self.peer_netns, self.peer_name) != (before.peer_netns, before.peer_name)
@@ -199,12 +204,6 @@ class Veth(Record):
 
     def _lower_up(self) -> tuple[Step, ...]:
         return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
-
-
-NAMESPACE_KEYS = tuple(
-    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
-)
-"""The sysctls of a namespace that its new links start with."""
 
 
 def _changed_options(before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

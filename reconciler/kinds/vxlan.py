@@ -103,6 +103,10 @@ class Vxlan(Record):
                 up=info.up,
             )
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
+
     def must_recreate(self, before: Self) -> bool:
         return (self.vni, self.local, self.port) != (before.vni, before.local, before.port)
 

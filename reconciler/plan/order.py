@@ -62,8 +62,8 @@ class _Node:
     next: list[_Node] = field(default_factory=list)
 
 
-Doing = tuple[bool, Ref]
-"""The deletion (False) or the making (True) of a thing."""
+Doing = tuple[bool | None, Ref]
+"""The deletion (False), the making (True), or the aftermath (None) of a thing that a parent has taken along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,23 @@ def _late_deletions(changes: tuple[Change, ...], gone: Mapping[Ref, Record]) -> 
 
 
 def _removals(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: frozenset[Ref]) -> list[_Action]:
-    """Dependents first. What goes by itself has no steps, but keeps its place between what does not."""
+    """Dependents first. What goes by itself has no steps, but keeps its place between what does not; its aftermath comes last."""
     above: dict[Ref, list[Doing]] = {ref: [] for ref in gone if ref not in late}
     for ref in above:
         for below in gone[ref].depends_on + gone[ref].follows:
             if below in above:
                 above[below].append((False, ref))
     implied = {change.ref for change in changes if change.implied}
-    return [
+    actions = [
         _Action((False, ref), () if ref in implied else gone[ref].lower_delete(), tuple(after)) for ref, after in above.items()
     ]
+    early = (ref for ref in above if ref in implied and late.isdisjoint(gone[ref].depends_on))
+    return actions + [_aftermath(ref, gone[ref]) for ref in early]
+
+
+def _aftermath(ref: Ref, before: Record) -> _Action:
+    """What is left to do for a thing when its parents have taken it along."""
+    return _Action((None, ref), before.lower_aftermath(), tuple((False, parent) for parent in before.depends_on))
 
 
 def _makings(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: frozenset[Ref]) -> list[_Action]:
@@ -116,6 +123,8 @@ def _makings(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: froz
             before = gone[change.ref]
             steps = before.lower_delete() if change.ref in late else ()
             actions.append(_Action((False, change.ref), steps, tuple((False, ref) for ref in before.depends_on)))
+            if change.implied and not late.isdisjoint(before.depends_on):
+                actions.append(_aftermath(change.ref, before))
         if change.after is not None:
             after = tuple((True, ref) for ref in change.after.depends_on + change.after.follows)
             actions.append(_Action((True, change.ref), _make_steps(change), ((False, change.ref), *after)))

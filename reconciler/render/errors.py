@@ -17,8 +17,8 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.visible import visible, visible_line
 
 TAB_WIDTH = 4
-FAULTS_SHOWN = 50
-"""Of a file with more, the rest is only counted: whoever reads them mends a few, and asks again."""
+SHOWN_FAULTS = 50
+"""How many faults of a file are shown: a generated file may have one on each line."""
 SHOWN_COLUMNS = 120
 """A source line longer than this is cut on both sides of its fault."""
 
@@ -27,9 +27,7 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
     """The whole message, without a newline at the end."""
     if isinstance(error, TopologyError):
         lines = error.source.splitlines()
-        shown = [_render_fault(error.path, lines, fault, palette) for fault in error.faults[:FAULTS_SHOWN]]
-        more = len(error.faults) - len(shown)
-        return "\n\n".join([*shown, f"and {more:,} more"] if more else shown)
+        return "\n\n".join(_render_fault(error.path, lines, fault, palette) for fault in error.faults[:SHOWN_FAULTS])
     text = f"{palette.red('error:')} {visible(error.message)}"
     if error.help_text:
         text += "\n" + "\n".join(f"{palette.bold('help:')} {line}" for line in visible(error.help_text).splitlines())

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.kinds.ownership import OVS_TOPOLOGY
 from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import (
+    BRIDGE_MARK,
+    HANDS_OFF,
+    PORT_MARK,
     FlowAdd,
     FlowDelete,
     FragmentsSet,
@@ -39,13 +43,16 @@ def switch_lines(step: Step, place: Place) -> Iterator[str]:
         case OvsBridgeDelete():
             yield _vsctl(place, "--if-exists", "del-br", step.name)
         case OvsPortAdd():
-            words = ["add-port", step.bridge, step.name, "--", "set", "port", step.name, *_port_settings(step)]
+            words = [*_queues(step, step.bridge), "add-port", step.bridge, step.name]
+            words += ["--", "set", "port", step.name, *_port_settings(step)]
             asked = ["--", "set", "interface", step.name, f"ofport_request={step.number}"] if step.number else []
             yield _vsctl(place, *words, *asked)
         case OvsPortSet():
-            yield _vsctl(place, "set", "port", step.name, *_port_settings(step))
+            yield _vsctl(place, *_queues(step), "set", "port", step.name, *_port_settings(step))
         case OvsPortDelete():
-            yield _vsctl(place, "--if-exists", "del-port", step.bridge, step.name)
+            # A QoS is a row of its own; that of a port is found by the port's name.
+            queues = ["--if-exists", "destroy", "qos", step.name, "--"] if step.leaves_queues else []
+            yield _vsctl(place, *queues, "--if-exists", "del-port", step.bridge, step.name)
         case FlowAdd():
             flow = f"cookie={step.cookie:#x},{step.match},actions={step.actions}"
             yield place.tool(step.netns, "ovs-ofctl", "add-flow", _bridge(place, step.bridge), flow)
@@ -77,7 +84,17 @@ def _bridge_settings(step: OvsBridgeAdd | OvsBridgeSet) -> list[str]:
 
 
 def _port_settings(step: OvsPortAdd | OvsPortSet) -> list[str]:
-    return [f"protected={'true' if step.is_isolated else 'false'}", *_marks(step.marks)]
+    queues = ["qos=@queues"] if step.leaves_queues else []
+    return [f"protected={'true' if step.is_isolated else 'false'}", *queues, *_marks(step.marks)]
+
+
+def _queues(step: OvsPortAdd | OvsPortSet, bridge: str = "") -> list[str]:
+    """What makes a QoS with which ovs-vswitchd leaves the port's queues alone, in the place of the one that it has."""
+    if not step.leaves_queues:
+        return []
+    marks = {PORT_MARK: step.name, BRIDGE_MARK: bridge, **{key: value for key, value in step.marks if key == OVS_TOPOLOGY}}
+    told = _marks(tuple((key, value) for key, value in marks.items() if value))
+    return ["--if-exists", "destroy", "qos", step.name, "--", "--id=@queues", "create", "qos", f"type={HANDS_OFF}", *told, "--"]
 
 
 def _marks(marks: Marks) -> list[str]:

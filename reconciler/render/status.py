@@ -18,7 +18,7 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts, HostState, Obstacle
 from reconciler.state.record import Change, Record
 from reconciler.state.visible import visible_line
 
@@ -88,9 +88,13 @@ def compile_status(
     desired: Mapping[str, HostState],
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
+    intruders: Mapping[str, tuple[Obstacle, ...]],
 ) -> StatusDocument:
-    """The status of every host that has a plan; `connections` are those that were counted, by host."""
-    stands = (_host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host)) for plan in plans)
+    """The status of every host that has a plan; by host, `connections` were counted, and `intruders` take others' packets."""
+    stands = (
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), intruders.get(plan.host, ()))
+        for plan in plans
+    )
     hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
@@ -100,7 +104,7 @@ def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind == "bridge")
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, intruders: Sequence[Obstacle]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -114,7 +118,7 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) ->
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
     bridges = bridges_of(desired)
     drops = [obstacle for obstacle in (facts.obstacles if facts and bridges else ()) if obstacle.kind == "drop"]
-    foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_for(bridges)) for drop in drops)
+    foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in (*drops, *intruders))
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 

@@ -116,5 +116,7 @@ class HostFacts:
     """Ranges of ports, both ends included, that the administrator keeps for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[tuple[str, str], ...] = ()
     """The live elements of the topology's map of that name."""
+    published: tuple[str, ...] = ()
+    """The ports that the topology publishes there already, as an Obstacle names one: `tcp 0.0.0.0 8080`."""
     docker_user_chain: tuple[str, ...] = ()
     """`iptables` and `ip6tables`, each where its DOCKER-USER chain is there."""

@@ -51,6 +51,16 @@ class Record:
         """Whether the kernel removes it along with this one of those that it depends on."""
         return self.dies_with_parent
 
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        """The interfaces that it makes, by namespace and name. The kernel's settings of these go with it."""
+        return ()
+
+    @property
+    def namespace_settings(self) -> tuple[str, ...]:
+        """The keys of the settings of its whole namespace that netctl may write, where the namespace goes with it."""
+        return ()
+
     def drops(self, before: Self) -> tuple[str, ...]:
         """The kinds of dependents that the kernel removes while `before` is changed into this one in place."""
         return ()
@@ -98,6 +108,10 @@ class Record:
     def lower_delete(self) -> tuple[Step, ...]:
         """The steps that remove it."""
         raise NotImplementedError
+
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        """What of `lower_delete` is still needed when a parent has taken it along: effects outside of the parent."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

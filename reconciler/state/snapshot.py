@@ -50,6 +50,8 @@ class LinkInfo:
     """Where `peer` is, by the number that the link's namespace has for that one (IFLA_LINK_NETNSID)."""
     is_promiscuous: bool = False
     """Whether somebody takes all of its packets: every bridge does of its ports."""
+    settings: bytes = field(default=b"", compare=False)
+    """The kernel's arrays of its settings (IFLA_INET_CONF, IFLA_INET6_CONF): to tell whether two links have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class ContainerInfo:
     pid: int
     existing: bool
     parked: bool = False
+    networks: tuple[str, ...] = ()
+    """The engine's networks that it is on, for one that exists without us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,8 @@ class OvsPortInfo:
     number: int
     external_ids: tuple[tuple[str, str], ...] = ()
     is_protected: bool = False
+    leaves_queues: bool = False
+    """Whether its QoS is `linux-noop`: ovs-vswitchd then leaves the queues of the link alone (tc-tbf(8))."""
 
 
 @dataclass(frozen=True, slots=True)

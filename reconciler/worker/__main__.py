@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import IO, Any
 
-from reconciler.errors import NetctlError
+from reconciler.errors import NetctlError, translate
 from reconciler.worker.channel import Inbox, Message, dump_line, encode_defect, encode_error
 from reconciler.worker.machine import KernelMachine, open_machine
 from reconciler.worker.work import Work
@@ -78,8 +78,10 @@ def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> No
         except NetctlError as error:
             answer = encode_error(error)
         except Exception as error:  # noqa: BLE001  the last line of defence: it becomes a sentence, and the traceback a file
-            traceback.print_exc()
-            answer = encode_defect(error)
+            told = translate(error) if isinstance(error, OSError) else None
+            if told is None:
+                traceback.print_exc()
+            answer = encode_error(told) if told else encode_defect(error)
         send(answer)
 
 

@@ -20,8 +20,10 @@ from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts
+from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.worker.channel import Message
 
 if TYPE_CHECKING:
@@ -65,11 +67,6 @@ class KernelMachine:
         self._lock = HostLock(context)
         self._prober: Prober | None = None
         self._exists = True
-
-    @property
-    def is_lab_host(self) -> bool:
-        """Whether the host is a namespace of its lab's, and goes with it."""
-        return self._netns is not None
 
     def enter(self) -> None:
         """Be in the host's namespace, which may be new; in an empty one where it is not there."""
@@ -137,6 +134,18 @@ class KernelMachine:
             namespaces[netns] = replace(namespaces[netns], sysctls={**namespaces[netns].sysctls, **values})
         return replace(snapshot, namespaces=namespaces)
 
+    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
+        """The snapshot with the kernel settings, and none else, that are lost with these records."""
+        from reconciler.kernel.interface_settings import read_changed_settings
+
+        found = read_changed_settings(self._namespaces, snapshot, (place for record in gone for place in record.interfaces))
+        wanted = {record.netns: record.namespace_settings for record in gone if record.namespace_settings}
+        wanted = {netns: keys for netns, keys in wanted.items() if netns in snapshot.namespaces}
+        for netns, values in read_sysctls(self._namespaces, wanted).items():
+            found[netns] = {**found.get(netns, {}), **values}
+        namespaces = {netns: replace(info, sysctls=found.get(netns, {})) for netns, info in snapshot.namespaces.items()}
+        return replace(snapshot, namespaces=namespaces)
+
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """What `compile` needs to know of the host."""
         from reconciler.kernel.facts import read_facts
@@ -149,15 +158,23 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
-        from reconciler.kernel.abilities import check_link_kinds
+        from reconciler.kernel.abilities import check_link_kinds, check_settings, check_shared
         from reconciler.kernel.engine import check_containers
+        from reconciler.kernel.foreign_routes import check_routes, check_uplinks
+        from reconciler.kernel.nft import remember_programs
         from reconciler.kernel.process import check_programs
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
+        check_settings(steps)
+        check_shared(self._namespaces, steps)
         check_namespaces(self._namespaces, steps)
+        check_routes(self._namespaces, steps)
+        check_uplinks(self._namespaces, steps)
         check_containers(self._context, steps)
         check_programs(steps)
+        if any(isinstance(step, NetnsAdd) for step in steps):
+            remember_programs(self._context.topology)
 
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""

@@ -11,8 +11,9 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
     keep      {} → nothing; from here on a lost controller means that what was done stays. Refused where nobody has confirmed
     apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
     check     {} → the changes that are still needed; none after a good apply
-    rollback  {host, changes} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `changes`
-              are those of the plan where this worker did not make it, None otherwise
+    mend      {host} → HostPlan of what `check` has found, which takes the plan's place: `apply` then carries it out
+    rollback  {host, before} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `before`
+              is what the host was if another worker made the plan, None otherwise
     commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and was not told to keep it
     remember  {peers} → nothing; the topology's other hosts are remembered here
     forget    {} → nothing; no file of the topology is left here
@@ -33,8 +34,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from reconciler.errors import HostError, NetctlError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all, with_strays
-from reconciler.kinds.sysctl import Sysctl, find_going_along
-from reconciler.plan.diff import diff_states, split_exposed
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.plan.diff import diff_states, is_gone, split_exposed
 from reconciler.plan.document import CODEC, HostPlan, encode_plan, fingerprint_of
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
@@ -42,7 +43,7 @@ from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import rollback_target
 from reconciler.probes.model import Listener, Opened, Probe
 from reconciler.state.host import HostFacts, HostState
-from reconciler.state.record import Change
+from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker.channel import Message
@@ -69,10 +70,6 @@ class SettlingHost(Host, Protocol):
 class Machine(Protocol):
     """The host as a worker sees it; `worker.machine` makes it of `kernel/`."""
 
-    @property
-    def is_lab_host(self) -> bool:
-        """Whether the host is a namespace of its lab's, and goes with it."""
-
     def enter(self) -> None:
         """Be in the host's namespace; in an empty one of no name where it is not there."""
 
@@ -87,6 +84,9 @@ class Machine(Protocol):
 
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
         """The snapshot with the kernel settings that `interest` names."""
+
+    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
+        """The snapshot with the kernel settings that are lost with these records."""
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """What `compile` needs to know of it."""
@@ -139,8 +139,10 @@ class Work:
         """How often that was so, by container."""
         self._rolling_back = False
         self._token = ""
-        self._undo: Plan | None = None
-        """What is taken back where the controller is lost; None where it has not begun, or has committed."""
+        self._before = HostState({})
+        """What was live when the plan was made."""
+        self._undo: HostState | None = None
+        """What is restored where the controller is lost; None where it has not begun, or has committed."""
         self._keeping = False
         """Whether it is kept instead."""
         self._pool = ThreadPoolExecutor(1)
@@ -155,6 +157,7 @@ class Work:
             "plan": self._make_plan,
             "apply": self._apply,
             "check": self._check,
+            "mend": self._mend,
             "rollback": self._rollback,
             "prepare": lambda _: self._machine.check(self._plan.remove + self._plan.make),
             "arm": self._arm,
@@ -190,9 +193,9 @@ class Work:
         snapshot = seen[0] if seen else self._machine.read(self._interest)
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
         live = with_strays(live, snapshot, self._desired)
-        along = find_going_along(live, self._desired, host_goes=self._machine.is_lab_host)
-        live = self._with_settings(live, snapshot, along)
-        self._follow(compile_plan(live, self._desired))
+        live, changes = self._with_lost_settings(live, snapshot)
+        self._before = live
+        self._follow(plan_changes(changes))
         self._rolling_back = False
         return encode_plan(self._describe(request["host"], fingerprint_of(live) if request["document"] else ""))
 
@@ -253,25 +256,28 @@ class Work:
                 break
         return CODEC.encode(remaining)
 
+    def _mend(self, request: Message) -> Any:
+        self._follow(compile_plan(self._live(), self._desired))
+        return CODEC.encode(self._describe(request["host"], ""))
+
     def _rollback(self, request: Message) -> Any:
-        if request["changes"] is not None:  # this worker takes the place of one that has died
+        if request["before"] is not None:  # this worker takes the place of one that has died
             self._machine.log("what was done here is taken back over a new connection")
-            self._plan = self._undo = Plan(CODEC.decode(tuple[Change, ...], request["changes"]))
-        self._turn_back(self._plan)
+            self._before = self._undo = CODEC.decode(HostState, request["before"])
+        self._turn_back(self._before)
         self._keeping = False
         return CODEC.encode(self._describe(request["host"], ""))
 
-    def _turn_back(self, plan: Plan) -> None:
-        """Put the way back from `plan` in the plan's place."""
-        self._interest = replace(self._interest, sysctls=_sysctl_keys((*self._desired.records, *plan.touched)))
-        live = self._live()
-        self._desired = rollback_target(plan, live)
-        self._follow(compile_plan(live, self._desired))
+    def _turn_back(self, before: HostState) -> None:
+        """Put the way back to `before` in the plan's place."""
+        self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
+        self._desired = rollback_target(before)
+        self._follow(compile_plan(self._live(), self._desired))
         self._rolling_back = True
 
     def _arm(self, request: Message) -> None:
         self._token = request["token"]
-        self._undo = self._plan
+        self._undo = self._before
 
     def _keep(self, _: Message) -> None:
         if not self._machine.is_confirmed(self._token):
@@ -279,7 +285,7 @@ class Work:
         self._keeping = True
 
     def _commit(self, _: Message) -> None:
-        if self._undo and not (self._keeping or self._rolling_back):
+        if self._undo is not None and not (self._keeping or self._rolling_back):
             raise NetctlError("it was not said that what was made is to be kept")
         self._undo = None
         self._machine.commit(keep_log=self._rolling_back)
@@ -323,6 +329,20 @@ class Work:
             return live
         settings = Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))
         return HostState({**live.records, **{record.ref: record for record in settings}})
+
+    def _with_lost_settings(self, live: HostState, snapshot: Snapshot) -> tuple[HostState, tuple[Change, ...]]:
+        """The live state with the kernel settings that the changes to come would lose, and those changes.
+
+        A plan that knows them can be taken back: a link that is made again has the kernel's own values.
+        """
+        changes = diff_states(live, self._desired)
+        gone = [change.before for change in changes if change.before and is_gone(change)]
+        settings = Sysctl.recognise(self._machine.read_lost_settings(snapshot, gone)) if gone else ()
+        lost = {each.ref: each for each in settings if each.ref not in live.records and each.ref not in self._desired.records}
+        if not lost:
+            return live, changes
+        live = HostState({**live.records, **lost})
+        return live, diff_states(live, self._desired)
 
     def _describe(self, host: str, fingerprint: str) -> HostPlan:
         return HostPlan(host, fingerprint, self._plan.step_count, self._plan.changes)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -249,6 +252,34 @@ def test_an_engine_that_answers_something_else_is_named(item: object) -> None:
     engine._client = cast("Any", object())
     with pytest.raises(HostError, match=r"the engine at /nonexistent\.sock gives no proper answer"), engine._asking():
         parse_listed(cast("Any", item))
+
+
+@pytest.mark.parametrize("body", [b"[]", b"7", b"null", b'"x"', b"{}", b'[{"Id": 1}]', b"[[]]", b'{"ApiVersion": []}'])
+def test_a_program_that_is_no_engine_is_named(tmp_path: Path, body: bytes) -> None:
+    """JSON of any type, from the first question on, is an error that says which engine gave it."""
+    path = str(tmp_path / "engine.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, suppress(OSError):  # the first only tries whether somebody listens
+                    connection.recv(65536)
+                    head = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    connection.sendall(head + body)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        engine = DockerEngine("docker", "shop", "local", f"unix://{path}")
+        with pytest.raises(HostError, match=r"engine\.sock gives no proper answer"):
+            engine.read_containers({"web": "web"})
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_what_is_let_in_can_be_printed(records: list[Record]) -> None:
     document = compile_document("shop", (plan,))
     for verbose in (False, True):
         assert all(char.isprintable() or char == "\n" for char in render_plan(document, verbose=verbose))
-    status = render_status(compile_status("shop", (plan,), {"alpha": DESIRED}, {}, {}))
+    status = render_status(compile_status("shop", (plan,), {"alpha": DESIRED}, {}, {}, {}))
     assert all(char.isprintable() or char == "\n" for char in status)
     runs = tuple(batch.steps for batch in (*plan.remove, *plan.make))
     script = render_script("x", [Section("alpha", Place("shop", "local"), runs, through="ssh x")])

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.compile import compile_topology
 from reconciler.errors import HostError
-from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import interface_name
 from tests.compile.topologies import load
 
@@ -39,6 +39,7 @@ def test_nothing_in_the_way() -> None:
     assert not meet(
         Obstacle("route", "eth7", "192.0.2.0/24"),
         Obstacle("route", "eth7", "default"),
+        *(Obstacle("route", "tun0", each) for each in ("0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "10.44.0.0/23", "fc00::/7")),
         Obstacle("listener", "sshd", "tcp 0.0.0.0 22"),
         Obstacle("listener", "named", "udp 127.0.0.1 53"),
         Obstacle("listener", "a web server", "udp 0.0.0.0 8080"),
@@ -52,7 +53,8 @@ def test_nothing_in_the_way() -> None:
 @pytest.mark.parametrize(
     ("obstacle", "words"),
     [
-        (Obstacle("route", "tun0", "10.0.0.0/8"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.0.0.0/8"),
+        (Obstacle("route", "tun0", "10.44.0.0/24"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.44.0.0/24"),
+        (Obstacle("route", "tun0", "fd00:44::7/128"), "subnet front (fd00:44::/64) overlaps the route to fd00:44::7/128 (tun0)"),
         (Obstacle("route", "docker0", "10.44.0.128/25"), "overlaps the route to 10.44.0.128/25 (docker0)"),
         (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp of container web is listened on by nginx"),
         (Obstacle("listener", "nginx", "tcp :: 8080"), "port 8080/tcp of container web is listened on by nginx"),
@@ -70,8 +72,28 @@ def test_in_the_way(obstacle: Obstacle, words: str) -> None:
 
 
 def test_an_address_of_the_host() -> None:
-    """A subnet must not hold an address of its host."""
+    """A subnet must not hold an address of its host. It may be a part of a network that the host is in."""
     assert "overlaps the address 10.44.0.77/16 of host here" in meet(addresses=("10.44.0.77/16",))
+    assert not meet(addresses=("10.44.7.77/16",))
+
+
+LATE = (
+    (Obstacle("route", "tun0", "10.44.0.128/25"), "10.44.0.128/25 takes packets from subnet front (10.44.0.0/24)"),
+    (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp leads to container web"),
+)
+
+
+@pytest.mark.parametrize(("obstacle", "words"), LATE)
+def test_what_comes_later_hinders_no_plan(obstacle: Obstacle, words: str) -> None:
+    """What is made already is not judged again; who takes its packets is named. A range that is new is judged."""
+    made = {"leases": (Lease("front", "", "10.44.0.1"), Lease("front", "", "fd00:44::1")), "published": ("tcp 0.0.0.0 8080",)}
+    made["published"] += ("tcp :: 8080",)
+    assert not meet(obstacle, **made)
+    facts = HostFacts(exists=True, obstacles=(*THERE, obstacle), **made)  # type: ignore[arg-type]
+    intruders = compile_topology(TOPOLOGY, {"here": facts}).intruders["here"]
+    assert any(words in each.detail for each in intruders)
+    assert meet(obstacle)
+    assert meet(obstacle, leases=(Lease("front", "", "10.43.0.1"),), published=("tcp 192.0.2.9 8080",))
 
 
 def test_a_missing_uplink() -> None:

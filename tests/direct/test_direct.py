@@ -88,6 +88,24 @@ def test_a_change_touches_nobody_else(host: Machine) -> None:
     assert max(watch.longest_silence_s() for watch in watches) < 0.5
 
 
+def test_a_route_by_a_nexthop_object_is_refused(host: Machine) -> None:
+    """It could not come back as it was, so neither the way there nor the way back begins: nothing is touched."""
+    add = "ip nexthop add id 7 via 192.0.2.1 dev {0}; ip route add 10.11.0.0/16 nhid 7"
+    host.sh(add.format("eth0"))
+    before, path = look(host), write(host)
+    refused = host.netctl("apply", path)
+    assert (refused.status, "(id 7)" in refused.err) == (3, True), refused.err
+    assert look(host) == before
+    host.sh("ip route delete 10.11.0.0/16; ip nexthop delete id 7")
+    assert host.netctl("apply", path).status == 0
+    host.sh(add.format("b-here-lan"))
+    assert host.netctl("status", path).status == 0
+    refused = host.netctl("destroy", path)
+    assert (refused.status, "(id 7)" in refused.err) == (3, True), refused.err
+    host.sh("ip route delete 10.11.0.0/16; ip nexthop delete id 7")
+    assert host.netctl("destroy", path).status == 0
+
+
 def test_a_failed_apply_gives_the_uplink_back(host: Machine) -> None:
     """A command that is not there fails after the uplink has moved: all of it is as before."""
     before = look(host)

@@ -21,8 +21,8 @@ BAD_LUCK = {
         ("topology.yaml:6:3: host one has an interface b-here-front that is not netctl's", "ip link delete b-here-front"),
     ),
     "a route overlaps": (
-        "ip route add 10.44.0.0/16 dev lo",
-        ("subnet front (10.44.0.0/24) overlaps the route to 10.44.0.0/16", "give front a range that host one does not use"),
+        "ip route add 10.44.0.0/25 dev lo",
+        ("subnet front (10.44.0.0/24) overlaps the route to 10.44.0.0/25", "give front a range that host one does not use"),
     ),
     "an address overlaps": (
         "ip address add fd44::77/128 dev lo",
@@ -33,6 +33,18 @@ BAD_LUCK = {
         "mount -o remount,size=1M /run; cat /dev/zero > /run/fill 2>/dev/null || true",
         ("No space left", "make room"),
     ),
+    "/run has no inodes": (
+        "mkdir -p /run/netctl; mount -t tmpfs -o nr_inodes=1,mode=0700 none /run/netctl",
+        ("No space left", "df -i /run"),
+    ),
+    "/run/netctl is a file": (
+        "touch /run/netctl",
+        ("cannot use /run/netctl: Not a directory", "what stands there is no directory: look at it, then remove it"),
+    ),
+    "/proc/sys is read-only": (
+        "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys",
+        ("cannot write kernel settings: /proc/sys is mounted read-only", "mount -o remount,rw /proc/sys"),
+    ),
     "what settings were before cannot be read": (
         "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
         ("/run/netctl/local/sysctl cannot be understood", "mend it or remove it"),
@@ -41,6 +53,7 @@ BAD_LUCK = {
 }
 
 
+FEW_FILES = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16)); os.execv(sys.argv[1], sys.argv[1:])"
 LOOK = "ip address; ip route; ip -6 route; cat /proc/sys/net/ipv4/ip_forward; ls /run/netns"
 
 
@@ -54,6 +67,37 @@ def test_bad_luck_is_found_before_anything_is_touched(machine: Machine, script: 
     assert done.status == 3, done.err
     assert all(each in done.err for each in words), done.err
     assert machine.sh(LOOK) == before
+
+
+def test_too_few_open_files(machine: Machine) -> None:
+    """Exit status 3 before anything is touched, and the number of files that are needed."""
+    path = write(machine, LOCAL)
+    before = machine.sh(LOOK)
+    words = (sys.executable, "-c", FEW_FILES, sys.executable, "-m", "reconciler", "apply", str(path))
+    done = machine.start_command(*words).wait()
+    assert done.status == 3, done.err
+    assert "files at once: the limit is 16" in done.err
+    assert "ulimit -n 1024" in done.err
+    assert machine.sh(LOOK) == before
+
+
+@pytest.mark.parametrize(("limit", "status"), [(2, 3), (6, 4)])
+def test_too_few_namespaces(machine: Machine, limit: int, status: int) -> None:
+    """The limit is named, before anything is touched or with all taken back; nothing is left."""
+    if machine.run("unshare", "-Unrm", "true", check=False).status:
+        pytest.skip("this kernel makes no user namespaces, which have such a limit of their own")
+    text = LOCAL.replace("policies:", "  more: {replicas: 12, networks: {front: auto}}\npolicies:")
+    path = write(machine, text)
+    script = f"""
+        mount -t tmpfs -o mode=0755 none /run; ip link set lo up; echo {limit} > /proc/sys/user/max_net_namespaces
+        {sys.executable} -m reconciler apply {path} 2>&1 || echo status $?
+        ls /run/netns 2>/dev/null || true; ip -o link; nft list tables
+    """
+    told = machine.run("unshare", "-Unrm", "--propagation", "private", "sh", "-s", text=script).out
+    assert "cannot create a network namespace: user.max_net_namespaces is reached" in told
+    assert "sysctl -w user.max_net_namespaces" in told
+    assert told.partition("status ")[2].splitlines()[0] == str(status)
+    assert [line for line in told.partition("status ")[2].splitlines()[1:] if ": lo:" not in line] == [], "nothing is left"
 
 
 def test_a_port_that_is_taken(machine: Machine) -> None:

@@ -270,12 +270,14 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
             for index, cidr in ((1, "127.0.0.1/8"), (2, "10.44.0.10/24"), (2, "fe80::1/64"), (3, "10.9.0.2/24"))
         ),
     )
-    info = ContainerInfo("docker", "web", "theirs", None, running=True, pid=1, existing=True)
+    info = ContainerInfo("docker", "web", "theirs", None, running=True, pid=1, existing=True, networks=("bridge",))
     snapshot = Snapshot(topology, {"": NamespaceInfo({9: near}), "container:web": inside}, containers=(info,))
     facts = read_facts(context, snapshot, Interest())
     assert facts.leases == (Lease("front", "web", "10.44.0.10"),)
     assert facts.wired == ("web",)
-    assert [(o.name, o.detail) for o in facts.obstacles if o.kind == "interface"] == [("web", "eth1")]
+    (interface,) = [obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"]
+    assert (interface.name, interface.detail) == ("web", "eth1")
+    assert interface.help_text == "docker network disconnect bridge theirs, or re-create it with `--network none`"
 
 
 def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: str) -> None:

@@ -99,6 +99,20 @@ def test_a_worker_that_dies_is_replaced_and_all_hosts_go_back(topology: Topology
     assert files_of(topology) == []
 
 
+def test_a_worker_that_dies_while_it_plans(topology: Topology) -> None:
+    """Nothing is touched: exit status 3, and what to do."""
+    with Fleet.start(3) as fleet:
+        fleet.greet(targets_of(topology), "netctl test")
+        desired = compile_topology(topology, fleet.read(lock=True)).hosts
+        os.kill(fleet._sessions["beta"]._worker.process.pid, signal.SIGKILL)
+        with pytest.raises(HostError, match="the worker of beta was killed by SIGKILL while it was asked to plan") as caught:
+            fleet.plan(desired)
+    assert caught.value.exit_status == 3
+    assert "run netctl again" in caught.value.help_text
+    assert "dmesg" in caught.value.help_text
+    assert files_of(topology) == []
+
+
 def test_a_signal_stops_the_apply_and_takes_it_back(topology: Topology) -> None:
     """SIGINT in the middle of an apply: the batch in hand is finished, all goes back, the exit status is 4 (invariant 5)."""
 

@@ -173,4 +173,4 @@ def test_a_client_that_was_left_behind_goes_before_anything_is_made() -> None:
     plan = compile_plan(live, HostState.of([link, Dhcp(WEB, "web", "eth0", default=True, link=link.ref)]))
     assert [step for batch in plan.remove for step in batch.steps] == [DhcpStop(WEB, "web", "eth0")]
     assert [type(step) for batch in plan.make for step in batch.steps][-1] is DhcpStart
-    assert rollback_target(plan, live) == HostState({})
+    assert rollback_target(live) == HostState({})

@@ -99,7 +99,7 @@ def test_the_kernels_route_on_a_bridge_comes_back() -> None:
     snapshot = replace(snapshot, namespaces={**snapshot.namespaces, HOST: replace(host, routes=routes)})
     plan = compile_plan(read(snapshot), STATE)
     assert {(change.before is None, change.after is None) for change in plan.changes} == {(True, False), (False, True)}
-    target = rollback_target(plan, STATE)
+    target = rollback_target(read(snapshot))
     assert diff_states(read(snapshot, target), target) == ()
 
 

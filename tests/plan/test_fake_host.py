@@ -79,7 +79,7 @@ def test_a_failure_at_every_step_is_taken_back(host_name: str, *, make: bool) ->
         assert outcome.failure.message == "injected"
         host.fail_at = -1
         halfway = live(host, desired)
-        run(host, compile_plan(halfway, rollback_target(plan, halfway)))
+        run(host, compile_plan(halfway, rollback_target(before)))
         assert diff_states(live(host, desired), before) == (), f"failed at step {step}: {outcome.failure.ref}"
 
 

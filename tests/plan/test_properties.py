@@ -74,7 +74,7 @@ def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: 
         part = min(stop, len(batch.steps))
         world.run(type(batch)(batch.lane, batch.netns, batch.steps[:part], batch.refs[:part]))
         stop -= part
-    run(world, compile_plan(world.state, rollback_target(plan, world.state)))
+    run(world, compile_plan(world.state, rollback_target(a)))
     assert world.state == a
 
 

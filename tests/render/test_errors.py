@@ -9,6 +9,16 @@ from reconciler.render.errors import render_error, source_and_caret
 SOURCE = "name: shop\nsubnets:\n\tfront: {cidr: 10.44.0.1/24}\n  # 東京: x\n"
 
 
+def test_of_very_many_faults_some_are_shown() -> None:
+    """A generated file may have a fault on each line: the first fifty are shown."""
+    source = "x\n" * 1000
+    faults = tuple(Fault(Position(line, 1), f"fault {line}") for line in range(1, 1001))
+    text = render_error(TopologyError("a.yaml", source, faults))
+    assert text.count("error:") == 50
+    assert "a.yaml:50:1:" in text
+    assert "a.yaml:51:1:" not in text
+
+
 def test_fault_shows_place_line_caret_and_help() -> None:
     """A fault is printed with its place, its line, a caret under the column, and what to write."""
     fault = Fault(Position(3, 16), "10.44.0.1/24 has host bits set", "write 10.44.0.0/24")

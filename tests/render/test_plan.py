@@ -165,7 +165,7 @@ def test_status_of_each_thing() -> None:
     live = shop(("web", "10.44.0.10"), ("old", "10.44.0.9"))
     records = {ref: record for ref, record in live.records.items() if ref.kind != "route"}
     plan = document(HostState(records), desired)
-    status = compile_status("shop", plan.hosts, {"alpha": desired}, {}, {})
+    status = compile_status("shop", plan.hosts, {"alpha": desired}, {}, {}, {})
     states = {item.subject: item.state for item in status.hosts[0].items}
     assert states == {
         "subnet front": "in step",
@@ -175,7 +175,7 @@ def test_status_of_each_thing() -> None:
     }
     assert (status.in_step, status.hosts[0].state) == (False, "drifted")
     assert "route default via 10.44.0.1 dev eth0: missing" in render_status(status)
-    same = compile_status("shop", document(desired, desired).hosts, {"alpha": desired}, {}, {})
+    same = compile_status("shop", document(desired, desired).hosts, {"alpha": desired}, {}, {}, {})
     assert same.in_step
     assert render_status(same).endswith("shop is in step.")
     assert json.loads(json.dumps(CODEC.encode(same)))["hosts"][0]["state"] == "in step"

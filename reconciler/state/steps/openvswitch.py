@@ -11,6 +11,10 @@ Marks = tuple[tuple[str, str], ...]
 """Of `external_ids`, those whose keys begin with `netctl:`."""
 SECURE, STANDALONE = "secure", "standalone"
 """What a bridge does that has lost its flows (`fail_mode`): pass nothing, or switch everything."""
+HANDS_OFF = "linux-noop"
+"""The type of QoS with which ovs-vswitchd does not touch a link's queues; with none it removes whatever is there."""
+PORT_MARK, BRIDGE_MARK = "netctl:port", "netctl:bridge"
+"""Keys in the `external_ids` of a QoS of ours: it is a row of its own, and stays in the database when its port goes."""
 FIRST_FRAGMENTS = "nx-match"
 """Rules see the ports and types of a first fragment, as of a whole packet."""
 
@@ -66,6 +70,8 @@ class OvsPortAdd(Step):
     is_isolated: bool = False
     number: int = 0
     """The OpenFlow number to ask for (`ofport_request`); 0 is any."""
+    leaves_queues: bool = False
+    """Whether ovs-vswitchd is to leave the link's queues alone. Else it removes them with each change of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +82,17 @@ class OvsPortSet(Step):
     name: str
     marks: Marks
     is_isolated: bool = False
+    leaves_queues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OvsPortDelete(Step):
-    """Remove a port from its bridge; the link stays."""
+    """Remove a port from its bridge; the link stays. With `leaves_queues` it has a QoS of ours, which goes with it."""
 
     lane = OVSDB
     bridge: str
     name: str
+    leaves_queues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
