@@ -159,6 +159,7 @@ class Session:
             openvswitch=self.target.openvswitch,
             uplink=self.target.uplink,
             addresses=self.target.addresses,
+            peers=self.target.peers,
             parent=0 if far else os.getpid(),
             command=f"{command}, from {os.uname().nodename}" if far else command,
             run=run if far else "",

@@ -36,17 +36,18 @@ from reconciler.kernel.obstacles import (
 )
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
+from reconciler.kernel.ways import choose_uplinks
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.ownership import own_macvlans
-from reconciler.kinds.uplink import find_uplink, is_direct
+from reconciler.kinds.uplink import is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
@@ -64,13 +65,14 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     if not exists or context.is_lab_world:
         return _default_facts(context, snapshot, interest, mounted, exists)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
+    links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
+    link = links[0] if links else None
     obstacles, docker_user = read_obstacles(context, snapshot, interest)
     missing = read_missing(snapshot)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
-        uplink_mtu=link.mtu if link else 1500,
+        uplink_mtu=min((each.mtu for each in links), default=1500),
         uplink_mac=link.mac if link else "",
         has_ipv6=IPV6_SETTINGS.exists(),
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
@@ -147,29 +149,6 @@ def read_obstacles(
 
 
 # --- of the snapshot --------------------------------------------------------------------------------------------------
-
-
-def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...], noted: tuple[str, ...] = ()) -> LinkInfo | None:
-    """The link that is given; else that which holds one of the host's addresses; else that of the best default route.
-
-    Where there is none, for somebody took it out of its bridge, or the bridge away, the one that is `noted` to have been put into
-    a bridge.
-    """
-    if given:
-        return next((link for link in host.links.values() if link.name == given), None)
-    link = _find_holder(host, addresses)
-    if link and is_direct(link):
-        # The addresses are a bridge's because of netctl: the uplink is the port of it that is not netctl's.
-        uplink = find_uplink(host, link)
-        link = next((port for port in host.links.values() if uplink and port.name == uplink.name), None)
-    return link or next((link for link in host.links.values() if link.name in noted), None)
-
-
-def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | None:
-    wanted = {ip_interface(address).ip for address in addresses}
-    holders = (host.links.get(one.index) for one in host.addresses if ip_interface(one.cidr).ip in wanted)
-    defaults = sorted((route for route in host.routes if route.dst == "default"), key=lambda route: (route.family, route.metric))
-    return next((link for link in (*holders, *(host.links.get(route.index) for route in defaults)) if link), None)
 
 
 def find_addresses(snapshot: Snapshot) -> Iterator[str]:
