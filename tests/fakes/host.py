@@ -77,7 +77,7 @@ class FakeHost:
                     self.tables, self.hooks = before
                 raise StepError(step, str(refusal)) from None
 
-    def settle(self) -> None:
+    def settle(self, *_: object) -> None:
         """Packets always pass here."""
 
     def _count_down(self) -> None:
