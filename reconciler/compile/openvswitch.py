@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from reconciler.compile.addresses import link_local_of
 from reconciler.compile.model import Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.ovs_flow import (
@@ -29,7 +30,7 @@ from reconciler.kinds.ovs_flow import (
     tunnel_rule,
 )
 from reconciler.kinds.ownership import altname_of
-from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import DIRECT, Alias, group_of

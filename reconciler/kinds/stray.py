@@ -18,11 +18,11 @@ from typing import Self
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.ownership import MARKED, own_ends
 from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route, find_spoilt, is_plain
-from reconciler.kinds.sysctl import interface_key
 from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.record import Record

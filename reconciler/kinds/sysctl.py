@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.link_settings import SETTINGS, Role
 from reconciler.kinds.ownership import macvlan_ident, own_links, own_macvlans, own_switches, owner_of
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
@@ -89,17 +90,9 @@ class Sysctl(Record):
 OWN_LINKS = ("bridge", "veth", "vxlan")
 """The kinds of links of ours that carry settings, besides Open vSwitch's."""
 BRIDGES = ("bridge", "openvswitch")
-BRIDGE_SETTINGS = (
-    (4, "rp_filter", "conf"),
-    (4, "route_localnet", "conf"),
-    (6, "accept_dad", "conf"),
-    (6, "accept_ra", "conf"),
-    (6, "proxy_ndp", "conf"),
-    (4, "proxy_delay", "neigh"),
-    (6, "proxy_delay", "neigh"),
-    (4, "mcast_solicit", "neigh"),
-    (6, "mcast_solicit", "neigh"),
-)
+BRIDGE_ROLES = (Role.GATEWAY, Role.LAN_BRIDGE)
+BRIDGE_SETTINGS = tuple({(row.family, row.name, row.group): row for role in BRIDGE_ROLES for row in SETTINGS[role]}.values())
+"""One row for each key that a bridge may carry."""
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 
@@ -113,19 +106,13 @@ def find_going_along(live: HostState, desired: HostState, *, host_goes: bool) ->
     keys: dict[str, set[str]] = {}
     for ref in gone:
         if ref.kind in BRIDGES:
-            settings = (interface_key(family, ref.name, name, group) for family, name, group in BRIDGE_SETTINGS)
-            keys.setdefault(ref.netns, set()).update(settings)
+            keys.setdefault(ref.netns, set()).update(row.key(ref.name) for row in BRIDGE_SETTINGS)
         if ref.kind == "netns":
             keys.setdefault(ref.netns, set()).update(FORWARDING)
     if HOST in keys and host_goes:
         keys[HOST].update(FORWARDING)
     wanted = {(ref.netns, ref.name) for ref in desired.records if ref.kind == Sysctl.kind}
     return {netns: tuple(sorted(key for key in found if (netns, key) not in wanted)) for netns, found in keys.items()}
-
-
-def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
-    """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
-    return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"
 
 
 def interface_of(key: str) -> str:
