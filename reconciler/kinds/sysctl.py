@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.link_settings import SETTINGS, Role
-from reconciler.kinds.ownership import macvlan_ident, own_links, own_macvlans, own_switches, owner_of
+from reconciler.kinds.ownership import own_ends, own_links, own_switches, owner_of
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -61,10 +61,9 @@ class Sysctl(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         own = [link for kind in OWN_LINKS for link in own_links(snapshot, kind)]
-        links = {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
-        for each in own_macvlans(snapshot):
-            ident = macvlan_ident(each.info.name, dict(each.info.options).get("mode", ""))
-            links[each.netns, each.info.name] = Ref("macvlan", each.netns, ident)
+        # The far end of a cable goes with the near one: on the way back it must be there before its settings are.
+        links = {(netns, end.name): end.link for netns, ends in own_ends(snapshot).items() for end in ends.values()}
+        links |= {(link.netns, link.info.name): Ref(link.info.kind, link.netns, link.info.name) for link in own}
         links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
