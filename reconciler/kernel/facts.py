@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
+from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
 from reconciler.kernel.namespaces import Namespaces
@@ -26,7 +27,6 @@ from reconciler.kernel.obstacles import (
     find_containers,
     find_docker_ports,
     find_docker_user,
-    find_drops,
     find_interfaces,
     find_links,
     find_listeners,
@@ -67,7 +67,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
     link = links[0] if links else None
-    obstacles, docker_user = read_obstacles(context, snapshot, interest)
+    obstacles, docker_user = read_obstacles(context, snapshot, interest, link.name if link else "")
     missing = read_missing(snapshot)
     return HostFacts(
         exists=True,
@@ -123,13 +123,16 @@ def read_mounted(context: KernelContext) -> tuple[str, ...]:
 
 
 def read_obstacles(
-    context: KernelContext, snapshot: Snapshot, interest: Interest
+    context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str
 ) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
     """All that is foreign, and the commands for which Docker's chain is there."""
     reader = TableReader()
     try:
         chains = reader.read_chains()
         ports = tuple(find_others_ports(reader, context.topology, chains))
+        links = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+        own = tuple(link.name for link in links if is_own(snapshot.topology, link))
+        drops = tuple(find_drops(reader, chains, own, uplink, {link.index: link.name for link in links}))
     finally:
         reader.close()
     published = tuple(find_docker_ports(chains))
@@ -142,7 +145,8 @@ def read_obstacles(
         *(listener for listener in find_listeners() if listener.detail not in proxied),
         *published,
         *ports,
-        *find_drops(chains),
+        *drops,
+        *find_legacy_drops(own, uplink),
         *find_containers(context, interest.engines),
     )
     return obstacles, find_docker_user(chains)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.dhcp import Dhcp
@@ -18,7 +19,7 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts, HostState, Obstacle
 from reconciler.state.record import Change, Record
 from reconciler.state.visible import visible_line
 
@@ -88,19 +89,23 @@ def compile_status(
     desired: Mapping[str, HostState],
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
+    drops: Mapping[str, tuple[Obstacle, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
-    """The status of every host that has a plan; `connections` are those that were counted, by host."""
-    stands = (_host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host)) for plan in plans)
+    """The status of every host that has a plan. By host: the `connections` that were counted, and the `drops` of others."""
+    stands = (
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), drops.get(plan.host, ()))
+        for plan in plans
+    )
     hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
 def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind == "bridge")
+    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind in ("bridge", "openvswitch"))
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, drops: Sequence[Obstacle]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -113,7 +118,6 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None) ->
     leases = _leases(desired, facts)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
     bridges = bridges_of(desired)
-    drops = [obstacle for obstacle in (facts.obstacles if facts and bridges else ()) if obstacle.kind == "drop"]
     foreign = tuple(Foreign(drop.kind, drop.name, drop.detail, drop.help_for(bridges)) for drop in drops)
     return HostStatus(plan.host, _worst(items), items, foreign)
 

@@ -195,9 +195,11 @@ def test_drops_of_others(read: Read, host: str) -> None:
         f"table inet strict {{ chain through {{ {chain} }}\n chain in {{ {chain.replace('forward', 'input')} }}\n }}",
     )
     strict = find(read(), "drop", "inet strict through")
-    assert details(read(), "drop") == ["inet strict through"]
+    assert details(read(), "drop") == ["inet strict through", "inet strict in"]
+    assert find(read(), "drop", "inet strict in").help_text == "nft insert rule inet strict in iifname BRIDGE accept"
     assert strict.help_text == "nft insert rule inet strict through meta mark and 0x1000 == 0x1000 accept"
-    in_host(host, strict.help_text.replace("nft ", "nft -c ", 1))
+    in_host(host, strict.help_text)
+    assert details(read(), "drop") == ["inet strict in"], "what helps, helps"
     in_host(host, "nft -f -", "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 0; reject; }\n }")
     assert find(read(), "drop", "inet firewalld filter_FORWARD").help_text.startswith("firewall-cmd ")
 
