@@ -81,12 +81,15 @@ def find(facts: HostFacts, kind: str, detail: str) -> Obstacle:
 
 
 def test_uplink(read: Read, host: str) -> None:
-    """The uplink is what the file says; else the link with the host's address; else that of the default route."""
+    """The uplink is what the file says, else the link of the route to a peer, of the default route, or with the host's address."""
     facts = read()
     assert (facts.exists, facts.uplink, facts.uplink_mtu) == (True, "up0", 1400)
     assert facts.addresses == ("192.0.2.11/24", "2001:db8::11/64")
     in_host(host, "ip address add 198.51.100.1/32 dev far0")
-    assert read(addresses=("198.51.100.1",)).uplink == "far0"
+    assert read(addresses=("198.51.100.1",)).uplink == "up0", "who holds an address says nothing of the way out"
+    in_host(host, "ip link set far0 up")
+    in_host(host, "ip route add 203.0.113.0/24 dev far0")
+    assert read(peers=("203.0.113.7",)).uplink == "far0"
     assert read(addresses=("2001:db8::11",)).uplink == "up0"
     assert read(uplink="far0", addresses=("192.0.2.11",)).uplink == "far0"
     assert (missing := read(uplink="eth7")).uplink == "eth7", "compile says that it is not there"
