@@ -18,6 +18,7 @@ from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.bridge_port import QUIET, port_options
 from reconciler.kinds.container import Container
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
@@ -30,7 +31,7 @@ from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import FIXED_PORT_OPTIONS, Veth
+from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -168,7 +169,7 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         if hairpin is None:
             publishes = any(publication.subnet == place.subnet for publication in container.publications)
             hairpin = publishes or subnet.hairpin
-        options = tuple(sorted((("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)), *FIXED_PORT_OPTIONS)))
+        options = port_options(("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)), *QUIET)
         leg = resolved.leg_of(place)
         # Only the container's end is told: a bridge would take over a smaller one of its port.
         mtu = min(leg.mtu, attachment.mtu or leg.mtu)

@@ -23,12 +23,13 @@ from reconciler.compile.overlay import HOST_LENGTH, stations_of
 from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import LAB_UPLINK, underlay_of, uplink_mac_of, uplink_of
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.bridge_port import PORT_DEFAULTS
 from reconciler.kinds.link_settings import Role
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import PORT_DEFAULTS, Veth
+from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, lab_netns

@@ -180,6 +180,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         qdisc=text_of(found, IFLA_QDISC),
         port_options=port_options,
         arp=not flags & IFF_NOARP,
+        carrier=bool(flags & IFF_LOWER_UP),
         is_promiscuous=u32_of(found, IFLA_PROMISCUITY) > 0,
     )
 

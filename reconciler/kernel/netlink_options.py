@@ -71,6 +71,7 @@ BRIDGE: dict[str, tuple[int, Codec]] = {
 }
 
 BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
+    "state": (1, _choice("=B", {"disabled": 0, "listening": 1, "learning": 2, "forwarding": 3, "blocking": 4})),
     "cost": (3, U32),
     "hairpin": (4, ON_OFF),
     "guard": (5, ON_OFF),
@@ -83,6 +84,7 @@ BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
     "bcast_flood": (30, ON_OFF),
     "neigh_suppress": (32, ON_OFF),
     "isolated": (33, ON_OFF),
+    "locked": (39, ON_OFF),
 }
 
 VXLAN: dict[str, tuple[int, Codec]] = {

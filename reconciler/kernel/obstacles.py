@@ -22,7 +22,7 @@ from reconciler.kernel.engine import Wanted, engine_of
 from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
-from reconciler.kinds.ownership import own_switches
+from reconciler.kinds.ownership import bears_tag, own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -37,7 +37,7 @@ EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 def is_own(topology: str, link: LinkInfo) -> bool:
     """Whether a link on a host is the topology's own. The uplink of a lab host belongs to the lab, as a cable would."""
-    if link.group != group_of(topology):
+    if not bears_tag(topology, link):
         return False
     alias = parse_alias(link.alias)
     return alias is None or (alias.topology == topology and alias.kind != "lab")

@@ -20,19 +20,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, pick, read_altname
+from reconciler.kinds.bridge_port import PORT_DEFAULTS, changed_options, read_port_options
+from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
-
-PORT_DEFAULTS: tuple[tuple[str, str], ...] = (("flood", "on"), ("hairpin", "off"), ("isolated", "off"), ("learning", "on"))
-"""The port options that are compared, as a new port has them; sorted, as a reading gives them."""
-FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"))
-"""Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it."""
-PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,8 @@ class Veth(Record):
     """What the near end's namespace belongs to; None in the host's own."""
     peer_owner: Ref | None = None
     """What the far end's namespace belongs to."""
+    peer_arp: bool = True
+    """Whether the far end speaks ARP."""
 
     @property
     def ident(self) -> str:
@@ -123,12 +120,13 @@ class Veth(Record):
                 alias=info.alias,
                 master=master,
                 altname=read_altname(link),
-                port_options=pick(info.port_options, PORT_KEYS) if master else (),
+                port_options=read_port_options(snapshot, link.netns, info) if master else (),
                 link_local=info.link_local,
                 arp=info.arp,
                 up=info.up and peer is not None and peer.up,
                 owner=owner_of(snapshot, link.netns),
                 peer_owner=owner_of(snapshot, peer_netns),
+                peer_arp=peer is None or peer.arp,
             )
 
     def must_recreate(self, before: Self) -> bool:
@@ -146,7 +144,7 @@ class Veth(Record):
         ]
         if self.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
-        if options := _changed_options(PORT_DEFAULTS, self.port_options):
+        if options := changed_options(PORT_DEFAULTS, self.port_options):
             steps.append(BridgePortSet(self.netns, self.name, options))
         if self.up:
             steps += self._lower_up()
@@ -169,13 +167,14 @@ class Veth(Record):
             self.peer_name,
             mac=self.mac if self.mac != before.mac else "",
             mtu=self.peer_mtu if self.peer_mtu != before.peer_mtu else None,
+            arp=self.peer_arp if self.peer_arp != before.peer_arp else None,
         )
         steps += [step for step in (near, far) if step != LinkSet(step.netns, step.name)]
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         # A port that changes its bridge has a new port's options there.
         held = before.port_options if self.master == before.master else PORT_DEFAULTS
-        if options := _changed_options(held, self.port_options):
+        if options := changed_options(held, self.port_options):
             steps.append(BridgePortSet(self.netns, self.name, options))
         if self.up and not before.up:
             steps += self._lower_up()
@@ -194,7 +193,3 @@ NAMESPACE_KEYS = tuple(
     f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
 )
 """The sysctls of a namespace that its new links start with."""
-
-
-def _changed_options(before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(option for option in after if option not in before)

@@ -81,7 +81,7 @@ def find(facts: HostFacts, kind: str, detail: str) -> Obstacle:
 
 
 def test_uplink(read: Read, host: str) -> None:
-    """The uplink is what the file says, else the link of the route to a peer, of the default route, or with the host's address."""
+    """The uplink is what the file says, else the link of the route to a peer, else that of the default route."""
     facts = read()
     assert (facts.exists, facts.uplink, facts.uplink_mtu) == (True, "up0", 1400)
     assert facts.addresses == ("192.0.2.11/24", "2001:db8::11/64")
