@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.parser import nearest
 from reconciler.errors import NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
-from reconciler.render.status import bridges_of
+from reconciler.render.status import bridges_of, tell_change
 from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def warn_of_drift(fleet: Fleet) -> None:
         by_container: dict[str, list[str]] = {}
         for change in changes:
             if change.exposed_to:
-                by_container.setdefault(change.exposed_to.replace(":", " "), []).append(f"{change.ref}: {change.reason}")
+                by_container.setdefault(change.exposed_to.replace(":", " "), []).append(tell_change(change))
         for container, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {container} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"

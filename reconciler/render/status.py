@@ -20,6 +20,7 @@ from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.visible import visible_line
 
@@ -48,7 +49,7 @@ class Item:
     subject: str
     state: str
     summary: str
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] = listed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class HostStatus:
     host: str
     state: str
     items: tuple[Item, ...]
-    foreign: tuple[Foreign, ...] = ()
-    connections: tuple[Connections, ...] = ()
+    foreign: tuple[Foreign, ...] = listed()
+    connections: tuple[Connections, ...] = listed()
     """Counted only if asked for."""
 
 
@@ -138,7 +139,7 @@ def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
 def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
         return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted), lease))))
-    told = tuple(Difference(c.ref.kind, c.ref.name, _tell(c)) for c in changes)
+    told = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)
     absent = [change for change in changes if change.before is None]
@@ -147,7 +148,8 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lea
     return Item(subject, state, summarise(wanted), told)
 
 
-def _tell(change: Change) -> str:
+def tell_change(change: Change) -> str:
+    """What differs, for people: `veth v-shop-web at b-shop-front to eth0, MTU 1500: locked is on, wanted off`."""
     if change.before is None and change.after:
         return f"{change.after.describe()}: missing"
     if change.after is None and change.before:
