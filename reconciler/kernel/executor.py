@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -168,17 +168,18 @@ class KernelHost:
         begin_s = time.monotonic()
         group = group_of(self._context.topology)
         for netns in sorted(self._rewired):
-            route_socket, delays = self._namespaces.socket(netns), dict[str, float]()
+            route_socket, delays, held = self._namespaces.socket(netns), dict[str, float](), tuple[str, ...]()
             while unready := read_unready(route_socket, group):
                 if cancelled():
                     raise HostError("stopped by the user")
                 for bridge, delay_s in read_stp_delays(route_socket, unready).items():
                     if bridge not in delays:
-                        delays[bridge] = delay_s
+                        delays[bridge], held = delay_s, unready
                         waiting(bridge, delay_s)
                 limit_s = SETTLE_TIMEOUT_S + max(delays.values(), default=0)
                 if time.monotonic() > begin_s + limit_s:
-                    raise HostError(_not_ready(netns, unready, limit_s, delays))
+                    stp = f"STP of {', '.join(delays)} holds back {', '.join(held[:5])}" if delays else ""
+                    raise HostError(_not_ready(netns, unready, limit_s, stp))
                 time.sleep(STP_POLL_S if delays else SETTLE_POLL_S)
         self._rewired.clear()
         announcements, self._announcements = self._announcements, []
@@ -192,8 +193,6 @@ class KernelHost:
         self._namespaces.close()
 
 
-def _not_ready(netns: str, unready: Sequence[str], limit_s: float, stp_bridges: Iterable[str]) -> str:
+def _not_ready(netns: str, unready: Sequence[str], limit_s: float, stp: str) -> str:
     where = f" in {netns}" if netns != HOST else ""
-    stp = ", ".join(stp_bridges)
-    why = f" (STP of the bridge {stp} does not let its ports forward)" if stp else ""
-    return f"no packets pass yet{where}, after {limit_s:.0f} s: {', '.join(unready[:5])}{why}"
+    return f"no packets pass yet{where}, after {limit_s:.0f} s: {', '.join(unready[:5])}{f' ({stp})' if stp else ''}"

@@ -21,8 +21,8 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, Ov
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
 
-LINK_KINDS = ("bridge", DIRECT, "veth", "vxlan", "shim", "macvlan")
-"""What aliases call the links that carry our mark on a host."""
+CONTAINER_LINKS = ("veth", "macvlan")
+"""What aliases call the links of containers."""
 
 ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
@@ -59,14 +59,15 @@ class OwnLink:
 
 
 def bears_tag(topology: str, info: LinkInfo) -> bool:
-    """Whether the link's group is the topology's, or is 0 again and its alias says in full whose it is.
+    """Whether the link's group is the topology's, or for a container's link, is 0 while the alias still names the topology.
 
-    0 is the group of links that are in none: somebody who sets it takes half of the mark away, and the link is repaired.
+    0 is the group of links that are in none. The other end, or the place, of a container's link says what it is, so half of a
+    mark is enough to repair it. A bridge without the group stays foreign.
     """
     if info.group in (group_of(topology), doomed_group_of(topology)):
         return True
     alias = parse_alias(info.alias) if info.group == 0 else None
-    return alias is not None and alias.topology == topology and alias.kind in LINK_KINDS
+    return alias is not None and alias.topology == topology and alias.kind in CONTAINER_LINKS
 
 
 def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:

@@ -62,7 +62,6 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a port that answers for others": (f"bridge link set dev {PORT} neigh_suppress on", {"veth"}),
     "a port without broadcast": (f"bridge link set dev {PORT} bcast_flood off mcast_flood off", {"veth"}),
     "a port's group": (f"ip link set {PORT} group 0", {"veth"}),
-    "a bridge's group": ("ip link set b-here-front group 0", {"bridge"}),
     "a queue in a container": ("tc -n here.web qdisc add dev eth0 root pfifo limit 1", {"stray-queue"}),
     "a queue at a port": (f"tc qdisc add dev {PORT} root pfifo limit 1", {"stray-queue"}),
     "a container without ARP": ("ip -n here.web link set eth0 arp off", {"veth", "neighbor"}),
