@@ -150,3 +150,33 @@ def test_what_helps_helps(live: Machine) -> None:
         assert quick_netctl(live, "verify", file)[0].status == 0
     finally:
         live.sh(RESET)
+
+
+TWO = """\
+version: 1
+name: pair
+hosts:
+  alpha: {connect: lab, address: 192.0.2.11}
+  beta: {connect: lab, address: 192.0.2.12}
+subnets: {wide: {cidr: 10.47.0.0/24, overlay: vxlan}}
+containers:
+  left: {host: alpha, networks: {wide: auto}}
+  right: {host: beta, networks: {wide: auto}}
+"""
+
+
+def test_a_firewall_that_drops_a_vxlan(live: Machine) -> None:
+    """A host's own firewall that lets pings in and no VXLAN is named, and silent once it lets UDP 4789 in."""
+    file = write(live, TWO, "pair.yaml")
+    assert quick_netctl(live, "apply", file)[0].status == 0
+    try:
+        body = f"chain enter {{ {INPUT} policy drop; ct state established accept; meta l4proto icmp accept; }}"
+        live.sh(table(body), netns="pair.lab.beta")
+        told, _ = quick_netctl(live, "diff", file)
+        assert "warning: beta: nftables table inet strict drops VXLAN packets (inet strict enter)" in told.err
+        assert "alpha" not in told.err
+        live.sh(told.err.partition("help: ")[2].splitlines()[0], netns="pair.lab.beta")
+        assert quick_netctl(live, "diff", file)[0].err == ""
+        live.run("ping", "-c1", "-W2", live.sh("hostname -I", netns="pair.right").split()[0], netns="pair.left")
+    finally:
+        assert quick_netctl(live, "destroy", "--yes", file)[0].status == 0
