@@ -11,10 +11,12 @@ another program's rules about its own links, about invalid packets or about rate
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from reconciler.errors import HostError
 from reconciler.kernel.iptables_legacy import read_legacy_chains
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule, parse_rule
@@ -185,7 +187,9 @@ def _read_rules(
         name = waiting.pop()
         if name in found or name not in known:
             continue
-        raw = reader.read_rules(known[name])
+        raw: tuple[bytes, ...] = ()
+        with contextlib.suppress(HostError):  # it has gone, or changes all the time: a warning less, and no reason to end
+            raw = reader.read_rules(known[name])
         keys = lambda name: reader.read_keys(base.family, base.table, name)  # noqa: E731  read when a rule needs it
         found[name] = tuple(parse_rule(each, links, keys) for each in raw)
         waiting += [rule.target for rule in found[name] if rule.target]

@@ -5,6 +5,7 @@ The command itself makes its tables where they are missing. So it is run only wh
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule
 TOOLS = (("ip", "iptables-legacy", "ip_tables_names"), ("ip6", "ip6tables-legacy", "ip6_tables_names"))
 """By family: the command, and the file that names the tables that are there (ip_tables.c)."""
 PROC = Path("/proc/thread-self/net")
+MARK = re.compile(r"0x[0-9a-f]+(/0x[0-9a-f]+)?")
 VERDICTS = {"DROP": "drop", "REJECT": "drop", "ACCEPT": "accept", "RETURN": "return"}
 WITH_VALUE = dict(
     [
@@ -54,7 +56,10 @@ def parse_chains(output: str) -> tuple[LegacyChain, ...]:
     policies: dict[str, bool] = {}
     rules: dict[str, list[Rule]] = {}
     for line in output.splitlines():
-        words = shlex.split(line)
+        try:
+            words = shlex.split(line)
+        except ValueError:  # a comment with half a quote
+            continue
         if words[:1] in (["-P"], ["-N"]):
             policies[words[1]] = words[2:3] == ["DROP"]
         elif words[:1] == ["-A"]:
@@ -95,7 +100,10 @@ def _condition(word: str, value: str, *, negated: bool) -> Condition:
         return Condition("ct state", tuple(value.lower().split(",")), negated)
     if word == "--mark":
         mark, _, mask = value.partition("/")
+        if not MARK.fullmatch(value):
+            return Condition(UNKNOWN)
         return Condition("mark", (f"{int(mark, 0):#x}/{int(mask or '0xffffffff', 0):#x}",), negated)
     if word == "--dport":
-        return Condition("dport", (value.replace(":", "-"),), negated)
+        is_numbers = value.replace(":", "").isdigit()
+        return Condition("dport", (value.replace(":", "-"),), negated) if is_numbers else Condition(UNKNOWN)
     return Condition(WITH_VALUE[word], (value,), negated) if word in WITH_VALUE else Condition(UNKNOWN)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.kernel.netlink import parse_attributes
+from reconciler.kernel.netlink import NetlinkError, parse_attributes
 
 UNKNOWN = "…"
 """A condition that is not understood."""
@@ -67,8 +67,19 @@ class _Reading:
 
 
 def parse_rule(expressions: bytes, links: Mapping[int, str], read_keys: ReadKeys) -> Rule:
-    """The rule with these expressions; `links` are the names of the host's links by their numbers."""
+    """The rule with these expressions; `links` are the names of the host's links by their numbers.
+
+    Others write what they like: a rule that cannot be read is one that may do anything.
+    """
     reading = _Reading(links, read_keys)
+    try:
+        _read(reading, expressions)
+    except (NetlinkError, KeyError, IndexError, ValueError, struct.error):
+        return Rule((Condition(UNKNOWN),), "drop")
+    return Rule(tuple(reading.conditions), *reading.verdict)
+
+
+def _read(reading: _Reading, expressions: bytes) -> None:
     for _, expression in parse_attributes(memoryview(expressions)):
         parts = dict(parse_attributes(expression))
         name = bytes(parts[1]).rstrip(b"\0")
@@ -77,7 +88,6 @@ def parse_rule(expressions: bytes, links: Mapping[int, str], read_keys: ReadKeys
             READERS[name](reading, data)
         elif name not in SILENT:
             reading.conditions.append(Condition(UNKNOWN))
-    return Rule(tuple(reading.conditions), *reading.verdict)
 
 
 def _number(data: Mapping[int, bytes], key: int) -> int:
