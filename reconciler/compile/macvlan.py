@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.settings import link_settings
-from reconciler.kinds.link_settings import Role
+from reconciler.kinds.link_settings import If, Role
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
@@ -38,8 +38,11 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
     mac = shim_mac(topology.name, leg.host, leg.subnet)
     shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
     yield shim
-    yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6))
-    for place in resolved.members.get((leg.host, leg.subnet), ()):
+    places = resolved.members.get((leg.host, leg.subnet), ())
+    reached = {own.family for place in places for own in place.addresses}
+    found = {If.REACHES_IPV6} if 6 in reached else set[If]()
+    yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6), found)
+    for place in places:
         for own in place.addresses:
             yield Route(
                 HOST,

@@ -4,7 +4,8 @@
 link. A row stands here only if a packet takes another way without it. How the kernel combines a link's value with that of
 `all` (include/linux/inetdevice.h, net/ipv6/addrconf.c, net/ipv6/ndisc.c) decides whether a link's own value is enough:
 
-    rp_filter, arp_ignore         the larger of both: 2 (loose) on the link is loose, whatever `all` says
+    rp_filter, arp_ignore         the larger of both: 2 (loose) on the link is loose, whatever `all` says; 1 (strict) is not, if
+                                  `all` says 2
     route_localnet, proxy_ndp     either of both: 0 on the link does not close what `all` opens (the firewall does)
     accept_dad                    the larger of both: the addresses of netctl say themselves that they are not to be tested
     IPv4 forwarding               the link's by which a packet comes in; net.ipv4.ip_forward writes it on every link
@@ -55,6 +56,8 @@ class If(Enum):
     """The host answers for the addresses of other hosts (`overlay: routes`)."""
     HAS_IPV6 = auto()
     """The kernel speaks IPv6, whether the link has an IPv6 address or not. The row's family does not count then."""
+    REACHES_IPV6 = auto()
+    """It has routes of IPv6."""
     SEVERAL = auto()
     """The container has other links, too."""
     ADVERTISED = auto()
@@ -111,6 +114,7 @@ SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
     Role.SHIM: (
         LinkSetting(4, "arp_ignore", "8", "it answers for no address, or the LAN would learn two hardware addresses of the host"),
         LinkSetting(4, "rp_filter", "1", "only its containers are reached here: a packet as the LAN's router is a forged one"),
+        LinkSetting(6, "disable_ipv6", "0", "no IPv6 route can be added otherwise (EACCES)", If.REACHES_IPV6),
         LinkSetting(6, "accept_ra", "0", "a container is no router of the host's"),
         LinkSetting(6, "accept_redirects", "0", "a container is no router of the host's"),
     ),
