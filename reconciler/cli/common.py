@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.parser import nearest
 from reconciler.errors import NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
-from reconciler.render.status import bridges_of
+from reconciler.render.status import bridges_of, tell_change
 from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.target import Target
-    from reconciler.state.host import HostFacts
+    from reconciler.state.host import HostFacts, Obstacle
     from reconciler.topology.draft import Draft
     from reconciler.topology.types import Topology
 
@@ -197,7 +197,7 @@ def warn_of_drift(fleet: Fleet) -> None:
         by_container: dict[str, list[str]] = {}
         for change in changes:
             if change.exposed_to:
-                by_container.setdefault(change.exposed_to.replace(":", " "), []).append(f"{change.ref}: {change.reason}")
+                by_container.setdefault(change.exposed_to.replace(":", " "), []).append(tell_change(change))
         for container, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {container} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
@@ -228,14 +228,30 @@ def warn_of_slow_paths(job: Job) -> None:
         print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
 
 
+def drops_of(job: Job) -> dict[str, tuple[Obstacle, ...]]:
+    """By host, what others' firewalls drop of the topology's packets."""
+    from reconciler.compile.others import find_drops
+
+    return {host: find_drops(job.topology, job.desired.hosts.get(host), told) for host, told in job.facts.items()}
+
+
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
     far = {target.host for target in job.fleet.targets if target.ssh}
-    for host, told in job.facts.items():
+    for host, drops in drops_of(job).items():
         bridges = bridges_of(job.desired.hosts.get(host))
-        for obstacle in told.obstacles if bridges else ():
-            if obstacle.kind == "drop":
-                words = f"warning: {host}: {obstacle.name} drops what it does not know ({obstacle.detail})"
-                print(visible_line(words), file=sys.stderr)
+        for drop in drops:
+            print(
+                visible_line(f"warning: {host}: {drop.name} {_effect_of(drop)} ({drop.detail})"),
+                file=sys.stderr,
+            )
+            if drop.help_text:
                 whose = f" (on {host}, in its own words)" if host in far else ""
-                print(visible_line(f"help{whose}: {obstacle.help_for(bridges)}"), file=sys.stderr)
+                print(visible_line(f"help{whose}: {drop.help_for(bridges)}"), file=sys.stderr)
+
+
+def _effect_of(drop: Obstacle) -> str:
+    from reconciler.state.host import MAY_DROP, TUNNEL_DROP
+
+    effects = {MAY_DROP: "drops what the file lets pass", TUNNEL_DROP: "drops VXLAN packets"}
+    return effects.get(drop.kind, "drops what it does not know")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
+from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
 from reconciler.plan.document import CODEC
 from reconciler.render.connections import compile_shares, shares_of
 from reconciler.render.status import compile_status, render_status
@@ -20,7 +20,8 @@ def run(options: argparse.Namespace) -> int:
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
         counts = job.fleet.count_connections(wanted)
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
-    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, job.desired.intruders)
+    foreign = {host: (*drops, *job.desired.intruders.get(host, ())) for host, drops in drops_of(job).items()}
+    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign)
     if options.json:
         print_json(CODEC.encode(document))
     else:

@@ -17,6 +17,7 @@ from reconciler.hosts.target import LAB
 from reconciler.plan.document import CODEC
 from reconciler.probes.model import ProbePlan
 from reconciler.probes.promises import compile_probes
+from reconciler.probes.suspects import name_suspects
 from reconciler.render.verify import compile_verification, render_verification
 
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
         begun = time.monotonic()
         _require_hosts(job)
         plan = _limit(compile_probes(job.topology, job.desired.resolved, job.facts), only)
-        results = job.fleet.probe(plan.probes)
+        results = name_suspects(job.fleet.probe(plan.probes), job.topology, job.desired.hosts, job.facts)
     document = compile_verification(job.topology.name, results, plan.notes)
     if options.json:
         print_json(CODEC.encode(document))

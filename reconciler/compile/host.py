@@ -11,27 +11,29 @@ from dataclasses import replace
 from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall, find_leases
 from reconciler.compile.isolation import closed_prefixes
-from reconciler.compile.lan import way_out
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.openvswitch import compile_apart, compile_switch, compile_switch_port, compile_switch_uplink
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
+from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.bridge_port import FILTERED, QUIET, port_options
 from reconciler.kinds.container import Container
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fdb import Fdb
+from reconciler.kinds.link_settings import If, Role
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import FIXED_PORT_OPTIONS, Veth
+from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -47,7 +49,7 @@ def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mappi
     """
     legs = resolved.legs[host]
     if legs:
-        yield from _settings(topology, resolved, host, facts[host])
+        yield from compile_settings(topology, resolved, host, facts[host])
         for leg in legs.values():
             yield from _leg(topology, resolved, leg, facts[host])
             yield from compile_overlay(topology, resolved, leg, facts[host])
@@ -58,42 +60,6 @@ def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mappi
         yield from (DockerUser(HOST, command, topology.name) for command in facts[host].docker_user_chain)
     for name in resolved.containers.get(host, ()):
         yield from _container(topology, resolved, topology.containers[name])
-
-
-# --- the host's own settings ------------------------------------------------------------------------------------------
-
-
-def _settings(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Record]:
-    """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
-
-    An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
-    unless accept_ra is 2 before on the interface where they arrive.
-    """
-    remember = topology.hosts[host].connect.scheme != "lab"
-    families = _forwarded(topology, resolved, host)
-    if 4 in families:
-        yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember)
-    if 6 in families:
-        before: tuple[Ref, ...] = ()
-        way = way_out(topology.hosts[host], resolved.legs[host], facts)
-        if facts.accepts_ra and way.dev:
-            key = interface_key(6, way.dev, "accept_ra")
-            # A bridge that has the uplink's place takes over its settings, and loses this one with itself.
-            after = (way.uplink,) if way.uplink else ()
-            heed = Sysctl(HOST, key, "2", remember and not way.uplink, owner=way.bridge, after=after)
-            before = (heed.ref,)
-            yield heed
-        yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
-
-
-def _forwarded(topology: Topology, resolved: Resolved, host: str) -> set[int]:
-    """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them or routes join them."""
-    return {
-        own.family
-        for leg in resolved.legs[host].values()
-        if topology.policies or topology.subnets[leg.subnet].mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
-        for own in leg.addresses
-    }
 
 
 # --- legs -------------------------------------------------------------------------------------------------------------
@@ -119,21 +85,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         altname = altname_of(alias, leg.bridge)
         yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)
     about = f"subnet {leg.subnet}"
-    if facts.has_ipv6:
-        # The host is the router here, and follows no container that is one for others (`allow`), nor a node of the underlay.
-        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_ra"), "0", owner=leg.ref, about=about)
-    if 4 in families:
-        # Loose: a container in two subnets answers by its default route, whatever address it was asked by.
-        yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)
-        # Said in either case: what was published on localhost once must not stay open.
-        localhost = "1" if _publishes_on_localhost(resolved, leg) else "0"
-        yield Sysctl(HOST, interface_key(4, leg.bridge, "route_localnet"), localhost, owner=leg.ref, about=about)
-    if 6 in families:
-        yield Sysctl(HOST, interface_key(6, leg.bridge, "accept_dad"), "0", owner=leg.ref, about=about)
-    for family in sorted(families):
-        # All that are here have permanent entries. A question for any other address waits in the machine's neighbor table, and
-        # packets to a thousand of them would fill it: without a question the entry has failed at once, and gives its place away.
-        yield Sysctl(HOST, interface_key(family, leg.bridge, "mcast_solicit", "neigh"), "0", owner=leg.ref, about=about)
+    yield from gateway_settings(topology, resolved, leg, facts)
     for own in leg.addresses:
         yield from connect(HOST, leg.bridge, own, leg.ref, about, announced=leg.is_inhabited)
 
@@ -144,8 +96,7 @@ def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
     It makes no link-local address of its own, for the uplink's is moved to it too.
     """
     about = f"subnet {leg.subnet}"
-    # Loose: a DHCP client of the host may renew an address on the uplink itself, and what leaves there comes back here.
-    yield Sysctl(HOST, interface_key(4, leg.bridge, "rp_filter"), "2", owner=leg.ref, about=about)
+    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, about, (4,))
     if leg.datapath:
         yield from compile_switch(topology, replace(leg, mtu=lan.mtu), link_local=False)
         yield from compile_switch_uplink(topology, leg, lan.uplink)
@@ -154,14 +105,6 @@ def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
     altname = altname_of(alias, leg.bridge)
     yield Bridge(HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname, link_local=False)
     yield Uplink(HOST, lan.uplink, leg.bridge, about=about)
-
-
-def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
-    return any(
-        port.listen == "" or port.listen.startswith("127.")
-        for port in resolved.ports
-        if (port.host, port.subnet, port.family) == (leg.host, leg.subnet, 4)
-    )
 
 
 def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
@@ -222,29 +165,31 @@ def _container(topology: Topology, resolved: Resolved, container: ContainerModel
         # A new link asks for routers when it comes up, if it heeds them by then.
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
     yield from compile_policy_routes(topology, resolved, container)
+    several = len(places) > 1 or container.existing
     for place, attachment in zip(places, container.attachments, strict=True):
         subnet = topology.subnets[place.subnet]
         hairpin = attachment.hairpin
         if hairpin is None:
             publishes = any(publication.subnet == place.subnet for publication in container.publications)
             hairpin = publishes or subnet.hairpin
-        options = tuple(sorted((("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)), *FIXED_PORT_OPTIONS)))
+        own = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
+        options = port_options(*own, *QUIET, *FILTERED)
         leg = resolved.leg_of(place)
         # Only the container's end is told: a bridge would take over a smaller one of its port.
         mtu = min(leg.mtu, attachment.mtu or leg.mtu)
-        yield from compile_options(place, subnet, attachment)
+        options_of = tuple(compile_options(place, subnet, attachment))
+        yield from options_of
+        chosen = {record.key for record in options_of if isinstance(record, Sysctl)}
+        forwards = [each for each in resolved.forwards if each.router == place]
+        circumstances = {If.ADVERTISED if attachment.dhcp and has_ipv6(subnet) else If.NOT_ADVERTISED}
+        circumstances |= ({If.SEVERAL} if several else set()) | ({If.ROUTER} if forwards else set())
+        yield from container_settings(place, attachment, link_of(place, subnet), circumstances, chosen)
         if attachment.dhcp:
             yield from _dhcp(container.name, place, subnet, attachment)
         if subnet.mode == "macvlan":
             yield from _macvlan_place(topology, place, subnet, replace(leg, mtu=mtu), owner.ref)
             continue
         yield from _place(topology.name, place, leg, owner.ref, options, mtu)
-        forwards = [each for each in resolved.forwards if each.router == place]
-        if forwards:
-            # It asks for a neighbor with its address of the subnet, whatever address of its own the waiting packet is from: the
-            # filter at its port would drop the question (ip-sysctl.rst, arp_announce).
-            key = interface_key(4, place.interface, "arp_announce")
-            yield Sysctl(netns, key, "2", owner=link_of(place, subnet), about=f"container {place.container}")
         if leg.datapath:
             leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
             closed = tuple(closed_prefixes(topology, place))

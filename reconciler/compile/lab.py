@@ -20,13 +20,16 @@ from ipaddress import ip_network
 from reconciler.compile.host import address_ref, connect, default_route
 from reconciler.compile.model import Assigned, Leg, Resolved
 from reconciler.compile.overlay import HOST_LENGTH, stations_of
+from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import LAB_UPLINK, underlay_of, uplink_mac_of, uplink_of
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.bridge_port import PORT_DEFAULTS
+from reconciler.kinds.link_settings import Role
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import PORT_DEFAULTS, Veth
+from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, lab_netns
@@ -116,6 +119,7 @@ def _outside(topology: str) -> Iterator[Record]:
         peer_owner=Ref("netns", OUTSIDE, "namespace"),
     )
     yield cable
+    yield from link_settings(Role.LAB_ROUTER, ROUTER, cable.name, cable.ref, "lab router", (4,))
     for own in OUTSIDE_ADDRESSES:
         router = first_address(own.network)
         yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
@@ -137,6 +141,7 @@ def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterat
         owner=Ref("netns", ROUTER, "namespace"),
     )
     yield bridge
+    yield from link_settings(Role.LAB_ROUTER, ROUTER, bridge.name, bridge.ref, bridge.subject, (4,))
     for network in segment.networks:
         own = Assigned(6 if ":" in network else 4, first_address(network), network)
         yield from connect(ROUTER, bridge.name, own, bridge.ref, bridge.subject)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
+from reconciler.compile.settings import link_settings
+from reconciler.kinds.link_settings import If, Role
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl, interface_key
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Subnet, Topology
 
 HOST_LENGTH = {4: 32, 6: 128}
-NEVER_ANSWER = "8"
-"""arp_ignore (ip-sysctl.rst): answer for no address at all."""
-STRICT = "1"
-"""rp_filter (ip-sysctl.rst): take a packet only if its source is reached by the interface that it came by."""
 
 
 def shim_name(topology: str, subnet: str) -> str:
@@ -41,9 +38,11 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
     mac = shim_mac(topology.name, leg.host, leg.subnet)
     shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
     yield shim
-    for key, value in _guards(name):
-        yield Sysctl(HOST, key, value, owner=shim.ref, about=shim.subject)
-    for place in resolved.members.get((leg.host, leg.subnet), ()):
+    places = resolved.members.get((leg.host, leg.subnet), ())
+    reached = {own.family for place in places for own in place.addresses}
+    found = {If.REACHES_IPV6} if 6 in reached else set[If]()
+    yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6), found)
+    for place in places:
         for own in place.addresses:
             yield Route(
                 HOST,
@@ -55,18 +54,6 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
                 about=shim.subject,
             )
             yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
-
-
-def _guards(shim: str) -> Iterator[tuple[str, str]]:
-    """The settings of the host's macvlan, by which its containers speak to it, and no filter stands between.
-
-    Strict: only the containers are reached there, so a packet from there as the LAN's router, say, is a forged one. A container
-    is no router of the host's either, whatever it advertises.
-    """
-    yield interface_key(4, shim, "arp_ignore"), NEVER_ANSWER
-    yield interface_key(4, shim, "rp_filter"), STRICT
-    yield interface_key(6, shim, "accept_ra"), "0"
-    yield interface_key(6, shim, "accept_redirects"), "0"
 
 
 def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:

@@ -12,6 +12,7 @@ from reconciler.compile.addresses import link_local_of
 from reconciler.compile.isolation import addresses_of, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import Forward, Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.ovs_flow import (
@@ -38,7 +39,7 @@ from reconciler.kinds.ovs_flow import (
     tunnel_rule,
 )
 from reconciler.kinds.ownership import altname_of
-from reconciler.kinds.sysctl import Sysctl, interface_key
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import DIRECT, Alias, group_of

@@ -25,7 +25,6 @@ from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route, route_name
-from reconciler.kinds.sysctl import Sysctl, interface_key
 from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
@@ -58,8 +57,6 @@ def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: Hos
     about = f"subnet {leg.subnet}"
     if leg.tunnel:
         yield from _tunnel(topology, leg)
-    if any(peer.way == "routes" for peer in leg.peers):
-        yield from _answering(leg, about)
     uplink = way_out(topology.hosts[leg.host], resolved.legs[leg.host], facts)
     for peer in leg.peers:
         for station in stations_of(resolved, peer.host, leg.subnet):
@@ -119,15 +116,6 @@ def _own(leg: Leg, family: int) -> Ref | None:
 
 
 # --- by routes --------------------------------------------------------------------------------------------------------
-
-
-def _answering(leg: Leg, about: str) -> Iterator[Sysctl]:
-    """The bridge answers for the other hosts' addresses, at once: by default it would wait up to 0.8 s (proxy_delay)."""
-    owner = leg.ref
-    for own in leg.addresses:
-        if own.family == 6:
-            yield Sysctl(HOST, interface_key(6, leg.bridge, "proxy_ndp"), "1", owner=owner, about=about)
-        yield Sysctl(HOST, interface_key(own.family, leg.bridge, "proxy_delay", "neigh"), "0", owner=owner, about=about)
 
 
 def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOut) -> Iterator[Record]:

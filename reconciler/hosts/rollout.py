@@ -51,6 +51,9 @@ class Progress(Protocol):
     def update(self, host: str, phase: str, done: int, total: int) -> None:
         """`done` of `total` steps of a phase are done."""
 
+    def wait(self, host: str, bridge: str, seconds: int) -> None:
+        """The host waits for the STP of a bridge."""
+
 
 class Connector(Protocol):
     """What opens connections for a rollout: the fleet."""
@@ -129,7 +132,10 @@ class Rollout:
 
         def tell(event: dict[str, Any]) -> None:
             with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
-                self._progress.update(session.target.host, shown, event["done"], event["total"])
+                if event["event"] == "waiting":
+                    self._progress.wait(session.target.host, event["bridge"], event["seconds"])
+                else:
+                    self._progress.update(session.target.host, shown, event["done"], event["total"])
 
         outcome = session.ask(Outcome, "apply", tell, phase=phase)
         if outcome.failure:

@@ -35,6 +35,9 @@ PATIENCE_S = 60.0
 BEATS = 12
 """How often such a worker hears of us within its patience."""
 
+WAITS_MAX = 1000
+"""So many bridges a worker may wait for."""
+
 SMALL_MAX_BYTES = 1 << 20
 """Of a line that answers a verb which asks for little, and of an event."""
 LARGE_VERBS = ("read", "plan", "check", "mend", "rollback", "probe", "listen", "count")
@@ -159,6 +162,7 @@ class Session:
             openvswitch=self.target.openvswitch,
             uplink=self.target.uplink,
             addresses=self.target.addresses,
+            peers=self.target.peers,
             parent=0 if far else os.getpid(),
             command=f"{command}, from {os.uname().nodename}" if far else command,
             run=run if far else "",
@@ -181,7 +185,7 @@ class Session:
 
     def _request(self, verb: str, on_event: OnEvent | None, fields: dict[str, object]) -> Any:
         self._send({"verb": verb, **fields})
-        done = 0
+        done = waits = 0
         while line := self._read_line(verb):
             with self.reading(verb):
                 message = parse_json(line)
@@ -193,6 +197,10 @@ class Session:
                     case {"event": "progress", "done": int(), "total": int()} if on_event and done < message["done"]:
                         # It rises with each event, so there are no more of them than steps.
                         done = message["done"]
+                        on_event(message)
+                        continue
+                    case {"event": "waiting", "bridge": str(), "seconds": int()} if on_event and waits < WAITS_MAX:
+                        waits += 1
                         on_event(message)
                         continue
                     case _:

@@ -30,6 +30,9 @@ class Target:
     uplink: str = ""
     addresses: tuple[str, ...] = ()
     """What the file says of the link to others, and of the host's addresses there."""
+    peers: tuple[str, ...] = ()
+    """The addresses of the file's other hosts: the routes to them say by which link this one reaches them. A lab host's link is
+    known without them."""
     containers: dict[str, dict[str, str]] = field(default_factory=dict)
     """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
     the engine's."""
@@ -114,6 +117,7 @@ def _target(topology: Topology, host: Host) -> Target:
         engines=engines_of(host),
         uplink=host.uplink,
         addresses=tuple(str(address) for address in host.addresses),
+        peers=() if netns else _addresses_of_others(topology, host),
         containers=containers,
         openvswitch=host.openvswitch,
         openvswitch_needed=any(
@@ -121,6 +125,11 @@ def _target(topology: Topology, host: Host) -> Target:
         ),
         ssh=host.connect if host.connect.scheme == "ssh" else None,
     )
+
+
+def _addresses_of_others(topology: Topology, host: Host) -> tuple[str, ...]:
+    others = (other for other in topology.hosts.values() if other.name != host.name)
+    return tuple(str(address) for other in others for address in other.addresses)
 
 
 def engines_of(host: Host) -> dict[str, str]:

@@ -37,6 +37,8 @@ class KernelContext:
     """The host's link to others, where the file names one; "" otherwise."""
     addresses: tuple[str, ...] = ()
     """Where others reach the host, as the file says, without prefix lengths."""
+    peers: tuple[str, ...] = ()
+    """The same of the file's other hosts."""
 
     def engine_url(self, runtime: str) -> str:
         """Where the engine of a runtime is: a socket's URL; LXC's directory."""

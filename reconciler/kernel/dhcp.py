@@ -21,9 +21,9 @@ from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.private import write_private
 from reconciler.kernel.process import CLONE_FS, DEFAULT_PATH, inheritable_descriptors, spawn_logged
 from reconciler.kinds.dhcp import DHCP_MARK
-from reconciler.kinds.ownership import macvlan_ident
+from reconciler.kinds.ownership import bears_tag, macvlan_ident
 from reconciler.state.grammar import is_label, is_link_name
-from reconciler.state.naming import group_of, parse_alias
+from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import DhcpInfo, LinkInfo
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
@@ -121,7 +121,7 @@ def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client:
         return Ref("macvlan", container_netns(client.container), ident)
     near = links.get(HOST, {}).get(link.peer)
     alias = parse_alias(near.alias) if near else None
-    is_ours = near is not None and near.group == group_of(topology) and alias is not None and alias.name == client.container
+    is_ours = near is not None and bears_tag(topology, near) and alias is not None and alias.name == client.container
     return Ref("veth", HOST, near.name) if near and is_ours else None
 
 

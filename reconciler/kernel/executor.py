@@ -20,7 +20,7 @@ from reconciler.kernel.engine import run_runtime_steps
 from reconciler.kernel.ethtool import run_offload_steps
 from reconciler.kernel.iptables import apply_step
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink_dump import read_unready
+from reconciler.kernel.netlink_dump import read_stp_delays, read_unready
 from reconciler.kernel.netlink_run import run_netlink_steps
 from reconciler.kernel.notes import write_openvswitch
 from reconciler.kernel.openflow import run_flow_steps
@@ -28,6 +28,7 @@ from reconciler.kernel.ovsdb_steps import run_ovsdb_steps
 from reconciler.kernel.process import run_process_steps
 from reconciler.kernel.sysctl import run_sysctl_steps
 from reconciler.kernel.uplink import run_uplink_steps
+from reconciler.plan.execute import never
 from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
@@ -58,6 +59,15 @@ if TYPE_CHECKING:
 
 SETTLE_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.002
+STP_POLL_S = 0.1
+"""Under STP a port takes seconds."""
+
+Waiting = Callable[[str, float], None]
+"""Called with the name of a bridge and the seconds that its STP holds a new port back."""
+
+
+def ignore(_bridge: str, _seconds: float) -> None:
+    """Waits in silence."""
 
 
 class KernelHost:
@@ -146,21 +156,31 @@ class KernelHost:
         for netns, wanted in ports.items():
             self._namespaces.run(netns, partial(flush_flows, wanted))
 
-    def settle(self) -> None:
+    def settle(self, waiting: Waiting = ignore, cancelled: Callable[[], bool] = never) -> None:
         """Return when what was wired passes packets: ports forward, no address is under duplicate address detection.
 
         Then those whose place in the network has changed are announced; earlier, a port might have swallowed it.
 
-        Acknowledged is not usable: the kernel moves a port to forwarding after the message. HostError after 10 s.
+        Acknowledged is not usable: the kernel moves a port to forwarding after the message, and under STP it lets a port listen
+        and learn for `forward_delay` each (IEEE 802.1D). HostError 10 s after that time. `waiting` is called for each bridge with
+        STP that is waited for, with the seconds; `cancelled` says whether to stop.
         """
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        begin_s = time.monotonic()
         group = group_of(self._context.topology)
         for netns in sorted(self._rewired):
-            while waiting := read_unready(self._namespaces.socket(netns), group):
-                if time.monotonic() > deadline:
-                    where = f" in {netns}" if netns != HOST else ""
-                    raise HostError(f"no packets pass yet{where}, after {SETTLE_TIMEOUT_S:.0f} s: {', '.join(waiting[:5])}")
-                time.sleep(SETTLE_POLL_S)
+            route_socket, delays, held = self._namespaces.socket(netns), dict[str, float](), tuple[str, ...]()
+            while unready := read_unready(route_socket, group):
+                if cancelled():
+                    raise HostError("stopped by the user")
+                for bridge, delay_s in read_stp_delays(route_socket, unready).items():
+                    if bridge not in delays:
+                        delays[bridge], held = delay_s, unready
+                        waiting(bridge, delay_s)
+                limit_s = SETTLE_TIMEOUT_S + max(delays.values(), default=0)
+                if time.monotonic() > begin_s + limit_s:
+                    stp = f"STP of {', '.join(delays)} holds back {', '.join(held[:5])}" if delays else ""
+                    raise HostError(_not_ready(netns, unready, limit_s, stp))
+                time.sleep(STP_POLL_S if delays else SETTLE_POLL_S)
         self._rewired.clear()
         announcements, self._announcements = self._announcements, []
         for one in announcements:
@@ -171,3 +191,8 @@ class KernelHost:
     def close(self) -> None:
         """Let go of every namespace."""
         self._namespaces.close()
+
+
+def _not_ready(netns: str, unready: Sequence[str], limit_s: float, stp: str) -> str:
+    where = f" in {netns}" if netns != HOST else ""
+    return f"no packets pass yet{where}, after {limit_s:.0f} s: {', '.join(unready[:5])}{f' ({stp})' if stp else ''}"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
+from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
 from reconciler.kernel.namespaces import Namespaces
@@ -26,7 +27,6 @@ from reconciler.kernel.obstacles import (
     find_containers,
     find_docker_ports,
     find_docker_user,
-    find_drops,
     find_interfaces,
     find_links,
     find_listeners,
@@ -37,17 +37,18 @@ from reconciler.kernel.obstacles import (
 )
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
+from reconciler.kernel.ways import choose_uplinks
 from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.ownership import own_macvlans
-from reconciler.kinds.uplink import find_uplink, is_direct
+from reconciler.kinds.uplink import is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, container_netns
-from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
@@ -67,14 +68,15 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     if not exists or context.is_lab_world:
         return _default_facts(context, snapshot, interest, mounted, exists)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
-    link = choose_uplink(host, context.uplink, context.addresses, tuple(one.name for one in snapshot.uplinks))
-    obstacles, docker_user = read_obstacles(context, snapshot, interest)
+    links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
+    link = links[0] if links else None
+    obstacles, docker_user = read_obstacles(context, snapshot, interest, link.name if link else "")
     missing = read_missing(snapshot)
     slow = "" if missing else find_fast_path_fault(snapshot)
     return HostFacts(
         exists=True,
         uplink=link.name if link else context.uplink,
-        uplink_mtu=link.mtu if link else 1500,
+        uplink_mtu=min((each.mtu for each in links), default=1500),
         uplink_mac=link.mac if link else "",
         has_ipv6=IPV6_SETTINGS.exists(),
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
@@ -128,13 +130,16 @@ def read_mounted(context: KernelContext) -> tuple[str, ...]:
 
 
 def read_obstacles(
-    context: KernelContext, snapshot: Snapshot, interest: Interest
+    context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str
 ) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
     """All that is foreign, and the commands for which Docker's chain is there."""
     reader = TableReader()
     try:
         chains = reader.read_chains()
         ports = tuple(find_others_ports(reader, context.topology, chains))
+        links = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+        own = tuple(link.name for link in links if is_own(snapshot.topology, link))
+        drops = tuple(find_drops(reader, chains, own, uplink, {link.index: link.name for link in links}))
     finally:
         reader.close()
     published = tuple(find_docker_ports(chains))
@@ -147,36 +152,14 @@ def read_obstacles(
         *(listener for listener in find_listeners() if listener.detail not in proxied),
         *published,
         *ports,
-        *find_drops(chains),
+        *drops,
+        *find_legacy_drops(own, uplink),
         *find_containers(context, interest.engines),
     )
     return obstacles, find_docker_user(chains)
 
 
 # --- of the snapshot --------------------------------------------------------------------------------------------------
-
-
-def choose_uplink(host: NamespaceInfo, given: str, addresses: tuple[str, ...], noted: tuple[str, ...] = ()) -> LinkInfo | None:
-    """The link that is given; else that which holds one of the host's addresses; else that of the best default route.
-
-    Where there is none, for somebody took it out of its bridge, or the bridge away, the one that is `noted` to have been put into
-    a bridge.
-    """
-    if given:
-        return next((link for link in host.links.values() if link.name == given), None)
-    link = _find_holder(host, addresses)
-    if link and is_direct(link):
-        # The addresses are a bridge's because of netctl: the uplink is the port of it that is not netctl's.
-        uplink = find_uplink(host, link)
-        link = next((port for port in host.links.values() if uplink and port.name == uplink.name), None)
-    return link or next((link for link in host.links.values() if link.name in noted), None)
-
-
-def _find_holder(host: NamespaceInfo, addresses: tuple[str, ...]) -> LinkInfo | None:
-    wanted = {ip_interface(address).ip for address in addresses}
-    holders = (host.links.get(one.index) for one in host.addresses if ip_interface(one.cidr).ip in wanted)
-    defaults = sorted((route for route in host.routes if route.dst == "default"), key=lambda route: (route.family, route.metric))
-    return next((link for link in (*holders, *(host.links.get(route.index) for route in defaults)) if link), None)
 
 
 def find_addresses(snapshot: Snapshot) -> Iterator[str]:

@@ -19,7 +19,7 @@ from operator import itemgetter
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import RouteSocket, parse_attributes
-from reconciler.kinds.sysctl import interface_key
+from reconciler.kinds.link_settings import interface_key
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 

@@ -26,7 +26,7 @@ DOCKER_NAT_CHAIN = "DOCKER"
 TIMEOUT_S = 30
 
 
-def _run(command: str, table: str, *arguments: str) -> tuple[int, str, str]:
+def run_iptables(command: str, table: str, *arguments: str) -> tuple[int, str, str]:
     """Exit status, output, and what went wrong; status 127 where the command is not there, 124 where it does not end.
 
     For the thread that has entered the namespace: a child inherits it.
@@ -50,16 +50,16 @@ def apply_step(namespaces: Namespaces, step: IptablesAdd | IptablesDelete) -> No
 
 
 def _add(step: IptablesAdd) -> str:
-    if _run(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
+    if run_iptables(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
         return ""
-    status, _, words = _run(step.command, step.table, "-I", step.chain, *step.rule)
+    status, _, words = run_iptables(step.command, step.table, "-I", step.chain, *step.rule)
     return "" if status == 0 else words or f"{step.command} ended with status {status}"
 
 
 def _delete(step: IptablesDelete) -> str:
     # A rule that was inserted twice, by a restore of saved rules, goes twice.
-    while _run(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
-        status, _, words = _run(step.command, step.table, "-D", step.chain, *step.rule)
+    while run_iptables(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
+        status, _, words = run_iptables(step.command, step.table, "-D", step.chain, *step.rule)
         if status:
             return words or f"{step.command} ended with status {status}"
     return ""
@@ -74,7 +74,7 @@ def _read() -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
     commands: list[str] = []
     rules: list[IptablesRuleInfo] = []
     for command in COMMANDS:
-        status, output, _ = _run(command, "filter", "-S", CHAIN)
+        status, output, _ = run_iptables(command, "filter", "-S", CHAIN)
         if status:
             continue
         commands.append(command)
@@ -94,7 +94,7 @@ def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
 
 def read_docker_ports(command: str) -> list[str]:
     """What Docker publishes by its rules, such as `tcp 0.0.0.0 8080`, in the calling thread's namespace."""
-    status, output, _ = _run(command, "nat", "-S", DOCKER_NAT_CHAIN)
+    status, output, _ = run_iptables(command, "nat", "-S", DOCKER_NAT_CHAIN)
     return [] if status else parse_docker_ports(output, "0.0.0.0" if command == "iptables" else "::")
 
 

@@ -42,6 +42,7 @@ SILENT = (
 """A namespace without IPv6 but ::1: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in
 net/ipv6/addrconf.c)."""
 PROMPT = (
+    ("net/ipv6/conf/all/disable_ipv6", "0"),  # it may be the machine's own 1 (net.core.devconf_inherit_init_net)
     ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),

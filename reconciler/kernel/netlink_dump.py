@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from reconciler.kernel.netlink import (
@@ -94,6 +94,7 @@ DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6 = 3, 26  # of the numbers in IFLA_INET6_
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
 IFF_LOWER_UP = 0x10000
+USER_HZ = 100  # asm-generic/param.h: in how many parts of a second the kernel gives the times of a bridge
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08
 IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the metric of an IPv6 route that is given none
 RTM_F_CLONED = 0x200
@@ -181,6 +182,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         qdisc=text_of(found, IFLA_QDISC),
         port_options=port_options,
         arp=not flags & IFF_NOARP,
+        carrier=bool(flags & IFF_LOWER_UP),
         is_promiscuous=u32_of(found, IFLA_PROMISCUITY) > 0,
         settings=settings,
     )
@@ -338,6 +340,14 @@ def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
     waiting = [name for name, bridge in ports if bridge in up]
     addresses = read_addresses(route_socket)
     return (*waiting, *(one.cidr for one in addresses if one.flags & IFA_F_TENTATIVE and not one.flags & IFA_F_DADFAILED))
+
+
+def read_stp_delays(route_socket: RouteSocket, ports: Collection[str]) -> dict[str, float]:
+    """The bridges of these ports that run STP, and for how many seconds each holds a new port back: twice its forward_delay."""
+    links = read_links(route_socket)
+    masters = {links[link.master] for link in links.values() if link.name in ports and link.master in links}
+    options = {master.name: dict(master.options) for master in masters}
+    return {name: 2 * int(held["forward_delay"]) / USER_HZ for name, held in options.items() if held.get("stp_state", "0") != "0"}
 
 
 def parse_unready_port(data: memoryview, group: int) -> tuple[str, int] | None:

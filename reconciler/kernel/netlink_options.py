@@ -78,6 +78,7 @@ BRIDGE: dict[str, tuple[int, Codec]] = {
 }
 
 BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
+    "state": (1, _choice("=B", {"disabled": 0, "listening": 1, "learning": 2, "forwarding": 3, "blocking": 4})),
     "cost": (3, U32),
     "hairpin": (4, ON_OFF),
     "guard": (5, ON_OFF),
@@ -91,6 +92,7 @@ BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
     "group_fwd_mask": (31, BITS16),
     "neigh_suppress": (32, ON_OFF),
     "isolated": (33, ON_OFF),
+    "locked": (39, ON_OFF),
 }
 
 VXLAN: dict[str, tuple[int, Codec]] = {

@@ -30,7 +30,7 @@ from reconciler.kernel.netlink import (
     parse_error,
     parse_messages,
 )
-from reconciler.kernel.nfthook import parse_hook
+from reconciler.kernel.nfthook import devices_of, parse_hook
 from reconciler.kernel.nftvalues import LIMIT, Part, format_single, parts_of, text_of_name
 from reconciler.kinds.fast_path import parse_hook_name
 
@@ -44,7 +44,10 @@ TRIES = 8
 TABLE_NAME, TABLE_FLAGS = 1, 2
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_POLICY, CHAIN_TYPE, CHAIN_FLAGS = 1, 3, 4, 5, 7, 10
 HOOK_NUMBER = 1
-FORWARD, DROP = 2, 0  # NF_INET_FORWARD, NF_DROP in linux/netfilter.h
+DROP = 0  # NF_DROP in linux/netfilter.h
+IP_HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
+HOOKS = {"arp": ("input", "output", "forward"), "netdev": ("ingress", "egress")}
+"""The names of hooks by their numbers, those of families that differ from IP (linux/netfilter.h, netfilter_arp.h)."""
 RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
 SET_TABLE, SET_NAME, SET_FLAGS, SET_KEY_TYPE, SET_KEY_LEN, SET_DATA_TYPE, SET_DATA_LEN = 1, 2, 3, 4, 5, 6, 7
 SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12, 17, 18
@@ -99,8 +102,12 @@ class ChainInfo:
     family: str
     table: str
     name: str
-    drops_forwarded: bool
-    """Whether it decides over forwarded packets, and drops those that no rule of it speaks of."""
+    hook: str = ""
+    """Of a base chain that filters: `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress` or `egress`."""
+    drops: bool = False
+    """Whether its policy is drop."""
+    devices: tuple[str, ...] = ()
+    """Of a netdev chain: the links at which it stands."""
 
 
 class TableReader:
@@ -156,6 +163,36 @@ class TableReader:
             except OSError as error:
                 raise HostError(f"the nftables chains cannot be read: {error.strerror or error}") from error
         raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
+
+    def read_rules(self, chain: ChainInfo) -> tuple[bytes, ...]:
+        """The expressions of each rule of a chain, in order. HostError where they cannot be read."""
+        owner = attribute(RULE_TABLE, chain.table.encode() + b"\0") + attribute(RULE_CHAIN, chain.name.encode() + b"\0")
+        for _ in range(TRIES):
+            self._generation = None
+            try:
+                rules = [dict(parse_attributes(body, GENERIC.size)) for body in self._dump(GETRULE, chain.family, owner)]
+            except _ChangedError:
+                continue
+            except OSError as error:
+                raise HostError(f"the nftables chain {chain.name} cannot be read: {error.strerror or error}") from error
+            # A kernel before 4.10 gives the rules of the whole table.
+            mine = (rule for rule in rules if text_of_name(bytes(rule[RULE_CHAIN])) == chain.name)
+            return tuple(bytes(rule.get(RULE_EXPRESSIONS, b"")) for rule in mine)
+        raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
+
+    def read_keys(self, family: str, table: str, name: str) -> tuple[bytes, ...]:
+        """The keys of a set, as the kernel has them; empty where they cannot be read, or are intervals."""
+        owner = attribute(ELEM_LIST_TABLE, table.encode() + b"\0") + attribute(ELEM_LIST_SET, name.encode() + b"\0")
+        self._generation = None
+        found: list[tuple[bytes, bytes, bytes, int]] = []
+        try:
+            for body in self._dump(GETSETELEM, family, owner):
+                for number, value in parse_attributes(body, GENERIC.size):
+                    found += _parse_elements(bytes(value)) if number == ELEM_LIST_ELEMENTS else ()
+        except (_ChangedError, OSError):
+            return ()
+        has_intervals = any(first != last or flags & ELEM_INTERVAL_END for first, last, _, flags in found)
+        return () if has_intervals else tuple(first for first, _, _, _ in found)
 
     def _read_once(self, family: str, name: str) -> TableDump | None:
         owner = attribute(CHAIN_TABLE, name.encode() + b"\0")
@@ -265,13 +302,22 @@ def _hook_of(family: str, chain: bytes) -> str:
 
 
 def _parse_chain(body: memoryview) -> ChainInfo:
-    """One chain. Only a base chain has a hook; those of `bridge` and `netdev` count their hooks differently."""
+    """One chain. Only a base chain has a hook; that of a chain which translates addresses is left out, for it drops nothing."""
     found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
     family = next((name for name, number in FAMILIES.items() if number == body[0]), str(body[0]))
-    hook = dict(parse_attributes(memoryview(found.get(CHAIN_HOOK, b"")))).get(HOOK_NUMBER)
-    forwards = hook is not None and int.from_bytes(hook) == FORWARD and family in ("inet", "ip", "ip6")
+    hook = dict(parse_attributes(memoryview(found.get(CHAIN_HOOK, b""))))
+    filters = HOOK_NUMBER in hook and found.get(CHAIN_TYPE, b"").rstrip(b"\0") != b"nat"
+    number = int.from_bytes(hook[HOOK_NUMBER]) if filters else -1
     drops = CHAIN_POLICY in found and int.from_bytes(found[CHAIN_POLICY]) == DROP
-    return ChainInfo(family, text_of_name(found[CHAIN_TABLE]), text_of_name(found[CHAIN_NAME]), forwards and drops)
+    names = HOOKS.get(family, IP_HOOKS)
+    return ChainInfo(
+        family,
+        text_of_name(found[CHAIN_TABLE]),
+        text_of_name(found[CHAIN_NAME]),
+        names[number] if 0 <= number < len(names) else "",
+        drops,
+        tuple(device.decode("utf-8", "replace") for device in devices_of(found.get(CHAIN_HOOK, b"")) if device),
+    )
 
 
 def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:

@@ -18,11 +18,16 @@ GOTO = (-4).to_bytes(4, signed=True)  # NFT_GOTO
 def parse_hook(dev: str, hook: bytes, policy: bytes, rules: Sequence[bytes]) -> str:
     """The chain that the only rule of the base chain at `dev` goes to; "" where somebody has changed anything of it."""
     found = dict(parse_attributes(memoryview(hook)))
-    devices = [bytes(value) for _, value in parse_attributes(found.get(HOOK_DEVICES, memoryview(b"")))]
-    stands_at = devices or [bytes(found.get(HOOK_DEVICE, b""))]
-    as_made = stands_at == [dev.encode() + b"\0"] and not any(bytes(found[HOOK_PRIORITY])) and int.from_bytes(policy) == ACCEPT
+    as_made = devices_of(hook) == [dev.encode()] and not any(bytes(found[HOOK_PRIORITY])) and int.from_bytes(policy) == ACCEPT
     targets = [target for rule in rules for target in _targets(rule)]
     return targets[0] if as_made and len(targets) == len(rules) == 1 else ""
+
+
+def devices_of(hook: bytes) -> list[bytes]:
+    """The names of the links at which a base chain stands."""
+    found = dict(parse_attributes(memoryview(hook)))
+    devices = [bytes(value) for _, value in parse_attributes(found.get(HOOK_DEVICES, memoryview(b"")))]
+    return [each.rstrip(b"\0") for each in devices or [bytes(found.get(HOOK_DEVICE, b""))]]
 
 
 def _targets(rule: bytes) -> Iterator[str]:

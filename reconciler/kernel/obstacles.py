@@ -10,7 +10,7 @@ their routes, and its ports by who listens and by its rules, so that it need not
     listener    name: who listens   detail: `tcp 0.0.0.0 8080`
     port        name: who publishes detail: `tcp 0.0.0.0 8080`
     container   name: in the engine detail: the engine and its state, `docker running` or `podman exited` …
-    drop        name: who drops     detail: the chain, `ip filter FORWARD`
+    drop        name: who drops     detail: the chain, `ip filter FORWARD` (see `drops`)
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from reconciler.kernel.engine import Wanted, engine_of
 from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
-from reconciler.kinds.firewall_chains import FORWARD_MARK
-from reconciler.kinds.ownership import own_switches
+from reconciler.kinds.ownership import bears_tag, own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -38,7 +37,7 @@ EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 def is_own(topology: str, link: LinkInfo) -> bool:
     """Whether a link on a host is the topology's own. The uplink of a lab host belongs to the lab, as a cable would."""
-    if link.group != group_of(topology):
+    if not bears_tag(topology, link):
         return False
     alias = parse_alias(link.alias)
     return alias is None or (alias.topology == topology and alias.kind != "lab")
@@ -145,40 +144,6 @@ def parse_published(where: str, key: str) -> str:
         address = parts[1].removesuffix("/0")
         return f"{parts[0]} {address} {parts[2]}"
     return f"{parts[0]} {EVERYWHERE[where[-1]]} {parts[1]}"
-
-
-def find_drops(chains: tuple[ChainInfo, ...]) -> Iterator[Obstacle]:
-    """Whatever decides over forwarded packets after us, and drops those that it does not know, with the command that helps.
-
-    An accept in one base chain is not final: every base chain at the hook must accept. BRIDGE in a command stands for each of
-    the topology's bridges, which only `compile` knows. Docker's own drop is none, for its chain DOCKER-USER stands before it and
-    is ours to use (kinds.docker_user).
-    """
-    names = {(chain.family, chain.table, chain.name) for chain in chains}
-    for chain in chains:
-        if (
-            not chain.drops_forwarded
-            or chain.table.startswith(TABLE_PREFIX)
-            or (chain.family, chain.table, DOCKER_CHAIN) in names
-        ):
-            continue
-        if any((chain.family, chain.table, ufw) in names for ufw in ("ufw-before-forward", "ufw6-before-forward")):
-            who, command = "ufw", "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE"
-        elif chain.table == "filter" and chain.name == "FORWARD":
-            tool = {"ip": "iptables", "ip6": "ip6tables"}.get(chain.family, "iptables")
-            who, command = (
-                f"the policy of {tool}",
-                f"{tool} -I FORWARD -m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x} -j ACCEPT",
-            )
-        else:
-            where = f"{chain.family} {chain.table} {chain.name}"
-            who = f"nftables table {chain.family} {chain.table}"
-            command = f"nft insert rule {where} meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x} accept"
-        yield Obstacle("drop", who, f"{chain.family} {chain.table} {chain.name}", command)
-    # firewalld accepts by policy, and ends in a reject of what belongs to none of its zones.
-    if any(chain.table == "firewalld" for chain in chains):
-        command = "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload"
-        yield Obstacle("drop", "firewalld", "inet firewalld filter_FORWARD", command)
 
 
 def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from typing import Self
 
+from reconciler.kinds.link_settings import ipv6_switch
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.record import Record
@@ -68,9 +69,11 @@ class Address(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # Where IPv6 is switched on in a namespace, it must be on before an address is given (else EACCES).
-        if self.netns == HOST or ":" not in self.cidr:
+        # Where IPv6 is switched on, it must be on before an address is given (else EACCES).
+        if ":" not in self.cidr:
             return ()
+        if self.netns == HOST:
+            return (ipv6_switch(self.netns, self.dev),)
         return (Ref("netns", self.netns, "namespace"), *(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS))
 
     @property

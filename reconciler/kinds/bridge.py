@@ -53,6 +53,7 @@ class Bridge(Record):
     up: bool = True
     owner: Ref | None = None
     """What its namespace belongs to; None in the host's own."""
+    arp: bool = True
 
     @property
     def ident(self) -> str:
@@ -85,6 +86,7 @@ class Bridge(Record):
                 options=pick(info.options, OPTION_KEYS),
                 up=info.up,
                 owner=owner_of(snapshot, link.netns),
+                arp=info.arp,
             )
 
     @property
@@ -117,6 +119,7 @@ class Bridge(Record):
             group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
             link_local=False if before.link_local and not self.link_local else None,
+            arp=self.arp if self.arp != before.arp else None,
         )
         if change != LinkSet(self.netns, self.name):
             steps.append(change)

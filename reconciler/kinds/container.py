@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
-from reconciler.kinds.ownership import own_macvlans
+from reconciler.kinds.ownership import bears_tag, own_macvlans
 from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.jsontext import parse_json
-from reconciler.state.naming import group_of, parse_alias
+from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -133,11 +133,10 @@ class Container(Record):
 
 def find_wired(snapshot: Snapshot) -> frozenset[str]:
     """The containers that have a link of the topology's own, by the aliases of the host's links, and of macvlans inside."""
-    group = group_of(snapshot.topology)
     aliases = (
         parse_alias(link.alias)
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
-        if link.group == group and link.alias
+        if link.alias and bears_tag(snapshot.topology, link)
     )
     inside = frozenset(link.alias.name for link in own_macvlans(snapshot) if link.alias and link.alias.kind == "macvlan")
     return inside | {a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth"}

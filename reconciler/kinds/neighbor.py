@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.link_settings import ipv6_switch
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.route import first_addresses
 from reconciler.state.naming import ROUTE_PROTOCOL
@@ -55,6 +56,10 @@ class Neighbor(Record):
     @property
     def depends_on(self) -> tuple[Ref, ...]:
         return (self.link, self.own_address) if self.own_address else (self.link,)
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        return (ipv6_switch(self.netns, self.dev),) if ":" in self.address else ()
 
     @property
     def subject(self) -> str:

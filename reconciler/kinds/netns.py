@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import links_of
-from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering, interface_key
+from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet

@@ -21,6 +21,9 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, Ov
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
 
+CONTAINER_LINKS = ("veth", "macvlan")
+"""What aliases call the links of containers."""
+
 ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
 
@@ -55,9 +58,20 @@ class OwnLink:
     alias: Alias | None
 
 
+def bears_tag(topology: str, info: LinkInfo) -> bool:
+    """Whether the link's group is the topology's, or for a container's link, is 0 while the alias still names the topology.
+
+    0 is the group of links that are in none. The other end, or the place, of a container's link says what it is, so half of a
+    mark is enough to repair it. A bridge without the group stays foreign.
+    """
+    if info.group in (group_of(topology), doomed_group_of(topology)):
+        return True
+    alias = parse_alias(info.alias) if info.group == 0 else None
+    return alias is not None and alias.topology == topology and alias.kind in CONTAINER_LINKS
+
+
 def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
     """The topology's links of a kind ("bridge", "veth")."""
-    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
     for netns in MARKED:
         namespace = snapshot.namespaces.get(netns)
         for info in namespace.links.values() if namespace else ():
@@ -66,7 +80,7 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
             alias = parse_alias(info.alias)
             # The lab's router is ours as a whole: there an alias is enough, or without one a name.
             is_named = netns != HOST and (alias.topology == snapshot.topology if alias else _is_lab_name(info))
-            if info.group not in groups and not is_named:
+            if not (bears_tag(snapshot.topology, info) or is_named):
                 continue
             if alias is None or alias.topology == snapshot.topology:
                 yield OwnLink(snapshot.topology, netns, info, alias)
@@ -83,12 +97,11 @@ def own_macvlans(snapshot: Snapshot) -> Iterator[OwnLink]:
     The root of a container can write our mark on one of its own. That is told by the link below it, which is in the container;
     that of ours is the host's.
     """
-    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
     for netns, namespace in snapshot.namespaces.items():
         # To the lab, a lab host's own macvlans are the host's affair.
         for info in namespace.links.values() if not netns.startswith("lab:") else ():
             is_forged = netns != HOST and info.local_peer
-            if info.kind == "macvlan" and info.group in groups and not is_forged:
+            if info.kind == "macvlan" and bears_tag(snapshot.topology, info) and not is_forged:
                 alias = parse_alias(info.alias)
                 if alias is None or alias.topology == snapshot.topology:
                     yield OwnLink(snapshot.topology, netns, info, alias)

@@ -21,6 +21,7 @@ from ipaddress import ip_address, ip_network
 from operator import attrgetter
 from typing import Self
 
+from reconciler.kinds.link_settings import ipv6_switch
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
@@ -69,7 +70,8 @@ class Route(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return tuple(ref for ref in (self.connected, self.uplink) if ref)
+        switch = ipv6_switch(self.netns, self.dev) if self.family == 6 and self.link else None
+        return tuple(ref for ref in (self.connected, self.uplink, switch) if ref)
 
     @property
     def subject(self) -> str:

@@ -18,11 +18,10 @@ from typing import Self
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.ownership import MARKED, own_ends
-from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route, find_spoilt, is_plain
-from reconciler.kinds.sysctl import interface_key
 from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
@@ -35,6 +34,8 @@ from reconciler.state.steps.step import Step
 
 NO_QUEUES = ("", "noqueue")
 """What a link's queue is called that has none."""
+QUEUELESS = ("veth", "macvlan")
+"""The kinds of links that the kernel gives no queue (IFF_NO_QUEUE)."""
 IPV6_MTU_MIN = 1280
 """Below that the kernel has no IPv6 on a link, whatever its settings say (RFC 8200, section 5)."""
 
@@ -183,6 +184,7 @@ def find_strays(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
     yield from Address.recognise_odd(snapshot, desired.records)
     yield from _find_routes(snapshot, desired)
     yield from _find_links(snapshot, live, desired)
+    yield from _find_queues(snapshot)
     yield from _find_settings(snapshot, live, desired)
 
 
@@ -262,17 +264,27 @@ def _find_holder(namespace: NamespaceInfo, name: str) -> LinkInfo | None:
 # --- settings of links ------------------------------------------------------------------------------------------------
 
 
-def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StraySwitch | StrayQueue]:
+def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
+    """At either end of a container's cable: such a link has no queue but that of a rate limit, and another may drop anything."""
+    for netns, ends in own_ends(snapshot).items():
+        namespace = snapshot.namespaces[netns]
+        limited = {rate.index for rate in namespace.rates}
+        for index, end in ends.items():
+            link = namespace.links[index]
+            queue = link.qdisc if link.kind in QUEUELESS and end.about.startswith("container ") else ""
+            if queue not in NO_QUEUES and index not in limited:
+                yield StrayQueue(netns, 1, end.about, end.name, queue)
+
+
+def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StraySwitch]:
     for ref in desired.records.keys() - live.records.keys():
         record = desired.records[ref]
-        if ref.netns == HOST or not isinstance(record, Address | Qdisc):
+        if ref.netns == HOST or not isinstance(record, Address):
             continue
         link = _find_end(snapshot, record.netns, record.dev)
         if link is None:
             continue
-        if isinstance(record, Qdisc) and link.qdisc not in NO_QUEUES:
-            yield StrayQueue(record.netns, 1, record.about, record.dev, link.qdisc)
-        if isinstance(record, Address) and ":" in record.cidr and not link.ipv6 and link.mtu >= IPV6_MTU_MIN:
+        if ":" in record.cidr and not link.ipv6 and link.mtu >= IPV6_MTU_MIN:
             yield StraySwitch(record.netns, 1, record.about, record.dev)
 
 

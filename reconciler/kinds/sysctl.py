@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import own_ends, own_links, own_switches, owner_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -103,11 +104,6 @@ LINK_DEFAULTS = tuple(
     f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
 )
 """The settings of a namespace that its new links start with."""
-
-
-def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
-    """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
-    return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"
 
 
 def interface_of(key: str) -> str:

@@ -23,12 +23,13 @@ from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
 from reconciler.kinds.ownership import (
     UPLINK_NUMBER,
     about,
+    bears_tag,
     is_uplink_port,
     links_of,
     own_links,
     own_switches,
 )
-from reconciler.state.naming import DIRECT, doomed_group_of, group_of, parse_alias
+from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
@@ -165,6 +166,4 @@ def is_direct(bridge: LinkInfo) -> bool:
 def is_netctls(link: LinkInfo, topology: str) -> bool:
     """Whether a link was made by netctl: for `topology`, where the alias may still be missing, or for another."""
     alias = parse_alias(link.alias)
-    if alias is None:
-        return link.group in (group_of(topology), doomed_group_of(topology))
-    return link.group in (group_of(alias.topology), doomed_group_of(alias.topology))
+    return bears_tag(alias.topology if alias else topology, link)

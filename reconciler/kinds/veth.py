@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, pick, read_altname
+from reconciler.kinds.bridge_port import PORT_DEFAULTS, changed_options, read_port_options
+from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, read_altname
 from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
@@ -28,23 +29,6 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
-
-PORT_DEFAULTS: tuple[tuple[str, str], ...] = (
-    ("flood", "on"),
-    ("group_fwd_mask", "0x0"),
-    ("hairpin", "off"),
-    ("isolated", "off"),
-    ("learning", "on"),
-)
-"""The port options that are compared, as a new port has them; sorted, as a reading gives them."""
-FIXED_PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("group_fwd_mask", "0xfffd"), ("learning", "off"))
-"""Of a container's port: a static entry says where the container is (`fdb`), and unicast for another address is not for it.
-
-Frames to link-local groups (01:80:c2:00:00:0x) are to be forwarded, and so come to the bridge's filter, which drops them. Else
-the kernel hands them to the host past the filter, and those of STP and LLDP past every hook of the bridge (br_handle_frame). The
-one bit that is not set is that of pause frames: the kernel drops those itself.
-"""
-PORT_KEYS = tuple(key for key, _ in PORT_DEFAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +60,8 @@ class Veth(Record):
     """What the near end's namespace belongs to; None in the host's own."""
     peer_owner: Ref | None = None
     """What the far end's namespace belongs to."""
+    peer_arp: bool = True
+    """Whether the far end speaks ARP."""
 
     @property
     def ident(self) -> str:
@@ -135,12 +121,13 @@ class Veth(Record):
                 alias=info.alias,
                 master=master,
                 altname=read_altname(link),
-                port_options=pick(info.port_options, PORT_KEYS) if master else (),
+                port_options=read_port_options(snapshot, link.netns, info) if master else (),
                 link_local=info.link_local,
                 arp=info.arp,
                 up=info.up and peer is not None and peer.up,
                 owner=owner_of(snapshot, link.netns),
                 peer_owner=owner_of(snapshot, peer_netns),
+                peer_arp=peer is None or peer.arp,
             )
 
     @property
@@ -162,7 +149,7 @@ class Veth(Record):
         ]
         if self.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
-        if options := _changed_options(PORT_DEFAULTS, self.port_options):
+        if options := changed_options(PORT_DEFAULTS, self.port_options):
             steps.append(BridgePortSet(self.netns, self.name, options))
         if self.up:
             steps += self._lower_up()
@@ -185,13 +172,14 @@ class Veth(Record):
             self.peer_name,
             mac=self.mac if self.mac != before.mac else "",
             mtu=self.peer_mtu if self.peer_mtu != before.peer_mtu else None,
+            arp=self.peer_arp if self.peer_arp != before.peer_arp else None,
         )
         steps += [step for step in (near, far) if step != LinkSet(step.netns, step.name)]
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         # A port that changes its bridge has a new port's options there.
         held = before.port_options if self.master == before.master else PORT_DEFAULTS
-        if options := _changed_options(held, self.port_options):
+        if options := changed_options(held, self.port_options):
             steps.append(BridgePortSet(self.netns, self.name, options))
         if self.up and not before.up:
             steps += self._lower_up()
@@ -206,5 +194,3 @@ class Veth(Record):
         return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
 
 
-def _changed_options(before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(option for option in after if option not in before)

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import bridge_name_of, own_links, pick, read_altname
+from reconciler.kinds.bridge_port import PORT_DEFAULTS, QUIET, changed_options, port_options, read_port_options
+from reconciler.kinds.ownership import bridge_name_of, own_links, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -24,7 +25,7 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.step import Step
 
-PORT_OPTIONS: tuple[tuple[str, str], ...] = (("flood", "off"), ("learning", "off"), ("neigh_suppress", "on"))
+PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
 """What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
 OVERHEAD_BYTES = {4: 50, 6: 70}
 """By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
@@ -97,7 +98,7 @@ class Vxlan(Record):
                 alias=info.alias,
                 master=master,
                 altname=read_altname(link),
-                port_options=pick(info.port_options, tuple(key for key, _ in PORT_OPTIONS)) if master else (),
+                port_options=read_port_options(snapshot, link.netns, info) if master else (),
                 link_local=info.link_local,
                 arp=info.arp,
                 up=info.up,
@@ -121,7 +122,7 @@ class Vxlan(Record):
             LinkSet(self.netns, self.name, alias=self.alias, link_local=self.link_local, arp=None if self.arp else False),
         ]
         if self.master:
-            steps.append(BridgePortSet(self.netns, self.name, self.port_options))
+            steps.append(BridgePortSet(self.netns, self.name, changed_options(PORT_DEFAULTS, self.port_options)))
         if self.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up:
@@ -141,8 +142,9 @@ class Vxlan(Record):
             arp=self.arp if self.arp != before.arp else None,
         )
         steps: list[Step] = [change] if change != LinkSet(self.netns, self.name) else []
-        if self.master and (self.port_options != before.port_options or self.master != before.master):
-            steps.append(BridgePortSet(self.netns, self.name, self.port_options))
+        held = before.port_options if self.master == before.master else PORT_DEFAULTS
+        if self.master and (options := changed_options(held, self.port_options)):
+            steps.append(BridgePortSet(self.netns, self.name, options))
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up != before.up:

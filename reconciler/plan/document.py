@@ -26,6 +26,7 @@ from reconciler.plan.plan import Plan, plan_changes
 from reconciler.state.codec import Codec
 from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError, parse_json
+from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.secrets import MASK
@@ -48,9 +49,9 @@ class HostPlan:
     host: str
     fingerprint: str = ""
     steps: int = 0
-    changes: tuple[Change, ...] = ()
-    remove: tuple[Batch, ...] = ()
-    make: tuple[Batch, ...] = ()
+    changes: tuple[Change, ...] = listed()
+    remove: tuple[Batch, ...] = listed()
+    make: tuple[Batch, ...] = listed()
 
 
 @dataclass(frozen=True, slots=True)

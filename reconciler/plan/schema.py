@@ -17,7 +17,7 @@ from typing import Any
 
 from reconciler.kinds import KINDS
 from reconciler.plan.document import PlanDocument
-from reconciler.state.codec import NO_DEFAULT, fields_of, step_types, tag_of
+from reconciler.state.codec import NO_DEFAULT, fields_of, listed_fields, step_types, tag_of
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.steps.step import Step
@@ -89,9 +89,10 @@ class _Builder:
     def _object(self, cls: type) -> Schema:
         properties: Schema = {name: {"const": value} for name, value in tag_of(cls).items()}
         required = list(properties)
+        present = listed_fields(cls)
         for name, default, kind in fields_of(cls):
             properties[name] = self.schema_of(kind)
-            if default is NO_DEFAULT:
+            if default is NO_DEFAULT or name in present:
                 required.append(name)
         description = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
         return {

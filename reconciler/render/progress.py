@@ -24,11 +24,17 @@ class Progress(Protocol):
     def update(self, host: str, phase: str, done: int, total: int) -> None:
         """`done` of `total` steps of a phase are done; a phase that is complete has both equal."""
 
+    def wait(self, host: str, bridge: str, seconds: int) -> None:
+        """The host waits for the STP of a bridge, which holds new ports back for so many seconds."""
+
 
 class Silent:
     """For --quiet and --json."""
 
     def update(self, host: str, phase: str, done: int, total: int) -> None:
+        """Says nothing."""
+
+    def wait(self, host: str, bridge: str, seconds: int) -> None:
         """Says nothing."""
 
 
@@ -43,6 +49,10 @@ class Lines:
         """Prints once a phase, at its end."""
         if total and done == total:
             print(f"{host}: {phase}: {total:,} {'step' if total == 1 else 'steps'} done", file=self._stream, flush=True)
+
+    def wait(self, host: str, bridge: str, seconds: int) -> None:
+        """Prints at once."""
+        print(visible_line(f"{host}: {_wait_text(bridge, seconds)}"), file=self._stream, flush=True)
 
 
 class Bars:
@@ -60,6 +70,15 @@ class Bars:
         if host not in self._tasks:
             self._tasks[host] = self._progress.add_task(visible_line(host), total=total)
         self._progress.update(self._tasks[host], description=visible_line(f"{host}: {phase}"), completed=done, total=total)
+
+    def wait(self, host: str, bridge: str, seconds: int) -> None:
+        """Says so in the place of the phase."""
+        if host in self._tasks:
+            self._progress.update(self._tasks[host], description=visible_line(f"{host}: {_wait_text(bridge, seconds)}"))
+
+
+def _wait_text(bridge: str, seconds: int) -> str:
+    return f"waits {seconds} s for STP of the bridge {bridge}, which holds new ports back"
 
 
 @contextmanager

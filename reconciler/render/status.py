@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.dhcp import Dhcp
@@ -19,6 +20,7 @@ from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.visible import visible_line
 
@@ -47,7 +49,7 @@ class Item:
     subject: str
     state: str
     summary: str
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] = listed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class HostStatus:
     host: str
     state: str
     items: tuple[Item, ...]
-    foreign: tuple[Foreign, ...] = ()
-    connections: tuple[Connections, ...] = ()
+    foreign: tuple[Foreign, ...] = listed()
+    connections: tuple[Connections, ...] = listed()
     """Counted only if asked for."""
 
 
@@ -88,11 +90,11 @@ def compile_status(
     desired: Mapping[str, HostState],
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
-    intruders: Mapping[str, tuple[Obstacle, ...]],
+    foreign: Mapping[str, tuple[Obstacle, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
-    """The status of every host that has a plan; by host, `connections` were counted, and `intruders` take others' packets."""
+    """The status of every host that has a plan. By host: the `connections` that were counted, and what others' things hinder."""
     stands = (
-        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), intruders.get(plan.host, ()))
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), foreign.get(plan.host, ()))
         for plan in plans
     )
     hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
@@ -101,10 +103,10 @@ def compile_status(
 
 def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind == "bridge")
+    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind in ("bridge", "openvswitch"))
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, intruders: Sequence[Obstacle]) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, obstacles: Sequence[Obstacle]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -117,8 +119,7 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, in
     leases = _leases(desired, facts)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
     bridges = bridges_of(desired)
-    drops = [obstacle for obstacle in (facts.obstacles if facts and bridges else ()) if obstacle.kind == "drop"]
-    foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in (*drops, *intruders))
+    foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in obstacles)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 
@@ -138,7 +139,7 @@ def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
 def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
         return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted), lease))))
-    told = tuple(Difference(c.ref.kind, c.ref.name, _tell(c)) for c in changes)
+    told = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)
     absent = [change for change in changes if change.before is None]
@@ -147,7 +148,8 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lea
     return Item(subject, state, summarise(wanted), told)
 
 
-def _tell(change: Change) -> str:
+def tell_change(change: Change) -> str:
+    """What differs, for people: `veth v-shop-web at b-shop-front to eth0, MTU 1500: locked is on, wanted off`."""
     if change.before is None and change.after:
         return f"{change.after.describe()}: missing"
     if change.after is None and change.before:

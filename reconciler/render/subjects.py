@@ -15,7 +15,7 @@ from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.sysctl import Sysctl, interface_of
 from reconciler.kinds.veth import Veth
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -54,7 +54,8 @@ def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, 
     if isinstance(record, OvsFlow):  # what was read says only where it is
         return words.get(record.port) or bridges.get(record.bridge, record.subject)
     if isinstance(record, Sysctl) and record.netns == HOST:
-        return next((bridges[word] for word in record.key.split(".") if word in bridges), HOST_SUBJECT)
+        # What was read says nothing of it; what is wanted does.
+        return record.about or bridges.get(interface_of(record.key), HOST_SUBJECT)
     return record.subject or HOST_SUBJECT
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette
+from reconciler.state.listed import listed
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
@@ -55,7 +56,7 @@ class VerifyDocument:
     topology: str
     passed: bool
     probes: tuple[ResultRow, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = listed()
 
 
 def compile_verification(topology: str, results: Sequence[Result], notes: Sequence[str]) -> VerifyDocument:

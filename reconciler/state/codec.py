@@ -3,7 +3,7 @@
 Called by `hosts` and `worker` on every message, and by `plan.document` for `--json` and saved plans. An encoder and a decoder
 are put together once per type, from its annotations, so that ten thousand records cost some tens of milliseconds each way.
 
-    dataclass            an object; fields that hold their default are left out
+    dataclass            an object; fields that hold their default are left out, but for lists of documents (`listed`)
     Record               the same, with "kind" in front
     Step                 the same, with "step" in front: "link-add" of LinkAdd
     HostState            a list of records
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError
+from reconciler.state.listed import LISTED
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch
@@ -130,7 +131,8 @@ class Codec:
 
     def _dataclass_encoder(self, cls: type) -> Convert:
         tag = tag_of(cls)
-        plan = [(name, default, self._encoder(kind)) for name, default, kind in fields_of(cls)]
+        present = listed_fields(cls)
+        plan = [(name, NO_DEFAULT if name in present else default, self._encoder(kind)) for name, default, kind in fields_of(cls)]
 
         def encode(value: Any) -> Json:
             data = dict(tag)
@@ -357,3 +359,8 @@ def fields_of(cls: type) -> list[tuple[str, Any, Any]]:
 def issubclass_safe(origin: Any, parent: type) -> bool:
     """`issubclass`, for what may not be a class."""
     return isinstance(origin, type) and issubclass(origin, parent)
+
+
+def listed_fields(cls: type) -> frozenset[str]:
+    """The fields that are written though they are empty."""
+    return frozenset(each.name for each in dataclasses.fields(cls) if LISTED in each.metadata)

@@ -36,13 +36,17 @@ class Lease:
     address: str
 
 
+TUNNEL_DROP, MAY_DROP = "tunnel drop", "may drop"
+"""Kinds of obstacles: what drops VXLAN packets, and a rule that drops packets that it speaks of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """Something foreign on the host: a route, a listening socket, a container, a link, or a drop.
 
-    `kind` is one of "route", "listener", "container", "link", "drop", "port" (published by another topology or
-    engine). `name` says which, `detail` is what it holds (a CIDR, `tcp 0.0.0.0 8080`, an interface name, …), and `help_text`
-    what the user can do.
+    `kind` is one of "route", "listener", "container", "link", "drop", TUNNEL_DROP, MAY_DROP, "port" (published by another
+    topology or engine). `name` says which, `detail` is what it holds (a CIDR, `tcp 0.0.0.0 8080`, an interface name, …), and
+    `help_text` what the user can do.
     """
 
     kind: str

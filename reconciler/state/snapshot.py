@@ -48,6 +48,8 @@ class LinkInfo:
     whose peer is in a namespace of the container's own."""
     peer_netnsid: int = 0
     """Where `peer` is, by the number that the link's namespace has for that one (IFLA_LINK_NETNSID)."""
+    carrier: bool = True
+    """Whether it has a carrier (IFF_LOWER_UP)."""
     is_promiscuous: bool = False
     """Whether somebody takes all of its packets: every bridge does of its ports."""
     settings: bytes = field(default=b"", compare=False)

@@ -34,7 +34,13 @@ def open_machine(hello: Message) -> KernelMachine:
     """The host that a controller's first message speaks of, its namespace entered. HostError where that is not possible."""
     if hello["parent"] and not die_with_parent(hello["parent"]):
         raise HostError("the controller has gone")
-    context = KernelContext(hello["topology"], hello["host_key"], uplink=hello["uplink"], addresses=tuple(hello["addresses"]))
+    context = KernelContext(
+        hello["topology"],
+        hello["host_key"],
+        uplink=hello["uplink"],
+        addresses=tuple(hello["addresses"]),
+        peers=tuple(hello.get("peers", ())),
+    )
     # What stands there says where engines are, and what to put back.
     check_directories(context.run_directory, context.host_directory, context.topology_directory)
     engines = {**notes.read_engines(context), **hello["engines"]}

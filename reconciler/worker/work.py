@@ -9,7 +9,8 @@ Called by `worker.__main__` with what comes in. The verbs, in the order of an ap
     arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
     confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
     keep      {} → nothing; from here on a lost controller means that what was done stays. Refused where nobody has confirmed
-    apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}
+    apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}, and
+              {"event": "waiting", "bridge", "seconds"} for a bridge whose STP holds new ports back so long
     check     {} → the changes that are still needed; none after a good apply
     mend      {host} → HostPlan of what `check` has found, which takes the plan's place: `apply` then carries it out
     rollback  {host, before} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `before`
@@ -63,8 +64,8 @@ PROGRESS_INTERVAL_S = 0.05
 class SettlingHost(Host, Protocol):
     """A host that can also say when what was wired passes packets."""
 
-    def settle(self) -> None:
-        """Return then; HostError where that takes too long."""
+    def settle(self, waiting: Callable[[str, float], None], cancelled: Callable[[], bool]) -> None:
+        """Return then; HostError where that takes too long. `waiting` is told of a bridge whose STP takes so many seconds."""
 
 
 class Machine(Protocol):
@@ -239,11 +240,15 @@ class Work:
         return True
 
     def _settle(self, host: SettlingHost, outcome: Outcome) -> Outcome:
+        cancelled = never if self._rolling_back else self._cancelled
         try:
-            host.settle()
+            host.settle(self._tell_waiting, cancelled)
         except HostError as error:
             return replace(outcome, failure=Failure(None, error.message))
         return outcome
+
+    def _tell_waiting(self, bridge: str, seconds: float) -> None:
+        self._emit({"event": "waiting", "bridge": bridge, "seconds": round(seconds)})
 
     def _check(self, _: Message) -> Any:
         """The changes that the desired state still needs; the kernel is given a moment."""

@@ -41,7 +41,7 @@ def test_forwarding_on_a_machine_is_remembered_and_keeps_its_default_route() -> 
 def test_a_machine_without_router_advertisements_gets_none() -> None:
     """accept_ra 0 stays: somebody else has configured IPv6, and the kernel must not start to."""
     found = settings(compile_topology(load(local()), {"here": HostFacts(exists=True, uplink="eth0")}), "here")
-    said = {key: found["", key].value for _, key in found if key.endswith("accept_ra")}
+    said = {key: record.value for (netns, key), record in found.items() if not netns and key.endswith("accept_ra")}
     assert said == {"net.ipv6.conf.b-shop-front.accept_ra": "0"}
 
 

@@ -81,12 +81,15 @@ def find(facts: HostFacts, kind: str, detail: str) -> Obstacle:
 
 
 def test_uplink(read: Read, host: str) -> None:
-    """The uplink is what the file says; else the link with the host's address; else that of the default route."""
+    """The uplink is what the file says, else the link of the route to a peer, else that of the default route."""
     facts = read()
     assert (facts.exists, facts.uplink, facts.uplink_mtu) == (True, "up0", 1400)
     assert facts.addresses == ("192.0.2.11/24", "2001:db8::11/64")
     in_host(host, "ip address add 198.51.100.1/32 dev far0")
-    assert read(addresses=("198.51.100.1",)).uplink == "far0"
+    assert read(addresses=("198.51.100.1",)).uplink == "up0", "who holds an address says nothing of the way out"
+    in_host(host, "ip link set far0 up")
+    in_host(host, "ip route add 203.0.113.0/24 dev far0")
+    assert read(peers=("203.0.113.7",)).uplink == "far0"
     assert read(addresses=("2001:db8::11",)).uplink == "up0"
     assert read(uplink="far0", addresses=("192.0.2.11",)).uplink == "far0"
     assert (missing := read(uplink="eth7")).uplink == "eth7", "compile says that it is not there"
@@ -195,9 +198,11 @@ def test_drops_of_others(read: Read, host: str) -> None:
         f"table inet strict {{ chain through {{ {chain} }}\n chain in {{ {chain.replace('forward', 'input')} }}\n }}",
     )
     strict = find(read(), "drop", "inet strict through")
-    assert details(read(), "drop") == ["inet strict through"]
+    assert details(read(), "drop") == ["inet strict through", "inet strict in"]
+    assert find(read(), "drop", "inet strict in").help_text == "nft insert rule inet strict in iifname BRIDGE accept"
     assert strict.help_text == "nft insert rule inet strict through meta mark and 0x1000 == 0x1000 accept"
-    in_host(host, strict.help_text.replace("nft ", "nft -c ", 1))
+    in_host(host, strict.help_text)
+    assert details(read(), "drop") == ["inet strict in"], "what helps, helps"
     in_host(host, "nft -f -", "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 0; reject; }\n }")
     assert find(read(), "drop", "inet firewalld filter_FORWARD").help_text.startswith("firewall-cmd ")
 

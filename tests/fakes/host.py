@@ -36,7 +36,7 @@ from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step, StepError
-from tests.fakes.spaces import Link, Space, interface_of, read_space
+from tests.fakes.spaces import NOT_OURS, Link, Space, interface_of, read_space
 
 _ELEMENT = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 _NUMBER = re.compile(r"\b0x[0-9a-f]{32}\b")  # an IPv6 address where nft wants a number
@@ -77,7 +77,7 @@ class FakeHost:
                     self.tables, self.hooks = before
                 raise StepError(step, str(refusal)) from None
 
-    def settle(self) -> None:
+    def settle(self, *_: object) -> None:
         """Packets always pass here."""
 
     def _count_down(self) -> None:
@@ -287,7 +287,7 @@ class FakeHost:
 
     def _sysctl_write(self, step: SysctlWrite) -> None:
         space = self._space(step.netns)
-        if interface_of(step.key) not in (*space.links, "", "all", "default"):
+        if interface_of(step.key) not in (*space.links, *NOT_OURS):
             raise Refused("this kernel has no such setting")
         if step.key == "net.ipv6.conf.all.disable_ipv6":
             space.ipv6 = step.value == "0"

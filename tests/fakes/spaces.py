@@ -49,11 +49,15 @@ class Space:
     ipv6: bool = True
 
 
+NOT_OURS = ("", "all", "default", "eth0")
+"""What settings are about besides the links of a space: the namespace itself, and the uplink, which the fake does not have."""
+
+
 def read_space(spaces: Mapping[str, Space], netns: str, keys: tuple[str, ...]) -> NamespaceInfo:
     """What the kernel would tell of a namespace; `keys` are the sysctls wanted."""
     space = spaces[netns]
     index = {link.name: link.index for link in space.links.values()}
-    readable = {key for key in keys if interface_of(key) in (*index, "", "all", "default")}
+    readable = {key for key in keys if interface_of(key) in (*index, *NOT_OURS)}
     return NamespaceInfo(
         links={link.index: _link_info(spaces, space, link) for link in space.links.values()},
         addresses=tuple(AddressInfo(index[dev], cidr, IFA_F_PERMANENT, 0) for dev, cidr in space.addresses),

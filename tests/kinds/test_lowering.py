@@ -7,11 +7,12 @@ from dataclasses import replace
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.dhcp import Dhcp
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl, interface_key, interface_of
+from reconciler.kinds.sysctl import Sysctl, interface_of
 from reconciler.kinds.veth import Veth
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.rollback import rollback_target

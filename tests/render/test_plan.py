@@ -10,12 +10,16 @@ from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
-from reconciler.plan.document import CODEC, PlanDocument, compile_document, host_plan
+from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
+from reconciler.plan.schema import json_schema
 from reconciler.render.plan import render_plan
 from reconciler.render.schema import SCHEMA_PATH, render_schema
-from reconciler.render.status import compile_status, render_status
+from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status, render_status
+from reconciler.render.subjects import subjects_of
+from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -195,3 +199,22 @@ def test_replicas_rename_a_container() -> None:
         assert renamed.split()[:3] == ["-", "container", gone]
         assert renamed.endswith(f"{fresh} is created in its place")
     assert "renames" not in render_plan(document(alone, shop(("db", "10.44.0.2"))))
+
+def test_a_setting_of_a_link_is_its_owners() -> None:
+    """A setting of a bridge stands under its subnet, though the bridge itself is not in the plan."""
+    wanted = Sysctl("", "net.ipv6.conf.b-shop-front.accept_ra", "0", about="subnet front")
+    general = Sysctl("", "net.ipv4.ip_forward", "1")
+    assert subjects_of([wanted, general]) == {wanted.ref: "subnet front", general.ref: "host"}
+
+
+def test_lists_of_documents_are_present() -> None:
+    """A script finds each list of what `--json` prints, also where it is empty, and the schema requires it."""
+    items = (Item("host", "in step", ""),)
+    status = CODEC.encode(StatusDocument(1, "shop", in_step=True, hosts=(HostStatus("alpha", "in step", items),)))
+    assert status["hosts"][0] | {"foreign": [], "connections": []} == status["hosts"][0]
+    assert status["hosts"][0]["items"][0]["differences"] == []
+    plan = CODEC.encode(HostPlan("alpha", "", 0))
+    assert (plan["changes"], plan["remove"], plan["make"]) == ([], [], [])
+    assert CODEC.encode(VerifyDocument(1, "shop", passed=True, probes=()))["notes"] == []
+    schema = json_schema(StatusDocument, "")["$defs"]
+    assert {"foreign", "connections"} <= set(schema["HostStatus"]["required"])

@@ -1,0 +1,98 @@
+"""The kernel settings that a host's links need, as records: the rows of `kinds.link_settings`. Called by `compile`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from reconciler.compile.lan import way_out
+from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.kinds.link_settings import If, Role, interface_key, settings_for
+from reconciler.kinds.sysctl import Sysctl
+from reconciler.state.host import HostFacts
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Attachment, Topology
+
+
+def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Sysctl]:
+    """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
+
+    An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
+    unless accept_ra is 2 before on the interface where they arrive.
+    """
+    remember = topology.hosts[host].connect.scheme != "lab"
+    families = forwarded_families(topology, resolved, host)
+    way = way_out(topology.hosts[host], resolved.legs[host], facts)
+    # A bridge that has the uplink's place takes over its settings, and loses its own with itself.
+    after = (way.uplink,) if way.uplink else ()
+    if 4 in families:
+        forward = Sysctl(HOST, "net.ipv4.ip_forward", "1", remember)
+        yield forward
+        for row in settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ():
+            yield Sysctl(
+                HOST, row.key(way.dev), row.value, remember and not way.uplink, owner=way.bridge, after=(*after, forward.ref)
+            )
+    if 6 in families:
+        before: tuple[Ref, ...] = ()
+        if facts.accepts_ra and way.dev:
+            key = interface_key(6, way.dev, "accept_ra")
+            heed = Sysctl(HOST, key, "2", remember and not way.uplink, owner=way.bridge, after=after)
+            before = (heed.ref,)
+            yield heed
+        yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
+
+
+def forwarded_families(topology: Topology, resolved: Resolved, host: str) -> frozenset[int]:
+    """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them or routes join them."""
+    return frozenset(
+        own.family
+        for leg in resolved.legs[host].values()
+        if topology.policies or topology.subnets[leg.subnet].mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
+        for own in leg.addresses
+    )
+
+
+def gateway_settings(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Sysctl]:
+    """Those of a subnet's bridge."""
+    families = frozenset(own.family for own in leg.addresses)
+    found = {If.LOCALHOST if _publishes_on_localhost(resolved, leg) else If.NOT_LOCALHOST}
+    found |= {If.HAS_IPV6} if facts.has_ipv6 else set()
+    found |= {If.ANSWERS} if any(peer.way == "routes" for peer in leg.peers) else set()
+    forwarded = forwarded_families(topology, resolved, leg.host)
+    for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
+        if row.when is not If.FORWARDS or row.family in forwarded:
+            yield Sysctl(HOST, row.key(leg.bridge), row.value, owner=leg.ref, about=f"subnet {leg.subnet}")
+
+
+def container_settings(
+    place: Place, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
+) -> Iterator[Sysctl]:
+    """Those of a container's interface, but for the keys that the file itself has `chosen` a value for."""
+    netns, dev = container_netns(place.container), place.interface
+    families = {own.family for own in place.addresses}
+    if attachment.dhcp:
+        families |= {4, 6} if If.ADVERTISED in circumstances else {4}
+    yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {place.container}", families, circumstances, chosen)
+
+
+def link_settings(
+    role: Role,
+    netns: str,
+    dev: str,
+    link: Ref,
+    about: str,
+    families: Iterable[int],
+    circumstances: Iterable[If] = (),
+    chosen: Collection[str] = (),
+) -> Iterator[Sysctl]:
+    """Those of one link that `link` makes."""
+    for row in settings_for(role, frozenset(families), frozenset(circumstances)):
+        if row.key(dev) not in chosen:
+            yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)
+
+
+def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
+    return any(
+        port.listen == "" or port.listen.startswith("127.")
+        for port in resolved.ports
+        if (port.host, port.subnet, port.family) == (leg.host, leg.subnet, 4)
+    )

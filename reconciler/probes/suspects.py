@@ -1,0 +1,45 @@
+"""Which other firewalls may have dropped a probe, or the answer to it. Called by `cli.verify`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from reconciler.compile.others import find_drops, speaks_of
+from reconciler.probes.model import Result
+from reconciler.state.host import MAY_DROP, HostFacts, HostState, Obstacle
+from reconciler.topology.types import Topology
+
+SUSPECTS_MAX = 3
+"""So many are named of one failed probe."""
+
+
+def name_suspects(
+    results: Sequence[Result], topology: Topology, desired: Mapping[str, HostState], facts: Mapping[str, HostFacts]
+) -> tuple[Result, ...]:
+    """The results; the fault of each probe without its answer names who may have dropped it, or the answer."""
+    drops = {host: find_drops(topology, desired.get(host), told) for host, told in facts.items()}
+    return tuple(
+        replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))
+        if not result.passed and result.probe.expected
+        else result
+        for result in results
+    )
+
+
+def _suspects(result: Result, drops: Mapping[str, Sequence[Obstacle]], facts: Mapping[str, HostFacts]) -> Iterator[str]:
+    probe = result.probe
+    hosts = dict.fromkeys((probe.host, probe.listener.host if probe.listener else probe.host))
+    for host in hosts:
+        for one in drops.get(host, ()):
+            if one.kind != MAY_DROP or speaks_of(one, probe.kind, probe.port):
+                yield f"{one.name} drops it ({one.detail}, on {host})"
+    for host in hosts:
+        for one in facts[host].obstacles if host in facts else ():
+            if one.kind == MAY_DROP and one not in drops.get(host, ()) and speaks_of(one, probe.kind, probe.port):
+                yield f"{one.name} may drop it ({one.detail}, on {host})"
+
+
+def _with_suspects(result: Result, suspects: Iterable[str]) -> str:
+    named = list(dict.fromkeys(suspects))[:SUSPECTS_MAX]
+    return "; ".join([*named, result.fault] if result.fault else named)
