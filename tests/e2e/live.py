@@ -51,6 +51,7 @@ DRAWN = frozenset(
         "updated",
         "refcnt",
         "probes",
+        "fdb_n_learned",
     ]
 )
 NOTICED = ("LOWER_UP", "NO-CARRIER", "linkdown")
