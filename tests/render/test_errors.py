@@ -70,15 +70,6 @@ def test_other_errors_are_a_sentence_and_help() -> None:
     assert "\x1b[31merror:\x1b[0m" in render_error(error, Palette(enabled=True))
 
 
-def test_of_very_many_faults_the_rest_is_counted() -> None:
-    """A file with a hundred thousand faults does not fill the terminal."""
-    faults = tuple(Fault(Position(1, 1 + number), f"fault {number}", "mend it") for number in range(1051))
-    shown = render_error(TopologyError("topology.yaml", SOURCE, faults))
-    assert shown.count("error: ") == 50
-    assert shown.endswith("\n\nand 1,001 more")
-    assert "more" not in render_error(TopologyError("topology.yaml", SOURCE, faults[:50]))
-
-
 def test_a_help_of_several_lines_is_one_help() -> None:
     """An example of several lines stands below its sentence, as it is to be written."""
     fault = Fault(Position(1, 1), "the file is empty", "write:\nversion: 1\nname: shop")
