@@ -53,10 +53,10 @@ KNOWN_SETS\tchain door {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
 \t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
+\t\tudp dport @vxlan_ports jump underlay
 \t\tiif "lo" return
 \t\tip daddr 127.0.0.0/8 drop
 \t\tip saddr 127.0.0.0/8 drop
-\t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges return
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
@@ -66,7 +66,7 @@ KNOWN_SETS\tchain door {
 \t\tip6 daddr @guarded6 drop
 \t}
 \tchain underlay {
-\t\tfib daddr type { local, broadcast, multicast } drop
+\t\tfib daddr type { local, broadcast, anycast, multicast } drop
 \t\tip saddr @peers4 fib saddr . iif oif exists return
 \t\tip6 saddr @peers6 fib saddr . iif oif exists return
 \t\tip daddr @peers4 drop
@@ -78,6 +78,16 @@ KNOWN_SETS\tchain door {
 \t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
 \t\ticmp type redirect oifname @bridges drop
 \t\ticmpv6 type nd-redirect oifname @bridges drop
+\t}
+\tchain sent {
+\t\ttype filter hook output priority 0; policy accept;
+\t\tmeta skuid != 0 jump users
+\t}
+\tchain users {
+\t\toifname @bridges meta mark set meta mark | FORWARD_MARK
+\t\tct status dnat meta mark set meta mark | FORWARD_MARK
+\t\tmeta mark & FORWARD_MARK == 0 ip daddr . ip saddr . udp dport @vteps4 drop
+\t\tmeta mark & FORWARD_MARK == 0 ip6 daddr . ip6 saddr . udp dport @vteps6 drop
 \t}
 \tchain arriving {
 \t\ttype nat hook prerouting priority -100; policy accept;
