@@ -142,7 +142,10 @@ KNOWN_SETS\tchain door {
 \t\tip saddr @own4 ip daddr @own4 goto refuse
 \t\tip6 saddr @own6 ip6 daddr @own6 goto refuse
 \t\tiifname @bridges oifname @bridges goto refuse
-\t\tiifname @nat_bridges ct state invalid drop
+\t\tip saddr @guarded4 ip saddr != @natted4 goto refuse
+\t\tip6 saddr @guarded6 ip6 saddr != @natted6 goto refuse
+\t\tip saddr @natted4 ct state { invalid, untracked } drop
+\t\tip6 saddr @natted6 ct state { invalid, untracked } drop
 \t\tiifname @nat_bridges goto pass
 \t\tiifname @routed_bridges goto pass
 \t\toifname @routed_bridges goto pass
