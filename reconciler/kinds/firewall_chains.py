@@ -166,6 +166,7 @@ KNOWN_SETS\tchain door {
 \tchain reply {
 \t\tct status assured goto pass
 \t\tiifname @bridges goto pass
+\t\tlimit rate over ANSWERS goto pass
 \t\tupdate @known4 { ip saddr timeout 1m }
 \t\tupdate @known6 { ip6 saddr timeout 1m }
 \t\tgoto pass
@@ -354,6 +355,10 @@ A next hop stays for 5 s, and a use does not prolong that: else a container coul
 once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at
 first and 50 a second come to 600 that wait, whatever containers do. The table has room for 1,024 (gc_thresh3).
 """
+ANSWERS = "200/second burst 1000 packets"
+"""So many answers are remembered. A set holds 65,535 elements, and one container with a helper outside gets more within a minute:
+a refused connection costs it no share. Then no router could become known again, and all containers would be asking.
+"""
 RESOLVING = "{ 1, 32 }"
 """Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
 PORTED = "meta l4proto { tcp, udp, sctp }"
@@ -374,6 +379,7 @@ def render_chains(family: str, group: int) -> str:
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
         "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
         "KNOWN_SETS": KNOWN_SETS,
+        "ANSWERS": ANSWERS,
         "RESOLVING": RESOLVING,
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,
