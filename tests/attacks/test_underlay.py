@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from reconciler.compile.addresses import link_local_of
 from tests.attacks.packets import IP4, IP6, ethernet, udp
 from tests.attacks.test_containers import bridge_of, hearing, mac_of, send
 from tests.overlay.world import PATIENCE_S, QUIET_S, World, broadcast_frame, received, vxlan_packet
@@ -47,6 +48,11 @@ def forge(world: World) -> tuple[bytes, int]:
     return vxlan_packet(data["id"], broadcast_frame("02:00:00:00:00:99", "10.186.0.77", b"forged")), data["port"]
 
 
+def group_of(address: str) -> str:
+    """The solicited-node group of an IPv6 address (RFC 4291, 2.7.1); one of IPv4 is in all hosts' group."""
+    return f"ff02::1:ff00:{address.rpartition(':')[2]}" if ":" in address else "224.0.0.1"
+
+
 def run_as_user(world: World, code: str) -> str:
     """What Python prints that runs on alpha as a user without rights; a packet that the host drops is an error there."""
     return world.inside("lab.alpha").run(*USER, f"from socket import *; {code}", check=False).stdout
@@ -62,12 +68,30 @@ def test_a_container_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> N
     text, port = forge(world)
     own, router = mac_of(world, "mallory"), mac_of(world, "lab.alpha", bridge_of(world, "other"))
     with hearing(world, "bob", 7777) as here, hearing(world, "far", 7777) as there:
-        for target in (*hosts, *ANYCAST, "10.187.0.1", "10.187.0.255", "255.255.255.255", "ff02::1"):
+        links = [link_local_of(router), link_local_of(mac_of(world, "lab.alpha")), "ff02::1", group_of(hosts[0])]
+        for target in (*hosts, *ANYCAST, *links, "10.187.0.1", "10.187.0.255", "192.0.2.255", "255.255.255.255", "224.0.0.1"):
             family = int(":" in target)
-            packet = udp(world.addresses("mallory")[family], target, 5000, port, text)
-            send(world, "mallory", ethernet(own, router, IP6 if family else IP4, packet))
+            for source in (world.addresses("mallory")[family], *((link_local_of(own),) if family else ())):
+                packet = udp(source, target, 5000, port, text)
+                send(world, "mallory", ethernet(own, router, IP6 if family else IP4, packet))
         assert not received(here, b"forged", QUIET_S)
         assert not received(there, b"forged", 0.01)
+
+
+def test_a_neighbour_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> None:
+    """A node of the hosts' segment sends to all addresses of a host by which it could be meant."""
+    text, port = forge(world)
+    to, own = mac_of(world, "lab.alpha"), "02:00:00:00:00:98"
+    shown = json.loads(world.inside("lab.router").run("ip", "-j", "link", "show", "type", "bridge").stdout)
+    segment = next(str(link["ifname"]) for link in shown if link["ifname"].startswith("s-"))
+    targets = [hosts[0], *ANYCAST, link_local_of(to), group_of(hosts[0])]
+    targets += ["ff02::1", "192.0.2.255", "255.255.255.255", "224.0.0.1"]
+    with hearing(world, "bob", 7777) as here:
+        for target in targets:
+            for source in ("2001:db8::99", link_local_of(own)) if ":" in target else ("192.0.2.99", "0.0.0.0"):
+                packet = udp(source, target, 5000, port, text)
+                send(world, "lab.router", ethernet(own, to, IP6 if ":" in target else IP4, packet), dev=segment)
+        assert not received(here, b"forged", QUIET_S)
 
 
 def test_a_user_of_a_host_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> None:
