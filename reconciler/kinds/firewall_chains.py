@@ -302,7 +302,7 @@ _NETDEV = """\
 \t\tiifname . ether saddr . ip6 saddr @addresses6 goto leaving6
 \t}
 \tchain leaving4 {
-\t\tmeta l4proto igmp return
+\t\tmeta l4proto { 2, 103 } return
 \t\ticmp type { redirect, router-advertisement } return
 \t\tudp sport 67 return
 \t\tudp dport 68 return
@@ -310,7 +310,7 @@ _NETDEV = """\
 \t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
 \tchain leaving6 {
-\t\tmeta l4proto icmpv6 return
+\t\tmeta l4proto { 58, 103 } return
 \t\texthdr frag exists return
 \t\tudp sport 547 return
 \t\tudp dport 546 return

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.attacks.packets import IP4, IP6, ethernet, udp
+from tests.attacks.packets import IP4, IP6, ethernet, ip, udp
 from tests.attacks.test_containers import FAMILIES, bridge_of, hearing, mac_of, send, watching
 from tests.overlay.world import PATIENCE_S, QUIET_S, World, received
 
@@ -30,6 +30,7 @@ containers:
   r2: {host: beta, networks: {routed: auto}}
   i2: {host: beta, networks: {routed: {isolated: true}}}
 """
+PIM, IGMP = 103, 2
 TAGS = {"vlan": (0x8100, 5), "priority": (0x8100, 0), "service": (0x88A8, 5)}
 
 
@@ -64,3 +65,19 @@ def test_a_share_holds_where_the_other_host_has_no_fast_path(spread: World, one:
         assert received(server, b"the first", PATIENCE_S)
     tracked = spread.inside("lab.beta").run("cat", "/proc/net/nf_conntrack").stdout
     assert 50 <= sum(f"src={own} " in line for line in tracked.splitlines()) <= 100
+
+
+@FAMILIES
+@pytest.mark.parametrize(("one", "two"), [("mallory", "far"), ("r1", "r2")])
+def test_what_only_routers_send_takes_no_fast_path(spread: World, family: int, one: str, two: str) -> None:
+    """The filter at the port drops what a router of multicast or a DHCP server says, also to a single container."""
+    ends = spread.addresses(one)[family], spread.addresses(two)[family]
+    router = mac_of(spread, "lab.alpha", bridge_of(spread, "routed")) if one == "r1" else mac_of(spread, two)
+    packets = [ip(*ends, PIM, b"\x20\0\xdf\xffhidden"), udp(*ends, 547 if family else 67, 9, b"hidden")]
+    packets += [udp(*ends, 9, 546 if family else 68, b"hidden")]
+    if not family:
+        packets.append(ip(*ends, IGMP, b"\x11\x64\0\0" + bytes(4) + b"hidden"))
+    with watching(spread, two) as target:
+        for packet in packets:
+            send(spread, one, ethernet(mac_of(spread, one), router, IP6 if family else IP4, packet))
+        assert not received(target, b"hidden", QUIET_S)
