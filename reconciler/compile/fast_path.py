@@ -38,9 +38,11 @@ def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: 
         for place in here:
             yield from path.member(place, {peer.way for peer in peers})
         for peer in peers:
-            mac = uplink_mac_of(topology.name, topology.hosts[peer.host], facts[peer.host])
+            there = facts[peer.host]
+            mac = uplink_mac_of(topology.name, topology.hosts[peer.host], there)
+            is_fast = not (there.fast_path_fault or way_out(topology.hosts[peer.host], resolved.legs[peer.host], there).uplink)
             for place in resolved.members.get((peer.host, leg.subnet), ()):
-                yield from path.elsewhere(place, peer, mac)
+                yield from path.elsewhere(place, peer, mac, is_fast=is_fast and not is_isolated(topology, place))
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
@@ -88,13 +90,18 @@ class _FastPath:
         link = Ref("veth", HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
 
-    def elsewhere(self, place: Place, peer: Peer, mac: str) -> Iterator[Record]:
-        """A container of the host `peer`, whose uplink has the hardware address `mac`."""
+    def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
+        """A container of the host `peer`, whose uplink has the hardware address `mac`.
+
+        By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
+        share they are.
+        """
         if peer.way == "vxlan":
             yield self._element("behind", place.mac)
             return
         for own in place.addresses:
-            yield self._element(f"hops{own.family}", own.address, peer.hop(own.family))
+            if is_fast:
+                yield self._element(f"hops{own.family}", own.address, peer.hop(own.family))
             yield self._element(f"neighbours{own.family}", f"{mac} . {own.address}")
 
     def _element(self, name: str, key: str, value: str = "", about: str = "") -> FirewallElement:

@@ -265,12 +265,14 @@ def _leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[El
 
 
 def find_leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[str]:
-    """Of what the LAN may give to a container: every address of its range but the host's, the gateway's and other containers'.
+    """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
 
-    For IPv6, the one address that follows from its hardware address (RFC 4862).
+    Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
+    hardware address (RFC 4862).
     """
-    lan = resolved.leg_of(place).lan
-    others = [one.address for one in (*lan.own, *lan.routers)] if lan else []
+    lans = (legs[place.subnet].lan for legs in resolved.legs.values() if place.subnet in legs)
+    others = [one.address for lan in lans if lan for one in (*lan.own, *lan.routers)]
+    others += [str(address) for host in topology.hosts.values() for address in host.addresses]
     others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
                for own in each.addresses]  # fmt: skip
     for cidr in topology.subnets[place.subnet].cidrs:

@@ -53,10 +53,10 @@ KNOWN_SETS\tchain door {
 \t\ttype filter hook prerouting priority -300; policy accept;
 \t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
 \t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
+\t\tudp dport @vxlan_ports jump underlay
 \t\tiif "lo" return
 \t\tip daddr 127.0.0.0/8 drop
 \t\tip saddr 127.0.0.0/8 drop
-\t\tudp dport @vxlan_ports jump underlay
 \t\tiifname @bridges return
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
@@ -66,7 +66,7 @@ KNOWN_SETS\tchain door {
 \t\tip6 daddr @guarded6 drop
 \t}
 \tchain underlay {
-\t\tfib daddr type { local, broadcast, multicast } drop
+\t\tfib daddr type { local, broadcast, anycast, multicast } drop
 \t\tip saddr @peers4 fib saddr . iif oif exists return
 \t\tip6 saddr @peers6 fib saddr . iif oif exists return
 \t\tip daddr @peers4 drop
@@ -78,6 +78,16 @@ KNOWN_SETS\tchain door {
 \t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
 \t\ticmp type redirect oifname @bridges drop
 \t\ticmpv6 type nd-redirect oifname @bridges drop
+\t}
+\tchain sent {
+\t\ttype filter hook output priority 0; policy accept;
+\t\tmeta skuid != 0 jump users
+\t}
+\tchain users {
+\t\toifname @bridges meta mark set meta mark | FORWARD_MARK
+\t\tct status dnat meta mark set meta mark | FORWARD_MARK
+\t\tmeta mark & FORWARD_MARK == 0 ip daddr . ip saddr . udp dport @vteps4 drop
+\t\tmeta mark & FORWARD_MARK == 0 ip6 daddr . ip6 saddr . udp dport @vteps6 drop
 \t}
 \tchain arriving {
 \t\ttype nat hook prerouting priority -100; policy accept;
@@ -132,7 +142,10 @@ KNOWN_SETS\tchain door {
 \t\tip saddr @own4 ip daddr @own4 goto refuse
 \t\tip6 saddr @own6 ip6 daddr @own6 goto refuse
 \t\tiifname @bridges oifname @bridges goto refuse
-\t\tiifname @nat_bridges ct state invalid drop
+\t\tip saddr @guarded4 ip saddr != @natted4 goto refuse
+\t\tip6 saddr @guarded6 ip6 saddr != @natted6 goto refuse
+\t\tip saddr @natted4 ct state { invalid, untracked } drop
+\t\tip6 saddr @natted6 ct state { invalid, untracked } drop
 \t\tiifname @nat_bridges goto pass
 \t\tiifname @routed_bridges goto pass
 \t\toifname @routed_bridges goto pass
@@ -153,6 +166,7 @@ KNOWN_SETS\tchain door {
 \tchain reply {
 \t\tct status assured goto pass
 \t\tiifname @bridges goto pass
+\t\tlimit rate over ANSWERS goto pass
 \t\tupdate @known4 { ip saddr timeout 1m }
 \t\tupdate @known6 { ip6 saddr timeout 1m }
 \t\tgoto pass
@@ -288,7 +302,7 @@ _NETDEV = """\
 \t\tiifname . ether saddr . ip6 saddr @addresses6 goto leaving6
 \t}
 \tchain leaving4 {
-\t\tmeta l4proto igmp return
+\t\tmeta l4proto { 2, 103 } return
 \t\ticmp type { redirect, router-advertisement } return
 \t\tudp sport 67 return
 \t\tudp dport 68 return
@@ -296,7 +310,7 @@ _NETDEV = """\
 \t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
 \tchain leaving6 {
-\t\tmeta l4proto icmpv6 return
+\t\tmeta l4proto { 58, 103 } return
 \t\texthdr frag exists return
 \t\tudp sport 547 return
 \t\tudp dport 546 return
@@ -341,6 +355,10 @@ A next hop stays for 5 s, and a use does not prolong that: else a container coul
 once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at
 first and 50 a second come to 600 that wait, whatever containers do. The table has room for 1,024 (gc_thresh3).
 """
+ANSWERS = "200/second burst 1000 packets"
+"""So many answers are remembered. A set holds 65,535 elements, and one container with a helper outside gets more within a minute:
+a refused connection costs it no share. Then no router could become known again, and all containers would be asking.
+"""
 RESOLVING = "{ 1, 32 }"
 """Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
 PORTED = "meta l4proto { tcp, udp, sctp }"
@@ -361,6 +379,7 @@ def render_chains(family: str, group: int) -> str:
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
         "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
         "KNOWN_SETS": KNOWN_SETS,
+        "ANSWERS": ANSWERS,
         "RESOLVING": RESOLVING,
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,

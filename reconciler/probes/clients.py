@@ -35,6 +35,8 @@ PAST_ROUTES_TIMEOUT_S = 1.5
 """The same, where a neighbor is to be found first."""
 REPEAT_S = (0.3, 0.7)
 """When a datagram without an answer is sent again: the first may have been lost to address resolution."""
+AT_ONCE = 1000
+"""So many packets are read from one socket before the others and the time are looked at: a container may send without end."""
 PMTUDISC_DO = 2
 ETH_P = {4: 0x0800, 6: 0x86DD}
 RAW_FILTER = {4: (255, 1), 6: (58, 1)}
@@ -274,7 +276,7 @@ class Clients:
             self._end(attempt, "wrong", "answered by something else")
 
     def _receive_icmp(self, raw: socket.socket, family: int) -> None:
-        while True:
+        for _ in range(AT_ONCE):
             try:
                 data, sender = raw.recvfrom(65535)
             except BlockingIOError:
@@ -295,17 +297,19 @@ class Clients:
 
     def _receive_claim(self, attempt: Attempt, below: socket.socket) -> None:
         probe = attempt.probe
-        while attempt.finding is None:
+        for _ in range(AT_ONCE):
             if is_heard(below.recv(128), probe.kind, probe.claim, probe.address):
                 self._end(attempt, "answered")
+                return
 
     def _receive_knock(self, attempt: Attempt, ear: socket.socket) -> None:
         knock = attempt.knock
-        while knock and attempt.finding is None:
-            if knock.is_heard(ear.recv(2048)):
+        for _ in range(AT_ONCE):
+            if knock and knock.is_heard(ear.recv(2048)):
                 self.enter(attempt.probe.netns)
                 knock.take_leave(attempt.probe.interface)
                 self._end(attempt, "answered")
+                return
 
     def _find_learnt(self) -> None:
         """A bridge that has learnt the source of a frame which it should not have looked at: then that has not been silent."""
@@ -323,7 +327,7 @@ class Clients:
 
     def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
         probe = attempt.probe
-        while True:
+        for _ in range(AT_ONCE):
             data, (interface, _, _, _, mac) = below.recvfrom(65535)
             family, source, message = parse_ip(data)
             echo = parse_icmp(family, message, source) if family else None

@@ -11,12 +11,13 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from tests.attacks.packets import IP4, IP6, ethernet, udp, unreachable
 from tests.attacks.test_containers import FAMILIES, OUTSIDE, bridge_of, mac_of, send
+from tests.attacks.test_leaving import SYN, segment
 from tests.conftest import Namespace, run_netctl
 from tests.overlay.world import World
 
@@ -39,6 +40,9 @@ containers:
 BURST, RATE = 50, 20
 """What one container may make the host ask for at once, and in a second; of all containers:"""
 ALL_BURST, ALL_RATE = 200, 50
+ANSWERS_BURST, ANSWERS_RATE = 1000, 200
+"""Of how many answers the host takes notice."""
+ROUTER = ("192.0.2.1", "2001:db8::1")
 PLACES = pytest.mark.parametrize(
     ("sender", "subnet", "link"),
     [("mallory", "front", "eth0"), ("open", "side", "theirs")],
@@ -180,6 +184,25 @@ def test_neighbors_that_answered_are_not_limited(wide: World, rogue: Namespace, 
             assert time.monotonic() < deadline
             time.sleep(0.5)
         assert connect_all(wide, "bob", goals, 7501) == 150
+
+
+@FAMILIES
+def test_answers_do_not_fill_the_set_of_known_addresses(wide: World, family: int) -> None:
+    """A helper outside answers for a whole prefix, and refuses each connection, so none takes a share of connection tracking."""
+    prefix = "2001:db8:fffe::/80" if family else "198.18.0.0/16"
+    words = ("ip", "-6" if family else "-4", "route", "add")
+    wide.inside("lab.outside").run(*words, "local", prefix, "dev", "lo")
+    wide.inside("lab.router").run(*words, prefix, "via", OUTSIDE[family])
+    wide.inside("lab.alpha").run(*words, prefix, "via", ROUTER[family])
+    goals = [str(ip_network(prefix)[number]) for number in range(1, 4001)]
+    assert not wide.unreachable([("mallory", goals[0])])
+    own, router = mac_of(wide, "mallory"), mac_of(wide, "lab.alpha", bridge_of(wide, "front"))
+    source, began = wide.addresses("mallory")[family], time.monotonic()
+    opening = [ethernet(own, router, IP6 if family else IP4, segment(source, goal, SYN, b"")) for goal in goals]
+    send(wide, "mallory", *opening)
+    time.sleep(0.5)
+    shown = wide.inside("lab.alpha").run("nft", "list", "set", "inet", f"netctl-{wide.name}", f"known{6 if family else 4}").stdout
+    assert 500 <= shown.count("expires") <= ANSWERS_BURST + ANSWERS_RATE * (time.monotonic() - began + 1)
 
 
 def connect_all(spread: World, member: str, goals: list[str], port: int) -> int:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from reconciler.probes.clients import Clients
 from tests.conftest import require_capability
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import write
@@ -200,3 +203,20 @@ def test_another_command_ignores_the_link(machine: Machine) -> None:
     done = machine.netctl("diff", machine.folder / "topology.yaml")
     assert done.status == 0, done.out + done.err
     running.wait()
+
+
+class Endless(socket.socket):
+    """A socket in which there is always another packet, of no interest."""
+
+    def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, tuple[str, int]]:
+        return bytes(28), ("192.0.2.1", 0)
+
+
+def test_a_flood_holds_up_no_probe() -> None:
+    """A container that sends faster than `verify` reads does not keep it from its other sockets and the time."""
+    clients = Clients((), (), lambda _: None)
+    with Endless() as flooded:
+        reading = threading.Thread(target=clients._receive_icmp, args=(flooded, 4), daemon=True)
+        reading.start()
+        reading.join(10)
+        assert not reading.is_alive()
