@@ -16,24 +16,28 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.errors import HostError
-from reconciler.kinds.container import parse_spec, render_spec
+from reconciler.kernel.docker_containers import (
+    HOST_LABEL,
+    NAME_LABEL,
+    PARKED,
+    TOPOLOGY_LABEL,
+    Listed,
+    labels_of,
+    parse_labels,
+    parse_listed,
+    render_create,
+)
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
+from reconciler.state.steps.containers import ContainerCreate
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
-PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
-NO_NETWORKS = ("none", "host")
-"""What an engine calls the network of a container without one, and of one in the host's namespace."""
 FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 """What reading an answer ends with that is of no known form."""
 NOT_FOUND = 404  # HTTP status
@@ -61,31 +65,6 @@ class EngineError(HostError):
         """`message` is a sentence."""
         super().__init__(message, help_text)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A container, as `docker ps --all` knows it.
-
-    `state` is Docker's word: created, running, paused, restarting, removing, exited or dead.
-    """
-
-    identity: str
-    name: str
-    state: str
-    labels: Mapping[str, str]
-    networks: tuple[str, ...] = ()
-    """The engine's networks that it is on."""
-
-    @property
-    def parked(self) -> bool:
-        """Whether it was renamed by `park`."""
-        return PARKED in self.name
-
-    @property
-    def spec(self) -> ContainerSpec | None:
-        """What it was made from; None where its label does not say."""
-        return parse_spec(self.labels.get(SPEC_LABEL, ""))
 
 
 class DockerEngine:
@@ -272,7 +251,7 @@ class DockerEngine:
         """The id of a container, after a look at its labels: what is not ours is never touched."""
         with self._asking():
             found = self._inspect(engine_name)
-            labels, identity = _texts(found["Config"]["Labels"] or {}), str(found["Id"])
+            labels, identity = parse_labels(found["Config"]["Labels"] or {}), str(found["Id"])
         if not self._is_ours(engine_name, labels):
             raise EngineError(f"container {engine_name} is not one of netctl's, so it is left alone")
         return identity
@@ -361,49 +340,6 @@ def advise(runtime: str, words: str) -> str:
     if any(told in words.lower() for told in ("not found in $path", "no such file or directory", "that was not found")):
         return "the image has no such program: look at `command`"
     return f"the program that starts containers does not work on this host; {OTHER_RUNTIME[runtime]}"
-
-
-def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
-    """The labels by which a container is known again."""
-    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
-
-
-def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The body of POST /containers/create. A command that the file leaves out is the image's own."""
-    policy, _, retries = spec.restart.partition(":")
-    body: dict[str, Any] = {
-        "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.env],
-        "Labels": dict(labels),
-        "HostConfig": {
-            "NetworkMode": "none",
-            "Binds": list(spec.volumes),
-            "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
-        },
-    }
-    if spec.command:
-        body["Cmd"] = list(spec.command)
-    return body
-
-
-def parse_listed(item: Mapping[str, Any]) -> Listed:
-    """One entry of GET /containers/json."""
-    names = [name.removeprefix("/") for name in item.get("Names") or ()]
-    # A legacy link adds a name with a slash in it.
-    name = next((name for name in names if "/" not in name), "")
-    settings = item.get("NetworkSettings") or {}
-    networks = (str(network) for network in settings.get("Networks") or ())
-    return Listed(
-        str(item["Id"]),
-        name,
-        str(item["State"]),
-        _texts(item.get("Labels") or {}),
-        tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
-    )
-
-
-def _texts(labels: Mapping[Any, Any]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in labels.items()}
 
 
 def _read_answer(connection: socket.socket) -> bytes:

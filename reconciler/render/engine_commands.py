@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from reconciler.kernel.context import DEFAULT_ENGINES
-from reconciler.kernel.docker import labels_of
+from reconciler.kernel.docker_containers import labels_of
 from reconciler.kernel.lxc_config import (
     COMMAND_FILE,
     COMMON_CONFIG,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import HostError, TopologyError
-from reconciler.kernel.docker import DockerEngine, parse_listed
+from reconciler.kernel.docker import DockerEngine
+from reconciler.kernel.docker_containers import parse_listed
 from reconciler.kernel.lxc import LxcEngine
 from reconciler.kernel.lxc_config import MARK_FILE, Mark, parse_mark, render_config, render_mark, render_mount
 from reconciler.kernel.openflow import render_mod
