@@ -123,6 +123,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 # --- names and namespaces ---------------------------------------------------------------------------------------------
 
 
+UNSTARTABLE = f"[sleep, '{'9' * 140_000}']"
+"""A `command` that only an apply finds to fail: an argument is longer than any program takes (MAX_ARG_STRLEN, execve(2))."""
+
+
 def draw_name() -> str:
     """A topology's name that nothing on this machine bears: `t-` and four letters. Its leftovers are looked for at the end."""
     while True:

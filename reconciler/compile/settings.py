@@ -25,12 +25,11 @@ def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: H
     # A bridge that has the uplink's place takes over its settings, and loses its own with itself.
     after = (way.uplink,) if way.uplink else ()
     if 4 in families:
-        forward = Sysctl(HOST, "net.ipv4.ip_forward", "1", remember)
-        yield forward
-        for row in settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ():
-            yield Sysctl(
-                HOST, row.key(way.dev), row.value, remember and not way.uplink, owner=way.bridge, after=(*after, forward.ref)
-            )
+        rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ()
+        own = [Sysctl(HOST, row.key(way.dev), row.value, remember and not way.uplink, way.bridge, after=after) for row in rows]
+        yield from own
+        # It writes the setting of every link, so what the uplink's was is noted before, and put back after it.
+        yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
         if facts.accepts_ra and way.dev:

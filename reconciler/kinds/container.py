@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import bears_tag, own_macvlans
 from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.jsontext import parse_json
@@ -102,7 +103,7 @@ class Container(Record):
 
     @property
     def namespace_settings(self) -> tuple[str, ...]:
-        return () if self.existing else LINK_DEFAULTS
+        return () if self.existing else (*LINK_DEFAULTS, interface_key(6, "lo", "disable_ipv6"))
 
     def must_recreate(self, before: Self) -> bool:
         # Only a start and a stop can be done to a container that is there.

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.conftest import UNSTARTABLE
 from tests.direct.lan import TOPOLOGY, look, pings, watch_ping, watch_session, write
 from tests.e2e.machine import Machine
 
@@ -107,9 +108,9 @@ def test_a_route_by_a_nexthop_object_is_refused(host: Machine) -> None:
 
 
 def test_a_failed_apply_gives_the_uplink_back(host: Machine) -> None:
-    """A command that is not there fails after the uplink has moved: all of it is as before."""
+    """A command that cannot be started fails after the uplink has moved: all of it is as before."""
     before = look(host)
-    path = write(host, TOPOLOGY + "  bad: {networks: {lan: 192.0.2.53}, command: [no-such-program]}\n")
+    path = write(host, TOPOLOGY + f"  bad: {{networks: {{lan: 192.0.2.53}}, command: {UNSTARTABLE}}}\n")
     watch = watch_session(host, 7000)
     failed = host.netctl("apply", path)
     assert failed.status == 4, failed.err

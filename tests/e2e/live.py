@@ -125,7 +125,7 @@ def _parse_objects(word: str, text: str) -> Iterator[str]:
             continue
         if "addr_info" in item:
             yield from (f"address {item['ifname']} {_render(each)}" for each in item["addr_info"])
-        elif word == "nft" and "elem" in next(iter(item.values())):
+        elif word == "nft" and {"elem", "timeout"} & next(iter(item.values())).keys():
             kind, body = next(iter(item.items()))
             # What has a time limit was written by packets.
             kept = [] if "timeout" in body else body["elem"]

@@ -63,7 +63,7 @@ CLASHES = {
         "b-here-front",
     ),
     "an address": ("ip address add 10.44.0.99/24 dev theirs", "10.44.0.0/24"),
-    "a route": ("ip route add 10.45.0.0/16 via 192.0.2.1", "10.45.0.0/"),
+    "a route": ("ip route add 10.45.0.0/25 via 192.0.2.1", "10.45.0.0/"),
     "a listener": ("python3 -m http.server 8080 >/dev/null 2>&1 & until ss -Htln | grep -q :8080; do sleep 0.02; done", "8080"),
 }
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.conftest import UNSTARTABLE
 from tests.e2e.faults import GO_ON, Fault, quick_netctl, start_quick
 from tests.e2e.live import differences, read_live
 from tests.e2e.machine import Machine
@@ -31,7 +32,7 @@ containers:
   c3: {networks: {b: auto}}
 """
 )
-WITHOUT = HEAD + SUBNETS + "containers:\n  c1: {networks: {a: auto}}\n  c2: {networks: {a: auto}, command: [/nonexistent]}\n"
+WITHOUT = HEAD + SUBNETS + "containers:\n  c1: {networks: {a: auto}}\n  c2: {networks: {a: auto}, command: BROKEN}\n"
 
 
 UPLINK = "ip link add eth0 type bridge; ip address add 192.0.2.11/24 dev eth0; ip link set eth0 up"
@@ -51,8 +52,9 @@ def test_settings_come_back(machine: Machine, connect: str) -> None:
     machine.sh("echo 1 > /proc/sys/net/ipv4/conf/b-shop-b/accept_local", host)
     machine.sh("echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_announce", "shop.c3")
     spaces = [host, "shop.c1", "shop.c3"]
+    without = WITHOUT.replace("HOST", connect).replace("BROKEN", UNSTARTABLE)
     before, settings = read_live(machine), [settings_of(machine, each) for each in spaces]
-    done = quick_netctl(machine, "apply", write(machine, WITHOUT.replace("HOST", connect), "without.yaml"))[0]
+    done = quick_netctl(machine, "apply", write(machine, without, "without.yaml"))[0]
     assert (done.status, "as it was before" in done.err) == (ROLLED_BACK, True)
     assert [settings_of(machine, each) for each in spaces] == settings
     assert differences(before, read_live(machine)) == ""

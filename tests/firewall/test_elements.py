@@ -288,14 +288,14 @@ containers:
   web:
     networks: {front: auto}
     expose:
-      - {listen: 8443, to: 443, from: [10.0.0.0/8, 10.1.0.0/16, 10.1.0.7, 10.0.0.0/8, 11.0.0.0/8, "fd00::/8", "fd00:1::/48"]}
+      - {listen: 8443, to: 443, from: [10.0.0.0/8, 10.1.0.0/16, 10.1.0.7, 11.0.0.0/8, "fd00::/8", "fd00:1::/48"]}
       - {listen: "192.0.2.11:8445-8446", to: 8445-8446, from: [0.0.0.0/0, 192.0.2.0/24]}
       - {listen: 8448, to: 443/udp, from: [0.0.0.0/1, 128.0.0.0/1, "::/0", "::/1"]}
   worker: {replicas: 4, networks: {back: auto}}
 policies:
   - {allow: worker, to: outside}
   - {allow: back, to: outside, ports: [80/tcp]}
-  - {allow: worker, to: outside, ports: [1-100/tcp, 50-200/tcp, 53/udp, 53/udp]}
+  - {allow: worker, to: outside, ports: [1-100/tcp, 50-200/tcp, 53/udp, 50-60/udp]}
   - {allow: back, to: outside}
   - {allow: worker, to: front, ports: [80/tcp, 80-90/tcp]}
   - {allow: back, to: front, ports: [85-100/tcp]}

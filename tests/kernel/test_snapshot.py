@@ -59,7 +59,7 @@ def test_what_was_wired_is_read(world: World) -> None:
     eth0 = next(link for link in web.links.values() if link.name == "eth0")
     v0 = next(link for link in found.namespaces[""].links.values() if link.name == "v0")
     assert (eth0.peer, v0.peer) == (v0.index, eth0.index)
-    assert {one.cidr for one in web.addresses} == {"127.0.0.1/8", "10.9.0.10/24"}
+    assert {one.cidr for one in web.addresses} == {"127.0.0.1/8", "::1/128", "10.9.0.10/24"}
     assert {(one.dst, one.via) for one in web.routes} == {("10.9.0.0/24", ""), ("default", "10.9.0.1")}
     assert [(one.address, one.mac) for one in web.neighbors] == [("10.9.0.1", MAC)]
     assert web.sysctls == {TTL: "64"}

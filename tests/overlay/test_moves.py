@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import run_netctl
+from tests.conftest import UNSTARTABLE, run_netctl
 from tests.overlay.world import World
 
 pytestmark = pytest.mark.kernel
@@ -56,9 +56,9 @@ def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: 
     """A container moves away, and a step fails: routes come back after the addresses that they are from, and all is as before."""
     world.apply(ROUTES)
     failing = ROUTES.replace(
-        "db: {host: beta, networks: {front: auto}", "db: {host: alpha, networks: {front: auto}, command: [/no]"
+        "db: {host: beta, networks: {front: auto}", "db: {host: alpha, networks: {front: auto}, command: BROKEN"
     )
-    assert world.refused(failing).status == 4
+    assert world.refused(failing.replace("BROKEN", UNSTARTABLE)).status == 4
     world.file.write_text(ROUTES.replace("NAME", world.name))
     plan = run_netctl("diff", world.file)
     assert plan.status == 0, plan.out
