@@ -7,11 +7,14 @@ PYTHON_BIN := .venv/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Tests wait more than they work: for daemons, timers and packets that must not come.
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
+# All of them, unless you name files or directories.
+TESTS ?=
 NETCTL := $(strip $(SUDO) .venv/bin/netctl)
 
 help:
 	@echo "make demo    installs what is missing, applies topology.yaml (all in namespaces of its own) and verifies it"
 	@echo "make test    installs what the tests need, then runs linters, types, import rules and tests (as root: all of them)"
+	@echo "             TESTS=tests/e2e names some; SUITE=trixie runs them in a fresh Debian 13 (as root; needs debootstrap)"
 	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
 	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes);"
 	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc)"
@@ -40,7 +43,13 @@ demo: setup
 	    'Remove all of it:' \
 	    '  $(NETCTL) destroy'
 
+# With SUITE, the same in a fresh root of that Debian, which goes away again.
+ifdef SUITE
+test:
+	$(SUDO) .ci/debian $(SUITE) lint unit TESTS="$(TESTS)"
+else
 test: setup-test lint unit
+endif
 
 lint:
 	$(PYTHON_BIN) -m ruff check .
@@ -49,7 +58,7 @@ lint:
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"
-	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(TESTS)
 
 bench: setup
 	$(SUDO) $(PYTHON_BIN) benchmarks/run.py

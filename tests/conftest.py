@@ -26,6 +26,7 @@ from hypothesis import settings
 
 from reconciler.state.naming import group_of
 from tests.matrix.summary import pytest_terminal_summary  # noqa: F401  the matrix, printed at the end
+from tests.mounts import REMEDY, is_chroot
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 NETNS_ROOT = Path("/run/netns")
@@ -95,9 +96,11 @@ _found: dict[str, bool] = {}
 def require_capability(name: str) -> None:
     """End the test here where the machine lacks `name`: it fails in CI, and is skipped with a reason elsewhere.
 
-    Only a gap of CI's own kernel (KERNEL_GAPS) is a skip in CI.
+    Only a gap of CI's own kernel (KERNEL_GAPS) is a skip in CI. In a chroot the test fails in any case (see `mounts`).
     """
     probe, remedy = CAPABILITIES[name]
+    if _has_root() and is_chroot():
+        pytest.fail(f"the tests on the real kernel do not run in a chroot, which they would leave: {REMEDY}", pytrace=False)
     if name not in _found:
         _found[name] = probe()
     if _found[name]:
@@ -108,12 +111,12 @@ def require_capability(name: str) -> None:
     pytest.skip(message)
 
 
-@pytest.fixture(autouse=True)
-def _marked_capabilities(request: pytest.FixtureRequest) -> None:
-    """A test marked `kernel` needs root, one marked `docker` a dockerd of its own."""
-    if request.node.get_closest_marker("kernel"):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `kernel` needs root, one marked `docker` a dockerd of its own. No fixture has begun yet."""
+    if item.get_closest_marker("kernel"):
         require_capability("root")
-    if request.node.get_closest_marker("docker"):
+    if item.get_closest_marker("docker"):
         require_capability("dockerd")
 
 

@@ -38,8 +38,9 @@ cgroupns = "host"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 """
-"""No higher limits than the tests have, and no systemd, which may not be there."""
+"""No higher limits than the tests have, no systemd, which may be missing, and locks outside of the machine's /dev/shm."""
 PODMAN = ("podman", "--storage-driver", "vfs")
 OTHER_RUNTIME = 'runtime = "runc"\n'
 """crun does without systemd, but not without its kind of cgroups: with controllers of the first version and a hierarchy of the
@@ -230,6 +231,7 @@ def running_lxc(enter: Sequence[str] = ()) -> Iterator[Engine]:
         for line in _output(*enter, "lxc-ls", "-P", str(path), "-1", "--running").splitlines():
             lxc("stop", line.strip(), "--kill")
         unmount_and_remove(root)
+        shutil.rmtree(f"/run/lxc/lock{root}", ignore_errors=True)  # LXC's locks (lxclock.c)
 
 
 RUNNING = {"docker": running_docker, "podman": running_podman, "lxc": running_lxc}

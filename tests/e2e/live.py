@@ -51,6 +51,7 @@ DRAWN = frozenset(
         "updated",
         "refcnt",
         "probes",
+        "fdb_n_learned",
     ]
 )
 NOTICED = ("LOWER_UP", "NO-CARRIER", "linkdown")
@@ -108,6 +109,9 @@ def parse_live(text: str) -> Iterator[str]:
 def _is_late(what: str) -> bool:
     """What the kernel makes by itself for IPv6 on a link, a moment after it has noticed the carrier."""
     if '"type": "anycast"' in what:  # a router's own, for each of its addresses
+        return True
+    # IPv6's route to an own address, from a work queue (net/ipv6/addrconf.c, addrconf_dad_work); the address is a line itself.
+    if all(word in what for word in ('"table": "local"', '"type": "local"', '"pref"')):
         return True
     return ("fe80::" in what or '"ff00::/8"' in what) and ('"protocol": "kernel"' in what or what.startswith("address "))
 

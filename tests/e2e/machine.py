@@ -24,8 +24,9 @@ from typing import IO
 import pytest
 
 from tests.conftest import Outcome
+from tests.mounts import CLONE_NEWNS, check_private_run
 
-CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000  # linux/sched.h
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SPACES = (("net", CLONE_NEWNET), ("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID))
@@ -100,7 +101,13 @@ class Machine:
             told = stream.read().split()
         os.waitpid(outer, 0)
         assert len(told) == 2, "the machine could not be made"
-        return cls(int(next(word for word in told if word.isdigit())), folder, lifeline)
+        made = cls(int(next(word for word in told if word.isdigit())), folder, lifeline)
+        try:
+            check_private_run(made.first, made.entering())
+        except BaseException:
+            made.end()
+            raise
+        return made
 
     def end(self) -> None:
         """Kill everything in it, and wait until it is gone."""
