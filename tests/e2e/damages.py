@@ -7,6 +7,7 @@ an attribute that netctl forgets is in it all the same. A damage is one command,
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,182 +17,179 @@ from tests.e2e.machine import Machine
 
 PORT_FLAGS = ("hairpin", "learning", "flood", "mcast_flood", "bcast_flood", "isolated", "locked", "neigh_suppress")
 """Flags of a bridge port that decide which frames pass (bridge(8))."""
-BRIDGE_FLAGS = ("stp_state", "vlan_filtering", "mcast_snooping")
+BRIDGE_FLAGS = ("stp_state", "mcast_snooping")
 """The same of a bridge (ip-link(8))."""
-OWN_SETTINGS = (
-    "ipv4/conf/*/rp_filter",
-    "ipv4/conf/*/route_localnet",
-    "ipv4/conf/*/forwarding",
-    "ipv6/conf/*/forwarding",
-    "ipv6/conf/*/disable_ipv6",
-    "ipv6/conf/*/accept_ra",
-)
-"""Settings by interface that decide whether packets pass (ip-sysctl.rst)."""
+SETTINGS = {
+    "bridge": (
+        "ipv4/conf/NAME/rp_filter",
+        "ipv4/conf/NAME/route_localnet",
+        "ipv4/conf/NAME/forwarding",
+        "ipv6/conf/NAME/forwarding",
+        "ipv6/conf/NAME/disable_ipv6",
+        "ipv6/conf/NAME/accept_ra",
+        "ipv4/neigh/NAME/mcast_solicit",
+        "ipv6/neigh/NAME/mcast_solicit",
+    ),
+    "macvlan": ("ipv4/conf/NAME/arp_ignore", "ipv4/conf/NAME/rp_filter", "ipv6/conf/NAME/accept_ra"),
+    "veth": ("ipv6/conf/NAME/accept_ra", "ipv6/conf/NAME/disable_ipv6"),
+}
+"""Settings that decide whether packets pass, by the kind of the link (ip-sysctl.rst; docs/how-it-works.md)."""
 MAC = "02:00:00:00:00:99"
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is broken, for people, and the command that breaks it."""
+    """What is broken, the command that breaks it, and one that takes it back where netctl must not.
+
+    Damages of one `form` are alike: the same is done to another link, address or chain.
+    """
 
     what: str
+    form: str
     command: str
+    undo: str = ""
 
 
 def find_damages(machine: Machine, topology: str) -> Iterator[Damage]:
     """All of a machine's, in an order that is the same each time."""
-    for netns in ("", *sorted(_list_namespaces(machine, topology))):
-        links = _own_links(machine, netns)
-        yield from _of_links(netns, links)
-        yield from _of_addresses(machine, netns, {link["ifname"] for link in links})
-        yield from _of_routes(machine, netns, {link["ifname"] for link in links})
-        yield from _of_neighbors(machine, netns, {link["ifname"] for link in links})
-        yield from _of_settings(machine, netns, {link["ifname"] for link in links})
-        yield from _of_firewall(machine, netns, topology)
-    yield from _of_processes(machine)
+    namespaces = sorted(name for name in machine.run("ls", "/run/netns").out.split() if name.startswith(f"{topology}."))
+    for netns in ("", *(name for name in namespaces if not name.endswith((".lab.outside", ".lab.router")))):
+        place = _Place(machine, netns, topology)
+        yield from place.links()
+        yield from place.addresses()
+        yield from place.routes()
+        yield from place.neighbors()
+        yield from place.forwarding()
+        yield from place.settings()
+        yield from place.firewall()
+    yield Damage("a command ended", "process", "pkill -9 -x sleep")
 
 
-def _list_namespaces(machine: Machine, topology: str) -> Iterator[str]:
-    for name in machine.run("ls", "/run/netns").out.split():
-        if name.startswith(f"{topology}.") and not name.endswith((".lab.outside", ".lab.router")):
-            yield name
+class _Place:
+    """One network namespace: the machine's own (""), a host's of the lab or a container's."""
 
+    def __init__(self, machine: Machine, netns: str, topology: str) -> None:
+        self._machine, self._netns, self._topology = machine, netns, topology
+        self._inside = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
+        links = self._ask("ip", "-j", "-d", "link", "show")
+        # In the machine's namespace those with netctl's mark, elsewhere all but the loopback.
+        self._links = [one for one in links if one["ifname"] != "lo" and (netns or one.get("ifalias", "").startswith("netctl"))]
+        self._names = {link["ifname"] for link in self._links}
 
-def _ask(machine: Machine, netns: str, *command: str) -> list[dict[str, Any]]:
-    text = machine.run(*_inside(netns), *command).out
-    found: list[dict[str, Any]] = json.loads(text or "[]")
-    return found
+    def _ask(self, *command: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._machine.run(*self._inside, *command).out or "[]")
+        return found
 
+    def _damage(self, form: str, name: str, *command: str, undo: tuple[str, ...] = ()) -> Damage:
+        back = shlex.join([*self._inside, *undo]) if undo else ""
+        where = "host" if not self._netns or ".lab." in self._netns else "container"
+        what = f"{self._netns or 'the machine'}: {form}: {name}"
+        return Damage(what, f"{where}: {form}", shlex.join([*self._inside, *command]), back)
 
-def _inside(netns: str) -> tuple[str, ...]:
-    return ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
+    def links(self) -> Iterator[Damage]:
+        for link in self._links:
+            name, info = link["ifname"], link.get("linkinfo", {})
+            kind = info.get("info_kind", "")
+            change = ("ip", "link", "set", "dev", name)
+            yield self._damage(f"{kind} deleted", name, "ip", "link", "delete", "dev", name)
+            yield self._damage(f"{kind} down", name, *change, "down")
+            yield self._damage(f"{kind} of another MTU", name, *change, "mtu", "1300")
+            yield self._damage(f"{kind} renamed", name, *change, "name", "renamed0")
+            # The group says whose a link is: without it, it is a foreign one under netctl's name, and refused.
+            back = (*change, "group", link["group"]) if not self._netns or ".lab." in self._netns else ()
+            yield self._damage(f"{kind} of another group", name, *change, "group", "99", undo=back)
+            yield self._damage(f"{kind} without ARP", name, *change, "arp", "off")
+            if "ifalias" in link:
+                yield self._damage(f"{kind} of another alias", name, *change, "alias", "theirs")
+            for altname in link.get("altnames", ()):
+                yield self._damage(
+                    f"{kind} without altname", name, "ip", "link", "property", "del", "dev", name, "altname", altname
+                )
+            # No one speaks to a port's own address.
+            if info.get("info_slave_kind") != "bridge" or kind == "vxlan":
+                yield self._damage(f"{kind} of another address", name, *change, "address", MAC)
+            if kind == "veth":
+                queue = ("tc", "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1")
+                yield self._damage("veth with a foreign queue", name, *queue)
+            yield from self._ports(name, info)
 
+    def _ports(self, name: str, info: dict[str, Any]) -> Iterator[Damage]:
+        if info.get("info_kind") == "bridge":
+            for flag in BRIDGE_FLAGS:
+                value = str(1 - int(info["info_data"][flag]))
+                yield self._damage(f"bridge, {flag}", name, "ip", "link", "set", "dev", name, "type", "bridge", flag, value)
+        if info.get("info_slave_kind") == "bridge":
+            yield self._damage("port without bridge", name, "ip", "link", "set", "dev", name, "nomaster")
+            yield self._damage("port disabled", name, "bridge", "link", "set", "dev", name, "state", "0")
+            for flag in PORT_FLAGS:
+                value = "off" if info["info_slave_data"][flag] else "on"
+                yield self._damage(f"port, {flag}", name, "bridge", "link", "set", "dev", name, flag, value)
 
-def _damage(netns: str, what: str, *command: str) -> Damage:
-    where = netns or "the machine"
-    return Damage(f"{where}: {what}", shlex.join([*_inside(netns), *command]))
+    def addresses(self) -> Iterator[Damage]:
+        for link in self._ask("ip", "-j", "address", "show"):
+            for one in link["addr_info"] if link["ifname"] in self._names else ():
+                if one["scope"] != "link" or one["family"] == "inet":
+                    cidr = f"{one['local']}/{one['prefixlen']}"
+                    yield self._damage(
+                        f"{one['family']} address deleted", cidr, "ip", "address", "delete", cidr, "dev", link["ifname"]
+                    )
 
+    def routes(self) -> Iterator[Damage]:
+        for family in ("-4", "-6"):
+            for route in self._ask("ip", "-j", family, "route", "show"):
+                if route.get("dev") not in self._names or route.get("protocol") == "kernel":
+                    continue
+                words = (route["dst"], "dev", route["dev"])
+                form = "default route" if route["dst"] == "default" else "route by a gateway" if "gateway" in route else "route"
+                yield self._damage(f"{family} {form} deleted", route["dst"], "ip", family, "route", "delete", *words)
+                if "gateway" in route:
+                    yield self._damage(f"{family} {form} without it", route["dst"], "ip", family, "route", "replace", *words)
 
-# --- links ------------------------------------------------------------------------------------------------------------
+    def neighbors(self) -> Iterator[Damage]:
+        for one in self._ask("ip", "-j", "neighbor", "show", "nud", "permanent"):
+            if one["dev"] in self._names:
+                words, family = (one["dst"], "dev", one["dev"]), "inet6" if ":" in one["dst"] else "inet"
+                yield self._damage(f"{family} neighbor deleted", one["dst"], "ip", "neighbor", "delete", *words)
+                other = ("lladdr", MAC, "nud", "permanent")
+                yield self._damage(f"{family} neighbor elsewhere", one["dst"], "ip", "neighbor", "replace", *words, *other)
 
+    def forwarding(self) -> Iterator[Damage]:
+        for entry in self._ask("bridge", "-j", "fdb", "show"):
+            if entry["ifname"] in self._names and ("dst" in entry or "sticky" in entry.get("flags", ())):
+                way = ("dst", entry["dst"], "self") if "dst" in entry else ("master",)
+                words = (entry["mac"], "dev", entry["ifname"], *way)
+                yield self._damage("forwarding entry deleted", entry["mac"], "bridge", "fdb", "delete", *words)
 
-def _own_links(machine: Machine, netns: str) -> list[dict[str, Any]]:
-    """Netctl's own: in the machine's namespace those with its mark, elsewhere all but the loopback."""
-    links = _ask(machine, netns, "ip", "-j", "-d", "link", "show")
-    return [link for link in links if link["ifname"] != "lo" and (netns or link.get("ifalias", "").startswith("netctl"))]
+    def settings(self) -> Iterator[Damage]:
+        for link in self._links:
+            info = link.get("linkinfo", {})
+            kind = info.get("info_kind", "")
+            # A cable of the lab is no container's, and a port has no settings.
+            has_none = info.get("info_slave_kind") == "bridge" or (kind == "veth" and ".lab." in self._netns)
+            for key in SETTINGS.get(kind, ()) if not has_none else ():
+                path = "/proc/sys/net/" + key.replace("NAME", link["ifname"])
+                held = self._machine.run(*self._inside, "sh", "-c", f"cat {path} 2>/dev/null || true").out.strip()
+                if held:
+                    other = "0" if held != "0" else "1"
+                    yield self._damage(f"{key.replace('/NAME', '')}", link["ifname"], "sh", "-c", f"echo {other} > {path}")
 
+    def firewall(self) -> Iterator[Damage]:
+        listing = self._machine.run(*self._inside, "nft", "-j", "list", "ruleset").out
+        for item in json.loads(listing or '{"nftables": []}')["nftables"]:
+            kind, found = next(iter(item.items()))
+            table = found.get("table", found.get("name", ""))
+            if re.fullmatch(rf"netctl-{self._topology}(\..*)?", table):
+                yield from self._nftables(kind, found["family"], table, found)
 
-def _of_links(netns: str, links: list[dict[str, Any]]) -> Iterator[Damage]:
-    for link in links:
-        name, info = link["ifname"], link.get("linkinfo", {})
-        kind = info.get("info_kind", "")
-        set_link = ("ip", "link", "set", "dev", name)
-        yield _damage(netns, f"{kind} {name} deleted", "ip", "link", "delete", "dev", name)
-        yield _damage(netns, f"{kind} {name} down", *set_link, "down")
-        yield _damage(netns, f"{kind} {name} smaller", *set_link, "mtu", "1300")
-        yield _damage(netns, f"{kind} {name} renamed", *set_link, "name", "renamed0")
-        yield _damage(netns, f"{kind} {name} of another group", *set_link, "group", "99")
-        if "ifalias" in link:
-            yield _damage(netns, f"{kind} {name} of another alias", *set_link, "alias", "theirs")
-        for altname in link.get("altnames", ()):
-            words = ("ip", "link", "property", "del", "dev", name, "altname", altname)
-            yield _damage(netns, f"{kind} {name} without {altname}", *words)
-        # A bridge port's own address is used by no one.
-        if info.get("info_slave_kind") != "bridge" or kind == "vxlan":
-            yield _damage(netns, f"{kind} {name} of another address", *set_link, "address", MAC)
-        yield from _of_ports(netns, name, info)
-        queue = ("tc", "qdisc", "replace", "dev", name, "root", "pfifo", "limit", "1")
-        yield _damage(netns, f"{kind} {name} with a queue of others", *queue)
-
-
-def _of_ports(netns: str, name: str, info: dict[str, Any]) -> Iterator[Damage]:
-    if info.get("info_kind") == "bridge":
-        data = info["info_data"]
-        for flag in BRIDGE_FLAGS:
-            value = str(1 - int(data[flag]))
-            words = ("ip", "link", "set", "dev", name, "type", "bridge", flag, value)
-            yield _damage(netns, f"bridge {name}, {flag} {value}", *words)
-    if info.get("info_slave_kind") == "bridge":
-        yield _damage(netns, f"port {name} without bridge", "ip", "link", "set", "dev", name, "nomaster")
-        yield _damage(netns, f"port {name} disabled", "bridge", "link", "set", "dev", name, "state", "0")
-        for flag in PORT_FLAGS:
-            value = "off" if info["info_slave_data"][flag] else "on"
-            yield _damage(netns, f"port {name}, {flag} {value}", "bridge", "link", "set", "dev", name, flag, value)
-
-
-# --- addresses, routes, neighbors, settings ---------------------------------------------------------------------------
-
-
-def _of_addresses(machine: Machine, netns: str, names: set[str]) -> Iterator[Damage]:
-    for link in _ask(machine, netns, "ip", "-j", "address", "show"):
-        for one in link["addr_info"] if link["ifname"] in names else ():
-            cidr = f"{one['local']}/{one['prefixlen']}"
-            if one["scope"] != "link" or one["family"] == "inet":
-                yield _damage(netns, f"address {cidr} deleted", "ip", "address", "delete", cidr, "dev", link["ifname"])
-
-
-def _of_routes(machine: Machine, netns: str, names: set[str]) -> Iterator[Damage]:
-    for family in ("-4", "-6"):
-        for route in _ask(machine, netns, "ip", "-j", family, "route", "show"):
-            if route.get("dev") not in names or route.get("protocol") == "kernel":
-                continue
-            words = (route["dst"], "dev", route["dev"])
-            yield _damage(netns, f"route {route['dst']} deleted", "ip", family, "route", "delete", *words)
-            if "gateway" in route:
-                yield _damage(netns, f"route {route['dst']} without gateway", "ip", family, "route", "replace", *words)
-
-
-def _of_neighbors(machine: Machine, netns: str, names: set[str]) -> Iterator[Damage]:
-    for one in _ask(machine, netns, "ip", "-j", "neighbor", "show", "nud", "permanent"):
-        if one["dev"] in names:
-            words = (one["dst"], "dev", one["dev"])
-            yield _damage(netns, f"neighbor {one['dst']} deleted", "ip", "neighbor", "delete", *words)
-            other = ("lladdr", MAC, "nud", "permanent")
-            yield _damage(netns, f"neighbor {one['dst']} elsewhere", "ip", "neighbor", "replace", *words, *other)
-    for entry in _ask(machine, netns, "bridge", "-j", "fdb", "show"):
-        if entry["ifname"] in names and ("dst" in entry or "sticky" in entry.get("flags", ())):
-            way = ("dst", entry["dst"], "self") if "dst" in entry else ("master",)
-            words = (entry["mac"], "dev", entry["ifname"], *way)
-            yield _damage(netns, f"forwarding entry {entry['mac']} deleted", "bridge", "fdb", "delete", *words)
-
-
-def _of_settings(machine: Machine, netns: str, names: set[str]) -> Iterator[Damage]:
-    """Those that netctl has set, seen by that their value is not a new link's."""
-    for pattern in OWN_SETTINGS:
-        text = machine.run(*_inside(netns), "sh", "-c", f"grep -s . /proc/sys/net/{pattern}").out
-        for line in text.splitlines():
-            path, _, value = line.partition(":")
-            if path.split("/")[-2] in names:
-                other = "0" if value != "0" else "1"
-                yield _damage(netns, f"{path} {other}", "sh", "-c", f"echo {other} > {path}")
-
-
-# --- firewall and processes -------------------------------------------------------------------------------------------
-
-
-def _of_firewall(machine: Machine, netns: str, topology: str) -> Iterator[Damage]:
-    listing = machine.run(*_inside(netns), "nft", "-j", "list", "ruleset").out
-    chains: dict[tuple[str, str, str], None] = {}
-    for item in json.loads(listing or '{"nftables": []}')["nftables"]:
-        kind, found = next(iter(item.items()))
-        family, table = found.get("family", ""), found.get("table", found.get("name", ""))
-        if not table.startswith(f"netctl-{topology}"):
-            continue
+    def _nftables(self, kind: str, family: str, table: str, found: dict[str, Any]) -> Iterator[Damage]:
+        place, name = (family, table, found.get("name", "")), found.get("name", "")
         if kind == "table":
-            yield _damage(netns, f"table {family} {table} deleted", "nft", "delete", "table", family, table)
+            yield self._damage("table deleted", f"{family} {table}", "nft", "delete", "table", family, table)
         elif kind == "chain":
-            where = (family, table, found["name"])
-            yield _damage(netns, f"chain {found['name']} flushed", "nft", "flush", "chain", *where)
-            yield _damage(netns, f"chain {found['name']} with a rule", "nft", "insert", "rule", *where, "accept")
-        elif kind == "rule":
-            chains[family, table, found["chain"]] = None
-        elif kind in ("set", "map") and "elem" in found:
-            yield _damage(netns, f"{kind} {found['name']} emptied", "nft", "flush", "set", family, table, found["name"])
-    for family, table, chain in chains:
-        place = f"{family} {table} {chain}"
-        find = f"nft -a list chain {place} | sed -n 's/.* # handle //p' | tail -1"
-        yield _damage(netns, f"last rule of {place} deleted", "sh", "-euc", f"nft delete rule {place} handle $({find})")
-
-
-def _of_processes(machine: Machine) -> Iterator[Damage]:
-    yield _damage("", "a command ended", "pkill", "-9", "-x", "sleep")
+            yield self._damage(f"{family} chain with a foreign rule", name, "nft", "insert", "rule", *place, "accept")
+            yield self._damage(f"{family} chain flushed", name, "nft", "flush", "chain", *place)
+            where = " ".join(place)
+            last = f"nft -a list chain {where} | sed -n 's/.* # handle \\([0-9]*\\)$/\\1/p' | tail -n 1"
+            yield self._damage(f"{family} rule deleted", name, "sh", "-euc", f"nft delete rule {where} handle $({last})")
+        elif kind in ("set", "map") and "elem" in found and "timeout" not in found:
+            yield self._damage(f"elements of {family} {kind} gone", name, "nft", "flush", kind, *place)
