@@ -37,7 +37,7 @@ class NftSession:
         try:
             library = ctypes.CDLL(LIBRARY)
         except OSError as error:
-            raise HostError(f"{LIBRARY} is missing on this host", "apt-get install libnftables1") from error
+            raise HostError(f"{LIBRARY} cannot be loaded: {error}", "apt-get install libnftables1; free -h") from error
         try:
             from nftables import Nftables
         except ImportError as error:
