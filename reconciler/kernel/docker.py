@@ -293,10 +293,10 @@ class DockerEngine:
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException
 
-        client.timeout = self._patience_s
         try:
             yield client
-            self._patience_s = ANSWER_TIMEOUT_S
+            if self._patience_s != ANSWER_TIMEOUT_S:
+                self._patience_s = client.timeout = ANSWER_TIMEOUT_S
         except APIError as error:
             words = str(error.explanation or error).strip()
             raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
@@ -366,6 +366,8 @@ class DockerEngine:
             return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
         if isinstance(error, TimeoutError):
             silent_s, self._patience_s = self._patience_s, NEXT_TIMEOUT_S
+            if self._client is not None:
+                self._client.timeout = NEXT_TIMEOUT_S
             message = f"the engine at {self._path} gives no answer within {silent_s} s"
             return SilentEngineError(message, f"is it stopped, or busy? systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
