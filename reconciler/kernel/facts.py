@@ -52,8 +52,6 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
 DEFAULT_LAB_UPLINK = "eth0"
 LIBRARY = "libnftables.so.1"
-NO_SUCH_FILE = "No such file"
-"""In what dlopen(3) says if the library is missing; a host that is short of memory says something else."""
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 FLOW_SOURCE = re.compile(r"(?:^|,)(?:nw_src|ipv6_src)=([^,]+)")
 FLOW_TARGET = re.compile(r"(?:^|,)(?:nw_dst|ipv6_dst)=")
@@ -288,9 +286,8 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
     try:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
-        if NO_SUCH_FILE in str(error):
-            return ("the library libnftables is missing: apt-get install libnftables1",)
-        return (f"the library libnftables cannot be loaded: {error}",)
+        is_missing = "No such file" in str(error)
+        return ("the library libnftables is missing: apt-get install libnftables1" if is_missing else f"cannot load {error}",)
     if find_spec("nftables") is None:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features
