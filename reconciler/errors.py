@@ -4,6 +4,7 @@
     ├── UsageError          2  the file or the command line is wrong
     │   └── TopologyError   2  the topology file: a list of faults, each with its place
     ├── HostError           3  a host is unreachable, lacks something, or something foreign is in the way
+    │   └── SilentError     3  a program on it gives no answer in time
     ├── RolledBackError     4  an apply failed, and every host is as it was before
     ├── LeftoverError       5  an apply or destroy failed, and something is left
     ├── VerificationError   6  a probe found what the file does not say
@@ -15,7 +16,9 @@ of these: a sentence for the user, and a help line that says what to do.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,6 +42,10 @@ def help_for(error: OSError) -> str:
     return _HELP.get(error.errno or 0, "")
 
 
+SHORT_OF_MEMORY = "the host is short of memory, or a limit is too low: free -h, ulimit -v, memory.max of the control group"
+SHORT_OF_PROCESSES = "raise the limit of processes: ulimit -u, pids.max of the control group"
+NO_THREAD = "can't start new thread"
+"""What Python says (RuntimeError) if the kernel starts no thread: for want of a process number, or of memory for its stack."""
 _HELP = {
     errno.EROFS: "that file system is mounted read-only; /run must be writable: mount -o remount,rw /run",
     errno.ENOSPC: "that file system is full; make room: df -h /run, df -i /run",
@@ -48,18 +55,34 @@ _HELP = {
     errno.ENOTDIR: "what stands there is no directory: look at it, then remove it",
     errno.EISDIR: "a directory stands there: look at it, then remove it",
     errno.ELOOP: "a symbolic link stands there: look at it, then remove it",
-    errno.ENOMEM: "the host is short of memory: free -h",
+    errno.ENOMEM: SHORT_OF_MEMORY,
+    errno.EAGAIN: SHORT_OF_PROCESSES,
     errno.EIO: "the disk reports an error: dmesg",
 }
 """For what a host can be short of, or have in the way of a file."""
 
 
-def translate(error: OSError) -> HostError | None:
-    """What an OSError says of the host that it arose on; None for one that only a defect can cause (EBADF, EINVAL …)."""
-    if not help_for(error):
+def translate(error: Exception) -> HostError | None:
+    """What an exception says of the host that it arose on; None for one that only a defect can cause (EBADF, EINVAL …)."""
+    if isinstance(error, MemoryError):
+        return HostError("cannot go on: out of memory", SHORT_OF_MEMORY)
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return HostError("cannot start a thread: the kernel refused it", SHORT_OF_PROCESSES)
+    if not isinstance(error, OSError) or not help_for(error):
         return None
     what = f"use {error.filename}" if error.filename else "go on"
     return HostError(f"cannot {what}: {error.strerror or error}", help_for(error))
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """Raise HostError in place of an exception that `translate` knows."""
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError) as error:
+        if told := translate(error):
+            raise told from error
+        raise
 
 
 class UsageError(NetctlError):
@@ -100,6 +123,10 @@ class HostError(NetctlError):
     """A host cannot be reached, lacks something, or holds something foreign that is in the way."""
 
     exit_status = 3
+
+
+class SilentError(HostError):
+    """A program on the host that runs, and gives no answer in time. Another try would only take as long again."""
 
 
 class RolledBackError(NetctlError):

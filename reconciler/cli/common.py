@@ -7,12 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
-from reconciler.errors import NetctlError, UsageError
+from reconciler.errors import HostError, LockedError, NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
 from reconciler.render.status import bridges_of, tell_change
 from reconciler.state.visible import visible, visible_line
@@ -100,11 +100,34 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
         peers, told = greet_dropped(options, topology, fleet, command)
-        facts |= fleet.read(lock=lock)
+        with watching(fleet) if not lock else nullcontext():
+            facts |= fleet.read(lock=lock)
 
-        from reconciler.compile import compile_topology
+            from reconciler.compile import compile_topology
 
-        yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers, told)
+            yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers, told)
+
+
+@contextmanager
+def watching(fleet: Fleet) -> Iterator[None]:
+    """Say if another netctl was at work during a reading without a lock. LockedError if the reading then fails."""
+    try:
+        yield
+    except HostError as error:
+        for holder, hosts in _disturbances_of(fleet):
+            message = f"cannot read {hosts} while another netctl is at work there: {holder}: {error.message}"
+            raise LockedError(message, "try again when it is done") from error
+        raise
+    for holder, hosts in _disturbances_of(fleet):
+        words = f"warning: {hosts}: another netctl was at work during the reading, and differences may be its work: {holder}"
+        print(visible_line(words), file=sys.stderr)
+
+
+def _disturbances_of(fleet: Fleet) -> Iterator[tuple[str, str]]:
+    """Each netctl that was at work during the reading, and its hosts."""
+    found = fleet.find_disturbances()
+    for holder in dict.fromkeys(found.values()):
+        yield holder, ", ".join(host for host in found if found[host] == holder)
 
 
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:

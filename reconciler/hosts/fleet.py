@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
-from reconciler.errors import HostError, LeftoverError, NetctlError
+from reconciler.errors import HostError, LeftoverError, NetctlError, translating
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.rollout import Progress, Rollout
 from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerDiedError, WorkerProcess
@@ -30,12 +30,15 @@ from reconciler.hosts.target import Target
 from reconciler.plan.document import CODEC, HostPlan, decode_plan
 from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
 from reconciler.state.grammar import check_facts
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change
 
 OWN_FILES, FILES_EACH = 48, 8
 """Of a controller: its own, and those for each worker (its streams, what it says, and a moment's more while it starts)."""
+
+HOLDER_MAX = 512
+"""Of what a host says of who is at work there, so many characters are shown."""
 
 
 class Fleet:
@@ -59,6 +62,8 @@ class Fleet:
         self._heart: threading.Thread | None = None
         self._closed = threading.Event()
         self._locked = False
+        self._occupied: dict[str, Occupancy] = {}
+        """By host, who was at work on it when it was greeted."""
         self._early: tuple[tuple[Target, ...], Future[dict[str, HostFacts]]] | None = None
 
     @classmethod
@@ -74,7 +79,8 @@ class Fleet:
             raise HostError(f"cannot open {needed} files at once: the limit is {limit}", help_text)
         if soft != resource.RLIM_INFINITY and soft < needed:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, limit))
-        return cls([start_local_worker() for _ in range(count)])
+        with translating():
+            return cls([start_local_worker() for _ in range(count)])
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +158,7 @@ class Fleet:
             raise next(iter(errors.values())) if one else merge_errors(errors)
         self._find_twins({host: answer.machine for host, answer in answers.items()}, optional=optional)
         self._peers |= {host: dict(answer.peers) for host, answer in answers.items()}
+        self._occupied |= {host: answer.occupancy for host, answer in answers.items() if answer.occupancy.stamp}
         return errors
 
     def _open(self, session: Session) -> Introduction:
@@ -224,6 +231,16 @@ class Fleet:
         if lock:
             self._lock()
         return self._hosts.run(_read)
+
+    def find_disturbances(self) -> dict[str, str]:
+        """The hosts on which another netctl was at work since they were greeted, and which one; for one that took no lock."""
+        answers, _ = self._hosts.attempt(_read_occupancy, [host for host in self._occupied if host in self._sessions])
+        moved = {host: (self._occupied[host], after) for host, after in answers.items()}
+        return {
+            host: (after.holder or before.holder or "a process that has ended since")[:HOLDER_MAX]
+            for host, (before, after) in moved.items()
+            if before.holder or before != after
+        }
 
     def _lock(self) -> None:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
@@ -336,6 +353,10 @@ class Fleet:
 
 def _forget(session: Session) -> Any:
     return session.request("forget")
+
+
+def _read_occupancy(session: Session) -> Occupancy:
+    return session.ask(Occupancy, "occupancy")
 
 
 def _read(session: Session) -> HostFacts:

@@ -14,14 +14,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol, TypeVar, cast
 
-from reconciler.errors import HostError, NetctlError
+from reconciler.errors import SHORT_OF_MEMORY, HostError, NetctlError
 from reconciler.hosts.target import Target
 from reconciler.kernel.private import open_private, secure_directory
 from reconciler.plan.document import CODEC
+from reconciler.state.host import Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError, parse_json
 from reconciler.state.visible import visible
 from reconciler.worker.channel import Message, decode_error, dump_line
@@ -56,6 +57,9 @@ TIMEOUTS_S: Mapping[str, float | None] = {
 A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
 """
 
+NO_MEMORY = 2
+"""The status with which libnftables ends a process that gets no memory (NFT_EXIT_NOMEM in include/nftables.h)."""
+
 END_TIMEOUT_S = 10.0
 """How long a worker that speaks no more may take to end."""
 
@@ -69,6 +73,8 @@ class Introduction:
 
     machine: str
     peers: Mapping[str, str]
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    """Who is at work on it."""
 
 
 class AnswerError(HostError):
@@ -333,8 +339,12 @@ class Session:
             words = read_words(self._worker.words)
             noisy = status == -signal.SIGXFSZ and "it says too much on its standard error"
             reason = self._overdue or noisy or (words.splitlines()[-1].strip() if words else f"ssh ended with status {status}")
-            return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason}")
+            help_text = "run netctl again when the host can be reached"
+            return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason.rstrip('.')}", help_text)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        if status == NO_MEMORY:
+            message = f"the worker of {self.target.host} ran out of memory while it was asked to {verb}"
+            return WorkerDiedError(message, SHORT_OF_MEMORY)
         log = self._keep_words()
         if log:
             help_text = f"its last words are in {log}"

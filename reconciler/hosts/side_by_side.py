@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from reconciler.errors import NetctlError
+from reconciler.errors import NetctlError, translating
 from reconciler.hosts.session import ConnectionLostError, Session
 
 T = TypeVar("T")
@@ -54,7 +54,8 @@ class SideBySide:
     ) -> tuple[dict[str, T], dict[str, NetctlError]]:
         """The result of `work` for each host, and what failed. All are waited for."""
         chosen = dict(self.sessions) if hosts is None else {host: self.sessions[host] for host in hosts}
-        futures = {host: self._pool.submit(work, session) for host, session in chosen.items()}
+        with translating():
+            futures = {host: self._pool.submit(_translated, work, session) for host, session in chosen.items()}
         pending = set(futures.values())
         told, patience = False, max(1, self._stops)
         while pending:
@@ -118,6 +119,12 @@ class SideBySide:
 
     def _count_stop(self, *_: object) -> None:
         self._stops += 1
+
+
+def _translated(work: Callable[[Session], T], session: Session) -> T:
+    """The result of `work`. HostError if this machine is short of something: an apply then goes back, as for any other error."""
+    with translating():
+        return work(session)
 
 
 def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:

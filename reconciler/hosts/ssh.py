@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 
 from reconciler.errors import HostError
 from reconciler.hosts.bundle import read_bundle
-from reconciler.hosts.session import BEATS, WorkerProcess, read_words
+from reconciler.hosts.session import BEATS, Process, WorkerProcess, read_words
 from reconciler.hosts.target import render_destination
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.topology.types import Connect
@@ -28,7 +28,9 @@ from reconciler.worker import bootstrap
 
 CONNECT_TIMEOUT_S = 10
 START_TIMEOUT_S = 60.0
-"""From the first packet to a worker that is ready, its code brought there; a login that hangs must not hang netctl."""
+"""How long a login, and each answer of the bootstrap, may take; a login that hangs must not hang netctl."""
+SLOWEST_BYTES_S = 4000
+"""The slowest link over which the worker's code is brought to a host: its size gives the time that is added for that."""
 OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
@@ -122,7 +124,7 @@ def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
     except FileNotFoundError:
         raise HostError("there is no ssh on this machine", "apt-get install openssh-client") from None
     worker = WorkerProcess(process, words)
-    with contextlib.ExitStack() as undo, _killing_after(process, START_TIMEOUT_S):
+    with contextlib.ExitStack() as undo:
         undo.callback(worker.kill)
         try:
             _start(worker, connect)
@@ -156,13 +158,17 @@ def _start(worker: WorkerProcess, connect: Connect) -> None:
     """Talk to `worker.bootstrap` until the worker is ready. EOFError where the far side ends before."""
     bundle = read_bundle()
     program = bootstrap.render_program(Path(bootstrap.__file__).read_text(encoding="utf-8"), bundle.code_hash)
-    _write(worker, program)
+    data, timeout_s = program, START_TIMEOUT_S
     for _ in range(SAID_MAX):
-        match _hear(worker, connect):
+        with _killing_after(worker.process, timeout_s):
+            _write(worker, data)
+            said = _hear(worker, connect)
+        match said:
             case {"say": "again"}:
-                _write(worker, program)
+                data = program
             case {"say": "code"}:
-                _write(worker, b"%010d" % len(bundle.archive) + bundle.archive)
+                data = b"%010d" % len(bundle.archive) + bundle.archive
+                timeout_s = START_TIMEOUT_S + len(data) / SLOWEST_BYTES_S
             case {"say": "ready"}:
                 return
             case {"say": "error", "message": str(message), "help": str(help_text)}:
@@ -200,7 +206,7 @@ def _hear(worker: WorkerProcess, connect: Connect) -> Any:
 
 
 @contextlib.contextmanager
-def _killing_after(process: subprocess.Popen[bytes], timeout_s: float) -> Iterator[None]:
+def _killing_after(process: Process, timeout_s: float) -> Iterator[None]:
     timer = threading.Timer(timeout_s, process.kill)
     timer.daemon = True
     timer.start()
@@ -214,7 +220,8 @@ def _failure(connect: Connect, words: str, status: int) -> HostError:
     """The error for a far side that ended before its worker was ready."""
     destination = render_destination(connect)
     if status == -9:
-        return HostError(f"{destination} was not ready within {START_TIMEOUT_S:.0f} s", f"`ssh {_by_hand(connect)}` tells more")
+        message = f"{destination} was silent for {START_TIMEOUT_S:.0f} s before it was ready"
+        return HostError(message, f"`ssh {_by_hand(connect)}` tells more")
     if status == 127 and "sudo" not in words:
         return HostError(f"{destination}: it has no python3", bootstrap.INSTALL)  # as shells report a command that is not there
     known = explain(connect, words)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.errors import HostError
+from reconciler.errors import HostError, SilentError
 from reconciler.kernel.docker_containers import (
     HOST_LABEL,
     NAME_LABEL,
@@ -44,6 +44,8 @@ NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed: as `docker stop` has it."""
 ANSWER_TIMEOUT_S = 90
+NEXT_TIMEOUT_S = 10
+"""The same after an engine has given no answer, until it gives one: a rollback asks it again, and must not take minutes."""
 ANSWER_MAX_BYTES = 1 << 20
 """Of the answer to whether there is anything; it is looked at no further."""
 CONNECTIONS = 32
@@ -67,6 +69,10 @@ class EngineError(HostError):
         self.status = status
 
 
+class SilentEngineError(EngineError, SilentError):
+    """The engine gave no answer in time."""
+
+
 class DockerEngine:
     """An engine that speaks Docker's language, for one topology on one host. Threads may share it."""
 
@@ -78,6 +84,7 @@ class DockerEngine:
         self._path = url.removeprefix("unix://")
         self._connecting = threading.Lock()
         self._client: APIClient | None = None
+        self._patience_s = ANSWER_TIMEOUT_S
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -267,11 +274,13 @@ class DockerEngine:
 
         try:
             yield client
+            if self._patience_s != ANSWER_TIMEOUT_S:
+                self._patience_s = client.timeout = ANSWER_TIMEOUT_S
         except APIError as error:
             words = str(error.explanation or error).strip()
             raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
-            raise self._no_answer(error) from error
+            raise self._explain(error) from error
         except FORMLESS as error:
             # What answers there is no engine, or not the whole of an answer.
             raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
@@ -298,21 +307,32 @@ class DockerEngine:
         from docker.errors import DockerException
 
         try:
-            return APIClient(f"unix://{self._path}", version="auto", timeout=ANSWER_TIMEOUT_S, max_pool_size=CONNECTIONS)
+            return APIClient(f"unix://{self._path}", version="auto", timeout=self._patience_s, max_pool_size=CONNECTIONS)
         except DockerException as error:
-            raise self._no_answer(error) from error
+            raise self._explain(error) from error
         except FORMLESS as error:
             raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
     def _open_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.settimeout(self._patience_s)
             connection.connect(self._path)
         except OSError:
             connection.close()
             raise
         return connection
+
+    def _explain(self, error: Exception) -> EngineError:
+        """The error for what the packages say, by what the kernel has said to them: the engine has stopped, or stands still."""
+        from requests.exceptions import RequestException
+
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and not isinstance(cause, RequestException):
+                return self._unreachable(cause)
+            cause = cause.__cause__ or cause.__context__
+        return self._no_answer(error)
 
     def _no_answer(self, error: object) -> EngineError:
         return EngineError(
@@ -324,7 +344,11 @@ class DockerEngine:
         if error.errno in (errno.EACCES, errno.EPERM):
             return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
         if isinstance(error, TimeoutError):
-            return EngineError(f"the engine at {self._path} gives no answer", f"systemctl status {unit}")
+            silent_s, self._patience_s = self._patience_s, NEXT_TIMEOUT_S
+            if self._client is not None:
+                self._client.timeout = NEXT_TIMEOUT_S
+            message = f"the engine at {self._path} gives no answer within {silent_s} s"
+            return SilentEngineError(message, f"is it stopped, or busy? systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
         where = f", or in {variable}" if variable else ""
         return EngineError(

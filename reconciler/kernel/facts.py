@@ -285,8 +285,9 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
         return ()
     try:
         ctypes.CDLL(LIBRARY)
-    except OSError:
-        return ("the library libnftables is missing: apt-get install libnftables1",)
+    except OSError as error:
+        is_missing = "No such file" in str(error)
+        return ("the library libnftables is missing: apt-get install libnftables1" if is_missing else f"cannot load {error}",)
     if find_spec("nftables") is None:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features

@@ -23,6 +23,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.flock import is_locked_by_others_only, try_lock
 from reconciler.kernel.marks import read_start
 from reconciler.kernel.private import FILE_MODE, OTHERS, make_directory
+from reconciler.state.host import Occupancy
 from reconciler.state.jsontext import parse_json
 
 OPEN_TRIES = 1000
@@ -152,6 +153,20 @@ class HostLock:
             except OSError as error:
                 raise HostError(f"{self._path} cannot be made: {error.strerror}", help_for(error)) from error
         raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
+
+
+def read_occupancy(context: KernelContext) -> Occupancy:
+    """Who is at work on the host. It takes no lock, which would be in the way of another's."""
+    path = context.host_directory / "lock"
+    holder = None
+    with contextlib.suppress(OSError):
+        holder = parse_holder(path.read_bytes()[:HOLDER_MAX_BYTES])
+    held = holder is not None and _has_open(holder.worker, path)
+    for directory in (context.host_directory, context.run_directory):
+        with contextlib.suppress(OSError):
+            status = directory.stat()
+            return Occupancy(str(holder) if held else "", f"{status.st_ino} {status.st_mtime_ns}")
+    return Occupancy(stamp="none")
 
 
 def _is_exposed(path: Path) -> bool:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from reconciler.errors import HostError
+from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
 from reconciler.kernel.nftdump import Structure, TableReader
 from reconciler.kinds.firewall_program import SETS, check_element, parse_table_name, render_table, table_name
@@ -24,6 +24,8 @@ from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import StepError
 
 LIBRARY = "libnftables.so.1"
+NO_SUCH_FILE = "No such file"
+"""In what dlopen(3) says if the library is missing; a host that is short of memory says something else."""
 PROBE = "probe"
 """The topology whose programs are loaded to see what the kernel can do."""
 _ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")
@@ -37,7 +39,9 @@ class NftSession:
         try:
             library = ctypes.CDLL(LIBRARY)
         except OSError as error:
-            raise HostError(f"{LIBRARY} is missing on this host", "apt-get install libnftables1") from error
+            if NO_SUCH_FILE in str(error):
+                raise HostError(f"{LIBRARY} is missing on this host", "apt-get install libnftables1") from error
+            raise HostError(f"cannot load {error}", SHORT_OF_MEMORY) from error
         try:
             from nftables import Nftables
         except ImportError as error:

@@ -270,30 +270,24 @@ class TableReader:
         header = HEADER.pack(HEADER.size + len(body), SUBSYSTEM | kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
         self._socket.send(header + body)
         bodies: list[memoryview] = []
+        changed = False
         while True:
+            # A dump that changed is read to its end: its rest would otherwise precede the answer to the next request.
             for number, flags, sequence, answer in parse_messages(self._socket.recv(RECEIVE_BYTES)):
                 if sequence != self._sequence:
                     continue
+                changed |= bool(flags & NLM_F_DUMP_INTR)
                 if number in (NLMSG_ERROR, NLMSG_DONE):
                     code, words = parse_error(flags, answer)
-                    if code in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+                    if changed or code in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                         raise _ChangedError  # what was there in the dump before is gone
                     if code:
                         raise NetlinkError(f"nftables cannot be read: {words or errno.errorcode.get(code, code)}", code)
                     return iter(bodies)
                 generation = GENERIC.unpack_from(answer)[2]
-                if flags & NLM_F_DUMP_INTR or self._generation not in (None, generation):
-                    self._drain()
-                    raise _ChangedError
+                changed |= self._generation not in (None, generation)
                 self._generation = generation
                 bodies.append(answer)
-
-    def _drain(self) -> None:
-        """Throw away the rest of a dump: a new socket is simpler than counting, but would be in another namespace."""
-        while True:
-            for number, _, sequence, _ in parse_messages(self._socket.recv(RECEIVE_BYTES)):
-                if sequence == self._sequence and number in (NLMSG_ERROR, NLMSG_DONE):
-                    return
 
 
 def _hook_of(family: str, chain: bytes) -> str:

@@ -57,12 +57,17 @@ def write_private(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
     """Replace a file as a whole; it is on the disk before its name is. Its directory is made. HostError and OSError as above."""
     make_directory(path.parent)
     draft = path.with_name(f"{path.name}.tmp")
-    with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        # A write names no file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _open_directory(directory: Path) -> int:

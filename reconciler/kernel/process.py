@@ -113,7 +113,8 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
                 enter(path_of(step.netns))
                 pids.append(spawn(context, step, inherited))
             except OSError as error:
-                raise StepError(step, f"{step.command[0]} cannot be started: {error.strerror}") from error
+                where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
+                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}") from error
 
     run_in_thread(body)
     wait_until_marked(pids)

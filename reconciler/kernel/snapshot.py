@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.errors import HostError
+from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import read_dhcp_clients
 from reconciler.kernel.engine import read_containers
@@ -54,6 +54,8 @@ def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
     for _ in range(READ_TRIES - 1):
         try:
             return _read(namespaces, interest)
+        except SilentError:
+            raise
         except HostError:
             continue
     return _read(namespaces, interest)

@@ -88,7 +88,10 @@ def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
                 _run(namespaces.context, step)
             except OSError as error:
                 key = step.key if isinstance(step, SysctlWrite | SysctlRestore) else ""
-                raise RefusedError(step, f"{key} cannot be set: {error.strerror or error}") from error
+                # The file that remembers the value before may be what fails, and a setting's own path says no more than its key.
+                file = str(_path(namespaces.context))
+                where = f"{file}: " if error.filename in (file, f"{file}.tmp") else ""
+                raise RefusedError(step, f"{key} cannot be set: {where}{error.strerror or error}") from error
 
     run_in_thread(body)
 

@@ -28,6 +28,18 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Who is at work on a host at one moment: the process that holds the lock, for people; "" if none does.
+
+    `stamp` changes when a lock is taken or released, so two equal ones tell that no netctl was at work in between. It is "" only
+    if the host has not said.
+    """
+
+    holder: str = ""
+    stamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """An address that a live container, or a live gateway (container ""), holds in a subnet."""
 

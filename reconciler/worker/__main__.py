@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import io
 import os
 import signal
-import threading
 import traceback
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 from reconciler.errors import NetctlError, translate
-from reconciler.worker.channel import Inbox, Message, dump_line, encode_defect, encode_error
+from reconciler.worker.channel import Inbox, Message, Outbox, encode_defect, encode_error
 from reconciler.worker.machine import KernelMachine, open_machine
 from reconciler.worker.work import Work
 
@@ -49,20 +49,13 @@ def open_channel() -> tuple[Inbox, Callable[[Message], None]]:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     requests, answers = _take_streams()
     inbox = Inbox(requests)
-    sending = threading.Lock()
-
-    def send(message: Message) -> None:
-        with sending:
-            answers.write(dump_line(message))
-            answers.flush()
-
-    return inbox, send
+    return inbox, Outbox(answers, inbox.ended).send
 
 
-def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
-    """The streams to the controller, out of reach of whatever else reads standard input or prints."""
+def _take_streams() -> tuple[io.BufferedReader, int]:
+    """The stream and the descriptor to the controller, out of reach of whatever else reads standard input or prints."""
     requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
@@ -78,7 +71,7 @@ def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> No
         except NetctlError as error:
             answer = encode_error(error)
         except Exception as error:  # noqa: BLE001  the last line of defence: it becomes a sentence, and the traceback a file
-            told = translate(error) if isinstance(error, OSError) else None
+            told = translate(error)
             if told is None:
                 traceback.print_exc()
             answer = encode_error(told) if told else encode_defect(error)

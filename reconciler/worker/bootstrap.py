@@ -22,13 +22,16 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from typing import NoReturn
 
 RUN = "/run/netctl"
 CODE = RUN + "/.worker"  # no topology and no host has a name that begins with a dot
-LOADER = "import io;exec(io.FileIO(0,closefd=False).readline())"
+SILENCE_S = 60
+"""A controller that sends nothing for so long has gone, though its connection may look open for hours (a lost network)."""
+LOADER = f'import io;exec("import signal;signal.alarm({SILENCE_S})");exec(io.FileIO(0,closefd=False).readline())'
 LIBRARY = "libnftables.so.1"
 INSTALL = "on that host: apt-get install python3 libnftables1"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -60,6 +63,7 @@ def main(code_hash: str) -> None:
         directory, lock = open_code(code_hash)
     except OSError as error:
         fail(f"the worker's code cannot be kept in {CODE}: {error.strerror}", "netctl needs some megabytes in /run")
+    signal.alarm(0)
     say({"say": "ready"})
     sys.path.insert(0, directory)
     from reconciler.worker.remote import main as serve
@@ -73,6 +77,7 @@ def become_root() -> None:
     if sudo is None:
         fail("netctl needs root there, and the host has no sudo", "connect as root (ssh://root@…), or install sudo on that host")
     say({"say": "again"})
+    signal.alarm(0)  # it would outlast execve(2), and sudo may stay as the worker's parent
     os.execv(sudo, [sudo, "-n", "--", sys.executable, "-I", "-S", "-c", LOADER])  # noqa: S606
 
 
@@ -217,6 +222,7 @@ def read_exactly(count: int) -> bytes:
     """The next bytes of standard input, and not one more: the rest is the worker's."""
     parts = []
     while count:
+        signal.alarm(SILENCE_S)
         part = os.read(0, min(count, 1 << 20))
         if not part:
             os._exit(1)

@@ -11,18 +11,23 @@ Called by `worker.__main__` on one side and by `hosts.session` on the other. One
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.state.jsontext import MalformedError
 
 Message = dict[str, Any]
 PIECE_BYTES = 1 << 16
+ROOM_INTERVAL_MS = 100
+"""How often a worker whose answer is not taken looks whether its controller was given up."""
 WORDS_MAX = 4096
 """Of an error's message, and of its help, so many characters are shown."""
 WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedError)}
@@ -65,7 +70,7 @@ def _cut(text: str) -> str:
 class Inbox:
     """The requests that come in, read by a thread of its own, so that a cancellation is seen while a request is worked on."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
         """`stream` is read to its end."""
         self.cancelled = threading.Event()
         self.ended = threading.Event()
@@ -81,14 +86,15 @@ class Inbox:
         return self._requests.get()
 
     def _lines(self) -> Iterator[bytes]:
-        """Whole lines. A long one that comes slowly is a sign of life all the same."""
+        """Whole lines. Each piece of a long line is a sign of life, however slowly the pieces arrive."""
         parts: list[bytes] = []
-        while part := self._stream.readline(PIECE_BYTES):
+        while piece := self._stream.read1(PIECE_BYTES):
             self.heard_s = time.monotonic()
-            parts.append(part)
-            if part.endswith(b"\n"):
-                yield b"".join(parts)
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                yield b"".join([*parts, end])
                 parts = []
+            parts.append(rest)
 
     def end(self) -> None:
         """Give the controller up: what is being done is cancelled, and no request follows."""
@@ -104,3 +110,26 @@ class Inbox:
             elif message["verb"] != "beat":
                 self._requests.put(message)
         self.end()
+
+
+class Outbox:
+    """The messages that go out. A controller that takes none holds a worker up only until that gives the controller up."""
+
+    def __init__(self, descriptor: int, ended: threading.Event) -> None:
+        """`descriptor` is a pipe or a socket; `ended` is set when the controller is given up."""
+        self._descriptor = descriptor
+        self._ended = ended
+        self._sending = threading.Lock()
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
+
+    def send(self, message: Message) -> None:
+        """Send one message, from any thread. BrokenPipeError if the controller has gone, or was given up."""
+        rest = memoryview(dump_line(message))
+        with self._sending:
+            while rest:
+                # A write of PIPE_BUF bytes does not block after poll(2) has reported room (pipe(7)).
+                if self._room.poll(ROOM_INTERVAL_MS):
+                    rest = rest[os.write(self._descriptor, rest[: select.PIPE_BUF]) :]
+                elif self._ended.is_set():
+                    raise BrokenPipeError

@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel import notes
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH, KernelContext
 from reconciler.kernel.executor import KernelHost
-from reconciler.kernel.lock import HostLock
+from reconciler.kernel.lock import HostLock, read_occupancy
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.place import die_with_parent, enter_or_leave, read_machine
 from reconciler.kernel.private import check_directories
 from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
-from reconciler.state.host import HostFacts
+from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
@@ -94,8 +94,9 @@ class KernelMachine:
         self._lock.mark(orphan=orphan)
 
     def introduce(self) -> Message:
-        """What tells this machine from others, and what it remembers of the topology's other hosts."""
-        return {"machine": read_machine(self._context.own_netns), "peers": notes.read_peers(self._context)}
+        """What tells this machine from others, what it remembers of the topology's other hosts, and who is at work on it."""
+        machine, peers = read_machine(self._context.own_netns), notes.read_peers(self._context)
+        return {"machine": machine, "peers": peers, "occupancy": asdict(self.read_occupancy())}
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
         """How many entries of connection tracking each address has begun."""
@@ -123,6 +124,10 @@ class KernelMachine:
     def forget(self) -> None:
         """Remove the topology's files."""
         notes.remove_all(self._context)
+
+    def read_occupancy(self) -> Occupancy:
+        """Who is at work on the host."""
+        return read_occupancy(self._context)
 
     def release(self) -> None:
         """Let go of the lock, and of its file: whoever comes next makes another."""

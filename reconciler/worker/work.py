@@ -3,6 +3,7 @@
 Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
 
     lock      {} → nothing; the host's lock is held until `release`, or the worker's end
+    occupancy {} → Occupancy: who is at work on the host; asked after a reading without a lock, for `hello` told it before
     read      {engines, openvswitch} → HostFacts
     plan      {host, desired, document} → PlanAnswer (`plan.document`): what is live of what changes; the plan is kept
     prepare   {} → nothing, or the error that an apply is known to end with
@@ -43,7 +44,7 @@ from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import rollback_target
 from reconciler.probes.model import Listener, Opened, Probe
-from reconciler.state.host import HostFacts, HostState
+from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -76,6 +77,9 @@ class Machine(Protocol):
 
     def lock(self) -> None:
         """Take the host's lock, or LockedError."""
+
+    def read_occupancy(self) -> Occupancy:
+        """Who is at work on the host."""
 
     def release(self) -> None:
         """Let go of the lock, where it is held, and leave no file of it."""
@@ -154,6 +158,7 @@ class Work:
         """The answer to a request, in JSON; NetctlError where it fails."""
         verbs: dict[str, Callable[[Message], Any]] = {
             "lock": lambda _: self._machine.lock(),
+            "occupancy": lambda _: CODEC.encode(self._machine.read_occupancy()),
             "read": self._read,
             "plan": self._make_plan,
             "apply": self._apply,

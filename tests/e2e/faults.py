@@ -108,6 +108,14 @@ def start_quick(machine: Machine, *arguments: str | Path, fault: Fault = Fault()
     return machine.start(body), counter
 
 
+def wait_for_fault(counter: Counter, timeout_s: float = 20.0) -> None:
+    """Return when the fault has struck."""
+    deadline = time.monotonic() + timeout_s
+    while counter[1] == 0:
+        assert time.monotonic() < deadline, "the fault did not strike"
+        time.sleep(0.005)
+
+
 # --- forked workers ---------------------------------------------------------------------------------------------------
 
 
