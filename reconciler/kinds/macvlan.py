@@ -44,6 +44,7 @@ class Macvlan(Record):
     alias: str
     link_local: bool = False
     up: bool = True
+    arp: bool = True
     owner: Ref | None = None
     """What its namespace belongs to; None in the host's own."""
 
@@ -84,6 +85,7 @@ class Macvlan(Record):
                 alias=info.alias,
                 link_local=info.link_local,
                 up=info.up,
+                arp=info.arp,
                 owner=owner_of(snapshot, link.netns),
             )
 
@@ -117,6 +119,7 @@ class Macvlan(Record):
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
             up=self.up if self.up != before.up else None,
+            arp=self.arp if self.arp != before.arp else None,
         )
         return (change,) if change != LinkSet(self.netns, self.name) else ()
 

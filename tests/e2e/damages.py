@@ -70,10 +70,13 @@ class _Place:
 
     def __init__(self, machine: Machine, netns: str, topology: str) -> None:
         self._machine, self._netns, self._topology = machine, netns, topology
+        self._is_container = bool(netns) and ".lab." not in netns
         self._inside = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
         links = self._ask("ip", "-j", "-d", "link", "show")
         # In the machine's namespace those with netctl's mark, elsewhere all but the loopback.
         self._links = [one for one in links if one["ifname"] != "lo" and (netns or one.get("ifalias", "").startswith("netctl"))]
+        addresses = self._ask("ip", "-j", "-6", "address", "show", "scope", "global")
+        self._with_ipv6 = {link["ifname"] for link in addresses if link.get("addr_info")}
         self._names = {link["ifname"] for link in self._links}
 
     def _ask(self, *command: str) -> list[dict[str, Any]]:
@@ -82,7 +85,7 @@ class _Place:
 
     def _damage(self, form: str, name: str, *command: str, undo: tuple[str, ...] = ()) -> Damage:
         back = shlex.join([*self._inside, *undo]) if undo else ""
-        where = "host" if not self._netns or ".lab." in self._netns else "container"
+        where = "container" if self._is_container else "host"
         what = f"{self._netns or 'the machine'}: {form}: {name}"
         return Damage(what, f"{where}: {form}", shlex.join([*self._inside, *command]), back)
 
@@ -96,8 +99,10 @@ class _Place:
             yield self._damage(f"{kind} of another MTU", name, *change, "mtu", "1300")
             yield self._damage(f"{kind} renamed", name, *change, "name", "renamed0")
             # The group says whose a link is: without it, it is a foreign one under netctl's name, and refused.
-            back = (*change, "group", link["group"]) if not self._netns or ".lab." in self._netns else ()
-            yield self._damage(f"{kind} of another group", name, *change, "group", "99", undo=back)
+            if not self._is_container:
+                yield self._damage(
+                    f"{kind} of another group", name, *change, "group", "99", undo=(*change, "group", link["group"])
+                )
             yield self._damage(f"{kind} without ARP", name, *change, "arp", "off")
             if "ifalias" in link:
                 yield self._damage(f"{kind} of another alias", name, *change, "alias", "theirs")
@@ -142,7 +147,8 @@ class _Place:
                 words = (route["dst"], "dev", route["dev"])
                 form = "default route" if route["dst"] == "default" else "route by a gateway" if "gateway" in route else "route"
                 yield self._damage(f"{family} {form} deleted", route["dst"], "ip", family, "route", "delete", *words)
-                if "gateway" in route:
+                # On a host, another metric makes it a second route, which is the administrator's.
+                if "gateway" in route and self._is_container:
                     yield self._damage(f"{family} {form} without it", route["dst"], "ip", family, "route", "replace", *words)
 
     def neighbors(self) -> Iterator[Damage]:
@@ -164,10 +170,15 @@ class _Place:
         for link in self._links:
             info = link.get("linkinfo", {})
             kind = info.get("info_kind", "")
-            # A cable of the lab is no container's, and a port has no settings.
-            has_none = info.get("info_slave_kind") == "bridge" or (kind == "veth" and ".lab." in self._netns)
+            # Those of the host's own macvlan, of bridges, and of the cables of containers; a port has none.
+            is_cable_of_lab = kind == "veth" and ".lab." in self._netns
+            is_containers_macvlan = kind == "macvlan" and bool(self._netns)
+            has_none = info.get("info_slave_kind") == "bridge" or is_cable_of_lab or is_containers_macvlan
             for key in SETTINGS.get(kind, ()) if not has_none else ():
                 path = "/proc/sys/net/" + key.replace("NAME", link["ifname"])
+                is_idle = key.startswith("ipv6") and link["ifname"] not in self._with_ipv6
+                if is_idle and not (kind == "bridge" and key.endswith("accept_ra")):
+                    continue  # without an IPv6 address it has no effect
                 held = self._machine.run(*self._inside, "sh", "-c", f"cat {path} 2>/dev/null || true").out.strip()
                 if held:
                     other = "0" if held != "0" else "1"
