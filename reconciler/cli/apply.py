@@ -77,5 +77,5 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         job.fleet.remember(job.peers, job.told)
         write_own_peers(job.topology.name, job.peers, job.fleet)
     warn_of_lost(job.fleet)
-    warn_of_drift(job.fleet)
+    warn_of_drift(job.topology.name, job.fleet)
     return document

@@ -214,12 +214,18 @@ def drift_of(fleet: Fleet) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def warn_of_drift(fleet: Fleet) -> None:
+def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Say on standard error which containers these are, and in what they differ."""
+    from reconciler.kinds.process import Process
+
     for host, changes in fleet.drift.items():
         by_container: dict[str, list[str]] = {}
         for change in changes:
-            if change.exposed_to:
+            if isinstance(change.after, Process) and change.before is None:
+                name = change.after.container
+                print(visible_line(f"warning: {host}: container {name}: {change.after.describe()} has ended"), file=sys.stderr)
+                print(visible_line(f"help: read its output in /run/netctl/{topology}/{name}.log on {host}"), file=sys.stderr)
+            elif change.exposed_to:
                 by_container.setdefault(change.exposed_to.replace(":", " "), []).append(tell_change(change))
         for container, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""

@@ -16,6 +16,17 @@ pytestmark = [pytest.mark.kernel, pytest.mark.invariant(9)]
 TWO = LOCAL.replace("policies:", "  job: {networks: {back: 10.45.0.30}, command: [sleep, '99999']}\npolicies:")
 
 
+def test_a_command_that_ends_at_once(furnished: Machine) -> None:
+    """It is named with the file of its output, which says why; the status is 1, and nothing is taken back."""
+    file = write(furnished, TWO.replace("[sleep, '99999']", '[sh, -c, "echo no such table; exit 3"]'))
+    done = furnished.netctl("apply", file)
+    assert done.status == 1
+    assert "warning: one: container job: command sh -c echo no such table; exit 3 has ended" in done.err
+    assert "changes its own network" not in done.err
+    named = done.err.split("read its output in ")[1].split()[0]
+    assert furnished.sh(f"cat {named}") == "no such table\n"
+
+
 def test_invariant_9_a_command_that_has_ended(furnished: Machine) -> None:
     """Its death is drift; apply starts it again, and touches neither its network nor another's process."""
     file = write(furnished, TWO)
