@@ -14,6 +14,7 @@ from reconciler.cli.common import (
     open_job,
     palette,
     print_json,
+    settle_stops,
     warn_of_drift,
     warn_of_drops,
     warn_of_file,
@@ -74,6 +75,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
             print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
+        settle_stops()
         job.fleet.remember(job.peers, job.told)
         write_own_peers(job.topology.name, job.peers, job.fleet)
     warn_of_lost(job.fleet)

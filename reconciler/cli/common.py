@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -199,6 +201,21 @@ def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
     """Say on standard error which hosts are left out, and what that means."""
     for host, error in errors.items():
         print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
+
+
+def settle_stops() -> None:
+    """All is done, so one SIGINT or SIGTERM comes too late and is ignored; a second one ends the wait for other machines."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    asked: list[int] = []
+
+    def count(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, count)
 
 
 def warn_of_lost(fleet: Fleet) -> None:

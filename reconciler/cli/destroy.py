@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json, warn_of_lost
+from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json, settle_stops, warn_of_lost
 from reconciler.cli.parser import DEFAULT_FILE
 from reconciler.cli.peers import choose_peers
 from reconciler.errors import LeftoverError, NetctlError, UsageError
@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
             print(_render(document, options), flush=True)
         with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
             fleet.apply(plans, progress)
+            settle_stops()
         fleet.forget()
         places = {each.host: each.destination for each in (*targets, *others)}
         if options.host:  # the others still have what they had

@@ -162,10 +162,9 @@ def read_occupancy(context: KernelContext) -> Occupancy:
     with contextlib.suppress(OSError):
         holder = parse_holder(path.read_bytes()[:HOLDER_MAX_BYTES])
     held = holder is not None and _has_open(holder.worker, path)
-    for directory in (context.host_directory, context.run_directory):
-        with contextlib.suppress(OSError):
-            status = directory.stat()
-            return Occupancy(str(holder) if held else "", f"{status.st_ino} {status.st_mtime_ns}")
+    with contextlib.suppress(OSError):
+        status = context.host_directory.stat()
+        return Occupancy(str(holder) if held else "", f"{status.st_ino} {status.st_mtime_ns}")
     return Occupancy(stamp="none")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -48,6 +49,24 @@ def test_a_stop_of_the_real_thing(machine: Machine) -> None:
         machine.run("kill", "-INT", pid, check=False)
     done = running.wait()
     assert done.status in (0, 4, 130), done.err
+    if done.status:
+        assert differences(before, read_live(machine)) == ""
+    else:
+        assert machine.netctl("diff", file).status == 0
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.06, 0.1, 0.2])
+def test_a_stop_at_the_very_end(machine: Machine, delay_s: float) -> None:
+    """SIGTERM after the last step: what was done is taken back with 4, or it is too late, and all is as the file says."""
+    before = read_live(machine)
+    file = write(machine, LAB)
+    running = machine.start_netctl("apply", file)
+    while os.pread(running.err.fileno(), 1 << 16, 0).count(b"steps done") < 3:
+        time.sleep(0.002)
+    time.sleep(delay_s)
+    running.kill(signal.SIGTERM)
+    done = running.wait()
+    assert done.status in (0, 4), done.err
     if done.status:
         assert differences(before, read_live(machine)) == ""
     else:
