@@ -49,7 +49,7 @@ BAD_LUCK = {
         "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
         ("/run/netctl/local/sysctl cannot be understood", "mend it or remove it"),
     ),
-    "libnftables is missing": (NO_LIBRARY, ("the library libnftables is missing", "apt-get install libnftables1")),
+    "libnftables is no library": (NO_LIBRARY, ("cannot load", "libnftables.so.1: file too short")),
 }
 
 
