@@ -61,6 +61,10 @@ def _has_sctp() -> bool:
     return True
 
 
+def _has_user_namespaces() -> bool:
+    return subprocess.run(["unshare", "-Unrm", "true"], capture_output=True, check=False).returncode == 0
+
+
 def _has_link_kind(kind: str) -> bool:
     """Tried in a namespace that ends with the trial."""
     command = ["unshare", "--net", "ip", "link", "add", "try0", "type", kind]
@@ -81,6 +85,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "dnsmasq": (lambda: shutil.which("dnsmasq") is not None, "run `.ci/setup --test`, which installs dnsmasq-base"),
     "udhcpc": (lambda: shutil.which("udhcpc") is not None, "run `.ci/setup --test`, which installs udhcpc"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
+    "user namespaces": (_has_user_namespaces, "a kernel with user namespaces (user.max_user_namespaces above 0)"),
     "dummy": (lambda: _has_link_kind("dummy"), "a kernel with dummy links (CONFIG_DUMMY)"),
     "vrf": (lambda: _has_link_kind("vrf"), "a kernel with VRFs (CONFIG_NET_VRF)"),
     "wireguard": (lambda: _has_link_kind("wireguard"), "a kernel with WireGuard (CONFIG_WIREGUARD)"),

@@ -220,7 +220,7 @@ def _failure(connect: Connect, words: str, status: int) -> HostError:
     """The error for a far side that ended before its worker was ready."""
     destination = render_destination(connect)
     if status == -9:
-        message = f"{destination} was silent for {START_TIMEOUT_S:.0f} s before it was ready"
+        message = f"{destination} did not answer in time while netctl started there"
         return HostError(message, f"`ssh {_by_hand(connect)}` tells more")
     if status == 127 and "sudo" not in words:
         return HostError(f"{destination}: it has no python3", bootstrap.INSTALL)  # as shells report a command that is not there
