@@ -188,6 +188,10 @@ def _indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     if not above or is_child or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
         return None
     nearest, line = above[0]
+    key = re.fullmatch(r" *(?:- +)?([A-Za-z][\w-]*) *", _COMMENT.sub("", lines[line - 1]))
+    if key and width > nearest:
+        told = f"a key is followed by a colon: `{key[1]}` has none, and what is below it belongs to it"
+        return Fault(Position(line, key.end(1)), told, f"write {key[1]}:")
     told = f"line {stop.line} is indented by {_spaces(width)}, and line {line} by {nearest}"
     outer = next(((each, number) for each, number in above if each < width), None)
     help_text = f"indent it by {_spaces(nearest)} if it belongs to what line {line} belongs to"

@@ -250,3 +250,13 @@ def test_a_word_of_another_tool_is_one_fault(section: str, word: str) -> None:
     assert f"unknown key `{word}`" in fault.message
     assert fault.help_text == KEYS[section][word].help_text
     assert not meant or meant in fault.help_text or "remove" in fault.help_text or "build" in fault.help_text
+
+
+def test_a_key_that_opens_a_block_lacks_its_colon() -> None:
+    """The line of the key is named, not the indentation of what stands below it."""
+    head = "version: 1\nname: m\nhosts: {h: {connect: lab}}\nsubnets: {a: {cidr: 10.44.0.0/24}}\n"
+    text = head + "containers\n  web: {networks: {a: auto}}\n"
+    with pytest.raises(TopologyError) as caught:
+        parse_topology(text.encode())
+    (fault,) = caught.value.faults
+    assert (fault.position.line, fault.help_text) == (5, "write containers:")
