@@ -20,12 +20,14 @@ from reconciler.compile.containment import (
     contain_marks,
     contain_source_ports,
 )
+from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.lan import way_out
 from reconciler.compile.model import Place, Port, Resolved
 from reconciler.compile.resolve import collapse
 from reconciler.compile.underlay import uplink_mac_of
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import format_range
+from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
@@ -214,11 +216,12 @@ def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterato
         places = resolved.places[container]
         about = f"container {container}"
         own = [address for place in places for address in place.addresses]
+        chain = PORT_ISOLATED if isolated_subnets(topology, container) else PORT
         for place in places:
             if topology.subnets[place.subnet].mode == "macvlan" or resolved.leg_of(place).datapath:
                 continue  # it has no port on the host, and passes by its filters; or flows do this (kinds.ovs_flow)
             station = f"{place.port} . {place.mac}"
-            yield "ports", place.port, "", about
+            yield "ports", place.port, f"goto {chain}", about
             yield "macs", station, "", about
             if topology.subnets[place.subnet].mode == "direct":
                 yield "lan_ports", place.port, "", about

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.kinds.port_chains import ARP, BRIDGE, NETDEV
+
 FORWARD_MARK = 0x00001000
 """The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.docker_user) accepts it.
 
@@ -42,12 +44,12 @@ PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, 655
 LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
 """For connections from a port below 1024, as NFS makes them: parts of that range that IANA has given to no service."""
 SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
+SOURCE_PORT_CHAINS = tuple(block.chain for block in SOURCE_PORT_BLOCKS)
 
 _INET = """\
 KNOWN_SETS\tchain door {
 \t\ttype filter hook prerouting priority -450; policy accept;
-\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
-\t\tiifname @switched drop
+\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind != "bridge" meta iifkind PORT_LINKS drop
 \t}
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
@@ -58,6 +60,7 @@ KNOWN_SETS\tchain door {
 \t\tip daddr 127.0.0.0/8 drop
 \t\tip saddr 127.0.0.0/8 drop
 \t\tiifname @bridges return
+\t\tiifname @switched drop
 \t\tiifname . ether saddr . ip saddr @neighbours4 return
 \t\tiifname . ether saddr . ip6 saddr @neighbours6 return
 \t\tip saddr @local4 drop
@@ -76,8 +79,11 @@ KNOWN_SETS\tchain door {
 \t\ttype filter hook output priority -300; policy accept;
 \t\tip daddr . ip saddr . udp dport @vteps4 notrack
 \t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
-\t\ticmp type redirect oifname @bridges drop
-\t\ticmpv6 type nd-redirect oifname @bridges drop
+\t\tmeta l4proto { icmp, icmpv6 } oifname @bridges jump redirects
+\t}
+\tchain redirects {
+\t\ticmp type redirect drop
+\t\ticmpv6 type nd-redirect drop
 \t}
 \tchain sent {
 \t\ttype filter hook output priority 0; policy accept;
@@ -109,8 +115,11 @@ KNOWN_SETS\tchain door {
 \t}
 \tchain input {
 \t\ttype filter hook input priority -10; policy accept;
-\t\tiifname @bridges icmp type ERRORS4 goto errors
-\t\tiifname @bridges icmpv6 type ERRORS6 goto errors
+\t\tmeta l4proto { icmp, icmpv6 } iifname @bridges jump messages
+\t}
+\tchain messages {
+\t\ticmp type ERRORS4 goto errors
+\t\ticmpv6 type ERRORS6 goto errors
 \t}
 \tchain errors {
 \t\tct state related goto related
@@ -221,116 +230,6 @@ KNOWN_SETS\tchain door {
 \t}
 SOURCE_PORT_CHAINS"""
 
-_BRIDGE = """\
-\tchain arriving {
-\t\ttype filter hook prerouting priority -300; policy accept;
-\t\tiifname @ports goto port
-\t}
-\tchain host {
-\t\ttype filter hook input priority -300; policy accept;
-\t\tiifname @ports ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop
-\t}
-\tchain crossing {
-\t\ttype filter hook forward priority -300; policy accept;
-\t\tether saddr @isolated_macs oifname @isolated_ports drop
-\t}
-\tchain port {
-\t\tether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop
-\t\tether type vmap { arp : goto port_arp, ip : goto port_ip, ip6 : goto port_ip6 }
-\t\tdrop
-\t}
-\tchain port_arp {
-\t\tiifname . ether saddr != @macs drop
-\t\tarp htype != 1 drop
-\t\tarp ptype != ip drop
-\t\tarp hlen != 6 drop
-\t\tarp plen != 4 drop
-\t\tiifname . arp saddr ether . arp saddr ip @addresses4 accept
-\t\tiifname . arp saddr ether . arp saddr ip @leases4 accept
-\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @addresses4 accept
-\t\tarp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @leases4 accept
-\t\tdrop
-\t}
-\tchain port_ip {
-\t\tudp sport 67 iifname != @dhcp_servers drop
-\t\tudp dport 68 iifname != @dhcp_servers drop
-\t\ticmp type { redirect, router-advertisement } iifname != @routers drop
-\t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
-\t\tip protocol igmp @th,0,8 0x30-0x32 iifname != @routers drop
-\t\tip protocol 103 iifname != @routers drop
-\t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
-\t\tiifname . ether saddr . ip saddr @addresses4 accept
-\t\tiifname . ether saddr . ip saddr @leases4 accept
-\t\tiifname . ether saddr . ip saddr . ip daddr @forwarded4 accept
-\t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
-\t\tdrop
-\t}
-\tchain port_ip6 {
-\t\tmeta l4proto { 17, 58 } frag frag-off 0 jump whole
-\t\ticmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop
-\t\ticmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop
-\t\ticmpv6 type { 151, 152, 153 } iifname != @routers drop
-\t\tmeta l4proto 103 iifname != @routers drop
-\t\tip6 hoplimit 255 exthdr frag exists drop
-\t\tudp sport 547 iifname != @dhcp_servers drop
-\t\tudp dport 546 iifname != @dhcp_servers drop
-\t\tip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop
-\t\ticmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop
-\t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
-\t\tiifname . ether saddr . ip6 saddr . ip6 daddr @forwarded6 accept
-\t\tip6 saddr != :: drop
-\t\ticmpv6 type { mld-listener-report, mld2-listener-report } iifname . ether saddr @macs accept
-\t\ticmpv6 type nd-neighbor-solicit iifname . ether saddr . @th,64,128 @addresses6 accept
-\t\tdrop
-\t}
-\tchain whole {
-\t\t@th,0,32 >= 0 return
-\t\tdrop
-\t}
-"""
-
-_ARP = """\
-\tchain input {
-\t\ttype filter hook input priority 0; policy accept;
-\t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind PORT_LINKS drop
-\t}
-"""
-
-_NETDEV = """\
-\tchain leaving {
-\t\tiifname . ether saddr . ip saddr @addresses4 goto leaving4
-\t\tiifname . ether saddr . ip6 saddr @addresses6 goto leaving6
-\t}
-\tchain leaving4 {
-\t\tmeta l4proto { 2, 103 } return
-\t\ticmp type { redirect, router-advertisement } return
-\t\tudp sport 67 return
-\t\tudp dport 68 return
-\t\tether daddr @behind fwd to meta protocol map @to_tunnel
-\t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
-\t}
-\tchain leaving6 {
-\t\tmeta l4proto { 58, 103 } return
-\t\texthdr frag exists return
-\t\tudp sport 547 return
-\t\tudp dport 546 return
-\t\tether daddr @behind fwd to meta protocol map @to_tunnel
-\t\tether daddr @gateway ip6 hoplimit > 1 fwd ip6 to ip6 daddr map @hops6 device meta protocol map @to_uplink
-\t}
-\tchain tunnelled {
-\t\tether daddr @members fwd to meta protocol map @to_bridge
-\t}
-\tchain routed {
-\t\tmeta pkttype != host return
-\t\tether saddr . ip saddr @neighbours4 ip daddr @members4 ip ttl > 1 fwd ip to ip daddr device meta protocol map @to_bridge
-\t\tether saddr . ip6 saddr @neighbours6 ip6 daddr @members6 jump routed6
-\t}
-\tchain routed6 {
-\t\tmeta l4proto icmpv6 return
-\t\tip6 hoplimit > 1 fwd ip6 to ip6 daddr device meta protocol map @to_bridge
-\t}
-"""
-
 KNOWN_SETS = """\
 \tset known4 {
 \t\ttype ipv4_addr
@@ -388,7 +287,7 @@ def render_chains(family: str, group: int) -> str:
         "ERRORS6": ERRORS6,
         "GROUP": str(group),
     }
-    text = {"inet": _INET, "bridge": _BRIDGE, "arp": _ARP, "netdev": _NETDEV}[family]
+    text = {"inet": _INET, "bridge": BRIDGE, "arp": ARP, "netdev": NETDEV}[family]
     for word, value in values.items():
         text = text.replace(word, value)
     return text

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from reconciler.kinds.firewall_chains import SOURCE_PORT_BLOCKS, render_chains
+from reconciler.kinds.firewall_chains import SOURCE_PORT_CHAINS, render_chains
+from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
 from reconciler.state.naming import group_of
 
 _TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
@@ -36,6 +37,8 @@ class SetSpec:
     interval: bool = False
     typeof: str = ""
     """The expressions whose types the key has, where nft has no names for these types."""
+    chains: tuple[str, ...] = ()
+    """The chains of its table to which its verdicts go."""
     statement: str = ""
     """What each element does when it is found, with the element's value as its number: `ct count over`."""
 
@@ -66,7 +69,7 @@ def _inet_sets() -> dict[str, SetSpec]:
         # How many connections a container may have, by its bridge and its hardware address there.
         "connections": SetSpec(("ifname", "ether_addr"), ("count",), statement="ct count over"),
         # Of a masqueraded connection: where its new source port comes from, by its own.
-        "source_ports": SetSpec(("inet_service",), ("verdict",), interval=True),
+        "source_ports": SetSpec(("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
     }
     for family in "46":
         address = f"ipv{family}_addr"
@@ -130,7 +133,8 @@ WAYS = ("to_tunnel", "to_uplink", "to_bridge")
 SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
-        "ports": SetSpec(("ifname",)),
+        # Each container's port, and the chain for what comes in there.
+        "ports": SetSpec(("ifname",), ("verdict",), chains=(PORT, PORT_ISOLATED)),
         # Ports that may send as a DHCP server, and as an IPv6 router.
         # Ports whose addresses the LAN gives: which ones, is seen only when they have them.
         "dhcp_clients": SetSpec(("ifname",)),
@@ -193,7 +197,6 @@ _PATTERNS = {
     "ipv4_addr": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
     "ipv6_addr": "[0-9a-f:.]{2,45}",
     "count": "[1-9][0-9]{0,8}",
-    "verdict": "|".join(f"goto {block.chain}" for block in SOURCE_PORT_BLOCKS),
 }
 """One value of each type. All but the IPv6 address are strict: what matches is canonical."""
 _RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
@@ -215,7 +218,8 @@ def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[st
     spec = SETS[family][set_name]
     loose = _RANGED if spec.interval else ("ipv6_addr",)
     closer = tuple((place, kind) for place, kind in enumerate(spec.key, start=1) if kind in loose)
-    return _pattern(spec.key, spec.interval), _pattern(spec.data, interval=False), closer
+    value = re.compile("|".join(f"goto {chain}" for chain in spec.chains)) if spec.chains else _pattern(spec.data, interval=False)
+    return _pattern(spec.key, spec.interval), value, closer
 
 
 def _first_and_last(kind: str, text: str) -> tuple[int, int]:

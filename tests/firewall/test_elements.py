@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.compile import compile_topology
 from reconciler.kinds.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_program import SETS, WAYS, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall_program import SETS, WAYS, SetSpec, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
@@ -28,7 +28,6 @@ SINGLE: dict[str, tuple[str, ...]] = {
     "inet_service": ("0", "22", "65535"),
     "ipv4_addr": ("10.44.0.10", "0.0.0.0", "255.255.255.255"),
     "count": ("1", "8192", "999999999"),
-    "verdict": ("goto ports-914-952", "goto ports-32768-65535"),
     "ipv6_addr": ("fd00::1", "::", "::1", "2001:db8:0:1:1:1:1:1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::a00:1"),
 }
 RANGES: dict[str, tuple[str, ...]] = {
@@ -42,12 +41,18 @@ def examples(family: str, name: str) -> list[tuple[str, str]]:
     """Keys and values of a set: every example of every type, and no two keys that overlap."""
     spec = SETS[family][name]
     if spec.key == ("inet_service",) and spec.interval:
-        return list(zip(("0-1023", "1024-65535"), SINGLE["verdict"], strict=True))
+        return list(zip(("0-1023", "1024-65535"), verdicts(spec), strict=False))
     choices = [RANGES.get(kind, SINGLE[kind]) if spec.interval else SINGLE[kind] for kind in spec.key]
     count = max(len(choice) for choice in choices) if not spec.interval else min(len(c) for c in choices if len(c) > 3)
     keys = [" . ".join(choice[number % len(choice)] for choice in choices) for number in range(count)]
-    values = [" . ".join(SINGLE[kind][number % len(SINGLE[kind])] for kind in spec.data) for number in range(count)]
+    datas = [verdicts(spec)] if spec.chains else [SINGLE[kind] for kind in spec.data]
+    values = [" . ".join(data[number % len(data)] for data in datas) for number in range(count)]
     return list(dict(zip(keys, values, strict=True)).items())
+
+
+def verdicts(spec: SetSpec) -> tuple[str, ...]:
+    """To each of its chains."""
+    return tuple(f"goto {chain}" for chain in spec.chains)
 
 
 def test_whose_an_element_is() -> None:
@@ -71,7 +76,7 @@ def test_whose_an_element_is() -> None:
     bridge = (
         ("addresses4", "v-shop-web . 02:00:00:00:00:01 . 10.44.0.10", ""),
         ("addresses4", "v-worker-2 . 02:00:00:00:00:01 . 10.44.0.11", ""),
-        ("ports", "v-other", ""),
+        ("ports", "v-other", "goto port"),
     )
     tables = (TableInfo("inet", "netctl-shop", True, inet), TableInfo("bridge", "netctl-shop", True, bridge))
     found = FirewallElement.recognise(Snapshot("shop", {"": host}, tables=tables))

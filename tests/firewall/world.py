@@ -236,7 +236,7 @@ class World:
     @staticmethod
     def _ports() -> Iterator[tuple[str, str, str]]:
         for member in MEMBERS.values():
-            yield "ports", member.port, ""
+            yield "ports", member.port, "goto port"
             yield "macs", f"{member.port} . {member.mac}", ""
             yield "addresses4", f"{member.port} . {member.mac} . {member.ip4}", ""
             for address in (canonical(member.ip6), member.link_local):

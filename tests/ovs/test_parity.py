@@ -30,42 +30,43 @@ class Unlike:
 
 NOT_OWN = Unlike("table 3 passes a container's own addresses, and a frame that no flow passes is dropped")
 EQUALS: dict[str, tuple[str, ...] | Unlike] = {
-    "host: iifname @ports ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
-    "crossing: ether saddr @isolated_macs oifname @isolated_ports drop": (f"dl_src={FAR_MAC},{GROUPS}",),
-    "port: ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
+    "crossing: meta pkttype != other ether saddr @isolated_macs oifname @isolated_ports drop": (f"dl_src={FAR_MAC},{GROUPS}",),
+    "port_isolated: iifname @isolated_ports ether daddr @isolated_macs drop": (f"dl_dst={MAC}",),
+    "port_isolated: ip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop": ("ip,nw_dst=10.44.0.10",),
+    "port_isolated: ip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop": ("ipv6,ipv6_dst=fd44::10",),
     "port: drop": NOT_OWN,
+    "port_group: ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
     "port_arp: iifname . ether saddr != @macs drop": NOT_OWN,
     "port_arp: arp htype != 1 drop": Unlike("Open vSwitch reads no addresses in such a message, so table 3 passes none"),
     "port_arp: arp ptype != ip drop": Unlike("the same"),
     "port_arp: arp hlen != 6 drop": Unlike("the same"),
     "port_arp: arp plen != 4 drop": Unlike("the same"),
     "port_arp: drop": NOT_OWN,
-    "port_ip: udp sport 67 iifname != @dhcp_servers drop": ("udp,tp_src=67",),
-    "port_ip: udp dport 68 iifname != @dhcp_servers drop": ("udp,tp_dst=68",),
-    "port_ip: icmp type { redirect, router-advertisement } iifname != @routers drop": ("icmp,icmp_type=5", "icmp,icmp_type=9"),
-    # OpenFlow has no field for the type of an IGMP message: all but reports of version 3, which have a target of their own.
-    "port_ip: ip protocol igmp @th,0,8 0x11 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2"),
-    "port_ip: ip protocol igmp @th,0,8 0x30-0x32 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2"),
-    "port_ip: ip protocol 103 iifname != @routers drop": ("ip,nw_proto=103",),
-    "port_ip: ip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop": ("ip,nw_dst=10.44.0.10",),
     "port_ip: drop": NOT_OWN,
-    "port_ip6: icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop": (
-        "icmp6,icmp_type=131", "icmp6,icmp_type=132", "icmp6,icmp_type=143",
-    ),
-    "port_ip6: icmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop": (
-        "icmp6,icmp_type=134", "icmp6,icmp_type=137", "icmp6,icmp_type=130",
-    ),
-    "port_ip6: icmpv6 type { 151, 152, 153 } iifname != @routers drop": (
-        "icmp6,icmp_type=151", "icmp6,icmp_type=152", "icmp6,icmp_type=153",
-    ),
-    "port_ip6: meta l4proto 103 iifname != @routers drop": ("ipv6,nw_proto=103",),
+    "port_icmp: icmp type { redirect, router-advertisement } iifname != @routers drop": ("icmp,icmp_type=5", "icmp,icmp_type=9"),
+    # OpenFlow has no field for the type of an IGMP message: all but reports of version 3, which have a target of their own.
+    "port_igmp: @th,0,8 0x11 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2"),
+    "port_igmp: @th,0,8 0x30-0x32 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2"),
+    "port_udp: th sport 67 iifname != @dhcp_servers drop": ("udp,tp_src=67",),
+    "port_udp: th dport 68 iifname != @dhcp_servers drop": ("udp,tp_dst=68",),
+    "port_routing: iifname != @routers drop": ("ip,nw_proto=103", "ipv6,nw_proto=103"),
     "port_ip6: ip6 hoplimit 255 exthdr frag exists drop": ("ipv6,nw_ttl=255,nw_frag=yes",),
-    "port_ip6: udp sport 547 iifname != @dhcp_servers drop": ("udp6,tp_src=547",),
-    "port_ip6: udp dport 546 iifname != @dhcp_servers drop": ("udp6,tp_dst=546",),
-    "port_ip6: ip6 daddr @isolated6 iifname . ip6 daddr @isolated_ports6 drop": ("ipv6,ipv6_dst=fd44::10",),
-    "port_ip6: icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop": ("icmp6,icmp_type=136",),
     "port_ip6: ip6 saddr != :: drop": NOT_OWN,
     "port_ip6: drop": NOT_OWN,
+    "port_icmpv6: icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop": (
+        "icmp6,icmp_type=131", "icmp6,icmp_type=132", "icmp6,icmp_type=143",
+    ),
+    "port_icmpv6: icmpv6 type { nd-router-advert, nd-redirect, mld-listener-query } iifname != @routers drop": (
+        "icmp6,icmp_type=134", "icmp6,icmp_type=137", "icmp6,icmp_type=130",
+    ),
+    "port_icmpv6: icmpv6 type { 151, 152, 153 } iifname != @routers drop": (
+        "icmp6,icmp_type=151", "icmp6,icmp_type=152", "icmp6,icmp_type=153",
+    ),
+    "port_icmpv6: icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @addresses6 drop": (
+        "icmp6,icmp_type=136",
+    ),
+    "port_udp6: th sport 547 iifname != @dhcp_servers drop": ("udp6,tp_src=547",),
+    "port_udp6: th dport 546 iifname != @dhcp_servers drop": ("udp6,tp_dst=546",),
     "whole: drop": ("icmp6,icmp_type=0", "udp6,tp_src=0,tp_dst=0"),
 }  # fmt: skip
 """For each rule of the bridge's table that drops, the flows that do so."""
