@@ -49,6 +49,10 @@ _SECTION_HELP = {
 }
 
 
+_OF_PLACE = ("extra_forbidden", "missing", "model_type", "dict_type", "tuple_type")
+"""pydantic's errors that a line in a wrong column may cause."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` where a known word is near; else the empty text."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -62,9 +66,15 @@ def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | Non
         return None
     value = _lookup(document.tree, path)
     message, help_text = _sentence(error, path, value, is_key)
+    is_of_place = value is None or error["type"] in _OF_PLACE or _is_key_as_name(path)
     if is_key or error["type"] == "extra_forbidden":
-        return Fault(key_position(document, path), message, help_text)
-    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text)
+        return Fault(key_position(document, path), message, help_text, is_of_place)
+    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text, is_of_place)
+
+
+def _is_key_as_name(path: Path) -> bool:
+    """A key of a container stands where the name of one of its networks is expected."""
+    return path[2:3] == ("networks",) and len(path) > 3 and path[3] in known_keys(path[:2])
 
 
 def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None:

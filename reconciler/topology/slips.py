@@ -66,7 +66,8 @@ def find_slips(document: Document) -> None:
     for section, key, below in _outdented(document.tree):
         if (*section, key) not in document.broken:
             message = f"`{below}` stands beside `{key}`, not below it"
-            document.faults.append(Fault(document.keys[*section, below], message, f"indent it further than `{key}`"))
+            help_text = f"indent it further than `{key}`: by {document.keys[*section, key].column + 1} spaces"
+            document.faults.append(Fault(document.keys[*section, below], message, help_text, is_of_place=True))
         document.broken |= {(*section, key), (*section, below)}
     for path, text in _texts(document.tree, ()):
         for slip in _SLIPS if not text.isascii() or "$" in text or "{" in text or "`" in text else ():
