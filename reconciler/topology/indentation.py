@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from reconciler.errors import Fault, Position
 
-Judge = Callable[[str], int | None]
-"""How many faults a text has as a topology; None if it is not YAML."""
+Judge = Callable[[str], list[int] | None]
+"""The lines of a text that have faults as those of a topology; None if the text is not YAML."""
 
 _LINES_BACK = 12
 """How far above the place every line is tried; above that only those that open a block around it or beside it."""
@@ -31,6 +31,7 @@ _DASHES = re.compile(r" *((?:- +)+)\S")
 class _Trial(NamedTuple):
     """What is left of the file's faults if the line starts in the column; the fewest, and the likeliest, sort first."""
 
+    is_wrong: bool
     faults: int
     unlikely: int
     distance: int
@@ -38,15 +39,16 @@ class _Trial(NamedTuple):
     width: int
 
 
-def find_shift(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> tuple[Fault, int] | None:
-    """The fault of the line that is indented wrongly, near one of the lines `places`, and how many faults remain if it is not.
+def find_shift(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> Fault | None:
+    """The fault of the line that is indented wrongly, near one of the lines `places`; None if none is found.
 
-    For a file that can be read, every fault must be gone then: anything else may be wrong with it instead.
+    In another column, it must leave no fault near it. For a file that can be read, every fault must be gone: anything else
+    may be wrong with it instead.
     """
     trials = sorted(_try_lines(lines, places, judge, is_readable=is_readable))
-    if not trials or (is_readable and trials[0].faults):
+    if not trials or trials[0].is_wrong or (is_readable and trials[0].faults):
         return None
-    return _fault(lines, trials), trials[0].faults
+    return _fault(lines, trials)
 
 
 def _try_lines(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> Iterator[_Trial]:
@@ -61,8 +63,9 @@ def _try_lines(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_
                 return
             faults = judge("\n".join((*lines[: number - 1], " " * width + line.lstrip(" "), *lines[number:])) + "\n")
             if faults is not None:
+                is_wrong = any(min(number, place) - 2 <= faulty <= max(number, place) + 1 for faulty in faults)
                 unlikely = _STEP * usual[_width(line)] - usual[width] + len(lines) * (width % _STEP)
-                yield _Trial(faults, unlikely, place - number, number, width)
+                yield _Trial(is_wrong, len(faults), unlikely, place - number, number, width)
 
 
 def _lines_at(lines: Sequence[str], places: Sequence[int]) -> Iterator[int]:
@@ -113,7 +116,7 @@ def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
         beside, _ = _where(lines, others[width])
         help_text += f", or by {width}" + (f" as line {beside}" if beside else "")
     other = next((each for each in trials if each.line != best.line), best)
-    if other.line != best.line and other.faults == best.faults:
+    if other.line != best.line and other[:2] == best[:2]:
         help_text += f"; or indent line {other.line} by {spaces(other.width)}"
     return Fault(Position(best.line, _width(line) + 1), told, help_text)
 

@@ -59,25 +59,25 @@ def check_draft(draft: Draft) -> Topology:
 def _blame_indentation(draft: Draft, error: TopologyError) -> TopologyError:
     """The error, or the one fault that it comes from: a line that is indented wrongly."""
     document, lines = draft.document, draft.source.splitlines()
+    if document.explained:
+        return error
     if document.stop is not None:
-        shift = find_shift(lines, (document.stop.line,), _count_faults, is_readable=False)
+        shift = find_shift(lines, (document.stop.line,), _faulty_lines, is_readable=False)
     else:
         places = [fault.position.line for fault in error.faults if fault.is_of_place]
-        shift = find_shift(lines, places, _count_faults, is_readable=True)
-    if shift is None or (document.explained and shift[1]):
+        shift = find_shift(lines, places, _faulty_lines, is_readable=True)
+    if shift is None or any(fault.position == shift.position for fault in document.faults if fault.is_of_place):
         return error
-    if any(fault.position == shift[0].position for fault in document.faults if fault.is_of_place):
-        return error
-    return TopologyError(error.path, error.source, (shift[0],))
+    return TopologyError(error.path, error.source, (shift,))
 
 
-def _count_faults(text: str) -> int | None:
+def _faulty_lines(text: str) -> list[int] | None:
     draft = parse_draft(text.encode(), "topology.yaml")
     try:
         _check(draft)
     except TopologyError as error:
-        return len(error.faults) if draft.document.stop is None else None
-    return 0
+        return [fault.position.line for fault in error.faults] if draft.document.stop is None else None
+    return []
 
 
 def _check(draft: Draft) -> Topology:

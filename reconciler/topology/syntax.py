@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.dashes import find_lost_dash, find_wrong_dash
 
 Sign = Callable[[Sequence[str], Position], Fault | None]
 
@@ -23,7 +24,9 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _BARE_IPV6 = re.compile(r"(?<![\w:.\"'])(?:::[0-9a-fA-F:.]*(?:/\d+)?|[0-9a-fA-F]+:[0-9a-fA-F:]*:)(?=[\s,\]}]|$)")
 _BRACKET_PORT = re.compile(r"(?<![\w\"'])\[[0-9a-fA-F:.]+\]:[0-9:/a-z-]+")
 _VARIABLE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}")
-_NO_COLON = re.compile(r"^ *(?:- +)*(?P<text>(?P<key>[a-z_]+)(?: *= *| +)(?P<value>[^\s:{\[\"'][^:]*))$")
+_NO_COLON = re.compile(
+    r"^ *(?:- +)*(?P<text>(?P<key>[a-z_][\w-]*)(?: *= *| +)(?P<value>[^\s:{\[\"'](?:[^:]|:(?=\S))*|[{\[\"'].*[}\]\"']))$"
+)
 _TWO_KEYS = re.compile(r"^ *(?:- +)*(?P<key>[\w.-]+): +(?P<rest>(?P<inner>[A-Za-z_-]+): +\S.*)$")
 _PAIRS = {"[": "]", "{": "}"}
 
@@ -104,16 +107,6 @@ def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     return None
 
 
-def _no_dash(lines: Sequence[str], stop: Position) -> Fault | None:
-    line = lines[stop.line - 1] if stop.line <= len(lines) else ""
-    text = _COMMENT.sub("", line).strip()
-    above = lines[stop.line - 2] if stop.line > 1 else ""
-    if text and ":" not in text and text[0] not in "-[]{}\"'" and re.match(r" *- ", above):
-        position = Position(stop.line, len(line) - len(line.lstrip()) + 1)
-        return Fault(position, f"an item of a list starts with a dash and a space: `{text}`", f"write `- {text}`")
-    return None
-
-
 def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
     line = lines[min(stop.line, len(lines)) - 1] if lines else ""
     if found := _TWO_KEYS.match(_COMMENT.sub("", line)):
@@ -128,7 +121,7 @@ def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
     """What YAML reads signs into, unless it is quoted."""
-    line = lines[min(stop.line, len(lines)) - 1] if lines else ""
+    line = _COMMENT.sub("", lines[min(stop.line, len(lines)) - 1]) if lines else ""
     for pattern, what in (
         (_BRACKET_PORT, "an IPv6 address in brackets needs quotes"),
         (_BARE_IPV6, "an IPv6 address that starts or ends with a colon needs quotes"),
@@ -194,8 +187,9 @@ _SIGNS: tuple[Sign, ...] = (
     _odd_indentation,
     _open_quote,
     _odd_space,
+    find_wrong_dash,
     _glued_colon,
-    _no_dash,
+    find_lost_dash,
     _two_keys,
     _no_colon,
     _unquoted,
