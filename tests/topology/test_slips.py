@@ -138,6 +138,31 @@ SLIPS = {
     "colon first": (subnet("{cidr: [10.44.0.0/24, §::/64]}"), "that starts or ends with a colon needs quotes", '"::/64"'),
     "colon last": (HEAD + HOST + "subnets:\n  front:\n    cidr: §fd00:44::\n    mtu: 1400\n", "needs quotes", '"fd00:44::"'),
     "a name": (host("{connect: lab, address: §alpha.example.com}"), "but a name", "such as 10.44.0.10"),
+    # addresses that are free
+    "a host without an address": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  §b: {connect: lab}\n"
+        "  c: {connect: lab, address: 192.0.2.12}\n",
+        "the lab host `b` has no address",
+        "write `address: 192.0.2.13`",
+    ),
+    "a host on another segment": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 198.51.100.11}\n  §b: {connect: lab}\n", "has no address",
+        "write `address: 198.51.100.12`"
+    ),
+    "an address of two hosts": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  b: {connect: lab, address: §192.0.2.11}\n",
+        "192.0.2.11 is the address of `a` already",
+        "such as 192.0.2.12",
+    ),
+    "the router's address": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  b: {connect: lab, address: §192.0.2.1}\n",
+        "is the lab's router",
+        "such as 192.0.2.12",
+    ),
+    "a range of the lab": (
+        HEAD + HOST + "subnets:\n  a: {cidr: 10.44.0.0/24}\n  b: {cidr: §203.0.113.0/24}\n", "the lab's world outside",
+        "such as 10.45.0.0/24"
+    ),
     # variables
     "a variable": ("version: 1\nname: §${NAME}\n" + HOST, "no variables are filled in: `${NAME}`", "the value itself"),
     "a variable in an image": (container('{image: §"nginx:${TAG:-1}"}'), "no variables are filled in", "the value itself"),
