@@ -8,7 +8,8 @@ import shlex
 from reconciler.topology.types import Topology
 
 DEFAULT_FILE = "topology.yaml"
-_COMMAND = re.compile(r"(?:^|(?<=: )|(?<=; )|(?<=\())(?=(?:ip (?!netns)|ip -|nft |ss |sysctl |ufw |bridge |ip6?tables(?:-legacy)? )\S)")
+_TOOLS = r"(?:ip (?!netns)|nft |ss |sysctl |ufw |bridge |ip6?tables(?:-legacy)? )"
+_COMMAND = re.compile(rf"(?:^|(?<=: )|(?<=; )|(?<=\())(?={_TOOLS}\S)")
 """Where a command of the network namespace starts in a sentence. `ip netns`, `docker` and others act on the machine."""
 
 
