@@ -177,7 +177,7 @@ class ContainerModel(Model):
     image: Image = Field(
         "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."
     )
-    command: Command = Field((), description="What runs in it: a list of words.")
+    command: Command = Field((), description="What runs in it: a list of words, or a text that is split into words.")
     env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")
