@@ -128,6 +128,8 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
     if value is None and path and ":" in str(path[-1]):
         return _glued_key(str(path[-1]))
     lone = value if kind in ("model_type", "dict_type") else path[-1] if value is None and path else None
+    if isinstance(lone, str) and re.fullmatch(r"[a-z][\w-]*:[^\s:/]\S*", lone):
+        return _glued_key(lone)
     if isinstance(lone, str) and (found := _NO_COLON.fullmatch(lone)):
         return f"a key is followed by a colon: `{shorten(lone)}`", _colon_help(path, found)
     if kind == "netctl":
@@ -190,6 +192,8 @@ def _type_help(kind: str, path: Path, value: Any) -> str:
         return _mapping_help(path, value)
     if kind == "int_type" and isinstance(value, str) and value.isdecimal():
         return f"write it without quotes: {int(value)}"
+    if kind == "int_type" and isinstance(value, str) and (found := re.fullmatch(r"([0-9]+) ?[A-Za-z]+", value)):
+        return f"write it without a unit: {int(found[1])}"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
     if kind == "int_type" and value == "auto":
@@ -298,6 +302,8 @@ def _owner_name(path: Path) -> str:
     match path[:-1]:
         case ("containers", str(name), "networks", str(network), "routes", *_):
             return f" in a route of container `{shorten(name)}`, network `{shorten(network)}`"
+        case ("containers", str(name), "networks", str(network), *_):
+            return f" in network `{shorten(network)}` of container `{shorten(name)}`"
         case ("hosts" | "subnets" | "containers" as section, str(name), *_):
             return f" in {section[:-1]} `{shorten(name)}`"
         case ("policies", *_):

@@ -51,7 +51,7 @@ _SLIPS = (
 )
 _BRACE_IN_KEY = re.compile(r"(?P<key>[\w.-]+) +(?P<rest>[{\[].*)")
 _LISTS = ("expose", "volumes", "env", "command", "policies", "cidr", "routes", "from", "on", "ports", "address", "hosts")
-_PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?")
+_PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?|[0-9]+(?:\.[0-9]+){3}")
 
 
 _SIGNATURES = (
@@ -67,7 +67,7 @@ _OWN_KEYS = (*_SECTIONS, "policies")
 
 def find_slips(document: Document) -> None:
     """Add the faults to the document, and mark the values that have one as broken."""
-    if fault := _foreign_file(document):
+    if fault := _foreign_file(document) or _odd_indentation(document, document.tree, ()):
         document.faults = [fault]
         document.readable = False
         return
@@ -108,6 +108,19 @@ def _foreign_file(document: Document) -> Fault | None:
         if isinstance(value, dict | str) and (not inner or any(each in value for each in inner)):
             help_text = f"`netctl init` writes a file to start from; here, {words}"
             return Fault(document.keys[key,], f"this is a file of {tool}, and netctl has a format of its own", help_text)
+    return None
+
+
+def _odd_indentation(document: Document, tree: Tree, path: Path) -> Fault | None:
+    """A key that starts with what only looks like a space: YAML takes it for a letter, and the line for another level."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        position = document.keys.get((*path, key))
+        if position and (found := ODD_SPACES.match(key)):
+            code = f"U+{ord(found[0]):04X}"
+            message = f"line {position.line} is indented with {code}: the character {code} only looks like a space"
+            return Fault(position, message, "replace it with plain spaces")
+        if fault := _odd_indentation(document, value, (*path, key)):
+            return fault
     return None
 
 

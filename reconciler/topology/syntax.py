@@ -107,6 +107,13 @@ def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     return None
 
 
+def _backtick(lines: Sequence[str], stop: Position) -> Fault | None:
+    line = lines[stop.line - 1] if stop.line <= len(lines) else ""
+    if line[stop.column - 1 : stop.column] == "`":
+        return Fault(stop, "a backtick is not one of YAML's quotes", "write \" or ' in its place")
+    return None
+
+
 def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
     line = lines[min(stop.line, len(lines)) - 1] if lines else ""
     if found := _TWO_KEYS.match(_COMMENT.sub("", line)):
@@ -192,6 +199,7 @@ _SIGNS: tuple[Sign, ...] = (
     find_lost_dash,
     _two_keys,
     _no_colon,
+    _backtick,
     _unquoted,
     _open_bracket,
     _key_above,

@@ -225,6 +225,8 @@ class _Reader:
         if type(event) is StreamEndEvent:
             raise _StopReadingError(Fault(Position(1, 1), "the file is empty", _START_HELP))
         self.document.tree = self._value(self.loader.get_event(), (), 0)
+        if self.document.tree is None and not self.document.faults:
+            raise _StopReadingError(Fault(Position(1, 1), "the file is empty", _START_HELP))
         self._next(DocumentEndEvent)
         event = self.loader.get_event()
         if type(event) is DocumentStartEvent:

@@ -133,6 +133,8 @@ def parse_existing(value: Any) -> bool | str:
     """true: the engine's container of the same name; text: the one of that name."""
     if isinstance(value, bool):
         return value
+    if value in (0, 1):
+        raise refuse(f"must be true, or the name of a container, but is {describe(value)}", f"write {str(bool(value)).lower()}")
     name = expect_text(value, "true, or the name of a container", "write true", _ENGINE_NAME)
     if truth := TRUTHS.get(name.lower()):
         raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
