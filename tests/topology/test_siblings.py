@@ -26,7 +26,7 @@ SIBLINGS = {
     "backticks around a port": (expose("§`8080:80`"), "a backtick is not one of YAML's quotes", "write \" or '"),
     "three ports": (expose("§'80:81:82'"), "has three ports", 'write "80:81"'),
     "a protocol behind a colon": (expose("§'53:53:udp'"), "its protocol behind a colon", 'write "53:53/udp"'),
-    "an IPv6 address without brackets": (expose("§'2001:db8::11:80:81'"), "IPv6 address in brackets", 'write "[2001:db8::11]:80:81"'),
+    "IPv6 without brackets": (expose("§'2001:db8::11:80:81'"), "IPv6 address in brackets", 'write "[2001:db8::11]:80:81"'),
     "a document and nothing in it": ("§---\n", "the file is empty", "`netctl init`"),
     "null": ("§null\n", "the file is empty", "`netctl init`"),
     "existing: 1": (container("{existing: §1}"), "but is the number 1", "write true"),
