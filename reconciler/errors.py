@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 
@@ -106,6 +106,8 @@ class Fault:
     position: Position
     message: str
     help_text: str = ""
+    is_of_place: bool = field(default=False, compare=False)
+    """It may come from a line that is indented wrongly: something is missing, empty, or belongs elsewhere."""
 
 
 class TopologyError(UsageError):

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
@@ -85,8 +85,10 @@ class Job:
 
 
 @contextmanager
-def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
+def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) -> Iterator[Job]:
     """Read the file and the hosts that it names, and compile; with `lock`, nobody else works on them meanwhile.
+
+    With `to_apply` false, foreign things that are in the way are noted in the job, and not refused.
 
     With --host, others are read only where they share a subnet with it, and are not locked or planned for.
     """
@@ -107,7 +109,7 @@ def open_job(options: argparse.Namespace, *, lock: bool) -> Iterator[Job]:
 
             from reconciler.compile import compile_topology
 
-            yield Job(topology, fleet, facts, compile_topology(topology, facts, only), peers, told)
+            yield Job(topology, fleet, facts, compile_topology(topology, facts, only, to_apply=to_apply), peers, told)
 
 
 @contextmanager
@@ -277,8 +279,13 @@ def warn_of_slow_paths(job: Job) -> None:
 def drops_of(job: Job) -> dict[str, tuple[Obstacle, ...]]:
     """By host, what others' firewalls drop of the topology's packets."""
     from reconciler.compile.others import find_drops
+    from reconciler.compile.paste import pasted
 
-    return {host: find_drops(job.topology, job.desired.hosts.get(host), told) for host, told in job.facts.items()}
+    found = {host: find_drops(job.topology, job.desired.hosts.get(host), told) for host, told in job.facts.items()}
+    return {
+        host: tuple(replace(one, help_text=pasted(job.topology, host, one.help_text)) for one in drops)
+        for host, drops in found.items()
+    }
 
 
 def warn_of_drops(job: Job) -> None:

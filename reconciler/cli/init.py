@@ -8,13 +8,27 @@ import os
 from reconciler.cli.common import print_json
 from reconciler.errors import UsageError
 from reconciler.state.visible import visible_line
-from reconciler.topology.yaml import STARTER
 
 FORMAT_VERSION = 1
-TEXT = f"""\
-# One lab host and two containers. All three are network namespaces of this machine, so nothing has to be installed or pulled.
-# For containers of an engine write `connect: local` in the host, and an `image:` in each container.
-{STARTER}"""
+TEXT = """\
+# One host, one subnet, two containers.
+#
+# All of them are network namespaces of this machine, so nothing has to be installed or pulled. For containers of an engine
+# write `connect: local` in the host, and an `image:` in each container.
+version: 1
+name: first                           # the owner mark of everything that is made
+
+hosts:
+  here: {connect: lab, address: 192.0.2.11}     # `lab`: a namespace that plays a machine; `local` is this machine itself
+
+subnets:
+  front: {cidr: 10.44.0.0/24}         # mode: nat, unless you write routed or isolated
+
+containers:
+  one: {networks: {front: auto}}      # an address that netctl chooses, and keeps
+  two: {networks: {front: auto}}
+"""
+"""What `yaml.STARTER` says, in the style of the examples."""
 NEXT = """\
 next:
   sudo netctl apply {file}      create the host, the subnet and the containers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
+from reconciler.compile.conflicts import refuse
 from reconciler.plan.document import CODEC
 from reconciler.render.connections import compile_shares, shares_of
 from reconciler.render.status import compile_status, render_status
@@ -13,8 +14,11 @@ DRIFT = 1
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where everything is in step, 1 where something has drifted or is missing."""
-    with open_job(options, lock=False) as job:
+    """0 where everything is in step, 1 where something has drifted or is missing.
+
+    HostError, after the status, if something foreign is in the way of what is missing.
+    """
+    with open_job(options, lock=False, to_apply=False) as job:
         plans = job.fleet.plan(job.desired.hosts)
         shares = shares_of(job.topology, job.desired.resolved, tuple(plans)) if options.verbose else {}
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
@@ -27,4 +31,5 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(render_status(document, palette()))
     warn_of_slow_paths(job)
+    refuse(job.desired.conflicts)
     return 0 if document.in_step else DRIFT

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.compile.conflicts import find_conflicts, find_intruders, refuse
+from reconciler.compile.conflicts import Conflict, find_conflicts, find_intruders, refuse
 from reconciler.compile.host import compile_host
 from reconciler.compile.lab import LAB, compile_lab
 from reconciler.compile.model import Resolved
@@ -31,6 +31,8 @@ class Desired:
     resolved: Resolved
     intruders: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
     """By host, what others have put into the way of what was made before; it hinders no plan."""
+    conflicts: tuple[Conflict, ...] = ()
+    """What is in the way of an apply; only a caller that applies nothing gets them."""
 
 
 def check_alone(topology: Topology) -> None:
@@ -45,19 +47,21 @@ def check_alone(topology: Topology) -> None:
         raise TopologyError(topology.path, topology.source, faults)
 
 
-def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: str = "") -> Desired:
+def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: str = "", *, to_apply: bool = True) -> Desired:
     """The desired state of every host of the file, or of `only` one. A host of which there are no facts is taken for not there.
 
     TopologyError where the file asks for more than fits (a subnet that is full), HostError where something foreign is in the way
-    or a host lacks something.
+    or a host lacks something. With `to_apply` false, what is foreign is only noted.
     """
     resolved, faults = resolve(topology, facts)
     if faults:
         raise TopologyError(topology.path, topology.source, faults)
-    refuse(find_conflicts(topology, resolved, facts))
+    conflicts = find_conflicts(topology, resolved, facts)
+    if to_apply or any(conflict.is_lack for conflict in conflicts):
+        refuse(conflicts)
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
     hosts = {name: HostState.of(compile_host(topology, resolved, name, known)) for name in topology.hosts if only in ("", name)}
     lab = HostState.of(compile_lab(topology, resolved))
     if lab.records:
         hosts[LAB] = lab
-    return Desired(hosts, resolved, find_intruders(topology, resolved, facts))
+    return Desired(hosts, resolved, find_intruders(topology, resolved, facts), conflicts)

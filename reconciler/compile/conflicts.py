@@ -10,12 +10,13 @@ it may take packets: `find_intruders` names it for `status`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Resolved, Tunnel
+from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
 from reconciler.kinds.ownership import altname_of
 from reconciler.state.host import HostFacts, Obstacle
@@ -31,31 +32,29 @@ class Conflict:
     host: str
     message: str
     help_text: str = ""
+    is_lack: bool = False
+    """The host lacks what the desired state is computed from; without that, nothing can be said of the host."""
 
 
 def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Conflict, ...]:
     """Everything that is in the way, host by host in the order of the file."""
     return tuple(
-        conflict
+        replace(conflict, help_text=pasted(topology, host.name, conflict.help_text), is_lack=is_lack)
         for host in topology.hosts.values()
         if (seen := facts.get(host.name))
-        for conflict in (
-            *_lacks(topology, resolved, host, seen),
-            *_lan(topology, resolved, host, seen),
-            *_underlay(topology, resolved, host, seen),
-            *_overlaps(topology, resolved, host, seen),
-            *_taken_ports(topology, resolved, host, seen),
-            *_taken_names(topology, resolved, host, seen),
-            *_taken_interfaces(topology, resolved, host, seen),
-            *_missing_containers(topology, host, seen),
-        )
+        for is_lack, finders in ((True, (_lacks, _lan, _underlay)), (False, (_overlaps, _taken_ports, *_TAKEN)))
+        for find in finders
+        for conflict in find(topology, resolved, host, seen)
     )
 
 
 def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Obstacle, ...]]:
     """By host, what has come after a subnet or a port was made, and may take its packets."""
     return {
-        host.name: (*_intruders(topology, resolved, host, facts[host.name]),)
+        host.name: tuple(
+            replace(one, help_text=pasted(topology, host.name, one.help_text))
+            for one in _intruders(topology, resolved, host, facts[host.name])
+        )
         for host in topology.hosts.values()
         if host.name in facts
     }
@@ -309,7 +308,7 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                 )
 
 
-def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     """Containers that somebody else is to run: without one that runs there is nothing to wire."""
     states = _states(facts)
     for container in topology.containers.values():
@@ -337,3 +336,6 @@ def _foreign_link(topology: Topology, leg: Leg, name: str, obstacle: Obstacle) -
         f"{at}host {leg.host} has an interface {name} that is not netctl's; subnet {leg.subnet} needs that name",
         obstacle.help_text or f"remove it (ip link delete {name}), or rename the subnet",
     )
+
+
+_TAKEN = (_taken_names, _taken_interfaces, _missing_containers)

@@ -136,8 +136,13 @@ def _party_of(block: str, holders: Mapping[str, str]) -> str:
     if block not in holders:
         return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
     name = holders[block].rpartition(" ")[2]
-    stem, _, number = name.rpartition("-")
-    return stem if stem and number.isdecimal() and holders[block].startswith("container ") else name
+    return without_number(name) if holders[block].startswith("container ") else name
+
+
+def without_number(container: str) -> str:
+    """The name that the file has for a replica: `worker` for `worker-3`."""
+    stem, _, number = container.rpartition("-")
+    return stem if stem and number.isdecimal() else container
 
 
 def _is_within(block: str, cidr: str) -> bool:

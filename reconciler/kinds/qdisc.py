@@ -20,6 +20,7 @@ from reconciler.state.steps.step import Step
 BURST_MIN_BYTES = 32 * 1024
 """What may pass at once: room for some packets of any link, and for a clock tick of what a fast one carries."""
 TICKS_PER_S = 100
+_UNITS = ((10**9, "gbit"), (10**6, "mbit"), (10**3, "kbit"))
 QUEUE_S = 0.1
 """How long a packet waits at most; what would wait longer is dropped."""
 
@@ -41,8 +42,18 @@ class Qdisc(Setting):
         # ovs-vswitchd removes the queue of a port until it was told to leave it alone.
         return (Ref("ovs-port", self.netns, self.dev),)
 
+    @property
+    def rate(self) -> str:
+        """As the file writes it: `10mbit`, in bits a second."""
+        bits = self.rate_bytes * 8
+        factor, unit = next((each for each in _UNITS if bits % each[0] == 0), (1, "bit"))
+        return f"{bits // factor}{unit}"
+
     def describe(self) -> str:
-        return f"rate limit {self.rate_bytes * 8:,} bit/s on {self.dev}"
+        return f"rate limit {self.rate} on {self.dev}"
+
+    def tell_field(self, name: str) -> tuple[str, object]:
+        return ("rate", self.rate) if name == "rate_bytes" else (name, getattr(self, name))
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

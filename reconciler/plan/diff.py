@@ -106,7 +106,9 @@ def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
         elif name in SECRET_FIELDS:
             yield f"{name} is {_text(mask(was))}, wanted {_text(mask(wanted))}"
         else:
-            yield f"{name} is {_text(was)}, wanted {_text(wanted)}"
+            word, was = before.tell_field(name) if isinstance(before, Record) else (name, was)
+            _, wanted = after.tell_field(name) if isinstance(after, Record) else (name, wanted)
+            yield f"{word} is {_text(was)}, wanted {_text(wanted)}"
 
 
 def _text(value: object) -> str:

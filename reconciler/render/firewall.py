@@ -29,6 +29,23 @@ def summarise_elements(records: Iterable[FirewallElement]) -> str:
     return ", ".join(dict.fromkeys(services)) or ("firewall" if records else "")
 
 
+def summarise_ports(published: Sequence[FirewallElement]) -> list[str]:
+    """What a container publishes: `2 published ports (tcp 8080, udp 53)`; where there are many, only how many."""
+    ports = dict.fromkeys(_listen(element).removeprefix("port ") for element in published)
+    names = f" ({', '.join(ports)})" if len(ports) <= FEW else ""
+    return [f"{len(ports):,} published {'port' if len(ports) == 1 else 'ports'}{names}"] if ports else []
+
+
+def tell_ports(published: Sequence[FirewallElement]) -> list[str]:
+    """The ports of a host that lead to containers elsewhere: `published port tcp 9090 to 10.44.0.20:90`."""
+    told: dict[str, list[str]] = {}
+    for element in published:
+        told.setdefault(_listen(element), []).append(_target(element))
+    if len(told) > FEW:
+        return summarise_ports(published)
+    return [f"published {listen} to {' and '.join(dict.fromkeys(targets))}" for listen, targets in told.items()]
+
+
 def _element(change: Change) -> FirewallElement:
     record = change.after or change.before
     assert isinstance(record, FirewallElement)

@@ -13,21 +13,23 @@ Replicas that are all added, or all removed, share a line, so the plan of a thou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_words import PUBLISHED, describe_port, purpose_of
+from reconciler.kinds.firewall_words import PUBLISHED, purpose_of
 from reconciler.kinds.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
+from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
@@ -35,8 +37,8 @@ from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.render.colour import PLAIN, Palette
-from reconciler.render.firewall import describe_elements, summarise_elements
-from reconciler.render.subjects import order_of, subjects_of
+from reconciler.render.firewall import describe_elements, summarise_elements, summarise_ports, tell_ports
+from reconciler.render.subjects import HOST_SUBJECT, containers_by_address, order_of, subjects_of
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST
@@ -81,7 +83,8 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
     """The whole plan, without a newline at the end; a sentence where there is nothing to do."""
     shown: list[str] = []
     counts = {"+": 0, "~": 0, "-": 0}
-    lines_of = {host.host: compile_lines(host) for host in document.hosts}
+    containers = containers_by_address(record for host in document.hosts for record in _sides(host))
+    lines_of = {host.host: compile_lines(host, containers) for host in document.hosts}
     heirs = find_heirs(line for lines in lines_of.values() for line in lines)
     for host in document.hosts:
         lines = tuple(_with_heir(line, heirs) for line in lines_of[host.host])
@@ -89,7 +92,7 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
             counts[line.sign] += 1
         if lines:
             shown.append(palette.bold(visible_line(host.host if host.host == "lab" else f"host {host.host}")))
-            shown += _verbose_lines(host, palette) if verbose else _short_lines(lines, palette)
+            shown += _verbose_lines(host, palette, containers) if verbose else _short_lines(lines, palette)
     if not shown:
         return "Nothing to do: the hosts are as the file says."
     changes = sum(len(host.changes) for host in document.hosts)
@@ -98,10 +101,13 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
     return "\n".join(shown)
 
 
-def compile_lines(host: HostPlan) -> tuple[Line, ...]:
+def _sides(host: HostPlan) -> list[Record]:
+    return [record for change in host.changes for record in (change.before, change.after) if record]
+
+
+def compile_lines(host: HostPlan, containers: Mapping[str, str] = MappingProxyType({})) -> tuple[Line, ...]:
     """One line for each subject that changes, in an order of their own: subnets before containers."""
-    sides = [record for change in host.changes for record in (change.before, change.after) if record]
-    subjects = subjects_of(sides)
+    subjects = subjects_of(_sides(host), containers)
     by_subject: dict[str, list[Change]] = {}
     for change in host.changes:
         by_subject.setdefault(subjects[change.ref], []).append(change)
@@ -131,7 +137,7 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
     gone = all(change.after is None for change in changes)
     if fresh or gone:
         sign, verb = ("+", "add") if fresh else ("-", "remove")
-        text = summarise([record for change in changes if (record := change.after or change.before)])
+        text = summarise([record for change in changes if (record := change.after or change.before)], subject)
         if _has_any(ROOTS.get(subject.partition(" ")[0]), changes):
             return Line(sign, subject, text)
         if _has_any(LINKS, changes):
@@ -169,13 +175,16 @@ def describe_change(change: Change) -> str:
     return f"{'add' if change.after else 'remove'} {record.describe()}"
 
 
-def summarise(records: Sequence[Record]) -> str:
+def summarise(records: Sequence[Record], subject: str = "") -> str:
     """What a container, subnet or host consists of, in the words of somebody who looks at it from outside."""
-    parts = [*_engine_parts(records), *_link_parts(records), *_default_parts(records), *_overlay_parts(records)]
     elements = [record for record in records if isinstance(record, FirewallElement)]
-    published = {describe_port(element.set, element.key) for element in elements if purpose_of(element.set) in PUBLISHED}
-    if published:
-        parts.append(f"{len(published):,} published {'port' if len(published) == 1 else 'ports'}")
+    published = [element for element in elements if purpose_of(element.set) in PUBLISHED]
+    if subject == HOST_SUBJECT:
+        # A port of the host's that leads to a container of another host.
+        rest = [record for record in records if record not in published]
+        return ", ".join(filter(None, (_count(rest) if rest else "", *tell_ports(published))))
+    parts = [*_engine_parts(records), *_link_parts(records), *_route_parts(records), *_overlay_parts(records)]
+    parts += summarise_ports(published) if parts else tell_ports(published)
     parts += [f"runs {' '.join(record.command)}" for record in records if isinstance(record, Process) and record.command]
     return ", ".join(parts) or _count(records)
 
@@ -199,19 +208,30 @@ def _link_parts(records: Sequence[Record]) -> Iterator[str]:
             alias = parse_alias(record.alias)
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.netns, record.name)]
             where = f" on {alias.subnet}" if alias and alias.subnet else f" on {record.lower}"
-            yield " ".join([f"macvlan {record.name}", *own]) + where
+            yield " ".join([f"macvlan {record.name}", *own]) + where + _rate_of(records, "", record.netns, record.name)
         elif isinstance(record, Vxlan):
             yield f"VXLAN {record.vni}"
         elif isinstance(record, Veth) and record.netns == HOST:
             alias = parse_alias(record.alias)
             own = [a.cidr for a in addresses if (a.netns, a.dev) == (record.peer_netns, record.peer_name)]
-            yield " ".join([record.peer_name, *own]) + (f" on {alias.subnet}" if alias and alias.subnet else "")
+            where = f" on {alias.subnet}" if alias and alias.subnet else ""
+            yield " ".join([record.peer_name, *own]) + where + _rate_of(records, record.name, record.peer_netns, record.peer_name)
 
 
-def _default_parts(records: Iterable[Record]) -> Iterator[str]:
-    for record in records:
-        if isinstance(record, Route) and record.dst == "default" and record.netns.startswith("container:"):
-            yield f"default via {record.via}"
+def _route_parts(records: Iterable[Record]) -> Iterator[str]:
+    """A container's routes to elsewhere, the default ones first."""
+    routes = [each for each in records if isinstance(each, Route) and each.netns.startswith("container:") and each.via]
+    for record in sorted(routes, key=lambda route: route.dst != "default"):
+        yield f"{record.dst if record.dst == 'default' else f'route to {record.dst}'} via {record.via}"
+
+
+def _rate_of(records: Iterable[Record], host_end: str, netns: str, dev: str) -> str:
+    """The rate limits of one of a container's networks, as the file writes them."""
+    limits = {(record.netns, record.dev): record.rate for record in records if isinstance(record, Qdisc)}
+    ingress, egress = limits.get((HOST, host_end), ""), limits.get((netns, dev), "")
+    if ingress == egress:
+        return f" at {ingress}" * bool(ingress)
+    return "".join(f" at {way} {rate}" for way, rate in (("ingress", ingress), ("egress", egress)) if rate)
 
 
 def _overlay_parts(records: Sequence[Record]) -> Iterator[str]:
@@ -266,8 +286,8 @@ def stem_of(subject: str) -> str:
     return found.group(1) if found else ""
 
 
-def _verbose_lines(host: HostPlan, palette: Palette) -> Iterator[str]:
-    subjects = subjects_of(record for change in host.changes for record in (change.before, change.after) if record)
+def _verbose_lines(host: HostPlan, palette: Palette, containers: Mapping[str, str]) -> Iterator[str]:
+    subjects = subjects_of(_sides(host), containers)
     ordered = sorted(host.changes, key=lambda change: order_of(subjects[change.ref]))
     for subject, group in groupby(ordered, key=lambda change: subjects[change.ref]):
         yield f"  {visible_line(subject)}"

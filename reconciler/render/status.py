@@ -138,14 +138,14 @@ def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
 
 def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
-        return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted), lease))))
+        return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), lease))))
     told = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
     if not wanted:
-        return Item(subject, EXTRA, summarise([c.before for c in changes if c.before]), told)
+        return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), told)
     absent = [change for change in changes if change.before is None]
     settings = sum(isinstance(record, Sysctl) for record in wanted)  # a setting always has some value
     state = MISSING if absent and len(absent) + settings >= len(wanted) else DRIFTED
-    return Item(subject, state, summarise(wanted), told)
+    return Item(subject, state, summarise(wanted, subject), told)
 
 
 def tell_change(change: Change) -> str:

@@ -7,10 +7,12 @@ container) is told by the link that it belongs to, so that one container's thing
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall_words import split_policy, without_number
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
@@ -24,8 +26,14 @@ LAB = "lab"
 HOST_SUBJECT = "host"
 
 
-def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
-    """The subject of every record, by its Ref."""
+def containers_by_address(records: Iterable[Record]) -> dict[str, str]:
+    """The name of the container that has the address, of all hosts: a policy joins containers of two."""
+    inside = (record for record in records if isinstance(record, Address) and record.netns.startswith("container:"))
+    return {record.cidr.partition("/")[0]: record.netns.partition(":")[2] for record in inside}
+
+
+def subjects_of(records: Iterable[Record], containers: Mapping[str, str] = MappingProxyType({})) -> dict[Ref, str]:
+    """The subject of every record, by its Ref. `containers` names those of other hosts by their addresses."""
     records = tuple(records)
     switches = [record for record in records if isinstance(record, Bridge | OvsBridge) and record.netns == HOST]
     bridges = {record.name: record.subject for record in switches}
@@ -37,7 +45,18 @@ def subjects_of(records: Iterable[Record]) -> dict[Ref, str]:
             words[record.cidr.partition("/")[0]] = record.subject
         elif isinstance(record, Neighbor) and record.netns == HOST and record.subject.startswith("container "):
             words.setdefault(record.mac, record.subject)
-    return {record.ref: _subject_of(record, bridges, words) for record in records}
+    return {record.ref: _with_parties(record, _subject_of(record, bridges, words), containers) for record in records}
+
+
+def _with_parties(record: Record, subject: str, containers: Mapping[str, str]) -> str:
+    """The subject of a policy that was read, with the names of containers of which its host knows only the address."""
+    if not isinstance(record, FirewallElement) or not subject.startswith("policy from ") or not containers:
+        return subject
+    ends = split_policy(record.set, record.key)
+    said = subject.removeprefix("policy from ").split(" to ")
+    names = [containers.get(end) for end in ends]
+    source, target = (without_number(name) if name else word for name, word in zip(names, said, strict=True))
+    return f"policy from {source} to {target}"
 
 
 def _subject_of(record: Record, bridges: Mapping[str, str], words: Mapping[str, str]) -> str:

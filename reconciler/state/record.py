@@ -47,6 +47,10 @@ class Record:
         """After which it is made, and before which it is deleted, though it could be without."""
         return ()
 
+    def tell_field(self, name: str) -> tuple[str, object]:
+        """What a field is called in a reason, and its value there: in the words of the file, where these are others."""
+        return name, getattr(self, name)
+
     def goes_with(self, _parent: Ref) -> bool:
         """Whether the kernel removes it along with this one of those that it depends on."""
         return self.dies_with_parent

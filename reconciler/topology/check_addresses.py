@@ -15,6 +15,9 @@ from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import Address, Network, Path
 
+_SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
+"""Where a lab host without neighbours may be (RFC 5737, RFC 1918)."""
+_DOCUMENTATION = (_SEGMENTS[0], IPv6Network("2001:db8::/64"))
 OUTSIDE = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ffff::/64"))
 """The lab's world outside (design: section 8)."""
 
@@ -50,6 +53,7 @@ def segment_of(address: Address) -> Network:
 def check_hosts(model: TopologyModel, faults: FaultList) -> None:
     """One host is this machine at most, addresses differ, and a lab host's address can be in the lab."""
     this_machine = ""
+    free = _free_addresses(model)
     taken: dict[Address, str] = {}
     for name, host in model.hosts.items():
         here: Path = ("hosts", name)
@@ -62,14 +66,15 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
                 )
             this_machine = this_machine or name
         if host.connect.scheme == "lab" and not host.address and not faults.left_out((*here, "address")):
-            faults.add_at_key(here, f"the lab host `{name}` has no address", "write `address: 192.0.2.11`")
+            faults.add_at_key(here, f"the lab host `{name}` has no address", f"write `address: {next(free)}`")
         for number, address in enumerate(host.address):
             at = (*here, "address", number)
             other = taken.setdefault(address, name)
             if other != name:
-                faults.add(at, f"{address} is the address of `{other}` already", "give each host an address of its own")
+                help_text = f"give each host an address of its own{_such_as(model, segment_of(address))}"
+                faults.add(at, f"{address} is the address of `{other}` already", help_text)
             if host.connect.scheme == "lab":
-                _check_lab_address(address, at, faults)
+                _check_lab_address(model, address, at, faults)
             elif address.is_unspecified or address.is_multicast or address.is_loopback:
                 faults.add(
                     at,
@@ -78,26 +83,47 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
                 )
 
 
-def _check_lab_address(address: Address, path: Path, faults: FaultList) -> None:
+def _free_addresses(model: TopologyModel) -> Iterator[Address]:
+    """Addresses for further lab hosts, on the segments that others are on."""
+    segments = sorted({segment_of(address) for host in model.hosts.values() for address in host.address if address.version == 4})
+    for segment in dict.fromkeys((*segments, *_SEGMENTS)):
+        yield from _free_in(model, segment)
+
+
+def _free_in(model: TopologyModel, segment: Network) -> Iterator[Address]:
+    """Addresses of a segment that no host has, that are not the router's, and in no subnet."""
+    taken = {address for host in model.hosts.values() for address in host.address}
+    prefixes = [cidr for subnet in model.subnets.values() for cidr in subnet.cidr]
+    for number in (*range(11, 255), *range(2, 11)):
+        address = segment[number]
+        if address not in taken and not any(_holds(prefix, address) for prefix in (*prefixes, *OUTSIDE)):
+            yield address
+
+
+def _such_as(model: TopologyModel, *segments: Network) -> str:
+    free = [next(_free_in(model, segment), None) for segment in segments]
+    return f", such as {' or '.join(str(address) for address in free if address)}" if any(free) else ""
+
+
+def _check_lab_address(model: TopologyModel, address: Address, path: Path, faults: FaultList) -> None:
     segment = segment_of(address)
     outside = next((network for network in OUTSIDE if _holds(network, address)), None)
     if outside:
         faults.add(
             path,
             f"{address} is in {outside}, which is the lab's world outside",
-            "take an address such as 192.0.2.11 or 2001:db8::11",
+            f"take another{_such_as(model, *_DOCUMENTATION)}",
         )
     elif address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified:
-        faults.add(path, f"{address} cannot be a host's address", "take an address such as 192.0.2.11 or 2001:db8::11")
+        faults.add(path, f"{address} cannot be a host's address", f"take another{_such_as(model, *_DOCUMENTATION)}")
     elif address == segment[1]:
-        faults.add(
-            path, f"{address} is the lab's router on {segment}", f"take another address of {segment}, such as {segment[11]}"
-        )
+        help_text = f"take another address of {segment}{_such_as(model, segment)}"
+        faults.add(path, f"{address} is the lab's router on {segment}", help_text)
     elif address == segment[0] or (address.version == 4 and address == segment[-1]):
         faults.add(
             path,
             f"{address} is the {'network' if address == segment[0] else 'broadcast'} address of {segment}",
-            f"take another, such as {segment[11]}",
+            f"take another{_such_as(model, segment)}",
         )
 
 
@@ -144,6 +170,15 @@ def _check_overlaps(model: TopologyModel, faults: FaultList) -> None:
         faults.add(path, message, "give each subnet a range of its own")
 
 
+def _free_range(model: TopologyModel, version: int) -> Network:
+    """A range that overlaps none of the file's subnets, and no host's segment."""
+    used = [cidr for subnet in model.subnets.values() for cidr in subnet.cidr]
+    used += [segment_of(address) for host in model.hosts.values() for address in host.address]
+    texts = ("10.{}.0.0/24", "fd00:{}::/64")
+    ranges = (ip_network(texts[version == 6].format(number)) for number in (*range(44, 256), *range(44)))
+    return next(each for each in ranges if not any(_overlap(each, other) for other in used))
+
+
 def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: FaultList) -> None:
     for name, host in model.hosts.items():
         for address in host.address:
@@ -158,7 +193,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
                 faults.add(
                     path,
                     f"{cidr} overlaps {segment_of(address)}, the lab segment of the host `{name}`",
-                    "take another range, such as 10.44.0.0/24 or fd00:44::/64",
+                    f"take another range, such as {_free_range(model, cidr.version)}",
                 )
                 return
     if any(host.connect.scheme == "lab" for host in model.hosts.values()):
@@ -167,7 +202,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
             faults.add(
                 path,
                 f"{cidr} overlaps {outside}, which is the lab's world outside",
-                "take another range, such as 10.44.0.0/24 or fd00:44::/64",
+                f"take another range, such as {_free_range(model, cidr.version)}",
             )
 
 

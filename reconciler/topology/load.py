@@ -19,6 +19,7 @@ from reconciler.topology.checks import check_topology
 from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
+from reconciler.topology.indentation import find_shift
 from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.secrets import hide_values
@@ -49,6 +50,37 @@ def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
 
 def check_draft(draft: Draft) -> Topology:
     """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
+    try:
+        return _check(draft)
+    except TopologyError as error:
+        raise _blame_indentation(draft, error) from None
+
+
+def _blame_indentation(draft: Draft, error: TopologyError) -> TopologyError:
+    """The error, or the one fault that it comes from: a line that is indented wrongly."""
+    document, lines = draft.document, draft.source.splitlines()
+    if document.explained:
+        return error
+    if document.stop is not None:
+        shift = find_shift(lines, (document.stop.line,), _faulty_lines, is_readable=False)
+    else:
+        places = [fault.position.line for fault in error.faults if fault.is_of_place]
+        shift = find_shift(lines, places, _faulty_lines, is_readable=True)
+    if shift is None or any(fault.position == shift.position for fault in document.faults if fault.is_of_place):
+        return error
+    return TopologyError(error.path, error.source, (shift,))
+
+
+def _faulty_lines(text: str) -> list[int] | None:
+    draft = parse_draft(text.encode(), "topology.yaml")
+    try:
+        _check(draft)
+    except TopologyError as error:
+        return [fault.position.line for fault in error.faults] if draft.document.stop is None else None
+    return []
+
+
+def _check(draft: Draft) -> Topology:
     path, document, source = draft.path, draft.document, hide_values(draft.document, draft.source)
     find_slips(document)
     faults = FaultList(document)

@@ -38,6 +38,10 @@ _MISSING_HELP = {
     "allow": "write `allow: ` and who may connect: a container, a subnet, `host` or `outside`",
     "to": "write `to: ` and to whom: a container, a subnet, `host` or `outside`",
 }
+_MISSING_IN_ROUTE = {
+    "to": "write `to: 10.9.0.0/16`, the network to which the route leads",
+    "via": "write `via: 10.44.0.9`, the address of the next hop in this subnet",
+}
 
 _SECTION_HELP = {
     "hosts": "write one entry per host: `alpha: {connect: local}`",
@@ -45,8 +49,13 @@ _SECTION_HELP = {
     "containers": "write one entry per container: `web: {networks: {front: auto}}`",
     "policies": "write a list of entries such as `- {allow: web, to: back, ports: [80/tcp]}`",
     "networks": "write one entry per subnet: `front: auto`",
-    "routes": "write each as `{to: 10.9.0.0/16, via: 10.44.0.9}`",
+    "routes": "write a list of entries such as `- {to: 10.9.0.0/16, via: 10.44.0.9}`",
 }
+
+
+_NO_COLON = re.compile(r"(?P<key>[A-Za-z_][\w-]*)(?: *= *| +)(?P<value>[^\s=].*)")
+_OF_PLACE = ("extra_forbidden", "missing", "model_type", "dict_type", "tuple_type")
+"""pydantic's errors that a line in a wrong column may cause."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -62,9 +71,15 @@ def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | Non
         return None
     value = _lookup(document.tree, path)
     message, help_text = _sentence(error, path, value, is_key)
+    is_of_place = value is None or error["type"] in _OF_PLACE or _is_key_as_name(path)
     if is_key or error["type"] == "extra_forbidden":
-        return Fault(key_position(document, path), message, help_text)
-    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text)
+        return Fault(key_position(document, path), message, help_text, is_of_place)
+    return Fault(value_position(document, (*path, *error.get("ctx", {}).get("at", ()))), message, help_text, is_of_place)
+
+
+def _is_key_as_name(path: Path) -> bool:
+    """A key of a container stands where the name of one of its networks is expected."""
+    return path[2:3] == ("networks",) and len(path) > 3 and path[3] in known_keys(path[:2])
 
 
 def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None:
@@ -112,12 +127,19 @@ def _sentence(error: ErrorDetails, path: Path, value: Any, is_key: bool) -> tupl
     name = _name(path)
     if value is None and path and ":" in str(path[-1]):
         return _glued_key(str(path[-1]))
+    lone = value if kind in ("model_type", "dict_type") else path[-1] if value is None and path else None
+    if isinstance(lone, str) and re.fullmatch(r"[a-z][\w-]*:[^\s:/]\S*", lone):
+        return _glued_key(lone)
+    if isinstance(lone, str) and (found := _NO_COLON.fullmatch(lone)):
+        return f"a key is followed by a colon: `{shorten(lone)}`", _colon_help(path, found)
     if kind == "netctl":
         subject = f"the name `{shorten(str(path[-1]))}`" if is_key else name
-        return f"{subject} {context['message']}", context["help"]
+        is_no_list = isinstance(value, str) and path[-1:] in (("routes",), ("policies",))
+        return f"{subject} {context['message']}", _SECTION_HELP[str(path[-1])] if is_no_list else context["help"]
     if kind == "missing":
         where = _owner_name(path)
-        return f"`{path[-1]}` is missing{where}", _MISSING_HELP.get(str(path[-1]), f"write `{path[-1]}: …`")
+        helps = _MISSING_IN_ROUTE if _section_of(path[:-1]) == "routes" else _MISSING_HELP
+        return f"`{path[-1]}` is missing{where}", helps.get(str(path[-1]), f"write `{path[-1]}: …`")
     if kind == "extra_forbidden":
         return _unknown_key(path)
     if kind == "literal_error":
@@ -141,6 +163,14 @@ def _glued_key(key: str) -> tuple[str, str]:
     return f"a colon needs a space after it: `{shorten(key)}`", f"write `{name}: {value}`"
 
 
+def _colon_help(path: Path, found: re.Match[str]) -> str:
+    words = found[0].split()
+    if len(words) > 2 and len(words) % 2 == 0 and path[-1] == "networks":
+        pairs = " and ".join(f"`{key}: {value}`" for key, value in zip(words[::2], words[1::2], strict=True))
+        return f"write {pairs}, each in a line of its own"
+    return f"write `{found['key']}: {found['value']}`"
+
+
 def _literal_help(path: Path, value: Any, options: list[str]) -> str:
     section, key = _section_of(path[:-1]), str(path[-1])
     guess = suggest(value.lower(), options) if isinstance(value, str) else ""
@@ -162,6 +192,8 @@ def _type_help(kind: str, path: Path, value: Any) -> str:
         return _mapping_help(path, value)
     if kind == "int_type" and isinstance(value, str) and value.isdecimal():
         return f"write it without quotes: {int(value)}"
+    if kind == "int_type" and isinstance(value, str) and (found := re.fullmatch(r"([0-9]+) ?[A-Za-z]+", value)):
+        return f"write it without a unit: {int(found[1])}"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
     if kind == "int_type" and value == "auto":
@@ -213,12 +245,23 @@ def _meaning(path: Path) -> tuple[str, str]:
     return "", f"`{key}` is a key of {' and of '.join(owners)}; move it there" if owners else ""
 
 
-_OWNERS = {"hosts": "a host", "subnets": "a subnet", "containers": "a container", "networks": "a network of a container"}
+_OWNERS = {
+    "hosts": "a host",
+    "subnets": "a subnet",
+    "containers": "a container",
+    "networks": "a network of a container",
+    "routes": "a route",
+    "expose": "a published port",
+    "policies": "a policy",
+}
 _SECTION_PATHS: dict[str, Path] = {
     "hosts": ("hosts", ""),
     "subnets": ("subnets", ""),
     "containers": ("containers", ""),
     "networks": ("containers", "", "networks", ""),
+    "routes": ("containers", "", "networks", "", "routes", 0),
+    "expose": ("containers", "", "expose", 0),
+    "policies": ("policies", 0),
 }
 
 
@@ -257,6 +300,10 @@ def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
 def _owner_name(path: Path) -> str:
     """` in host alpha`: what the last part of the path belongs to."""
     match path[:-1]:
+        case ("containers", str(name), "networks", str(network), "routes", *_):
+            return f" in a route of container `{shorten(name)}`, network `{shorten(network)}`"
+        case ("containers", str(name), "networks", str(network), *_):
+            return f" in network `{shorten(network)}` of container `{shorten(name)}`"
         case ("hosts" | "subnets" | "containers" as section, str(name), *_):
             return f" in {section[:-1]} `{shorten(name)}`"
         case ("policies", *_):

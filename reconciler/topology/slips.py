@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from reconciler.errors import Fault
+from reconciler.topology.dashes import ODD_DASHES, explain_item
 from reconciler.topology.messages import known_keys
 from reconciler.topology.syntax import ODD_SPACES
 from reconciler.topology.types import Path
@@ -38,12 +39,19 @@ _SLIPS = (
     ),
     _Slip(ODD_SPACES, "the character {code} only looks like a space", "replace it with a plain space, or remove it"),
     _Slip(
+        re.compile(f"^[{ODD_DASHES}]"),
+        "`{found}` ({code}) is not the sign `-`",
+        "write `-` in its place; an item of a list starts with `- `",
+    ),
+    _Slip(
         re.compile("(?<=[0-9])[\u2010-\u2015\u2212](?=[0-9])"),
         "`{found}` ({code}) is not the sign for a range",
         "write `-` in its place",
     ),
 )
-_PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?")
+_BRACE_IN_KEY = re.compile(r"(?P<key>[\w.-]+) +(?P<rest>[{\[].*)")
+_LISTS = ("expose", "volumes", "env", "command", "policies", "cidr", "routes", "from", "on", "ports", "address", "hosts")
+_PORT_KEY = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]+(?:-[0-9]+)?|[0-9]+(?:\.[0-9]+){3}")
 
 
 _SIGNATURES = (
@@ -59,16 +67,27 @@ _OWN_KEYS = (*_SECTIONS, "policies")
 
 def find_slips(document: Document) -> None:
     """Add the faults to the document, and mark the values that have one as broken."""
-    if fault := _foreign_file(document):
+    if fault := _foreign_file(document) or _odd_indentation(document, document.tree, ()):
         document.faults = [fault]
         document.readable = False
         return
     for section, key, below in _outdented(document.tree):
         if (*section, key) not in document.broken:
             message = f"`{below}` stands beside `{key}`, not below it"
-            document.faults.append(Fault(document.keys[*section, below], message, f"indent it further than `{key}`"))
+            help_text = f"indent it further than `{key}`: by {document.keys[*section, key].column + 1} spaces"
+            document.faults.append(Fault(document.keys[*section, below], message, help_text, is_of_place=True))
         document.broken |= {(*section, key), (*section, below)}
+    for path, brace, value in _keys_with_braces(document.tree, ()):
+        message = f"a key is followed by a colon: `{path[-1]}: {value}`"
+        document.faults.append(Fault(document.keys[path], message, f"write `{brace['key']}: {brace['rest']}: {value}`"))
+        document.broken.add(path)
+    for path, text in _texts_for_lists(document.tree, ()):
+        if told := explain_item(text):
+            document.faults.append(Fault(document.positions[path], *told))
+            document.broken.add(path)
     for path, text in _texts(document.tree, ()):
+        if path in document.broken:
+            continue
         for slip in _SLIPS if not text.isascii() or "$" in text or "{" in text or "`" in text else ():
             if found := slip.pattern.search(text):
                 _report(document, path, slip, found[0])
@@ -89,6 +108,19 @@ def _foreign_file(document: Document) -> Fault | None:
         if isinstance(value, dict | str) and (not inner or any(each in value for each in inner)):
             help_text = f"`netctl init` writes a file to start from; here, {words}"
             return Fault(document.keys[key,], f"this is a file of {tool}, and netctl has a format of its own", help_text)
+    return None
+
+
+def _odd_indentation(document: Document, tree: Tree, path: Path) -> Fault | None:
+    """A key that starts with what only looks like a space: YAML takes it for a letter, and the line for another level."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        position = document.keys.get((*path, key))
+        if position and (found := ODD_SPACES.match(key)):
+            code = f"U+{ord(found[0]):04X}"
+            message = f"line {position.line} is indented with {code}: the character {code} only looks like a space"
+            return Fault(position, message, "replace it with plain spaces")
+        if fault := _odd_indentation(document, value, (*path, key)):
+            return fault
     return None
 
 
@@ -138,6 +170,26 @@ def _texts(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
                 yield (*path, key, "[key]"), key
             if not (len(path) == 2 and path[0] == "containers" and key in _FOR_PROGRAMS):
                 yield from _texts(item, (*path, key))
+
+
+def _keys_with_braces(tree: Tree, path: Path) -> Iterator[tuple[Path, re.Match[str], Tree]]:
+    """`front {address: auto}`, of which YAML makes the key `front {address` with the text `auto}`."""
+    for key, value in tree.items() if isinstance(tree, dict) and path[2:3] not in (("env",), ("command",)) else ():
+        if (found := _BRACE_IN_KEY.fullmatch(key)) and not isinstance(value, dict | tuple):
+            yield (*path, key), found, value
+        yield from _keys_with_braces(value, (*path, key))
+
+
+def _texts_for_lists(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
+    """The texts that stand where a list is expected: without a dash and a space, YAML takes all items for one text."""
+    if isinstance(tree, str) and path and path[-1] in _LISTS:
+        yield path, tree
+    elif isinstance(tree, tuple):
+        for number, item in enumerate(tree if path[-1:] != ("command",) else ()):
+            yield from _texts_for_lists(item, (*path, number))
+    elif isinstance(tree, dict):
+        for key, item in tree.items() if path[-1:] != ("env",) else ():
+            yield from _texts_for_lists(item, (*path, key))
 
 
 def _spaced_ports(tree: Tree) -> Iterator[tuple[Path, str]]:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.dashes import find_lost_dash, find_wrong_dash
 
 Sign = Callable[[Sequence[str], Position], Fault | None]
 
-_INDENT = re.compile(r"[ ]*")
 _ODD_INDENT = re.compile(r"[ ]*(?P<odd>[^\S ])")
 _OPENER = re.compile(r"(?:^ *(?:- +)*|(?<=[:?-]) +|(?<=[\[{,]) *)(?P<quote>[\"'])")
 _QUOTED = {'"': re.compile(r'"(?:[^"\\]|\\.)*"'), "'": re.compile(r"'(?:[^']|'')*'")}
@@ -24,7 +24,9 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _BARE_IPV6 = re.compile(r"(?<![\w:.\"'])(?:::[0-9a-fA-F:.]*(?:/\d+)?|[0-9a-fA-F]+:[0-9a-fA-F:]*:)(?=[\s,\]}]|$)")
 _BRACKET_PORT = re.compile(r"(?<![\w\"'])\[[0-9a-fA-F:.]+\]:[0-9:/a-z-]+")
 _VARIABLE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}")
-_NO_COLON = re.compile(r"^ *(?:- +)*(?P<text>(?P<key>[a-z_]+)(?: *= *| +)(?P<value>[^\s:{\[\"'][^:]*))$")
+_NO_COLON = re.compile(
+    r"^ *(?:- +)*(?P<text>(?P<key>[a-z_][\w-]*)(?: *= *| +)(?P<value>[^\s:{\[\"'](?:[^:]|:(?=\S))*|[{\[\"'].*[}\]\"']))$"
+)
 _TWO_KEYS = re.compile(r"^ *(?:- +)*(?P<key>[\w.-]+): +(?P<rest>(?P<inner>[A-Za-z_-]+): +\S.*)$")
 _PAIRS = {"[": "]", "{": "}"}
 
@@ -105,13 +107,10 @@ def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     return None
 
 
-def _no_dash(lines: Sequence[str], stop: Position) -> Fault | None:
+def _backtick(lines: Sequence[str], stop: Position) -> Fault | None:
     line = lines[stop.line - 1] if stop.line <= len(lines) else ""
-    text = _COMMENT.sub("", line).strip()
-    above = lines[stop.line - 2] if stop.line > 1 else ""
-    if text and ":" not in text and text[0] not in "-[]{}\"'" and re.match(r" *- ", above):
-        position = Position(stop.line, len(line) - len(line.lstrip()) + 1)
-        return Fault(position, f"an item of a list starts with a dash and a space: `{text}`", f"write `- {text}`")
+    if line[stop.column - 1 : stop.column] == "`":
+        return Fault(stop, "a backtick is not one of YAML's quotes", "write \" or ' in its place")
     return None
 
 
@@ -129,7 +128,7 @@ def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
     """What YAML reads signs into, unless it is quoted."""
-    line = lines[min(stop.line, len(lines)) - 1] if lines else ""
+    line = _COMMENT.sub("", lines[min(stop.line, len(lines)) - 1]) if lines else ""
     for pattern, what in (
         (_BRACKET_PORT, "an IPv6 address in brackets needs quotes"),
         (_BARE_IPV6, "an IPv6 address that starts or ends with a colon needs quotes"),
@@ -178,59 +177,30 @@ def _signs_of(line: str) -> Iterator[tuple[int, str]]:
             yield column, sign
 
 
-def _indentation(lines: Sequence[str], stop: Position) -> Fault | None:
-    """A line that continues no block: it starts in a column in which nothing above it starts."""
-    if stop.line > len(lines):
+def _key_above(lines: Sequence[str], stop: Position) -> Fault | None:
+    """A word alone, with something further in below it: a key that lacks its colon."""
+    told = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := _COMMENT.sub("", each)).strip()]
+    if len(told) < 2 or told[-1][0] != stop.line:
         return None
-    width = len(_INDENT.match(lines[stop.line - 1])[0])  # type: ignore[index]  # it matches everywhere
-    above = list(_blocks_above(lines, stop.line, is_item=lines[stop.line - 1].lstrip().startswith("- ")))
-    is_child = above and width > above[0][0] and lines[above[0][1] - 1].rstrip().endswith(":")
-    if not above or is_child or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
+    (number, above), (_, below) = told[-2:]
+    key = re.fullmatch(r" *(?:- +)?([A-Za-z][\w-]*) *", above)
+    if key is None or len(below) - len(below.lstrip()) <= len(above) - len(above.lstrip()):
         return None
-    nearest, line = above[0]
-    key = re.fullmatch(r" *(?:- +)?([A-Za-z][\w-]*) *", _COMMENT.sub("", lines[line - 1]))
-    if key and width > nearest:
-        told = f"a key is followed by a colon: `{key[1]}` has none, and what is below it belongs to it"
-        return Fault(Position(line, key.end(1)), told, f"write {key[1]}:")
-    told = f"line {stop.line} is indented by {_spaces(width)}, and line {line} by {nearest}"
-    outer = next(((each, number) for each, number in above if each < width), None)
-    help_text = f"indent it by {_spaces(nearest)} if it belongs to what line {line} belongs to"
-    if width < nearest and outer:
-        help_text += f", or by {outer[0]} as line {outer[1]}"
-    return Fault(Position(stop.line, width + 1), told, help_text)
-
-
-def _blocks_above(lines: Sequence[str], last: int, *, is_item: bool) -> Iterator[tuple[int, int]]:
-    """The widths at which the blocks around a line start, the nearest first, each with its line; an item opens two.
-
-    For another item, only the one of its dash counts.
-    """
-    least = 1000
-    for number in range(last - 1, 0, -1):
-        line = lines[number - 1]
-        if not _COMMENT.sub("", line).strip():
-            continue
-        width = len(_INDENT.match(line)[0])  # type: ignore[index]
-        item = re.match(r" *((?:- +)+)\S", line)
-        for each in (width + len(item[1]), width) if item and not is_item else (width,):
-            if each < least:
-                least = each
-                yield each, number
-
-
-def _spaces(count: int) -> str:
-    return f"{count} space{'' if count == 1 else 's'}"
+    message = f"a key is followed by a colon: `{key[1]}` has none, and what is below it belongs to it"
+    return Fault(Position(number, key.end(1)), message, f"write {key[1]}:")
 
 
 _SIGNS: tuple[Sign, ...] = (
     _odd_indentation,
     _open_quote,
     _odd_space,
+    find_wrong_dash,
     _glued_colon,
-    _no_dash,
+    find_lost_dash,
     _two_keys,
     _no_colon,
+    _backtick,
     _unquoted,
     _open_bracket,
-    _indentation,
+    _key_above,
 )

@@ -27,6 +27,7 @@ from yaml.events import (
 )
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.indentation import explain_indentation
 from reconciler.topology.syntax import explain
 from reconciler.topology.types import Path
 
@@ -84,6 +85,10 @@ class Document:
     broken: set[Path] = field(default_factory=set)
     readable: bool = True
     """False where the text is no YAML, so that there is no tree to go on with."""
+    stop: Position | None = None
+    """Where libyaml stopped, in a text that is no YAML."""
+    explained: bool = False
+    """The text itself shows why libyaml stopped there: no search for another reason is needed."""
 
 
 class _StopReadingError(Exception):
@@ -107,7 +112,7 @@ def parse_document(data: bytes) -> tuple[Document, str]:
         except _StopReadingError as stop:
             fault = stop.fault
         except yaml.MarkedYAMLError as error:
-            fault = _syntax_fault(error, text)
+            fault = _syntax_fault(error, text, document)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             fault = Fault(Position(1, 1), f"this is not YAML that can be read: {_first_line(error)}", _START_HELP)
     if fault is not None:
@@ -175,14 +180,18 @@ _SYNTAX_HELP = (
 )
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
+def _syntax_fault(error: yaml.MarkedYAMLError, text: str, document: Document) -> Fault:
     """Libyaml's complaint as a fault: its problem mark may stand behind the last line, a fault never does."""
     lines = text.splitlines() or [""]
     mark = error.problem_mark or error.context_mark
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     if position.line > len(lines):
         position = Position(len(lines), len(lines[-1]) + 1)
+    document.stop = position
     if (fault := explain(text, position)) is not None:
+        document.explained = True
+        return fault
+    if (fault := explain_indentation(lines, position)) is not None:
         return fault
     problem = error.problem or _first_line(error)
     message = f"this is not valid YAML: {problem}"
@@ -216,6 +225,8 @@ class _Reader:
         if type(event) is StreamEndEvent:
             raise _StopReadingError(Fault(Position(1, 1), "the file is empty", _START_HELP))
         self.document.tree = self._value(self.loader.get_event(), (), 0)
+        if self.document.tree is None and not self.document.faults:
+            raise _StopReadingError(Fault(Position(1, 1), "the file is empty", _START_HELP))
         self._next(DocumentEndEvent)
         event = self.loader.get_event()
         if type(event) is DocumentStartEvent:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,3 +177,20 @@ def test_one_host_only(shop: Path) -> None:
     assert states["beta"] == "in step"
     assert states["alpha"] != "in step"
     assert run_netctl("apply", shop).status == 0
+
+
+def test_status_and_help_with_a_foreign_bridge(live: Path, topology_name: str) -> None:
+    """Status shows what there is, and then what is in the way, by 3; the command of the help line, pasted, removes it."""
+    bridge = f"b-{topology_name}-back"
+    assert exec_in(live, "--host", "alpha", "--", "ip", "link", "delete", bridge).status == 0
+    assert exec_in(live, "--host", "alpha", "--", "ip", "link", "add", bridge, "type", "bridge").status == 0
+    told = run_netctl("status", live)
+    assert told.status == 3
+    assert "container web " in told.out
+    assert "host beta: in step" in told.out
+    assert f"host alpha has an interface {bridge} that is not netctl's" in told.err
+    found = re.search(r"\(netctl (exec .*?)\), or", told.err)
+    assert found, told.err
+    assert run_netctl(*shlex.split(found[1])).status == 0
+    assert run_netctl("apply", live).status == 0
+    assert run_netctl("status", live).status == 0

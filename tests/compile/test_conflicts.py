@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from reconciler.compile import compile_topology
+from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import interface_name
+from reconciler.topology.load import parse_topology
 from tests.compile.topologies import load
 
 TEXT = """
@@ -113,3 +115,25 @@ def test_all_at_once() -> None:
     assert caught.value.exit_status == 3
     assert caught.value.message.startswith("2 things are in the way, and nothing was changed:")
     assert "host here: netctl needs root" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("help_text", "wanted"),
+    [
+        ("remove it (ip link delete b0), or not", "remove it (netctl exec --host alpha -- ip link delete b0), or not"),
+        ("remove it: ip -4 route delete 10.0.0.0/8", "remove it: netctl exec --host alpha -- ip -4 route delete 10.0.0.0/8"),
+        ("who: ss -Hlntp sport = :80", "who: netctl exec --host alpha -- ss -Hlntp sport = :80"),
+        ("iptables -I FORWARD -j ACCEPT; nft list tables",
+         "netctl exec --host alpha -- iptables -I FORWARD -j ACCEPT; netctl exec --host alpha -- nft list tables"),
+        ("if nobody needs it: ip netns delete x", "if nobody needs it: ip netns delete x"),
+        ("which: docker ps --filter publish=80", "which: docker ps --filter publish=80"),
+        ("write ip 10.0.0.1, and no more", "write ip 10.0.0.1, and no more"),
+    ],
+)  # fmt: skip
+def test_commands_for_a_lab_host(help_text: str, wanted: str) -> None:
+    """What acts on a network namespace is run in the lab host's, with the file if it has another name; the rest stays."""
+    text = b"version: 1\nname: a\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\n"
+    assert pasted(parse_topology(text), "alpha", help_text) == wanted
+    named = pasted(parse_topology(text, "my files/a.yaml"), "alpha", help_text)
+    assert named == wanted.replace("--host alpha --", "--host alpha --file 'my files/a.yaml' --")
+    assert pasted(parse_topology(text.replace(b"lab, address: 192.0.2.11", b"local")), "alpha", help_text) == help_text

@@ -16,6 +16,8 @@ from tests.topology.faults import BASE, HEAD, HOST, container, host, place, poli
 
 WEB = BASE + "containers:\n  web:\n    host: alpha\n    networks: {front: auto}\n"
 PORTS = WEB + "    expose:\n"
+NETWORKS = BASE + "containers:\n  web:\n    networks:\n"
+ROUTE = BASE + "containers: {web: {networks: {front: {routes: [€]}}}}\n"
 SLIPS = {
     # a colon without a space
     "glued": (WEB.replace("host: alpha", "host§:alpha"), "needs a space after it: `host:alpha`", "write `host: alpha`"),
@@ -29,6 +31,52 @@ SLIPS = {
         "`alpha: {connect: local}`"
     ),
     "an item without a dash": (PORTS + "      - 80\n      §81\n", "an item of a list starts with a dash", "write `- 81`"),
+    "a network without a colon": (NETWORKS + "      §front 10.44.0.10\n", "`front 10.44.0.10`", "write `front: 10.44.0.10`"),
+    "a network's colon, and another": (
+        NETWORKS + "      front§ 10.44.0.10\n      back: auto\n", "`front 10.44.0.10`",
+        "write `front: 10.44.0.10`"
+    ),
+    "an IPv6 address without a colon": (
+        NETWORKS + "      front§ fd00::1\n      back: auto\n", "`front fd00::1`",
+        "write `front: fd00::1`"
+    ),
+    "two networks without colons": (
+        NETWORKS + "      §front auto\n      back auto\n", "`front auto back auto`",
+        "write `front: auto` and `back: auto`"
+    ),
+    "a colon before braces": (
+        NETWORKS + "      §front {address: auto}\n", "`front {address: auto}`",
+        "write `front: {address: auto}`"
+    ),
+    "a colon in braces": (container("{networks: {§front auto}}"), "`front auto`", "write `front: auto`"),
+    "a subnet without a colon": (
+        HEAD + HOST + "subnets:\n  §front {cidr: 10.44.0.0/24}\n", "followed by a colon",
+        "write `front: {cidr: 10.44.0.0/24}`"
+    ),
+    "a host without a colon": (
+        HEAD + "hosts:\n  alpha§ {connect: lab, address: 192.0.2.11}\n", "followed by a colon",
+        "write `alpha: {connect: lab, address: 192.0.2.11}`"
+    ),
+    # the dash of a list
+    "the first dash": (PORTS + '      §"80:80"\n      - "81:81"\n', "starts with a dash and a space", 'write `- "80:80"`'),
+    "the second dash": (PORTS + '      - "80:80"\n      §"81:81"\n', "starts with a dash and a space", 'write `- "81:81"`'),
+    "the dash of a pair": (PORTS + "      - 80:80\n      §81:81\n      - 82\n", "a dash and a space", "write `- 81:81`"),
+    "the dash of a mapping": (PORTS + "      - {listen: 80}\n      §{listen: 81}\n", "a dash", "write `- {listen: 81}`"),
+    "the dash of keys": (PORTS + "      - listen: 80\n      §listen: 81\n", "a dash and a space", "write `- listen: 81`"),
+    "the dash of an option": (WEB + "    command:\n      - sh\n      §-c\n      - x\n", "a dash and a space", "write `- -c`"),
+    "the dash of a word": (WEB + "    command:\n      - sleep\n      §infinity\n", "a dash", "write `- infinity`"),
+    "a glued dash": (PORTS + "      §-80:80\n", "needs a space after it: `-80:80`", "write `- 80:80`"),
+    "glued dashes": (PORTS + '      §-"80:80"\n      -"81:81"\n', "needs a space", 'write `- "80:80"`'),
+    "a glued dash of a policy": (WEB + "policies:\n  §-{allow: web, to: front}\n", "needs a space", "write `- {allow"),
+    "glued dashes of words": (WEB + "    command:\n      §-sleep\n      -infinity\n", "needs a space", "write `- sleep`"),
+    # routes are no policies
+    "a route without its target": (ROUTE.replace("€", "§{via: 10.44.0.9}"), "`to` is missing in a route", "`to: 10.9.0.0/16`"),
+    "a route without its hop": (ROUTE.replace("€", "§{to: 10.9.0.0/16}"), "`via` is missing in a route", "`via: 10.44.0.9`"),
+    "routes as a text": (ROUTE.replace("[€]", "§10.9.0.0/16 via 10.44.0.9"), "must be a list", "`- {to: 10.9.0.0/16, via: 1"),
+    "a key in a route": (
+        ROUTE.replace("€", "{§source: web, to: 10.9.0.0/16, via: 10.44.0.9}"), "unknown key `source` in a route",
+        "The keys here are to, via"
+    ),
     # quotes and brackets
     "open quote": (PORTS + '    - §"8080:80\n    - 81\n', "the quote opened in line 10 is not closed", 'close it with "'),
     "open quote before another": (PORTS + '    - §"8080:80\n    - "81:81"\n', "opened in line 10", 'close it with "'),
@@ -90,6 +138,31 @@ SLIPS = {
     "colon first": (subnet("{cidr: [10.44.0.0/24, §::/64]}"), "that starts or ends with a colon needs quotes", '"::/64"'),
     "colon last": (HEAD + HOST + "subnets:\n  front:\n    cidr: §fd00:44::\n    mtu: 1400\n", "needs quotes", '"fd00:44::"'),
     "a name": (host("{connect: lab, address: §alpha.example.com}"), "but a name", "such as 10.44.0.10"),
+    # addresses that are free
+    "a host without an address": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  §b: {connect: lab}\n"
+        "  c: {connect: lab, address: 192.0.2.12}\n",
+        "the lab host `b` has no address",
+        "write `address: 192.0.2.13`",
+    ),
+    "a host on another segment": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 198.51.100.11}\n  §b: {connect: lab}\n", "has no address",
+        "write `address: 198.51.100.12`"
+    ),
+    "an address of two hosts": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  b: {connect: lab, address: §192.0.2.11}\n",
+        "192.0.2.11 is the address of `a` already",
+        "such as 192.0.2.12",
+    ),
+    "the router's address": (
+        HEAD + "hosts:\n  a: {connect: lab, address: 192.0.2.11}\n  b: {connect: lab, address: §192.0.2.1}\n",
+        "is the lab's router",
+        "such as 192.0.2.12",
+    ),
+    "a range of the lab": (
+        HEAD + HOST + "subnets:\n  a: {cidr: 10.44.0.0/24}\n  b: {cidr: §203.0.113.0/24}\n", "the lab's world outside",
+        "such as 10.45.0.0/24"
+    ),
     # variables
     "a variable": ("version: 1\nname: §${NAME}\n" + HOST, "no variables are filled in: `${NAME}`", "the value itself"),
     "a variable in an image": (container('{image: §"nginx:${TAG:-1}"}'), "no variables are filled in", "the value itself"),
@@ -174,6 +247,29 @@ def test_slip(text: str, fragment: str, hint: str) -> None:
     assert fault.position == position, fault
     assert fragment in fault.message
     assert hint in fault.help_text
+
+
+DASHES = [*"\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2022", "* ", "+ "]
+ITEMS = {
+    "alone": ("expose:\n      §€ 80:80\n", "80:80"),
+    "in quotes": ('expose:\n      §€ "80:80"\n', '"80:80"'),
+    "before another": ("expose:\n      §€ 80:80\n      - 81:81\n", "80:80"),
+    "behind another": ("expose:\n      - 81:81\n      §€ 80:80\n", "80:80"),
+    "all": ("expose:\n      §€ 80:80\n      € 81:81\n", "80:80"),
+    "a mapping": ("expose:\n      §€ listen: 80\n        to: 81\n", "listen: 80"),
+    "a word": ("command:\n      §€ sleep\n", "sleep"),
+}
+
+
+@pytest.mark.parametrize("dash", DASHES)
+@pytest.mark.parametrize(("text", "item"), ITEMS.values(), ids=ITEMS.keys())
+def test_another_sign_for_a_dash(text: str, item: str, dash: str) -> None:
+    """A dash that a word processor made, or a bullet, is named with its number, and the item written as YAML wants it."""
+    text, position = place(WEB + "    " + text.replace("€", dash.strip()))
+    (fault,) = faults_of(text)
+    assert fault.position == position, fault
+    assert f"starts with `-`, not with `{dash.strip()}` (U+{ord(dash[0]):04X})" in fault.message
+    assert fault.help_text == f"write `- {item}`"
 
 
 def test_what_programs_read_is_theirs() -> None:

@@ -133,6 +133,8 @@ def parse_existing(value: Any) -> bool | str:
     """true: the engine's container of the same name; text: the one of that name."""
     if isinstance(value, bool):
         return value
+    if value in (0, 1):
+        raise refuse(f"must be true, or the name of a container, but is {describe(value)}", f"write {str(bool(value)).lower()}")
     name = expect_text(value, "true, or the name of a container", "write true", _ENGINE_NAME)
     if truth := TRUTHS.get(name.lower()):
         raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
@@ -177,7 +179,7 @@ class ContainerModel(Model):
     image: Image = Field(
         "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."
     )
-    command: Command = Field((), description="What runs in it: a list of words.")
+    command: Command = Field((), description="What runs in it: a list of words, or a text that is split into words.")
     env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")

@@ -37,6 +37,10 @@ def _parse_bits(value: Any) -> int:
     if not matched:
         found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
         factor = 8 if re.search("B(ps|/s)?$", text) else 1  # bytes
+        if part := re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,3})(k|m|g)bit", text):
+            smaller = {"k": "bit", "m": "kbit", "g": "mbit"}[part[3]]
+            fixed = f"{int(part[1] + part[2].ljust(3, '0'))}{smaller}"
+            raise refuse(f"must be a whole number and a unit: `{text}`", advise(text, fixed, _parse_bits, _RATE_HELP))
         fixed = f"{int(found[1]) * factor}{found[2].lower() or 'm'}bit" if found else ""
         raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
     bits = int(matched[1]) * RATE_UNITS[matched[2]]

@@ -30,6 +30,9 @@ _SLIPS = tuple(
         ("localhost:PORTS:PORTS", "has a name in the place of an address", r"127.0.0.1:\1:\2\3"),
         ("PORTS *(?:->|=>|=|→| |: +| +:) *PORTS", "has no plain colon between the host's port and the container's", r"\1:\2\3"),
         ("PORTS/(tcp|udp|sctp):PORTS", "has the protocol before the container's port", r"\1:\3/\2"),
+        ("PORTS:PORTS:(tcp|udp|sctp)", "has its protocol behind a colon, and not behind a slash", r"\1:\2/\3"),
+        ("PORTS:PORTS:[0-9-]+", "has three ports, and needs the host's and the container's", r"\1:\2\3"),
+        (r"([0-9a-fA-F]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*):PORTS:PORTS", "must have its IPv6 address in brackets", r"[\1]:\2:\3\4"),
         ("PORTS/PORTS", "has no protocol behind the slash", r"\1:\2\3"),
     )
 )
