@@ -48,6 +48,7 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
             *_taken_names(topology, resolved, host, seen),
             *_taken_interfaces(topology, resolved, host, seen),
             *_missing_containers(topology, host, seen),
+            *_shared_namespaces(topology, host, seen),
         )
     )
 
@@ -322,6 +323,22 @@ def _missing_containers(topology: Topology, host: Host, facts: HostFacts) -> Ite
                 f"{at}the existing container {name} on host {host.name} is {state}",
                 f"start it ({start} {name}), or give an image in place of `existing` and netctl makes it",
             )
+
+
+def _shared_namespaces(topology: Topology, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
+    wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
+    for obstacle in facts.obstacles:
+        one, two = wired.get(obstacle.detail), wired.get(obstacle.name)
+        if obstacle.kind != "shared" or two is None:
+            continue
+        at = _at(topology, ("containers", two.origin, "networks"))
+        if not obstacle.detail:
+            help_text = f"remove its `networks`, or re-create {two.engine_name} with a network namespace of its own"
+            yield Conflict(host.name, f"{at}container {two.name} is in the host's own network namespace", help_text)
+        elif one:
+            help_text = "remove the `networks` of one of them; the other's are there in both"
+            yield Conflict(host.name, f"{at}containers {one.name} and {two.name} share one network namespace", help_text)
 
 
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
