@@ -77,7 +77,9 @@ def test_one_in_the_hosts_namespace(topology_name: str, tmp_path: Path) -> None:
             start(dockerd, "theirs", "host")
             links = Namespace(host).run("ip", "link").stdout
             text = HEAD.format(name=topology_name, url=dockerd.url, more="") + SUBNETS
-            path.write_text(text + FIRST.replace("networks: {front:", "networks: {front: {interface: own9, address:").replace("}}", "}}}"))
+            path.write_text(
+                text + FIRST.replace("networks: {front:", "networks: {front: {interface: own9, address:").replace("}}", "}}}")
+            )
             for command in ("diff", "apply"):
                 refused = run_netctl(command, path)
                 assert refused.status == 3, refused.err + refused.out
@@ -93,7 +95,9 @@ def test_one_name_in_two_engines(dockerd: Dockerd, write: Write) -> None:
     with running_podman() as podman:
         start(dockerd, "theirs")
         podman.run("theirs")
-        file = write(FIRST + "  second: {runtime: podman, existing: theirs, networks: {front: 10.44.0.20}}\n", f", podman: '{podman.url}'")
+        file = write(
+            FIRST + "  second: {runtime: podman, existing: theirs, networks: {front: 10.44.0.20}}\n", f", podman: '{podman.url}'"
+        )
         done = run_netctl("apply", file)
         assert done.status == 0, done.err
         assert "10.44.0.10/24" in dockerd.docker("exec", "theirs", "ip", "address")

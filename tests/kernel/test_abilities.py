@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from reconciler.errors import HostError
@@ -11,9 +9,8 @@ from reconciler.kernel.abilities import check_link_kinds
 from reconciler.kernel.context import KernelContext
 from reconciler.plan.order import Batch
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps.links import LinkAdd, Peer
+from reconciler.state.steps.links import LinkAdd
 from reconciler.worker.machine import KernelMachine
-from tests.kernel.conftest import World
 
 pytestmark = pytest.mark.kernel
 
