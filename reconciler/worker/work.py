@@ -49,6 +49,7 @@ from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker.channel import Message
+from reconciler.worker.waiting import when_back
 
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
@@ -283,7 +284,7 @@ class Work:
     def _turn_back(self, before: HostState) -> None:
         """Put the way back to `before` in the plan's place."""
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
-        live = self._live()
+        live = when_back(self._live)
         self._desired = rollback_target(before, live)
         self._repaired = find_repaired(before, self._desired)
         self._follow(compile_plan(live, self._desired))
