@@ -170,7 +170,7 @@ def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle
     for path, container in places:
         try:
             status = os.stat(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # a lab host that is not there yet, or a container that has just ended
         other = found.setdefault((status.st_dev, status.st_ino), container)
         if other != container:

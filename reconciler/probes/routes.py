@@ -17,7 +17,7 @@ from reconciler.probes.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, fam
 from reconciler.state.ref import container_netns
 from reconciler.topology.types import Attachment, Container, Network
 
-HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "somebody of a LAN or another host"
+HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
 """Whether packets pass by static routes both ways; "" if none matters: then the policies say."""
 
@@ -38,7 +38,7 @@ class Way:
 
 def ways_of(view: View, container: Container) -> Iterator[Way]:
     """All of a container's for whose family it has an address there."""
-    for attachment in container.attachments:
+    for attachment in (each for each in container.attachments if each.routes):
         own = {family_of(address): address for address in view.addresses(container, attachment)}
         for prefix, via in attachment.routes:
             if prefix.version in own:
