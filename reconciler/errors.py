@@ -4,7 +4,8 @@
     ├── UsageError          2  the file or the command line is wrong
     │   └── TopologyError   2  the topology file: a list of faults, each with its place
     ├── HostError           3  a host is unreachable, lacks something, or something foreign is in the way
-    │   └── SilentError     3  a program on it gives no answer in time
+    │   ├── SilentError     3  a program on it gives no answer in time
+    │   └── AwayError       3  a program on it does not run
     ├── RolledBackError     4  an apply failed, and every host is as it was before
     ├── LeftoverError       5  an apply or destroy failed, and something is left
     ├── VerificationError   6  a probe found what the file does not say
@@ -129,6 +130,10 @@ class HostError(NetctlError):
 
 class SilentError(HostError):
     """A program on the host that runs, and gives no answer in time. Another try would only take as long again."""
+
+
+class AwayError(HostError):
+    """A program on the host does not run. It may be started again soon."""
 
 
 class RolledBackError(NetctlError):

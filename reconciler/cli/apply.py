@@ -67,7 +67,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     if saved:
         check_saved(options.plan, saved, document)
     if not options.quiet:
-        warn_of_file(job.topology)
+        warn_of_file(job.topology, job.desired.resolved)
         warn_of_drops(job)
         warn_of_slow_paths(job)
         if not options.json:

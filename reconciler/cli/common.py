@@ -21,6 +21,7 @@ from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from reconciler.compile import Desired
+    from reconciler.compile.model import Resolved
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.target import Target
     from reconciler.state.host import HostFacts, Obstacle
@@ -190,12 +191,13 @@ def greet_dropped(
     return {**kept, **present}, {} if chosen else dropped.places
 
 
-def warn_of_file(topology: Topology) -> None:
-    """Say on standard error what the file says without effect."""
+def warn_of_file(topology: Topology, resolved: Resolved | None = None) -> None:
+    """Say on standard error what the file says without effect; with all addresses known, also which next hops are nobody's."""
+    from reconciler.compile.routers import find_unknown_routers
     from reconciler.render.errors import render_warning
     from reconciler.topology.advice import find_advice
 
-    for advice in find_advice(topology):
+    for advice in (*find_advice(topology), *(find_unknown_routers(topology, resolved) if resolved else ())):
         print(render_warning(topology.path, topology.source, advice, Palette(wants_colour(sys.stderr))), file=sys.stderr)
 
 

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(_render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document))
     else:
         print(render_plan(shown, palette(), verbose=options.verbose))
-    warn_of_file(job.topology)
+    warn_of_file(job.topology, job.desired.resolved)
     warn_of_drops(job)
     warn_of_slow_paths(job)
     return DIFFERS if any(host.changes for host in document.hosts) else 0

@@ -323,6 +323,22 @@ def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: Host
             )
 
 
+def _shared_namespaces(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+    """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
+    wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
+    for obstacle in facts.obstacles:
+        one, two = wired.get(obstacle.detail), wired.get(obstacle.name)
+        if obstacle.kind != "shared" or two is None:
+            continue
+        at = _at(topology, ("containers", two.origin, "networks"))
+        if not obstacle.detail:
+            help_text = f"remove its `networks`, or re-create {two.engine_name} with a network namespace of its own"
+            yield Conflict(host.name, f"{at}container {two.name} is in the host's own network namespace", help_text)
+        elif one:
+            help_text = "remove the `networks` of one of them; the other's are there in both"
+            yield Conflict(host.name, f"{at}containers {one.name} and {two.name} share one network namespace", help_text)
+
+
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
     """The state of each container that is not ours, by its engine and its name there. The detail is `docker running`."""
     found = [(obstacle.name, obstacle.detail.split()) for obstacle in facts.obstacles if obstacle.kind == "container"]
@@ -338,4 +354,4 @@ def _foreign_link(topology: Topology, leg: Leg, name: str, obstacle: Obstacle) -
     )
 
 
-_TAKEN = (_taken_names, _taken_interfaces, _missing_containers)
+_TAKEN = (_taken_names, _taken_interfaces, _missing_containers, _shared_namespaces)

@@ -146,6 +146,8 @@ def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
 
 
 def _container(topology: Topology, resolved: Resolved, container: ContainerModel) -> Iterator[Record]:
+    if container.existing and not container.attachments:
+        return  # there is nothing to wire, and nothing else of it is netctl's
     netns = container_netns(container.name)
     places = resolved.places[container.name]
     ipv6 = any(own.family == 6 for place in places for own in place.addresses)

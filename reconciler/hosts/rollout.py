@@ -43,6 +43,7 @@ ROUNDS_MAX = 3
 """How often what others' changes took along is made again."""
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
+TAKES_OVER = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
 
 
 class Progress(Protocol):
@@ -190,7 +191,7 @@ class Rollout:
         except NetctlError as error:
             raise LeftoverError(
                 _add(cause.message, f"and not all of it could be taken back: {error.message}"),
-                "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it",
+                _join(cause.help_text, error.help_text, TAKES_OVER),
             ) from cause
         if lost:
             raise self._left_alone(cause, lost) from cause
@@ -211,7 +212,7 @@ class Rollout:
         words = f"every host that can be reached is as it was before, and not {merge_errors(lost).message}"
         names, one = ", ".join(lost), len(lost) == 1
         if not all(self._hosts.sessions[host].target.ssh for host in lost):
-            help_text = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+            help_text = _join(cause.help_text, merge_errors(lost).help_text, TAKES_OVER)
         elif self._keeping:
             help_text = (
                 f"whether {names} {'was' if one else 'were'} still told to keep the change is not known:"
@@ -228,3 +229,8 @@ class Rollout:
 def _add(message: str, more: str) -> str:
     """A sentence that goes on, on a line of its own where there are several already."""
     return f"{message}\n{more}" if "\n" in message else f"{message}; {more}"
+
+
+def _join(*help_texts: str) -> str:
+    """What there is to do, a line each, and nothing twice."""
+    return "\n".join(dict.fromkeys(filter(None, help_texts)))

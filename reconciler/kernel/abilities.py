@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterable
 
 from reconciler.errors import HostError
-from reconciler.kernel.namespaces import Namespaces, leave_for_new, run_in_thread
+from reconciler.kernel.namespaces import leave_for_new, run_in_thread
 from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode
 from reconciler.state.ref import HOST
-from reconciler.state.steps.containers import ContainerCreate, ContainerStart
 from reconciler.state.steps.links import LinkAdd
 from reconciler.state.steps.namespaces import NetnsAdd, SysctlWrite
 from reconciler.state.steps.step import Step
@@ -33,21 +32,6 @@ def check_settings(steps: Iterable[Step]) -> None:
     if any(isinstance(step, NetnsAdd | SysctlWrite) for step in steps) and os.statvfs(SETTINGS).f_flag & os.ST_RDONLY:
         help_text = f"mount -o remount,rw {SETTINGS}; in a container, run it with --privileged"
         raise HostError(f"cannot write kernel settings: {SETTINGS} is mounted read-only", help_text)
-
-
-def check_shared(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError where two containers that get links are in one network namespace: each needs one of its own."""
-    found: dict[tuple[int, int], str] = {}
-    inside = {step.peer.netns for step in steps if isinstance(step, LinkAdd) and step.peer}
-    new = {step.netns for step in steps if isinstance(step, NetnsAdd | ContainerCreate | ContainerStart)}
-    for netns in sorted(inside - new):
-        if not netns.startswith("container:"):
-            continue
-        other = found.setdefault(namespaces.identity(netns), netns)
-        if other != netns:
-            one, two = (each.partition(":")[2] for each in (other, netns))
-            help_text = f"remove the networks of one of them from the file; {two} has what {one} has"
-            raise HostError(f"containers {one} and {two} share one network namespace", help_text)
 
 
 def try_link_kinds(kinds: list[str]) -> list[str]:

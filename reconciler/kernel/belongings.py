@@ -92,12 +92,6 @@ class Belongings:
         return tuple(dict.fromkeys(str(ip_address(hop)) for hop in hops))
 
     @property
-    def nexthop_objects(self) -> tuple[int, ...]:
-        """The numbers of the nexthop objects (ip-nexthop(8)) that routes lead by."""
-        found = (_attributes(body, RTMSG.size).get(RTA_NH_ID) for body in self.routes)
-        return tuple(sorted({U32.unpack(number)[0] for number in found if number}))
-
-    @property
     def first_ipv4(self) -> str:
         """The first IPv4 address, without its length; "" where there is none."""
         return next((_address_key(body).partition("/")[0] for body in self.addresses if body[0] == socket.AF_INET), "")

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.errors import HostError, SilentError
+from reconciler.errors import AwayError, HostError, SilentError
 from reconciler.kernel.docker_containers import (
     HOST_LABEL,
     NAME_LABEL,
@@ -71,6 +71,10 @@ class EngineError(HostError):
 
 class SilentEngineError(EngineError, SilentError):
     """The engine gave no answer in time."""
+
+
+class AbsentEngineError(EngineError, AwayError):
+    """The engine does not listen."""
 
 
 class DockerEngine:
@@ -351,7 +355,7 @@ class DockerEngine:
             return SilentEngineError(message, f"is it stopped, or busy? systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
         where = f", or in {variable}" if variable else ""
-        return EngineError(
+        return AbsentEngineError(
             f"{product} is not running, or listens elsewhere: {self._path}: {why}",
             f"systemctl start {unit}; or give the socket with `{self._runtime}:` at the host{where}",
         )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
+from itertools import chain
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
@@ -32,6 +33,7 @@ from reconciler.kernel.obstacles import (
     find_listeners,
     find_others_ports,
     find_routes,
+    find_shared,
     is_own,
     parse_published,
 )
@@ -105,7 +107,7 @@ def _default_facts(
 ) -> HostFacts:
     """The facts of the lab's world, and of a lab host that is not there."""
     # The engine that a lab host is to use may be there before the host.
-    found = () if context.is_lab_world else (*find_interfaces(snapshot), *find_containers(context, interest.engines))
+    found = () if context.is_lab_world else _of_containers(context, snapshot, interest)
     uplink = context.uplink or DEFAULT_LAB_UPLINK
     fault = read_fault(context) if interest.openvswitch else ""
     missing = read_missing(snapshot)
@@ -148,15 +150,20 @@ def read_obstacles(
     obstacles = (
         *find_routes(snapshot),
         *find_links(snapshot),
-        *find_interfaces(snapshot),
         *(listener for listener in find_listeners() if listener.detail not in proxied),
         *published,
         *ports,
         *drops,
         *find_legacy_drops(own, uplink),
-        *find_containers(context, interest.engines),
+        *_of_containers(context, snapshot, interest),
     )
     return obstacles, find_docker_user(chains)
+
+
+def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interest) -> tuple[Obstacle, ...]:
+    """What is foreign in the engines and in their containers."""
+    found = (find_interfaces(snapshot), find_shared(context, snapshot), find_containers(context, interest.engines))
+    return tuple(chain.from_iterable(found))
 
 
 # --- of the snapshot --------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.errors import HostError
-from reconciler.kernel.belongings import read_belongings
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink_dump import read_links, read_routes
+from reconciler.kernel.nexthops import read_object_routes
 from reconciler.kernel.obstacles import is_own
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST
@@ -22,6 +22,9 @@ from reconciler.state.snapshot import RouteInfo
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete, StrayRouteDelete
 from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
 from reconciler.state.steps.step import Step
+
+SHOWN_MAX = 5
+"""How many routes an error names."""
 
 
 def check_routes(namespaces: Namespaces, steps: Iterable[Step]) -> None:
@@ -55,11 +58,14 @@ def check_uplinks(namespaces: Namespaces, steps: Iterable[Step]) -> None:
     numbers = {link.name: link.index for link in read_links(route_socket).values()}
     for step in moves:
         for dev in (name for name in (step.name, step.bridge) if name in numbers):
-            if objects := read_belongings(route_socket, numbers[dev]).nexthop_objects:
-                names = ", ".join(map(str, objects))
+            if routes := read_object_routes(route_socket, numbers[dev]):
+                shown = ", ".join(f"{route.selector} (id {route.nexthop})" for route in routes[:SHOWN_MAX])
+                more = f" and {len(routes) - SHOWN_MAX} more" if len(routes) > SHOWN_MAX else ""
+                one = routes[0]
                 raise HostError(
-                    f"cannot move the routes of {dev}: some lead by nexthop objects (id {names})",
-                    f"replace them by plain routes (ip route replace DESTINATION via ROUTER dev {dev}), and apply again",
+                    f"cannot move the routes of {dev}: these lead by nexthop objects: {shown}{more}",
+                    "replace each by a plain route, and apply again:"
+                    f" ip -{one.family} route replace {one.selector} via {one.via or 'ROUTER'} dev {dev}",
                 )
 
 

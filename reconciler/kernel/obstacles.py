@@ -7,6 +7,7 @@ their routes, and its ports by who listens and by its rules, so that it need not
     link        name: its name      detail: its kind
     vxlan       name: its name      detail: its number and UDP port, `77 4789`
     interface   name: a container   detail: the name of a link in an existing container that is not ours
+    shared      name: a container   detail: another that is in the same network namespace; "" for the host itself
     listener    name: who listens   detail: `tcp 0.0.0.0 8080`
     port        name: who publishes detail: `tcp 0.0.0.0 8080`
     container   name: in the engine detail: the engine and its state, `docker running` or `podman exited` …
@@ -15,6 +16,7 @@ their routes, and its ports by who listens and by its rules, so that it need not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from reconciler.kernel.context import KernelContext
@@ -96,17 +98,15 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
     Those have their other end, or the link below them, elsewhere, or are hardware: they were given to the container, and serve
     it. What its root makes is in the container as a whole, and gives way (`kinds.stray`): else one could stop every apply.
     """
-    wired = {
-        (alias.name, link.peer)
-        for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
-        if is_own(snapshot.topology, link) and (alias := parse_alias(link.alias)) and alias.kind == "veth"
-    }
+    host = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+    # Of whichever container: one that shares a namespace with another is reported as that (`find_shared`).
+    wired = {(link.peer, link.index) for link in host if link.kind == "veth" and is_own(snapshot.topology, link)}
     for info in snapshot.containers:
         if info.existing:
             inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
             for link in inside.links.values():
                 is_given = link.index != LOOPBACK and not (link.kind and link.local_peer)
-                if is_given and (info.container, link.index) not in wired and not is_own(snapshot.topology, link):
+                if is_given and (link.index, link.peer) not in wired and not is_own(snapshot.topology, link):
                     yield Obstacle("interface", info.container, link.name, _disconnect(info))
 
 
@@ -160,6 +160,21 @@ def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[Obstacle]:
         for detail in read_docker_ports(tool):
             port = detail.split()[2]
             yield Obstacle("port", "a container of Docker's", detail, f"which: docker ps --filter publish={port}")
+
+
+def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle]:
+    """Containers of the engines that are in one network namespace with another of the topology's, or with the host."""
+    found: dict[tuple[int, int], str] = {}
+    places = [(context.own_netns, "")]
+    places += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
+    for path, container in places:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a lab host that is not there yet, or a container that has just ended
+        other = found.setdefault((status.st_dev, status.st_ino), container)
+        if other != container:
+            yield Obstacle("shared", container, other)
 
 
 def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[Obstacle]:

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import HostError
+from reconciler.errors import SHORT_OF_PROCESSES, HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.limits import read_tightest
 from reconciler.kernel.marks import (
     Bearer,
     Identity,
@@ -45,6 +46,8 @@ from reconciler.state.steps.step import Step, StepError
 
 CLONE_FS = 0x200  # linux/sched.h
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROCESSES_EACH = 2
+"""Of a command: the shell that holds the mark, and the program."""
 STOP_TIMEOUT_S = 10.0
 """How long a process may take to end after SIGTERM, as in `docker stop`."""
 KILL_TIMEOUT_S = 2.0
@@ -114,16 +117,23 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
                 pids.append(spawn(context, step, inherited))
             except OSError as error:
                 where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
-                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}") from error
+                remedy = f" ({words})" if (words := help_for(error)) else ""
+                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}{remedy}") from error
 
     run_in_thread(body)
     wait_until_marked(pids)
 
 
 def check_programs(steps: Iterable[Step]) -> None:
-    """HostError if the program of a command that is to be started is not there."""
-    for step in steps:
-        if isinstance(step, ProcessStart) and (fault := find_fault(step, dict(step.env).get("PATH", _own_path()))):
+    """HostError if the program of a command that is to be started is not there, or if there is no room for the commands."""
+    starts = [step for step in steps if isinstance(step, ProcessStart)]
+    limit = read_tightest() if starts else None
+    if limit and limit.left < len(starts) * PROCESSES_EACH:
+        number = f"{len(starts):,} command{'' if len(starts) == 1 else 's'}"
+        words = f"pids.max is {limit.allowed:,} in {limit.group}, and {limit.current:,} are there"
+        raise HostError(f"cannot start {number}: too few processes are allowed: {words}", SHORT_OF_PROCESSES)
+    for step in starts:
+        if fault := find_fault(step, dict(step.env).get("PATH", _own_path())):
             help_text = "name a program of the host in `command`: a container of runtime netns has no image"
             raise HostError(f"container {step.container} cannot run its command: {fault}", help_text)
 

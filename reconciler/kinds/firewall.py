@@ -12,7 +12,7 @@ The program and the grammar of elements are in `kinds.firewall_program`, what th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.firewall_program import WAYS, parse_table_name, render_element, render_table, table_name
@@ -39,6 +39,10 @@ class FirewallTable(Record):
     @property
     def ident(self) -> str:
         return table_ident(self.family, self.subnet)
+
+    @property
+    def as_made(self) -> Self:
+        return self if self.intact else replace(self, intact=True)
 
     @property
     def subject(self) -> str:

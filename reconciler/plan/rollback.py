@@ -15,12 +15,21 @@ from reconciler.state.host import HostState
 from reconciler.state.record import Change
 
 
-def rollback_target(before: HostState) -> HostState:
-    """What the host should be after a rollback: as it was `before`.
+def rollback_target(before: HostState, live: HostState = HostState({})) -> HostState:  # noqa: B008  a frozen value
+    """What the host should be after a rollback from `live`: as it was `before`.
 
-    What was only left of something that had ended cannot be made, and nobody misses it.
+    What was only left of something that had ended cannot be made, and nobody misses it. What was damaged, and has been made new
+    since, stays as it is made.
     """
-    return HostState({ref: record for ref, record in before.records.items() if not record.is_remnant})
+    records = {ref: record for ref, record in before.records.items() if not record.is_remnant}
+    return HostState({ref: record if live.records.get(ref) == record else record.as_made for ref, record in records.items()})
+
+
+def find_repaired(before: HostState, target: HostState) -> tuple[Change, ...]:
+    """The damages of before that a rollback does not bring back, each as the difference that is left."""
+    pairs = ((target.records[ref], record) for ref, record in before.records.items() if ref in target.records)
+    reason = "it is as netctl makes it, and what somebody had changed in it is gone"
+    return tuple(Change(record.ref, now, record, reason) for now, record in pairs if now != record)
 
 
 def state_before(desired: HostState, changes: Iterable[Change]) -> HostState:

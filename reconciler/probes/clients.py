@@ -23,7 +23,8 @@ from reconciler.probes.borrow import is_heard, open_below, send_claim
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.knocks import Knock
 from reconciler.probes.listen import FAMILIES, open_socket
-from reconciler.probes.model import FOREIGN_NETNS, Finding, Probe
+from reconciler.probes.lookup import compare_route
+from reconciler.probes.model import FOREIGN_NETNS, ROUTE, Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
 from reconciler.state.ref import HOST
 
@@ -114,6 +115,8 @@ class Clients:
                 self._start_knocking(attempt)
             elif probe.kind in CLAIMS:
                 self._start_borrowing(attempt)
+            elif probe.kind == ROUTE:
+                self._end(attempt, *compare_route(probe))
             elif probe.kind != "icmp":
                 self._start_stream_or_datagram(attempt)
             elif probe.via:

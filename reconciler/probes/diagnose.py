@@ -12,6 +12,8 @@ from reconciler.probes.model import (
     FOREIGN_NETNS,
     IN_SUBNETS,
     PUBLISHED,
+    ROUTE,
+    ROUTES,
     TO_OUTSIDE,
     WITH_HOST,
     Opened,
@@ -35,6 +37,8 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     probe, finding = failed.probe, failed.finding
     if not probe.expected:
         return _why_open(probe)
+    if probe.kind == ROUTE:
+        return "a route of the container's own stands before the file's, or the file's is missing: netctl status"
     if finding.outcome == "wrong":
         return f"{finding.detail}: another server holds that address and port"
     if near := _at_source(probe, facts, results):
@@ -109,6 +113,8 @@ def _at_service(failed: Result, results: Sequence[Result], opened: Opened) -> st
 def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
     if probe.section == IN_SUBNETS:
         return f"no answer inside the subnet: look at {probe.target}'s link, its bridge port and the sets of the bridge table"
+    if probe.section == ROUTES:
+        return f"the next hop of a route does not answer: look at {probe.target}'s link and its bridge port"
     if probe.section == WITH_HOST:
         return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
     if probe.section == TO_OUTSIDE and probe.on_lan:

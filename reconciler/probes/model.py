@@ -11,7 +11,11 @@ WITH_HOST = "host"
 TO_OUTSIDE = "outside"
 PUBLISHED = "published ports"
 ALLOWED = "policies"
+ROUTES = "static routes"
 FORBIDDEN = "forbidden"
+
+ROUTE = "route"
+"""As a probe's kind: the kernel of the probing namespace is asked by which next hop (`via`) and `interface` it would send."""
 
 OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
 """What may have happened to a probe (`Finding`)."""
@@ -42,7 +46,7 @@ class Listener:
 class Probe:
     """One question to the network, and the answer that the topology file promises.
 
-    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp or one of
+    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp, ROUTE or one of
     `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small
     one. With `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
     get around NAT. With `claim`, which is another's address, `interface` speaks as if it were its own.

@@ -16,6 +16,7 @@ from reconciler.probes.model import (
     DEFAULT_GATEWAY,
     FORBIDDEN,
     IN_SUBNETS,
+    ROUTES,
     TO_OUTSIDE,
     WITH_HOST,
     Listener,
@@ -23,6 +24,7 @@ from reconciler.probes.model import (
     ProbePlan,
 )
 from reconciler.probes.publications import published_probes
+from reconciler.probes.routes import judge, misleads, route_probes, way_to
 from reconciler.probes.view import (
     LAB,
     OUTSIDE,
@@ -47,6 +49,8 @@ whole machine and has 1,024 by default (gc_thresh3, arp(7)): a ring of all would
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 """A port that no policy opens is sought among these."""
 
+NO_WAY = "a static route leads elsewhere there, or on the way back"
+
 OPEN_MODES = ("nat", "routed", "direct", "macvlan")
 """The modes whose containers reach what is outside."""
 
@@ -62,11 +66,14 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         *_to_outside(view, notes),
         *published_probes(view),
         *_between_subnets(view, notes),
+        *route_probes(view),
         *_from_outside(view),
         *_borrowed(view),
         *intrusion_probes(view, notes),
     )
-    return ProbePlan(tuple(dict.fromkeys(probes)), tuple(notes))
+    # A container with static routes is asked about what they do not lead elsewhere.
+    kept = (probe for probe in dict.fromkeys(probes) if not misleads(view, probe))
+    return ProbePlan(tuple(kept), tuple(notes))
 
 
 def ask(
@@ -226,23 +233,31 @@ def sample(view: View, notes: list[str]) -> tuple[Container, ...]:
 
 def _one_between(view: View, one: Container, two: Container, attachment: Attachment) -> Iterator[Probe]:
     for address in view.addresses(two, attachment):
-        family = family_of(address)
-        own = view.source_address(one, family, attachment.subnet)
-        if not own or not view.default(two):
-            continue  # it has no address of that family to ask with; or the other has no route by which to answer
-        policies = list(view.policies(("container", one, own), ("container", two, address)))
-        is_open = any(not policy.ports for policy in policies)
-        why = "a policy allows it" if is_open else "no policy allows it"
-        if not is_open and view.subnet(attachment).mode == "routed" and view.is_on_lan(one, own):
-            # From a LAN every routed subnet is open, and its router knows the way or does not: the lab's does.
-            if not view.is_lab(one.host):
-                continue
-            is_open, why = True, f"{attachment.subnet} is routed, and {one.name} comes from a LAN"
-        section = ALLOWED if is_open else FORBIDDEN
-        yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=is_open)
-        if not is_open:
-            server = Listener(two.host, container_netns(two.name), "tcp", family, 0, token_of(view, two))
-            yield from _ports_of_policies(one, two.name, address, policies, server)
+        way = way_to(view, one, address)
+        own = way.source if way else view.source_address(one, family_of(address), attachment.subnet)
+        verdict = judge(view, way, two, own) if own else "unknown"
+        if verdict in ("open", "closed"):
+            section, why = (ROUTES, "static routes lead there and back") if verdict == "open" else (FORBIDDEN, NO_WAY)
+            yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=verdict == "open")
+        elif verdict == "" and (view.default(two) or way_to(view, two, own)):
+            # Else it has no address of that family to ask with, or the other has no route by which to answer.
+            yield from _by_policies(view, one, own, two, attachment, address)
+
+
+def _by_policies(view: View, one: Container, own: str, two: Container, attachment: Attachment, address: str) -> Iterator[Probe]:
+    policies = list(view.policies(("container", one, own), ("container", two, address)))
+    is_open = any(not policy.ports for policy in policies)
+    why = "a policy allows it" if is_open else "no policy allows it"
+    if not is_open and view.subnet(attachment).mode == "routed" and view.is_on_lan(one, own):
+        # From a LAN every routed subnet is open, and its router knows the way or does not: the lab's does.
+        if not view.is_lab(one.host):
+            return
+        is_open, why = True, f"{attachment.subnet} is routed, and {one.name} comes from a LAN"
+    section = ALLOWED if is_open else FORBIDDEN
+    yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=is_open)
+    if not is_open:
+        server = Listener(two.host, container_netns(two.name), "tcp", family_of(address), 0, token_of(view, two))
+        yield from _ports_of_policies(one, two.name, address, policies, server)
 
 
 def token_of(view: View, container: Container) -> str:

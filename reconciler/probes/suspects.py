@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.compile.others import find_drops, speaks_of
-from reconciler.probes.model import Result
+from reconciler.probes.model import ROUTE, Result
 from reconciler.state.host import MAY_DROP, HostFacts, HostState, Obstacle
 from reconciler.topology.types import Topology
 
@@ -21,7 +21,7 @@ def name_suspects(
     drops = {host: find_drops(topology, desired.get(host), told) for host, told in facts.items()}
     return tuple(
         replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))
-        if not result.passed and result.probe.expected
+        if not result.passed and result.probe.expected and result.probe.kind != ROUTE
         else result
         for result in results
     )

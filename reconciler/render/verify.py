@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.probes.frames import KINDS as FRAMES
-from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, WITH_HOST, Result
+from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Result
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.listed import listed
 from reconciler.state.visible import visible_line
@@ -24,6 +24,7 @@ TITLES = {
     TO_OUTSIDE: "with the world outside",
     PUBLISHED: "published ports",
     ALLOWED: "between subnets, by policy",
+    ROUTES: "static routes",
     FORBIDDEN: "must not be possible",
 }
 

@@ -75,6 +75,11 @@ class Record:
         return False
 
     @property
+    def as_made(self) -> Self:
+        """The same as netctl makes it: another one if somebody has damaged it in a way that no step can make again."""
+        return self
+
+    @property
     def subject(self) -> str:
         """For people: whose it is. `container web`, `subnet front`, or `host`."""
         return "host"

@@ -9,7 +9,7 @@ from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.types import CONNECTIONS, Attachment, Container, Path, Subnet, Topology
+from reconciler.topology.types import CONNECTIONS, Address, Attachment, Container, Network, Path, Subnet, Topology
 
 IPV6_MTU_MIN = 1280
 """RFC 8200, section 5."""
@@ -53,6 +53,11 @@ def check_routes(model: TopologyModel, faults: FaultList) -> None:
             here: Path = ("containers", name, "networks", subnet_name, "routes")
             for number, route in enumerate(network.routes if subnet_name in model.subnets else ()):
                 _check_route(name, subnet_name, model.subnets[subnet_name], network, route, (*here, number), faults)
+                for place, to in enumerate(route.to):
+                    for other in container.networks:
+                        if other != subnet_name and other in model.subnets and to in model.subnets[other].cidr:
+                            message = f"{to} is `{other}`, which `{name}` is in, so it needs no route"
+                            faults.add((*here, number, "to", place), message, f"remove it, or the network `{other}`")
 
 
 def _check_route(
@@ -72,3 +77,11 @@ def _check_route(
         if via.version in families and not any(via in cidr for cidr in subnet.cidr):
             message = f"the next hop {via} is not in `{subnet_name}`"
             faults.add((*here, "via", number), message, f"name an address of {subnet.cidr[0]}, of a container or a router there")
+        elif any(via in _ends(cidr) for cidr in subnet.cidr):
+            message = f"the next hop {via} is the network or broadcast address of `{subnet_name}`"
+            faults.add((*here, "via", number), message, "name the address of a container or a router there")
+
+
+def _ends(cidr: Network) -> tuple[Address, ...]:
+    """The two addresses of an IPv4 prefix that no interface may have; RFC 3021 frees those of a /31."""
+    return (cidr.network_address, cidr.broadcast_address) if cidr.version == 4 and cidr.num_addresses > 2 else ()

@@ -28,13 +28,14 @@ def _check_container(here: Path, container: ContainerModel, faults: FaultList) -
     _refuse_second((*here, "env"), ((name, f"the variable `{name}`") for name, _ in container.env), faults)
     targets = (volume.split(":")[1].rstrip("/") or "/" for volume in container.volumes)
     _refuse_second((*here, "volumes"), ((target, f"the container's path {target}") for target in targets), faults)
+    earlier: set[Hashable] = set()
     for subnet, network in container.networks.items():
         for number, route in enumerate(network.routes):
-            earlier = [to for other in network.routes[:number] for to in other.to]
             for to in route.to:
                 if to in earlier:
                     path = (*here, "networks", subnet, "routes", number)
                     faults.add(path, f"the route to {to} is given twice", "keep one of them: one network has one next hop")
+                earlier.add(to)
 
 
 def _refuse_second(path: Path, items: Iterable[tuple[Hashable, str]], faults: FaultList) -> None:

@@ -222,18 +222,19 @@ def _counts_so_far(words: list[str]) -> list[int]:
 def check_names(model: TopologyModel, faults: FaultList) -> None:
     """No two things that netctl makes get one name: replicas, engine containers, interfaces. A bridge has enough ports."""
     taken_by: dict[str, str] = {}
-    engine_names: dict[tuple[str, str], str] = {}
+    engine_names: dict[tuple[str, str, str], str] = {}
     ports: Counter[tuple[str, str]] = Counter()
     for origin, container in model.containers.items():
         for name in names_of(origin, container):
             _check_container_name(name, origin, taken_by, faults)
-            if runtime_of(container) != "netns" and not (container.existing and container.replicas is not None):
-                key = (host_of(model, container), engine_name_of(model.name, name, container))
+            runtime = runtime_of(container)
+            if runtime != "netns" and not (container.existing and container.replicas is not None):
+                key = (host_of(model, container), runtime, engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
                 if other != name and key[0]:
                     faults.add_at_key(
                         ("containers", origin),
-                        f"`{name}` and `{other}` would both be the engine's container `{key[1]}`",
+                        f"`{name}` and `{other}` would both be the engine's container `{key[2]}`",
                         "rename one of them",
                     )
         here = ((host_of(model, container), subnet) for subnet in container.networks)

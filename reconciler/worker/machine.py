@@ -169,7 +169,7 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
-        from reconciler.kernel.abilities import check_link_kinds, check_settings, check_shared
+        from reconciler.kernel.abilities import check_link_kinds, check_settings
         from reconciler.kernel.engine import check_containers
         from reconciler.kernel.foreign_routes import check_routes, check_uplinks
         from reconciler.kernel.nft import remember_programs
@@ -178,7 +178,6 @@ class KernelMachine:
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
         check_settings(steps)
-        check_shared(self._namespaces, steps)
         check_namespaces(self._namespaces, steps)
         check_routes(self._namespaces, steps)
         check_uplinks(self._namespaces, steps)

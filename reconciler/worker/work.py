@@ -42,13 +42,14 @@ from reconciler.plan.document import CODEC, HostPlan, encode_plan, fingerprint_o
 from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
-from reconciler.plan.rollback import rollback_target
+from reconciler.plan.rollback import find_repaired, rollback_target
 from reconciler.probes.model import Listener, Opened, Probe
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker.channel import Message
+from reconciler.worker.waiting import when_back
 
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
@@ -146,6 +147,8 @@ class Work:
         self._token = ""
         self._before = HostState({})
         """What was live when the plan was made."""
+        self._repaired: tuple[Change, ...] = ()
+        """What a rollback has left whole that was damaged before."""
         self._undo: HostState | None = None
         """What is restored where the controller is lost; None where it has not begun, or has committed."""
         self._keeping = False
@@ -264,7 +267,7 @@ class Work:
             remaining = diff_states(self._live(), self._desired)
             if not remaining:
                 break
-        return CODEC.encode(remaining)
+        return CODEC.encode((*remaining, *self._repaired))
 
     def _mend(self, request: Message) -> Any:
         self._follow(compile_plan(self._live(), self._desired))
@@ -281,8 +284,10 @@ class Work:
     def _turn_back(self, before: HostState) -> None:
         """Put the way back to `before` in the plan's place."""
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
-        self._desired = rollback_target(before)
-        self._follow(compile_plan(self._live(), self._desired))
+        live = when_back(self._live)
+        self._desired = rollback_target(before, live)
+        self._repaired = find_repaired(before, self._desired)
+        self._follow(compile_plan(live, self._desired))
         self._rolling_back = True
 
     def _arm(self, request: Message) -> None:

@@ -182,7 +182,12 @@ def watch_session(machine: Machine, port: int, peer: str = "192.0.2.11", netns: 
 
 
 def pings(machine: Machine, target: str, netns: str = "", count: int = 1) -> bool:
-    """Whether `target` answers within 2 s."""
+    """Whether `target` answers within 2 s.
+
+    A neighbor that did not answer an earlier question is asked anew: its entry would fail after three requests in all, and so
+    might a question in its last second (neigh_max_probes in net/core/neighbour.c).
+    """
+    machine.run("ip", "neighbor", "flush", "to", target, "nud", "incomplete", "nud", "failed", check=False, netns=netns)
     return machine.run("ping", "-c", str(count), "-W", "2", target, check=False, netns=netns).status == 0
 
 

@@ -89,21 +89,32 @@ def test_a_change_touches_nobody_else(host: Machine) -> None:
     assert max(watch.longest_silence_s() for watch in watches) < 0.5
 
 
-def test_a_route_by_a_nexthop_object_is_refused(host: Machine) -> None:
-    """It could not come back as it was, so neither the way there nor the way back begins: nothing is touched."""
-    add = "ip nexthop add id 7 via 192.0.2.1 dev {0}; ip route add 10.11.0.0/16 nhid 7"
+@pytest.mark.parametrize("compat", [1, 0])
+@pytest.mark.parametrize("number", [7, 8])
+def test_a_route_by_a_nexthop_object_is_refused(host: Machine, number: int, compat: int) -> None:
+    """It could not come back as it was, so neither the way there nor the way back begins: nothing is touched.
+
+    The error names the route and the command that makes a plain one of it, also of a group, and if routes do not say their link.
+    """
+    host.sh(f"echo {compat} > /proc/sys/net/ipv4/nexthop_compat_mode")
+    add = "ip nexthop add id 7 via 192.0.2.1 dev {0}; ip nexthop add id 8 group 7; ip route add 10.11.0.0/16 nhid " + str(number)
+    remove = "ip route delete 10.11.0.0/16; ip nexthop delete id 8; ip nexthop delete id 7"
     host.sh(add.format("eth0"))
     before, path = look(host), write(host)
-    refused = host.netctl("apply", path)
-    assert (refused.status, "(id 7)" in refused.err) == (3, True), refused.err
+    for command in ("diff", "apply"):
+        refused = host.netctl(command, path)
+        assert (refused.status, f"10.11.0.0/16 (id {number})" in refused.err) == (3, True), refused.err
     assert look(host) == before
-    host.sh("ip route delete 10.11.0.0/16; ip nexthop delete id 7")
+    assert host.sh("ip -o link show type bridge; ls /run/netns") == "other\nrouter\nswitch\n"
+    advice = next(line for line in refused.err.splitlines() if line.startswith("help:")).rpartition("again: ")[2]
+    host.sh(advice.replace("ROUTER", "192.0.2.1"))
+    host.sh("ip nexthop delete id 8; ip nexthop delete id 7")
     assert host.netctl("apply", path).status == 0
-    host.sh(add.format("b-here-lan"))
+    host.sh("ip route delete 10.11.0.0/16; " + add.format("b-here-lan"))
     assert host.netctl("status", path).status == 0
     refused = host.netctl("destroy", path)
-    assert (refused.status, "(id 7)" in refused.err) == (3, True), refused.err
-    host.sh("ip route delete 10.11.0.0/16; ip nexthop delete id 7")
+    assert (refused.status, f"(id {number})" in refused.err) == (3, True), refused.err
+    host.sh(remove)
     assert host.netctl("destroy", path).status == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import UNSTARTABLE
 from tests.direct.lan import look, pings, watch_ping, watch_session, write
 from tests.e2e.machine import Machine
 
@@ -115,3 +116,22 @@ def test_a_foreign_link_of_the_hosts_name_is_refused(host: Machine) -> None:
     assert refused.status == 3
     assert "m-here-lan" in refused.err
     assert look(host) == before
+
+
+def test_the_hosts_end_comes_back_in_a_rollback(host: Machine) -> None:
+    """A subnet that the next file drops is there again when its apply fails: its settings (arp_ignore), and those set by hand."""
+    path = write(host, topology("bridge"))
+    assert host.netctl("apply", path).status == 0
+    host.sh("echo 1 > /proc/sys/net/ipv4/conf/m-here-lan/accept_local; echo 9 > /proc/sys/net/ipv6/conf/m-here-lan/hop_limit")
+    read = "grep -s . /proc/sys/net/ipv[46]/conf/m-here-lan/* /proc/sys/net/ipv[46]/neigh/m-here-lan/* || true"
+    settings, before = host.sh(read), look(host)
+    assert "/ipv4/conf/m-here-lan/arp_ignore:8" in settings
+    without = topology("bridge")[: topology("bridge").index("subnets:")].rstrip()
+    bad = f"{without}\nsubnets: {{side: {{cidr: 10.46.0.0/24}}}}\ncontainers:\n"
+    bad += f"  bad: {{networks: {{side: auto}}, command: {UNSTARTABLE}}}\n"
+    done = host.netctl("apply", write(host, bad))
+    assert (done.status, "as it was before" in done.err) == (4, True), done.err
+    assert host.sh(read) == settings
+    assert look(host) == before
+    assert host.netctl("diff", write(host, topology("bridge"))).status == 0
+    assert pings(host, "192.0.2.50", "other")

@@ -15,6 +15,7 @@ from tests.e2e.worlds import LAB, LOCAL, LOCAL_CHANGED, write
 pytestmark = [pytest.mark.kernel, pytest.mark.invariant(5)]
 
 ROLLED_BACK, LEFT = 4, 5
+LATE = 22
 KINDS = ("fail", "fail-late", "kill-worker")
 WAYS = [(EMPTY, "local"), ("local", "changed"), ("changed", "local"), ("local", EMPTY), (EMPTY, "lab"), ("lab", EMPTY)]
 
@@ -56,6 +57,31 @@ def test_invariant_5_a_rollback_that_fails(furnished: Machine, at: int) -> None:
     assert quick_netctl(furnished, "diff", file)[0].status == 0
     assert quick_netctl(furnished, "destroy", file)[0].status == 0
     assert differences(before, read_live(furnished)) == ""
+
+
+@pytest.mark.parametrize("damage", ["insert rule inet netctl-here forward accept", "delete table bridge netctl-here"])
+def test_invariant_5_a_damaged_firewall(furnished: Machine, damage: str) -> None:
+    """A failure before the firewall is repaired leaves the damage: status 4. Later a changed table stays whole: status 5, named.
+
+    A table that was missing is removed again: status 4.
+    """
+    file = write(furnished, LOCAL)
+    assert quick_netctl(furnished, "apply", file)[0].status == 0
+    for fault_at, is_early in ((1, True), (LATE, False)):
+        furnished.sh(f"nft {damage}")
+        before = read_live(furnished)
+        wanted = LOCAL.replace("policies:", "  bad: {networks: {front: auto}}\npolicies:")
+        done, _ = quick_netctl(furnished, "apply", write(furnished, wanted, "bad.yaml"), fault=Fault("fail", fault_at))
+        if is_early or damage.startswith("delete"):
+            assert (done.status, "as it was before" in done.err) == (ROLLED_BACK, True), done.err
+            assert differences(before, read_live(furnished)) == ""
+        else:
+            assert done.status == LEFT, done.err
+            assert "after the rollback: firewall inet: it is as netctl makes it, and what somebody had changed" in done.err
+            assert "goes along" not in done.err
+            assert "accept" in differences(before, read_live(furnished))
+            assert quick_netctl(furnished, "diff", file)[0].status == 0
+        assert quick_netctl(furnished, "apply", file)[0].status == 0
 
 
 def test_invariant_5_one_host_of_two(machine: Machine) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError, translate
+from reconciler.kernel import limits
+from reconciler.kernel.process import check_programs
+from reconciler.state.steps.containers import ProcessStart
 from tests.conftest import Outcome
 from tests.e2e.faults import Fault, quick_netctl, start_quick, wait_for_fault
 from tests.e2e.live import differences, read_live
@@ -57,6 +60,29 @@ def test_too_few_processes() -> None:
         assert isinstance(told, HostError)
         assert "pids.max" in told.help_text
     assert translate(RuntimeError("dictionary changed size during iteration")) is None
+
+
+@pytest.mark.parametrize(("controllers", "allowed"), [("pids", 21), ("", 21), ("pids", 22), ("", "max")])
+def test_too_few_processes_for_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controllers: str, allowed: int | str
+) -> None:
+    """A command takes two processes. If a control group has no room for them, the limit is named before anything is made."""
+    group = tmp_path / "user/session"
+    group.mkdir(parents=True)
+    for path, limit in ((tmp_path / "user", allowed), (group, "max")):
+        (path / "pids.max").write_text(f"{limit}\n")
+        (path / "pids.current").write_text("18\n")
+    (tmp_path / "cgroup").write_text(f"7:cpu,cpuacct:/\n3:{controllers}:/user/session\n")
+    monkeypatch.setattr(limits, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(limits, "MOUNTS", {controllers: tmp_path})
+    steps = [ProcessStart(f"container:{name}", name, ("sleep", "1")) for name in ("web", "db")]
+    if allowed != 21:
+        check_programs(steps)
+        return
+    words = f"cannot start 2 commands: .* pids.max is 21 in {tmp_path}/user, and 18 are there"
+    with pytest.raises(HostError, match=words) as caught:
+        check_programs(steps)
+    assert "pids.max" in caught.value.help_text
 
 
 @pytest.mark.parametrize("options", ["size=4k", "size=8k", "size=1m,nr_inodes=3", "size=1m,nr_inodes=5"])

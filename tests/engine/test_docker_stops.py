@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.kernel import docker
+from reconciler.worker import waiting
 from tests.dockerd import Dockerd, dockerd_in
 from tests.e2e.faults import Fault, quick_netctl, start_quick, wait_for_fault
+from tests.e2e.live import differences, read_live
 from tests.e2e.machine import Machine, Running
 from tests.e2e.worlds import furnish, write
 
@@ -31,7 +33,7 @@ containers:
 """
 BEGUN = 25
 """By this step the container runs, and wiring has begun."""
-LEFT = 5
+ROLLED_BACK, LEFT = 4, 5
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +95,28 @@ def test_dockerd_stands_still(host: tuple[Machine, Dockerd], monkeypatch: pytest
     repair(machine)
 
 
-def test_dockerd_is_killed(host: tuple[Machine, Dockerd]) -> None:
+def test_dockerd_is_killed_and_comes_back(host: tuple[Machine, Dockerd]) -> None:
+    """As systemd does it, some seconds later: the rollback waits for it, status 4, and nothing is left of the apply."""
+    machine, daemon = host
+    before = read_live(machine)
+    running = begin(machine)
+    signal_dockerd(machine, signal.SIGKILL)
+    daemon.processes[-1].wait()
+    machine.sh("touch /run/go-on")
+    time.sleep(2)
+    (daemon.root / "pid").unlink(missing_ok=True)
+    daemon.start()
+    done = running.wait()
+    assert (done.status, "every host is as it was before" in done.err) == (ROLLED_BACK, True), done.err
+    assert daemon.docker("ps", "--all", "--quiet") == ""
+    left = differences(before, read_live(machine))
+    assert "here" not in left, left
+    repair(machine)
+
+
+def test_dockerd_is_killed(host: tuple[Machine, Dockerd], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is down: status 5 and a sentence. When it is back, with its containers ended, the next apply makes everything."""
+    monkeypatch.setattr(waiting, "AWAY_S", 2)
     machine, daemon = host
     running = begin(machine)
     signal_dockerd(machine, signal.SIGKILL)

@@ -267,7 +267,8 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
     """A live container's addresses are those of the far end of its link, by the alias of the near end; no link-local ones."""
     alias = str(Alias(topology, "veth", "web", "front"))
     near = LinkInfo(9, "v-web", "veth", "02:00:00:00:00:09", 1500, group_of(topology), up=True, peer=2, alias=alias)
-    lo, far, foreign = (LinkInfo(n, name, "veth", "", 1500, 0, up=True) for n, name in ((1, "lo"), (2, "eth0"), (3, "eth1")))
+    ends = ((1, "lo", 0), (2, "eth0", 9), (3, "eth1", 8))
+    lo, far, foreign = (LinkInfo(n, name, "veth", "", 1500, 0, up=True, peer=peer) for n, name, peer in ends)
     inside = NamespaceInfo(
         {1: lo, 2: far, 3: foreign},
         addresses=tuple(
@@ -275,7 +276,7 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
             for index, cidr in ((1, "127.0.0.1/8"), (2, "10.44.0.10/24"), (2, "fe80::1/64"), (3, "10.9.0.2/24"))
         ),
     )
-    info = ContainerInfo("docker", "web", "theirs", None, running=True, pid=1, existing=True, networks=("bridge",))
+    info = ContainerInfo("docker", "web", "theirs", None, running=True, pid=0, existing=True, networks=("bridge",))
     snapshot = Snapshot(topology, {"": NamespaceInfo({9: near}), "container:web": inside}, containers=(info,))
     facts = read_facts(context, snapshot, Interest())
     assert facts.leases == (Lease("front", "web", "10.44.0.10"),)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel.abilities import check_link_kinds, check_shared
+from reconciler.kernel.abilities import check_link_kinds
 from reconciler.kernel.context import KernelContext
 from reconciler.plan.order import Batch
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps.links import LinkAdd, Peer
+from reconciler.state.steps.links import LinkAdd
 from reconciler.worker.machine import KernelMachine
-from tests.kernel.conftest import World
 
 pytestmark = pytest.mark.kernel
 
@@ -37,15 +34,3 @@ def test_a_kind_that_is_not_there(topology_name: str) -> None:
         machine.check((batch,))
     assert caught.value.exit_status == 3
     assert "modprobe -a neither nosuch" in caught.value.help_text
-
-
-def test_two_containers_in_one_namespace(world: World) -> None:
-    """Two containers of an engine that share a namespace cannot both be wired: it is found before anything is made."""
-    world.namespaces.set_pids({"one": os.getpid(), "two": os.getpid()})
-    steps = [
-        LinkAdd(HOST, f"v{name}", "veth", "", 1500, 0, peer=Peer(f"container:{name}", "eth0", "", 1500))
-        for name in ("one", "two")
-    ]
-    check_shared(world.namespaces, steps[:1])
-    with pytest.raises(HostError, match="containers one and two share one network namespace"):
-        check_shared(world.namespaces, steps)

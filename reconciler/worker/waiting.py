@@ -1,0 +1,30 @@
+"""Waiting for an engine that is away: systemd starts a daemon that was killed again (`Restart=always` in docker.service).
+
+Called by `work` before a rollback, which needs the engine: only it knows in which namespaces its containers are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from reconciler.errors import AwayError
+
+AWAY_S = 15.0
+"""docker.service waits 2 s before it starts the daemon again, which needs some seconds to look at its containers."""
+PAUSE_S = 0.3
+
+T = TypeVar("T")
+
+
+def when_back(read: Callable[[], T]) -> T:
+    """The result of `read`, repeated for a while as long as a program of the host does not run. AwayError after that."""
+    deadline_s = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return read()
+        except AwayError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(PAUSE_S)
