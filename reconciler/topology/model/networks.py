@@ -35,7 +35,7 @@ def _parse_bits(value: Any) -> int:
     text = expect_text(value, "a rate", _RATE_HELP)
     matched = re.fullmatch(r"([0-9]{1,9})(bit|kbit|mbit|gbit)", text)
     if not matched:
-        found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
+        found = re.fullmatch(r"([0-9]{1,18}) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
         factor = 8 if re.search("B(ps|/s)?$", text) else 1  # bytes
         fixed = f"{int(found[1]) * factor}{found[2].lower() or 'm'}bit" if found else ""
         raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
