@@ -5,6 +5,9 @@ own stack from what arrives at a port: frames to link-local groups come there pa
 path of a subnet over several hosts: between containers of the same subnet everything passes, so their packets need neither the
 host's firewalls nor its connection tracking, and are handed from interface to interface where they come in. It checks the sender;
 what it does not know takes the slow path. See docs/how-it-works.md.
+
+Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types are of routers: queries, DVMRP, PIM of
+version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
 """
 
 from __future__ import annotations
@@ -263,8 +266,7 @@ _BRIDGE = """\
 \t\tudp sport 67 iifname != @dhcp_servers drop
 \t\tudp dport 68 iifname != @dhcp_servers drop
 \t\ticmp type { redirect, router-advertisement } iifname != @routers drop
-\t\tip protocol igmp @th,0,8 0x11 iifname != @routers drop
-\t\tip protocol igmp @th,0,8 0x30-0x32 iifname != @routers drop
+\t\tip protocol igmp iifname != @routers jump port_igmp
 \t\tip protocol 103 iifname != @routers drop
 \t\tip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
@@ -272,6 +274,12 @@ _BRIDGE = """\
 \t\tiifname . ether saddr . ip saddr . ip daddr @forwarded4 accept
 \t\tip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname @dhcp_clients iifname . ether saddr @macs accept
 \t\tdrop
+\t}
+\tchain port_igmp {
+\t\t@th,0,8 0x00-0x11 drop
+\t\t@th,0,8 0x13-0x15 drop
+\t\t@th,0,8 0x18-0x21 drop
+\t\t@th,0,8 0x23-0xff drop
 \t}
 \tchain port_ip6 {
 \t\tmeta l4proto { 17, 58 } frag frag-off 0 jump whole

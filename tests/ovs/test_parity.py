@@ -29,6 +29,7 @@ class Unlike:
 
 
 NOT_OWN = Unlike("table 3 passes a container's own addresses, and a frame that no flow passes is dropped")
+ROUTERS_OF_GROUPS = ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2")
 EQUALS: dict[str, tuple[str, ...] | Unlike] = {
     "host: iifname @ports ether daddr 01:80:c2:00:00:00-01:80:c2:00:00:0f drop": (RESERVED,),
     "crossing: ether saddr @isolated_macs oifname @isolated_ports drop": (f"dl_src={FAR_MAC},{GROUPS}",),
@@ -43,12 +44,14 @@ EQUALS: dict[str, tuple[str, ...] | Unlike] = {
     "port_ip: udp sport 67 iifname != @dhcp_servers drop": ("udp,tp_src=67",),
     "port_ip: udp dport 68 iifname != @dhcp_servers drop": ("udp,tp_dst=68",),
     "port_ip: icmp type { redirect, router-advertisement } iifname != @routers drop": ("icmp,icmp_type=5", "icmp,icmp_type=9"),
-    # OpenFlow has no field for the type of an IGMP message: all but reports of version 3, which have a target of their own.
-    "port_ip: ip protocol igmp @th,0,8 0x11 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2"),
-    "port_ip: ip protocol igmp @th,0,8 0x30-0x32 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2"),
     "port_ip: ip protocol 103 iifname != @routers drop": ("ip,nw_proto=103",),
     "port_ip: ip daddr @isolated4 iifname . ip daddr @isolated_ports4 drop": ("ip,nw_dst=10.44.0.10",),
     "port_ip: drop": NOT_OWN,
+    # OpenFlow has no field for the type of an IGMP message: all but reports of version 3, which have a target of their own.
+    "port_igmp: @th,0,8 0x00-0x11 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x13-0x15 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x18-0x21 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x23-0xff drop": ROUTERS_OF_GROUPS,
     "port_ip6: icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } iifname != @lan_ports drop": (
         "icmp6,icmp_type=131", "icmp6,icmp_type=132", "icmp6,icmp_type=143",
     ),
