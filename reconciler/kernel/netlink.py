@@ -190,12 +190,16 @@ class RouteSocket:
         In a `restless` namespace somebody else may change things without end, so that no dump is ever undisturbed: the last of
         several tries is taken as it is. That is a container's: what its root hides from netctl is the container's loss only.
         """
-        self._restless = restless
+        self.restless = restless
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
         self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._sequence = 0
+
+    def fileno(self) -> int:
+        """The descriptor, for ioctl(2)."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Let go of the socket, and so of its namespace."""
@@ -258,7 +262,7 @@ class RouteSocket:
             found, interrupted = self._dump_once(number, body)
             if not interrupted:
                 return found
-        if self._restless:
+        if self.restless:
             return found
         raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
 

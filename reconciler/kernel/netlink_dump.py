@@ -122,8 +122,7 @@ def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """All links of the namespace, by interface number."""
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))
     links = [parse_link(data) for kind, data in route_socket.dump(RTM_GETLINK, body) if kind == RTM_NEWLINK]
-    names = {link.index: link.name for link in links}
-    return {link.index: _name_lower_device(link, names) for link in links}
+    return name_lower_devices(links)
 
 
 def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
@@ -139,6 +138,12 @@ def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:
     data = route_socket.get(message(RTM_GETNSID, 0, body))
     found = find_attributes(data, 4, (NETNSA_NSID,)) if data is not None else {}
     return int(_s32.unpack(found[NETNSA_NSID])[0]) if len(found.get(NETNSA_NSID, b"")) == 4 else -1
+
+
+def name_lower_devices(links: list[LinkInfo]) -> dict[int, LinkInfo]:
+    """The links by their numbers, each with the name of the link below it."""
+    names = {link.index: link.name for link in links}
+    return {link.index: _name_lower_device(link, names) for link in links}
 
 
 def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:

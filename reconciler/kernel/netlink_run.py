@@ -15,10 +15,11 @@ from dataclasses import replace
 from itertools import groupby
 
 from reconciler.errors import HostError
+from reconciler.kernel.each_link import find_link
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink import NetlinkError, Refusal, RouteSocket
-from reconciler.kernel.netlink_dump import parse_link, read_links
-from reconciler.kernel.netlink_encode import encode, encode_group_delete, encode_link_get
+from reconciler.kernel.netlink_dump import read_links
+from reconciler.kernel.netlink_encode import encode, encode_group_delete
 from reconciler.state.naming import doomed_group_of, parse_alias
 from reconciler.state.snapshot import LinkInfo
 from reconciler.state.steps.addresses import (
@@ -90,10 +91,10 @@ class _Flight:
         if name not in self._indexes:
             if name in self._made:
                 self._flush()
-            data = self._socket.get(encode_link_get(name))
-            if data is None:
+            link = find_link(self._socket, name)
+            if link is None:
                 raise _MissingLinkError(name)
-            self._indexes[name] = parse_link(data).index
+            self._indexes[name] = link.index
         return self._indexes[name]
 
     def descriptor(self, netns: str) -> int:
@@ -215,8 +216,7 @@ def _find_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete])
     if len(steps) >= GROUP_DELETE_MIN:
         wanted = {step.name for step in steps}
         return {link.name: link for link in read_links(route_socket).values() if link.name in wanted}
-    bodies = [route_socket.get(encode_link_get(step.name)) for step in steps]
-    return {link.name: link for link in (parse_link(body) for body in bodies if body is not None)}
+    return {step.name: link for step in steps if (link := find_link(route_socket, step.name))}
 
 
 def _is_ours(topology: str, step: LinkDelete, link: LinkInfo) -> bool:

@@ -29,12 +29,17 @@ def _ipv6(raw: bytes) -> str:
     return str(IPv6Address(raw))  # inet_ntop(3) writes some addresses differently
 
 
+def _bits(raw: bytes) -> str:
+    """Bits of a payload: so many are an IPv6 address; others are in no set of netctl's."""
+    return _ipv6(raw) if len(raw) == 16 else f"0x{raw.hex()}"
+
+
 def _protocol(raw: bytes) -> str:
     return {6: "tcp", 17: "udp", 132: "sctp"}.get(raw[0], str(raw[0]))
 
 
 PART_TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
-    4: ("ipv6_addr", 16, _ipv6),  # integer: bits of a payload, see addresses6
+    4: ("ipv6_addr", 16, _bits),  # integer, see addresses6
     7: ("ipv4_addr", 4, socket.inet_ntoa),
     8: ("ipv6_addr", 16, _ipv6),
     9: ("ether_addr", 6, lambda raw: raw.hex(":")),

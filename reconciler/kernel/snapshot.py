@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import read_dhcp_clients
+from reconciler.kernel.each_link import read_each_link
 from reconciler.kernel.engine import read_containers
 from reconciler.kernel.iptables import read_docker_user
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink import RouteSocket
+from reconciler.kernel.netlink import NetlinkError, RouteSocket
 from reconciler.kernel.netlink_dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
 from reconciler.kernel.netlink_neighbors import read_fdb, read_neighbors
 from reconciler.kernel.openvswitch import read_switches
@@ -70,8 +71,12 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     members = frozenset(netns for netns in everyones if netns.startswith("lab:"))
     own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
     # Where hosts of a lab share the directory, most containers are others': the loopback says so, and no more is read of them.
-    look = read_loopback if members else read_links
-    looked = {netns: look(one) for netns, one in namespaces.open_sockets(everyones - members).items()}
+    others = everyones - members
+    looked = (
+        {netns: read_loopback(one) for netns, one in namespaces.open_sockets(others).items()}
+        if members
+        else _read_links(namespaces, others)
+    )
     mounted = choose_own(context, everyones, own | looked)
     own |= _read_links(namespaces, mounted) if members else {netns: looked[netns] for netns in mounted}
     sockets = namespaces.open_sockets(own)
@@ -112,7 +117,18 @@ def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
 
 def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:
     """All links of each namespace."""
-    return {netns: read_links(one) for netns, one in namespaces.open_sockets(names).items()}
+    return {netns: _read_links_of(namespaces, netns, one) for netns, one in namespaces.open_sockets(names).items()}
+
+
+def _read_links_of(namespaces: Namespaces, netns: str, route_socket: RouteSocket) -> Links:
+    """Of a container one by one, if its root has made a link that no dump holds. NetlinkError."""
+    try:
+        return read_links(route_socket)
+    except NetlinkError:
+        if not route_socket.restless:
+            raise
+        namespaces.forget(netns)  # a dump that failed stays open on its socket
+        return read_each_link(namespaces.socket(netns))
 
 
 def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: bool) -> Links:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.kinds.firewall_memory import ANSWERS, MEMORY, OPENED
 from reconciler.kinds.port_chains import ARP, BRIDGE, NETDEV
 
 FORWARD_MARK = 0x00001000
@@ -47,7 +48,7 @@ SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 SOURCE_PORT_CHAINS = tuple(block.chain for block in SOURCE_PORT_BLOCKS)
 
 _INET = """\
-KNOWN_SETS\tchain door {
+MEMORY\tchain door {
 \t\ttype filter hook prerouting priority -450; policy accept;
 \t\tmeta iifgroup & 0x7fffffff == GROUP meta iifkind != "bridge" meta iifkind PORT_LINKS drop
 \t}
@@ -98,6 +99,7 @@ KNOWN_SETS\tchain door {
 \tchain arriving {
 \t\ttype nat hook prerouting priority -100; policy accept;
 \t\tiifname . ether saddr @connections drop
+\t\tiifname @bridges meta l4proto tcp update @openers { iifname . ether saddr limit rate over OPENED } ct timeout set "brief"
 \t\tfib daddr type local jump publish
 \t}
 \tchain leaving_host {
@@ -155,11 +157,16 @@ KNOWN_SETS\tchain door {
 \t\tip6 saddr @guarded6 ip6 saddr != @natted6 goto refuse
 \t\tip saddr @natted4 ct state { invalid, untracked } drop
 \t\tip6 saddr @natted6 ct state { invalid, untracked } drop
+\t\tct status & TRANSLATED == UNTRANSLATED jump bridged
 \t\tiifname @nat_bridges goto pass
 \t\tiifname @routed_bridges goto pass
 \t\toifname @routed_bridges goto pass
 \t\tiifname @bridges goto outbound
 \t\tgoto refuse
+\t}
+\tchain bridged {
+\t\tip saddr @natted4 drop
+\t\tip6 saddr @natted6 drop
 \t}
 \tchain asking {
 \t\tmeta oiftype != RESOLVING return
@@ -230,33 +237,9 @@ KNOWN_SETS\tchain door {
 \t}
 SOURCE_PORT_CHAINS"""
 
-KNOWN_SETS = """\
-\tset known4 {
-\t\ttype ipv4_addr
-\t\tflags dynamic,timeout
-\t\ttimeout 5s
-\t}
-\tset known6 {
-\t\ttype ipv6_addr
-\t\tflags dynamic,timeout
-\t\ttimeout 5s
-\t}
-\tset askers {
-\t\ttype ifname . ether_addr
-\t\tflags dynamic,timeout
-\t\ttimeout 1m
-\t}
-"""
-"""What packets write: addresses that answered, next hops that lead to them or were asked for, and containers that make the host
-ask for more.
-
-A next hop stays for 5 s, and a use does not prolong that: else a container could collect thousands, and ask for all of them at
-once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at
-first and 50 a second come to 600 that wait, whatever containers do. The table has room for 1,024 (gc_thresh3).
-"""
-ANSWERS = "200/second burst 1000 packets"
-"""So many answers are remembered. A set holds 65,535 elements, and one container with a helper outside gets more within a minute:
-a refused connection costs it no share. Then no router could become known again, and all containers would be asking.
+TRANSLATED, UNTRANSLATED = "0x18", "0x8"
+"""Of a connection's status: `confirmed` and `snat` (IPS_CONFIRMED, IPS_SRC_NAT), and the former alone. A connection that began
+between two ports of a bridge, which br_netfilter shows to connection tracking, is one and stays unmasqueraded.
 """
 RESOLVING = "{ 1, 32 }"
 """Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
@@ -277,12 +260,15 @@ def render_chains(family: str, group: int) -> str:
         "FORWARD_MARK": f"{FORWARD_MARK:#010x}",
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
         "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
-        "KNOWN_SETS": KNOWN_SETS,
+        "MEMORY": MEMORY,
         "ANSWERS": ANSWERS,
+        "OPENED": OPENED,
         "RESOLVING": RESOLVING,
         "OTHERS_KINDS": OTHERS_KINDS,
         "PORT_LINKS": PORT_LINKS,
         "PORTED": PORTED,
+        "UNTRANSLATED": UNTRANSLATED,
+        "TRANSLATED": TRANSLATED,
         "ERRORS4": ERRORS4,
         "ERRORS6": ERRORS6,
         "GROUP": str(group),

@@ -214,8 +214,14 @@ BRIDGE_RULES: tuple[Rule, ...] = (
 """What holds for all containers of a bridge."""
 SEGMENT_RULES: tuple[Rule, ...] = tuple((KIND, DENY, f"icmp6,icmp_type={kind}", "drop") for kind in (131, 132, 143))
 """Of a segment of netctl's own: reports of listeners, which nobody asks for there, and a thousand idle ports would send."""
-LAN_RULES: tuple[Rule, ...] = ((KIND, REPORT, f"ip,nw_dst=224.0.0.0/4,nw_proto={IGMP}", f"resubmit(,{OWN})"),)
-"""Of a bridge in a LAN, whose switches may ask by version 2 of IGMP: a report goes to the group itself (RFC 2236, 9)."""
+LAN_RULES: tuple[Rule, ...] = (
+    (KIND, DENY, f"ip,nw_dst=224.0.0.4,nw_proto={IGMP}", "drop"),
+    (KIND, REPORT, f"ip,nw_dst=224.0.0.0/4,nw_proto={IGMP}", f"resubmit(,{OWN})"),
+)
+"""Of a bridge in a LAN, whose switches may ask by version 2 of IGMP: a report goes to the group itself (RFC 2236, 9).
+
+224.0.0.4 is for routers that speak DVMRP (RFC 1075).
+"""
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "dhcp-server": ("udp,tp_src=67", "udp,tp_dst=68", "udp6,tp_src=547", "udp6,tp_dst=546"),
     "router-advertisements": (

@@ -1,7 +1,10 @@
 """The chains at ports, as text: what a container may send, and the fast path. `kinds.firewall_chains` holds those of the host.
 
 A packet that is not for any rule here must cost little: a port's first look-up says which chain it has, and the next one asks for
-the protocol, so that the rules for a protocol are met by its packets only. docs/scaling.md has what each hook costs.
+the protocol, so that the rules for a protocol are met by its packets only. docs/decisions.md says what was measured.
+
+Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types are of routers: queries, DVMRP, PIM of
+version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
 """
 
 from __future__ import annotations
@@ -60,8 +63,11 @@ BRIDGE = """\
 \t\ticmp type { redirect, router-advertisement } iifname != @routers drop
 \t}
 \tchain port_igmp {
-\t\t@th,0,8 0x11 iifname != @routers drop
-\t\t@th,0,8 0x30-0x32 iifname != @routers drop
+\t\tiifname @routers return
+\t\t@th,0,8 0x00-0x11 drop
+\t\t@th,0,8 0x13-0x15 drop
+\t\t@th,0,8 0x18-0x21 drop
+\t\t@th,0,8 0x23-0xff drop
 \t}
 \tchain port_udp {
 \t\tth sport 67 iifname != @dhcp_servers drop

@@ -69,7 +69,10 @@ class Sysctl(Record):
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
                 remember = netns == HOST and key in snapshot.remembered
-                yield cls(netns, key, value, remember, links.get((netns, interface_of(key)), owner))
+                link = links.get((netns, interface_of(key)))
+                if link is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
+                    continue  # of a link in the place of netctl's own: it goes, and its setting with it
+                yield cls(netns, key, value, remember, link or owner)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -104,6 +107,10 @@ LINK_DEFAULTS = tuple(
     f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
 )
 """The settings of a namespace that its new links start with."""
+
+
+EVERY_LINK = ("", "all", "default", "lo")
+"""Interfaces of keys that are no link of netctl's."""
 
 
 def interface_of(key: str) -> str:

@@ -26,7 +26,7 @@ from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.scalars import TRUTHS, describe, shorten
 from reconciler.topology.types import Path
-from reconciler.topology.yaml import Document
+from reconciler.topology.yaml import INT_DIGITS_MAX, Document
 
 _MISSING_HELP = {
     "version": "write `version: 1`",
@@ -190,7 +190,7 @@ _WANTED = {
 def _type_help(kind: str, path: Path, value: Any) -> str:
     if kind in ("model_type", "dict_type"):
         return _mapping_help(path, value)
-    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal() and len(value) <= INT_DIGITS_MAX:
         return f"write it without quotes: {int(value)}"
     if kind == "int_type" and isinstance(value, str) and (found := re.fullmatch(r"([0-9]+) ?[A-Za-z]+", value)):
         return f"write it without a unit: {int(found[1])}"

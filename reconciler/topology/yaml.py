@@ -47,7 +47,7 @@ _WORDS: Mapping[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 _NUMBER_START = frozenset("+-.0123456789")
-_INT_DIGITS_MAX = 100
+INT_DIGITS_MAX = 100
 """Longer runs of digits stay text: no number of a topology is that long, and int() refuses more than 4,300 digits."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -125,7 +125,7 @@ def resolve_scalar(text: str) -> str | int | float | bool | None:
     """The value of a plain (unquoted) scalar by the core schema of YAML 1.2: `010` is 10, `0o10` is 8, `yes` is text."""
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] not in _NUMBER_START or len(text) > _INT_DIGITS_MAX:
+    if text[0] not in _NUMBER_START or len(text) > INT_DIGITS_MAX:
         return text
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)

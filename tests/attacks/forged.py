@@ -210,6 +210,8 @@ def multicast_routers4(own: Station, other: Station) -> Frames:
         "query to all": ("255.255.255.255", IGMP, query),
         "multicast router": ("224.0.0.106", IGMP, b"\x30\x14\0\0" + bytes(4)),
         "question for multicast routers": ("224.0.0.2", IGMP, b"\x31\0\0\0" + bytes(4)),
+        "dvmrp": ("224.0.0.4", IGMP, b"\x13\x01\0\0" + bytes(4)),
+        "pim of version 1": ("224.0.0.2", IGMP, b"\x14\0\0\0" + bytes(4)),
         "end of a multicast router": ("224.0.0.106", IGMP, b"\x32\0\0\0" + bytes(4)),
     }
     return {

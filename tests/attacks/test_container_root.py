@@ -23,7 +23,23 @@ pytestmark = pytest.mark.kernel
 GROUP = group_of("here")
 EGRESS = "tc qdisc delete dev eth0 root;"
 
+SOURCES = """
+    ip link add name low type bridge; ip link add link low name mv type macvlan mode source
+    seq COUNT | awk '{ printf "link set link dev mv type macvlan macaddr add 02:00:00:00:%02x:%02x\\n", $1 / 256, $1 % 256 }' \\
+        > /run/list
+    ip -batch /run/list 2>/dev/null; rm /run/list
+"""
+"""A link that is longer than a datagram in the kernel's answer, or than the kernel's own buffer."""
 LINKS: dict[str, str] = {
+    "a macvlan with 6,000 sources": SOURCES.replace("COUNT", "6000"),
+    "a macvlan with 13,000 sources": SOURCES.replace("COUNT", "13000"),
+    "eth0 renamed, a macvlan with 6,000 sources in its place": (
+        f"{SOURCES.replace('COUNT', '6000')}\nip link set eth0 name mine; ip link set mv name eth0 2>/dev/null"
+    ),
+    "eth0 with 64 KB of altnames": """
+        seq 508 | awk '{ printf "link property add dev eth0 altname %0124d\\n", $1 }' > /run/list
+        ip -batch /run/list || true; rm /run/list
+    """,
     "eth0 renamed": "ip link set eth0 name mine",
     "eth0 renamed, a bridge in its place": "ip link set eth0 name mine; ip link add name eth0 type bridge",
     "eth0 renamed, a macvlan on it in its place": "ip link set eth0 name mine; ip link add link mine name eth0 type macvlan",
@@ -32,6 +48,9 @@ LINKS: dict[str, str] = {
     "eth0 deleted": "ip link delete eth0",
     "eth0 deleted, a veth in its place": "ip link delete eth0; ip link add name eth0 type veth peer name other",
     "eth0 deleted, a bridge up in its place": "ip link delete eth0; ip link add name eth0 type bridge; ip link set eth0 up",
+    "eth0 deleted, a bridge with its settings in its place": (
+        "ip link delete eth0; ip link add name eth0 type bridge; sysctl -qw net.ipv4.conf.eth0.rp_filter=2"
+    ),
     "eth0 deleted, a tap in its place": "ip link delete eth0; ip tuntap add dev eth0 mode tap",
     "eth0 deleted, a vxlan in its place": "ip link delete eth0; ip link add eth0 type vxlan id 7 dstport 4789",
     "eth0 and eth1 swapped": "ip link set eth0 name x; ip link set eth1 name eth0; ip link set x name eth1",

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.attacker import attack, mac_of
+from tests.attacks.forged import multicast_routers4, reports
 from tests.attacks.packets import IP4, checksum, ethernet, ip
 from tests.conftest import require_capability
 from tests.direct.lan import build_lan, write
 from tests.e2e.machine import Machine
+from tests.ovs.frames import Station
 
 pytestmark = pytest.mark.kernel
 
@@ -84,6 +86,16 @@ def test_a_container_is_no_multicast_router(host: Machine) -> None:
     }
     assert attack(host, frames, "here.web", PLACES) == {"host": set()}
     assert "v-here-web-lan" not in host.sh("bridge -d mdb show dev br0")
+
+
+def test_of_igmp_only_reports_pass(host: Machine) -> None:
+    """No message of IGMP that only routers send passes, by which a switch beyond would learn its routers; reports do."""
+    own, other = (Station(mac_of(host, f"here.{name}"), f"10.44.0.{last}", "fd44::1") for name, last in (("one", 2), ("two", 3)))
+    places = {"host": ("", "b-here-own"), "other": ("here.two", "eth0")}
+    frames = {name: frame for name, frame in multicast_routers4(own, other).items() if ":" not in name}
+    assert attack(host, frames, "here.one", places) == {name: set() for name in places}
+    honest = {name: frame for name, frame in reports(own).items() if name.startswith("version")}
+    assert attack(host, honest, "here.one", places) == {name: set(honest) for name in places}
 
 
 @pytest.mark.parametrize("stp", [0, 1], ids=["no STP", "STP"])

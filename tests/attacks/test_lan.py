@@ -127,6 +127,7 @@ def test_a_container_is_no_multicast_router_of_a_lan(switched: Machine) -> None:
     assert {name.partition(":")[0] for names in arrived.values() for name in names} == {
         "query of a group",
         "question for multicast routers",
+        "pim of version 1",
     }
     honest = reports(own)
     assert attack(switched, honest, "here.web", heard) == {name: set(honest) for name in heard}

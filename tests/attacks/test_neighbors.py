@@ -68,7 +68,7 @@ def wide(spread: World) -> World:
 def rested(wide: World) -> Iterator[None]:
     """Every test begins with full shares, and leaves no entry that waits."""
     alpha = wide.inside("lab.alpha")
-    for name in ("known4", "known6", "askers"):
+    for name in ("known4", "known6", "askers", "openers"):
         alpha.run("nft", "flush", "set", "inet", f"netctl-{wide.name}", name)
     time.sleep(ALL_BURST / ALL_RATE)
     yield

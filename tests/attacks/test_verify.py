@@ -75,7 +75,7 @@ table ip door {
 """
 LIVE = r"""
 ip link; ip address; ip route show table all; ip rule; bridge link
-nft -s list ruleset | sed '/^\tset \(known4\|known6\|askers\) {/,/^\t}/d'
+nft -s list ruleset | sed '/^\tset \(known4\|known6\|askers\|openers\) {/,/^\t}/d'
 """
 """All but what packets write."""
 

@@ -29,6 +29,7 @@ class Unlike:
 
 
 NOT_OWN = Unlike("table 3 passes a container's own addresses, and a frame that no flow passes is dropped")
+ROUTERS_OF_GROUPS = ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2")
 EQUALS: dict[str, tuple[str, ...] | Unlike] = {
     "crossing: meta pkttype != other ether saddr @isolated_macs oifname @isolated_ports drop": (f"dl_src={FAR_MAC},{GROUPS}",),
     "port_isolated: iifname @isolated_ports ether daddr @isolated_macs drop": (f"dl_dst={MAC}",),
@@ -45,8 +46,10 @@ EQUALS: dict[str, tuple[str, ...] | Unlike] = {
     "port_ip: drop": NOT_OWN,
     "port_icmp: icmp type { redirect, router-advertisement } iifname != @routers drop": ("icmp,icmp_type=5", "icmp,icmp_type=9"),
     # OpenFlow has no field for the type of an IGMP message: all but reports of version 3, which have a target of their own.
-    "port_igmp: @th,0,8 0x11 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.1,nw_proto=2"),
-    "port_igmp: @th,0,8 0x30-0x32 iifname != @routers drop": ("ip,nw_proto=2", "ip,nw_dst=224.0.0.106,nw_proto=2"),
+    "port_igmp: @th,0,8 0x00-0x11 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x13-0x15 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x18-0x21 drop": ROUTERS_OF_GROUPS,
+    "port_igmp: @th,0,8 0x23-0xff drop": ROUTERS_OF_GROUPS,
     "port_udp: th sport 67 iifname != @dhcp_servers drop": ("udp,tp_src=67",),
     "port_udp: th dport 68 iifname != @dhcp_servers drop": ("udp,tp_dst=68",),
     "port_routing: iifname != @routers drop": ("ip,nw_proto=103", "ipv6,nw_proto=103"),

@@ -20,7 +20,7 @@ from reconciler.topology.load import parse_topology
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "topology.yaml", *sorted((ROOT / "examples").glob("*.yaml"))]
 REPLACEMENTS: tuple[Any, ...] = (
-    None, True, 7, -1, 1.5, "", "x", "§ü", "a" * 300, "10.44.0.0/24", "auto", 10**30,
+    None, True, 7, -1, 1.5, "", "x", "§ü", "a" * 300, "10.44.0.0/24", "auto", 10**30, "9" * 5000,
     [], {}, [None], ["x", "x"], {"x": "y"}, {"": 1}, [[[]]],
 )  # fmt: skip
 JUNK = (

@@ -35,7 +35,7 @@ def _parse_bits(value: Any) -> int:
     text = expect_text(value, "a rate", _RATE_HELP)
     matched = re.fullmatch(r"([0-9]{1,9})(bit|kbit|mbit|gbit)", text)
     if not matched:
-        found = re.fullmatch(r"([0-9]+) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
+        found = re.fullmatch(r"([0-9]{1,18}) ?([kmgKMG]?)(?:i?bits?|[bB]|[bB]ps|bits?/s|bit/sec|[bB]/s)?", text)
         factor = 8 if re.search("B(ps|/s)?$", text) else 1  # bytes
         if part := re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,3})(k|m|g)bit", text):
             smaller = {"k": "bit", "m": "kbit", "g": "mbit"}[part[3]]

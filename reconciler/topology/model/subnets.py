@@ -28,7 +28,8 @@ def parse_mtu(value: Any) -> int | None:
     if value == "auto":
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        example = value if isinstance(value, str) and value.isdecimal() and 576 <= int(value) <= 65535 else 1500
+        is_short = isinstance(value, str) and value.isdecimal() and len(value) <= 5
+        example = value if is_short and 576 <= int(value) <= 65535 else 1500
         help_text = f"write `mtu: auto`, or a number without quotes such as {example}"
         raise refuse(f"must be `auto` or a number of bytes, but is {describe(value)}", help_text)
     if not 576 <= value <= 65535:
