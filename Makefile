@@ -46,7 +46,7 @@ demo: setup
 # With SUITE, the same in a fresh root of that Debian, which goes away again.
 ifdef SUITE
 test:
-	$(SUDO) .ci/debian $(SUITE) lint unit TESTS="$(TESTS)"
+	$(SUDO) env KEEP="$(KEEP)" CI="$(CI)" .ci/debian $(SUITE) lint unit TESTS="$(TESTS)"
 else
 test: setup-test lint unit
 endif
