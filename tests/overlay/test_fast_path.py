@@ -116,7 +116,7 @@ def test_isolated_ports_and_other_subnets_stay_out(spread: World) -> None:
     assert ports.count("goto leaving\n") == 1
     assert spread.unreachable([("apart", spread.addresses("t2")[0])]) == []
     outsider, target = spread.inside("r1"), spread.addresses("t2")[0]
-    mac = spread.inside("t2").run("cat", "/sys/class/net/eth0/address").stdout.strip()
+    mac = spread.inside("t2").run("ip", "-br", "link", "show", "eth0").stdout.split()[2]
     outsider.run("ip", "route", "add", f"{target}/32", "dev", "eth0")
     outsider.run("ip", "neighbor", "replace", target, "lladdr", mac, "dev", "eth0")
     try:
