@@ -34,6 +34,9 @@ RUN_ROOT = Path("/run/netctl")
 MNT_DETACH = 2
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
+# The thousands of netctl that the tests start would each compile all modules: a third of the CPU time of a short one.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile("netctl", deadline=None)  # no test is timed: the machine may be busy with other things
 settings.load_profile("netctl")
 
