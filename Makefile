@@ -58,7 +58,7 @@ lint:
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"
-	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(TESTS)
+	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 bench: setup
 	$(SUDO) $(PYTHON_BIN) benchmarks/run.py

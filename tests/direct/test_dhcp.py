@@ -42,7 +42,7 @@ def lease_of(machine: Machine, container: str) -> str:
 
 @pytest.mark.parametrize("mode", ["direct", "macvlan"])
 def test_a_lease(served: Machine, mode: str) -> None:
-    """An address and the default route come from the LAN, which is asked; are renewed, are no drift, and go with the container."""
+    """An address and the default route come from the LAN, are asked for and renewed, are no drift, and go with the container."""
     subnet = f'  lan: {{cidr: [192.0.2.0/24, "2001:db8::/64"], mode: {mode}}}\n'
     text = HEAD + "subnets:\n" + subnet + "containers:\n  web: {networks: {lan: dhcp}}\n"
     text += "  two: {networks: {lan: {address: dhcp}}}\n"

@@ -19,7 +19,7 @@ from tests.e2e.live import differences, read_live
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import furnish, write
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800 if os.environ.get("EVERY_DAMAGE") else 300)]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.timeout(1800 if os.environ.get("EVERY_DAMAGE") else 300)]
 
 LOCAL = """\
 version: 1
