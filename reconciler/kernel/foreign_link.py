@@ -168,7 +168,7 @@ def _wait_until_it_sends(name: str) -> None:
     route_socket = RouteSocket()
     try:
         while (found := route_socket.get(encode_link_get(name))) and time.monotonic() < deadline:
-            if find_attributes(found, IFINFOMSG.size, {IFLA_OPERSTATE}).get(IFLA_OPERSTATE) == IF_OPER_UP:
+            if bytes(find_attributes(found, IFINFOMSG.size, {IFLA_OPERSTATE}).get(IFLA_OPERSTATE, b"")) == IF_OPER_UP:
                 return
             time.sleep(0.002)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_a_foreign_link_sends_at_once(world: World) -> None:
     for _ in range(20):
         link = ForeignLink(host, ends)
         try:
-            run_in_thread(lambda link=link: send_frames(link, ends.far_name))
+            run_in_thread(partial(send_frames, link, ends.far_name))
             (shown,) = json.loads(world.namespaces["h"].run("ip", "-j", "-s", "link", "show", ends.name).stdout)
             assert shown["stats64"]["rx"]["packets"] >= 3
         finally:
