@@ -74,11 +74,8 @@ def test_the_script_moves_the_routes_of_a_network_manager(host: Machine, protoco
 
 
 def look_at_bridge(machine: Machine) -> str:
-    """The addresses, routes and neighbors of the bridge, without what passes by itself.
-
-    And without the origin of a link-local address: iproute2 6.15 shows it, that of Debian 12 cannot set it, and nothing reads it.
-    """
+    """The addresses, routes and neighbors of the bridge, without what passes by itself."""
     dev = "dev b-here-lan"
-    addresses = machine.sh(f"ip -o address show {dev} | sed 's/ valid_lft.*//; s/ proto kernel_ll//; s/^[0-9]*: //'")
+    addresses = machine.sh(f"ip -o address show {dev} | sed 's/ valid_lft.*//; s/^[0-9]*: //'")
     routes = machine.sh(f"(ip -4 route show {dev} table all; ip -6 route show {dev} table all) | sed 's/expires .*sec //' | sort")
     return addresses + routes + machine.sh(f"ip neighbor show nud permanent {dev}")
