@@ -46,7 +46,7 @@ demo: setup
 # With SUITE, the same in a fresh root of that Debian, which goes away again.
 ifdef SUITE
 test:
-	$(SUDO) .ci/debian $(SUITE) lint unit TESTS="$(TESTS)"
+	$(SUDO) env KEEP="$(KEEP)" CI="$(CI)" .ci/debian $(SUITE) lint unit TESTS="$(TESTS)"
 else
 test: setup-test lint unit
 endif
@@ -58,7 +58,7 @@ lint:
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"
-	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile $(TESTS)
+	$(PYTHON_BIN) -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 bench: setup
 	$(SUDO) $(PYTHON_BIN) benchmarks/run.py

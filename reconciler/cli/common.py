@@ -237,20 +237,26 @@ def drift_of(fleet: Fleet) -> tuple[str, ...]:
 
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Say on standard error which containers these are, and in what they differ."""
+    from reconciler.kinds.container import Container
     from reconciler.kinds.process import Process
 
     for host, changes in fleet.drift.items():
         by_container: dict[str, list[str]] = {}
+        sides = ((one.before, one.after) for one in changes)
+        ended = {after.netns: after for before, after in sides if isinstance(after, Container) and after.is_ended(before)}
+        for container in ended.values():
+            print(visible_line(f"warning: {host}: {container.subject}: {container.describe()} has ended"), file=sys.stderr)
+            print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)
         for change in changes:
             if isinstance(change.after, Process) and change.before is None:
                 name = change.after.container
                 print(visible_line(f"warning: {host}: container {name}: {change.after.describe()} has ended"), file=sys.stderr)
                 print(visible_line(f"help: read its output in /run/netctl/{topology}/{name}.log on {host}"), file=sys.stderr)
-            elif change.exposed_to:
+            elif change.exposed_to and change.exposed_to not in ended:
                 by_container.setdefault(change.exposed_to.replace(":", " "), []).append(tell_change(change))
-        for container, found in sorted(by_container.items()):
+        for subject, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
-            words = f"warning: {host}: {container} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
+            words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
             print("help: stop what does so in the container, and apply again; all else is as the file says", file=sys.stderr)
 

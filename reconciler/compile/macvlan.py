@@ -61,6 +61,8 @@ def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, 
     alias = Alias(topology.name, "macvlan", place.container, place.subnet)
     uplink = leg.lan.uplink if leg.lan else ""
     netns = container_netns(place.container)
+    # A lease is of the LAN's families. Without a link-local address the kernel asks for no router (addrconf_dad_completed).
+    families = {own.family for own in place.addresses} or {cidr.version for cidr in subnet.cidrs}
     return Macvlan(
         netns,
         place.interface,
@@ -70,7 +72,7 @@ def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, 
         leg.mtu,
         group_of(topology.name),
         str(alias),
-        link_local=any(own.family == 6 for own in place.addresses),
+        link_local=6 in families,
         owner=owner,
     )
 

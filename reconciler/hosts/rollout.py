@@ -31,6 +31,7 @@ from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.session import Session, WorkerDiedError
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.target import LAB
+from reconciler.kinds.container import Container
 from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
@@ -105,7 +106,9 @@ class Rollout:
         try:
             self._hosts.run(lambda session: session.request("arm", token=self._run), self._far)
             self._walk(self._plans)
-            self._judge("after the apply", self._mend_others())
+            found = self._mend_others()
+            self._check_created(found)
+            self._judge("after the apply", found)
             self._hosts.run(self._connector.confirm, self._far)
             self._heed_stop()
             self._keeping = True
@@ -161,6 +164,17 @@ class Rollout:
                 break
             self._walk(self._hosts.run(lambda session: session.ask(HostPlan, "mend", host=session.target.host), lost))
         return found
+
+    def _check_created(self, answers: Mapping[str, tuple[Change, ...]]) -> None:
+        """NetctlError for an engine's container that the plan created and that has ended. Its engine may notice that late.
+
+        One that was there before and ends is drift, like all else that its root can do (see `_judge`).
+        """
+        for host, plan in self._plans.items():
+            created = {change.ref for change in plan.changes if change.before is None or change.recreate}
+            for change in answers.get(host, ()):
+                if change.ref in created and isinstance(change.after, Container) and change.after.is_ended(change.before):
+                    raise NetctlError(f"{host}: {change.after.describe()} ended at once", change.after.logs_help)
 
     def _judge(self, when: str, answers: Mapping[str, tuple[Change, ...]]) -> None:
         """Nothing may differ from what is wanted. NetctlError with what does.

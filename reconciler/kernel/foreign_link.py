@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +21,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import enter, leave_for_new, run_in_thread
-from reconciler.kernel.netlink import RouteSocket, attribute, message
+from reconciler.kernel.netlink import RouteSocket, attribute, find_attributes, message
 from reconciler.kernel.netlink_encode import (
     IFA_ADDRESS,
     IFA_F_NODAD,
@@ -40,6 +41,9 @@ from reconciler.state.naming import interface_name, mac_of
 from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
 
 MTU = 1500
+IFLA_OPERSTATE, IF_OPER_UP = 16, b"\x06"  # linux/if_link.h, linux/if.h
+READY_TIMEOUT_S = 1.0
+"""The kernel's link watch runs at most this much later (net/core/link_watch.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class ForeignLink:
         enter(host_path)
         _request(encode(LinkSet("", ends.name, alias=ends.alias), around))
         _set_up(ends.name, ends.cidrs)
+        enter(self.path)
+        _wait_until_it_sends(ends.far_name)
 
 
 class _Around:
@@ -150,6 +156,23 @@ def _set_up(name: str, cidrs: tuple[str, ...]) -> None:
         route_socket.close()
     for cidr in cidrs:  # a host without IPv6 refuses the second one, and has nothing to ask by it
         _request(_encode_address(cidr, index), may_fail=":" in cidr)
+
+
+def _wait_until_it_sends(name: str) -> None:
+    """Return when the link is operational: until then, a veth that was set up before its peer drops all that it is to send.
+
+    The kernel's link watch gives it its queue a moment after the peer is up. Since Linux 6.8 the question itself makes it run
+    (`rtnl_getlink` in net/core/rtnetlink.c).
+    """
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    route_socket = RouteSocket()
+    try:
+        while (found := route_socket.get(encode_link_get(name))) and time.monotonic() < deadline:
+            if bytes(find_attributes(found, IFINFOMSG.size, {IFLA_OPERSTATE}).get(IFLA_OPERSTATE, b"")) == IF_OPER_UP:
+                return
+            time.sleep(0.002)
+    finally:
+        route_socket.close()
 
 
 def _encode_address(cidr: str, index: int) -> bytearray:

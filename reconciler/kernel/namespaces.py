@@ -45,8 +45,7 @@ PROMPT = (
     ("net/ipv6/conf/all/disable_ipv6", "0"),  # it may be the machine's own 1 (net.core.devconf_inherit_init_net)
     ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
     ("net/ipv6/conf/default/accept_dad", "0"),
-    ("net/ipv6/conf/default/accept_ra", "0"),
-    ("net/ipv6/conf/default/router_solicitations", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),  # nor is one asked for (addrconf_dad_completed in net/ipv6/addrconf.c)
 )
 """A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
 packets), and no router is asked for or believed."""

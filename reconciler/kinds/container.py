@@ -82,6 +82,16 @@ class Container(Record):
         whose = "existing " if self.existing else ""
         return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
 
+    def is_ended(self, live: Record | None) -> bool:
+        """Whether it should run, and `live` does not. One that exists without us comes and goes as its owner likes."""
+        return self.running and not self.existing and not (isinstance(live, Container) and live.running)
+
+    @property
+    def logs_help(self) -> str:
+        """Where to read why it has ended."""
+        command = f"lxc-start -n {self.engine_name} -F" if self.runtime == "lxc" else f"{self.runtime} logs {self.engine_name}"
+        return f"`{command}` says why"
+
     def masked(self) -> Self:
         return replace(self, spec=self.spec and self.spec.masked())
 

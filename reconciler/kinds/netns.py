@@ -94,7 +94,7 @@ class Netns(Record):
         return tuple(steps)
 
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
-        routers = () if self.heeds_routers else ("accept_ra", "router_solicitations")
+        routers = () if self.heeds_routers else ("accept_ra",)
         keys = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
         # The same plan may have removed one of the links; what it makes anew starts with the defaults.
         return [

@@ -35,7 +35,9 @@ SILENCE_TIMEOUT_S = 1.0
 PAST_ROUTES_TIMEOUT_S = 1.5
 """The same, where a neighbor is to be found first."""
 REPEAT_S = (0.3, 0.7)
-"""When a datagram without an answer is sent again: the first may have been lost to address resolution."""
+"""When a datagram or frame without an answer is sent again: the first may have been lost, as to address resolution."""
+REPEATED = ("icmp", "udp", *CLAIMS)
+"""What the kernel does not send again by itself."""
 AT_ONCE = 1000
 """So many packets are read from one socket before the others and the time are looked at: a container may send without end."""
 PMTUDISC_DO = 2
@@ -147,17 +149,13 @@ class Clients:
         self.enter(HOST if probe.heard_at else probe.netns)
         attempt.socket = open_below(probe.heard_at or probe.interface, probe.kind)
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
-        self.enter(probe.netns)
-        own = own_address(probe.family, probe.address) if probe.heard_at else ""
-        with open_below(probe.interface, probe.kind) as below:
-            send_claim(below, probe.kind, probe.claim, probe.address, own)
+        self._send(attempt)
 
     def _start_knocking(self, attempt: Attempt) -> None:
         attempt.knock = Knock.prepare(attempt.probe, self.enter)
         attempt.socket = attempt.knock.ear
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
-        self.enter(attempt.probe.netns)
-        attempt.knock.send(attempt.probe.interface)
+        self._send(attempt)
 
     def _start_past_routes(self, attempt: Attempt) -> None:
         """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
@@ -187,6 +185,12 @@ class Clients:
         if attempt.knock:
             self.enter(probe.netns)
             attempt.knock.send(probe.interface)
+            return
+        if probe.kind in CLAIMS:
+            self.enter(probe.netns)
+            own = own_address(probe.family, probe.address) if probe.heard_at else ""
+            with open_below(probe.interface, probe.kind) as below:
+                send_claim(below, probe.kind, probe.claim, probe.address, own)
             return
         if probe.kind == "udp":
             assert attempt.socket
@@ -229,7 +233,7 @@ class Clients:
 
     def _repeat(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            if attempt.finding is None and attempt.probe.kind in ("icmp", "udp"):
+            if attempt.finding is None and (attempt.knock or attempt.probe.kind in REPEATED):
                 try:
                     self._send(attempt)
                 except OSError as error:

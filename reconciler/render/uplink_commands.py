@@ -47,7 +47,7 @@ while read -r _ _ inet address rest; do
   while [ $# -gt 0 ]; do
     case $1 in
       valid_lft|preferred_lft) kept="$kept $1 ${2%sec}"; shift;;
-      brd|metric|peer|scope) kept="$kept $1 $2"; shift;;
+      brd|metric|peer|scope|proto) kept="$kept $1 $2"; shift;;
       noprefixroute|nodad|mngtmpaddr) kept="$kept $1";;
       FROM:*) kept="$kept label TO:${1#*:}";;
     esac

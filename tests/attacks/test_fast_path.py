@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 import pytest
@@ -34,18 +35,19 @@ PIM, IGMP = 103, 2
 TAGS = {"vlan": (0x8100, 5), "priority": (0x8100, 0), "service": (0x88A8, 5)}
 
 
-def frame_to(spread: World, family: int, one: str, two: str, payload: bytes, source_port: int = 9) -> bytes:
-    """A datagram to port 9: over a VXLAN straight to the other container, by routes to the gateway."""
+def frames_to(spread: World, family: int, one: str, two: str, payload: bytes, source_ports: Iterable[int]) -> list[bytes]:
+    """A datagram from each source port to port 9: over a VXLAN straight to the other container, by routes to the gateway."""
     router = mac_of(spread, "lab.alpha", bridge_of(spread, "routed")) if one.startswith("r") else mac_of(spread, two)
-    packet = udp(spread.addresses(one)[family], spread.addresses(two)[family], source_port, 9, payload)
-    return ethernet(mac_of(spread, one), router, IP6 if family else IP4, packet)
+    own, source, target = mac_of(spread, one), spread.addresses(one)[family], spread.addresses(two)[family]
+    packets = [udp(source, target, port, 9, payload) for port in source_ports]
+    return [ethernet(own, router, IP6 if family else IP4, packet) for packet in packets]
 
 
 @FAMILIES
 @pytest.mark.parametrize(("one", "two"), [("mallory", "far"), ("r1", "r2")])
 def test_a_tagged_frame_goes_nowhere(spread: World, family: int, one: str, two: str) -> None:
     """Neither to the other container, nor with the tag onto the underlay, where it would be in another VLAN."""
-    plain = frame_to(spread, family, one, two, b"hidden")
+    (plain,) = frames_to(spread, family, one, two, b"hidden", [9])
     with watching(spread, "lab.beta") as wire, watching(spread, two) as target:
         for tag in TAGS.values():
             send(spread, one, plain[:12] + struct.pack("!HH", *tag) + plain[12:])
@@ -59,9 +61,9 @@ def test_a_tagged_frame_goes_nowhere(spread: World, family: int, one: str, two: 
 def test_a_share_holds_where_the_other_host_has_no_fast_path(spread: World, one: str, family: int) -> None:
     """An isolated port has none, so its host tracks what comes by routes; the sender's host counts it."""
     own = ip_address(spread.addresses(one)[family]).exploded
-    send(spread, one, *(frame_to(spread, family, one, "i2", b"x", 2000 + number) for number in range(300)))
+    send(spread, one, *frames_to(spread, family, one, "i2", b"x", range(2000, 2300)))
     with hearing(spread, "i2", 9) as server:
-        send(spread, one, frame_to(spread, family, one, "i2", b"the first", 2000))
+        send(spread, one, *frames_to(spread, family, one, "i2", b"the first", [2000]))
         assert received(server, b"the first", PATIENCE_S)
     tracked = spread.inside("lab.beta").run("cat", "/proc/net/nf_conntrack").stdout
     assert 50 <= sum(f"src={own} " in line for line in tracked.splitlines()) <= 100

@@ -79,9 +79,10 @@ def test_a_container_without_ipv6_has_a_loopback(write: Callable[[str], Path]) -
         path.write_text(text)
         assert run_netctl("apply", "-q", path).status == 0
         assert run_netctl("diff", path).status == 0
-        assert run_netctl("exec", "-f", path, "web", "--", "ping", "-c1", "-W2", "::1").status == 0
-        shown = run_netctl("exec", "-f", path, "web", "--", "ip", "-6", "-brief", "address").out
-        return [line.split()[0].partition("@")[0] for line in shown.splitlines()]
+        look = "ping -c1 -W2 ::1 >/dev/null && ip -6 -brief address"
+        done = run_netctl("exec", "-f", path, "web", "--", "sh", "-c", look)
+        assert done.status == 0, done.err
+        return [line.split()[0].partition("@")[0] for line in done.out.splitlines()]
 
     single = path.read_text()
     assert apply_and_read(single) == ["lo"]

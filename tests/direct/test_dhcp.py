@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -41,7 +42,7 @@ def lease_of(machine: Machine, container: str) -> str:
 
 @pytest.mark.parametrize("mode", ["direct", "macvlan"])
 def test_a_lease(served: Machine, mode: str) -> None:
-    """An address and the default route come from the LAN, are renewed, are no drift, and go with the container."""
+    """An address and the default route come from the LAN, are asked for and renewed, are no drift, and go with the container."""
     subnet = f'  lan: {{cidr: [192.0.2.0/24, "2001:db8::/64"], mode: {mode}}}\n'
     text = HEAD + "subnets:\n" + subnet + "containers:\n  web: {networks: {lan: dhcp}}\n"
     text += "  two: {networks: {lan: {address: dhcp}}}\n"
@@ -54,9 +55,11 @@ def test_a_lease(served: Machine, mode: str) -> None:
     assert "default via 192.0.2.1" in served.run("ip", "-n", "here.web", "route").out
     assert pings(served, address, "other")
     assert pings(served, "203.0.113.10", "here.web")
+    mac = next(link["address"] for link in json.loads(served.run("ip", "-n", "here.web", "-j", "link", "show", "eth0").out))
     deadline = time.monotonic() + 20
     while "dynamic" not in served.run("ip", "-n", "here.web", "-6", "address").out and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert f"RTR-SOLICIT(eth0) {mac}" in served.sh("cat /run/dnsmasq.log"), "it waited for the router's next advertisement"
     assert pings(served, "2001:db8::30", "here.web")
     assert served.netctl("diff", path).status == 0
     assert f"lease {address}" in served.netctl("status", path).out

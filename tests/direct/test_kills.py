@@ -14,7 +14,7 @@ from tests.e2e import walker
 from tests.e2e.test_invariant_4_kills import EITHER, plan_trials
 from tests.e2e.walker import EMPTY, try_all
 
-pytestmark = [pytest.mark.kernel, pytest.mark.invariant(4)]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.invariant(4)]
 
 DIRECT = """\
 version: 1

@@ -22,7 +22,7 @@ from tests.e2e.machine import Machine
 from tests.e2e.walker import EMPTY, Trial, count, try_all
 from tests.e2e.worlds import LAB, edit, write
 
-pytestmark = [pytest.mark.kernel, pytest.mark.invariant(4)]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.invariant(4)]
 
 EITHER = "either"
 """An apply after every second kill, a destroy after the others."""

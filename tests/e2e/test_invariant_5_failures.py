@@ -12,7 +12,7 @@ from tests.e2e.machine import Machine
 from tests.e2e.walker import EMPTY, Trial, count, try_all
 from tests.e2e.worlds import LAB, LOCAL, LOCAL_CHANGED, write
 
-pytestmark = [pytest.mark.kernel, pytest.mark.invariant(5)]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, pytest.mark.invariant(5)]
 
 ROLLED_BACK, LEFT = 4, 5
 LATE = 22

@@ -143,7 +143,7 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     """They wait for no duplicates and ask for no routers; where a LAN's routers are heeded, that is left to the LAN."""
     off = Netns(WEB, ipv6=False, silent=("eth0",))
     written = {step.key: step.value for step in Netns(WEB).lower_update(off) if isinstance(step, SysctlWrite)}
-    names = ("accept_dad", "accept_ra", "router_solicitations")
+    names = ("accept_dad", "accept_ra")
     wanted = {f"net.ipv6.conf.{scope}.{name}" for scope in ("default", "eth0") for name in names}
     everywhere = {"net.ipv6.conf.all.accept_dad", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.lo.disable_ipv6"}
     assert written == dict.fromkeys(wanted | everywhere, "0") | {"net.ipv6.conf.lo.accept_ra": "1"}

@@ -27,7 +27,7 @@ from tests.engines import Engine, running_all
 from tests.matrix.summary import MATRIX
 from tests.ovs.world import FOREIGN, START
 
-pytestmark = [pytest.mark.kernel, *(pytest.mark.invariant(number) for number in (1, 2, 7, 9))]
+pytestmark = [pytest.mark.kernel, pytest.mark.long, *(pytest.mark.invariant(number) for number in (1, 2, 7, 9))]
 
 NEEDS = ("root", "nft", "ping", "openvswitch", "dockerd", "podman", "lxc", "busybox", "dnsmasq", "udhcpc")
 SECOND = """

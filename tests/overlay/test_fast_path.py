@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import run_netctl
 from tests.overlay.world import PATIENCE_S, QUIET_S, World, received
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 TEXT = """
 version: 1
@@ -116,7 +116,7 @@ def test_isolated_ports_and_other_subnets_stay_out(spread: World) -> None:
     assert ports.count("goto leaving\n") == 1
     assert spread.unreachable([("apart", spread.addresses("t2")[0])]) == []
     outsider, target = spread.inside("r1"), spread.addresses("t2")[0]
-    mac = spread.inside("t2").run("cat", "/sys/class/net/eth0/address").stdout.strip()
+    mac = spread.inside("t2").run("ip", "-br", "link", "show", "eth0").stdout.split()[2]
     outsider.run("ip", "route", "add", f"{target}/32", "dev", "eth0")
     outsider.run("ip", "neighbor", "replace", target, "lladdr", mac, "dev", "eth0")
     try:
@@ -146,8 +146,8 @@ def test_what_is_broken_is_seen_and_mended(spread: World) -> None:
     pairs = [(one, address) for one, two in both_ways for address in spread.addresses(two)]
     for words in breaks:
         alpha.run(*words)
-        assert run_netctl("diff", spread.file).status == 1, words
-        assert run_netctl("apply", spread.file).status == 0, words
+        done = run_netctl("apply", spread.file)
+        assert (done.status, "Nothing to do" in done.out) == (0, False), words
         assert run_netctl("diff", spread.file).status == 0, words
         assert spread.unreachable(pairs) == [], words
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from reconciler.kernel.foreign_link import foreign_ends
-from reconciler.probes.frames import ADVERTISED, ALL_NODES, DETOUR, GROUP, STRAY, Connection, datagram
+from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
+from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.probes.frames import ADVERTISED, ALL_NODES, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
 from reconciler.probes.run import Prober
 from tests.probes.world import World, ask, run_one, serve
@@ -35,22 +39,43 @@ table netdev closed {
 """
 
 
+FIRST_LOST = """
+table netdev lossy {
+    chain arriving {
+        type filter hook ingress device "PORT" priority 0
+        ether type ip tcp dport 5432 numgen inc mod 100 0 drop
+        ether daddr 01:80:c2:00:00:00/44 numgen inc mod 100 < FRAMES drop
+        ether type arp numgen inc mod 100 0 drop
+    }
+}
+"""
+
+
+def first_lost(port: str) -> str:
+    """A table that drops what a probe sends at first at a port."""
+    return FIRST_LOST.replace("PORT", port).replace("FRAMES", str(2 * len(GROUPS)))
+
+
 def by_hand(kind: str, address: str, **values: str) -> Probe:
     """From a, on the bridge."""
     return replace(ask("a", address, kind=kind, expected=False, section=FORBIDDEN), interface="eth0", **values)  # type: ignore[arg-type]
 
 
 def mac_of(world: World, name: str, dev: str) -> str:
-    return world.namespaces[name].run("cat", f"/sys/class/net/{dev}/address").stdout.strip()
+    return world.namespaces[name].run("ip", "-br", "link", "show", dev).stdout.split()[2]
+
+
+def to_localhost(world: World, kind: str) -> Probe:
+    """From the neighbour, to a port that is translated to one of a container."""
+    probe = ask("n", "127.0.0.1", kind=kind, port=5432, expected=False, section=FORBIDDEN, listener=serve("a", kind, 80))
+    return replace(probe, interface="eth0", claim="10.7.0.2", mac=mac_of(world, "h", "pn"), via="10.7.0.1")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
 def test_localhost_from_a_neighbour(world: World, prober: Prober, kind: str) -> None:
     """A port that is translated for whoever comes in is open to a neighbour's frames, and closed by one rule for 127.0.0.0/8."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST)
-    link = world.namespaces["h"].run("ip", "-br", "link", "show", "pn").stdout.split()[2]
-    probe = ask("n", "127.0.0.1", kind=kind, port=5432, expected=False, section=FORBIDDEN, listener=serve("a", kind, 80))
-    probe = replace(probe, interface="eth0", claim="10.7.0.2", mac=link, via="10.7.0.1")
+    probe = to_localhost(world, kind)
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
     assert "127.0.0.0/8" in result.fault
@@ -72,6 +97,38 @@ def test_localhost_from_a_foreign_link(world: World, prober: Prober) -> None:
     host.run("nft", "-f", "-", text=CLOSED)
     assert run_one(prober, probe).finding.outcome == "silent"
     assert host.run("ip", "address").stdout + host.run("ip", "route", "show", "table", "all").stdout == before
+
+
+def test_a_foreign_link_sends_at_once(world: World) -> None:
+    """No frame is lost in the moment after the link was made, when the far end has no queue yet; tried twenty times."""
+    host, ends = str(world.namespaces["h"].path), foreign_ends(world.topology)
+    for _ in range(20):
+        link = ForeignLink(host, ends)
+        try:
+            run_in_thread(partial(send_frames, link, ends.far_name))
+            (shown,) = json.loads(world.namespaces["h"].run("ip", "-j", "-s", "link", "show", ends.name).stdout)
+            assert shown["stats64"]["rx"]["packets"] >= 3
+        finally:
+            link.close()
+
+
+def send_frames(link: ForeignLink, name: str) -> None:
+    """Three frames of no protocol, for nobody."""
+    enter(link.path)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind((name, 0))
+        for _ in range(3):
+            sender.send(b"\x02" * 12 + b"\x88\xb5" + bytes(46))
+
+
+@pytest.mark.parametrize("kind", ["tcp", GROUP, "arp"])
+def test_a_frame_that_is_lost_proves_nothing(world: World, prober: Prober, kind: str) -> None:
+    """A door that is open is reported as open, though the first frames to it are lost."""
+    world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST + first_lost("pn" if kind == "tcp" else "pa"))
+    probe = by_hand(kind, "10.9.0.1", claim="10.9.0.77" if kind == "arp" else "198.51.100.77")
+    if kind == "tcp":
+        probe = to_localhost(world, kind)
+    assert run_one(prober, probe).finding.outcome == "answered"
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -146,8 +203,7 @@ def test_isolated_ports_by_their_gateway(world: World, prober: Prober, address: 
     host = world.namespaces["h"]
     for port in ("pa", "pb"):
         host.run("bridge", "link", "set", "dev", port, "isolated", "on")
-    mac = host.run("ip", "-br", "link", "show", "br0").stdout.split()[2]
-    probe = by_hand(DETOUR, address, claim=own, mac=mac, heard_in="container:b")
+    probe = by_hand(DETOUR, address, claim=own, mac=mac_of(world, "h", "br0"), heard_in="container:b")
     assert run_one(prober, probe).finding.outcome == "answered"
     rule = "iifname br0 oifname br0 drop;"
     host.run("nft", "-f", "-", text=f"table inet t {{ chain c {{ type filter hook forward priority 0; {rule} }}\n }}")

@@ -163,7 +163,8 @@ class World:
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", str(self.folder / name)]
         init = subprocess.Popen(["nsenter", f"--net=/run/netns/{full}", *command])
         machine = self.machines[name] = Machine(name, self.folder / name, init)
-        wait_for(lambda: b"sleep" in read(f"/proc/{machine.pid}/cmdline"))
+        # Its first process becomes `sleep` when all is mounted; the words of the script are in the command line of sh, too.
+        wait_for(lambda: read(f"/proc/{machine.pid}/cmdline").startswith(b"sleep"))
 
     def serve(self, host: str, more: str = "") -> None:
         """Start the machine's sshd."""
