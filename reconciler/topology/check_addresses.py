@@ -1,7 +1,4 @@
-"""Rules about addresses: hosts in the underlay, subnets beside each other, gateways, containers in their subnets.
-
-`checks` calls `check_addresses`.
-"""
+"""Rules about addresses: hosts in the underlay, subnets beside each other, gateways, containers in their subnets."""
 
 from __future__ import annotations
 
@@ -298,7 +295,7 @@ def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path:
     for address in network.address:
         if address.version not in network.families:
             key = f"ipv{address.version}"
-            message = f"`{name}` is to have no IPv{address.version} here, and has {address}"
+            message = f"`{name}` must have no IPv{address.version} address here, but has {address}"
             faults.add((*path, key), message, f"remove `{key}: false`")
     if not any(cidr.version in network.families for cidr in subnet.cidr):
         faults.add(path, f"`{name}` would have no address in `{path[-1]}`", "keep the family that the subnet has")

@@ -1,6 +1,6 @@
 """Rules about published ports: where they lead, what they listen on, and that no two claim the same.
 
-`checks` calls `check_ports`. Two publications meet where host, protocol, family, port and address do; one on every address
+Two publications meet where host, protocol, family, port and address do; one on every address
 meets all others of its port (in nftables, overlapping keys of one map are an error, and in a map per kind one would be dead).
 """
 
@@ -77,7 +77,7 @@ def _target_network(
         faults.add(path, f"`{name}` cannot publish a port: it is in no network", "give it one: `networks: {front: auto}`")
     default = default_network_of(model, container.networks)
     if container.networks and not default and not faults.left_out(("containers", name, "networks")):
-        message = f"`{name}` cannot publish a port: it has no default route, so its replies do not get back"
+        message = f"`{name}` cannot publish a port: it has no default route, so its replies do not return"
         faults.add(path, message, "remove `default: false` from one of its networks")
         return ""
     return expose.network or default
@@ -156,4 +156,4 @@ def _report(earlier: _Claim, later: _Claim, faults: FaultList) -> None:
     where = "all its addresses" if earlier.address is None else str(earlier.address)
     what = f"port {port}/{later.protocol} of `{later.host}` is published twice"
     holder = f"`{earlier.container}` has it on {where}, line {faults.line(earlier.path)}"
-    faults.add(later.path, f"{what}: {holder}", "choose another port of the host; one on all addresses takes it on each of them")
+    faults.add(later.path, f"{what}: {holder}", "write another port of the host: a port on all addresses includes each of them")

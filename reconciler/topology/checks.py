@@ -1,7 +1,7 @@
 """The rules that hold across a topology file: everything that one value alone cannot show.
 
-`load` calls `check_topology` with the model, or with what was valid of it. Each check adds its faults to the list and
-returns; none stops the others, so that one run finds all. Addresses and ports have files of their own.
+`check_topology` gets the model, or the valid part of it. Each check adds its faults to the list and returns; none stops the
+others, so that one run finds all. Addresses and ports have files of their own.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
 
 
 def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """Somebody else made it: netctl wires it, and changes nothing else of it."""
+    """An existing container: netctl connects it, and changes nothing else of it."""
     here: Path = ("containers", name)
     for key in _MADE_BY_US_KEYS:
         if key in container.model_fields_set:
@@ -131,7 +131,7 @@ def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> 
 
 
 def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """LXC has no images of layers, no named volumes, and starts nothing anew that has ended."""
+    """LXC has no images of layers and no named volumes, and does not restart a command that has ended."""
     here: Path = ("containers", name)
     if container.image.count(":") > 1 or (":" in container.image and container.image.startswith("/")):
         message = f"the image of `{name}` is neither a path nor a template of LXC's"
@@ -141,7 +141,7 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
         faults.add((*here, "restart"), message, "write `restart: always`, or leave it out")
     for place, volume in enumerate(container.volumes):
         if not volume.startswith("/"):
-            message = f"the volume of `{name}` has a name, and LXC knows none: `{volume}`"
+            message = f"cannot mount the volume of `{name}`: LXC has no named volumes: `{volume}`"
             faults.add((*here, "volumes", place), message, "write the host's path, as in /srv/data:/data")
     words = (*container.command, *(word for pair in container.env for word in pair), *container.volumes)
     broken = [word for word in words if "\n" in word or "\r" in word]

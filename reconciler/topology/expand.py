@@ -1,6 +1,6 @@
 """From the model of a file to the plain values of a topology: defaults filled in, replicas expanded, references settled.
 
-`load` calls `expand_topology` with a model that has passed every check, so nothing here can fail.
+The model has passed every check, so nothing here can fail.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interf
     return Attachment(
         subnet,
         network.address,
-        () if is_lan else auto,  # nobody knows which addresses of a LAN are free
+        () if is_lan else auto,  # netctl does not know which addresses of a LAN are free
         network.mac,
         interface,
         default,

@@ -65,7 +65,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:
-    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it echoes what was told while reading."""
+    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it repeats a fault of the reader."""
     path, is_key = _path_of(loc)
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None

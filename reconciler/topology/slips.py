@@ -1,6 +1,6 @@
 """Mistakes that show in a value or key alone, whatever it is for: variables, foreign quotes, odd spaces, a port with a space.
 
-`load` calls `find_slips` before the model sees the values, so that each is told once, in its own words. What `env` and
+`load` calls `find_slips` before the model sees the values, so that each is reported once, in its own words. What `env` and
 `command` give is the program's to read, and left as it is.
 """
 

@@ -116,7 +116,7 @@ class SubnetModel(Model):
     )
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
     hosts: Annotated[tuple[Reference, ...], ListForm] = Field(
-        (), description="Hosts that have a leg in it even without a container there."
+        (), description="Hosts that get a bridge and an address in it even without a container there."
     )
     gateway: Gateway = Field(
         {}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address."
