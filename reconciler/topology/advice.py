@@ -14,7 +14,7 @@ def find_advice(topology: Topology) -> tuple[Fault, ...]:
 
 
 def _idle_policies(topology: Topology) -> Iterator[Fault]:
-    """A policy is asked where packets are routed: from a subnet to another. Within one, nothing is filtered."""
+    """Policies filter routed packets, from a subnet to another. Within a subnet, netctl filters nothing."""
     for number, policy in enumerate(topology.policies):
         ours, theirs = _places(topology, policy.source), _places(topology, policy.target)
         if not ours or not theirs or any(theirs.get(family, set()) - own for family, own in ours.items()):

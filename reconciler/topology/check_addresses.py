@@ -237,7 +237,7 @@ def _hosts_in(model: TopologyModel, name: str, subnet: SubnetModel) -> set[str]:
 
 
 def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
-    """Why no interface in the subnet can have `address`, and what to write; None where one can."""
+    """Why no interface in the subnet can have `address`, and what to write; None if one can."""
     cidr = next((cidr for cidr in subnet.cidr if _same_family(cidr, address)), None)
     if cidr is None:
         family = f"IPv{address.version}"
@@ -308,7 +308,7 @@ def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[Addres
 
 
 def _free(near: Address, subnet: SubnetModel, taken: Collection[Address]) -> Address:
-    """The next address after `near` that is not taken; `near` itself where none is found soon."""
+    """The next address after `near` that is not taken; `near` itself if none is found soon."""
     cidr = next(cidr for cidr in subnet.cidr if _same_family(cidr, near))
     return next((address for address in _following(near, cidr) if address not in taken), near)
 

@@ -159,6 +159,4 @@ def _check_policies(topology: Topology, faults: FaultList) -> None:
             subnets = subnets_of.get(party, set())
             if subnets and all(topology.subnets[name].is_lan for name in subnets):
                 message = f"cannot apply a policy to `{party.name}`: netctl filters nothing between machines of a LAN"
-                faults.add(
-                    ("policies", number, key), message, "write `outside`: to other subnets it is a machine of the LAN"
-                )
+                faults.add(("policies", number, key), message, "write `outside`: to other subnets it is a machine of the LAN")

@@ -1,6 +1,6 @@
 """Rules about published ports: where they lead, what they listen on, and that no two claim the same.
 
-Two publications meet where host, protocol, family, port and address do; one on every address
+Two publications conflict if host, protocol, family, port and address match; one on every address
 meets all others of its port (in nftables, overlapping keys of one map are an error, and in a map per kind one would be dead).
 """
 
@@ -54,7 +54,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
             hosts = [host for host in expose.on or (host_of(model, container),) if host]
             wanted = container.networks[subnet].families
             families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in wanted}
-            if not families:  # told by `check_addresses`
+            if not families:  # reported by `check_addresses`
                 continue
             if _check_families(expose, families, subnet, path, faults):
                 _check_listen(model, expose, hosts, path, faults)
@@ -65,7 +65,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
 def _target_network(
     model: TopologyModel, name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList
 ) -> str:
-    """The network that a publication leads to; "" (with a fault) where it leads nowhere."""
+    """The network that a publication leads to; "" (with a fault) if it leads nowhere."""
     if expose.network and expose.network not in container.networks:
         if not faults.left_out(("containers", name, "networks", expose.network)):
             help_text = (

@@ -45,7 +45,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
 
 
 def check_references(model: TopologyModel, faults: FaultList) -> None:
-    """Every host, subnet and network that is named exists; a container says its host where there are several."""
+    """Every host, subnet and network that is named exists; a container names its host if there are several."""
     if not model.hosts and not faults.left_out(("hosts",)):
         faults.add_at_key(
             ("hosts",),
@@ -150,7 +150,7 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
 
 
 def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """There is no engine: of what one does, only a command and its environment remain."""
+    """A bare namespace has no engine, so only `command` and `env` of the engine's keys apply."""
     here: Path = ("containers", name)
     for key in _ENGINE_KEYS:
         if key in container.model_fields_set:
@@ -340,7 +340,7 @@ def _party_help(model: TopologyModel, name: str) -> str:
 
 
 def _check_opening(model: TopologyModel, kind: str, name: str, path: Path, faults: FaultList) -> None:
-    """`outside` can be let in only where a route leads from there, which a NATed or isolated subnet does not have."""
+    """A policy can admit `outside` only if a route leads from there, and none leads to a NATed or isolated subnet."""
     subnets = [name] if kind == "subnet" else list(model.containers[name].networks)
     modes = {model.subnets[subnet].mode for subnet in subnets if subnet in model.subnets}
     if modes and modes <= {"nat", "isolated"}:

@@ -23,7 +23,7 @@ class Draft:
 
 
 def read_draft(path: str) -> Draft:
-    """The file at `path`, parsed. UsageError where it cannot be read."""
+    """The file at `path`, parsed. UsageError if it cannot be read."""
     return parse_draft(_read_file(path), path)
 
 

@@ -207,7 +207,7 @@ def find_key(section: str, word: str) -> Word | None:
 
 
 def find_value(section: str, key: str, value: object) -> str:
-    """What to write in the place of a value that is none of those the key may have; "" where the tables do not know."""
+    """What to write in the place of a value that is none of those the key may have; "" if the tables do not have it."""
     return VALUES.get((section, key), {}).get(_plain(str(value)), "") if isinstance(value, str | bool) else ""
 
 

@@ -59,7 +59,7 @@ _OF_PLACE = ("extra_forbidden", "missing", "model_type", "dict_type", "tuple_typ
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean …?` where a known word is near; else the empty text."""
+    """`did you mean …?` if a known word is near; else the empty text."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
 
@@ -111,7 +111,7 @@ def _path_of(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
 
 
 def _lookup(tree: Any, path: Path) -> Any:
-    """The value at the path; where the path leads beyond the tree (the parts of a short form), the short form."""
+    """The value at the path; the short form if the path leads to one of its parts."""
     for part in path:
         if isinstance(tree, dict):
             tree = tree.get(part)

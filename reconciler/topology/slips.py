@@ -181,7 +181,7 @@ def _keys_with_braces(tree: Tree, path: Path) -> Iterator[tuple[Path, re.Match[s
 
 
 def _texts_for_lists(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
-    """The texts that stand where a list is expected: without a dash and a space, YAML takes all items for one text."""
+    """Texts in the place of a list: without a dash and a space, YAML takes all items for one text."""
     if isinstance(tree, str) and path and path[-1] in _LISTS:
         yield path, tree
     elif isinstance(tree, tuple):

@@ -32,7 +32,7 @@ _PAIRS = {"[": "]", "{": "}"}
 
 
 def explain(text: str, stop: Position) -> Fault | None:
-    """The mistake that made libyaml stop there; None where no sign of one is found."""
+    """The mistake that made libyaml stop there; None if no sign of one is found."""
     lines = text.splitlines()
     return next((fault for sign in _SIGNS if (fault := sign(lines, stop))), None)
 

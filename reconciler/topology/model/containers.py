@@ -172,9 +172,9 @@ Existing = Annotated[
 class ContainerModel(Model):
     """A container, or several alike (`replicas`)."""
 
-    host: Reference = Field("", description="Where it runs. May be left out where the file has one host.")
+    host: Reference = Field("", description="The host that it runs on. May be left out if the file has one host.")
     runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
-        None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace)."
+        None, description="Default: docker if `image` or `existing` is given, else netns (a bare namespace)."
     )
     image: Image = Field(
         "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."

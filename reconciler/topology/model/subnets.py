@@ -94,10 +94,10 @@ class SubnetModel(Model):
     cidr: Cidrs = Field(description="The prefix, or [IPv4, IPv6] for dual stack.")
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = Field(
         "nat",
-        description="How it meets the world: nat (masqueraded), routed, isolated (its host and nothing beyond), direct, macvlan.",
+        description="How it reaches other networks: nat (masqueraded), routed, isolated (its host only), direct, macvlan.",
     )
     overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
-        "vxlan", description="How it spans hosts, where it does; auto: routes between hosts on one link, vxlan between others."
+        "vxlan", description="How it spans several hosts; auto: routes between hosts on one link, vxlan between others."
     )
     bridge: Bridge = Field(
         "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."
