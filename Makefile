@@ -55,6 +55,7 @@ lint:
 	$(PYTHON_BIN) -m ruff check .
 	$(PYTHON_BIN) -m mypy
 	.venv/bin/lint-imports --no-logo
+	$(PYTHON_BIN) -m tests.language
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo "make: not root: the tests on the real kernel need root, so they do not run now (sudo make test)"

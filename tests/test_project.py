@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from reconciler import __version__
-from tests import conftest
+from tests import conftest, language
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = language.documents()
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -72,7 +72,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.replace("`", "")).strip().lower().replace(" ", "-")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     """Every link from one document to another file or heading of this checkout finds it."""
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):

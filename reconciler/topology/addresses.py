@@ -162,5 +162,5 @@ def parse_sources(value: Any) -> tuple[Network, ...]:
     """The networks that `from:` admits."""
     items = value if isinstance(value, tuple) else (value,)
     if not items:
-        raise refuse("is empty: nobody could connect", "name the networks that may connect, or remove `from`")
+        raise refuse("is empty, so no network could connect", "name the networks that may connect, or remove `from`")
     return tuple(parse_item(parse_network, item, number) for number, item in enumerate(items))

@@ -1,4 +1,4 @@
-"""What a topology file may say though it has no effect: a warning each, and no fault. Called by `cli.common`."""
+"""Warnings about keys of a topology file that are valid and have no effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def find_advice(topology: Topology) -> tuple[Fault, ...]:
 
 
 def _idle_policies(topology: Topology) -> Iterator[Fault]:
-    """A policy is asked where packets are routed: from a subnet to another. Within one, nothing is filtered."""
+    """Policies filter routed packets, from a subnet to another. Within a subnet, netctl filters nothing."""
     for number, policy in enumerate(topology.policies):
         ours, theirs = _places(topology, policy.source), _places(topology, policy.target)
         if not ours or not theirs or any(theirs.get(family, set()) - own for family, own in ours.items()):
@@ -22,7 +22,7 @@ def _idle_policies(topology: Topology) -> Iterator[Fault]:
         names = " and ".join(sorted({name for found in theirs.values() for name in found}))
         yield Fault(
             topology.position(("policies", number)),
-            f"this policy changes nothing: both ends are in {names}, and within a subnet everything passes",
+            f"this policy changes nothing: both ends are in {names}, and within a subnet all traffic passes",
             f"remove it; to restrict who reaches {policy.target.name}, give it a subnet that the others are not in",
         )
 
@@ -36,14 +36,14 @@ def _open_anyway(topology: Topology) -> Iterator[Fault]:
 
 
 def _reason(topology: Topology, policy: Policy) -> tuple[str, str] | None:
-    """Why everything passes between the two ends anyway, and what restricts it; None if it does not."""
+    """Why all traffic passes between the two ends anyway, and what restricts it; None if it does not."""
     if "host" in (policy.source.kind, policy.target.kind):
         return "a host and its containers reach each other on all ports", "remove it; netctl does not filter between the two"
     names = {name for party in (policy.source, policy.target) for found in _places(topology, party).values() for name in found}
     modes = {topology.subnets[name].mode for name in names}
     if policy.target.kind == "outside" and modes and "isolated" not in modes:
         words = f"`{policy.source.name}` reaches the outside on all ports, as its subnet's mode says"
-        return words, "remove it, or write `mode: isolated` in the subnet: then only what a policy allows gets out"
+        return words, "remove it, or write `mode: isolated` in the subnet: then only traffic that a policy allows leaves it"
     if policy.source.kind == "outside" and "routed" in modes:
         words = f"the outside reaches `{policy.target.name}` on all ports, as the mode of its subnet, routed, says"
         return words, "remove it, or write `mode: nat` and publish the ports with `expose`"

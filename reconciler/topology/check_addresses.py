@@ -1,7 +1,4 @@
-"""Rules about addresses: hosts in the underlay, subnets beside each other, gateways, containers in their subnets.
-
-`checks` calls `check_addresses`.
-"""
+"""Rules about addresses: hosts in the underlay, subnets beside each other, gateways, containers in their subnets."""
 
 from __future__ import annotations
 
@@ -240,7 +237,7 @@ def _hosts_in(model: TopologyModel, name: str, subnet: SubnetModel) -> set[str]:
 
 
 def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
-    """Why no interface in the subnet can have `address`, and what to write; None where one can."""
+    """Why no interface in the subnet can have `address`, and what to write; None if one can."""
     cidr = next((cidr for cidr in subnet.cidr if _same_family(cidr, address)), None)
     if cidr is None:
         family = f"IPv{address.version}"
@@ -298,7 +295,7 @@ def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path:
     for address in network.address:
         if address.version not in network.families:
             key = f"ipv{address.version}"
-            message = f"`{name}` is to have no IPv{address.version} here, and has {address}"
+            message = f"`{name}` must have no IPv{address.version} address here, but has {address}"
             faults.add((*path, key), message, f"remove `{key}: false`")
     if not any(cidr.version in network.families for cidr in subnet.cidr):
         faults.add(path, f"`{name}` would have no address in `{path[-1]}`", "keep the family that the subnet has")
@@ -311,7 +308,7 @@ def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[Addres
 
 
 def _free(near: Address, subnet: SubnetModel, taken: Collection[Address]) -> Address:
-    """The next address after `near` that is not taken; `near` itself where none is found soon."""
+    """The next address after `near` that is not taken; `near` itself if none is found soon."""
     cidr = next(cidr for cidr in subnet.cidr if _same_family(cidr, near))
     return next((address for address in _following(near, cidr) if address not in taken), near)
 

@@ -1,7 +1,7 @@
-"""Rules about subnets that are a LAN (`mode: direct` and `macvlan`): what of a subnet netctl has no say in there.
+"""Rules about subnets that are a LAN (`mode: direct` and `macvlan`): which keys have an effect there.
 
-`load` calls `check_lan` on a topology that is right in itself, for which hosts have a leg in a subnet follows from all of the
-file (`legs`). What depends on the hosts themselves, such as whether there is such an uplink, is for `compile.lan`.
+They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`legs`). `compile.lan`
+checks what depends on the hosts themselves, such as whether the uplink exists.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _check_keys(subnet: Subnet, faults: FaultList) -> None:
         what = f"`uplink` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
         faults.add_at_key((*here, "uplink"), what, "remove it, or write `mode: direct` or `macvlan`")
     if subnet.existing_bridge and subnet.mode != "direct":
-        what = f"an existing bridge is used as it is, and `{subnet.name}` of mode {subnet.mode} needs one of its own"
+        what = f"cannot use an existing bridge for `{subnet.name}`: mode {subnet.mode} needs a bridge that netctl creates"
         faults.add_at_key((*here, "bridge"), what, "write `mode: direct`, or leave `bridge` out")
     if subnet.existing_bridge and subnet.uplink:
         what = f"`uplink` has no effect on `{subnet.name}`: its bridge {subnet.existing_bridge} is used as it is"
@@ -65,9 +65,9 @@ def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
     if host.connect.scheme != "lab":
         return
     if subnet.bridge == "openvswitch" and subnet.mode == "direct":
-        what = f"the uplink of the lab host `{host.name}` is a virtual cable, and leaves checksums for the kernel to fill in"
-        why = f"{what}: Open vSwitch in user space passes them on as they are"
-        faults.add(("subnets", subnet.name, "bridge"), why, "leave `bridge` out, or use a host of another kind")
+        what = f"cannot put the uplink of the lab host `{host.name}` on Open vSwitch"
+        why = f"{what}: the uplink is a veth, and its packets have no checksums"
+        faults.add(("subnets", subnet.name, "bridge"), why, "remove `bridge`, or use a host that is no lab host")
     lengths = {4: 24, 6: 64}
     segments = {a.version: ip_network((a, lengths[a.version]), strict=False) for a in host.addresses}
     for number, cidr in enumerate(subnet.cidrs):
@@ -100,27 +100,26 @@ def _check_attachment(topology: Topology, container: Container, attachment: Atta
     subnet = topology.subnets[attachment.subnet]
     path: Path = ("containers", container.origin, "networks", subnet.name)
     if attachment.dhcp and attachment.addresses:
-        faults.add((*path, "dhcp"), "an address is fixed, or given by the LAN, but not both", "remove one of the two")
+        faults.add((*path, "dhcp"), "cannot use both a fixed address and `dhcp`", "remove one of the two")
     if attachment.dhcp and not subnet.is_lan:
         help_text = "write `auto`: netctl chooses an address and keeps it"
-        faults.add(path, f"`{subnet.name}` is of mode {subnet.mode}: no DHCP server is in it", help_text)
+        faults.add(path, f"cannot use `dhcp` in `{subnet.name}`: a subnet of mode {subnet.mode} has no DHCP server", help_text)
     if subnet.is_lan and not attachment.addresses and not attachment.dhcp:
-        message = f"`{subnet.name}` is a LAN, and netctl cannot know which of its addresses are free"
-        faults.add(path, message, "write an address that nobody else has, or `dhcp`")
+        message = f"cannot choose an address in `{subnet.name}`: netctl does not know which addresses of a LAN are free"
+        faults.add(path, message, "write an address that no other machine has, or `dhcp`")
     for number, address in enumerate(attachment.addresses if subnet.is_lan else ()):
         holder = next((host.name for host in topology.hosts.values() if address in host.addresses), "")
         router = any(address in addresses for addresses in subnet.gateways.values())
         if holder or router:
             what = f"the host `{holder}`" if holder else "the gateway"
-            faults.add(
-                (*path, "address", number), f"{address} is the address of {what}", "take one that nobody else on the LAN has"
-            )
+            help_text = "write an address that no other machine on the LAN has"
+            faults.add((*path, "address", number), f"{address} is the address of {what}", help_text)
     if subnet.macvlan == "passthru":
         _check_passthru(topology, container, attachment, path, faults)
     if subnet.mode == "macvlan":
         for key, is_given in (("allow", attachment.allow), ("hairpin", attachment.hairpin), ("isolated", attachment.isolated)):
             if is_given:
-                message = f"`{key}` has no effect in `{subnet.name}`: a macvlan passes by the host's bridges and filters"
+                message = f"`{key}` has no effect in `{subnet.name}`: a macvlan bypasses the host's bridges and filters"
                 faults.add_at_key((*path, key), message, "remove it, or write `mode: direct`")
 
 
@@ -145,13 +144,13 @@ def _check_ports(topology: Topology, container: Container, faults: FaultList) ->
         subnet = topology.subnets[publication.subnet]
         if subnet.is_lan:
             others = [a.subnet for a in container.attachments if topology.subnets[a.subnet].mode in ("nat", "routed")]
-            message = f"`{subnet.name}` is a LAN: who is on it reaches `{container.name}` by its own address and ports"
+            message = f"cannot publish a port in `{subnet.name}`: machines on a LAN reach `{container.name}` at its own address"
             help_text = f"write `network: {others[0]}` in the long form, or remove it" if others else "remove it"
             faults.add(publication.path, message, help_text)
 
 
 def _check_policies(topology: Topology, faults: FaultList) -> None:
-    """What is on a LAN is on the LAN: netctl does not filter it, so it cannot open it either."""
+    """Traffic between machines of a LAN is not filtered, so a policy cannot allow it either."""
     subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
     for container in topology.containers.values():
         subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
@@ -159,7 +158,5 @@ def _check_policies(topology: Topology, faults: FaultList) -> None:
         for key, party in (("allow", policy.source), ("to", policy.target)):
             subnets = subnets_of.get(party, set())
             if subnets and all(topology.subnets[name].is_lan for name in subnets):
-                message = f"`{party.name}` is on a LAN, where netctl decides nothing between machines"
-                faults.add(
-                    ("policies", number, key), message, "write `outside`: to other subnets it is as any machine of the LAN"
-                )
+                message = f"cannot apply a policy to `{party.name}`: netctl filters nothing between machines of a LAN"
+                faults.add(("policies", number, key), message, "write `outside`: to other subnets it is a machine of the LAN")

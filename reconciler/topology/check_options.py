@@ -1,7 +1,4 @@
-"""Rules about a container's limits and the options of its networks: rates, MTU, static routes.
-
-`load` calls `check_options`, and `checks` calls `check_routes`.
-"""
+"""Rules about a container's limits and the options of its networks: rates, MTU, static routes."""
 
 from __future__ import annotations
 
@@ -24,14 +21,14 @@ def check_options(topology: Topology, faults: FaultList) -> None:
             subnet = topology.subnets[attachment.subnet]
             _check_mtu(subnet, attachment, path, faults)
             if attachment.rates[0] and subnet.mode == "macvlan":
-                message = f"what arrives in `{subnet.name}` cannot be limited: a macvlan passes by the host's queues"
+                message = f"cannot limit the ingress rate in `{subnet.name}`: a macvlan bypasses the host's queues"
                 faults.add_at_key((*path, "rate"), message, "write `rate: {egress: …}`, or `mode: direct`")
 
 
 def _check_connections(topology: Topology, container: Container, faults: FaultList) -> None:
     modes = {topology.subnets[attachment.subnet].mode for attachment in container.attachments}
     if container.connections != CONNECTIONS and modes == {"macvlan"}:
-        message = f"`connections` has no effect on `{container.origin}`: a macvlan passes by the host's connection tracking"
+        message = f"`connections` has no effect on `{container.origin}`: a macvlan bypasses the host's connection tracking"
         faults.add_at_key(("containers", container.origin, "connections"), message, "remove it, or write `mode: direct`")
 
 
@@ -40,7 +37,7 @@ def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: Fault
     if mtu is None:
         return
     if subnet.mtu is not None and mtu > subnet.mtu:
-        message = f"`mtu` is {mtu}, and `{subnet.name}` carries {subnet.mtu} bytes"
+        message = f"`mtu` is {mtu}, but `{subnet.name}` carries {subnet.mtu} bytes"
         faults.add((*path, "mtu"), message, f"write {subnet.mtu} at most")
     if mtu < IPV6_MTU_MIN and (6 in attachment.auto or any(each.version == 6 for each in attachment.addresses)):
         faults.add((*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", "write 1280 or more")

@@ -1,7 +1,7 @@
-"""Rules about subnets that span hosts: that they may, that the hosts can be reached, and that no two VXLANs are taken for one.
+"""Rules about subnets that span hosts: an overlay joins them, the hosts have addresses, and each VXLAN has its own number.
 
-`load` calls `check_overlays` on a topology that is right in itself, for where a subnet's hosts are follows from all of the file
-(`legs`). What depends on the hosts themselves, such as which of them share a link, is for `compile`.
+They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`legs`). `compile` checks
+what depends on the hosts themselves, such as which of them share a link.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def check_overlays(topology: Topology, faults: FaultList) -> None:
         if topology.subnets[name].overlay == "none":
             faults.add(
                 ("subnets", name, "overlay"),
-                f"`{name}` is on several hosts ({', '.join(hosts)}), and without an overlay they cannot be one segment",
-                "write `overlay: vxlan`, or keep it on one host: its containers, who they may speak to, its ports and `hosts:`",
+                f"cannot join the hosts of `{name}` ({', '.join(hosts)}) without an overlay",
+                "write `overlay: vxlan`, or keep its containers, their policies and ports, and `hosts:` on one host",
             )
     _check_addresses(topology, spanning, faults)
     _check_numbers(topology, spanning, faults)
@@ -32,13 +32,13 @@ def check_overlays(topology: Topology, faults: FaultList) -> None:
 
 
 def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """Hosts of one subnet must know where they reach each other."""
+    """Hosts of one subnet need addresses at which they reach each other."""
     reached = {host: name for name, hosts in reversed(list(spanning.items())) for host in hosts}
     for host, name in reached.items():
         if not topology.hosts[host].addresses:
             faults.add_at_key(
                 ("hosts", host),
-                f"the host `{host}` has no `address`, and the other hosts of `{name}` must reach it",
+                f"the host `{host}` has no `address`, but the other hosts of `{name}` must reach it",
                 "write the address that it has in the network of the hosts: `address: 192.0.2.11`",
             )
 

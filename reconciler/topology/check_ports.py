@@ -1,6 +1,6 @@
 """Rules about published ports: where they lead, what they listen on, and that no two claim the same.
 
-`checks` calls `check_ports`. Two publications meet where host, protocol, family, port and address do; one on every address
+Two publications conflict if host, protocol, family, port and address match; one on every address
 meets all others of its port (in nftables, overlapping keys of one map are an error, and in a map per kind one would be dead).
 """
 
@@ -54,7 +54,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
             hosts = [host for host in expose.on or (host_of(model, container),) if host]
             wanted = container.networks[subnet].families
             families: set[int] = {cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in wanted}
-            if not families:  # told by `check_addresses`
+            if not families:  # reported by `check_addresses`
                 continue
             if _check_families(expose, families, subnet, path, faults):
                 _check_listen(model, expose, hosts, path, faults)
@@ -65,7 +65,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
 def _target_network(
     model: TopologyModel, name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList
 ) -> str:
-    """The network that a publication leads to; "" (with a fault) where it leads nowhere."""
+    """The network that a publication leads to; "" (with a fault) if it leads nowhere."""
     if expose.network and expose.network not in container.networks:
         if not faults.left_out(("containers", name, "networks", expose.network)):
             help_text = (
@@ -77,7 +77,7 @@ def _target_network(
         faults.add(path, f"`{name}` cannot publish a port: it is in no network", "give it one: `networks: {front: auto}`")
     default = default_network_of(model, container.networks)
     if container.networks and not default and not faults.left_out(("containers", name, "networks")):
-        message = f"`{name}` cannot publish a port: it has no default route, so its replies do not get back"
+        message = f"`{name}` cannot publish a port: it has no default route, so its replies do not return"
         faults.add(path, message, "remove `default: false` from one of its networks")
         return ""
     return expose.network or default
@@ -156,4 +156,4 @@ def _report(earlier: _Claim, later: _Claim, faults: FaultList) -> None:
     where = "all its addresses" if earlier.address is None else str(earlier.address)
     what = f"port {port}/{later.protocol} of `{later.host}` is published twice"
     holder = f"`{earlier.container}` has it on {where}, line {faults.line(earlier.path)}"
-    faults.add(later.path, f"{what}: {holder}", "choose another port of the host; one on all addresses takes it on each of them")
+    faults.add(later.path, f"{what}: {holder}", "write another port of the host: a port on all addresses includes each of them")

@@ -1,6 +1,6 @@
-"""Rules about what a list gives twice: variables, mounts, hosts, routes, ports of a policy. `checks` calls `check_twice`.
+"""Rules about what a list gives twice: variables, mounts, hosts, routes, ports of a policy.
 
-Equal keys of a mapping are told while the file is read (`yaml`).
+`yaml` reports equal keys of a mapping while it reads the file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rules that hold across a topology file: everything that one value alone cannot show.
 
-`load` calls `check_topology` with the model, or with what was valid of it. Each check adds its faults to the list and
-returns; none stops the others, so that one run finds all. Addresses and ports have files of their own.
+`check_topology` gets the model, or the valid part of it. Each check adds its faults to the list and returns; none stops the
+others, so that one run finds all. Addresses and ports have files of their own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
 
 
 def check_references(model: TopologyModel, faults: FaultList) -> None:
-    """Every host, subnet and network that is named exists; a container says its host where there are several."""
+    """Every host, subnet and network that is named exists; a container names its host if there are several."""
     if not model.hosts and not faults.left_out(("hosts",)):
         faults.add_at_key(
             ("hosts",),
@@ -119,7 +119,7 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
 
 
 def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """Somebody else made it: netctl wires it, and changes nothing else of it."""
+    """An existing container: netctl connects it, and changes nothing else of it."""
     here: Path = ("containers", name)
     for key in _MADE_BY_US_KEYS:
         if key in container.model_fields_set:
@@ -131,7 +131,7 @@ def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> 
 
 
 def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """LXC has no images of layers, no named volumes, and starts nothing anew that has ended."""
+    """LXC has no images of layers and no named volumes, and does not restart a command that has ended."""
     here: Path = ("containers", name)
     if container.image.count(":") > 1 or (":" in container.image and container.image.startswith("/")):
         message = f"the image of `{name}` is neither a path nor a template of LXC's"
@@ -141,7 +141,7 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
         faults.add((*here, "restart"), message, "write `restart: always`, or leave it out")
     for place, volume in enumerate(container.volumes):
         if not volume.startswith("/"):
-            message = f"the volume of `{name}` has a name, and LXC knows none: `{volume}`"
+            message = f"cannot mount the volume of `{name}`: LXC has no named volumes: `{volume}`"
             faults.add((*here, "volumes", place), message, "write the host's path, as in /srv/data:/data")
     words = (*container.command, *(word for pair in container.env for word in pair), *container.volumes)
     broken = [word for word in words if "\n" in word or "\r" in word]
@@ -150,7 +150,7 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
 
 
 def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """There is no engine: of what one does, only a command and its environment remain."""
+    """A bare namespace has no engine, so only `command` and `env` of the engine's keys apply."""
     here: Path = ("containers", name)
     for key in _ENGINE_KEYS:
         if key in container.model_fields_set:
@@ -340,7 +340,7 @@ def _party_help(model: TopologyModel, name: str) -> str:
 
 
 def _check_opening(model: TopologyModel, kind: str, name: str, path: Path, faults: FaultList) -> None:
-    """`outside` can be let in only where a route leads from there, which a NATed or isolated subnet does not have."""
+    """A policy can admit `outside` only if a route leads from there, and none leads to a NATed or isolated subnet."""
     subnets = [name] if kind == "subnet" else list(model.containers[name].networks)
     modes = {model.subnets[subnet].mode for subnet in subnets if subnet in model.subnets}
     if modes and modes <= {"nat", "isolated"}:

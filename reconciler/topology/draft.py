@@ -1,4 +1,4 @@
-"""A topology file that has been read and parsed, and not yet checked. Called by `load`, which checks it, and by `cli`.
+"""A topology file that has been read and parsed, and not yet checked.
 
 It stands apart from `load` because it needs no pydantic: a command can look at the hosts, by a guess at which they are, while
 the model is imported and the file is checked (`hosts.guess.guess_targets`).
@@ -23,7 +23,7 @@ class Draft:
 
 
 def read_draft(path: str) -> Draft:
-    """The file at `path`, parsed. UsageError where it cannot be read."""
+    """The file at `path`, parsed. UsageError if it cannot be read."""
     return parse_draft(_read_file(path), path)
 
 
@@ -42,4 +42,4 @@ def _read_file(path: str) -> bytes:
         raise UsageError(f"there is no file {path}", start) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"{path} cannot be read: {reason}", help_text) from None
+        raise UsageError(f"cannot read {path}: {reason}", help_text) from None

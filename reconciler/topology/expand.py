@@ -1,6 +1,6 @@
 """From the model of a file to the plain values of a topology: defaults filled in, replicas expanded, references settled.
 
-`load` calls `expand_topology` with a model that has passed every check, so nothing here can fail.
+The model has passed every check, so nothing here can fail.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
 
 
 def host_of(model: TopologyModel, container: ContainerModel) -> str:
-    """The host that a container runs on; "" where the file leaves it open and has several."""
+    """The host that a container runs on; "" if the file names none and has several hosts."""
     return container.host or (next(iter(model.hosts)) if len(model.hosts) == 1 else "")
 
 
 def runtime_of(container: ContainerModel) -> Literal["docker", "podman", "lxc", "netns"]:
-    """The runtime as given, else docker where there is something for it to run, else a bare namespace."""
+    """The given runtime; else docker if the container has an image or exists; else a bare namespace."""
     return container.runtime or ("docker" if container.image or container.existing else "netns")
 
 
 def names_of(origin: str, container: ContainerModel) -> list[str]:
-    """The names of a container's replicas; its own where it has none."""
+    """The names of a container's replicas; its own name if it has none."""
     return [origin] if container.replicas is None else [f"{origin}-{number}" for number in range(1, container.replicas + 1)]
 
 
@@ -117,7 +117,7 @@ def party_of(model: TopologyModel, name: str) -> Party:
 
 
 def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
-    """tcp, where neither the key nor the port's suffix says otherwise."""
+    """The protocol of the key or of the port's suffix; tcp if neither is given."""
     said = expose.protocol or (expose.to.protocol if expose.to else "")
     return "udp" if said == "udp" else "sctp" if said == "sctp" else "tcp"
 
@@ -172,7 +172,7 @@ def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interf
     return Attachment(
         subnet,
         network.address,
-        () if is_lan else auto,  # nobody knows which addresses of a LAN are free
+        () if is_lan else auto,  # netctl does not know which addresses of a LAN are free
         network.mac,
         interface,
         default,

@@ -73,7 +73,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("vni", "write `vni: 7`", "vxlan_id", "vxlan", "id"),
         **_keys("", "remove it; write `networks: {front: dhcp}` in a container of a LAN", "dhcp", "dhcp4", "dhcp6"),
         **_keys("", "remove it; the entry's key is its name", "name"),
-        **_keys("", "remove it; netctl marks what it makes by itself, and any container may be in it", "labels", "attachable"),
+        **_keys("", "remove it; netctl sets its own marks, and any container may join", "labels", "attachable"),
         **_keys("", "write `networks: {front: auto}` in each container that is in it", "containers", "services"),
         **_renamed("hosts", "host", "on"),
     },
@@ -139,9 +139,9 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_renamed("to", "dest", "destination", "dst", "target", "server", "egress"),
         **_keys("ports", "write `ports: [80/tcp]`", "port", "dport", "expose", "services"),
         **_keys("ports", "write it with the port: `ports: [53/udp]`", "protocol", "proto"),
-        **_keys("allow", "remove the policy: nothing passes between subnets but what a policy allows", "deny", "drop",
+        **_keys("allow", "remove the policy: nothing passes between subnets unless a policy allows it", "deny", "drop",
                 "block", "reject"),
-        **_keys("", "remove it: a policy allows, and what none allows does not pass", "action", "verdict", "type", "priority"),
+        **_keys("", "remove it: a policy can only allow", "action", "verdict", "type", "priority"),
         **_keys("", "remove it; a policy has no name", "name", "description", "comment"),
     },
 }  # fmt: skip
@@ -185,7 +185,7 @@ VALUES: Mapping[tuple[str, str], Mapping[str, str]] = {
         "unless_stopped": "write `restart: unless-stopped`",
     },
     ("policies", "party"): {
-        **dict.fromkeys(("any", "all", "*", "everyone"), "write one policy for each subnet, and `outside` for what is beyond"),
+        **dict.fromkeys(("any", "all", "*", "everyone"), "write one policy for each subnet, and `outside` for other networks"),
         **dict.fromkeys(("internet", "world", "external", "wan", "public", "0.0.0.0/0", "::/0"), "write `outside`"),
         **dict.fromkeys(("localhost", "hosts", "127.0.0.1"), "write `host`"),
     },
@@ -207,7 +207,7 @@ def find_key(section: str, word: str) -> Word | None:
 
 
 def find_value(section: str, key: str, value: object) -> str:
-    """What to write in the place of a value that is none of those the key may have; "" where the tables do not know."""
+    """What to write in the place of a value that is none of those the key may have; "" if the tables do not have it."""
     return VALUES.get((section, key), {}).get(_plain(str(value)), "") if isinstance(value, str | bool) else ""
 
 

@@ -149,7 +149,7 @@ def _inner(line: str) -> int:
 
 
 def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
-    """A line that continues no block, where YAML stopped: it starts in a column in which nothing above it starts.
+    """The line at which YAML stopped, if it continues no block: it starts in a column in which nothing above it starts.
 
     For a file of which no line is found that alone is indented wrongly.
     """

@@ -1,7 +1,7 @@
-"""Legs: on which hosts each subnet is present, so that the host has a bridge and an address of its own in it.
+"""Host subnets: on which hosts each subnet is present, so that the host has a bridge and an address of its own in it.
 
-A host has a leg in a subnet where one of its containers is in it, where the subnet's `hosts:` names it, where it publishes a
-port for a container there, or where a policy lets its containers reach it. `compile` builds by it; `check_overlays` judges by it.
+A subnet is present on a host if one of the host's containers is in it, or the subnet's `hosts:` names the host. It is also
+present if the host publishes a port for a container there, or if a policy lets the host's containers reach it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reconciler.topology.types import Container, Party, Topology
 
 
 def legs_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
-    """For each subnet the hosts that have a leg in it, in the order in which the file lists the hosts."""
+    """For each subnet the hosts on which it is present, in the order in which the file lists the hosts."""
     present: dict[str, set[str]] = {name: set(subnet.hosts) for name, subnet in topology.subnets.items()}
     for container in topology.containers.values():
         for attachment in container.attachments:
@@ -29,11 +29,11 @@ def legs_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
 
 
 def hosts_beside(topology: Topology, host: str) -> frozenset[str]:
-    """The other hosts on which it depends what this one is to have: those that share a subnet with it.
+    """The other hosts that the desired state of this one depends on: those that share a subnet with it.
 
-    Of a subnet that both are in, live addresses and gateways stay where they are, the MTU is that of the narrowest uplink, and
-    each host has entries for what lives on the other. Of other subnets a host knows nothing, for it has a leg in whatever its
-    containers may reach.
+    In a shared subnet, live addresses and gateways stay where they are, the MTU is that of the narrowest uplink, and each host
+    has entries for the other host's containers. Other subnets do not matter: a subnet that the host's containers may reach is
+    present on it.
     """
     shared = (hosts for hosts in legs_of(topology).values() if host in hosts)
     return frozenset(name for hosts in shared for name in hosts) - {host}

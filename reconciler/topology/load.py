@@ -38,7 +38,7 @@ _ROUNDS_MAX = 4
 def load_topology(path: str) -> Topology:
     """The topology in the file at `path`, checked.
 
-    Raises TopologyError with all that is wrong in the file, UsageError where it cannot be read.
+    Raises TopologyError with all that is wrong in the file, UsageError if it cannot be read.
     """
     return check_draft(read_draft(path))
 
@@ -99,8 +99,8 @@ def _check(draft: Draft) -> Topology:
 
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
-    """The model of the file, or of what remains of it without its faulty parts; None where nothing does."""
-    # What was told while reading is left out from the start, so that nothing else is said of it.
+    """The model of the file, or of what remains of it without its faulty parts; None if nothing does."""
+    # Faults of the reader are left out from the start, so that no other check reports them again.
     tree = _without(document.tree, document.broken, (), faults) if document.broken else document.tree
     for _ in range(_ROUNDS_MAX):
         try:

@@ -59,13 +59,13 @@ _OF_PLACE = ("extra_forbidden", "missing", "model_type", "dict_type", "tuple_typ
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean …?` where a known word is near; else the empty text."""
+    """`did you mean …?` if a known word is near; else the empty text."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean `{near[0]}`?" if near else ""
 
 
 def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:
-    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it echoes what was told while reading."""
+    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it repeats a fault of the reader."""
     path, is_key = _path_of(loc)
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None
@@ -111,7 +111,7 @@ def _path_of(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
 
 
 def _lookup(tree: Any, path: Path) -> Any:
-    """The value at the path; where the path leads beyond the tree (the parts of a short form), the short form."""
+    """The value at the path; the short form if the path leads to one of its parts."""
     for part in path:
         if isinstance(tree, dict):
             tree = tree.get(part)

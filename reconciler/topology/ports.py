@@ -28,7 +28,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The container's side: the first and last port, and the protocol where it is said."""
+    """The container's side: the first and last port, and the protocol if it is given."""
 
     first: int
     last: int
@@ -88,7 +88,7 @@ def parse_listen(value: Any) -> Listen:
 
 
 def split_protocol(text: str) -> tuple[str, str]:
-    """`53/udp` as (`53`, `udp`); the protocol is "" where it is not said."""
+    """`53/udp` as (`53`, `udp`); the protocol is "" if it is not given."""
     ports, separator, protocol = text.partition("/")
     if separator and protocol not in PROTOCOLS:
         known = protocol.lower() in PROTOCOLS
@@ -104,7 +104,7 @@ def parse_target(value: Any) -> Target:
 
 
 def parse_policy_ports(value: Any) -> PortRange:
-    """`port[-end][/protocol]`; tcp where the protocol is not said."""
+    """`port[-end][/protocol]`; tcp if the protocol is not given."""
     target = parse_target(value)
     match target.protocol:
         case "udp":

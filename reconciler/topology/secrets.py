@@ -1,6 +1,6 @@
 """The text of a topology file for messages, which show the line at fault: the values of `env` are not for every reader.
 
-Called by `load`. A message goes to a terminal, and often on to the log of a pipeline.
+A message goes to a terminal, and often on to the log of a pipeline.
 """
 
 from __future__ import annotations

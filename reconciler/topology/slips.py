@@ -1,6 +1,6 @@
 """Mistakes that show in a value or key alone, whatever it is for: variables, foreign quotes, odd spaces, a port with a space.
 
-`load` calls `find_slips` before the model sees the values, so that each is told once, in its own words. What `env` and
+`load` calls `find_slips` before the model sees the values, so that each is reported once, in its own words. What `env` and
 `command` give is the program's to read, and left as it is.
 """
 
@@ -181,7 +181,7 @@ def _keys_with_braces(tree: Tree, path: Path) -> Iterator[tuple[Path, re.Match[s
 
 
 def _texts_for_lists(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
-    """The texts that stand where a list is expected: without a dash and a space, YAML takes all items for one text."""
+    """Texts in the place of a list: without a dash and a space, YAML takes all items for one text."""
     if isinstance(tree, str) and path and path[-1] in _LISTS:
         yield path, tree
     elif isinstance(tree, tuple):

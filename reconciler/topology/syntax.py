@@ -1,6 +1,6 @@
-"""Why a text is not YAML, told at the line that has the mistake: libyaml names where it stopped, which is often the line after.
+"""Why a text is not YAML, reported at the line of the mistake: libyaml names where it stopped, which is often the line after.
 
-`yaml` calls `explain`. Each sign of a mistake is searched in the lines up to where libyaml stopped; the first one found is told.
+Each sign of a mistake is searched in the lines up to where libyaml stopped; `explain` returns the first one found.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAIRS = {"[": "]", "{": "}"}
 
 
 def explain(text: str, stop: Position) -> Fault | None:
-    """The mistake that made libyaml stop there; None where no sign of one is found."""
+    """The mistake that made libyaml stop there; None if no sign of one is found."""
     lines = text.splitlines()
     return next((fault for sign in _SIGNS if (fault := sign(lines, stop))), None)
 

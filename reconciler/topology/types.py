@@ -35,7 +35,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" where the file leaves them open."""
+    """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" if the file does not name them."""
 
     name: str
     connect: Connect
@@ -65,7 +65,7 @@ class Subnet:
     uplink: str = ""
     """Of mode direct or macvlan: the interface to the LAN; "" is the host's."""
     existing_bridge: str = ""
-    """Of mode direct: a bridge that the host has already, used as it is; "" where netctl makes one."""
+    """Of mode direct: a bridge that the host has already, used as it is; "" if netctl creates one."""
     macvlan: Literal["bridge", "vepa", "private", "passthru"] = "bridge"
     hairpin: bool = False
     datapath: Literal["", "system", "netdev"] = ""
@@ -79,7 +79,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A container's place in a subnet. For each family an address, or none where it is `auto`."""
+    """A container's endpoint in a subnet. For each family an address, or none if it is `auto`."""
 
     subnet: str
     addresses: tuple[Address, ...] = ()
@@ -182,7 +182,7 @@ class Topology:
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)
 
     def position(self, path: Path) -> Position:
-        """Where the value at `path` stands, or the nearest thing around it; line 1 where nothing does."""
+        """Where the value at `path` stands, or the nearest thing around it; line 1 if nothing does."""
         while path:
             if path in self.positions:
                 return self.positions[path]

@@ -84,7 +84,7 @@ class Document:
     """Of keys that are no text, by the paths of what they hold."""
     broken: set[Path] = field(default_factory=set)
     readable: bool = True
-    """False where the text is no YAML, so that there is no tree to go on with."""
+    """False if the text is no YAML, so that there is no tree to check."""
     stop: Position | None = None
     """Where libyaml stopped, in a text that is no YAML."""
     explained: bool = False
@@ -327,7 +327,7 @@ class _Reader:
         self.document = aside
 
     def _key(self, event: Any, depth: int) -> str | None:
-        """A mapping's key, or None (with a fault) where it is none."""
+        """A mapping's key, or None (with a fault) if it is none."""
         if type(event) is not ScalarEvent:
             if self.text.startswith("{{", event.start_mark.index - 1):
                 self._fault(event, "no variables are filled in: `{{` opens two mappings", "write the value itself")

@@ -22,7 +22,7 @@ CASES = {
     "merge key": (HEAD + HOST + "subnets: {front: {§<<: {}, cidr: 10.44.0.0/24}}\n", "merge keys (`<<`) are refused"),
     "an address of a family that is declined": (
         DUAL + 'containers: {web: {networks: {front: {address: "fd00:44::10", ipv6: §false}}}}\n',
-        "`web` is to have no IPv6 here, and has fd00:44::10",
+        "`web` must have no IPv6 address here, but has fd00:44::10",
     ),
     "no family left": (
         BASE + "containers: {web: {networks: {§front: {ipv4: false}}, expose: [{listen: 80, from: [10.0.0.0/8]}]}}\n",
@@ -186,7 +186,7 @@ CASES = {
     ),
     "a port without a default route": (
         container("{networks: {front: {default: false}}, expose: [§80]}"),
-        "it has no default route, so its replies do not get back",
+        "it has no default route, so its replies do not return",
     ),
     "default yes": (container("{networks: {front: {default: §yes}}}"), "must be true or false, but is the text `yes`"),
     "image number": (container("{image: §7}"), "must be the name of an image, but is the number 7"),

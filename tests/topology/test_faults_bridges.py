@@ -11,20 +11,20 @@ CASES = {
     # bridges, runtimes, and options of a port
     "lab's LAN": (subnet("{cidr: §10.44.0.0/24, mode: direct, hosts: [alpha]}"), "is not the LAN of the lab host `alpha`"),
     "uplink of nat": (subnet("{cidr: 10.44.0.0/24, §uplink: eth1}"), "`uplink` has no effect on `front`"),
-    "existing of nat": (subnet("{cidr: 10.44.0.0/24, §bridge: {existing: br0}}"), "an existing bridge is used as it is"),
+    "existing of nat": (subnet("{cidr: 10.44.0.0/24, §bridge: {existing: br0}}"), "cannot use an existing bridge for `front`"),
     "existing and uplink": (
         subnet("{cidr: 10.44.0.0/24, mode: direct, §uplink: eth1, bridge: {existing: br0}}"),
         "its bridge br0 is used as it is",
     ),
     "bridge word": (subnet("{cidr: 10.44.0.0/24, bridge: §vmware}"), "must be one of linux, openvswitch"),
     "type of nat": (subnet("{cidr: 10.44.0.0/24, §type: vepa}"), "`type` has no effect on `front`"),
-    "auto in a LAN": (lan("web: {networks: {front: §auto}}"), "netctl cannot know which of its addresses are free"),
+    "auto in a LAN": (lan("web: {networks: {front: §auto}}"), "cannot choose an address in `front`"),
     "host's address in a LAN": (lan("web: {networks: {front: §192.0.2.11}}"), "192.0.2.11 is the address of the host `alpha`"),
-    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, expose: [§80]}"), "`front` is a LAN"),
-    "dhcp without a LAN": (container("{networks: {front: §dhcp}}"), "no DHCP server is in it"),
+    "port in a LAN": (lan("web: {networks: {front: 192.0.2.50}, expose: [§80]}"), "cannot publish a port in `front`"),
+    "dhcp without a LAN": (container("{networks: {front: §dhcp}}"), "cannot use `dhcp` in `front`"),
     "policy to a LAN": (
         lan("web: {networks: {front: 192.0.2.50}}\npolicies:\n  - {allow: outside, to: §web}"),
-        "`web` is on a LAN, where netctl decides nothing",
+        "cannot apply a policy to `web`",
     ),
     "two LANs on an uplink": (
         HEAD
@@ -39,11 +39,11 @@ CASES = {
     "connections of a macvlan": (
         subnet("{cidr: 192.0.2.0/24, mode: macvlan}")
         + "containers:\n  web: {replicas: 2, §connections: 50, networks: {front: dhcp}}\n",
-        "`connections` has no effect on `web`: a macvlan passes by the host's connection tracking",
+        "`connections` has no effect on `web`: a macvlan bypasses the host's connection tracking",
     ),
     "openvswitch on the lab's LAN": (
         subnet("{cidr: 192.0.2.0/24, mode: direct, bridge: §openvswitch, hosts: [alpha]}"),
-        "the uplink of the lab host `alpha` is a virtual cable",
+        "cannot put the uplink of the lab host `alpha` on Open vSwitch",
     ),
     "openvswitch elsewhere": (
         "version: 1\nname: shop\nhosts: {a: {connect: local, openvswitch: §tcp:127.0.0.1}}\n",
@@ -55,7 +55,7 @@ CASES = {
         "`hairpin` has no effect on `front`",
     ),
     "lxc image": (container("{runtime: lxc, image: §'a:b:c'}"), "neither a path nor a template of LXC's"),
-    "lxc volume": (container("{runtime: lxc, image: /srv/a, volumes: [§'data:/data']}"), "has a name, and LXC knows none"),
+    "lxc volume": (container("{runtime: lxc, image: /srv/a, volumes: [§'data:/data']}"), "LXC has no named volumes"),
     "lxc restart": (container("{runtime: lxc, image: /srv/a, restart: §on-failure}"), "only starts containers with the machine"),
     "lxc line break": (
         BASE + 'containers:\n  §a: {runtime: lxc, image: /srv/a, command: [sh, "a\\nb"]}\n',
@@ -94,23 +94,23 @@ CASES = {
     "no overlay": (
         HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
         "containers: {a: {host: alpha, networks: {front: auto}}, b: {host: beta, networks: {front: auto}}}\n",
-        "`front` is on several hosts (alpha, beta), and without an overlay",
+        "cannot join the hosts of `front` (alpha, beta) without an overlay",
     ),
     "no overlay, by a port": (
         HEAD + HOSTS + "subnets: {front: {cidr: 10.44.0.0/24, overlay: §none}}\n"
         "containers: {a: {host: alpha, networks: {front: auto}, expose: [{listen: 80, on: [beta]}]}}\n",
-        "`front` is on several hosts (alpha, beta)",
+        "cannot join the hosts of `front` (alpha, beta)",
     ),
     "no overlay, by a policy": (
         HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24}\n  b: {cidr: 10.2.0.0/24, overlay: §none}\n"
         "containers: {c: {host: alpha, networks: {a: auto}}, d: {host: beta, networks: {b: auto}}}\n"
         "policies: [{allow: c, to: d}]\n",
-        "`b` is on several hosts",
+        "cannot join the hosts of `b`",
     ),
     "no underlay address": (
         HEAD + "hosts:\n  alpha: {connect: lab, address: 192.0.2.11}\n  §beta: {connect: local}\n"
         "subnets: {front: {cidr: 10.44.0.0/24, hosts: [alpha, beta]}}\n",
-        "the host `beta` has no `address`, and the other hosts of `front` must reach it",
+        "the host `beta` has no `address`, but the other hosts of `front` must reach it",
     ),
     "vni clash with a computed one": (
         HEAD + HOSTS + "subnets:\n  a: {cidr: 10.1.0.0/24, hosts: [alpha, beta]}\n"

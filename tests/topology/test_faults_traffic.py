@@ -30,7 +30,7 @@ CASES = {
     "listen elsewhere": (expose("§'192.0.2.99:80:80'"), "192.0.2.99 is no address of the host `alpha`"),
     "listen family": (expose("§'[2001:db8::11]:80:80'"), "the container has no IPv6 address"),
     "from bits": (expose("{listen: 80, from: [§192.0.2.1/24]}"), "has host bits set"),
-    "from nobody": (expose("{listen: 80, §from: []}"), "nobody could connect"),
+    "from nobody": (expose("{listen: 80, §from: []}"), "is empty, so no network could connect"),
     "from family": (expose("{listen: 80, from: [§'fd00::/8']}"), "nothing can come from fd00::/8"),
     "network not its": (expose("{listen: 80, network: §back}"), "`web` has no network `back`"),
     "network none": (container("{expose: [§80]}"), "it is in no network"),

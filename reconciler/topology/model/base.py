@@ -16,7 +16,7 @@ class Model(BaseModel):
 
 
 def _expect_list(value: Any) -> Any:
-    """A single value is not taken for a list, but its owner is told how to make it one."""
+    """Reject a single value in the place of a list, and say how to write the list."""
     if isinstance(value, tuple):
         return value
     if value is None:

@@ -83,13 +83,13 @@ def _split_variable(item: Any) -> tuple[str, str]:
     if isinstance(item, dict) and len(item) == 1:
         name, equals, _ = next(iter(item)).partition("=")
         remedy = f"write {shorten(name)}=value as the item, or {shorten(name)}: value without the `- `"
-        raise refuse("has a mapping as an item", "put the whole item in quotes, for it has `: ` in it" if equals else remedy)
+        raise refuse("has a mapping as an item", "put the whole item in quotes, because it contains `: `" if equals else remedy)
     if not isinstance(item, str) or not item:
         raise refuse(f"must have NAME=value as its items, but one is {_kind_of(item)}", "write NAME=value")
     name, separator, text = item.partition("=")
     if not separator:
         message = f"has an item without `=`: `{shorten(item)}`"
-        raise refuse(message, f"write {shorten(item)}=value; nothing is taken from netctl's own environment")
+        raise refuse(message, f"write {shorten(item)}=value; netctl passes on none of its own environment")
     return name, text
 
 
@@ -172,9 +172,9 @@ Existing = Annotated[
 class ContainerModel(Model):
     """A container, or several alike (`replicas`)."""
 
-    host: Reference = Field("", description="Where it runs. May be left out where the file has one host.")
+    host: Reference = Field("", description="The host that it runs on. May be left out if the file has one host.")
     runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
-        None, description="Default: docker where `image` or `existing` is given, else netns (a bare namespace)."
+        None, description="Default: docker if `image` or `existing` is given, else netns (a bare namespace)."
     )
     image: Image = Field(
         "", description="What the engine runs, such as nginx:1.27. LXC: the path of a root filesystem, or the name of a template."
@@ -184,10 +184,10 @@ class ContainerModel(Model):
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")
     existing: Existing = Field(
-        False, description="Wire a container that somebody else runs: true (named as the key), or its name."
+        False, description="Connect a container that the engine runs already: true (named as the key), or its name."
     )
     replicas: Annotated[int | None, Given] = Field(
-        None, ge=0, le=BRIDGE_PORTS_MAX, description="How many of it, named NAME-1, NAME-2 …"
+        None, ge=0, le=BRIDGE_PORTS_MAX, description="How many replicas, named NAME-1, NAME-2 …"
     )
     networks: dict[Reference, NetworkModel] = Field(
         {},
@@ -200,4 +200,4 @@ class ContainerModel(Model):
         le=CONNECTIONS_MAX,
         description="How many connections it may have open at once through its host, on each of its networks.",
     )
-    dns: Annotated[Any, Given] = Field(None, description="Reserved for what comes.")
+    dns: Annotated[Any, Given] = Field(None, description="Reserved for a later version.")

@@ -1,4 +1,4 @@
-"""A container's place in a subnet: its address, its interface, and the limits and settings of that."""
+"""A container's endpoint in a subnet: its address, its interface, and the limits and settings of that."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class NetworkModel(Model):
         (), description="What a container may send that no container may otherwise: as a DHCP server, or as an IPv6 router."
     )
     hairpin: Annotated[bool | None, Given] = Field(
-        None, description="Whether its port sends a frame back to it. Default: where it publishes ports, or the subnet says so."
+        None, description="Whether its port sends a frame back to it. Default: if it publishes ports, or the subnet has it."
     )
     isolated: bool = Field(False, description="Whether it reaches no other isolated port of its bridge (bridge(8)).")
     rate: Rate = Field(

@@ -28,7 +28,7 @@ class PolicyModel(Model):
     allow: PartyName = Field(description="Who may connect: a container (with all its replicas), a subnet, `host` or `outside`.")
     to: PartyName = Field(description="To whom: the same.")
     ports: Annotated[tuple[PolicyPorts, ...] | None, ListForm] = Field(
-        None, description="port[-end][/tcp|udp|sctp]; tcp where not said. Default: everything."
+        None, description="port[-end][/tcp|udp|sctp]; tcp if not given. Default: all ports."
     )
 
     @model_validator(mode="after")

@@ -94,10 +94,10 @@ class SubnetModel(Model):
     cidr: Cidrs = Field(description="The prefix, or [IPv4, IPv6] for dual stack.")
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = Field(
         "nat",
-        description="How it meets the world: nat (masqueraded), routed, isolated (its host and nothing beyond), direct, macvlan.",
+        description="How it reaches other networks: nat (masqueraded), routed, isolated (its host only), direct, macvlan.",
     )
     overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
-        "vxlan", description="How it spans hosts, where it does; auto: routes between hosts on one link, vxlan between others."
+        "vxlan", description="How it spans several hosts; auto: routes between hosts on one link, vxlan between others."
     )
     bridge: Bridge = Field(
         "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."
@@ -116,7 +116,7 @@ class SubnetModel(Model):
     )
     mtu: Mtu = Field(None, description="Bytes, or auto: the underlay's, less the overlay's overhead.")
     hosts: Annotated[tuple[Reference, ...], ListForm] = Field(
-        (), description="Hosts that have a leg in it even without a container there."
+        (), description="Hosts that get a bridge and an address in it even without a container there."
     )
     gateway: Gateway = Field(
         {}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address."

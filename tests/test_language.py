@@ -1,0 +1,73 @@
+"""The language check itself: it finds each word in prose and in texts, and it leaves code alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import language
+
+FILE = language.ROOT / "docs/example.md"
+
+
+def words_of(text: str) -> list[str]:
+    return [word for _, word in language.find_words(language.split_prose(FILE, text))]
+
+
+@pytest.mark.parametrize("word", language.WORDS)
+def test_each_word_is_found(word: str) -> None:
+    """In a paragraph, over the end of a line, in a list, in a table, and as the first word of a sentence."""
+    broken = word.replace(" ", "\n")
+    for form in ("It is {}.", "- one\n- {}", "| a | {} |", "It was\n{}, and is."):
+        assert word in words_of(form.format(word)), form
+    for text in (f"It is\n{broken} here.", f"{word.capitalize()} it is."):
+        assert word in words_of(text), text
+
+
+@pytest.mark.parametrize("text", ["`told`", "```sh\ntold\n```", "an untold story", "told-you"])
+def test_code_and_other_words_are_left_alone(text: str) -> None:
+    """What stands between backticks or in a block is code; a word within a longer one is another word."""
+    assert words_of(text) == []
+
+
+def test_place_of_a_fault_is_its_paragraph() -> None:
+    """An editor opens the file at the paragraph."""
+    ((text, _),) = language.find_words(language.split_prose(FILE, "# Title\n\nOne.\n\nTwo is\ntold.\n"))
+    assert str(text) == "docs/example.md:5"
+
+
+@pytest.mark.parametrize(("sentence", "count"), [("One two three.", 3), ("A `long span of code` - and more.", 4), ("1 + 1", 2)])
+def test_words_are_counted(sentence: str, count: int) -> None:
+    """A span of code is one word, and a sign is none."""
+    (text,) = language.split_prose(FILE, sentence)
+    assert language.count_words(text.words) == count
+
+
+def test_long_sentence_is_found() -> None:
+    """Of two sentences in a paragraph, the one with more than 25 words."""
+    long = " ".join(["word"] * 26) + "."
+    ((_, sentence),) = language.find_long(language.split_prose(FILE, f"Short one. {long.capitalize()}"))
+    assert sentence.lower() == long
+    assert language.find_long(language.split_prose(FILE, f"{' '.join(['word'] * 25)}.")) == []
+
+
+def test_texts_of_a_module_are_its_literals(tmp_path: Path) -> None:
+    """A message and the parts of an f-string count; docstrings, comments and names do not."""
+    module = tmp_path / "module.py"
+    head = ('"""He told."""', "", "def told() -> str:", '    """It told."""')
+    lines = (*head, '    return f"`{1}` told `{2}`" + "not told"  # told')
+    module.write_text("\n".join(lines))
+    assert [text.line for text, _ in language.find_words(language.read_texts(module))] == [5, 5]
+
+
+def test_released_versions_are_not_read() -> None:
+    """A version of the changelog that is out stays as it was."""
+    lines = (language.ROOT / "CHANGELOG.md").read_text().splitlines()
+    released = next(number for number, line in enumerate(lines, 1) if line.startswith("## [0"))
+    assert all(text.line < released for text in language.read_prose(language.ROOT / "CHANGELOG.md"))
+
+
+def test_language_of_the_project() -> None:
+    """No document has a word to avoid, and neither long sentences nor words to avoid in texts have become more."""
+    assert list(language.find_faults()) == []
