@@ -23,7 +23,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import OVS_TOPOLOGY, OVS_UPLINK, about, is_uplink_port, own_links, own_switches, read_altname
+from reconciler.kinds.ownership import (
+    OVS_UPLINK,
+    about,
+    is_uplink_port,
+    own_links,
+    own_switches,
+    read_altname,
+)
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -31,6 +38,7 @@ from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
     FIRST_FRAGMENTS,
+    OVS_TOPOLOGY,
     SECURE,
     FragmentsSet,
     Marks,

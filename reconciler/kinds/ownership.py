@@ -17,6 +17,7 @@ from typing import NamedTuple
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
+from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
 
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
@@ -28,8 +29,6 @@ ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
 
 
-OVS_TOPOLOGY = "netctl:topology"
-"""The key in the `external_ids` of Open vSwitch's bridges and ports under which their topology stands."""
 OVS_UPLINK = "netctl:uplink"
 """The key in those of a port that is the host's uplink."""
 UPLINK_NUMBER = 65000

@@ -33,9 +33,10 @@ from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps.links import OffloadSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
