@@ -27,6 +27,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
@@ -78,7 +79,15 @@ class Address(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.cidr.partition("/")[0],) if self.netns.startswith("container:") else ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        return (self.dev,) if self.subject == HOST_SUBJECT else ()
 
     @property
     def is_remnant(self) -> bool:

@@ -18,7 +18,7 @@ from typing import Self
 from reconciler.kinds.ownership import about, own_links, owner_of, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.namespaces import SysctlWrite
@@ -66,6 +66,10 @@ class Bridge(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.name,) if self.netns == HOST else ()
 
     def describe(self) -> str:
         return f"bridge {self.name}, MTU {self.mtu}"

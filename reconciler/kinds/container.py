@@ -48,10 +48,6 @@ class Container(Record):
     def ident(self) -> str:
         return self.container
 
-    @property
-    def subject(self) -> str:
-        return f"container {self.container}"
-
     def describe(self) -> str:
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""
         whose = "existing " if self.existing else ""

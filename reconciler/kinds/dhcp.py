@@ -61,10 +61,6 @@ class Dhcp(Record):
         # On Open vSwitch a pair is connected when its port is made; what is asked before is lost.
         return (Ref("ovs-port", self.link.netns, self.link.name),) if self.link else ()
 
-    @property
-    def subject(self) -> str:
-        return f"container {self.container}"
-
     def describe(self) -> str:
         return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a namespace that is gone")
 

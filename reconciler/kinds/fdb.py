@@ -24,6 +24,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import FdbAdd, FdbDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
@@ -57,7 +58,7 @@ class Fdb(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         if self.mac == BROADCAST_MAC:

@@ -16,12 +16,20 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.firewall_program import WAYS, parse_table_name, render_element, render_table, table_name
-from reconciler.kinds.firewall_words import about_element, describe_element, holders_of
+from reconciler.kinds.firewall_words import (
+    POLICY_FROM,
+    about_element,
+    describe_element,
+    holders_of,
+    split_policy,
+    without_number,
+)
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, LentNames, subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,22 @@ class FirewallElement(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        # What was read may not say for whom it is there: the addresses and links in it do.
+        return () if self.about not in ("", HOST_SUBJECT) else tuple(f"{self.value} . {self.key}".split(" . "))
+
+    def subject_among(self, names: LentNames) -> str:
+        subject = super(FirewallElement, self).subject_among(names)
+        if not subject.startswith(POLICY_FROM):
+            return subject
+        # The host of a policy that was read may know only the address of a container that is on another host.
+        said = subject.removeprefix(POLICY_FROM).split(" to ")
+        found = [names.container_at(end) for end in split_policy(self.set, self.key)]
+        source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
+        return f"{POLICY_FROM}{source} to {target}"
 
     def describe(self) -> str:
         return describe_element(self.set, self.key, self.value)

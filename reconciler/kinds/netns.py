@@ -49,10 +49,6 @@ class Netns(Record):
     def ident(self) -> str:
         return "namespace"
 
-    @property
-    def subject(self) -> str:
-        return self.netns.replace(":", " ")
-
     def describe(self) -> str:
         return "network namespace" + ("" if self.ipv6 else " without IPv6")
 

@@ -50,6 +50,7 @@ from reconciler.state.steps.openvswitch import (
     OvsPortSet,
 )
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
 
 USERSPACE = "netdev"
 """The datapath that is ovs-vswitchd itself."""
@@ -107,6 +108,10 @@ class OvsBridge(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.name,)
 
     def describe(self) -> str:
         return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
@@ -211,7 +216,7 @@ class OvsPort(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         return f"port {self.name} of the Open vSwitch bridge {self.bridge}"

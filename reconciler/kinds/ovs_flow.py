@@ -44,13 +44,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import UPLINK_NUMBER, is_uplink_port
+from reconciler.kinds.ownership import UPLINK_NUMBER, about, is_uplink_port, own_links, own_switches
 from reconciler.state.naming import cookie_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
 
 LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
@@ -128,7 +129,7 @@ class OvsFlow(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         whose = self._ports[0] if self._ports else self.bridge
@@ -137,6 +138,8 @@ class OvsFlow(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         uplinks = {(bridge.name, port.name) for bridge in snapshot.ovs_bridges for port in bridge.ports if is_uplink_port(port)}
+        subjects = {link.info.name: about(link.alias, HOST) for kind in ("veth", "vxlan") for link in own_links(snapshot, kind)}
+        subjects |= {bridge.name: about(link.alias, HOST) for bridge, link in own_switches(snapshot) if link}
         for flow in snapshot.ovs_flows:
             head = _HEAD.fullmatch(flow.match)
             if head is None:
@@ -145,7 +148,10 @@ class OvsFlow(Record):
             match = _IN_PORT.sub("", head[3], count=1).removeprefix(",")
             port = found[1] if found else ""
             texts = _OUTPUT.split(flow.actions)  # every second one is a port
-            texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in texts[1::2]]
+            targets = texts[1::2]
+            texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in targets]
+            # A rule that sends to several ports is the bridge's own.
+            told_by = (port, *(targets if len(targets) == 1 else ()), flow.bridge)
             yield cls(
                 HOST,
                 snapshot.topology,
@@ -155,6 +161,7 @@ class OvsFlow(Record):
                 int(head[2] or DEFAULT_PRIORITY),
                 match,
                 "".join(texts),
+                next((subjects[name] for name in told_by if name in subjects), HOST_SUBJECT),
             )
 
     def must_recreate(self, before: Self) -> bool:

@@ -18,6 +18,7 @@ from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, pa
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
+from reconciler.state.subject import LAB, subject_in
 
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
@@ -217,12 +218,13 @@ def _direct_bridge(snapshot: Snapshot, netns: str, link: LinkInfo) -> LinkInfo |
 
 
 def about(alias: Alias | None, netns: str) -> str:
-    """Whose a link is, for people: by its alias, or else by its namespace."""
+    """Whose a link is, for people: by its namespace, or else by its alias."""
     if alias is None:
-        return netns.replace(":", " ") or "host"
+        return subject_in(netns)
     if alias.kind == "lab":
-        return f"lab {alias.name}"
-    return f"subnet {alias.name}" if alias.kind in ("bridge", DIRECT, "vxlan", "shim") else f"container {alias.name}"
+        return LAB
+    is_subnets = alias.kind in ("bridge", DIRECT, "vxlan", "shim")
+    return subject_in(netns, f"{'subnet' if is_subnets else 'container'} {alias.name}")
 
 
 def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:

@@ -45,10 +45,6 @@ class Process(Record):
     def is_remnant(self) -> bool:
         return not self.command
 
-    @property
-    def subject(self) -> str:
-        return f"container {self.container}"
-
     def describe(self) -> str:
         return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
 

@@ -30,6 +30,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,11 @@ class Route(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        return (self.dev,) if self.subject == HOST_SUBJECT else ()
 
     def describe(self) -> str:
         family = "IPv6 " if self.family == 6 and self.dst == "default" else ""

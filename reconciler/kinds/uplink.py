@@ -37,6 +37,7 @@ from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
+from reconciler.state.subject import subject_in
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
@@ -80,7 +81,7 @@ class Uplink(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         if not self.bridge:

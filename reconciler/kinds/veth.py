@@ -99,6 +99,10 @@ class Veth(Record):
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.peer_netns)
 
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return self.name, self.mac
+
     def describe(self) -> str:
         where = f" at {self.master}" if self.master else ""
         return f"veth {self.name}{where} to {self.peer_name or 'nobody'}, MTU {self.mtu}"
@@ -192,5 +196,3 @@ class Veth(Record):
 
     def _lower_up(self) -> tuple[Step, ...]:
         return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
-
-

@@ -36,12 +36,13 @@ from reconciler.kinds.uplink import Uplink
 from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
+from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.firewall import describe_elements, summarise_elements, summarise_ports, tell_ports
-from reconciler.render.subjects import HOST_SUBJECT, containers_by_address, order_of, subjects_of
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST
+from reconciler.state.subject import CONTAINER, HOST_SUBJECT, order_of
 from reconciler.state.visible import visible_line
 
 FOLD = 3
@@ -83,8 +84,8 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
     """The whole plan, without a newline at the end; a sentence where there is nothing to do."""
     shown: list[str] = []
     counts = {"+": 0, "~": 0, "-": 0}
-    containers = containers_by_address(record for host in document.hosts for record in _sides(host))
-    lines_of = {host.host: compile_lines(host, containers) for host in document.hosts}
+    names = names_lent_by(record for host in document.hosts for record in _sides(host))
+    lines_of = {host.host: compile_lines(host, names) for host in document.hosts}
     heirs = find_heirs(line for lines in lines_of.values() for line in lines)
     for host in document.hosts:
         lines = tuple(_with_heir(line, heirs) for line in lines_of[host.host])
@@ -92,7 +93,7 @@ def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bo
             counts[line.sign] += 1
         if lines:
             shown.append(palette.bold(visible_line(host.host if host.host == "lab" else f"host {host.host}")))
-            shown += _verbose_lines(host, palette, containers) if verbose else _short_lines(lines, palette)
+            shown += _verbose_lines(host, palette, names) if verbose else _short_lines(lines, palette)
     if not shown:
         return "Nothing to do: the hosts are as the file says."
     changes = sum(len(host.changes) for host in document.hosts)
@@ -105,9 +106,12 @@ def _sides(host: HostPlan) -> list[Record]:
     return [record for change in host.changes for record in (change.before, change.after) if record]
 
 
-def compile_lines(host: HostPlan, containers: Mapping[str, str] = MappingProxyType({})) -> tuple[Line, ...]:
-    """One line for each subject that changes, in an order of their own: subnets before containers."""
-    subjects = subjects_of(_sides(host), containers)
+def compile_lines(host: HostPlan, names: Mapping[str, str] = MappingProxyType({})) -> tuple[Line, ...]:
+    """One line for each subject that changes, in an order of their own: subnets before containers.
+
+    `names` are those that the records of all hosts lend (see `plan.subjects`).
+    """
+    subjects = subjects_of(_sides(host), names)
     by_subject: dict[str, list[Change]] = {}
     for change in host.changes:
         by_subject.setdefault(subjects[change.ref], []).append(change)
@@ -119,7 +123,7 @@ def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
     gone: set[str] = set()
     fresh: set[str] = set()
     for line in lines:
-        if line.subject.startswith("container ") and line.sign != "~":
+        if line.subject.startswith(CONTAINER) and line.sign != "~":
             (fresh if line.sign == "+" else gone).add(line.subject)
     first = {subject: f"{subject}-1" for subject in gone if f"{subject}-1" in fresh}
     return first | {f"{subject}-1": subject for subject in fresh if f"{subject}-1" in gone}
@@ -286,8 +290,8 @@ def stem_of(subject: str) -> str:
     return found.group(1) if found else ""
 
 
-def _verbose_lines(host: HostPlan, palette: Palette, containers: Mapping[str, str]) -> Iterator[str]:
-    subjects = subjects_of(_sides(host), containers)
+def _verbose_lines(host: HostPlan, palette: Palette, names: Mapping[str, str]) -> Iterator[str]:
+    subjects = subjects_of(_sides(host), names)
     ordered = sorted(host.changes, key=lambda change: order_of(subjects[change.ref]))
     for subject, group in groupby(ordered, key=lambda change: subjects[change.ref]):
         yield f"  {visible_line(subject)}"

@@ -15,13 +15,14 @@ from reconciler.kinds.address import Address
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
+from reconciler.plan.subjects import subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
-from reconciler.render.subjects import order_of, subjects_of
 from reconciler.state.host import HostFacts, HostState, Obstacle
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
+from reconciler.state.subject import order_of
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1

@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import LentNames, subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,22 @@ class Record:
 
     @property
     def subject(self) -> str:
-        """For people: whose it is. `container web`, `subnet front`, or `host`."""
-        return "host"
+        """For people: whose it is, as far as it says so itself. `container web`, `subnet front`, `lab`, or `host`."""
+        return subject_in(self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        """The names (of links, addresses, hardware addresses) by which other records are known to be of its subject."""
+        return ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        """The names that say whose it is, in place of its own subject: the first that a record lends counts."""
+        return ()
+
+    def subject_among(self, names: LentNames) -> str:
+        """For people: whose it is, if records lend these names."""
+        return next((names.here[name] for name in self.belongs_to_any_of if name in names.here), self.subject)
 
     @property
     def exposed_to(self) -> str:

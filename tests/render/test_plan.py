@@ -15,10 +15,10 @@ from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.schema import json_schema
+from reconciler.plan.subjects import subjects_of
 from reconciler.render.plan import render_plan
 from reconciler.render.schema import SCHEMA_PATH, render_schema
 from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status, render_status
-from reconciler.render.subjects import subjects_of
 from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
