@@ -28,6 +28,7 @@ from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.summary import InterfaceFact
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
@@ -93,6 +94,10 @@ class Address(Record):
     def is_remnant(self) -> bool:
         # Only whoever has made it could make it again.
         return bool(self.peer or self.form)
+
+    @property
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        return (InterfaceFact(self.netns, self.dev, address=self.cidr),)
 
     def describe(self) -> str:
         return f"address {self.cidr} on {self.dev}"

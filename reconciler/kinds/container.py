@@ -27,6 +27,7 @@ from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Container(Record):
     """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
 
     kind = "container"
+    root_of = ("container",)
     dies_with_parent = False
 
     container: str
@@ -47,6 +49,9 @@ class Container(Record):
     @property
     def ident(self) -> str:
         return self.container
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.ENGINE, self.describe())
 
     def describe(self) -> str:
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""

@@ -37,6 +37,7 @@ class Neighbor(Record):
     """`address` on the far side of `dev` has the hardware address `mac`; with `proxy`, we answer for it ourselves."""
 
     kind = "neighbor"
+    can_change_hands = True
 
     dev: str
     address: str

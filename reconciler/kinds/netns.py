@@ -35,6 +35,7 @@ class Netns(Record):
     """The namespace called `netns`."""
 
     kind = "netns"
+    root_of = ("container", "lab")
     dies_with_parent = False
 
     ipv6: bool = True

@@ -51,6 +51,7 @@ from reconciler.state.steps.openvswitch import (
 )
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USERSPACE = "netdev"
 """The datapath that is ovs-vswitchd itself."""
@@ -82,6 +83,8 @@ class OvsBridge(Record):
     """The bridge `name` and its internal port; `mtu` in bytes; `datapath` is `system` or `netdev`."""
 
     kind = "openvswitch"
+    root_of = ("subnet",)
+    is_bridge = True
     dies_with_parent = False
 
     name: str
@@ -112,6 +115,9 @@ class OvsBridge(Record):
     @property
     def names_lent(self) -> tuple[str, ...]:
         return (self.name,)
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, facts.with_addresses(f"Open vSwitch bridge {self.name}", self.netns, self.name))
 
     def describe(self) -> str:
         return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
@@ -191,6 +197,7 @@ class OvsPort(Record):
     """The link `name` as a port of `bridge`."""
 
     kind = "ovs-port"
+    nouns = ("port", "ports")
     dies_with_parent = False  # it stays in the database when its link goes
 
     name: str

@@ -19,6 +19,7 @@ from reconciler.state.secrets import mask_env
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Process(Record):
     @property
     def is_remnant(self) -> bool:
         return not self.command
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
+        return Phrase(Part.COMMAND, f"runs {' '.join(self.command)}") if self.command else None
 
     def describe(self) -> str:
         return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"

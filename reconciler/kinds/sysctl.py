@@ -30,6 +30,8 @@ class Sysctl(Record):
     """`key` holds `value`. `owner` is the link or namespace with which the setting goes; None where it stays."""
 
     kind = "sysctl"
+    nouns = ("setting", "settings")
+    is_always_there = True
 
     key: str
     value: str

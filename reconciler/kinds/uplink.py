@@ -38,6 +38,7 @@ from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete,
 from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 from reconciler.state.subject import subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
@@ -82,6 +83,9 @@ class Uplink(Record):
     @property
     def subject(self) -> str:
         return subject_in(self.netns, self.about)
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, f"uplink {self.name}")
 
     def describe(self) -> str:
         if not self.bridge:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 LAB = "lab"
 HOST_SUBJECT = "host"
 CONTAINER = "container "
+ROOTED = (LAB, HOST_SUBJECT, "subnet", "container")
+"""The sorts of subjects that a record of their own stands for, in the order of a plan. A policy has none."""
 
 
 def subject_in(netns: str, about: str = "") -> str:
@@ -38,8 +40,7 @@ class LentNames:
 
 def order_of(subject: str) -> tuple[int, str]:
     """A key to sort subjects by: the lab, the host, subnets, then containers, numbers within a name by their size."""
-    kinds = (LAB, HOST_SUBJECT, "subnet", CONTAINER.rstrip())
     word = subject.partition(" ")[0]
     stem, _, number = subject.rpartition("-")
     name = f"{stem}-{int(number):09d}" if number.isascii() and number.isdigit() else subject
-    return (kinds.index(word) if word in kinds else len(kinds)), name
+    return (ROOTED.index(word) if word in ROOTED else len(ROOTED)), name

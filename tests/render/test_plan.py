@@ -200,6 +200,7 @@ def test_replicas_rename_a_container() -> None:
         assert renamed.endswith(f"{fresh} is created in its place")
     assert "renames" not in render_plan(document(alone, shop(("db", "10.44.0.2"))))
 
+
 def test_a_setting_of_a_link_is_its_owners() -> None:
     """A setting of a bridge stands under its subnet, though the bridge itself is not in the plan."""
     wanted = Sysctl("", "net.ipv6.conf.b-shop-front.accept_ra", "0", about="subnet front")
