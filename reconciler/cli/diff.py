@@ -16,7 +16,7 @@ from reconciler.state.secrets import MASK
 from reconciler.topology.types import Topology
 
 if TYPE_CHECKING:
-    from reconciler.render.commands import Place
+    from reconciler.state.shell import HostShell
 
 DIFFERS = 1
 MASKED = f"The values of variables are masked ({MASK}), so this script is to be read only: --show-secrets prints one that runs."
@@ -53,29 +53,29 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
     from reconciler.render.commands import Section, render_script
 
     plans = {host.host: host for host in document.hosts}
-    places = {target.host: place_of(topology, target) for target in targets}
-    shells = {target.host: render_shell(target.ssh) for target in targets if target.ssh}
+    shells = {target.host: shell_of(topology, target) for target in targets}
+    remote = {target.host: render_shell(target.ssh) for target in targets if target.ssh}
     hosts = [host for host in plans if host != LAB]
     lab = [LAB] if LAB in plans else []
     sections = [
         Section(
-            f"{host}: {phase}", places[host], tuple(batch.steps for batch in getattr(plans[host], phase)), shells.get(host, "")
+            f"{host}: {phase}", shells[host], tuple(batch.steps for batch in getattr(plans[host], phase)), remote.get(host, "")
         )
         # The order of an apply: the lab carries its hosts, so it goes last and comes first.
         for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
         for host in group
-        if host in places
+        if host in shells
     ]
     return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED if is_masked else "")
 
 
-def place_of(topology: Topology, target: Target) -> Place:
+def shell_of(topology: Topology, target: Target) -> HostShell:
     """How command lines reach the host's namespaces."""
-    from reconciler.render.commands import Place
+    from reconciler.state.shell import HostShell
 
     mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
     engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
-    return Place(topology.name, target.host_key, target.netns, engines, target.openvswitch)
+    return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 
 def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:

@@ -69,12 +69,12 @@ def _container_path(topology: Topology, name: str) -> str:
 
 def _far_words(topology: Topology, host: Host, netns: str, words: list[str]) -> list[str]:
     """The command line that runs the words on another machine; the command is that machine's."""
-    from reconciler.cli.diff import place_of
+    from reconciler.cli.diff import shell_of
     from reconciler.hosts.ssh import render_exec
     from reconciler.hosts.target import targets_of
 
     target = next(target for target in targets_of(topology, host.name) if target.host == host.name)
-    command = place_of(topology, target).tool(netns, *words)
+    command = shell_of(topology, target).tool(netns, *words)
     return render_exec(host.connect, command, terminal=sys.stdin.isatty() and sys.stdout.isatty())
 
 

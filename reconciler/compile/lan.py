@@ -27,6 +27,8 @@ class WayOut:
     dev: str
     uplink: Ref | None = None
     bridge: Ref | None = None
+    about: str = ""
+    """Whose the bridge is, for people: `subnet lan`."""
 
 
 Refusal = tuple[Path, str, str]
@@ -64,7 +66,7 @@ def way_out(host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> WayOut:
     name = uplink_of(host, facts)
     taken_in = (leg for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
     leg = next(taken_in, None)
-    return WayOut(leg.bridge, Ref("uplink", HOST, name), leg.ref) if leg else WayOut(name)
+    return WayOut(leg.bridge, Ref("uplink", HOST, name), leg.ref, f"subnet {leg.subnet}") if leg else WayOut(name)
 
 
 def _find(facts: HostFacts, name: str) -> LinkFacts | None:

@@ -26,7 +26,8 @@ def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: H
     after = (way.uplink,) if way.uplink else ()
     if 4 in families:
         rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ()
-        own = [Sysctl(HOST, row.key(way.dev), row.value, remember and not way.uplink, way.bridge, after=after) for row in rows]
+        keeps = remember and not way.uplink
+        own = [Sysctl(HOST, row.key(way.dev), row.value, keeps, way.bridge, after, way.about) for row in rows]
         yield from own
         # It writes the setting of every link, so what the uplink's was is noted before, and put back after it.
         yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
@@ -34,7 +35,7 @@ def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: H
         before: tuple[Ref, ...] = ()
         if facts.accepts_ra and way.dev:
             key = interface_key(6, way.dev, "accept_ra")
-            heed = Sysctl(HOST, key, "2", remember and not way.uplink, owner=way.bridge, after=after)
+            heed = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
             before = (heed.ref,)
             yield heed
         yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)

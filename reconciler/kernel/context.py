@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.state.engines import DEFAULT_ENGINES
+
 DEFAULT_OPENVSWITCH = "unix:///var/run/openvswitch/db.sock"
-DEFAULT_ENGINES = {
-    "docker": "unix:///var/run/docker.sock",
-    "podman": "unix:///run/podman/podman.sock",
-    "lxc": "/var/lib/lxc",
-}
-"""Where each engine is, by the runtime that it serves."""
 
 
 @dataclass(frozen=True, slots=True)

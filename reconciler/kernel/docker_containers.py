@@ -1,6 +1,6 @@
 """Containers in the words of Docker's API: the labels by which they are netctl's, what lists them, what creates them. Pure.
 
-Called by `docker`; `render.engine_commands` prints the same labels.
+Called by `docker`; `state.container_spec` has the labels.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.kinds.container import parse_spec, render_spec
-from reconciler.state.steps.containers import ContainerSpec
+from reconciler.state.container_spec import SPEC_LABEL, ContainerSpec, parse_spec
 
-TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 PARKED = ".netctl-parked-"
 """What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
 NO_NETWORKS = ("none", "host")
@@ -42,11 +40,6 @@ class Listed:
     def spec(self) -> ContainerSpec | None:
         """What it was made from; None where its label does not say."""
         return parse_spec(self.labels.get(SPEC_LABEL, ""))
-
-
-def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
-    """The labels by which a container is known again."""
-    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
 
 
 def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import RouteInfo
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete, StrayRouteDelete
-from reconciler.state.steps.links import UplinkEnslave, UplinkRelease
 from reconciler.state.steps.step import Step
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
 SHOWN_MAX = 5
 """How many routes an error names."""

@@ -18,7 +18,10 @@ from itertools import count
 from pathlib import Path
 
 from reconciler.errors import HostError
-from reconciler.kernel.lxc_config import (
+from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.kernel.private import FILE_MODE, open_private
+from reconciler.state.grammar import is_label
+from reconciler.state.lxc_config import (
     COMMAND_FILE,
     COMMON_CONFIG,
     MARK_FILE,
@@ -33,9 +36,6 @@ from reconciler.kernel.lxc_config import (
     render_mark,
     template_words,
 )
-from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.kernel.private import FILE_MODE, open_private
-from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
 
@@ -144,7 +144,7 @@ class LxcEngine:
         mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False)
         directory.mkdir(mode=0o770, parents=True)
         self._write(directory / MARK_FILE, render_mark(mark))
-        config = render_config(step, str(directory), common=Path(COMMON_CONFIG).exists())
+        config = render_config(step.container, step.spec, str(directory), common=Path(COMMON_CONFIG).exists())
         if is_template(step.spec.image):
             self._lxc("create", "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(step.spec.image))
             config = (directory / "config").read_text(encoding="utf-8") + "\n" + config

@@ -25,7 +25,7 @@ from reconciler.kernel.netlink import RouteSocket
 from reconciler.kernel.netlink_encode import encode_loopback_up
 from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, netns_path_name
-from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
+from reconciler.state.steps.namespaces import PROMPT, SILENT, NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError
 
 T = TypeVar("T")
@@ -33,22 +33,6 @@ T = TypeVar("T")
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
 MNT_DETACH = 2  # umount2(2)
-
-SILENT = (
-    ("net/ipv6/conf/all/disable_ipv6", "1"),
-    ("net/ipv6/conf/lo/accept_ra", "0"),  # by which kinds.netns recognises it
-    ("net/ipv6/conf/lo/disable_ipv6", "0"),
-)
-"""A namespace without IPv6 but ::1: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in
-net/ipv6/addrconf.c)."""
-PROMPT = (
-    ("net/ipv6/conf/all/disable_ipv6", "0"),  # it may be the machine's own 1 (net.core.devconf_inherit_init_net)
-    ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
-    ("net/ipv6/conf/default/accept_dad", "0"),
-    ("net/ipv6/conf/default/accept_ra", "0"),  # nor is one asked for (addrconf_dad_completed in net/ipv6/addrconf.c)
-)
-"""A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
-packets), and no router is asked for or believed."""
 
 MAKERS = 2
 """Threads that make namespaces: the kernel takes a millisecond for each, and makes two at a time. A third waits for its locks."""

@@ -56,7 +56,6 @@ from reconciler.kernel.netlink_encode import (
     IFLA_PROP_LIST,
     QDISC_HANDLE,
     RATESPEC,
-    ROUTE_TYPES,
     RT_TABLE_MAIN,
     RTA_DST,
     RTA_GATEWAY,
@@ -85,6 +84,7 @@ from reconciler.kernel.netlink_encode import (
 )
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
 from reconciler.state.snapshot import AddressInfo, LinkInfo, RateInfo, RouteInfo
+from reconciler.state.steps.addresses import ROUTE_TYPES
 
 IFLA_INET6_CONF = 2
 IFLA_QDISC = 6

@@ -17,6 +17,7 @@ from reconciler.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NL
 from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, VXLAN_DEVICE, encode_options
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.steps.addresses import (
+    ROUTE_TYPES,
     AddressAdd,
     AddressDelete,
     FdbAdd,
@@ -30,6 +31,7 @@ from reconciler.state.steps.addresses import (
     StrayRouteDelete,
 )
 from reconciler.state.steps.links import (
+    FREE_NAME,
     AltnameAdd,
     AltnameDelete,
     BridgePortSet,
@@ -67,10 +69,6 @@ NLA_F_NESTED = 0x8000
 IFF_UP, IFF_NOARP = 1, 0x80
 AF_BRIDGE = 7
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
-ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat")
-"""The types of routes (RTN_, linux/rtnetlink.h) by their numbers; "" for a unicast one."""
-FREE_NAME = "moved%d"
-"""A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
 LOOPBACK, LOOPBACK_NAME = 1, "lo"
 """Every namespace's loopback is number 1 (LOOPBACK_IFINDEX, net/flow.h), whatever it is called there."""
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255

@@ -22,11 +22,12 @@ from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
 from reconciler.kernel.openflow import TOOL, read_flows, read_fragments
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
 from reconciler.kinds.offload import GRO, TX
-from reconciler.kinds.ownership import OVS_TOPOLOGY, find_peer, is_uplink_port, own_links, own_switches
+from reconciler.kinds.ownership import find_peer, is_uplink_port, own_links, own_switches
 from reconciler.kinds.uplink import is_direct, is_netctls
 from reconciler.state.naming import cookie_of, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
 
 USERSPACE, KERNEL = "netdev", "system"
 INTERNAL_KINDS = ("tun", "openvswitch")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reconciler.kinds.openvswitch import read_marks
-from reconciler.kinds.ownership import OVS_TOPOLOGY
 from reconciler.state.snapshot import OvsBridgeInfo
 from reconciler.state.steps.openvswitch import (
     BRIDGE_MARK,
     HANDS_OFF,
+    OVS_TOPOLOGY,
     PORT_MARK,
     Marks,
     OvsBridgeAdd,

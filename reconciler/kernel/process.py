@@ -38,8 +38,8 @@ from reconciler.kernel.marks import (
 )
 from reconciler.kernel.namespaces import enter, parse_path_name, run_in_thread
 from reconciler.kernel.private import make_directory, open_private
-from reconciler.kinds.process import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
 from reconciler.state.grammar import is_label
+from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
 from reconciler.state.snapshot import ProcessInfo
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step, StepError

@@ -19,11 +19,8 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.kernel.private import write_private
 from reconciler.state.ref import HOST
-from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
+from reconciler.state.steps.namespaces import FILE_NAME, HEADING, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import RefusedError, Step
-
-FILE_NAME = "sysctl"
-HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,10 @@ from reconciler.state.jsontext import parse_json
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
 from reconciler.state.steps.lanes import ETHTOOL, OVSDB
-from reconciler.state.steps.links import LinkSet, OffloadSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import LinkSet, OffloadSet
 from reconciler.state.steps.openvswitch import OvsPortDelete
 from reconciler.state.steps.step import Step, StepError
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
 ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
 """How long the host's router may take to answer, before and after a move."""

@@ -27,6 +27,8 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.summary import InterfaceFact
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
@@ -78,12 +80,24 @@ class Address(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.cidr.partition("/")[0],) if self.netns.startswith("container:") else ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        return (self.dev,) if self.subject == HOST_SUBJECT else ()
 
     @property
     def is_remnant(self) -> bool:
         # Only whoever has made it could make it again.
         return bool(self.peer or self.form)
+
+    @property
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        return (InterfaceFact(self.netns, self.dev, address=self.cidr),)
 
     def describe(self) -> str:
         return f"address {self.cidr} on {self.dev}"

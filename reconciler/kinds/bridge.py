@@ -18,11 +18,12 @@ from typing import Self
 from reconciler.kinds.ownership import about, own_links, owner_of, pick, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.namespaces import SysctlWrite
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 BRIDGE_OPTIONS: tuple[tuple[str, str], ...] = (
     ("forward_delay", "0"),
@@ -40,6 +41,8 @@ class Bridge(Record):
     """The bridge called `name`; `mtu` in bytes; `link_local`: whether it makes itself an IPv6 link-local address."""
 
     kind = "bridge"
+    root_of = ("subnet",)
+    is_bridge = True
     dies_with_parent = False
 
     name: str
@@ -66,6 +69,13 @@ class Bridge(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.name,) if self.netns == HOST else ()
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, facts.with_addresses(f"bridge {self.name}", self.netns, self.name))
 
     def describe(self) -> str:
         return f"bridge {self.name}, MTU {self.mtu}"

@@ -13,45 +13,21 @@ is unchanged by that: its links, addresses and routes are missing, and are made 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import bears_tag, own_macvlans
 from reconciler.kinds.sysctl import LINK_DEFAULTS
-from reconciler.state.jsontext import parse_json
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
-from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
-
-LABEL_MAX_BYTES = 1 << 22
-"""Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
-
-
-def render_spec(spec: ContainerSpec) -> str:
-    """What the label `netctl.spec` holds."""
-    return json.dumps(asdict(spec), separators=(",", ":"))
-
-
-def parse_spec(text: str) -> ContainerSpec | None:
-    """The spec in a label `netctl.spec`; None where it is none, so that it differs from any that is wanted."""
-    try:
-        told = parse_json(text, LABEL_MAX_BYTES)
-        return ContainerSpec(
-            runtime=str(told["runtime"]),
-            image=str(told["image"]),
-            command=tuple(str(word) for word in told["command"]),
-            env=tuple((str(name), str(value)) for name, value in told["env"]),
-            volumes=tuple(str(volume) for volume in told["volumes"]),
-            restart=str(told["restart"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +35,7 @@ class Container(Record):
     """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
 
     kind = "container"
+    root_of = ("container",)
     dies_with_parent = False
 
     container: str
@@ -73,9 +50,8 @@ class Container(Record):
     def ident(self) -> str:
         return self.container
 
-    @property
-    def subject(self) -> str:
-        return f"container {self.container}"
+    def phrase(self, _facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.ENGINE, self.describe())
 
     def describe(self) -> str:
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""

@@ -22,6 +22,7 @@ from reconciler.state.ref import Ref, container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFact
 
 DHCP_MARK = "NETCTL_DHCP"
 """The variable that says whose a client is: `<topology>/<host>/<container>/<interface>/<0 or 1>`; 1: it sets default routes."""
@@ -62,8 +63,8 @@ class Dhcp(Record):
         return (Ref("ovs-port", self.link.netns, self.link.name),) if self.link else ()
 
     @property
-    def subject(self) -> str:
-        return f"container {self.container}"
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        return (InterfaceFact(self.netns, self.dev, is_leased=True),)
 
     def describe(self) -> str:
         return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a namespace that is gone")

@@ -27,6 +27,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
 
 FAMILY = "netdev"
 LEAVING, TUNNELLED, ROUTED = "leaving", "tunnelled", "routed"
@@ -61,7 +62,7 @@ class FastPathHook(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         return f"the fast path from {self.dev}"

@@ -14,7 +14,7 @@ is its identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -24,6 +24,8 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import FdbAdd, FdbDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
@@ -36,6 +38,7 @@ class Fdb(Record):
     """`mac` is behind `remote`; or, with `remote` empty, behind `dev` as a port of its bridge."""
 
     kind = "fdb"
+    nouns = ("forwarding entry", "forwarding entries")
 
     dev: str
     mac: str
@@ -57,7 +60,14 @@ class Fdb(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @classmethod
+    def phrases(cls, records: Sequence[Self], _facts: InterfaceFacts) -> Iterator[Phrase]:
+        tunnels = sum(record.mac == BROADCAST_MAC for record in records)
+        stations = sum(bool(record.remote) for record in records) - tunnels
+        if tunnels:
+            yield Phrase(Part.OVERLAY, f"{number(tunnels, 'host')} behind it with {number(stations, 'station')}")
 
     def describe(self) -> str:
         if self.mac == BROADCAST_MAC:

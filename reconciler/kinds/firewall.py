@@ -11,27 +11,60 @@ The program and the grammar of elements are in `kinds.firewall_program`, what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.firewall_program import WAYS, parse_table_name, render_element, render_table, table_name
-from reconciler.kinds.firewall_words import about_element, describe_element, holders_of
-from reconciler.state.record import Record
+from reconciler.kinds.firewall_summary import describe_elements, describe_ports, summarise_ports
+from reconciler.kinds.firewall_words import (
+    POLICIES,
+    POLICY_FROM,
+    PUBLISHED,
+    about_element,
+    describe_element,
+    describe_services,
+    holders_of,
+    purpose_of,
+    split_policy,
+    without_number,
+)
+from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, LentNames, subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
-class FirewallTable(Record):
-    """The table of one family, `inet`, `bridge` or `arp`, or with a subnet `netdev`, with its constant program."""
+class FirewallPart(Record):
+    """One of the topology's nftables tables, or something in it. People see them as one."""
 
-    kind = "firewall"
+    counted_as = "firewall"
 
     family: str
     topology: str
+
+    @property
+    def services(self) -> str:
+        """For people: what it allows, if it is of a policy."""
+        return ""
+
+    @classmethod
+    def count(cls, records: Sequence[Self]) -> str:
+        """The services that are allowed, else the firewall."""
+        return ", ".join(dict.fromkeys(record.services for record in records if record.services)) or "firewall"
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallTable(FirewallPart):
+    """The table of one family, `inet`, `bridge` or `arp`, or with a subnet `netdev`, with its constant program."""
+
+    kind = "firewall"
+    root_of = ("host",)
+
     intact: bool = True
     """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
     subnet: str = ""
@@ -83,13 +116,12 @@ def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class FirewallElement(Record):
+class FirewallElement(FirewallPart):
     """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall_program`."""
 
     kind = "element"
+    described_as = "nftables elements"
 
-    family: str
-    topology: str
     set: str
     key: str
     value: str = ""
@@ -113,7 +145,42 @@ class FirewallElement(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        # What was read may not say for whom it is there: the addresses and links in it do.
+        return () if self.about not in ("", HOST_SUBJECT) else tuple(f"{self.value} . {self.key}".split(" . "))
+
+    def subject_among(self, names: LentNames) -> str:
+        subject = super(FirewallElement, self).subject_among(names)
+        if not subject.startswith(POLICY_FROM):
+            return subject
+        # The host of a policy that was read may know only the address of a container that is on another host.
+        said = subject.removeprefix(POLICY_FROM).split(" to ")
+        found = [names.container_at(end) for end in split_policy(self.set, self.key)]
+        source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
+        return f"{POLICY_FROM}{source} to {target}"
+
+    @property
+    def services(self) -> str:
+        is_policys = purpose_of(self.set) in POLICIES
+        return (describe_services(self.set, self.key) or "everything") if is_policys else ""
+
+    @property
+    def is_named(self) -> bool:
+        # A port of the host's that leads to a container of another host.
+        return purpose_of(self.set) in PUBLISHED
+
+    @classmethod
+    def phrases(cls, records: Sequence[Self], _facts: InterfaceFacts) -> Iterator[Phrase]:
+        if published := [record for record in records if record.is_named]:
+            ports = ", ".join(summarise_ports(published))
+            yield Phrase(Part.PORTS, ports, alone=", ".join(describe_ports(published)))
+
+    @classmethod
+    def describe_changes(cls, changes: Iterable[Change]) -> Iterator[str]:
+        yield from describe_elements(list(changes))
 
     def describe(self) -> str:
         return describe_element(self.set, self.key, self.value)

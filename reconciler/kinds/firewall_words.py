@@ -14,6 +14,8 @@ from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
+POLICY_FROM = "policy from "
+"""With which the subject of a policy begins: `policy from web to db`."""
 POLICIES = ("allowed", "outbound")
 PUBLISHED = ("published", "published_at", "published_from")
 FILTERS = ("ports", "macs", "addresses")
@@ -124,7 +126,7 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
         source, target = split_policy(set_name, key)
         if source == target:  # no policy: routes join the subnet
             return holders.get(source, "host")
-        return f"policy from {_party_of(source, holders)} to {_party_of(target, holders)}"
+        return f"{POLICY_FROM}{_party_of(source, holders)} to {_party_of(target, holders)}"
     if stem == "connections":
         return holders.get(key.rpartition(" ")[2], "host")
     first = (value if stem in PUBLISHED else key).partition(" ")[0]

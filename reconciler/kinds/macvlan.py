@@ -26,6 +26,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Macvlan(Record):
     """The macvlan `name` on the host's link `lower`; `mtu` in bytes."""
 
     kind = "macvlan"
+    root_of = ("subnet",)
+    is_attachment = True
     dies_with_parent = False
 
     name: str
@@ -64,6 +67,12 @@ class Macvlan(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.netns)
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase:
+        alias = parse_alias(self.alias)
+        where = alias.subnet if alias and alias.subnet else self.lower
+        own = facts.with_addresses(f"macvlan {self.name}", self.netns, self.name)
+        return Phrase(Part.LINKS, f"{own} on {where}{facts.rate(self.netns, self.name)}")
 
     def describe(self) -> str:
         return f"macvlan {self.name} on {self.lower or 'a link that is gone'}, mode {self.mode}, MTU {self.mtu}"

@@ -22,10 +22,11 @@ from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.route import first_addresses
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import CONTAINER, subject_in
 
 NUD_PERMANENT = 0x80
 """linux/neighbour.h."""
@@ -36,6 +37,7 @@ class Neighbor(Record):
     """`address` on the far side of `dev` has the hardware address `mac`; with `proxy`, we answer for it ourselves."""
 
     kind = "neighbor"
+    can_change_hands = True
 
     dev: str
     address: str
@@ -63,7 +65,16 @@ class Neighbor(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.mac,) if self.netns == HOST and self.subject.startswith(CONTAINER) else ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        # One that was read knows the bridge only.
+        return (self.mac,) if self.netns == HOST else ()
 
     def describe(self) -> str:
         return f"neighbor {self.address} {'answered for' if self.proxy else f'is {self.mac}'} on {self.dev}"

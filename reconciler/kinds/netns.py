@@ -35,6 +35,7 @@ class Netns(Record):
     """The namespace called `netns`."""
 
     kind = "netns"
+    root_of = ("container", "lab")
     dies_with_parent = False
 
     ipv6: bool = True
@@ -48,10 +49,6 @@ class Netns(Record):
     @property
     def ident(self) -> str:
         return "namespace"
-
-    @property
-    def subject(self) -> str:
-        return self.netns.replace(":", " ")
 
     def describe(self) -> str:
         return "network namespace" + ("" if self.ipv6 else " without IPv6")

@@ -23,7 +23,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import OVS_TOPOLOGY, OVS_UPLINK, about, is_uplink_port, own_links, own_switches, read_altname
+from reconciler.kinds.ownership import (
+    OVS_UPLINK,
+    about,
+    is_uplink_port,
+    own_links,
+    own_switches,
+    read_altname,
+)
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -31,6 +38,7 @@ from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
     FIRST_FRAGMENTS,
+    OVS_TOPOLOGY,
     SECURE,
     FragmentsSet,
     Marks,
@@ -42,6 +50,8 @@ from reconciler.state.steps.openvswitch import (
     OvsPortSet,
 )
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USERSPACE = "netdev"
 """The datapath that is ovs-vswitchd itself."""
@@ -73,6 +83,8 @@ class OvsBridge(Record):
     """The bridge `name` and its internal port; `mtu` in bytes; `datapath` is `system` or `netdev`."""
 
     kind = "openvswitch"
+    root_of = ("subnet",)
+    is_bridge = True
     dies_with_parent = False
 
     name: str
@@ -99,6 +111,13 @@ class OvsBridge(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, facts.with_addresses(f"Open vSwitch bridge {self.name}", self.netns, self.name))
 
     def describe(self) -> str:
         return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
@@ -178,6 +197,7 @@ class OvsPort(Record):
     """The link `name` as a port of `bridge`."""
 
     kind = "ovs-port"
+    nouns = ("port", "ports")
     dies_with_parent = False  # it stays in the database when its link goes
 
     name: str
@@ -203,7 +223,7 @@ class OvsPort(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         return f"port {self.name} of the Open vSwitch bridge {self.bridge}"

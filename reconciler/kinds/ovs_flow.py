@@ -40,17 +40,19 @@ their port and removed before it. The text is that of `ovs-ofctl dump-flows`, so
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import UPLINK_NUMBER, is_uplink_port
+from reconciler.kinds.ownership import UPLINK_NUMBER, about, is_uplink_port, own_links, own_switches
 from reconciler.state.naming import cookie_of
-from reconciler.state.record import Record
+from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.summary import number
 
 LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
@@ -83,6 +85,9 @@ _HEAD = re.compile(r"table=(\d+),?(?:priority=(\d+),?)?(.*)", re.ASCII)
 DEFAULT_PRIORITY = 32768
 """Of a rule that is printed with none (OFP_DEFAULT_PRIORITY)."""
 
+FEW_CHANGES = 2
+"""Up to so many changes of rules of one subject are named."""
+
 Rule = tuple[int, int, str, str]
 """Table, priority, match without the port, and actions."""
 
@@ -92,6 +97,7 @@ class OvsFlow(Record):
     """A rule of `bridge` for what comes from `port` ("" for every port): `match` is in the words of ovs-ofctl(8)."""
 
     kind = "flow"
+    described_as = "flows"
     dies_with_parent = False  # it outlives its port
 
     topology: str
@@ -128,7 +134,17 @@ class OvsFlow(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @classmethod
+    def describe_changes(cls, changes: Iterable[Change]) -> Iterator[str]:
+        """Each if there are few; else how many come, go and become others."""
+        found = list(changes)
+        if len(found) <= FEW_CHANGES:
+            yield from (change.describe() for change in found)
+            return
+        verbs = ["add" if c.before is None else "remove" if c.after is None else "change" for c in found]
+        yield from (f"{verb} {number(verbs.count(verb), 'flow')}" for verb in ("add", "change", "remove") if verb in verbs)
 
     def describe(self) -> str:
         whose = self._ports[0] if self._ports else self.bridge
@@ -137,6 +153,8 @@ class OvsFlow(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         uplinks = {(bridge.name, port.name) for bridge in snapshot.ovs_bridges for port in bridge.ports if is_uplink_port(port)}
+        subjects = {link.info.name: about(link.alias, HOST) for kind in ("veth", "vxlan") for link in own_links(snapshot, kind)}
+        subjects |= {bridge.name: about(link.alias, HOST) for bridge, link in own_switches(snapshot) if link}
         for flow in snapshot.ovs_flows:
             head = _HEAD.fullmatch(flow.match)
             if head is None:
@@ -145,7 +163,10 @@ class OvsFlow(Record):
             match = _IN_PORT.sub("", head[3], count=1).removeprefix(",")
             port = found[1] if found else ""
             texts = _OUTPUT.split(flow.actions)  # every second one is a port
-            texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in texts[1::2]]
+            targets = texts[1::2]
+            texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in targets]
+            # A rule that sends to several ports is the bridge's own.
+            told_by = (port, *(targets if len(targets) == 1 else ()), flow.bridge)
             yield cls(
                 HOST,
                 snapshot.topology,
@@ -155,6 +176,7 @@ class OvsFlow(Record):
                 int(head[2] or DEFAULT_PRIORITY),
                 match,
                 "".join(texts),
+                next((subjects[name] for name in told_by if name in subjects), HOST_SUBJECT),
             )
 
     def must_recreate(self, before: Self) -> bool:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
+from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
+from reconciler.state.subject import LAB, subject_in
 
 MARKED = (HOST, lab_netns("router"))
 """The namespaces in which links carry our mark."""
@@ -28,8 +30,6 @@ ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
 
 
-OVS_TOPOLOGY = "netctl:topology"
-"""The key in the `external_ids` of Open vSwitch's bridges and ports under which their topology stands."""
 OVS_UPLINK = "netctl:uplink"
 """The key in those of a port that is the host's uplink."""
 UPLINK_NUMBER = 65000
@@ -218,12 +218,13 @@ def _direct_bridge(snapshot: Snapshot, netns: str, link: LinkInfo) -> LinkInfo |
 
 
 def about(alias: Alias | None, netns: str) -> str:
-    """Whose a link is, for people: by its alias, or else by its namespace."""
+    """Whose a link is, for people: by its namespace, or else by its alias."""
     if alias is None:
-        return netns.replace(":", " ") or "host"
+        return subject_in(netns)
     if alias.kind == "lab":
-        return f"lab {alias.name}"
-    return f"subnet {alias.name}" if alias.kind in ("bridge", DIRECT, "vxlan", "shim") else f"container {alias.name}"
+        return LAB
+    is_subnets = alias.kind in ("bridge", DIRECT, "vxlan", "shim")
+    return subject_in(netns, f"{'subnet' if is_subnets else 'container'} {alias.name}")
 
 
 def links_of(snapshot: Snapshot, netns: str) -> NamespaceInfo:

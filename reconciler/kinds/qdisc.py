@@ -16,6 +16,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import QdiscDelete, QdiscSet
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFact
 
 BURST_MIN_BYTES = 32 * 1024
 """What may pass at once: room for some packets of any link, and for a clock tick of what a fast one carries."""
@@ -48,6 +49,10 @@ class Qdisc(Setting):
         bits = self.rate_bytes * 8
         factor, unit = next((each for each in _UNITS if bits % each[0] == 0), (1, "bit"))
         return f"{bits // factor}{unit}"
+
+    @property
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        return (InterfaceFact(self.netns, self.dev, rate=self.rate),)
 
     def describe(self) -> str:
         return f"rate limit {self.rate} on {self.dev}"

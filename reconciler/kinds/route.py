@@ -30,6 +30,8 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,24 @@ class Route(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        return (self.dev,) if self.subject == HOST_SUBJECT else ()
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
+        if not self.netns.startswith("container:") or not self.via:
+            return None
+        is_default = self.dst == "default"
+        words = self.dst if is_default else f"route to {self.dst}"
+        return Phrase(Part.ROUTES, f"{words} via {self.via}", "" if is_default else "to")
+
+    @classmethod
+    def phrases(cls, records: Sequence[Self], facts: InterfaceFacts) -> Iterator[Phrase]:
+        yield from super(Route, cls).phrases(records, facts)
+        if afar := sum(record.netns == HOST and record.link is None for record in records):
+            yield Phrase(Part.HOST_ROUTES, f"{number(afar, 'route')} to other hosts")
 
     def describe(self) -> str:
         family = "IPv6 " if self.family == 6 and self.dst == "default" else ""

@@ -10,6 +10,7 @@ from typing import Self
 
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
+from reconciler.state.subject import subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Setting(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     def must_recreate(self, before: Self) -> bool:
         return False

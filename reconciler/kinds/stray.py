@@ -31,6 +31,7 @@ from reconciler.state.steps.addresses import StrayRouteAdd, StrayRouteDelete
 from reconciler.state.steps.links import AltnameDelete, LinkDelete, LinkRename, LinkSet, QdiscDelete
 from reconciler.state.steps.namespaces import SysctlWrite
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
 
 NO_QUEUES = ("", "noqueue")
 """What a link's queue is called that has none."""
@@ -53,7 +54,7 @@ class Stray(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:  # noqa: ARG003

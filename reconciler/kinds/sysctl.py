@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import own_ends, own_links, own_switches, owner_of
+from reconciler.kinds.ownership import End, about, own_ends, own_links, own_switches, owner_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import subject_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Sysctl(Record):
     """`key` holds `value`. `owner` is the link or namespace with which the setting goes; None where it stays."""
 
     kind = "sysctl"
+    nouns = ("setting", "settings")
+    is_always_there = True
 
     key: str
     value: str
@@ -53,26 +56,30 @@ class Sysctl(Record):
 
     @property
     def subject(self) -> str:
-        return self.about or self.netns.replace(":", " ") or "host"
+        return subject_in(self.netns, self.about)
 
     def describe(self) -> str:
         return f"{self.key} = {self.value}"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        links = {(netns, end.name): end.link for netns, ends in own_ends(snapshot).items() for end in ends.values()}
+        ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
         # Those that are no ends to address: a bridge in the uplink's place, a VXLAN.
         for kind in ("bridge", "vxlan"):
-            links |= {(each.netns, each.info.name): Ref(kind, each.netns, each.info.name) for each in own_links(snapshot, kind)}
-        links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
+            for link in own_links(snapshot, kind):
+                name = link.info.name
+                ends[link.netns, name] = End(name, Ref(kind, link.netns, name), about(link.alias, link.netns))
+        for bridge, internal in own_switches(snapshot):
+            whose = about(internal.alias if internal else None, HOST)
+            ends[HOST, bridge.name] = End(bridge.name, Ref("openvswitch", HOST, bridge.name), whose)
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
                 remember = netns == HOST and key in snapshot.remembered
-                link = links.get((netns, interface_of(key)))
-                if link is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
+                end = ends.get((netns, interface_of(key)))
+                if end is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
                     continue  # of a link in the place of netctl's own: it goes, and its setting with it
-                yield cls(netns, key, value, remember, link or owner)
+                yield cls(netns, key, value, remember, end.link if end else owner, about=end.about if end else "")
 
     def must_recreate(self, before: Self) -> bool:
         return False

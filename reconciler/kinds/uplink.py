@@ -33,9 +33,12 @@ from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps.links import OffloadSet, UplinkEnslave, UplinkRelease
+from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
+from reconciler.state.subject import subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
@@ -79,7 +82,10 @@ class Uplink(Record):
 
     @property
     def subject(self) -> str:
-        return self.about
+        return subject_in(self.netns, self.about)
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, f"uplink {self.name}")
 
     def describe(self) -> str:
         if not self.bridge:

@@ -29,6 +29,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Veth(Record):
     """The pair whose near end is `name`; MTUs in bytes. `master` is the bridge of the near end, "" where it has none."""
 
     kind = "veth"
+    is_attachment = True
     dies_with_parent = False
 
     name: str
@@ -98,6 +100,18 @@ class Veth(Record):
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.peer_netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return self.name, self.mac
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase | None:
+        if self.netns != HOST:
+            return None
+        alias = parse_alias(self.alias)
+        where = f" on {alias.subnet}" if alias and alias.subnet else ""
+        own = facts.with_addresses(self.peer_name, self.peer_netns, self.peer_name)
+        return Phrase(Part.LINKS, own + where + facts.rate(self.peer_netns, self.peer_name, self.name), self.peer_name)
 
     def describe(self) -> str:
         where = f" at {self.master}" if self.master else ""
@@ -192,5 +206,3 @@ class Veth(Record):
 
     def _lower_up(self) -> tuple[Step, ...]:
         return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
-
-

@@ -24,6 +24,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
 """What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
@@ -76,6 +77,9 @@ class Vxlan(Record):
     def subject(self) -> str:
         alias = parse_alias(self.alias)
         return f"subnet {alias.name}" if alias else "host"
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase:
+        return Phrase(Part.LINKS, f"VXLAN {self.vni}")
 
     def describe(self) -> str:
         return f"vxlan {self.name}, VNI {self.vni} from {self.local} to UDP port {self.port}, MTU {self.mtu}"

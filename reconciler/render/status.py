@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 
-from reconciler.kinds.address import Address
-from reconciler.kinds.dhcp import Dhcp
-from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
+from reconciler.plan.subjects import subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
-from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
-from reconciler.render.subjects import order_of, subjects_of
+from reconciler.render.plan import FOLD, stem_of, summarise
 from reconciler.state.host import HostFacts, HostState, Obstacle
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
+from reconciler.state.subject import order_of
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
@@ -103,7 +101,7 @@ def compile_status(
 
 def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind in ("bridge", "openvswitch"))
+    return tuple(ref.name for ref, record in (desired.records.items() if desired else ()) if record.is_bridge)
 
 
 def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, obstacles: Sequence[Obstacle]) -> HostStatus:
@@ -125,8 +123,9 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, ob
 
 def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
     """What containers on a LAN have for addresses that the LAN gave them, by subject."""
-    asking = {record.container for record in desired.records.values() if isinstance(record, Dhcp)}
-    fixed = {record.cidr.partition("/")[0] for record in desired.records.values() if isinstance(record, Address)}
+    wanted = [fact for record in desired.records.values() for fact in record.interface_facts]
+    asking = {fact.netns.partition(":")[2] for fact in wanted if fact.is_leased}
+    fixed = {fact.address.partition("/")[0] for fact in wanted}
     found: dict[str, str] = {}
     for lease in facts.leases if facts else ():
         if lease.container in asking and lease.address not in fixed:
@@ -143,8 +142,8 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lea
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), told)
     absent = [change for change in changes if change.before is None]
-    settings = sum(isinstance(record, Sysctl) for record in wanted)  # a setting always has some value
-    state = MISSING if absent and len(absent) + settings >= len(wanted) else DRIFTED
+    always = sum(record.is_always_there for record in wanted)
+    state = MISSING if absent and len(absent) + always >= len(wanted) else DRIFTED
     return Item(subject, state, summarise(wanted, subject), told)
 
 
@@ -154,7 +153,7 @@ def tell_change(change: Change) -> str:
         return f"{change.after.describe()}: missing"
     if change.after is None and change.before:
         return f"{change.before.describe()}: not in the file"
-    return describe_change(change)
+    return change.describe()
 
 
 def _worst(items: Sequence[Item]) -> str:

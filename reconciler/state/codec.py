@@ -26,7 +26,7 @@ from reconciler.state.jsontext import MalformedError
 from reconciler.state.listed import LISTED
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch
+from reconciler.state.steps import addresses, containers, firewall, links, namespaces, openvswitch, uplinks
 from reconciler.state.steps.step import Step
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class NEVER:
 
 
 SCALARS = (str, int, bool, float, type(None))
-STEP_MODULES = (namespaces, links, addresses, firewall, containers, openvswitch)
+STEP_MODULES = (namespaces, links, uplinks, addresses, firewall, containers, openvswitch)
 
 
 def step_name(step: type[Step]) -> str:

@@ -8,13 +8,15 @@ a snapshot, what counts as a difference, what forces a re-creation, and its step
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.step import Step
+from reconciler.state.subject import LentNames, subject_in
+from reconciler.state.summary import InterfaceFact, InterfaceFacts, Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,24 @@ class Record:
     kind: ClassVar[str]
     dies_with_parent: ClassVar[bool] = True
     """Whether the kernel removes it along with what it depends on. If not, it is deleted by steps of its own."""
+    nouns: ClassVar[tuple[str, str] | None] = None
+    """What one and several are called, for people; None: by the kind, several with an `s`."""
+    counted_as: ClassVar[str] = ""
+    """Kinds with the same word here are counted together, by the `count` that they share."""
+    described_as: ClassVar[str] = ""
+    """Kinds with the same word here have their changes described together, by the `describe_changes` that they share.
+
+    These come after those that are described one by one, in the order of the words."""
+    root_of: ClassVar[tuple[str, ...]] = ()
+    """The sorts of subjects (`container`, `subnet`, `lab`, `host`) that are there with it, and gone without it."""
+    is_attachment: ClassVar[bool] = False
+    """Whether it attaches a container to a network: one that stays can get and lose such."""
+    is_bridge: ClassVar[bool] = False
+    """Whether the containers of a subnet are its ports, so that the host's other firewalls must know its name."""
+    is_always_there: ClassVar[bool] = False
+    """Whether the host has one with some value in every case, as with a setting of the kernel."""
+    can_change_hands: ClassVar[bool] = False
+    """Whether it may have been another subject's before, as an address may."""
 
     netns: str
 
@@ -81,8 +101,22 @@ class Record:
 
     @property
     def subject(self) -> str:
-        """For people: whose it is. `container web`, `subnet front`, or `host`."""
-        return "host"
+        """For people: whose it is, as far as it says so itself. `container web`, `subnet front`, `lab`, or `host`."""
+        return subject_in(self.netns)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        """The names (of links, addresses, hardware addresses) by which other records are known to be of its subject."""
+        return ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        """The names that say whose it is, in place of its own subject: the first that a record lends counts."""
+        return ()
+
+    def subject_among(self, names: LentNames) -> str:
+        """For people: whose it is, if records lend these names."""
+        return next((names.here[name] for name in self.belongs_to_any_of if name in names.here), self.subject)
 
     @property
     def exposed_to(self) -> str:
@@ -92,6 +126,36 @@ class Record:
     def describe(self) -> str:
         """For people: what it is, in a few words, without its subject."""
         raise NotImplementedError
+
+    @property
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        """For people: what it sets on interfaces, which is told with the link."""
+        return ()
+
+    def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
+        """For people: what it adds to the summary of its subject. `_facts` are what others set on its interfaces."""
+        return None
+
+    @classmethod
+    def phrases(cls, records: Sequence[Self], facts: InterfaceFacts) -> Iterator[Phrase]:
+        """For people: what records of this kind add to the summary of the subject that has all of them."""
+        yield from (phrase for record in records if (phrase := record.phrase(facts)))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the summary of a host has its phrase; others are only counted there."""
+        return False
+
+    @classmethod
+    def count(cls, records: Sequence[Self]) -> str:
+        """For people: how many records of this kind there are: `2 settings`."""
+        one, many = cls.nouns or (cls.kind, f"{cls.kind}s")
+        return f"{len(records):,} {one if len(records) == 1 else many}"
+
+    @classmethod
+    def describe_changes(cls, changes: Iterable[Change]) -> Iterator[str]:
+        """For people: what changes of this kind come to, for one subject. Without those that need no steps."""
+        yield from (change.describe() for change in changes if not change.implied)
 
     def masked(self) -> Self:
         """The same for printing: without the values of environment variables."""
@@ -136,6 +200,21 @@ class Change:
     reason: str
     recreate: bool = False
     implied: bool = False
+
+    @property
+    def record(self) -> Record:
+        """What it is about: the record after it, or of a deletion the one before."""
+        record = self.after or self.before
+        assert record
+        return record
+
+    def describe(self) -> str:
+        """For people: the change in a few words, with what differs if both sides are there."""
+        if self.before and self.after:
+            again = " (made anew)" if self.recreate else ""
+            reason = self.reason.replace("→", "->")
+            return f"{self.after.describe()}{again}: {reason}" if reason else f"{self.after.describe()}{again}"
+        return f"{'add' if self.after else 'remove'} {self.record.describe()}"
 
     def masked(self) -> Change:
         """The same for printing (see Record)."""

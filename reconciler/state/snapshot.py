@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.ref import Ref
-from reconciler.state.steps.containers import ContainerSpec
 
 
 @dataclass(frozen=True, slots=True)

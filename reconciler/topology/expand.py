@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from reconciler.state.steps.containers import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.networks import NetworkModel

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
 from reconciler.errors import Position
-from reconciler.state.steps.containers import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

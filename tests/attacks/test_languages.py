@@ -17,16 +17,23 @@ from reconciler.errors import HostError, TopologyError
 from reconciler.kernel.docker import DockerEngine
 from reconciler.kernel.docker_containers import parse_listed
 from reconciler.kernel.lxc import LxcEngine
-from reconciler.kernel.lxc_config import MARK_FILE, Mark, parse_mark, render_config, render_mark, render_mount
 from reconciler.kernel.openflow import render_mod
 from reconciler.kernel.ovsdb import understanding
-from reconciler.kinds.container import parse_spec
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fast_path import FastPathHook
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.render.commands import Place, Section, render_script
-from reconciler.render.shell import comment, here_document, join, quote
-from reconciler.state.steps.containers import ContainerCreate, ContainerSpec, ProcessStart
+from reconciler.render.commands import Section, render_script
+from reconciler.state.container_spec import ContainerSpec, parse_spec
+from reconciler.state.lxc_config import (
+    MARK_FILE,
+    Mark,
+    parse_mark,
+    render_config,
+    render_mark,
+    render_mount,
+)
+from reconciler.state.shell import HostShell, comment, here_document, join, quote
+from reconciler.state.steps.containers import ProcessStart
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import StepError
 from reconciler.topology.load import parse_topology
@@ -102,7 +109,7 @@ def spec(**values: object) -> ContainerSpec:
 
 
 def config(of: ContainerSpec) -> str:
-    return render_config(ContainerCreate("container:web", "web", "shop-web", of), "/var/lib/lxc/shop-web", common=False)
+    return render_config("web", of, "/var/lib/lxc/shop-web", common=False)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +196,7 @@ def test_a_command_of_the_file_stays_in_the_script_of_its_host(tmp_path: Path) -
     """A word with the end of the here-document on a line of its own goes to the other machine, and is not run here."""
     marker = tmp_path / "PWNED"
     step = ProcessStart("container:web", "web", ("sh", "-c", f"x\nTHERE\n>{marker}\n"), (("A", f"\nTHERE\n>{marker}\n"),))
-    place = Place("shop", "local")
+    place = HostShell("shop", "local")
     script = render_script(f"what\n>{marker}", [Section("beta: make", place, ((step,),), through="cat >/dev/null; exit 0;:")])
     script = script.replace("cat >/dev/null; exit 0;: <<", "cat >/dev/null <<")
     subprocess.run(["/bin/sh"], input=script, text=True, capture_output=True, check=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.kinds.process import COMMAND_MARK, PROCESS_MARK, marks_of
+from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of
 from tests.e2e.conftest import machine
 from tests.e2e.machine import Machine, Running
 from tests.e2e.worlds import write

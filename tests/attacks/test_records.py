@@ -16,14 +16,15 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.grammar import FIELDS, check_record
 from reconciler.plan.document import HostPlan, compile_document, decode_plan, encode_plan
-from reconciler.render.commands import Place, Section, render_script
+from reconciler.render.commands import Section, render_script
 from reconciler.render.plan import render_plan
 from reconciler.render.status import compile_status, render_status
 from reconciler.state.codec import fields_of
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
-from reconciler.state.steps.containers import ContainerSpec
+from reconciler.state.shell import HostShell
 from reconciler.topology.load import load_topology
 
 DESIRED = compile_topology(load_topology("topology.yaml"), {}).hosts["alpha"]
@@ -87,7 +88,7 @@ def test_what_is_let_in_can_be_printed(records: list[Record]) -> None:
     status = render_status(compile_status("shop", (plan,), {"alpha": DESIRED}, {}, {}, {}))
     assert all(char.isprintable() or char == "\n" for char in status)
     runs = tuple(batch.steps for batch in (*plan.remove, *plan.make))
-    script = render_script("x", [Section("alpha", Place("shop", "local"), runs, through="ssh x")])
+    script = render_script("x", [Section("alpha", HostShell("shop", "local"), runs, through="ssh x")])
     assert all(char.isprintable() or char in "\n\t" for char in script)
 
 

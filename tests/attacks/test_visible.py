@@ -29,8 +29,8 @@ from reconciler.probes.model import Finding, Probe, Result
 from reconciler.render.colour import Palette
 from reconciler.render.errors import render_error
 from reconciler.render.stream import filter_text
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.host import LinkFacts, Obstacle
-from reconciler.state.steps.containers import ContainerSpec
 from reconciler.state.visible import visible, visible_line
 from tests.attacks.liar import FACTS, lie, live
 from tests.cli.terminal import run_on_terminal

@@ -14,11 +14,12 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
-from reconciler.kinds.container import Container, parse_spec, render_spec
+from reconciler.kinds.container import Container
+from reconciler.state.container_spec import ContainerSpec, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps.containers import ContainerPark, ContainerSpec, ContainerStart, ContainerStop
+from reconciler.state.steps.containers import ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import StepError
 from tests.dockerd import Dockerd
 

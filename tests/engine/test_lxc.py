@@ -12,7 +12,9 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
 from reconciler.kernel.lxc import unpack
-from reconciler.kernel.lxc_config import (
+from reconciler.kinds.container import Container
+from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.lxc_config import (
     MARK_FILE,
     Mark,
     move_rootfs,
@@ -23,8 +25,7 @@ from reconciler.kernel.lxc_config import (
     render_mark,
     template_words,
 )
-from reconciler.kinds.container import Container
-from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark
 from reconciler.state.steps.step import StepError
 from tests.conftest import require_capability
 from tests.engines import Engine, running_lxc
@@ -38,7 +39,7 @@ def create(spec: ContainerSpec = SPEC) -> ContainerCreate:
 
 def test_config() -> None:
     """The network is empty, paths are whole, a command that ends on SIGTERM is told so, spaces in fstab's way."""
-    lines = render_config(create(), "/lxc/shop-web", common=True).splitlines()
+    lines = render_config("web", create().spec, "/lxc/shop-web", common=True).splitlines()
     assert lines == [
         "lxc.include = /usr/share/lxc/config/common.conf",
         "lxc.uts.name = web",
@@ -51,7 +52,7 @@ def test_config() -> None:
         "lxc.mount.entry = /srv/my\\040data data none bind,ro,create=dir 0 0",
         "lxc.start.auto = 1",
     ]
-    template = render_config(create(ContainerSpec("lxc", "busybox")), "/lxc/shop-web", common=True)
+    template = render_config("web", ContainerSpec("lxc", "busybox"), "/lxc/shop-web", common=True)
     assert template == "lxc.net =\nlxc.net.0.type = empty\n", "the rest is the template's"
     assert "lxc.rootfs.path = dir:/lxc/other/rootfs" in move_rootfs("\n".join(lines), "/lxc/other")
 

@@ -17,7 +17,8 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.logs import remove_stale_logs
 from reconciler.kernel.marks import is_alive
 from reconciler.kernel.process import read_members, read_processes, run_process_steps
-from reconciler.kinds.process import Process, marks_of, words_of
+from reconciler.kinds.process import Process
+from reconciler.state.process_mark import marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.containers import ProcessStart, ProcessStop

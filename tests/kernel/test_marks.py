@@ -18,7 +18,7 @@ from reconciler.kernel.dhcp import read_clients
 from reconciler.kernel.flock import is_locked_by_others_only, lock_among_root, try_lock
 from reconciler.kernel.marks import Running, is_roots, is_running, read_environment, read_start, send_signal
 from reconciler.kinds.dhcp import DHCP_MARK
-from reconciler.kinds.process import marks_of, parse_command_mark
+from reconciler.state.process_mark import marks_of, parse_command_mark
 from tests.conftest import Namespace
 
 AS_USER = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")

@@ -10,11 +10,14 @@ from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS, recognise_all
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.veth import Veth
 from reconciler.plan.diff import diff_states
+from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.state.host import HostState
+from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
-from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot
 from tests.compile.topologies import FULL, load
 from tests.kinds.mirror import mirror
 
@@ -34,6 +37,42 @@ def test_round_trip(host: str) -> None:
     """What a host shows of a desired state is recognised as that state: nothing missing, nothing foreign, nothing different."""
     state = DESIRED[host]
     assert diff_states(recognise_all(mirror("shop", state)), state) == ()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_was_read_is_on_the_line_of_what_is_wanted(host: str) -> None:
+    """A live record has the same subject as the desired one, though no name is written on most of them."""
+    desired, live = DESIRED[host].records.values(), recognise_all(mirror("shop", DESIRED[host])).records.values()
+    names = names_lent_by(record for state in DESIRED.values() for record in state.records.values())
+    read, wanted = subjects_of(live, names), subjects_of(desired, names)
+    # A masqueraded prefix may be of several subnets, so the file's is the host's; what was read may be one subnet's.
+    differ = {ref: subject for ref, subject in wanted.items() if read[ref] != subject}
+    assert all(" natted" in ref.name and subject == "host" for ref, subject in differ.items())
+    plain = ("address", "bridge", "container", "netns", "process", "route", "sysctl", "veth")
+    subjects = {record.ref: record.subject for record in desired if record.kind in plain}
+    assert {record.ref: record.subject for record in live if record.kind in plain} == subjects
+
+
+def test_flows_are_their_ports_owners() -> None:
+    """A rule that was read is the container's whose port it names, and the subnet's where it names none or several."""
+    links = {
+        number: LinkInfo(number, name, kind, "02:00:00:00:00:01", 1500, group_of("shop"), up=True, alias=f"netctl:shop/{alias}")
+        for number, name, kind, alias in (
+            (2, "b-front", "openvswitch", "bridge/front"),
+            (3, "v-web", "veth", "veth/web/front"),
+            (4, "v-db", "veth", "veth/db/front"),
+        )
+    }
+    bridge = OvsBridgeInfo("b-front", "system", "", 0, "secure", (("netctl:topology", "shop"),))
+    rules = (
+        ('table=0,priority=1,in_port="v-web"', "drop", "container web"),
+        ("table=5,priority=20,dl_dst=02:00:00:00:00:02", 'output:"v-db"', "container db"),
+        ("table=8,priority=10", 'output:"v-web",output:"v-db"', "subnet front"),
+        ("table=5,priority=20", "NORMAL", "subnet front"),
+    )
+    flows = tuple(OvsFlowInfo("b-front", match, actions) for match, actions, _ in rules)
+    snapshot = Snapshot("shop", {HOST: NamespaceInfo(links=links)}, ovs_bridges=(bridge,), ovs_flows=flows)
+    assert [flow.subject for flow in OvsFlow.recognise(snapshot)] == [subject for *_, subject in rules]
 
 
 def test_every_kind_is_tried() -> None:

@@ -10,12 +10,14 @@ from reconciler.kinds.process import Process
 from reconciler.plan.diff import diff_states
 from reconciler.plan.document import HostPlan, compile_document, render_document, shown_document
 from reconciler.plan.plan import compile_plan
-from reconciler.render.commands import Place, Section, render_script
+from reconciler.render.commands import Section, render_script
 from reconciler.state.codec import fields_of, step_types
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.secrets import MASK, SECRET_FIELDS, hide
-from reconciler.state.steps.containers import ContainerCreate, ContainerSpec, ProcessStart
+from reconciler.state.shell import HostShell
+from reconciler.state.steps.containers import ContainerCreate, ProcessStart
 
 SECRET, OTHER = "hunter2-of-db", "correct horse"
 ENV = (("PASSWORD", SECRET), ("EMPTY", ""))
@@ -54,7 +56,7 @@ def test_a_masked_plan_has_names_only(record: Record) -> None:
         assert "PASSWORD" in text
         assert MASK in text
         runs = tuple(batch.steps for batch in (*masked.hosts[0].remove, *masked.hosts[0].make))
-        assert SECRET not in render_script("x", [Section("one", Place("shop", "local"), runs)])
+        assert SECRET not in render_script("x", [Section("one", HostShell("shop", "local"), runs)])
         assert shown_document(masked) == masked
 
 

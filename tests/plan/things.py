@@ -6,6 +6,7 @@ remove what still carries one, as the planner must delete it first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
+from reconciler.state.shell import HostShell
 from reconciler.state.steps.lanes import NETLINK, NETNS, NFT, RUNTIME
 from reconciler.state.steps.step import Step, StepError
 
@@ -22,6 +24,9 @@ from reconciler.state.steps.step import Step, StepError
 @dataclass(frozen=True, slots=True)
 class _Work(Step):
     record: Thing
+
+    def commands(self, _shell: HostShell) -> Iterator[str]:
+        yield from ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ import shlex
 
 import pytest
 
-from reconciler.render.commands import Place, Section, render_run, render_script, render_step
+from reconciler.render.commands import Section, render_run, render_script
 from reconciler.state.codec import step_types
+from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.shell import HostShell
 from reconciler.state.steps.addresses import (
     AddressAdd,
     AddressDelete,
@@ -27,7 +29,6 @@ from reconciler.state.steps.addresses import (
 from reconciler.state.steps.containers import (
     ContainerCreate,
     ContainerPark,
-    ContainerSpec,
     ContainerStart,
     ContainerStop,
     ProcessStart,
@@ -46,8 +47,6 @@ from reconciler.state.steps.links import (
     Peer,
     QdiscDelete,
     QdiscSet,
-    UplinkEnslave,
-    UplinkRelease,
 )
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlRestore, SysctlWrite
 from reconciler.state.steps.openvswitch import (
@@ -62,9 +61,10 @@ from reconciler.state.steps.openvswitch import (
     OvsPortSet,
 )
 from reconciler.state.steps.step import Step
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
-LAB = Place("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H", "unix:///d.sock"), "shop-api")})
-MACHINE = Place("shop", "local")
+LAB = HostShell("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H", "unix:///d.sock"), "shop-api")})
+MACHINE = HostShell("shop", "local")
 PID = "$(docker -H unix:///d.sock inspect -f '{{.State.Pid}}' shop-api)"
 SPEC = ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")
 FAR = "name eth0 address 02:00:00:00:00:02 mtu 1500 netns shop.web"
@@ -206,7 +206,7 @@ CASES: list[tuple[Step, list[str]]] = [
 @pytest.mark.parametrize(("step", "lines"), CASES, ids=lambda value: type(value).__name__)
 def test_step(step: Step, lines: list[str]) -> None:
     """A step's command lines are those that an administrator would type."""
-    assert list(render_step(step, LAB)) == lines
+    assert list(step.commands(LAB)) == lines
 
 
 OTHERS: list[Step] = [
@@ -234,34 +234,49 @@ def test_every_step_has_command_lines() -> None:
     steps = [step for step, _ in CASES] + OTHERS
     assert {type(step) for step in steps} == set(step_types().values())
     for step in steps:
-        assert list(render_step(step, LAB))
+        assert list(step.commands(LAB))
+
+
+def test_a_class_of_step_needs_command_lines() -> None:
+    """A class of step that says no command lines is refused where it is defined, and no script is short of a line."""
+    with pytest.raises(TypeError, match="Mute does not define `commands`"):
+        type("Mute", (Step,), {})
+
+
+def test_a_script_defines_each_function_once() -> None:
+    """Settings that are remembered share one function, however many there are; a script without them has none."""
+    writes = tuple(SysctlWrite("", f"net.ipv4.conf.e{number}.arp_ignore", "1", remember=True) for number in range(3))
+    restore = SysctlRestore("", "net.ipv4.ip_forward")
+    script = render_script("a title", [Section("alpha", LAB, ((*writes, restore),))])
+    assert [script.count(f"{name}() {{") for name in ("noted", "remember", "restore")] == [1, 1, 1]
+    assert "() {" not in render_script("a title", [Section("alpha", LAB, ((NetnsDelete("container:web"),),))])
 
 
 def test_an_uplink_joins_open_vswitch_before_its_addresses_move_and_leaves_it_after() -> None:
     """The port is written with the number that its rule names; no `ip` command puts the uplink into a bridge."""
     add = OvsPortAdd("", "b-shop-lan", "eth1", (("netctl:uplink", "eth1"),), number=65000)
-    joins = list(render_step(UplinkEnslave("", "eth1", "b-shop-lan", (add,)), LAB))
+    joins = list(UplinkEnslave("", "eth1", "b-shop-lan", (add,)).commands(LAB))
     port = next(line for line in joins if "ovs-vsctl add-port b-shop-lan eth1" in line)
     assert port.endswith("-- set interface eth1 ofport_request=65000")
     assert "ip link set dev eth1 up" in joins[joins.index(port) + 1]
-    leaves = list(render_step(UplinkRelease("", "eth1", "b-shop-lan", (OvsPortDelete("", "b-shop-lan", "eth1"),)), LAB))
+    leaves = list(UplinkRelease("", "eth1", "b-shop-lan", (OvsPortDelete("", "b-shop-lan", "eth1"),)).commands(LAB))
     assert "ip link set dev eth1 up" in leaves[0]
     assert leaves[-1].endswith("ovs-vsctl --if-exists del-port b-shop-lan eth1")
 
 
 def test_words_of_users_are_quoted() -> None:
     """A command with blanks, quotes and dollars comes out of the shell as it went in."""
-    created = next(iter(render_step(OTHERS[2], LAB)))
+    created = next(iter(OTHERS[2].commands(LAB)))
     words = shlex.split(created)
     assert words[-4:] == ["nginx:1.27", "nginx", "-g", "daemon off;"]
     assert "A=b c" in words
-    started = list(render_step(OTHERS[4], LAB))[-1]
+    started = list(OTHERS[4].commands(LAB))[-1]
     assert "echo $HOME; sleep 1" in shlex.split(started.partition(" </dev/null")[0])
 
 
 def test_a_heredoc_cannot_be_ended_by_its_text() -> None:
     """A line `EOF` within an nft text does not end it early."""
-    assert list(render_step(NftCommand("", "EOF\nx"), MACHINE)) == ["nft -f - <<'EOF_'", "EOF\nx", "EOF_"]
+    assert list(NftCommand("", "EOF\nx").commands(MACHINE)) == ["nft -f - <<'EOF_'", "EOF\nx", "EOF_"]
 
 
 def test_nft_steps_of_a_run_are_one_transaction() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.kinds import KINDS
+from reconciler.kinds.firewall_summary import describe_elements
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
-from reconciler.render.firewall import describe_elements
 from reconciler.render.plan import render_plan
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
+from reconciler.state.subject import ROOTED
 from tests.render.test_plan import LINK, document, element, shop
 
 ADDRESSES = ("10.44.0.10", "10.44.0.11")
@@ -34,6 +37,19 @@ def test_what_a_container_gets_does_not_make_it_a_new_one() -> None:
     taken = known_as("02:00:00:00:00:03", "10.44.0.11", "container db")
     after = HostState.of([*{**wired.records, veth.ref: veth}.values(), taken])
     assert "  + container db  eth0 10.44.0.11/24 on front" in render_plan(document(before, after))
+
+
+def test_what_goes_is_no_addition() -> None:
+    """A setting may be written where something is new; one that is removed says that the container was there before."""
+    setting = Sysctl("container:web", "net.ipv4.conf.eth0.arp_ignore", "1")
+    before, after = HostState.of([*shop().records.values(), setting]), shop(("web", "10.44.0.10"))
+    assert "  ~ container web  " in render_plan(document(before, after))
+    assert "  + container web  " in render_plan(document(shop(), HostState.of([*after.records.values(), setting])))
+
+
+def test_each_sort_of_subject_has_its_kinds() -> None:
+    """Each sort of subject but a policy has a kind with which it comes and goes."""
+    assert {word for kind in KINDS for word in kind.root_of} == set(ROOTED)
 
 
 def test_who_has_an_address_is_told_with_its_container() -> None:

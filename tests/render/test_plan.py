@@ -15,10 +15,10 @@ from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.schema import json_schema
+from reconciler.plan.subjects import subjects_of
 from reconciler.render.plan import render_plan
 from reconciler.render.schema import SCHEMA_PATH, render_schema
 from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status, render_status
-from reconciler.render.subjects import subjects_of
 from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
@@ -199,6 +199,7 @@ def test_replicas_rename_a_container() -> None:
         assert renamed.split()[:3] == ["-", "container", gone]
         assert renamed.endswith(f"{fresh} is created in its place")
     assert "renames" not in render_plan(document(alone, shop(("db", "10.44.0.2"))))
+
 
 def test_a_setting_of_a_link_is_its_owners() -> None:
     """A setting of a bridge stands under its subnet, though the bridge itself is not in the plan."""

@@ -1,6 +1,6 @@
 """Steps: everything that netctl can do to a host, as data.
 
-A kind lowers a change to steps; `kernel/` executes them; `render/commands.py` prints the same steps as command lines.
+A kind lowers a change to steps; `kernel/` executes them; each step says its own command lines, which `diff --commands` prints.
 Nothing else touches a host, so what is printed is what runs.
 
 Each step names the namespace in which it runs (see `state.ref`) and the lane that carries it out. A lane keeps the order

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_interface
 
+from reconciler.state.naming import ROUTE_PROTOCOL
+from reconciler.state.shell import HostShell, comment, quote
 from reconciler.state.steps.lanes import ANNOUNCE, DHCP, NETLINK
 from reconciler.state.steps.step import Step
+
+ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat")
+"""The types of routes (RTN_, linux/rtnetlink.h) by their numbers; "" for a unicast one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,12 @@ class AddressAdd(Step):
     dev: str
     cidr: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        flags = ["noprefixroute", "nodad"] if ":" in self.cidr else ["noprefixroute"]
+        # Without the word, ip sets no broadcast address; /31 and /32 have none.
+        broadcast = ["broadcast", "+"] if ":" not in self.cidr and ip_interface(self.cidr).network.prefixlen < 31 else []
+        yield shell.tool(self.netns, "ip", "address", "add", self.cidr, *broadcast, "dev", self.dev, *flags)
+
 
 @dataclass(frozen=True, slots=True)
 class AddressDelete(Step):
@@ -24,6 +37,9 @@ class AddressDelete(Step):
     lane = NETLINK
     dev: str
     cidr: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ip", "address", "delete", self.cidr, "dev", self.dev)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,10 @@ class PeerAddressDelete(Step):
     dev: str
     cidr: str
     peer: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        own, _, length = self.cidr.partition("/")
+        yield shell.tool(self.netns, "ip", "address", "delete", own, "peer", f"{self.peer}/{length}", "dev", self.dev)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +68,9 @@ class RouteAdd(Step):
     src: str = ""
     metric: int = 0
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield _route_command("add", self, shell)
+
 
 @dataclass(frozen=True, slots=True)
 class RouteDelete(Step):
@@ -61,6 +84,9 @@ class RouteDelete(Step):
     src: str = ""
     metric: int = 0
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield _route_command("delete", self, shell)
+
 
 @dataclass(frozen=True, slots=True)
 class StrayRouteAdd(Step):
@@ -72,6 +98,13 @@ class StrayRouteAdd(Step):
     dev: str
     metric: int
     protocol: int
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = ["ip", f"-{self.family}", "route", "add", self.dst]
+        words += ["dev", self.dev] if self.dev else []
+        words += ["proto", str(self.protocol)]
+        words += ["metric", str(self.metric)] if self.metric else []
+        yield shell.tool(self.netns, *words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +121,16 @@ class StrayRouteDelete(Step):
     form: str
     nexthop: int = 0
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = ["ip", f"-{self.family}", "route", "delete", *([self.form] if self.form in ROUTE_TYPES[2:] else []), self.dst]
+        if not self.form:
+            words += ["via", self.via] if self.via else []
+            words += ["dev", self.dev] if self.dev else []
+        words += ["nhid", str(self.nexthop)] if self.nexthop else []
+        words += ["proto", str(self.protocol)]
+        words += ["metric", str(self.metric)] if self.metric else []
+        yield shell.tool(self.netns, *words)
+
 
 @dataclass(frozen=True, slots=True)
 class NeighborAdd(Step):
@@ -99,6 +142,11 @@ class NeighborAdd(Step):
     mac: str = ""
     proxy: bool = False
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = ["ip", "neighbor", "replace", *_neighbor_words(self.address, is_proxy=self.proxy)]
+        words += ["lladdr", self.mac, "nud", "permanent"] if self.mac else []
+        yield shell.tool(self.netns, *words, "dev", self.dev, "protocol", str(ROUTE_PROTOCOL))
+
 
 @dataclass(frozen=True, slots=True)
 class NeighborDelete(Step):
@@ -108,6 +156,10 @@ class NeighborDelete(Step):
     dev: str
     address: str
     proxy: bool = False
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = _neighbor_words(self.address, is_proxy=self.proxy)
+        yield shell.tool(self.netns, "ip", "neighbor", "delete", *words, "dev", self.dev)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +171,10 @@ class FdbAdd(Step):
     mac: str
     remote: str = ""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        where = ["dst", self.remote, "self", "permanent"] if self.remote else ["master", "static", "sticky"]
+        yield shell.tool(self.netns, "bridge", "fdb", "append", self.mac, "dev", self.dev, *where)
+
 
 @dataclass(frozen=True, slots=True)
 class FdbDelete(Step):
@@ -128,6 +184,10 @@ class FdbDelete(Step):
     dev: str
     mac: str
     remote: str = ""
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        where = ["dst", self.remote, "self", "permanent"] if self.remote else ["master", "static"]
+        yield shell.tool(self.netns, "bridge", "fdb", "delete", self.mac, "dev", self.dev, *where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +202,10 @@ class Announce(Step):
     address: str
     mac: str = ""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        at = self.mac or self.dev
+        yield comment(f"apply also announces that {self.address} is at {at} now (gratuitous ARP, or its like of IPv6)")
+
 
 @dataclass(frozen=True, slots=True)
 class DhcpStart(Step):
@@ -152,6 +216,10 @@ class DhcpStart(Step):
     dev: str
     default: bool
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield "# apply runs it with a script of its own, which sets nothing but the address and routes"
+        yield shell.tool(self.netns, "udhcpc", "-b", "-R", "-i", self.dev)
+
 
 @dataclass(frozen=True, slots=True)
 class DhcpStop(Step):
@@ -160,3 +228,27 @@ class DhcpStop(Step):
     lane = DHCP
     container: str
     dev: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        pattern = f"udhcpc.*-i {_literally(self.dev)}( |$)"
+        # A client of the same name runs in other containers, too, and any user can call a process so.
+        kill = f"exec pkill --ns $$ --nslist net -u 0 -U 0 -f {quote(pattern)}"
+        yield shell.tool(self.netns, "sh", "-c", kill)
+
+
+def _route_command(verb: str, step: RouteAdd | RouteDelete, shell: HostShell) -> str:
+    words = ["ip", f"-{step.family}", "route", verb, step.dst]
+    words += ["via", step.via] if step.via else []
+    words += ["dev", step.dev, "proto", str(ROUTE_PROTOCOL)]
+    words += ["src", step.src] if step.src else []
+    words += ["metric", str(step.metric)] if step.metric else []
+    return shell.tool(step.netns, *words)
+
+
+def _neighbor_words(address: str, *, is_proxy: bool) -> list[str]:
+    return ["proxy", address] if is_proxy else [address]
+
+
+def _literally(text: str) -> str:
+    """The text as an extended regular expression (regex(7)) that matches it and nothing else."""
+    return "".join(char if char.isalnum() or char in "-_" else "[\\^]" if char == "^" else f"[{char}]" for char in text)

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+from reconciler.state import lxc_config as lxc
+from reconciler.state.container_spec import ContainerSpec, labels_of
+from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
+from reconciler.state.ref import netns_path_name
 from reconciler.state.secrets import mask_env
+from reconciler.state.shell import HostShell, join, lxc_path, quote
 from reconciler.state.steps.lanes import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """What an engine needs to make a container; a change of any of it re-creates the container."""
-
-    runtime: str
-    image: str
-    command: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    volumes: tuple[str, ...] = ()
-    restart: str = "no"
-
-    def masked(self) -> ContainerSpec:
-        """The same without the values of its variables."""
-        return replace(self, env=mask_env(self.env)) if self.env else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +32,29 @@ class ContainerCreate(Step):
     def masked(self) -> Self:
         return replace(self, spec=self.spec.masked())
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        engine = shell.engine(self.netns, self.spec.runtime)
+        if self.spec.runtime == "lxc":
+            directory = f"{lxc_path(engine)}/{self.engine_name}"
+            yield from lxc.create_commands(shell.topology, shell.host_key, self.container, self.spec, directory)
+            yield join(["lxc-start", "-P", lxc_path(engine), "-n", self.engine_name])
+            return
+        yield join([*engine, "create", *self._create_words(shell)])
+        yield join([*engine, "start", self.engine_name])
+
+    def _create_words(self, shell: HostShell) -> list[str]:
+        spec = self.spec
+        words = ["--name", self.engine_name, "--network", "none"]
+        for label, value in labels_of(shell.topology, shell.host_key, self.container, spec):
+            words += ["--label", f"{label}={value}"]
+        for name, value in spec.env:
+            words += ["--env", f"{name}={value}"]
+        for volume in spec.volumes:
+            words += ["--volume", volume]
+        if spec.restart != "no":
+            words += ["--restart", spec.restart]
+        return [*words, spec.image, *spec.command]
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerStart(Step):
@@ -50,6 +63,11 @@ class ContainerStart(Step):
     lane = RUNTIME
     runtime: str
     engine_name: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        engine = shell.engine(self.netns, self.runtime)
+        lxc_words = ["lxc-start", "-P", lxc_path(engine), "-n", self.engine_name]
+        yield join(lxc_words if self.runtime == "lxc" else [*engine, "start", self.engine_name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +78,10 @@ class ContainerStop(Step):
     runtime: str
     engine_name: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        engine = shell.engine(self.netns, self.runtime)
+        yield join(_lxc_stop_words(engine, self.engine_name) if self.runtime == "lxc" else [*engine, "stop", self.engine_name])
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerPark(Step):
@@ -68,6 +90,15 @@ class ContainerPark(Step):
     lane = RUNTIME
     runtime: str
     engine_name: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        engine = shell.engine(self.netns, self.runtime)
+        yield "# apply parks it until every host has succeeded, then removes it"
+        if self.runtime == "lxc":
+            yield f"{join(_lxc_stop_words(engine, self.engine_name))} || true"
+            yield join(["rm", "-r", f"{lxc_path(engine)}/{self.engine_name}"])
+        else:
+            yield join([*engine, "rm", "--force", self.engine_name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +113,15 @@ class ProcessStart(Step):
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env))
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        directory = f"/run/netctl/{shell.topology}"
+        log = quote(f"{directory}/{self.container}.log")
+        marks = marks_of(shell.topology, self.container, self.command, self.env)
+        words = ["setsid", "nsenter", f"--net=/run/netns/{netns_path_name(shell.topology, self.netns)}", "env"]
+        words += [f"{name}={value}" for name, value in (*self.env, *marks)]
+        yield f"(umask 077; {join(['mkdir', '-p', directory])}; : >>{log})"
+        yield f"{join([*words, *words_of(self.command)])} </dev/null >>{log} 2>&1 &"
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessStop(Step):
@@ -89,3 +129,15 @@ class ProcessStop(Step):
 
     lane = PROCESS
     container: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        # Any process can have the mark, but only what root started there is in the namespace.
+        pids = join(["ip", "netns", "pids", netns_path_name(shell.topology, self.netns)])
+        mark = quote(f"{PROCESS_MARK}={shell.topology}/{self.container}")
+        yield f"for pid in $({pids} 2>/dev/null); do"
+        yield f"    ! grep -qzxF {mark} /proc/$pid/environ 2>/dev/null || kill $pid 2>/dev/null || true"
+        yield "done"
+
+
+def _lxc_stop_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
+    return ["lxc-stop", "-P", lxc_path(engine), "-n", engine_name, "--timeout", "10"]

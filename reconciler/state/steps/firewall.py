@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from reconciler.state.shell import HostShell, here_document
 from reconciler.state.steps.lanes import CONNTRACK, IPTABLES, NFT
 from reconciler.state.steps.step import Step
 
@@ -15,6 +18,15 @@ class NftCommand(Step):
     lane = NFT
     text: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield from self.commands_of((self,), shell)
+
+    @classmethod
+    def commands_of(cls, steps: Sequence[Self], shell: HostShell) -> Iterator[str]:
+        # One nft, so one transaction.
+        text = "\n".join(step.text.rstrip("\n") for step in steps)
+        yield from here_document(shell.tool(steps[0].netns, "nft", "-f", "-"), text, "EOF")
+
 
 @dataclass(frozen=True, slots=True)
 class ConntrackFlush(Step):
@@ -23,6 +35,11 @@ class ConntrackFlush(Step):
     lane = CONNTRACK
     protocol: str
     port: int
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = ("conntrack", "-D", "-p", self.protocol, "--orig-port-dst", str(self.port))
+        # It fails where there is no such connection, which is as good.
+        yield f"{shell.tool(self.netns, *words)} 2>/dev/null || true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,11 @@ class IptablesAdd(Step):
     chain: str
     rule: tuple[str, ...]
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        head, tail = (self.command, "-w", "5", "-t", self.table), (self.chain, *self.rule)
+        there = shell.tool(self.netns, *head, "-C", *tail)
+        yield f"{there} 2>/dev/null || {shell.tool(self.netns, *head, '-I', *tail)}"
+
 
 @dataclass(frozen=True, slots=True)
 class IptablesDelete(Step):
@@ -45,3 +67,6 @@ class IptablesDelete(Step):
     table: str
     chain: str
     rule: tuple[str, ...]
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, self.command, "-w", "5", "-t", self.table, "-D", self.chain, *self.rule)

@@ -1,11 +1,16 @@
-"""Steps on links: bridges, veths, VXLANs and macvlans, what hangs on them, and the uplink that moves into a bridge."""
+"""Steps on links: bridges, veths, VXLANs and macvlans, and what hangs on them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reconciler.state.steps.lanes import ETHTOOL, NETLINK, UPLINK
+from reconciler.state.shell import HostShell, flatten, join
+from reconciler.state.steps.lanes import ETHTOOL, NETLINK
 from reconciler.state.steps.step import Step
+
+FREE_NAME = "moved%d"
+"""A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,37 @@ class LinkAdd(Step):
     peer: Peer | None = None
     options: tuple[tuple[str, str], ...] = ()
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        if self.kind == "macvlan":
+            yield self._macvlan_command(shell)
+            return
+        words = ["ip", "link", "add", "dev", self.name, *self._common_words()]
+        words += ["master", self.master] if self.master else []
+        words += ["up"] if self.up else []
+        words += ["type", self.kind, *flatten(self.options)]
+        if words[-2:] == ["learning", "off"]:  # the one option that ip(8) has two words for
+            words[-2:] = ["nolearning"]
+        if self.peer:
+            words += ["peer", "name", self.peer.name]
+            words += ["address", self.peer.mac] if self.peer.mac else []
+            words += ["mtu", str(self.peer.mtu)] if self.peer.mtu else []
+        line = shell.tool(self.netns, *words)
+        yield f"{line} netns {shell.link_netns(self.peer.netns)}" if self.peer and self.peer.netns != self.netns else line
+
+    def _macvlan_command(self, shell: HostShell) -> str:
+        """It is made beside the link below, and born in the namespace of its container."""
+        options = dict(self.options)
+        words = ["ip", "link", "add", "link", options.pop("link", ""), "name", self.name, *self._common_words()]
+        line = shell.tool(self.netns, *words)
+        line += f" netns {shell.link_netns(self.peer.netns)}" if self.peer else ""
+        return f"{line} type macvlan {join(flatten(options.items()))}"
+
+    def _common_words(self) -> list[str]:
+        words = ["address", self.mac] if self.mac else []
+        words += ["mtu", str(self.mtu)] if self.mtu else []
+        words += ["group", str(self.group)] if self.group else []
+        return words
+
 
 @dataclass(frozen=True, slots=True)
 class LinkSet(Step):
@@ -59,6 +95,21 @@ class LinkSet(Step):
     options: tuple[tuple[str, str], ...] = ()
     """Options of the link's kind to change, as in LinkAdd."""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        head = ["ip", "link", "set", "dev", self.name]
+        if self.link_local is not None:  # on its own and first: it must hold before the link is up
+            yield shell.tool(self.netns, *head, "addrgenmode", "eui64" if self.link_local else "none")
+        words: list[str] = []
+        words += ["address", self.mac] if self.mac else []
+        words += ["mtu", str(self.mtu)] if self.mtu is not None else []
+        words += ["group", str(self.group)] if self.group is not None else []
+        words += ["nomaster"] if self.master == "-" else ["master", self.master] if self.master else []
+        words += ["alias", self.alias] if self.alias is not None else []
+        words += [] if self.arp is None else ["arp", "on" if self.arp else "off"]
+        words += [] if self.up is None else ["up" if self.up else "down"]
+        if words:
+            yield shell.tool(self.netns, *head, *words)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkDelete(Step):
@@ -67,6 +118,9 @@ class LinkDelete(Step):
     lane = NETLINK
     name: str
     group: int
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ip", "link", "delete", "dev", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +131,9 @@ class AltnameAdd(Step):
     name: str
     altname: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ip", "link", "property", "add", "dev", self.name, "altname", self.altname)
+
 
 @dataclass(frozen=True, slots=True)
 class AltnameDelete(Step):
@@ -86,6 +143,9 @@ class AltnameDelete(Step):
     name: str
     altname: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ip", "link", "property", "delete", "dev", self.name, "altname", self.altname)
+
 
 @dataclass(frozen=True, slots=True)
 class LinkRename(Step):
@@ -93,6 +153,9 @@ class LinkRename(Step):
 
     lane = NETLINK
     name: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ip", "link", "set", "dev", self.name, "name", FREE_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +165,10 @@ class BridgePortSet(Step):
     lane = NETLINK
     name: str
     options: tuple[tuple[str, str], ...]
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        # bridge(8) has no word for `group_fwd_mask`.
+        yield shell.tool(self.netns, "ip", "link", "set", "dev", self.name, "type", "bridge_slave", *flatten(self.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +183,10 @@ class QdiscSet(Step):
     limit_bytes: int
     """Of the queue."""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        rate = ("rate", f"{self.rate_bytes * 8}bit", "burst", str(self.burst_bytes), "limit", str(self.limit_bytes))
+        yield shell.tool(self.netns, "tc", "qdisc", "replace", "dev", self.dev, "root", "handle", "4e43:", "tbf", *rate)
+
 
 @dataclass(frozen=True, slots=True)
 class QdiscDelete(Step):
@@ -123,6 +194,9 @@ class QdiscDelete(Step):
 
     lane = NETLINK
     dev: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "tc", "qdisc", "delete", "dev", self.dev, "root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,28 +208,5 @@ class OffloadSet(Step):
     feature: str
     on: bool
 
-
-@dataclass(frozen=True, slots=True)
-class UplinkEnslave(Step):
-    """Make the host's uplink a port of a bridge, and move its addresses and routes to the bridge, all in one go.
-
-    What was before is noted first in the host's file under /run/netctl. Where it is a port already, what has come to it since
-    is moved.
-    """
-
-    lane = UPLINK
-    name: str
-    bridge: str
-    joins: tuple[Step, ...] = ()
-    """What makes it a port of an Open vSwitch bridge; a Linux bridge takes it by the same message as the addresses."""
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkRelease(Step):
-    """Take the uplink out of the bridge, and give it back its addresses and routes as they are now, all in one go."""
-
-    lane = UPLINK
-    name: str
-    bridge: str
-    leaves: tuple[Step, ...] = ()
-    """What takes it out of an Open vSwitch bridge."""
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ethtool", "-K", self.dev, self.feature, "on" if self.on else "off")

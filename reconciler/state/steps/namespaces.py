@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.state.naming import Alias
+from reconciler.state.shell import HostShell, join, quote
 from reconciler.state.steps.lanes import NETNS, SYSCTL
 from reconciler.state.steps.step import Step
+
+SILENT = (
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
+    ("net/ipv6/conf/lo/accept_ra", "0"),  # by which kinds.netns recognises it
+    ("net/ipv6/conf/lo/disable_ipv6", "0"),
+)
+"""A namespace without IPv6 but ::1: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in
+net/ipv6/addrconf.c)."""
+PROMPT = (
+    ("net/ipv6/conf/all/disable_ipv6", "0"),  # it may be the machine's own 1 (net.core.devconf_inherit_init_net)
+    ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),  # nor is one asked for (addrconf_dad_completed in net/ipv6/addrconf.c)
+)
+"""A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
+packets), and no router is asked for or believed."""
+
+FILE_NAME = "sysctl"
+"""The file in the host's directory under /run/netctl that holds what settings of the host were before."""
+HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
+
+_NOTED = """\
+notes={folder}/{name}
+noted() {{ awk -F '\\t' -v key="$1" -v field="$2" '$1 == key {{ print $field; exit }}' "$notes"; }}"""
+_REMEMBER = """\
+remember() {{ # note what it is now, for netctl destroy, and set it
+    (umask 077; mkdir -p {folder}; [ -e "$notes" ] || echo '{heading}' > "$notes")
+    before=$(noted "$1" 4)
+    printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "${{before:-$({tool} -n "$1")}}" >> "$notes"
+    {tool} -qw "$1=$2"
+}}"""
+_RESTORE = """\
+restore() {{ # set it to what it was, unless another topology needs it, or somebody has changed it since
+    [ -e "$notes" ] || return 0
+    written=$(noted "$1" 3) before=$(noted "$1" 4)
+    (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
+    mv "$notes.tmp" "$notes"
+    [ -n "$(noted "$1" 1)" ] || [ "$({tool} -n "$1")" != "$written" ] || {tool} -qw "$1=$before"
+    [ "$(wc -l < "$notes")" -gt 1 ] || rm "$notes"
+}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +63,27 @@ class NetnsAdd(Step):
     lane = NETNS
     ipv6: bool
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield join(["ip", "netns", "add", shell.netns_word(self.netns)])
+        settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if self.ipv6 else SILENT))
+        yield shell.tool(self.netns, "sysctl", "-qw", *settings)
+        # Whose it is: the hosts of a lab share /run/netns.
+        owner = str(Alias(shell.topology, "host", shell.host_key))
+        yield shell.tool(self.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
+
 
 @dataclass(frozen=True, slots=True)
 class NetnsDelete(Step):
     """Unmount and remove the namespace; what is in it goes with it, after a moment."""
 
     lane = NETNS
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield join(["ip", "netns", "delete", shell.netns_word(self.netns)])
+        scope, _, container = self.netns.partition(":")
+        if scope == "container":
+            logs = f"/run/netctl/{shell.topology}"
+            yield f"rm -f {quote(f'{logs}/{container}.log')}; rmdir {quote(logs)} 2>/dev/null || true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +100,17 @@ class SysctlWrite(Step):
     remember: bool
     if_there: bool = False
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        if self.remember:
+            yield join(["remember", self.key, self.value])
+        else:
+            yield shell.tool(self.netns, "sysctl", "-eqw" if self.if_there else "-qw", f"{self.key}={self.value}")
+
+    def shell_functions(self, shell: HostShell) -> Iterator[str]:
+        if self.remember:
+            yield _define(_NOTED, shell)
+            yield _define(_REMEMBER, shell)
+
 
 @dataclass(frozen=True, slots=True)
 class SysctlRestore(Step):
@@ -49,3 +118,15 @@ class SysctlRestore(Step):
 
     lane = SYSCTL
     key: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield join(["restore", self.key])
+
+    def shell_functions(self, shell: HostShell) -> Iterator[str]:
+        yield _define(_NOTED, shell)
+        yield _define(_RESTORE, shell)
+
+
+def _define(function: str, shell: HostShell) -> str:
+    folder, tool = quote(f"/run/netctl/{shell.host_key}"), shell.tool("", "sysctl")
+    return function.format(folder=folder, name=FILE_NAME, heading=HEADING, topology=shell.topology, tool=tool)

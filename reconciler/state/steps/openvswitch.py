@@ -1,14 +1,22 @@
-"""Steps on Open vSwitch: bridges and ports in its database, and OpenFlow rules."""
+"""Steps on Open vSwitch: bridges and ports in its database, and OpenFlow rules.
+
+`apply` writes all of a batch in one transaction, and the rules of a bridge as one bundle; a command line here is one step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from reconciler.state.shell import HostShell
 from reconciler.state.steps.lanes import OPENFLOW, OVSDB
 from reconciler.state.steps.step import Step
 
 Marks = tuple[tuple[str, str], ...]
 """Of `external_ids`, those whose keys begin with `netctl:`."""
+OVS_TOPOLOGY = "netctl:topology"
+"""The key in the `external_ids` of bridges and ports under which their topology stands."""
 SECURE, STANDALONE = "secure", "standalone"
 """What a bridge does that has lost its flows (`fail_mode`): pass nothing, or switch everything."""
 HANDS_OFF = "linux-noop"
@@ -37,6 +45,10 @@ class OvsBridgeAdd(Step):
     learns: bool = False
     """Whether it learns which hardware address is behind which port."""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = ["add-br", self.name, "--", "set", "bridge", self.name, f"datapath_type={self.datapath}"]
+        yield _vsctl(shell, *words, *_bridge_settings(self))
+
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeSet(Step):
@@ -50,6 +62,9 @@ class OvsBridgeSet(Step):
     fail_mode: str = SECURE
     learns: bool = False
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield _vsctl(shell, "set", "bridge", self.name, *_bridge_settings(self))
+
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeDelete(Step):
@@ -57,6 +72,9 @@ class OvsBridgeDelete(Step):
 
     lane = OVSDB
     name: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield _vsctl(shell, "--if-exists", "del-br", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,12 @@ class OvsPortAdd(Step):
     leaves_queues: bool = False
     """Whether ovs-vswitchd is to leave the link's queues alone. Else it removes them with each change of its own."""
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        words = [*_queues(self, self.bridge), "add-port", self.bridge, self.name]
+        words += ["--", "set", "port", self.name, *_port_settings(self)]
+        words += ["--", "set", "interface", self.name, f"ofport_request={self.number}"] if self.number else []
+        yield _vsctl(shell, *words)
+
 
 @dataclass(frozen=True, slots=True)
 class OvsPortSet(Step):
@@ -84,6 +108,9 @@ class OvsPortSet(Step):
     is_isolated: bool = False
     leaves_queues: bool = False
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield _vsctl(shell, *_queues(self), "set", "port", self.name, *_port_settings(self))
+
 
 @dataclass(frozen=True, slots=True)
 class OvsPortDelete(Step):
@@ -94,6 +121,11 @@ class OvsPortDelete(Step):
     name: str
     leaves_queues: bool = False
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        # A QoS is a row of its own; that of a port is found by the port's name.
+        queues = ["--if-exists", "destroy", "qos", self.name, "--"] if self.leaves_queues else []
+        yield _vsctl(shell, *queues, "--if-exists", "del-port", self.bridge, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class FragmentsSet(Step):
@@ -102,6 +134,9 @@ class FragmentsSet(Step):
     lane = OPENFLOW
     bridge: str
     mode: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        yield shell.tool(self.netns, "ovs-ofctl", "set-frags", _bridge(shell, self.bridge), self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +150,10 @@ class FlowAdd(Step):
     """Table, priority and match, which tell one rule from another."""
     actions: str
 
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        flow = f"cookie={self.cookie:#x},{self.match},actions={self.actions}"
+        yield shell.tool(self.netns, "ovs-ofctl", "add-flow", _bridge(shell, self.bridge), flow)
+
 
 @dataclass(frozen=True, slots=True)
 class FlowDelete(Step):
@@ -124,3 +163,41 @@ class FlowDelete(Step):
     bridge: str
     cookie: int
     match: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        flow = f"cookie={self.cookie:#x}/-1,{self.match}"
+        yield shell.tool(self.netns, "ovs-ofctl", "--strict", "del-flows", _bridge(shell, self.bridge), flow)
+
+
+def _vsctl(shell: HostShell, *words: str) -> str:
+    database = [f"--db={shell.openvswitch}"] if shell.openvswitch else []
+    return shell.tool("", "ovs-vsctl", *database, *words)
+
+
+def _bridge(shell: HostShell, name: str) -> str:
+    """What ovs-ofctl calls a bridge: its name, or its socket beside that of a database which is not at the usual place."""
+    return f"unix:{Path(shell.openvswitch.removeprefix('unix:')).parent / name}.mgmt" if shell.openvswitch else name
+
+
+def _bridge_settings(step: OvsBridgeAdd | OvsBridgeSet) -> list[str]:
+    words = [f"fail_mode={step.fail_mode}", f'other_config:hwaddr="{step.mac}"', *_marks(step.marks)]
+    flood = ["--", "remove" if step.learns else "add", "bridge", step.name, "flood_vlans", "0"]
+    return [*words, *flood, "--", "set", "interface", step.name, f"mtu_request={step.mtu}"]
+
+
+def _port_settings(step: OvsPortAdd | OvsPortSet) -> list[str]:
+    queues = ["qos=@queues"] if step.leaves_queues else []
+    return [f"protected={'true' if step.is_isolated else 'false'}", *queues, *_marks(step.marks)]
+
+
+def _queues(step: OvsPortAdd | OvsPortSet, bridge: str = "") -> list[str]:
+    """What makes a QoS with which ovs-vswitchd leaves the port's queues alone, in the place of the one that it has."""
+    if not step.leaves_queues:
+        return []
+    marks = {PORT_MARK: step.name, BRIDGE_MARK: bridge, **{key: value for key, value in step.marks if key == OVS_TOPOLOGY}}
+    told = _marks(tuple((key, value) for key, value in marks.items() if value))
+    return ["--if-exists", "destroy", "qos", step.name, "--", "--id=@queues", "create", "qos", f"type={HANDS_OFF}", *told, "--"]
+
+
+def _marks(marks: Marks) -> list[str]:
+    return [f'external_ids:"{key}"="{value}"' for key, value in marks]

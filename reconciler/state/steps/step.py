@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
+
+from reconciler.state.shell import HostShell
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,28 @@ class Step:
 
     lane: ClassVar[str]
     netns: str
+
+    def __init_subclass__(cls) -> None:
+        """TypeError for a class of step without command lines: `diff --commands` prints every step there is.
+
+        In place of `abc.ABC`, whose isinstance takes four times as long: each `match` on steps would pay for it.
+        """
+        if cls.commands is Step.commands:
+            raise TypeError(f"{cls.__name__} does not define `commands`")
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        """The command lines that do the same, with the tools that an administrator would use."""
+        raise NotImplementedError
+
+    @classmethod
+    def commands_of(cls, steps: Sequence[Self], shell: HostShell) -> Iterator[str]:
+        """The command lines of steps of this class that follow each other in one namespace."""
+        for step in steps:
+            yield from step.commands(shell)
+
+    def shell_functions(self, _shell: HostShell) -> Iterator[str]:
+        """The shell functions that its command lines call. A script defines each of them once."""
+        yield from ()
 
     def masked(self) -> Self:
         """The same for printing: without the values of environment variables."""

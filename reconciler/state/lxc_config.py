@@ -1,19 +1,20 @@
 """The files of an LXC container that netctl makes, as text: its config, its mark, its command; and the words of lxc-create.
 
-Called by `kernel.lxc`, which writes them, and by `render.engine_commands`, which prints them. Pure, but for a
-look whether what is mounted is a file or a directory.
+`kernel.lxc` writes them; the command lines of a step print them. Pure, but for a look whether a mounted path is a file or a
+directory.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.kinds.container import LABEL_MAX_BYTES, parse_spec, render_spec
+from reconciler.state.container_spec import LABEL_MAX_BYTES, ContainerSpec, parse_spec, render_spec
 from reconciler.state.jsontext import parse_json
-from reconciler.state.steps.containers import ContainerCreate, ContainerSpec
+from reconciler.state.shell import join, quote
 
 MARK_FILE = "netctl.json"
 """In the container's directory: whose it is, and what it was made from. LXC leaves files that it does not know alone."""
@@ -67,13 +68,12 @@ def template_words(image: str) -> tuple[str, ...]:
     return (template, "--", *options) if options else (template,)
 
 
-def render_config(step: ContainerCreate, directory: str, *, common: bool) -> str:
+def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool) -> str:
     """The config of a container made from a root filesystem (lxc.container.conf(5)), or what is added to a template's."""
-    spec = step.spec
     lines = []
     if not is_template(spec.image):
         lines += [f"lxc.include = {COMMON_CONFIG}"] if common else []
-        lines += [f"lxc.uts.name = {step.container}", rootfs_line(directory)]
+        lines += [f"lxc.uts.name = {container}", rootfs_line(directory)]
     # The first line takes away what a template, or the machine's default.conf, has put there.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
     if spec.command:
@@ -138,3 +138,35 @@ def render_mount(volume: str) -> str:
 def _escape(path: str) -> str:
     """As getmntent(3) reads it."""
     return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+
+
+# --- command lines ----------------------------------------------------------------------------------------------------
+
+
+def create_commands(topology: str, host_key: str, container: str, spec: ContainerSpec, directory: str) -> Iterator[str]:
+    """The command lines that make a container in `directory`, its files as `kernel.lxc` writes them."""
+    image, rootfs, redirection = spec.image, f"{directory}/rootfs", ">"
+    yield join(["mkdir", "-p", directory])
+    if is_template(image):
+        lxc_path, _, name = directory.rpartition("/")
+        yield join(["lxc-create", "-P", lxc_path, "-n", name, "--config", "/dev/null", "-t", *template_words(image)])
+        redirection = ">>"
+    else:
+        copy = join(["cp", "--archive", "--reflink=auto", f"{image}/.", rootfs])
+        unpack = join(["tar", "--extract", "--numeric-owner", "--file", image, "--directory", rootfs])
+        yield join(["mkdir", rootfs])
+        yield f"if [ -d {quote(image)} ]; then {copy}; else {unpack}; fi"
+    if needs_command_file(spec.command):
+        yield _write(render_command_file(spec.command), ">", f"{rootfs}/{COMMAND_FILE}")
+    config = render_config(container, spec, directory, common=Path(COMMON_CONFIG).exists())
+    yield _write_private(config, redirection, f"{directory}/config")
+    yield _write_private(render_mark(Mark(topology, host_key, container, spec)), ">", f"{directory}/{MARK_FILE}")
+
+
+def _write(text: str, redirection: str, path: str) -> str:
+    return f"printf %s {quote(text)} {redirection}{quote(path)}"
+
+
+def _write_private(text: str, redirection: str, path: str) -> str:
+    """For root alone: it has the values of variables."""
+    return f"(umask 077; {_write(text, redirection, path)}; {join(['chmod', '600', path])})"

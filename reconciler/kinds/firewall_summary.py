@@ -1,4 +1,4 @@
-"""Changes of the firewall for people: which ports, policies and filters come, go or become others. Called by `render.plan`.
+"""Changes of the firewall for people: which ports, policies and filters come, go or become others.
 
 A port that moves is an element that goes and one that comes, both leading to the same place; to people it is one change.
 What only follows from the subnets (which bridges and prefixes there are) is summed up.
@@ -7,10 +7,13 @@ What only follows from the subnets (which bridges and prefixes there are) is sum
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
-from reconciler.kinds.firewall import FirewallElement
-from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, describe_services, join_port, purpose_of
+from reconciler.kinds.firewall_words import FILTERS, POLICIES, PUBLISHED, describe_port, join_port, purpose_of
 from reconciler.state.record import Change, Record
+
+if TYPE_CHECKING:
+    from reconciler.kinds.firewall import FirewallElement
 
 FEW = 3
 """Up to so many of one sort are named, more are counted."""
@@ -22,13 +25,6 @@ def describe_elements(changes: Sequence[Change]) -> list[str]:
     return [words for part in (*known, _rest(changes)) for words in part]
 
 
-def summarise_elements(records: Iterable[FirewallElement]) -> str:
-    """What a policy or a host consists of: the services that are allowed, else the firewall."""
-    records = tuple(records)
-    services = [describe_services(r.set, r.key) or "everything" for r in records if purpose_of(r.set) in POLICIES]
-    return ", ".join(dict.fromkeys(services)) or ("firewall" if records else "")
-
-
 def summarise_ports(published: Sequence[FirewallElement]) -> list[str]:
     """What a container publishes: `2 published ports (tcp 8080, udp 53)`; where there are many, only how many."""
     ports = dict.fromkeys(_listen(element).removeprefix("port ") for element in published)
@@ -36,7 +32,7 @@ def summarise_ports(published: Sequence[FirewallElement]) -> list[str]:
     return [f"{len(ports):,} published {'port' if len(ports) == 1 else 'ports'}{names}"] if ports else []
 
 
-def tell_ports(published: Sequence[FirewallElement]) -> list[str]:
+def describe_ports(published: Sequence[FirewallElement]) -> list[str]:
     """The ports of a host that lead to containers elsewhere: `published port tcp 9090 to 10.44.0.20:90`."""
     told: dict[str, list[str]] = {}
     for element in published:
@@ -47,9 +43,12 @@ def tell_ports(published: Sequence[FirewallElement]) -> list[str]:
 
 
 def _element(change: Change) -> FirewallElement:
-    record = change.after or change.before
-    assert isinstance(record, FirewallElement)
-    return record
+    return _as_element(change.record)
+
+
+def _as_element(record: Record) -> FirewallElement:
+    """All changes here are of elements: `FirewallElement.describe_changes` gives no others."""
+    return cast("FirewallElement", record)
 
 
 def _of(changes: Iterable[Change], stems: Sequence[str]) -> list[Change]:
@@ -68,13 +67,13 @@ def _ports(changes: Sequence[Change]) -> list[str]:
 
 def _each_port(changes: Sequence[Change]) -> Iterator[str]:
     """What goes and what comes are one where both lead to the same place."""
-    gone = {_target(c.before): c.before for c in changes if isinstance(c.before, FirewallElement) and not c.after}
+    gone = {_target(_as_element(c.before)): _as_element(c.before) for c in changes if c.before and not c.after}
     targets: dict[str, list[str]] = {}
     for change in changes:
         element, before = _element(change), change.before
         listen, target = _listen(element), _target(element)
-        if isinstance(before, FirewallElement) and change.after:
-            was = _target(before)
+        if before and change.after:
+            was = _target(_as_element(before))
             targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (made anew)")
         elif change.after and target in gone:
             was = _listen(gone.pop(target))
@@ -96,8 +95,7 @@ def _less(listen: str, was: str) -> str:
     return listen.removeprefix(f"port {protocol} ") if was.split()[1] == protocol else listen.removeprefix("port ")
 
 
-def _target(element: object) -> str:
-    assert isinstance(element, FirewallElement)
+def _target(element: FirewallElement) -> str:
     return join_port(*element.value.split(" . "))
 
 
@@ -117,7 +115,7 @@ def _policies(changes: Sequence[Change]) -> Iterator[str]:
 
 def _services(sides: Iterable[Record | None]) -> dict[str, None]:
     """What the elements allow, each once, in their order."""
-    return dict.fromkeys(describe_services(e.set, e.key) or "everything" for e in sides if isinstance(e, FirewallElement))
+    return dict.fromkeys(_as_element(side).services for side in sides if side)
 
 
 def _filters(changes: Sequence[Change]) -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""What an engine's container is made from, and the labels that say so and whose it is.
+
+The steps that create a container, the backends of the engines and the command lines of a plan all write these labels.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+
+from reconciler.state.jsontext import parse_json
+from reconciler.state.secrets import mask_env
+
+TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
+LABEL_MAX_BYTES = 1 << 22
+"""Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What an engine needs to make a container; a change of any of it re-creates the container."""
+
+    runtime: str
+    image: str
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    restart: str = "no"
+
+    def masked(self) -> ContainerSpec:
+        """The same without the values of its variables."""
+        return replace(self, env=mask_env(self.env)) if self.env else self
+
+
+def render_spec(spec: ContainerSpec) -> str:
+    """What the label `netctl.spec` holds."""
+    return json.dumps(asdict(spec), separators=(",", ":"))
+
+
+def parse_spec(text: str) -> ContainerSpec | None:
+    """The spec in a label `netctl.spec`; None where it is none, so that it differs from any that is wanted."""
+    try:
+        told = parse_json(text, LABEL_MAX_BYTES)
+        return ContainerSpec(
+            runtime=str(told["runtime"]),
+            image=str(told["image"]),
+            command=tuple(str(word) for word in told["command"]),
+            env=tuple((str(name), str(value)) for name, value in told["env"]),
+            volumes=tuple(str(volume) for volume in told["volumes"]),
+            restart=str(told["restart"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
+    """The labels by which a container is known again."""
+    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))

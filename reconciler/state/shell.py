@@ -1,0 +1,125 @@
+"""Words, comments and here-documents of a shell script, and how its lines reach the namespaces of a host.
+
+Steps write their command lines with these, so that no text in a line is anything but a word.
+
+A script is read on a terminal before it is run, so it must not steer one, and it may pass through any encoding: what is not
+ASCII and printable is written as a `printf` that makes it. The words mean the same to every POSIX shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.state.engines import DEFAULT_ENGINES
+from reconciler.state.ref import HOST, netns_path_name
+from reconciler.state.visible import visible_line
+
+_HIDDEN = re.compile(r"[^ -~\n\t]+")
+
+
+def quote(word: str) -> str:
+    """The word as a shell reads it. ValueError where it has a NUL, which no word can have."""
+    if "\0" in word:
+        raise ValueError("a word with a NUL")
+    if not _HIDDEN.search(word):
+        return shlex.quote(word)
+    parts, at = [], 0
+    for found in _HIDDEN.finditer(word):
+        parts += [word[at : found.start()], _print(found[0])]
+        at = found.end()
+    quoted = [shlex.quote(part) if place % 2 == 0 else part for place, part in enumerate([*parts, word[at:]]) if part]
+    return "".join(quoted)
+
+
+def join(words: Iterable[str]) -> str:
+    """A command line of the words."""
+    return " ".join(map(quote, words))
+
+
+def comment(text: str) -> str:
+    """A comment: one line, whatever the text."""
+    return f"# {visible_line(text)}"
+
+
+def here_document(command: str, text: str, word: str) -> Iterator[str]:
+    """The lines that give the command the text to read; `word` ends it, or another where the text has that on a line."""
+    end = word
+    lines = set(text.splitlines()) | set(text.split("\n"))
+    while end in lines:
+        end += "_"
+    yield f"{command} <<'{end}'"
+    yield text
+    yield end
+
+
+def _print(text: str) -> str:
+    octal = "".join(f"\\{byte:03o}" for byte in text.encode("utf-8", "surrogateescape"))
+    return f"\"$(printf '{octal}')\""
+
+
+@dataclass(frozen=True, slots=True)
+class HostShell:
+    """How command lines reach the namespaces of one host.
+
+    `host_key` is what the host is called in labels and under /run/netctl: `local`, or `shop.lab.alpha`. `own` is the file
+    name under /run/netns of the host's own namespace, "" for the machine's. `engines` maps a container that an
+    engine runs to the engine's command and the container's name there, such as (("docker",), "shop-web").
+    """
+
+    topology: str
+    host_key: str
+    own: str = ""
+    engines: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    openvswitch: str = ""
+    """Where the host's Open vSwitch database listens; "" for the usual place."""
+
+    def netns_word(self, netns: str) -> str:
+        """What `ip netns` and `peer … netns` call the namespace: a name, or an engine container's pid; "" for the machine's."""
+        if netns == HOST:
+            return self.own
+        scope, _, member = netns.partition(":")
+        if scope == "container" and member in self.engines:
+            command, name = self.engines[member]
+            return f"$({join(pid_words(command, name))})"
+        return netns_path_name(self.topology, netns)
+
+    def link_netns(self, netns: str) -> str:
+        """The value of ip(8)'s `netns` for a link that is born in the namespace, as a shell reads it."""
+        name = self.netns_word(netns) or "1"  # the machine's own namespace has no name; pid 1 lives in it
+        return name if name.startswith("$(") else quote(name)
+
+    def tool(self, netns: str, *words: str) -> str:
+        """The command line that runs `words` in the namespace."""
+        name = self.netns_word(netns)
+        if not name:
+            return join(words)
+        if name.startswith("$("):
+            return f"nsenter -t {name} -n {join(words)}"
+        if words[0] in ("ip", "bridge"):  # they can enter it themselves, which is quicker
+            return join([words[0], "-n", name, *words[1:]])
+        return join(["nsenter", f"--net=/run/netns/{name}", *words])
+
+    def engine(self, netns: str, runtime: str) -> tuple[str, ...]:
+        """The command of the engine that runs the container of a namespace."""
+        container = netns.partition(":")[2]
+        return self.engines[container][0] if container in self.engines else (runtime,)
+
+
+def pid_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
+    """The command line that prints the first process of a container."""
+    if engine[0] == "lxc":
+        return ["lxc-info", "-P", lxc_path(engine), "-n", engine_name, "--pid", "--no-humanize"]
+    return [*engine, "inspect", "-f", "{{.State.Pid}}", engine_name]
+
+
+def lxc_path(engine: tuple[str, ...]) -> str:
+    """The directory of LXC's containers, which is the last word of its command where the file names one."""
+    return engine[-1] if len(engine) > 1 else DEFAULT_ENGINES["lxc"]
+
+
+def flatten(options: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and values, one after the other, as ip(8) takes them."""
+    return [word for option in options for word in option]

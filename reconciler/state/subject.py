@@ -1,0 +1,46 @@
+"""Whose a thing is, for people: `container web`, `subnet front`, `policy from web to db`, `lab`, or `host`.
+
+A record says so itself as far as it can (`Record.subject`). Some records hold only an address or the name of a link. They say by
+which names they can be told (`Record.belongs_to_any_of`), and other records lend these names their own subject
+(`Record.names_lent`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LAB = "lab"
+HOST_SUBJECT = "host"
+CONTAINER = "container "
+ROOTED = (LAB, HOST_SUBJECT, "subnet", "container")
+"""The sorts of subjects that a record of their own stands for, in the order of a plan. A policy has none."""
+
+
+def subject_in(netns: str, about: str = "") -> str:
+    """The container or lab that a namespace belongs to; for the host's own namespace `about`, or else the host."""
+    scope, _, member = netns.partition(":")
+    if scope == "container":
+        return f"{CONTAINER}{member}"
+    return LAB if scope == "lab" else about or HOST_SUBJECT
+
+
+@dataclass(frozen=True, slots=True)
+class LentNames:
+    """The subjects of names (of links, addresses, hardware addresses), as the records of one host or of all hosts lend them."""
+
+    here: Mapping[str, str]
+    everywhere: Mapping[str, str] = field(default_factory=dict)
+
+    def container_at(self, address: str) -> str:
+        """The container that has the address on any host; "" if no record says so."""
+        subject = self.everywhere.get(address, "")
+        return subject.removeprefix(CONTAINER) if subject.startswith(CONTAINER) else ""
+
+
+def order_of(subject: str) -> tuple[int, str]:
+    """A key to sort subjects by: the lab, the host, subnets, then containers, numbers within a name by their size."""
+    word = subject.partition(" ")[0]
+    stem, _, number = subject.rpartition("-")
+    name = f"{stem}-{int(number):09d}" if number.isascii() and number.isdigit() else subject
+    return (ROOTED.index(word) if word in ROOTED else len(ROOTED)), name
