@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.target import Target
     from reconciler.plan.document import PlanDocument
+    from reconciler.topology.draft import Draft
+    from reconciler.topology.outline import Outline
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
@@ -76,17 +78,19 @@ class _Scope(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """0 when nothing of the topology is left."""
-    from reconciler.cli.common import warn_of_lost
+    from reconciler.cli.common import read_outlined, warn_of_lost
     from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.guess import guess_count
     from reconciler.hosts.peers import write_own_peers
+    from reconciler.hosts.target import count_workers
 
     begun = time.monotonic()
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
     options.file = options.file or DEFAULT_FILE
-    with Fleet.start(1 if options.name else guess_count(options.file)) as fleet:
-        scope = _greet_all(options, fleet)
+    draft, outline = (None, None) if options.name else read_outlined(options.file)
+    count = 1 if options.name else count_workers(outline) if outline else 0
+    with Fleet.start(count) as fleet:
+        scope = _greet_all(options, draft, outline, fleet)
         document = _clear(options, fleet, scope.topology)
         if options.host:  # the others still have what they had
             cleared = {"", *(target.destination for target in fleet.targets)}
@@ -104,14 +108,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _greet_all(options: argparse.Namespace, fleet: Fleet) -> _Scope:
-    """Connect to every host that the topology may be on."""
+def _greet_all(options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet) -> _Scope:
+    """Connect to every host that the topology may be on; `draft` is the file unless it is gone."""
     from reconciler.cli.peers import choose_peers
     from reconciler.hosts.peers import find_dropped
 
     command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
     fleet.patience_s = options.rollback_after
-    name, targets, peers = _targets(options, fleet, command)
+    name, targets, peers = _targets(options, draft, outline, fleet, command)
     left = fleet.greet(targets, command, optional=options.keep_going)
     dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
     others, unseen = dropped.known, tuple(each.target for each in dropped.told)
@@ -173,13 +177,15 @@ def _render(document: PlanDocument, options: argparse.Namespace) -> str:
     return render_plan(document, palette(), verbose=options.verbose)
 
 
-def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[str, tuple[Target, ...], dict[str, str]]:
+def _targets(
+    options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet, command: str
+) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
-    from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside
+    from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
     from reconciler.hosts.target import LAB, Target, default_engines, far_target, peers_of, targets_of
 
-    if not options.name:
-        topology = load_beside(options, fleet, command, lock=True)
+    if draft:
+        topology = check_beside(options, draft, outline, fleet, command, lock=True)
         if options.host:
             # The lab stays: other hosts stand in it.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)

@@ -22,8 +22,8 @@ BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
 GOOD = "version: 1\nname: t-none\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\nsubnets: {}\ncontainers: {}\n"
 COMMANDS = tuple(command.name for command in main_module.COMMANDS)
 
-HEAVY = ("pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json")
-HEAVY += ("dataclasses", "pathlib")
+HEAVY = {"pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json"}
+HEAVY |= {"dataclasses", "pathlib"}
 
 
 def replace_commands(monkeypatch: pytest.MonkeyPatch, run: Callable[[Namespace], int]) -> None:
