@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError
+from reconciler.kernel import docker_containers
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
@@ -65,6 +67,22 @@ def test_create_makes_what_the_spec_says(docker_context: KernelContext, dockerd:
     shown = dockerd.docker("inspect", "--format", form, want.engine_name)
     for part in ("none [sh -c trap", "COLOUR=blue", "/usr/share:/data:ro", "{on-failure 3}", f"{topology} web"):
         assert part in shown
+
+
+def test_a_label_of_an_earlier_version(
+    docker_context: KernelContext, dockerd: Dockerd, topology: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose label has no version is as it should be, and one whose label has an unknown key is re-created."""
+    want = desired(topology)
+    unknown: dict[str, int]
+    for unknown in ({}, {"cpus": 2}):
+        label = json.dumps({**dataclasses.asdict(SPEC), **unknown})
+        monkeypatch.setattr(docker_containers, "render_spec", lambda _, label=label: label)
+        carry_out(docker_context, want)
+        assert dockerd.docker("inspect", "--format", '{{index .Config.Labels "netctl.spec"}}', want.engine_name) == label
+        live = recognised(docker_context)["web"]
+        assert (live == want, want.must_recreate(live)) == (not unknown, bool(unknown))
+        dockerd.docker("rm", "--force", want.engine_name)
 
 
 def test_command_left_out_is_the_images(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
