@@ -7,23 +7,13 @@ Every host is planned for with an empty desired state and carried out as an appl
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.cli.parser import (
-    DEFAULT_FILE,
-    Command,
-    Parser,
-    add_apply_options,
-    add_file,
-    add_host,
-    add_plan_options,
-    add_quiet,
-    parse_name,
-)
+from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet, parse_name
 from reconciler.errors import LeftoverError, NetctlError, UsageError
+from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.hosts.fleet import Fleet
@@ -33,7 +23,6 @@ if TYPE_CHECKING:
     from reconciler.topology.outline import Outline
 
 FORMAT_VERSION = 1
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
 EXAMPLES = """\
   netctl destroy                      remove what topology.yaml made
   netctl destroy --name shop          without the file: this machine and the lab
@@ -182,7 +171,9 @@ def _targets(
 ) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
     from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
-    from reconciler.hosts.target import LAB, Target, default_engines, far_target, peers_of, targets_of
+    from reconciler.hosts.target import Target, default_engines, far_target, peers_of, targets_of
+    from reconciler.state.grammar import is_topology_name
+    from reconciler.state.ref import LAB
 
     if draft:
         topology = check_beside(options, draft, outline, fleet, command, lock=True)
@@ -190,7 +181,7 @@ def _targets(
             # The lab stays: other hosts stand in it.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)
         return topology.name, (*targets_of(topology), *dropped_targets(topology)), peers_of(topology)
-    if not NAME.fullmatch(options.name):
+    if not is_topology_name(options.name):
         raise UsageError(f"{options.name!r} is not the name of a topology", "a name is a DNS label of at most 20 characters")
     if options.host and options.host.startswith("ssh://"):
         far = far_target(options.host, options.name, options.host)

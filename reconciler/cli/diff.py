@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument, *, is_masked: bool) -> str:
     from reconciler.hosts.ssh import render_shell
-    from reconciler.hosts.target import LAB
     from reconciler.render.commands import Section, render_script
+    from reconciler.state.ref import LAB
     from reconciler.state.secrets import MASK
 
     plans = {host.host: host for host in document.hosts}

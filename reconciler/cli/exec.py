@@ -12,8 +12,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.parser import DEFAULT_FILE, Command, Parser, parse_name
+from reconciler.cli.parser import Command, Parser, parse_name
 from reconciler.errors import HostError, UsageError, help_for
+from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.kernel.namespaces import Namespaces

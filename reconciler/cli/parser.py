@@ -12,8 +12,7 @@ from typing import NamedTuple, NoReturn
 
 from reconciler import __version__
 from reconciler.errors import UsageError
-
-DEFAULT_FILE = "topology.yaml"
+from reconciler.topology import DEFAULT_FILE
 
 EXIT_STATUSES = """\
 exit status:

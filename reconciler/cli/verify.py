@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 def _limit(plan: ProbePlan, only: str | None) -> ProbePlan:
     from dataclasses import replace
 
-    from reconciler.hosts.target import LAB
+    from reconciler.state.ref import LAB
 
     return replace(plan, probes=tuple(p for p in plan.probes if p.host in (only, LAB))) if only else plan
 

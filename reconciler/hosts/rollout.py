@@ -30,13 +30,13 @@ from typing import Any, NoReturn, Protocol
 from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.session import Session, WorkerDiedError
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
-from reconciler.hosts.target import LAB
 from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
 from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
+from reconciler.state.ref import LAB
 from reconciler.state.visible import visible_line
 
 ROUNDS_MAX = 3

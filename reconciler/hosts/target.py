@@ -8,14 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
-from reconciler.state.ref import lab_netns, netns_path_name
+from reconciler.state.ref import LAB, lab_netns, netns_path_name
 
 if TYPE_CHECKING:
     from reconciler.topology.outline import Outline
     from reconciler.topology.types import Connect, Host, Topology
-
-LAB = "lab"
-"""The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
 
 
 @dataclass(frozen=True, slots=True)

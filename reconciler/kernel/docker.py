@@ -23,7 +23,6 @@ from reconciler.errors import AwayError, HostError, SilentError
 from reconciler.kernel.docker_containers import (
     HOST_LABEL,
     NAME_LABEL,
-    PARKED,
     TOPOLOGY_LABEL,
     Listed,
     labels_of,
@@ -31,6 +30,7 @@ from reconciler.kernel.docker_containers import (
     parse_listed,
     render_create,
 )
+from reconciler.kinds.container import PARKED
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate

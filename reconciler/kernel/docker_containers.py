@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.kinds.container import parse_spec, render_spec
+from reconciler.kinds.container import PARKED, parse_spec, render_spec
 from reconciler.state.steps.containers import ContainerSpec
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
-PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
 NO_NETWORKS = ("none", "host")
 """What an engine calls the network of a container without one, and of one in the host's namespace."""
 

@@ -30,7 +30,6 @@ from reconciler.kernel.netlink_encode import (
     IFINFOMSG,
     NEW,
     RTM_NEWADDR,
-    SCOPE_LINK,
     U32,
     encode,
     encode_link_get,
@@ -38,6 +37,7 @@ from reconciler.kernel.netlink_encode import (
 )
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.uapi import SCOPE_LINK
 
 MTU = 1500
 

@@ -35,12 +35,11 @@ from reconciler.kernel.lxc_config import (
 )
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.private import replace_file
+from reconciler.kinds.container import PARKED
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
 
-PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with a number behind."""
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed."""
 COMMAND_TIMEOUT_S = 600

@@ -42,6 +42,7 @@ from reconciler.state.steps.links import (
     QdiscSet,
 )
 from reconciler.state.steps.step import Step
+from reconciler.state.uapi import LOOPBACK, NUD_NOARP, NUD_PERMANENT, SCOPE_LINK
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -59,10 +60,9 @@ IFLA_INET6_ADDR_GEN_MODE = 8
 ADDR_GEN_EUI64, ADDR_GEN_NONE = 0, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_NH_ID = 1, 4, 5, 6, 7, 30
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 7, 15, 30
 NDA_DST, NDA_LLADDR, NDA_PROTOCOL = 1, 2, 12
 NTF_SELF, NTF_MASTER, NTF_PROXY, NTF_STICKY = 0x02, 0x04, 0x08, 0x40
-NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NLA_F_NESTED = 0x8000
 IFF_UP, IFF_NOARP = 1, 0x80
 AF_BRIDGE = 7
@@ -71,9 +71,8 @@ ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole"
 """The types of routes (RTN_, linux/rtnetlink.h) by their numbers; "" for a unicast one."""
 FREE_NAME = "moved%d"
 """A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
-LOOPBACK, LOOPBACK_NAME = 1, "lo"
-"""Every namespace's loopback is number 1 (LOOPBACK_IFINDEX, net/flow.h), whatever it is called there."""
-SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 253, 254, 255
+LOOPBACK_NAME = "lo"
+SCOPE_UNIVERSE, SCOPE_HOST, SCOPE_NOWHERE = 0, 254, 255
 RTEXT_FILTER_SKIP_STATS = 8
 
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change

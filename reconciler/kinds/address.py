@@ -27,9 +27,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
-
-SCOPE_LINK = 253
-"""RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
+from reconciler.state.uapi import SCOPE_LINK
 
 IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
 """linux/if_addr.h."""

@@ -34,6 +34,8 @@ LABEL_MAX_BYTES = 1 << 22
 """Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
 
 
+PARKED = ".netctl-parked-"
+"""What follows the name of a parked container, with its id or a number behind: no two are ever called the same."""
 SPEC_VERSION = 1
 """Of the label. A new key with a default needs no new version: containers without it were made with the default."""
 SPECS = Codec(())

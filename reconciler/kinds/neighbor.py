@@ -26,9 +26,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
 from reconciler.state.steps.step import Step
-
-NUD_PERMANENT = 0x80
-"""linux/neighbour.h."""
+from reconciler.state.uapi import NUD_PERMANENT
 
 
 @dataclass(frozen=True, slots=True)

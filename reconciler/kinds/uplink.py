@@ -36,9 +36,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.steps.links import OffloadSet, UplinkEnslave, UplinkRelease
 from reconciler.state.steps.openvswitch import Marks, OvsPortAdd, OvsPortDelete, OvsPortSet
 from reconciler.state.steps.step import Step
-
-SCOPE_LINK = 253
-"""RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
+from reconciler.state.uapi import SCOPE_LINK
 
 
 @dataclass(frozen=True, slots=True)

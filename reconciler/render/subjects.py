@@ -20,9 +20,8 @@ from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_of
 from reconciler.kinds.veth import Veth
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, LAB, Ref
 
-LAB = "lab"
 HOST_SUBJECT = "host"
 
 

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import CONNECTIONS, Address, Attachment, Container, Network, Path, Subnet, Topology
-
-IPV6_MTU_MIN = 1280
-"""RFC 8200, section 5."""
 
 
 def check_options(topology: Topology, faults: FaultList) -> None:

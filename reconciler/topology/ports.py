@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from reconciler.state.uapi import PROTOCOLS
 from reconciler.topology.addresses import parse_address
 from reconciler.topology.scalars import advise, expect_text, refuse, shorten
 from reconciler.topology.types import Address, PortRange
-
-PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 @dataclass(frozen=True, slots=True)

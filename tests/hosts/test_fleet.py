@@ -16,9 +16,10 @@ from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.session import Session
 from reconciler.hosts.side_by_side import merge_errors
-from reconciler.hosts.target import LAB, targets_of
+from reconciler.hosts.target import targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
+from reconciler.state.ref import LAB
 from reconciler.topology.load import parse_topology
 from reconciler.topology.types import Topology
 

@@ -9,10 +9,10 @@ from typing import Any
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
-from reconciler.kinds.fdb import NUD_NOARP, Fdb
+from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.neighbor import NUD_PERMANENT, Neighbor
-from reconciler.kinds.netns import LOOPBACK, Netns
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
@@ -32,6 +32,7 @@ from reconciler.state.snapshot import (
     Snapshot,
     TableInfo,
 )
+from reconciler.state.uapi import LOOPBACK, NUD_NOARP, NUD_PERMANENT
 
 UPLINK = LinkInfo(2, "eth0", "veth", "02:00:00:00:00:02", 1500, 0, up=True, peer=3)
 """A foreign link of the host, as a lab host has one."""

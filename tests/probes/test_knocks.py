@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.kernel.foreign_link import foreign_ends
-from reconciler.probes.frames import ADVERTISED, ALL_NODES, DETOUR, GROUP, STRAY, Connection, datagram
+from reconciler.probes.borrow import ALL_NODES
+from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
 from reconciler.probes.run import Prober
 from tests.probes.world import World, ask, run_one, serve
