@@ -47,13 +47,13 @@ TAKES_OVER = "`netctl status` says what differs; the next apply takes over what 
 
 
 class Progress(Protocol):
-    """What is told how far a host is (see `render.progress`)."""
+    """Shows how far each host is (see `render.progress`)."""
 
     def update(self, host: str, phase: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a phase are done."""
+        """`done` of `total` steps of a phase are done; a phase that is complete has both equal."""
 
     def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """The host waits for the STP of a bridge."""
+        """The host waits for the STP of a bridge, which holds new ports back for so many seconds."""
 
 
 class Connector(Protocol):

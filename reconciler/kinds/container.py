@@ -62,7 +62,7 @@ def parse_spec(text: str) -> ContainerSpec | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Container(Record):
+class EngineContainer(Record):
     """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
 
     kind = "container"

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_words import PUBLISHED, purpose_of
@@ -190,7 +190,7 @@ def summarise(records: Sequence[Record], subject: str = "") -> str:
 
 
 def _engine_parts(records: Iterable[Record]) -> list[str]:
-    return [record.describe() for record in records if isinstance(record, Container)]
+    return [record.describe() for record in records if isinstance(record, EngineContainer)]
 
 
 def _link_parts(records: Sequence[Record]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from reconciler.kernel import docker_containers
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
-from reconciler.kinds.container import Container, parse_spec, render_spec
+from reconciler.kinds.container import EngineContainer, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
@@ -37,14 +37,14 @@ def docker_context(context: KernelContext, dockerd: Dockerd) -> KernelContext:
     return dataclasses.replace(context, engines=(("docker", dockerd.url),))
 
 
-def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> Container:
+def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> EngineContainer:
     """What `compile` would ask for."""
-    return Container(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
+    return EngineContainer(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
 
 
-def recognised(context: KernelContext) -> dict[str, Container]:
+def recognised(context: KernelContext) -> dict[str, EngineContainer]:
     """The topology's containers, as records by name."""
-    found = Container.recognise(Snapshot(context.topology, {}, containers=read_containers(context)))
+    found = EngineContainer.recognise(Snapshot(context.topology, {}, containers=read_containers(context)))
     return {record.container: record for record in found}
 
 
@@ -283,12 +283,12 @@ def test_existing_one_is_recognised_when_wired(docker_context: KernelContext, do
     (info,) = read_containers(docker_context, {"docker": {"web": "theirs"}})
     assert info == ContainerInfo("docker", "web", "theirs", None, True, info.pid, existing=True)
     assert info.pid == int(dockerd.docker("inspect", "--format", "{{.State.Pid}}", "theirs"))
-    assert list(Container.recognise(Snapshot(topology, {}, containers=(info,)))) == []
+    assert list(EngineContainer.recognise(Snapshot(topology, {}, containers=(info,)))) == []
     alias = str(Alias(topology, "veth", "web", "front"))
     link = LinkInfo(7, "v-web", "veth", "02:00:00:00:00:01", 1500, group_of(topology), up=True, alias=alias)
     wired = Snapshot(topology, {"": NamespaceInfo({7: link})}, containers=(info,))
-    (record,) = Container.recognise(wired)
-    assert record == Container("container:web", "web", "theirs", "docker", existing=True)
+    (record,) = EngineContainer.recognise(wired)
+    assert record == EngineContainer("container:web", "web", "theirs", "docker", existing=True)
     stopped = dataclasses.replace(record, running=False)
     assert record.lower_create() == record.lower_delete() == record.lower_update(stopped) == ()
 

@@ -23,7 +23,7 @@ from reconciler.kernel.lxc_config import (
     render_mark,
     template_words,
 )
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec
 from reconciler.state.steps.step import StepError
 from tests.conftest import require_capability
@@ -90,7 +90,7 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     (half / MARK_FILE).write_text(render_mark(Mark(topology, "local", "web", spec, complete=False)))
     (info,) = read_containers(context)
     assert info.parked
-    want = Container("container:web", "web", f"{topology}-web", "lxc", spec)
+    want = EngineContainer("container:web", "web", f"{topology}-web", "lxc", spec)
     assert run_runtime_steps(context, want.lower_create())["web"] > 0
     (info,) = read_containers(context)
     assert (info.parked, info.running, info.spec) == (False, True, spec)

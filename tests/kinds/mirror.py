@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.neighbor import Neighbor
@@ -57,7 +57,7 @@ class Mirror:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case Container():
+                case EngineContainer():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Bridge():
                     self._bridge(record)
@@ -91,7 +91,7 @@ class Mirror:
             containers=tuple(
                 ContainerInfo(r.runtime, r.container, r.engine_name, r.spec, r.running, 1, r.existing)
                 for r in records
-                if isinstance(r, Container)
+                if isinstance(r, EngineContainer)
             ),
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),

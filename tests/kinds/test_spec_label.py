@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.kernel.lxc_config import parse_mark, render_mark
-from reconciler.kinds.container import Container, parse_spec, render_spec
+from reconciler.kinds.container import EngineContainer, parse_spec, render_spec
 from reconciler.state.steps.containers import ContainerSpec
 
 OLD_LABEL = (
@@ -24,7 +24,9 @@ PLAIN = ContainerSpec("podman", "busybox")
 def test_the_label_without_a_version_is_understood() -> None:
     """A container with such a label is not re-created, and a container of LXC with such a mark neither."""
     assert parse_spec(OLD_LABEL) == SPEC
-    before, after = (Container("container:web", "web", "shop-web", "docker", spec) for spec in (parse_spec(OLD_LABEL), SPEC))
+    before, after = (
+        EngineContainer("container:web", "web", "shop-web", "docker", spec) for spec in (parse_spec(OLD_LABEL), SPEC)
+    )
     assert not after.must_recreate(before)
     text = json.dumps({"topology": "shop", "host": "local", "name": "web", "spec": OLD_LABEL, "complete": True, "parked": False})
     mark = parse_mark(text)
@@ -60,7 +62,7 @@ def test_what_is_not_understood_is_recreated(change: dict[str, object]) -> None:
     told = {**json.loads(OLD_LABEL), **change}
     spec = parse_spec(json.dumps(told))
     assert spec is None
-    before, after = (Container("container:web", "web", "shop-web", "docker", each) for each in (spec, SPEC))
+    before, after = (EngineContainer("container:web", "web", "shop-web", "docker", each) for each in (spec, SPEC))
     assert after.must_recreate(before)
 
 
