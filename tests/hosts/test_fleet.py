@@ -236,6 +236,17 @@ def test_hosts_beside_those_that_were_begun(topology: Topology) -> None:
     assert files_of(topology) == []
 
 
+def test_a_second_greeting_ends_no_session(topology: Topology) -> None:
+    """A host that left the file is greeted after those of the file, whose reading goes on."""
+    targets = targets_of(topology)
+    with Fleet.start(3) as fleet:
+        fleet.begin(targets[:2], "netctl test", lock=False)
+        fleet.greet(targets[:2], "netctl test")
+        fleet.greet(targets[2:], "netctl test", optional=True)
+        assert fleet.targets == targets
+        assert set(fleet.read(lock=False)) == {target.host for target in targets}
+
+
 def test_a_reading_that_was_begun(topology: Topology) -> None:
     """`read` returns what was begun, with the locks held; if another netctl holds one, `read` reports it."""
     targets = targets_of(topology)
