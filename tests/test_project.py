@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,48 @@ def test_readme_names_every_command() -> None:
     table = set(re.findall(r"^\| `netctl ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert table
     assert table == commands
+
+
+def imported_names(node: ast.AST) -> Iterator[str]:
+    """The modules, and the names in them, that the code imports when it runs: not those for annotations only."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+            yield child.module or ""
+        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from imported_names(child)
+
+
+def read_modules(package: Path) -> dict[str, set[str]]:
+    """The modules of a package, and which of them each imports, anywhere in its code."""
+    files = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in package.rglob("*.py")
+    }
+    trees = {name: ast.parse(path.read_text()) for name, path in files.items()}
+    return {name: {other for other in imported_names(tree) if other in files and other != name} for name, tree in trees.items()}
+
+
+def test_no_circle_of_imports() -> None:
+    """No module imports itself by way of others, not even inside a function: each can be read after those that it builds on."""
+    modules = read_modules(ROOT / "reconciler")
+    assert len(modules) > 100
+    TopologicalSorter(modules).prepare()
+
+
+def test_a_circle_of_imports_is_found(tmp_path: Path) -> None:
+    """An import inside a function closes a circle; one for annotations does not."""
+    package = tmp_path / "made"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text("from made.two import name\n")
+    (package / "two.py").write_text("if TYPE_CHECKING:\n    from made.one import other\n")
+    TopologicalSorter(read_modules(package)).prepare()
+    (package / "two.py").write_text("def late():\n    from made import one\n")
+    with pytest.raises(CycleError):
+        TopologicalSorter(read_modules(package)).prepare()
 
 
 def test_setup_is_quick_when_done() -> None:

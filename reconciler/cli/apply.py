@@ -6,34 +6,38 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler.cli.common import (
-    Job,
-    drift_of,
-    open_job,
-    palette,
-    print_json,
-    settle_stops,
-    warn_of_drift,
-    warn_of_drops,
-    warn_of_file,
-    warn_of_lost,
-    warn_of_slow_paths,
-)
-from reconciler.cli.planfile import check_approver
+from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet
 from reconciler.errors import UsageError
-from reconciler.hosts.peers import write_own_peers
-from reconciler.plan.document import CODEC, PlanDocument, check_saved, compile_document, shown_document
-from reconciler.render.plan import render_plan
-from reconciler.render.progress import show_progress
-from reconciler.state.jsontext import SIZE_MAX_BYTES
+
+if TYPE_CHECKING:
+    from reconciler.cli.common import Job
+    from reconciler.plan.document import PlanDocument
 
 FORMAT_VERSION = 1
+EXAMPLES = """\
+  netctl apply                        bring all hosts to topology.yaml
+  netctl apply --host alpha shop.yaml one host only
+  netctl apply --plan p.json          exactly what `netctl diff --plan p.json` has shown
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE, and how it is applied."""
+    add_file(parser)
+    add_host(parser)
+    add_quiet(parser)
+    add_plan_options(parser)
+    parser.add_argument("--plan", metavar="FILE", help="apply exactly the plan saved there; refused where it is stale")
+    add_apply_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when every host is as the file says; 1 where the root of a container keeps its own network from being so."""
+    from reconciler.cli.common import drift_of, open_job, print_json
+    from reconciler.plan.document import CODEC, shown_document
+
     begun = time.monotonic()
     saved = _read_saved(options.plan) if options.plan else ""
     with open_job(options, lock=True) as job:
@@ -51,8 +55,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read_saved(path: str) -> str:
+    from reconciler.cli.planfile import check_approver
+    from reconciler.state.jsontext import SIZE_MAX_BYTES
+
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  every start of netctl would import pathlib
             check_approver(path, os.fstat(file.fileno()))
             return file.read(SIZE_MAX_BYTES + 1).decode("utf-8")
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
@@ -62,17 +69,17 @@ def _read_saved(path: str) -> str:
 
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, carry out; the plan that was carried out."""
+    from reconciler.cli.common import settle_stops, warn_of_drift, warn_of_lost
+    from reconciler.hosts.peers import write_own_peers
+    from reconciler.plan.document import check_saved, compile_document
+    from reconciler.render.progress import show_progress
+
     plans = job.fleet.plan(job.desired.hosts, document=bool(saved or options.json))
     document = compile_document(job.topology.name, tuple(plans.values()))
     if saved:
         check_saved(options.plan, saved, document)
     if not options.quiet:
-        warn_of_file(job.topology, job.desired.resolved)
-        warn_of_drops(job)
-        warn_of_slow_paths(job)
-        if not options.json:
-            shown = shown_document(document, show_secrets=options.show_secrets)
-            print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
+        _show(job, options, document)
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
         settle_stops()
@@ -81,3 +88,20 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     warn_of_lost(job.fleet)
     warn_of_drift(job.topology.name, job.fleet)
     return document
+
+
+def _show(job: Job, options: argparse.Namespace, document: PlanDocument) -> None:
+    """The warnings, and the plan unless JSON is printed at the end."""
+    from reconciler.cli.common import palette, warn_of_drops, warn_of_file, warn_of_slow_paths
+    from reconciler.plan.document import shown_document
+    from reconciler.render.plan import render_plan
+
+    warn_of_file(job.topology, job.desired.resolved)
+    warn_of_drops(job)
+    warn_of_slow_paths(job)
+    if not options.json:
+        shown = shown_document(document, show_secrets=options.show_secrets)
+        print(render_plan(shown, palette(), verbose=options.verbose), flush=True)
+
+
+COMMAND = Command("apply", "bring every host to the file", EXAMPLES, add_arguments, run, changes_hosts=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.hosts.target import Target
     from reconciler.state.host import HostFacts, Obstacle
     from reconciler.topology.draft import Draft
+    from reconciler.topology.outline import Outline
     from reconciler.topology.types import Topology
 
 
@@ -94,14 +95,14 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
     With --host, others are read only where they share a subnet with it, and are not locked or planned for.
     """
     from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.guess import guess_count
-    from reconciler.hosts.target import targets_of
+    from reconciler.hosts.target import count_workers, targets_of
 
     command = f"netctl {options.command} {options.file}"
-    count, only = guess_count(options.file), options.host or ""
+    (draft, outline), only = read_outlined(options.file), options.host or ""
+    count = count_workers(outline) if outline else 0
     with Fleet.start(min(count, 2) if only else count) as fleet, Fleet.start(count if only else 0) as others:
         fleet.patience_s = getattr(options, "rollback_after", fleet.patience_s)
-        topology = load_beside(options, fleet, command, lock=lock)
+        topology = check_beside(options, draft, outline, fleet, command, lock=lock)
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
         peers, told = greet_dropped(options, topology, fleet, command)
@@ -146,21 +147,28 @@ def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> di
     return fleet.read(lock=False)
 
 
-def load_beside(options: argparse.Namespace, fleet: Fleet, command: str, *, lock: bool) -> Topology:
-    """The topology, as `load` gives it, while the hosts that the file seems to name are read already."""
-    from reconciler.hosts.guess import guess_targets
+def read_outlined(path: str) -> tuple[Draft, Outline | None]:
+    """The file, parsed and not yet checked, and its outline unless that is wrong. UsageError if it cannot be read."""
     from reconciler.topology.draft import read_draft
+    from reconciler.topology.outline import outline_of
 
-    draft = read_draft(options.file)
-    guess = guess_targets(draft.document.tree)
-    if guess and not options.host:
-        named = {target.host for target in guess}
-        dropped = (target for target in find_lab_targets(guess[0].topology) if target.host not in named)
-        fleet.start_early((*guess, *dropped), command, lock=lock)
+    draft = read_draft(path)
+    return draft, outline_of(draft.document.tree)
+
+
+def check_beside(
+    options: argparse.Namespace, draft: Draft, outline: Outline | None, fleet: Fleet, command: str, *, lock: bool
+) -> Topology:
+    """The topology, as `check` gives it; meanwhile its hosts are read, if the outline says all that this takes."""
+    from reconciler.hosts.target import early_targets_of
+
+    targets = early_targets_of(outline) if outline and not options.host else ()
+    if outline and targets:
+        fleet.begin((*targets, *dropped_targets(outline)), command, lock=lock)
     return check(options, draft)
 
 
-def dropped_targets(topology: Topology, only: str = "") -> tuple[Target, ...]:
+def dropped_targets(topology: Topology | Outline, only: str = "") -> tuple[Target, ...]:
     """Lab hosts that are live and no longer in the file. They are to have nothing, so apply prunes them."""
     if only:
         return ()
@@ -237,13 +245,13 @@ def drift_of(fleet: Fleet) -> tuple[str, ...]:
 
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Say on standard error which containers these are, and in what they differ."""
-    from reconciler.kinds.container import Container
+    from reconciler.kinds.container import EngineContainer
     from reconciler.kinds.process import Process
 
     for host, changes in fleet.drift.items():
         by_container: dict[str, list[str]] = {}
         sides = ((one.before, one.after) for one in changes)
-        ended = {after.netns: after for before, after in sides if isinstance(after, Container) and after.is_ended(before)}
+        ended = {after.netns: after for before, after in sides if isinstance(after, EngineContainer) and after.is_ended(before)}
         for container in ended.values():
             print(visible_line(f"warning: {host}: {container.subject}: {container.describe()} has ended"), file=sys.stderr)
             print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)

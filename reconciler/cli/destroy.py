@@ -7,88 +7,151 @@ Every host is planned for with an empty desired state and carried out as an appl
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.cli.common import dropped_targets, find_lab_targets, load_beside, palette, print_json, settle_stops, warn_of_lost
-from reconciler.cli.parser import DEFAULT_FILE
-from reconciler.cli.peers import choose_peers
+from reconciler.cli.parser import Command, Parser, add_apply_options, add_file, add_host, add_plan_options, add_quiet, parse_name
 from reconciler.errors import LeftoverError, NetctlError, UsageError
-from reconciler.hosts.fleet import Fleet
-from reconciler.hosts.guess import guess_count
-from reconciler.hosts.peers import find_dropped, write_own_peers
-from reconciler.hosts.target import (
-    LAB,
-    Target,
-    default_engines,
-    far_target,
-    peers_of,
-    targets_of,
-)
-from reconciler.plan.document import CODEC, PlanDocument, compile_document, shown_document
-from reconciler.render.plan import render_plan
-from reconciler.render.progress import show_progress
+from reconciler.topology import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from reconciler.hosts.fleet import Fleet
+    from reconciler.hosts.target import Target
+    from reconciler.plan.document import PlanDocument
+    from reconciler.topology.draft import Draft
+    from reconciler.topology.outline import Outline
 
 FORMAT_VERSION = 1
-RUN_DIRECTORY = Path("/run/netctl")
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
+EXAMPLES = """\
+  netctl destroy                      remove what topology.yaml made
+  netctl destroy --name shop          without the file: this machine and the lab
+  netctl destroy --name shop --host ssh://root@alpha
+                                      without the file, another machine
+  netctl destroy --keep-going         where a host is gone for good
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE or --name, and how the hosts are cleared."""
+    add_file(parser, default=None)
+    add_host(parser)
+    add_quiet(parser)
+    add_plan_options(parser)
+    parser.add_argument("--name", metavar="TOPOLOGY", type=parse_name, help="the topology's name, where its file is gone")
+    help_text = "leave out ssh hosts that cannot be reached, and name them"
+    parser.add_argument("--keep-going", action="store_true", help=help_text)
+    add_apply_options(parser)
+
+
+class _Scope(NamedTuple):
+    """What a destroy is to clear: the hosts that it connected to, and those that it did not."""
+
+    topology: str
+    targets: tuple[Target, ...]
+    """The hosts that the file or the command line names."""
+    others: tuple[Target, ...]
+    """Further hosts that the topology is on."""
+    unseen: tuple[Target, ...]
+    """Hosts that only another host names, and that are left alone."""
+    left: dict[str, NetctlError]
+    """By host, why it could not be reached."""
+    peers: dict[str, str]
+    """How the other machines of the file are reached."""
+
+    @property
+    def destinations(self) -> dict[str, str]:
+        """How each host is reached."""
+        return {each.host: each.destination for each in (*self.targets, *self.others)}
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when nothing of the topology is left."""
+    from reconciler.cli.common import read_outlined, warn_of_lost
+    from reconciler.hosts.fleet import Fleet
+    from reconciler.hosts.peers import write_own_peers
+    from reconciler.hosts.target import count_workers
+
     begun = time.monotonic()
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
     options.file = options.file or DEFAULT_FILE
-    command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
-    with Fleet.start(1 if options.name else guess_count(options.file)) as fleet:
-        fleet.patience_s = options.rollback_after
-        name, targets, peers = _targets(options, fleet, command)
-        left = fleet.greet(targets, command, optional=options.keep_going)
-        dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
-        others, unseen = dropped.known, tuple(each.target for each in dropped.told)
-        if not options.host:
-            chosen = choose_peers(options, name, dropped)
-            others, unseen = (*others, *chosen), () if chosen else unseen
-            left |= fleet.greet(others, command, optional=options.keep_going) if others else {}
-        fleet.read(lock=True)
-        plans = fleet.plan({}, document=options.json)
-        document = compile_document(name, tuple(plans.values()))
-        if not (options.quiet or options.json):
-            print(_render(document, options), flush=True)
-        with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
-            fleet.apply(plans, progress)
-            settle_stops()
-        fleet.forget()
-        places = {each.host: each.destination for each in (*targets, *others)}
+    draft, outline = (None, None) if options.name else read_outlined(options.file)
+    count = 1 if options.name else count_workers(outline) if outline else 0
+    with Fleet.start(count) as fleet:
+        scope = _greet_all(options, draft, outline, fleet)
+        document = _clear(options, fleet, scope.topology)
         if options.host:  # the others still have what they had
-            cleared = {target.destination for target in fleet.targets}
-            remaining = {host: place for host, place in {**places, **peers}.items() if place not in {"", *cleared}}
+            cleared = {"", *(target.destination for target in fleet.targets)}
+            known = {**scope.destinations, **scope.peers}
+            remaining = {host: destination for host, destination in known.items() if destination not in cleared}
         else:
-            remaining = {host: places[host] for host in left}
-        write_own_peers(name, remaining, fleet)
+            remaining = {host: scope.destinations[host] for host in scope.left}
+        write_own_peers(scope.topology, remaining, fleet)
         warn_of_lost(fleet)
     if not options.host:
-        _remove_files(name, targets)
-    elapsed_s = time.monotonic() - begun
+        _remove_files(scope)
+    _report(options, document, scope, time.monotonic() - begun, has_lost=bool(fleet.lost))
+    if scope.left:
+        raise _left_over(scope)
+    return 0
+
+
+def _greet_all(options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet) -> _Scope:
+    """Connect to every host that the topology may be on; `draft` is the file unless it is gone."""
+    from reconciler.cli.peers import choose_peers
+    from reconciler.hosts.peers import find_dropped
+
+    command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
+    fleet.patience_s = options.rollback_after
+    name, targets, peers = _targets(options, draft, outline, fleet, command)
+    left = fleet.greet(targets, command, optional=options.keep_going)
+    dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
+    others, unseen = dropped.known, tuple(each.target for each in dropped.told)
+    if not options.host:
+        chosen = choose_peers(options, name, dropped)
+        others, unseen = (*others, *chosen), () if chosen else unseen
+        left |= fleet.greet(others, command, optional=options.keep_going) if others else {}
+    return _Scope(name, targets, others, unseen, left, peers)
+
+
+def _clear(options: argparse.Namespace, fleet: Fleet, name: str) -> PlanDocument:
+    """Plan for nothing, show, carry out; the plan that was carried out."""
+    from reconciler.cli.common import settle_stops
+    from reconciler.plan.document import compile_document
+    from reconciler.render.progress import show_progress
+
+    fleet.read(lock=True)
+    plans = fleet.plan({}, document=options.json)
+    document = compile_document(name, tuple(plans.values()))
+    if not (options.quiet or options.json):
+        print(_render(document, options), flush=True)
+    with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
+        fleet.apply(plans, progress)
+        settle_stops()
+    fleet.forget()
+    return document
+
+
+def _report(options: argparse.Namespace, document: PlanDocument, scope: _Scope, elapsed_s: float, *, has_lost: bool) -> None:
+    """Print what was removed, and where something may remain."""
+    from reconciler.cli.common import print_json
+    from reconciler.plan.document import CODEC, shown_document
+
     changed = sum(len(host.changes) for host in document.hosts)
     if options.json:
         told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
         print_json({**told, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
-    elif changed and not (options.quiet or options.host or left or unseen or fleet.lost):
-        print(f"Nothing of {name} is left ({elapsed_s:.1f} s).")
-    if options.host and (others or unseen) and not options.quiet:
-        shown = ", ".join(f"{each.host} ({each.destination})" for each in (*others, *unseen))
-        print(f"note: {name} may still be on {shown}", file=sys.stderr)
-    if left:
-        raise _left_over(name, left, places)
-    return 0
+    elif changed and not (options.quiet or options.host or scope.left or scope.unseen or has_lost):
+        print(f"Nothing of {scope.topology} is left ({elapsed_s:.1f} s).")
+    if options.host and (scope.others or scope.unseen) and not options.quiet:
+        shown = ", ".join(f"{each.host} ({each.destination})" for each in (*scope.others, *scope.unseen))
+        print(f"note: {scope.topology} may still be on {shown}", file=sys.stderr)
 
 
-def _left_over(name: str, left: dict[str, NetctlError], destinations: dict[str, str]) -> LeftoverError:
+def _left_over(scope: _Scope) -> LeftoverError:
     """What is left where."""
+    name, left, destinations = scope.topology, scope.left, scope.destinations
     words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
     help_text = "when they are back: " + "; ".join(f"netctl destroy --name {name} --host {destinations[host]}" for host in left)
     return LeftoverError(f"what these hosts have of {name} stays there: {words}", help_text)
@@ -97,18 +160,28 @@ def _left_over(name: str, left: dict[str, NetctlError], destinations: dict[str, 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:
     if not any(host.changes for host in document.hosts):
         return f"There is nothing of {document.topology}."
+    from reconciler.cli.common import palette
+    from reconciler.render.plan import render_plan
+
     return render_plan(document, palette(), verbose=options.verbose)
 
 
-def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[str, tuple[Target, ...], dict[str, str]]:
+def _targets(
+    options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet, command: str
+) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
-    if not options.name:
-        topology = load_beside(options, fleet, command, lock=True)
+    from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
+    from reconciler.hosts.target import Target, default_engines, far_target, peers_of, targets_of
+    from reconciler.state.grammar import is_topology_name
+    from reconciler.state.ref import LAB
+
+    if draft:
+        topology = check_beside(options, draft, outline, fleet, command, lock=True)
         if options.host:
             # The lab stays: other hosts stand in it.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)
         return topology.name, (*targets_of(topology), *dropped_targets(topology)), peers_of(topology)
-    if not NAME.fullmatch(options.name):
+    if not is_topology_name(options.name):
         raise UsageError(f"{options.name!r} is not the name of a topology", "a name is a DNS label of at most 20 characters")
     if options.host and options.host.startswith("ssh://"):
         far = far_target(options.host, options.name, options.host)
@@ -124,13 +197,18 @@ def _targets(options: argparse.Namespace, fleet: Fleet, command: str) -> tuple[s
     return options.name, targets, {}
 
 
-def _remove_files(name: str, targets: tuple[Target, ...]) -> None:
+def _remove_files(scope: _Scope) -> None:
     """The logs of the topology's processes and workers; the directory of all topologies where it is empty by then."""
     import contextlib
     import shutil
 
-    shutil.rmtree(RUN_DIRECTORY / name, ignore_errors=True)
-    for target in targets:
-        (RUN_DIRECTORY / f"{name}.worker.{target.host}.log").unlink(missing_ok=True)
+    from reconciler.hosts.session import LOG_DIRECTORY
+
+    shutil.rmtree(LOG_DIRECTORY / scope.topology, ignore_errors=True)
+    for target in scope.targets:
+        (LOG_DIRECTORY / f"{scope.topology}.worker.{target.host}.log").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
-        RUN_DIRECTORY.rmdir()
+        LOG_DIRECTORY.rmdir()
+
+
+COMMAND = Command("destroy", "remove everything the topology made", EXAMPLES, add_arguments, run, changes_hosts=True)

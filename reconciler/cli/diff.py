@@ -6,26 +6,45 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
-from reconciler.cli.planfile import save_plan
+from reconciler.cli.parser import Command, Parser, add_file, add_host, add_plan_options
 from reconciler.errors import UsageError
-from reconciler.hosts.target import LAB, Target
-from reconciler.plan.document import PlanDocument, compile_document, render_document, shown_document
-from reconciler.render.plan import render_plan
-from reconciler.state.secrets import MASK
-from reconciler.topology.types import Topology
 
 if TYPE_CHECKING:
+    from reconciler.hosts.target import Target
+    from reconciler.plan.document import PlanDocument
     from reconciler.state.shell import HostShell
+    from reconciler.topology.types import Topology
 
 DIFFERS = 1
-MASKED = f"The values of variables are masked ({MASK}), so this script is to be read only: --show-secrets prints one that runs."
+MASKED = "The values of variables are masked ({mask}), so this script is to be read only: --show-secrets prints one that runs."
 ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
 """By which an engine's command line is told where the engine listens."""
+EXAMPLES = """\
+  netctl diff                         what would change
+  netctl diff --commands              the same as ip, nft and docker command lines
+  netctl diff --commands --show-secrets
+                                      with the values of variables, ready to run
+  netctl diff --json | jq .hosts      for programs
+exit status: 0 nothing differs, 1 something does, 2 or more trouble
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE, and how the plan is printed or saved."""
+    add_file(parser)
+    add_host(parser)
+    add_plan_options(parser)
+    parser.add_argument("--plan", metavar="FILE", help="also save the plan there")
+    parser.add_argument("--commands", action="store_true", help="print the plan as a shell script")
 
 
 def run(options: argparse.Namespace) -> int:
     """0 where nothing differs, 1 where something does."""
+    from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.planfile import save_plan
+    from reconciler.plan.document import compile_document, render_document, shown_document
+    from reconciler.render.plan import render_plan
+
     if options.commands and options.json:
         raise UsageError("--commands and --json exclude each other", "ask for one of them")
     with open_job(options, lock=False) as job:
@@ -51,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
 def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument, *, is_masked: bool) -> str:
     from reconciler.hosts.ssh import render_shell
     from reconciler.render.commands import Section, render_script
+    from reconciler.state.ref import LAB
+    from reconciler.state.secrets import MASK
 
     plans = {host.host: host for host in document.hosts}
     shells = {target.host: shell_of(topology, target) for target in targets}
@@ -66,7 +87,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
         for host in group
         if host in shells
     ]
-    return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED if is_masked else "")
+    return render_script(f"what `netctl apply {topology.path}` would do", sections, MASKED.format(mask=MASK) if is_masked else "")
 
 
 def shell_of(topology: Topology, target: Target) -> HostShell:
@@ -82,3 +103,6 @@ def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:
     """The engine's command line, led to where the host's engine listens."""
     url = target.engines.get(runtime)
     return (runtime, *ENGINE_OPTIONS[runtime], url) if url else (runtime,)
+
+
+COMMAND = Command("diff", "print the plan and touch nothing", EXAMPLES, add_arguments, run)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import check_name, load
+from reconciler.cli.parser import Command, Parser, parse_name
 from reconciler.errors import HostError, UsageError, help_for
-from reconciler.hosts.target import engines_of
-from reconciler.state.ref import HOST, container_netns
+from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from reconciler.kernel.namespaces import Namespaces
@@ -24,10 +22,27 @@ if TYPE_CHECKING:
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """As shells report them."""
+EXAMPLES = """\
+  netctl exec web -- ip address       run a command in a container's network
+  netctl exec --host alpha -- ss -lnt in a host's own network
+The command is one of this machine's, not of the container's image. The exit status is its own.
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """The file, the namespace and the command."""
+    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+    help_text = "a host's own network namespace, not a container's"
+    parser.add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
+    parser.add_argument("container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas, as in worker-2")
+    parser.add_argument("words", nargs="*", metavar="-- CMD", help="the command and its arguments")
 
 
 def run(options: argparse.Namespace) -> int:
     """Does not return where the command was found."""
+    from reconciler.cli.common import check_name, load
+    from reconciler.state.ref import HOST, container_netns
+
     words = list(options.words)
     if options.host and options.container:  # with --host, there is no container before the command
         words.insert(0, options.container)
@@ -49,10 +64,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _host_path(topology: Topology, name: str) -> str:
+    from reconciler.state.ref import HOST
+
     return _namespaces(topology, topology.hosts[name]).path(HOST)
 
 
 def _container_path(topology: Topology, name: str) -> str:
+    from reconciler.state.ref import container_netns
+
     container = topology.containers[name]
     namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
@@ -83,6 +102,9 @@ def _host_key(topology: Topology, host: Host) -> str:
 
 
 def _namespaces(topology: Topology, host: Host) -> Namespaces:
+    from dataclasses import replace
+
+    from reconciler.hosts.target import engines_of
     from reconciler.kernel.context import KernelContext
     from reconciler.kernel.namespaces import Namespaces
 
@@ -117,3 +139,6 @@ def _become(words: list[str]) -> int:
     except OSError as error:
         print(f"error: {words[0]} cannot be run: {error.strerror}", file=sys.stderr)
         return NOT_EXECUTABLE
+
+
+COMMAND = Command("exec", "run a command in a container's network namespace", EXAMPLES, add_arguments, run, takes_words=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from reconciler.cli.common import print_json
+from reconciler.cli.parser import Command, Parser, add_file
 from reconciler.errors import UsageError
-from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
 TEXT = """\
@@ -35,9 +34,22 @@ next:
   sudo netctl verify {file}     probe with packets what the file promises
   sudo netctl destroy {file}    remove all of it"""
 
+EXAMPLES = """\
+  netctl init                         write topology.yaml, to start from
+  netctl init shop.yaml               the same, under another name
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE."""
+    add_file(parser)
+
 
 def run(options: argparse.Namespace) -> int:
     """0 after the file is written; UsageError if there is one already, or if it cannot be written."""
+    from reconciler.cli.common import print_json
+    from reconciler.state.visible import visible_line
+
     _write_new(options.file)
     if options.json:
         print_json({"format_version": FORMAT_VERSION, "path": options.file})
@@ -59,3 +71,6 @@ def _write_new(path: str) -> None:
         raise UsageError(f"cannot write {path}: {reason}", "give a name in a directory of yours: netctl init FILE") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(TEXT)
+
+
+COMMAND = Command("init", "write a topology file to start from", EXAMPLES, add_arguments, run)

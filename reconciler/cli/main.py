@@ -1,11 +1,11 @@
 """The entry of `netctl`: reads the command line, runs the command, and turns every failure into a sentence and an exit status.
 
-Commands live in files of their own and are imported only when they are called, so that `netctl --help` answers at once.
+Each command states its name, its arguments and what it runs in a file of its own, and imports what it needs when it runs, so that
+`netctl --help` answers at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import io
@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
+from reconciler.cli import apply, destroy, diff, init, status, validate, verify
+from reconciler.cli import exec as execute
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError, translate
 
@@ -28,7 +30,17 @@ DEFECT = 5
 """Something may be left on a host."""
 UNTOUCHED = 3
 """What a defect ends with in a command that changes nothing, so that nothing can be left."""
-CHANGING = ("apply", "destroy")
+COMMANDS = (
+    init.COMMAND,
+    apply.COMMAND,
+    diff.COMMAND,
+    destroy.COMMAND,
+    validate.COMMAND,
+    status.COMMAND,
+    verify.COMMAND,
+    execute.COMMAND,
+)
+"""In the order of `netctl --help`."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -96,13 +108,13 @@ def start() -> NoReturn:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         setattr(sys, name, VisibleText(getattr(sys, name)))
     try:
-        status = main()
+        exit_status = main()
     except KeyboardInterrupt:  # another one, while the first was being told
-        status = STOPPED + signal.SIGINT
+        exit_status = STOPPED + signal.SIGINT
     with contextlib.suppress(OSError, KeyboardInterrupt):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status)
+    os._exit(exit_status)
 
 
 def _stop(number: int, _: object) -> NoReturn:
@@ -111,15 +123,15 @@ def _stop(number: int, _: object) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run netctl with the arguments (default: the process's own); its exit status. Nothing but SystemExit is raised."""
-    command = ""
+    changes_hosts = False
     try:
-        options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-        command = options.command
-        status = _run(options)
+        command, options = parse_arguments(sys.argv[1:] if arguments is None else arguments, COMMANDS)
+        changes_hosts = command.changes_hosts
+        exit_status = command.run(options)
         sys.stdout.flush()
     except NetctlError as error:
         _report(error)
-        return _status(error.exit_status, command)
+        return _status(error.exit_status, changes_hosts=changes_hosts)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         print(f"\nerror: {STOPS[number]}; nothing more was done", file=sys.stderr)
@@ -134,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _report(told)
         else:
             _report_defect(error)
-        return _status(DEFECT, command)
-    return status
+        return _status(DEFECT, changes_hosts=changes_hosts)
+    return exit_status
 
 
 def _refused_output() -> str:
@@ -153,31 +165,9 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _status(status: int, command: str) -> int:
+def _status(exit_status: int, *, changes_hosts: bool) -> int:
     """The status of a failure: nothing is left by a command that changes nothing, whatever it met."""
-    return UNTOUCHED if status == DEFECT and command not in CHANGING else status
-
-
-def _run(options: argparse.Namespace) -> int:
-    """The command's own status."""
-    match options.command:
-        case "init":
-            from reconciler.cli.init import run
-        case "apply":
-            from reconciler.cli.apply import run
-        case "diff":
-            from reconciler.cli.diff import run
-        case "destroy":
-            from reconciler.cli.destroy import run
-        case "validate":
-            from reconciler.cli.validate import run
-        case "status":
-            from reconciler.cli.status import run
-        case "verify":
-            from reconciler.cli.verify import run
-        case _:
-            from reconciler.cli.exec import run
-    return run(options)
+    return UNTOUCHED if exit_status == DEFECT and not changes_hosts else exit_status
 
 
 def _report(error: NetctlError) -> None:

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from reconciler.errors import UsageError
+from reconciler.kernel.private import OTHERS_WRITE
 
 MODE = 0o600
-OTHERS_WRITE = 0o022
 LINKS_MAX = 40
 """As many links in a row as the kernel follows (path_resolution(7))."""
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
-from reconciler.compile.conflicts import refuse
-from reconciler.plan.document import CODEC
-from reconciler.render.connections import compile_shares, shares_of
-from reconciler.render.status import compile_status, render_status
+from reconciler.cli.parser import Command, Parser, add_file, add_host
 
 DRIFT = 1
+EXAMPLES = """\
+  netctl status                       in step, drifted, missing: by host and container
+exit status: 0 in step, 1 drift
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE, --host and --verbose."""
+    add_file(parser)
+    add_host(parser)
+    parser.add_argument("--verbose", "-v", action="store_true", help="count the connections of each container, too")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -18,6 +25,12 @@ def run(options: argparse.Namespace) -> int:
 
     HostError, after the status, if something foreign is in the way of what is missing.
     """
+    from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
+    from reconciler.compile.conflicts import refuse
+    from reconciler.plan.document import CODEC
+    from reconciler.render.connections import compile_shares, shares_of
+    from reconciler.render.status import compile_status, render_status
+
     with open_job(options, lock=False, to_apply=False) as job:
         plans = job.fleet.plan(job.desired.hosts)
         shares = shares_of(job.topology, job.desired.resolved, tuple(plans)) if options.verbose else {}
@@ -33,3 +46,6 @@ def run(options: argparse.Namespace) -> int:
     warn_of_slow_paths(job)
     refuse(job.desired.conflicts)
     return 0 if document.in_step else DRIFT
+
+
+COMMAND = Command("status", "what is live, in step or drifted", EXAMPLES, add_arguments, run)

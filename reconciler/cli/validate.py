@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
-from reconciler.cli.common import load, print_json, warn_of_file
-from reconciler.compile import check_alone
+from reconciler.cli.parser import Command, Parser, add_file
 from reconciler.errors import Fault, TopologyError
 
 FORMAT_VERSION = 1
+EXAMPLES = """\
+  netctl validate shop.yaml           every fault, with its place and what to write
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE."""
+    add_file(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 where the file is good; TopologyError else."""
+    from reconciler.cli.common import load, warn_of_file
+    from reconciler.compile import check_alone
+
     if options.json:
         return _run_json(options)
     topology = load(options)
@@ -28,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_json(options: argparse.Namespace) -> int:
+    from reconciler.cli.common import load, print_json
+    from reconciler.compile import check_alone
     from reconciler.render.errors import SHOWN_FAULTS
     from reconciler.topology.advice import find_advice
 
@@ -45,4 +56,7 @@ def _run_json(options: argparse.Namespace) -> int:
 
 
 def _listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    return [{**asdict(fault.position), "message": fault.message, "help": fault.help_text} for fault in faults]
+    return [{**fault.position._asdict(), "message": fault.message, "help": fault.help_text} for fault in faults]
+
+
+COMMAND = Command("validate", "read and check the file only", EXAMPLES, add_arguments, run)

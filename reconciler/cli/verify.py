@@ -9,20 +9,35 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from reconciler.cli.common import Job, open_job, palette, print_json
+from reconciler.cli.parser import Command, Parser, add_file, add_host
 from reconciler.errors import HostError, VerificationError
-from reconciler.hosts.target import LAB
-from reconciler.plan.document import CODEC
-from reconciler.probes.model import ProbePlan
-from reconciler.probes.promises import compile_probes
-from reconciler.probes.suspects import name_suspects
-from reconciler.render.verify import compile_verification, render_verification
+
+if TYPE_CHECKING:
+    from reconciler.cli.common import Job
+    from reconciler.probes.model import ProbePlan
+
+EXAMPLES = """\
+  netctl verify                       ask from inside every namespace, print a matrix
+exit status: 0 as the file says, 6 not
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """FILE and --host."""
+    add_file(parser)
+    add_host(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0 where the network is as the file says, 6 where a probe finds something else."""
+    from reconciler.cli.common import open_job, palette, print_json
+    from reconciler.plan.document import CODEC
+    from reconciler.probes.promises import compile_probes
+    from reconciler.probes.suspects import name_suspects
+    from reconciler.render.verify import compile_verification, render_verification
+
     only, options.host = options.host, None  # listeners may be needed on every host
     with open_job(options, lock=False) as job:
         begun = time.monotonic()
@@ -38,6 +53,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _limit(plan: ProbePlan, only: str | None) -> ProbePlan:
+    from dataclasses import replace
+
+    from reconciler.state.ref import LAB
+
     return replace(plan, probes=tuple(p for p in plan.probes if p.host in (only, LAB))) if only else plan
 
 
@@ -46,3 +65,6 @@ def _require_hosts(job: Job) -> None:
     absent = [name for name, facts in job.facts.items() if name in job.topology.hosts and not facts.exists]
     if absent:
         raise HostError(f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there", "`netctl apply` makes the lab")
+
+
+COMMAND = Command("verify", "probe what the file promises and forbids", EXAMPLES, add_arguments, run)

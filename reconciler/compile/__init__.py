@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from reconciler.compile.conflicts import Conflict, find_conflicts, find_intruders, refuse
 from reconciler.compile.host import compile_host
-from reconciler.compile.lab import LAB, compile_lab
+from reconciler.compile.lab import compile_lab
 from reconciler.compile.model import Resolved
 from reconciler.compile.resolve import resolve
 from reconciler.errors import TopologyError
 from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.ref import LAB
 from reconciler.topology.types import Topology
 
 

@@ -20,7 +20,7 @@ from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.topology.types import Topology
 
-PROTOCOLS = {4: "ip", 6: "ip6"}
+FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 
 def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
@@ -75,7 +75,7 @@ class _FastPath:
             yield self._element("gateway", leg.mac)
 
     def _way(self, name: str, family: int, dev: str, link: Ref | None) -> FastPathWay:
-        protocol = PROTOCOLS[family]
+        protocol = FAMILY_WORDS[family]
         return FastPathWay(HOST, FAMILY, self._topology.name, name, protocol, dev, self._about, self._leg.subnet, link)
 
     def member(self, place: Place, ways: set[str]) -> Iterator[Record]:

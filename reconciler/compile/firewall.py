@@ -31,10 +31,9 @@ from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
+from reconciler.state.uapi import PROTOCOLS
 from reconciler.topology.types import Network, Party, Policy, Topology
 
-PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-"""IANA's numbers."""
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}

@@ -21,7 +21,7 @@ from reconciler.compile.settings import compile_settings, container_settings, ga
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import FILTERED, QUIET, port_options
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fdb import Fdb
@@ -38,8 +38,7 @@ from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.topology.types import Attachment, Subnet, Topology
-from reconciler.topology.types import Container as ContainerModel
+from reconciler.topology.types import Attachment, Container, Subnet, Topology
 
 
 def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
@@ -145,7 +144,7 @@ def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
-def _container(topology: Topology, resolved: Resolved, container: ContainerModel) -> Iterator[Record]:
+def _container(topology: Topology, resolved: Resolved, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
         return  # there is nothing to wire, and nothing else of it is netctl's
     netns = container_netns(container.name)
@@ -231,9 +230,9 @@ def _word(is_on: bool | None) -> str:
     return "on" if is_on else "off"
 
 
-def _engine_container(container: ContainerModel, netns: str) -> Container:
+def _engine_container(container: Container, netns: str) -> EngineContainer:
     spec, existing = container.spec, container.existing
-    return Container(
+    return EngineContainer(
         netns,
         container.name,
         container.engine_name,

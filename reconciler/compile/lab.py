@@ -19,9 +19,9 @@ from ipaddress import ip_network
 
 from reconciler.compile.host import address_ref, connect, default_route
 from reconciler.compile.model import Assigned, Leg, Resolved
-from reconciler.compile.overlay import HOST_LENGTH, stations_of
+from reconciler.compile.overlay import stations_of
 from reconciler.compile.settings import link_settings
-from reconciler.compile.underlay import LAB_UPLINK, underlay_of, uplink_mac_of, uplink_of
+from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import PORT_DEFAULTS
 from reconciler.kinds.link_settings import Role
@@ -32,11 +32,10 @@ from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref, lab_netns
+from reconciler.state.ref import LAB, LAB_UPLINK, Ref, lab_netns
+from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Host, Subnet, Topology
 
-LAB = "lab"
-"""The pseudo-host's name."""
 ROUTER = lab_netns("router")
 OUTSIDE = lab_netns("outside")
 OUTSIDE_ADDRESSES = (

@@ -13,9 +13,8 @@ from reconciler.kinds.route import Route
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Subnet, Topology
-
-HOST_LENGTH = {4: 32, 6: 128}
 
 
 def shim_name(topology: str, subnet: str) -> str:

@@ -30,9 +30,8 @@ from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Topology
-
-HOST_LENGTH = {4: 32, 6: 128}
 
 
 @dataclass(frozen=True, slots=True)

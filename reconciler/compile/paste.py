@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
+from reconciler.topology import DEFAULT_FILE
 from reconciler.topology.types import Topology
 
-DEFAULT_FILE = "topology.yaml"
 _TOOLS = r"(?:ip (?!netns)|nft |ss |sysctl |ufw |bridge |ip6?tables(?:-legacy)? )"
 _COMMAND = re.compile(rf"(?:^|(?<=: )|(?<=; )|(?<=\())(?={_TOOLS}\S)")
 """Where a command of the network namespace starts in a sentence. `ip netns`, `docker` and others act on the machine."""

@@ -17,11 +17,9 @@ from reconciler.compile.spans import Span, span_subnet
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of
+from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.legs import legs_of
 from reconciler.topology.types import Attachment, Container, Network, Party, Publication, Subnet, Topology
-
-BRIDGE_PORTS_MAX = 1023
-"""BR_MAX_PORTS less number 0, which is reserved (net/bridge/br_private.h, br_if.c)."""
 
 
 def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolved, tuple[Fault, ...]]:

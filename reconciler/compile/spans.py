@@ -16,10 +16,8 @@ from reconciler.errors import Fault
 from reconciler.kinds.vxlan import OVERHEAD_BYTES
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of, vni_of
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.types import Subnet, Topology
-
-IPV6_MTU_MIN = 1280
-"""RFC 8200, section 5."""
 
 
 @dataclass(frozen=True, slots=True)

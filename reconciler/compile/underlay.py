@@ -11,12 +11,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 from reconciler.compile.model import Assigned
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import mac_of
+from reconciler.state.ref import LAB_UPLINK
 from reconciler.topology.types import Host
 
 SEGMENT_LENGTH = {4: 24, 6: 64}
 """Of the lab's segments."""
-LAB_UPLINK = "eth0"
-"""A lab host's uplink, where the file does not name it."""
 
 
 def underlay_of(host: Host, facts: HostFacts | None = None) -> tuple[Assigned, ...]:

@@ -1,6 +1,6 @@
 """The fleet: the workers of all hosts, read, planned and moved in step. Called by `cli`.
 
-    with Fleet.start(len(hosts)) as fleet:             # workers start while the file is read
+    with Fleet.start(len(hosts)) as fleet:             # workers start before the file is checked
         fleet.greet(targets_of(topology), "netctl apply shop.yaml")
         facts = fleet.read(lock=True)
         plans = fleet.plan(desired)
@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from reconciler.errors import HostError, LeftoverError, NetctlError, translating
 from reconciler.hosts.local import start_local_worker
-from reconciler.hosts.rollout import Progress, Rollout
+from reconciler.hosts.rollout import Rollout
 from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
@@ -32,6 +32,7 @@ from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
 from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import MalformedError
+from reconciler.state.progress import Progress
 from reconciler.state.record import Change
 
 OWN_FILES, FILES_EACH = 48, 8
@@ -64,7 +65,9 @@ class Fleet:
         self._locked = False
         self._occupied: dict[str, Occupancy] = {}
         """By host, who was at work on it when it was greeted."""
-        self._early: tuple[tuple[Target, ...], Future[dict[str, HostFacts]]] | None = None
+        self._greeting: Future[dict[str, NetctlError]] | None = None
+        self._reading: Future[dict[str, HostFacts]] | None = None
+        """What `begin` has begun."""
 
     @classmethod
     def start(cls, count: int) -> Self:
@@ -90,7 +93,8 @@ class Fleet:
 
     def close(self) -> None:
         """End all sessions."""
-        self._drop_early()
+        if self._reading:
+            self._reading.exception()  # a session must not end under it
         self._end_sessions()
         self._end_idle()
         self._closed.set()
@@ -112,33 +116,27 @@ class Fleet:
 
     # --- reading and planning ---------------------------------------------------------------------------------------
 
-    def start_early(self, targets: Iterable[Target], command: str, *, lock: bool) -> None:
-        """Begin with what `greet` and `read` will do, where these are the hosts as it seems, and do not wait for it."""
+    def begin(self, targets: Iterable[Target], command: str, *, lock: bool) -> None:
+        """Greet and read the hosts, and do not wait for it: what fails is raised by `greet` and `read`."""
         chosen = tuple(targets)
+        greeting = self._greeting = self._hosts.submit(lambda: self._greet(chosen, command))
 
-        def begin() -> dict[str, HostFacts]:
-            self._greet(chosen, command)
-            return self._read(lock=lock)
+        def read() -> dict[str, HostFacts]:
+            greeting.result()
+            return self._read([target.host for target in chosen], lock=lock)
 
-        if chosen:
-            self._early = chosen, self._hosts.submit(begin)
+        self._reading = self._hosts.submit(read)
 
     def greet(self, targets: Iterable[Target], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
         """Make each worker one of the hosts; `command` is what others are told of who holds the lock.
 
-        May be called again, for more hosts. With `optional`, other machines that cannot be had are left out: which, and why.
+        May be called again, for more hosts; those that were greeted are not greeted again. With `optional`, other machines that
+        cannot be had are left out: which, and why.
         """
-        chosen = tuple(targets)
-        if self._early and self._early[0] != chosen:
-            self._drop_early()
-            self._end_sessions()
-        return {} if self._early else self._greet(chosen, command, optional=optional)
-
-    def _drop_early(self) -> None:
-        """Wait for what was begun early, and forget it."""
-        if self._early:
-            self._early[1].exception()
-            self._early = None
+        if self._greeting:
+            self._greeting.result()
+        new = tuple(target for target in targets if target.host not in self._sessions)
+        return self._greet(new, command, optional=optional) if new else {}
 
     def _greet(self, targets: tuple[Target, ...], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
         self._command = command
@@ -224,13 +222,14 @@ class Fleet:
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
-        early, self._early = self._early, None
-        return early[1].result() if early else self._read(lock=lock)
+        reading, self._reading = self._reading, None
+        facts = reading.result() if reading else {}
+        return facts | self._read([host for host in self._sessions if host not in facts], lock=lock)
 
-    def _read(self, *, lock: bool) -> dict[str, HostFacts]:
+    def _read(self, hosts: Sequence[str], *, lock: bool) -> dict[str, HostFacts]:
         if lock:
-            self._lock()
-        return self._hosts.run(_read)
+            self._lock(hosts)
+        return self._hosts.run(_read, hosts)
 
     def find_disturbances(self) -> dict[str, str]:
         """The hosts on which another netctl was at work since they were greeted, and which one; for one that took no lock."""
@@ -242,10 +241,10 @@ class Fleet:
             if before.holder or before != after
         }
 
-    def _lock(self) -> None:
+    def _lock(self, hosts: Iterable[str]) -> None:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
         self._locked = True
-        for host in self._sessions:
+        for host in hosts:
             self._hosts.run(lambda session: session.request("lock"), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:

@@ -30,14 +30,15 @@ from typing import Any, NoReturn, Protocol
 from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.session import Session, WorkerDiedError
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
-from reconciler.hosts.target import LAB
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import CODEC, HostPlan
 from reconciler.plan.execute import Outcome
 from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
+from reconciler.state.progress import Progress
 from reconciler.state.record import Change
+from reconciler.state.ref import LAB
 from reconciler.state.visible import visible_line
 
 ROUNDS_MAX = 3
@@ -45,16 +46,6 @@ ROUNDS_MAX = 3
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
 TAKES_OVER = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
-
-
-class Progress(Protocol):
-    """What is told how far a host is (see `render.progress`)."""
-
-    def update(self, host: str, phase: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a phase are done."""
-
-    def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """The host waits for the STP of a bridge."""
 
 
 class Connector(Protocol):
@@ -173,7 +164,7 @@ class Rollout:
         for host, plan in self._plans.items():
             created = {change.ref for change in plan.changes if change.before is None or change.recreate}
             for change in answers.get(host, ()):
-                if change.ref in created and isinstance(change.after, Container) and change.after.is_ended(change.before):
+                if change.ref in created and isinstance(change.after, EngineContainer) and change.after.is_ended(change.before):
                     raise NetctlError(f"{host}: {change.after.describe()} ended at once", change.after.logs_help)
 
     def _judge(self, when: str, answers: Mapping[str, tuple[Change, ...]]) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
-from reconciler.state.ref import lab_netns, netns_path_name
+from reconciler.state.ref import LAB, lab_netns, netns_path_name
 
 if TYPE_CHECKING:
+    from reconciler.topology.outline import Outline
     from reconciler.topology.types import Connect, Host, Topology
-
-LAB = "lab"
-"""The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,26 @@ def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
         known = ", ".join(topology.hosts) or "none"
         raise UsageError(f"there is no host {only!r} in {topology.path or topology.name}", f"its hosts are: {known}")
     chosen = [host for host in topology.hosts.values() if only in ("", host.name)]
-    lab = [Target(LAB, topology.name, f"{topology.name}.lab")] if any(host.connect.scheme == "lab" for host in chosen) else []
-    return (*lab, *(_target(topology, host) for host in chosen))
+    return (*_lab_of(topology.name, chosen), *(_target(topology, host) for host in chosen))
+
+
+def early_targets_of(outline: Outline) -> tuple[Target, ...]:
+    """What `targets_of` gives, if that follows from the outline alone: of a lab without engines. Else empty."""
+    hosts = outline.hosts
+    if not outline.is_bare or any(host.connect.scheme != "lab" for host in hosts.values()):
+        return ()
+    return (*_lab_of(outline.name, hosts.values()), *(_bare_target(outline.name, host, hosts) for host in hosts.values()))
+
+
+def count_workers(outline: Outline) -> int:
+    """How many workers on this machine the file needs."""
+    near = [host for host in outline.hosts.values() if host.connect.scheme != "ssh"]
+    return len(near) + len(_lab_of(outline.name, near))
+
+
+def _lab_of(topology: str, hosts: Iterable[Host]) -> tuple[Target, ...]:
+    """The lab that these hosts stand in."""
+    return (Target(LAB, topology, f"{topology}.lab"),) if any(host.connect.scheme == "lab" for host in hosts) else ()
 
 
 def peers_of(topology: Topology) -> dict[str, str]:
@@ -108,27 +124,34 @@ def _target(topology: Topology, host: Host) -> Target:
             existing |= {each.name: each.engine_name} if each.existing else {}
     from reconciler.topology.legs import legs_of
 
-    netns = netns_path_name(topology.name, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
+    return replace(
+        _bare_target(topology.name, host, topology.hosts),
+        containers=containers,
+        openvswitch_needed=any(
+            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
+        ),
+    )
+
+
+def _bare_target(topology: str, host: Host, hosts: Mapping[str, Host]) -> Target:
+    """The host, as far as it does not depend on subnets and containers."""
+    netns = netns_path_name(topology, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
     return Target(
         host=host.name,
-        topology=topology.name,
+        topology=topology,
         host_key=netns or "local",
         netns=netns,
         engines=engines_of(host),
         uplink=host.uplink,
         addresses=tuple(str(address) for address in host.addresses),
-        peers=() if netns else _addresses_of_others(topology, host),
-        containers=containers,
+        peers=() if netns else _addresses_of_others(hosts, host),
         openvswitch=host.openvswitch,
-        openvswitch_needed=any(
-            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
-        ),
         ssh=host.connect if host.connect.scheme == "ssh" else None,
     )
 
 
-def _addresses_of_others(topology: Topology, host: Host) -> tuple[str, ...]:
-    others = (other for other in topology.hosts.values() if other.name != host.name)
+def _addresses_of_others(hosts: Mapping[str, Host], host: Host) -> tuple[str, ...]:
+    others = (other for other in hosts.values() if other.name != host.name)
     return tuple(str(address) for other in others for address in other.addresses)
 
 

@@ -15,12 +15,12 @@ import struct
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from reconciler.kernel.arp import BROADCAST, ETH_P_ARP
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.state.steps.addresses import Announce
 from reconciler.state.steps.step import StepError
 
-ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
-BROADCAST = b"\xff" * 6
+ETH_P_IPV6 = 0x86DD
 ALL_NODES = ip_address("ff02::1").packed
 ALL_NODES_MAC = bytes.fromhex("333300000001")
 NEIGHBOR_ADVERTISEMENT, OVERRIDE = 136, 0x20000000

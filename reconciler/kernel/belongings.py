@@ -24,6 +24,7 @@ from reconciler.kernel.netlink import (
     parse_attributes,
     parse_text,
 )
+from reconciler.kernel.netlink_dump import NEXTHOP, RTA_MULTIPATH, RTM_F_CLONED, USER_HZ
 from reconciler.kernel.netlink_encode import (
     IFA_ADDRESS,
     IFA_BROADCAST,
@@ -34,11 +35,12 @@ from reconciler.kernel.netlink_encode import (
     NDA_LLADDR,
     NDA_PROTOCOL,
     NDMSG,
-    NUD_PERMANENT,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_NH_ID,
     RTA_OIF,
     RTA_PRIORITY,
+    RTA_TABLE,
     RTM_DELADDR,
     RTM_DELNEIGH,
     RTM_DELROUTE,
@@ -51,20 +53,18 @@ from reconciler.kernel.netlink_encode import (
     RTMSG,
     U32,
 )
+from reconciler.state.uapi import NUD_PERMANENT
 
 IFA_LABEL, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO = 3, 6, 9, 11
 IFA_FLAGS_KEPT = 0x0002 | 0x0010 | 0x0100 | 0x0200 | 0x0400
 """nodad, home, mngtmpaddr, noprefixroute, autojoin: those that a request may say; the others are the kernel's to find."""
-RTA_MULTIPATH, RTA_CACHEINFO, RTA_TABLE, RTA_EXPIRES, RTA_NH_ID = 9, 12, 15, 23, 30
+RTA_CACHEINFO, RTA_EXPIRES = 12, 23
 RTNH_F_KEPT = 0x2 | 0x4
 """pervasive, onlink."""
 RT_TABLE_LOCAL = 255
 RTPROT_KERNEL = 2
-RTM_F_CLONED = 0x200
-USER_HZ = 100
 FOREVER = 0xFFFFFFFF
 CACHEINFO = struct.Struct("=II")  # preferred and valid lifetime, in seconds; two time stamps follow
-NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
 
 Labels = tuple[tuple[str, str], ...]
 """IPv4 address and length, and its label."""

@@ -14,8 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 from reconciler.errors import HostError
-
-PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+from reconciler.state.uapi import PROTOCOLS
 
 
 def flush_flows(ports: Collection[tuple[str, int]]) -> int:
@@ -25,7 +24,7 @@ def flush_flows(ports: Collection[tuple[str, int]]) -> int:
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
-    wanted = {(int(PROTOCOLS[protocol]), port) for protocol, port in ports}
+    wanted = {(PROTOCOLS[protocol], port) for protocol, port in ports}
     try:
         return sum(_flush_family(family, wanted) for family in (socket.AF_INET, socket.AF_INET6))
     except (NetlinkError, OSError) as error:

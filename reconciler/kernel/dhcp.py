@@ -6,7 +6,6 @@ is a file under /run/netctl, for udhcpc wants a path; the last client that ends 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.marks import Identity, Running, read_bearers, send_signal, wait_until_gone, wait_until_marked
-from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.kernel.marks import Identity, Running, read_bearers, send_signal, wait_until_gone
+from reconciler.kernel.namespaces import enter
 from reconciler.kernel.private import write_private
-from reconciler.kernel.process import CLONE_FS, DEFAULT_PATH, inheritable_descriptors, spawn_logged
+from reconciler.kernel.process import DEFAULT_PATH, inheritable_descriptors, spawn, start_in_thread
 from reconciler.kinds.dhcp import DHCP_MARK
 from reconciler.kinds.ownership import bears_tag, macvlan_ident
 from reconciler.state.grammar import is_label, is_link_name
@@ -164,20 +163,15 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     path_variable = os.environ.get("PATH", DEFAULT_PATH)
     env = {"PATH": path_variable, "NETCTL_DEFAULT": str(int(step.default)), DHCP_MARK: mark}
     inherited = inheritable_descriptors()
-    pids: list[int] = []
 
-    def body() -> None:
-        ctypes.CDLL(None).unshare(CLONE_FS)
-        os.chdir("/")
-        os.umask(0o022)
+    def start() -> Iterator[int]:
         enter(path)
-        pids.append(spawn_logged(context, step.container, words, env, inherited))
+        yield spawn(context, step.container, words, env, inherited)
 
     try:
-        run_in_thread(body)
+        start_in_thread(start)
     except OSError as error:
         raise StepError(step, f"{words[0]} cannot be started: {error.strerror}") from error
-    wait_until_marked(pids)
 
 
 def _write_script(script: Path) -> None:

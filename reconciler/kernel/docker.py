@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.errors import AwayError, HostError, SilentError
-from reconciler.kernel.docker_containers import PARKED, Listed, parse_labels, parse_listed, render_create
-from reconciler.state.container_spec import HOST_LABEL, NAME_LABEL, TOPOLOGY_LABEL, labels_of
+from reconciler.kernel.docker_containers import Listed, parse_labels, parse_listed, render_create
+from reconciler.state.container_spec import HOST_LABEL, NAME_LABEL, PARKED, TOPOLOGY_LABEL, labels_of
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.state.container_spec import SPEC_LABEL, ContainerSpec, parse_spec
+from reconciler.state.container_spec import PARKED, SPEC_LABEL, ContainerSpec, parse_spec
 
-PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with the engine's own id behind: no two are ever called the same."""
 NO_NETWORKS = ("none", "host")
 """What an engine calls the network of a container without one, and of one in the host's namespace."""
 

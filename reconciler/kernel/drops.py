@@ -20,11 +20,11 @@ from reconciler.errors import HostError
 from reconciler.kernel.iptables_legacy import read_legacy_chains
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule, parse_rule
+from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall_chains import FORWARD_MARK
+from reconciler.kinds.firewall_program import TABLE_PREFIX
 from reconciler.state.host import MAY_DROP, TUNNEL_DROP, Obstacle
 
-TABLE_PREFIX = "netctl-"
-DOCKER_CHAIN = "DOCKER-USER"
 UFW_CHAINS = ("ufw-before-forward", "ufw6-before-forward")
 CHAINS_MAX, DEPTH_MAX = 200, 12
 """So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""

@@ -22,9 +22,9 @@ from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.nft import LIBRARY
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
-    LOOPBACK,
     find_containers,
     find_docker_ports,
     find_docker_user,
@@ -40,7 +40,6 @@ from reconciler.kernel.obstacles import (
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.ways import choose_uplinks
-from reconciler.kinds.address import SCOPE_LINK
 from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
@@ -49,11 +48,10 @@ from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import is_direct
 from reconciler.state.host import HostFacts, Lease, Obstacle
 from reconciler.state.naming import parse_alias
-from reconciler.state.ref import HOST, container_netns
+from reconciler.state.ref import HOST, LAB_UPLINK, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.uapi import LOOPBACK, SCOPE_LINK
 
-DEFAULT_LAB_UPLINK = "eth0"
-LIBRARY = "libnftables.so.1"
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 FLOW_SOURCE = re.compile(r"(?:^|,)(?:nw_src|ipv6_src)=([^,]+)")
 FLOW_TARGET = re.compile(r"(?:^|,)(?:nw_dst|ipv6_dst)=")
@@ -108,7 +106,7 @@ def _default_facts(
     """The facts of the lab's world, and of a lab host that is not there."""
     # The engine that a lab host is to use may be there before the host.
     found = () if context.is_lab_world else _of_containers(context, snapshot, interest)
-    uplink = context.uplink or DEFAULT_LAB_UPLINK
+    uplink = context.uplink or LAB_UPLINK
     fault = read_fault(context) if interest.openvswitch else ""
     missing = read_missing(snapshot)
     slow = "" if missing else find_fast_path_fault(snapshot)

@@ -31,7 +31,6 @@ from reconciler.kernel.netlink_encode import (
     IFINFOMSG,
     NEW,
     RTM_NEWADDR,
-    SCOPE_LINK,
     U32,
     encode,
     encode_link_get,
@@ -39,6 +38,7 @@ from reconciler.kernel.netlink_encode import (
 )
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
+from reconciler.state.uapi import SCOPE_LINK
 
 MTU = 1500
 IFLA_OPERSTATE, IF_OPER_UP = 16, b"\x06"  # linux/if_link.h, linux/if.h

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import IptablesRuleInfo
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
 from reconciler.state.steps.step import StepError
 
 COMMANDS = ("iptables", "ip6tables")
-CHAIN = "DOCKER-USER"
 DOCKER_NAT_CHAIN = "DOCKER"
 """In the table nat: where Docker turns its published ports to its containers."""
 TIMEOUT_S = 30
@@ -74,7 +74,7 @@ def _read() -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
     commands: list[str] = []
     rules: list[IptablesRuleInfo] = []
     for command in COMMANDS:
-        status, output, _ = run_iptables(command, "filter", "-S", CHAIN)
+        status, output, _ = run_iptables(command, "filter", "-S", DOCKER_CHAIN)
         if status:
             continue
         commands.append(command)
@@ -83,12 +83,12 @@ def _read() -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
 
 
 def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
-    """The rules (`-A CHAIN …`) in what `iptables -S CHAIN` prints."""
+    """The rules (`-A DOCKER_CHAIN …`) in what `iptables -S DOCKER_CHAIN` prints."""
     rules = []
     for line in output.splitlines():
         words = shlex.split(line)
-        if words[:2] == ["-A", CHAIN]:
-            rules.append(IptablesRuleInfo(command, "filter", CHAIN, tuple(words[2:])))
+        if words[:2] == ["-A", DOCKER_CHAIN]:
+            rules.append(IptablesRuleInfo(command, "filter", DOCKER_CHAIN, tuple(words[2:])))
     return rules
 
 

@@ -12,8 +12,8 @@ from reconciler.state.host import LinkFacts
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo, Snapshot
+from reconciler.state.uapi import LOOPBACK
 
-LOOPBACK = 1
 SYSFS = Path("/sys/class/net")
 
 

@@ -23,7 +23,7 @@ FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class ListeningSocket:
     """A socket that takes what comes to a port; `inode` is its number on sockfs, `holder` the program and pid, or ""."""
 
     protocol: str
@@ -33,15 +33,15 @@ class Listener:
     holder: str = ""
 
 
-def read_listeners() -> tuple[Listener, ...]:
+def read_listeners() -> tuple[ListeningSocket, ...]:
     """Every listening TCP socket and every UDP socket without a peer, in the calling thread's namespace."""
     found = read_sockets()
     holders = read_holders({listener.inode for listener in found}) if found else {}
-    named = (Listener(one.protocol, one.address, one.port, one.inode, holders.get(one.inode, "")) for one in found)
+    named = (ListeningSocket(one.protocol, one.address, one.port, one.inode, holders.get(one.inode, "")) for one in found)
     return tuple(sorted(named, key=lambda one: (one.protocol, one.port, one.address)))
 
 
-def read_sockets() -> list[Listener]:
+def read_sockets() -> list[ListeningSocket]:
     """The same, without their holders: a look at each process costs more than all else."""
     found = []
     for name, protocol, state in FILES:
@@ -53,7 +53,7 @@ def read_sockets() -> list[Listener]:
     return found
 
 
-def parse_listeners(protocol: str, state: str, text: str) -> list[Listener]:
+def parse_listeners(protocol: str, state: str, text: str) -> list[ListeningSocket]:
     """The sockets in `state` of a file such as /proc/net/tcp (proc(5)).
 
     After a title it has one line for each, with the local address second, the state fourth and the inode tenth.
@@ -63,7 +63,7 @@ def parse_listeners(protocol: str, state: str, text: str) -> list[Listener]:
         words = line.split()
         if words[3] == state:
             address, _, port = words[1].partition(":")
-            found.append(Listener(protocol, parse_address(address), int(port, 16), words[9]))
+            found.append(ListeningSocket(protocol, parse_address(address), int(port, 16), words[9]))
     return found
 
 

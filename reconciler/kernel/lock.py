@@ -20,7 +20,7 @@ from typing import Self
 
 from reconciler.errors import HostError, LockedError, help_for
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.flock import is_locked_by_others_only, try_lock
+from reconciler.kernel.flock import POLL_S, is_locked_by_others_only, try_lock
 from reconciler.kernel.marks import read_start
 from reconciler.kernel.private import FILE_MODE, OTHERS, make_directory
 from reconciler.state.host import Occupancy
@@ -33,7 +33,6 @@ NOTICE_TIMEOUT_S = 1.0
 """How long a worker that came over a connection may need to notice, and to say, that it has become an orphan."""
 KILL_TIMEOUT_S = 5.0
 """How long an orphan may take to end: a system call of its that does not return holds the lock for as long."""
-POLL_S = 0.02
 HOLDER_MAX_BYTES = 4096
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.kernel.private import FILE_MODE, open_private
+from reconciler.kernel.private import replace_file
+from reconciler.state.container_spec import PARKED
 from reconciler.state.grammar import is_label
 from reconciler.state.lxc_config import (
     COMMAND_FILE,
@@ -39,8 +40,6 @@ from reconciler.state.lxc_config import (
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
 
-PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with a number behind."""
 STOP_TIMEOUT_S = 10
 """How long a container may take to end before it is killed."""
 COMMAND_TIMEOUT_S = 600
@@ -143,7 +142,7 @@ class LxcEngine:
             raise HostError(f"there is a container {step.engine_name} already, and it is left alone")
         mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False)
         directory.mkdir(mode=0o770, parents=True)
-        self._write(directory / MARK_FILE, render_mark(mark))
+        replace_file(directory / MARK_FILE, render_mark(mark))
         config = render_config(step.container, step.spec, str(directory), common=Path(COMMON_CONFIG).exists())
         if is_template(step.spec.image):
             self._lxc("create", "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(step.spec.image))
@@ -151,9 +150,9 @@ class LxcEngine:
         else:
             unpack(step.spec.image, directory / "rootfs")
         if needs_command_file(step.spec.command):
-            self._write(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command), mode=0o644)
-        self._write(directory / "config", config)
-        self._write(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
+            replace_file(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command), mode=0o644)
+        replace_file(directory / "config", config)
+        replace_file(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
 
     def start(self, engine_name: str) -> int:
         """Start one of ours; the number of its first process. HostError too where it ends at once."""
@@ -201,7 +200,7 @@ class LxcEngine:
         mark = self._read_mark(engine_name)
         if mark is None or (self._path / new_name).exists():
             raise HostError(f"container {engine_name} cannot be renamed to {new_name}", f"look at {self._path}")
-        self._write(self._path / engine_name / MARK_FILE, render_mark(replace(mark, parked=parked)))
+        replace_file(self._path / engine_name / MARK_FILE, render_mark(replace(mark, parked=parked)))
         (self._path / engine_name).rename(self._path / new_name)
         self._place_rootfs(new_name)
 
@@ -211,20 +210,12 @@ class LxcEngine:
         before = config.read_text(encoding="utf-8")
         after = move_rootfs(before, str(self._path / name))
         if after != before:
-            self._write(config, after)
+            replace_file(config, after)
 
     def _destroy(self, name: str) -> None:
         if self._read_pids().get(name):
             self._lxc("stop", "-n", name, "--kill")
         shutil.rmtree(self._path / name)
-
-    def _write(self, path: Path, text: str, *, mode: int = FILE_MODE) -> None:
-        """Whole or not at all; for root alone, because it has the values of variables."""
-        draft = path.with_name(f"{path.name}.new")
-        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-        draft.replace(path)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,11 @@ from reconciler.kernel.netlink_encode import (
     NDMSG,
     NTF_PROXY,
     NTF_STICKY,
-    NUD_NOARP,
-    NUD_PERMANENT,
     RTM_GETNEIGH,
     RTM_NEWNEIGH,
 )
 from reconciler.state.snapshot import FdbInfo, NeighborInfo
+from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 

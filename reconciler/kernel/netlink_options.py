@@ -17,7 +17,7 @@ Options = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class OptionCodec:
     """How a value is written: text to bytes and back. `size` in bytes; another size is not this kind of value."""
 
     size: int
@@ -25,12 +25,12 @@ class Codec:
     decode: Callable[[bytes], str]
 
 
-def _number(form: str) -> Codec:
+def _number(form: str) -> OptionCodec:
     packed = struct.Struct(form)
-    return Codec(packed.size, lambda text: packed.pack(int(text)), lambda data: str(packed.unpack(data)[0]))
+    return OptionCodec(packed.size, lambda text: packed.pack(int(text)), lambda data: str(packed.unpack(data)[0]))
 
 
-def _choice(form: str, names: Mapping[str, int]) -> Codec:
+def _choice(form: str, names: Mapping[str, int]) -> OptionCodec:
     """A value that has names; a number without a name stays a number."""
     packed = struct.Struct(form)
     by_number = {number: name for name, number in names.items()}
@@ -42,17 +42,17 @@ def _choice(form: str, names: Mapping[str, int]) -> Codec:
         number = packed.unpack(data)[0]
         return by_number.get(number, str(number))
 
-    return Codec(packed.size, encode, decode)
+    return OptionCodec(packed.size, encode, decode)
 
 
-def _address(family: socket.AddressFamily, size: int) -> Codec:
-    return Codec(size, lambda text: socket.inet_pton(family, text), lambda data: socket.inet_ntop(family, data))
+def _address(family: socket.AddressFamily, size: int) -> OptionCodec:
+    return OptionCodec(size, lambda text: socket.inet_pton(family, text), lambda data: socket.inet_ntop(family, data))
 
 
-def _bits(form: str) -> Codec:
+def _bits(form: str) -> OptionCodec:
     """A number in hexadecimal."""
     packed = struct.Struct(form)
-    return Codec(packed.size, lambda text: packed.pack(int(text, 16)), lambda data: f"{packed.unpack(data)[0]:#x}")
+    return OptionCodec(packed.size, lambda text: packed.pack(int(text, 16)), lambda data: f"{packed.unpack(data)[0]:#x}")
 
 
 U8, U16, U32, PORT = _number("=B"), _number("=H"), _number("=I"), _number("!H")
@@ -60,7 +60,7 @@ BITS16 = _bits("=H")
 ON_OFF = _choice("=B", {"off": 0, "on": 1})
 IPV4, IPV6 = _address(socket.AF_INET, 4), _address(socket.AF_INET6, 16)
 
-BRIDGE: dict[str, tuple[int, Codec]] = {
+BRIDGE: dict[str, tuple[int, OptionCodec]] = {
     "forward_delay": (1, U32),  # hundredths of a second, as all times of a bridge
     "hello_time": (2, U32),
     "max_age": (3, U32),
@@ -77,7 +77,7 @@ BRIDGE: dict[str, tuple[int, Codec]] = {
     "nf_call_arptables": (38, U8),
 }
 
-BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
+BRIDGE_PORT: dict[str, tuple[int, OptionCodec]] = {
     "state": (1, _choice("=B", {"disabled": 0, "listening": 1, "learning": 2, "forwarding": 3, "blocking": 4})),
     "cost": (3, U32),
     "hairpin": (4, ON_OFF),
@@ -95,7 +95,7 @@ BRIDGE_PORT: dict[str, tuple[int, Codec]] = {
     "locked": (39, ON_OFF),
 }
 
-VXLAN: dict[str, tuple[int, Codec]] = {
+VXLAN: dict[str, tuple[int, OptionCodec]] = {
     "id": (1, U32),
     "remote": (2, IPV4),
     "dev": (3, U32),  # an interface number here; the reader puts a name in its place
@@ -115,15 +115,15 @@ VXLAN: dict[str, tuple[int, Codec]] = {
     "udp6zerocsumrx": (20, ON_OFF),
     "df": (29, _choice("=B", {"unset": 0, "set": 1, "inherit": 2})),
 }
-VXLAN_IPV6: dict[str, tuple[int, Codec]] = {"remote": (16, IPV6), "local": (17, IPV6)}
+VXLAN_IPV6: dict[str, tuple[int, OptionCodec]] = {"remote": (16, IPV6), "local": (17, IPV6)}
 """The same names, for values with a colon."""
 VXLAN_DEVICE = 3  # IFLA_VXLAN_LINK
 
-MACVLAN: dict[str, tuple[int, Codec]] = {
+MACVLAN: dict[str, tuple[int, OptionCodec]] = {
     "mode": (1, _choice("=I", {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16})),
 }
 
-BY_KIND: dict[str, tuple[dict[str, tuple[int, Codec]], ...]] = {
+BY_KIND: dict[str, tuple[dict[str, tuple[int, OptionCodec]], ...]] = {
     "bridge": (BRIDGE,),
     "vxlan": (VXLAN, VXLAN_IPV6),
     "macvlan": (MACVLAN,),
@@ -138,12 +138,12 @@ _NAMES = {
 }
 
 
-def encode_options(tables: tuple[dict[str, tuple[int, Codec]], ...], options: Options) -> bytes:
+def encode_options(tables: tuple[dict[str, tuple[int, OptionCodec]], ...], options: Options) -> bytes:
     """The attributes of all options. ValueError for a name that the tables lack, or a value that does not fit."""
     return b"".join(_encode_option(tables, name, value) for name, value in options)
 
 
-def _encode_option(tables: Iterable[dict[str, tuple[int, Codec]]], name: str, value: str) -> bytes:
+def _encode_option(tables: Iterable[dict[str, tuple[int, OptionCodec]]], name: str, value: str) -> bytes:
     tried = False
     for table in tables:
         if name in table:
@@ -156,7 +156,7 @@ def _encode_option(tables: Iterable[dict[str, tuple[int, Codec]]], name: str, va
     raise ValueError(f"{name} cannot be {value!r}" if tried else f"there is no option called {name}")
 
 
-def parse_options(tables: tuple[dict[str, tuple[int, Codec]], ...], data: memoryview) -> Options:
+def parse_options(tables: tuple[dict[str, tuple[int, OptionCodec]], ...], data: memoryview) -> Options:
     """The options that the tables know, sorted by name; a value of another size than it should have is left out."""
     names = _NAMES[id(tables)]
     found = [(names[number], value) for number, value in find_attributes(data, 0, names).items()]

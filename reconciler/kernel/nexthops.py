@@ -14,14 +14,23 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from reconciler.kernel.netlink import NetlinkError, RouteSocket, parse_attributes
-from reconciler.kernel.netlink_encode import RTA_DST, RTA_GATEWAY, RTA_PRIORITY, RTM_GETROUTE, RTM_NEWROUTE, RTMSG, U32
+from reconciler.kernel.netlink_encode import (
+    RT_TABLE_MAIN,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_NH_ID,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTM_GETROUTE,
+    RTM_NEWROUTE,
+    RTMSG,
+    U32,
+)
 
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NHMSG = struct.Struct("=BBBBI")  # nhmsg: family, scope, protocol, -, flags
 NHA_ID, NHA_GROUP, NHA_OIF = 1, 2, 5
 MEMBER = struct.Struct("=IBBH")  # nexthop_grp: number, weight, high bits of the weight, -
-RTA_TABLE, RTA_NH_ID = 15, 30
-RT_TABLE_MAIN = 254
 
 
 @dataclass(frozen=True, slots=True)

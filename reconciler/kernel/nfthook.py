@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.kernel.netlink import parse_attributes
+from reconciler.kernel.nftvalues import VERDICT_CHAIN, VERDICT_CODE
 
 HOOK_PRIORITY, HOOK_DEVICE, HOOK_DEVICES = 2, 3, 4
 ACCEPT = 1  # NF_ACCEPT in linux/netfilter.h
-EXPRESSION_NAME, EXPRESSION_DATA, IMMEDIATE_DATA, DATA_VERDICT, VERDICT_CODE, VERDICT_CHAIN = 1, 2, 2, 2, 1, 2
+EXPRESSION_NAME, EXPRESSION_DATA, IMMEDIATE_DATA, DATA_VERDICT = 1, 2, 2, 2
 GOTO = (-4).to_bytes(4, signed=True)  # NFT_GOTO
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.kernel.netlink import NetlinkError, parse_attributes
+from reconciler.state.uapi import PROTOCOLS
 
 UNKNOWN = "…"
 """A condition that is not understood."""
@@ -27,7 +28,7 @@ STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked
 XT_STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}  # XT_CONNTRACK_STATE_BIT
 XT_CONNTRACK_STATE = 1
 PORT_MAX = 65535
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+PROTOCOL_NAMES = {1: "icmp", 58: "icmpv6"} | {number: name for name, number in PROTOCOLS.items()}
 SILENT = frozenset((b"counter", b"log", b"objref", b"notrack", b"last"))
 """Expressions that neither match nor decide."""
 SILENT_MATCHES, SILENT_TARGETS = frozenset((b"comment",)), frozenset((b"LOG", b"NFLOG", b"MARK", b"CONNMARK", b"TCPMSS"))
@@ -187,7 +188,7 @@ def _condition(reading: _Reading, what: str, values: Sequence[bytes], *, negated
     elif what in ("iifname", "oifname"):  # a prefix has no 0 at its end
         texts = (value.rstrip(b"\0").decode("utf-8", "replace") + ("" if value.endswith(b"\0") else "*") for value in values)
     elif what == "protocol":
-        texts = (PROTOCOLS.get(value[0], str(value[0])) for value in values if value)
+        texts = (PROTOCOL_NAMES.get(value[0], str(value[0])) for value in values if value)
     elif what in ("sport", "dport"):
         texts = (str(int.from_bytes(value[:2])) for value in values)
     elif what == "icmp type":

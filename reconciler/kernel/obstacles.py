@@ -24,15 +24,15 @@ from reconciler.kernel.engine import Wanted, engine_of
 from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
+from reconciler.kinds.docker_user import DOCKER_CHAIN
+from reconciler.kinds.firewall_program import TABLE_PREFIX
 from reconciler.kinds.ownership import bears_tag, own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, RouteInfo, Snapshot
+from reconciler.state.uapi import LOOPBACK
 
-LOOPBACK = 1
-TABLE_PREFIX = "netctl-"
-DOCKER_CHAIN = "DOCKER-USER"
 FAMILY_TOOLS = (("ip", "iptables"), ("ip6", "ip6tables"))
 EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 

@@ -18,10 +18,12 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.ethtool import read_offloads
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink import NLM_F_REQUEST, NLMSG_ERROR
 from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
 from reconciler.kernel.openflow import TOOL, read_flows, read_fragments
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
 from reconciler.kinds.offload import GRO, TX
+from reconciler.kinds.openvswitch import USERSPACE
 from reconciler.kinds.ownership import find_peer, is_uplink_port, own_links, own_switches
 from reconciler.kinds.uplink import is_direct, is_netctls
 from reconciler.state.naming import cookie_of, group_of
@@ -29,12 +31,11 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
 
-USERSPACE, KERNEL = "netdev", "system"
+KERNEL = "system"
 INTERNAL_KINDS = ("tun", "openvswitch")
 """What the kernel calls an internal port, of the user-space datapath and of its own."""
 START = "install and start it: apt-get install openvswitch-switch; systemctl start openvswitch-switch"
 GENERIC, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME = 16, 16, 3, 2  # linux/netlink.h, linux/genetlink.h
-NLM_F_REQUEST, NLMSG_ERROR = 1, 2
 FAMILY = b"ovs_datapath\0"
 
 

@@ -54,8 +54,17 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def write_private(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
-    """Replace a file as a whole; it is on the disk before its name is. Its directory is made. HostError and OSError as above."""
+    """As `replace_file`; its directory is created. HostError and OSError as above."""
     make_directory(path.parent)
+    replace_file(path, text, mode=mode)
+
+
+def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
+    """Replace a file as a whole; it is on the disk before its name is. OSError names the file.
+
+    It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of variables.
+    The draft has a fixed name, so that a kill leaves no more than one. The directory must be root's alone.
+    """
     draft = path.with_name(f"{path.name}.tmp")
     try:
         with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:

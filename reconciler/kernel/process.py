@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,21 +104,33 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
     """Start commands, each in its namespace, by one thread."""
     make_directory(context.topology_directory)
     inherited = inheritable_descriptors()
-    pids: list[int] = []
 
-    def body() -> None:
-        # The working directory and the umask become this thread's own, and so the command's.
-        ctypes.CDLL(None).unshare(CLONE_FS)
-        os.chdir("/")
-        os.umask(0o022)
+    def start() -> Iterator[int]:
         for step in steps:
             try:
                 enter(path_of(step.netns))
-                pids.append(spawn(context, step, inherited))
+                yield _start_command(context, step, inherited)
             except OSError as error:
                 where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
                 remedy = f" ({words})" if (words := help_for(error)) else ""
                 raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}{remedy}") from error
+
+    start_in_thread(start)
+
+
+def start_in_thread(start: Callable[[], Iterator[int]]) -> None:
+    """Let `start` start programs in a thread of its own, where it enters namespaces; it yields their process numbers.
+
+    Returns when the mark of each can be read.
+    """
+    pids: list[int] = []
+
+    def body() -> None:
+        # The working directory and the umask become this thread's own, and so the program's.
+        ctypes.CDLL(None).unshare(CLONE_FS)
+        os.chdir("/")
+        os.umask(0o022)
+        pids.extend(start())
 
     run_in_thread(body)
     wait_until_marked(pids)
@@ -153,17 +165,17 @@ def _own_path() -> str:
     return os.environ.get("PATH", DEFAULT_PATH)
 
 
-def spawn(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) -> int:
+def _start_command(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) -> int:
     """Start one command in the calling thread's namespace; its process number."""
     given = dict(step.env)
     env = {"PATH": _own_path(), "HOME": os.environ.get("HOME", "/"), **given}
     env |= marks_of(context.topology, step.container, step.command, step.env)
     if fault := find_fault(step, env["PATH"]):
         raise StepError(step, fault)
-    return spawn_logged(context, step.container, words_of(step.command), env, inherited)
+    return spawn(context, step.container, words_of(step.command), env, inherited)
 
 
-def spawn_logged(
+def spawn(
     context: KernelContext, container: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]
 ) -> int:
     """Start a program that logs into the file of the container's, in the calling thread's namespace. OSError if that fails."""

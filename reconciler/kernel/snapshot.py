@@ -29,8 +29,8 @@ from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.steps.step import Step
+from reconciler.state.uapi import LOOPBACK
 
-LOOPBACK = 1
 READ_TRIES = 3
 """Of a host on which containers come and go meanwhile."""
 

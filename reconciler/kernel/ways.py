@@ -12,9 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from reconciler.kernel.context import KernelContext
 from reconciler.kinds.uplink import find_uplink, is_direct
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo
-
-LOOPBACK = 1
-"""The interface number of the loopback (LOOPBACK_IFINDEX, net/flow.h): packets never leave by it."""
+from reconciler.state.uapi import LOOPBACK
 
 
 def choose_uplinks(host: NamespaceInfo, context: KernelContext, noted: tuple[str, ...] = ()) -> tuple[LinkInfo, ...]:

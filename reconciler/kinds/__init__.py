@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fast_path import FastPathHook, FastPathWay
@@ -34,7 +34,7 @@ from reconciler.state.snapshot import Snapshot
 
 KINDS: tuple[type[Record], ...] = (
     Netns,
-    Container,
+    EngineContainer,
     Sysctl,
     Bridge,
     OvsBridge,

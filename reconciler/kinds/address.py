@@ -29,9 +29,7 @@ from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import HOST_SUBJECT, subject_in
 from reconciler.state.summary import InterfaceFact
-
-SCOPE_LINK = 253
-"""RT_SCOPE_LINK (linux/rtnetlink.h): link-local."""
+from reconciler.state.uapi import SCOPE_LINK
 
 IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
 """linux/if_addr.h."""

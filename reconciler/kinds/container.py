@@ -31,7 +31,7 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True)
-class Container(Record):
+class EngineContainer(Record):
     """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
 
     kind = "container"
@@ -60,7 +60,7 @@ class Container(Record):
 
     def is_ended(self, live: Record | None) -> bool:
         """Whether it should run, and `live` does not. One that exists without us comes and goes as its owner likes."""
-        return self.running and not self.existing and not (isinstance(live, Container) and live.running)
+        return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)
 
     @property
     def logs_help(self) -> str:

@@ -18,7 +18,8 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
 from reconciler.state.steps.step import Step
 
-CHAIN = "DOCKER-USER"
+DOCKER_CHAIN = "DOCKER-USER"
+"""Docker leaves this chain to the administrator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,17 @@ class DockerUser(Record):
         return ("-m", "mark", "--mark", mark, "-m", "comment", "--comment", f"netctl:{self.topology}", "-j", "ACCEPT")
 
     def describe(self) -> str:
-        return f"{self.command} rule in {CHAIN}: accept what netctl-{self.topology} has marked"
+        return f"{self.command} rule in {DOCKER_CHAIN}: accept what netctl-{self.topology} has marked"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for found in snapshot.iptables:
             own = cls("", found.command, snapshot.topology)
-            if (found.table, found.chain, found.rule) == ("filter", CHAIN, own.rule):
+            if (found.table, found.chain, found.rule) == ("filter", DOCKER_CHAIN, own.rule):
                 yield own
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (IptablesAdd(self.netns, self.command, "filter", CHAIN, self.rule),)
+        return (IptablesAdd(self.netns, self.command, "filter", DOCKER_CHAIN, self.rule),)
 
     def lower_delete(self) -> tuple[Step, ...]:
-        return (IptablesDelete(self.netns, self.command, "filter", CHAIN, self.rule),)
+        return (IptablesDelete(self.netns, self.command, "filter", DOCKER_CHAIN, self.rule),)

@@ -26,11 +26,10 @@ from reconciler.state.steps.addresses import FdbAdd, FdbDelete
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
+from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
-NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
-"""linux/neighbour.h: an entry that was configured. In a bridge's table, a permanent entry is a local address instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
 from reconciler.kinds.firewall_chains import SOURCE_PORT_CHAINS, render_chains
 from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
+from reconciler.state.grammar import is_label, is_topology_name
 from reconciler.state.naming import group_of
 
-_TOPOLOGY = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", re.ASCII)
-_SUBNET = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+TABLE_PREFIX = "netctl-"
 
 
 COUNT_MAX = 2**32 - 1
@@ -245,22 +245,22 @@ def _is_canonical(kind: str, text: str) -> bool:
 
 def check_topology(name: str) -> None:
     """Raises ValueError unless `name` is a DNS label of at most 20 characters."""
-    if not _TOPOLOGY.fullmatch(name):
+    if not is_topology_name(name):
         raise ValueError(f"{name!r} is not a name of a topology")
 
 
 def table_name(topology: str, subnet: str = "") -> str:
     """`netctl-shop`, and of what belongs to one subnet `netctl-shop.front`; ValueError where a name is none of a file's."""
     check_topology(topology)
-    if subnet and not _SUBNET.fullmatch(subnet):
+    if subnet and not is_label(subnet):
         raise ValueError(f"{subnet!r} is not a name of a subnet")
-    return f"netctl-{topology}" + (f".{subnet}" if subnet else "")
+    return f"{TABLE_PREFIX}{topology}" + (f".{subnet}" if subnet else "")
 
 
 def parse_table_name(name: str) -> tuple[str, str]:
     """Topology and subnet of a table; both "" where the name is not one of netctl's."""
-    topology, _, subnet = name.removeprefix("netctl-").partition(".")
-    return (topology, subnet) if name.startswith("netctl-") else ("", "")
+    topology, _, subnet = name.removeprefix(TABLE_PREFIX).partition(".")
+    return (topology, subnet) if name.startswith(TABLE_PREFIX) else ("", "")
 
 
 def check_element(family: str, set_name: str, key: str, value: str) -> None:

@@ -27,9 +27,7 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import CONTAINER, subject_in
-
-NUD_PERMANENT = 0x80
-"""linux/neighbour.h."""
+from reconciler.state.uapi import NUD_PERMANENT
 
 
 @dataclass(frozen=True, slots=True)

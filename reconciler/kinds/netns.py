@@ -25,9 +25,7 @@ from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
 from reconciler.state.steps.step import Step
-
-LOOPBACK = 1
-"""The interface number of a namespace's loopback (LOOPBACK_IFINDEX, net/flow.h)."""
+from reconciler.state.uapi import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)

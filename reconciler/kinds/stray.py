@@ -32,13 +32,12 @@ from reconciler.state.steps.links import AltnameDelete, LinkDelete, LinkRename, 
 from reconciler.state.steps.namespaces import SysctlWrite
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import subject_in
+from reconciler.state.uapi import IPV6_MTU_MIN
 
 NO_QUEUES = ("", "noqueue")
 """What a link's queue is called that has none."""
 QUEUELESS = ("veth", "macvlan")
 """The kinds of links that the kernel gives no queue (IFF_NO_QUEUE)."""
-IPV6_MTU_MIN = 1280
-"""Below that the kernel has no IPv6 on a link, whatever its settings say (RFC 8200, section 5)."""
 
 
 @dataclass(frozen=True, slots=True)

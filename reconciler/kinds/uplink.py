@@ -39,9 +39,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 from reconciler.state.subject import subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
-
-SCOPE_LINK = 253
-"""RT_SCOPE_LINK (linux/rtnetlink.h): the kernel makes such IPv6 addresses again whenever the link goes up."""
+from reconciler.state.uapi import SCOPE_LINK
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.steps.step import RefusedError, StepError
 
 
-class Host(Protocol):
+class BatchRunner(Protocol):
     """Whatever can carry out batches."""
 
     def run(self, batch: Batch) -> None:
@@ -50,7 +50,9 @@ def never() -> bool:
     return False
 
 
-def execute_batches(host: Host, batches: tuple[Batch, ...], progress: Progress, cancelled: Callable[[], bool] = never) -> Outcome:
+def execute_batches(
+    host: BatchRunner, batches: tuple[Batch, ...], progress: Progress, cancelled: Callable[[], bool] = never
+) -> Outcome:
     """Carry out the batches in order, until one fails or `cancelled()` says so between two of them."""
     total = sum(len(batch.steps) for batch in batches)
     done = 0

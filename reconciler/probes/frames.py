@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from reconciler.probes.borrow import ARP, BROADCAST, ETHERTYPES, HEAD
+from reconciler.probes.borrow import ALL_NODES, ARP, BROADCAST, ETHERTYPES, HEAD
 from reconciler.probes.packets import checksum, icmp6_packet
 
 GROUP, ADVERTISED, STRAY, DETOUR = "link-local group", "router advertisement", "unknown address", "by its gateway"
@@ -28,7 +28,6 @@ TCP, UDP = 6, 17
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 GROUPS = tuple(b"\x01\x80\xc2\x00\x00" + bytes((last,)) for last in range(2, 16))
 """Frames to these stay on their link (IEEE 802.1Q, table 8-1). 00 (STP) and 01 (PAUSE) the kernel forwards and drops."""
-ALL_NODES = "ff02::1"
 ALL_NODES_MAC = b"\x33\x33\x00\x00\x00\x01"
 ROUTER_ADVERTISEMENT = 134
 EXPERIMENT = 253

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.probes.frames import ADVERTISED, ALL_NODES, DETOUR, GROUP, STRAY
+from reconciler.probes.borrow import ALL_NODES
+from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, STRAY
 from reconciler.probes.model import FORBIDDEN, Listener, Probe
 from reconciler.probes.places import Stand, foreign_link_of, neighbour_of
 from reconciler.probes.publications import LOCALHOST
-from reconciler.probes.view import View, are_parted, family_of
+from reconciler.probes.view import View, are_parted, family_of, token_of
 from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Publication, Subnet
@@ -86,13 +87,8 @@ def _localhost_ports(view: View, host: str) -> Iterator[_LocalPort]:
             if everywhere or (listen and listen.is_loopback):
                 address = LOCALHOST if everywhere else str(listen)
                 inside = (container.host, container_netns(container.name))
-                server = Listener(*inside, publication.protocol, 4, publication.to_port, _token(view, container))
+                server = Listener(*inside, publication.protocol, 4, publication.to_port, token_of(view, container))
                 yield _LocalPort(host, address, publication.port, server)
-
-
-def _token(view: View, container: Container) -> str:
-    """As `promises.token_of`: one listener serves both."""
-    return f"netctl {view.topology.name} {container.name}"
 
 
 def _has_ipv4(view: View, container: Container, publication: Publication) -> bool:
@@ -146,7 +142,7 @@ def _misdirected_to(
     view: View, subnet: Subnet, one: tuple[Container, Attachment], other: Container, address: str
 ) -> Iterator[Probe]:
     container, attachment = one
-    server = Listener(other.host, container_netns(other.name), "udp", family_of(address), ECHO, _token(view, other))
+    server = Listener(other.host, container_netns(other.name), "udp", family_of(address), ECHO, token_of(view, other))
     for mac, words in ((mac_of(view.topology.name, "no one"), "has another hardware address"), (BROADCAST, "is a broadcast")):
         yield Probe(
             container.host, container_netns(container.name), container.name, other.name, FORBIDDEN, "udp", address, False,

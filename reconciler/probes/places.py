@@ -17,8 +17,8 @@ from reconciler.compile.lab import find_segments, first_address
 from reconciler.compile.underlay import address_of, share_link, underlay_of, uplink_mac_of, uplink_of
 from reconciler.kernel.foreign_link import foreign_ends
 from reconciler.probes.model import FOREIGN_NETNS
-from reconciler.probes.view import LAB, ROUTER_NETNS, View
-from reconciler.state.ref import HOST
+from reconciler.probes.view import ROUTER_NETNS, View
+from reconciler.state.ref import HOST, LAB
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from reconciler.probes.model import (
 from reconciler.probes.publications import published_probes
 from reconciler.probes.routes import judge, misleads, route_probes, way_to
 from reconciler.probes.view import (
-    LAB,
     OUTSIDE,
     OUTSIDE_NETNS,
     ROUTER_NETNS,
@@ -36,9 +35,10 @@ from reconciler.probes.view import (
     family_of,
     meets_host,
     members_meet,
+    token_of,
 )
 from reconciler.state.host import HostFacts
-from reconciler.state.ref import HOST, container_netns
+from reconciler.state.ref import HOST, LAB, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 
 FULL_MATRIX = 32
@@ -258,11 +258,6 @@ def _by_policies(view: View, one: Container, own: str, two: Container, attachmen
     if not is_open:
         server = Listener(two.host, container_netns(two.name), "tcp", family_of(address), 0, token_of(view, two))
         yield from _ports_of_policies(one, two.name, address, policies, server)
-
-
-def token_of(view: View, container: Container) -> str:
-    """What a listener in the container answers with."""
-    return f"netctl {view.topology.name} {container.name}"
 
 
 def _ports_of_policies(one: Container, target: str, address: str, policies: list[Policy], server: Listener) -> Iterator[Probe]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from reconciler.probes.model import PUBLISHED, Listener, Probe
-from reconciler.probes.view import LAB, OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
-from reconciler.state.ref import HOST, container_netns
+from reconciler.probes.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
+from reconciler.state.ref import HOST, LAB, container_netns
 from reconciler.topology.types import Container, Publication
 
 LOCALHOST = "127.0.0.1"

@@ -17,7 +17,6 @@ from reconciler.topology.types import Attachment, Container, Party, Policy, Subn
 
 OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
 """The lab's world outside."""
-LAB = "lab"
 OUTSIDE_NETNS = "lab:outside"
 ROUTER_NETNS = "lab:router"
 
@@ -176,3 +175,8 @@ def are_parted(one: Container, own: Attachment, two: Container, attachment: Atta
 def family_of(address: str) -> int:
     """4 or 6."""
     return 6 if ":" in address else 4
+
+
+def token_of(view: View, container: Container) -> str:
+    """What a listener in the container answers with."""
+    return f"netctl {view.topology.name} {container.name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Protocol, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from reconciler.render.colour import wants_colour
 from reconciler.state.visible import visible_line
@@ -17,15 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-
-class Progress(Protocol):
-    """What is told how far a host is."""
-
-    def update(self, host: str, phase: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a phase are done; a phase that is complete has both equal."""
-
-    def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """The host waits for the STP of a bridge, which holds new ports back for so many seconds."""
+    from reconciler.state.progress import Progress
 
 
 class Silent:

@@ -6,14 +6,20 @@ The steps that create a container, the backends of the engines and the command l
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
+from reconciler.state.codec import Codec
 from reconciler.state.jsontext import parse_json
 from reconciler.state.secrets import mask_env
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 LABEL_MAX_BYTES = 1 << 22
 """Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
+PARKED = ".netctl-parked-"
+"""What follows the name of a parked container, with its id or a number behind: no two are ever called the same."""
+SPEC_VERSION = 1
+"""Of the label. A new key with a default needs no new version: containers without it were made with the default."""
+SPECS = Codec(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +39,22 @@ class ContainerSpec:
 
 
 def render_spec(spec: ContainerSpec) -> str:
-    """What the label `netctl.spec` holds."""
-    return json.dumps(asdict(spec), separators=(",", ":"))
+    """What the label `netctl.spec` holds: what differs from the defaults."""
+    return json.dumps({"version": SPEC_VERSION, **SPECS.encode(spec)}, separators=(",", ":"))
 
 
 def parse_spec(text: str) -> ContainerSpec | None:
-    """The spec in a label `netctl.spec`; None where it is none, so that it differs from any that is wanted."""
+    """The spec in a label `netctl.spec`; a key that is missing has its default, and a label without a version is of version 1.
+
+    None for another version, an unknown key, or no spec at all: it then differs from any that is wanted, and the container is
+    re-created.
+    """
     try:
         told = parse_json(text, LABEL_MAX_BYTES)
-        return ContainerSpec(
-            runtime=str(told["runtime"]),
-            image=str(told["image"]),
-            command=tuple(str(word) for word in told["command"]),
-            env=tuple((str(name), str(value)) for name, value in told["env"]),
-            volumes=tuple(str(volume) for volume in told["volumes"]),
-            restart=str(told["restart"]),
-        )
-    except (ValueError, KeyError, TypeError):
+        if not isinstance(told, dict) or told.pop("version", SPEC_VERSION) != SPEC_VERSION:
+            return None
+        return SPECS.decode(ContainerSpec, told)
+    except ValueError:
         return None
 
 

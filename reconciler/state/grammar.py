@@ -13,8 +13,10 @@ from ipaddress import ip_address, ip_interface, ip_network
 from reconciler.state.host import HostFacts, LinkFacts, Obstacle
 from reconciler.state.jsontext import MalformedError
 
-LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label (RFC 1123), as every name in a topology file is."""
+TOPOLOGY_NAME_MAX = 20
+"""Names of interfaces and tables are made from the topology's name."""
 LINK = r"(?!\.{1,2}(?:\0|\Z))[^\s/:\0]{1,15}"
 """A link's name (dev_valid_name, net/core/dev.c). Control characters are allowed there."""
 NETNS = rf"(?:(?:container|lab):{LABEL})?"
@@ -40,6 +42,11 @@ _CONTAINER = re.compile(r"\S+ \S+")
 def is_label(name: str) -> bool:
     """Whether a container, host or subnet of a file can have the name."""
     return _LABEL.fullmatch(name) is not None
+
+
+def is_topology_name(name: str) -> bool:
+    """Whether a topology can have the name."""
+    return len(name) <= TOPOLOGY_NAME_MAX and is_label(name)
 
 
 def is_link_name(name: str) -> bool:

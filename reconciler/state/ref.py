@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 HOST = ""
 """The host's own network namespace."""
+LAB = "lab"
+"""The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
+LAB_UPLINK = "eth0"
+"""A lab host's interface to the others, if the file does not name it."""
 
 
 class Ref(NamedTuple):

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, TypeVar
 
 from reconciler.topology.scalars import advise, describe, expect_text, parse_item, refuse, shorten
-from reconciler.topology.types import Address, Network
+from reconciler.topology.types import IPAddress, Network
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def strip_zeros(text: str) -> str:
     return re.sub(r"(?<![0-9a-fA-F:])0+(?=[0-9])", "", text) if ":" not in text else text
 
 
-def parse_address(value: Any) -> Address:
+def parse_address(value: Any) -> IPAddress:
     """One IPv4 or IPv6 address, without a prefix length or a zone."""
     text = expect_text(value, "an address", _PARTS)
     example = _PARTS if re.fullmatch(r"[0-9.]+", text) else "write one such as 10.44.0.10 or fd00:44::10"
@@ -56,14 +56,14 @@ def parse_address(value: Any) -> Address:
     raise refuse(f"is no IP address: `{shorten(text)}`", example)
 
 
-def parse_addresses(value: Any) -> tuple[Address, ...]:
+def parse_addresses(value: Any) -> tuple[IPAddress, ...]:
     """One address, or one of each family."""
     addresses = _parse_one_or_two(parse_address, value, "an address", '[10.44.0.10, "fd00:44::10"]')
     _one_per_family([address.version for address in addresses], "addresses")
     return addresses
 
 
-def parse_auto_addresses(value: Any) -> tuple[Address, ...]:
+def parse_auto_addresses(value: Any) -> tuple[IPAddress, ...]:
     """As `parse_addresses`; `auto` gives none."""
     if value is True or (isinstance(value, str) and value != "auto" and value.lower() in ("auto", "any", "yes", "automatic")):
         raise refuse(f"must be `auto` or an address, but is {describe(value)}", "write auto")

@@ -10,7 +10,7 @@ from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.types import Address, Network, Path
+from reconciler.topology.types import IPAddress, Network, Path
 
 _SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
 """Where a lab host without neighbours may be (RFC 5737, RFC 1918)."""
@@ -27,11 +27,11 @@ def check_addresses(model: TopologyModel, faults: FaultList) -> None:
     check_containers(model, gateways, faults)
 
 
-def _same_family(network: Network, address: Address) -> bool:
+def _same_family(network: Network, address: IPAddress) -> bool:
     return network.version == address.version
 
 
-def _holds(network: Network, address: Address) -> bool:
+def _holds(network: Network, address: IPAddress) -> bool:
     return _same_family(network, address) and address in network
 
 
@@ -39,7 +39,7 @@ def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
-def segment_of(address: Address) -> Network:
+def segment_of(address: IPAddress) -> Network:
     """The lab's underlay segment that an address is on: its /24, or /64."""
     return ip_network((address, 24 if address.version == 4 else 64), strict=False)
 
@@ -51,7 +51,7 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
     """One host is this machine at most, addresses differ, and a lab host's address can be in the lab."""
     this_machine = ""
     free = _free_addresses(model)
-    taken: dict[Address, str] = {}
+    taken: dict[IPAddress, str] = {}
     for name, host in model.hosts.items():
         here: Path = ("hosts", name)
         if host.connect.scheme == "local":
@@ -80,14 +80,14 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
                 )
 
 
-def _free_addresses(model: TopologyModel) -> Iterator[Address]:
+def _free_addresses(model: TopologyModel) -> Iterator[IPAddress]:
     """Addresses for further lab hosts, on the segments that others are on."""
     segments = sorted({segment_of(address) for host in model.hosts.values() for address in host.address if address.version == 4})
     for segment in dict.fromkeys((*segments, *_SEGMENTS)):
         yield from _free_in(model, segment)
 
 
-def _free_in(model: TopologyModel, segment: Network) -> Iterator[Address]:
+def _free_in(model: TopologyModel, segment: Network) -> Iterator[IPAddress]:
     """Addresses of a segment that no host has, that are not the router's, and in no subnet."""
     taken = {address for host in model.hosts.values() for address in host.address}
     prefixes = [cidr for subnet in model.subnets.values() for cidr in subnet.cidr]
@@ -102,7 +102,7 @@ def _such_as(model: TopologyModel, *segments: Network) -> str:
     return f", such as {' or '.join(str(address) for address in free if address)}" if any(free) else ""
 
 
-def _check_lab_address(model: TopologyModel, address: Address, path: Path, faults: FaultList) -> None:
+def _check_lab_address(model: TopologyModel, address: IPAddress, path: Path, faults: FaultList) -> None:
     segment = segment_of(address)
     outside = next((network for network in OUTSIDE if _holds(network, address)), None)
     if outside:
@@ -205,7 +205,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
 
 # --- gateways ---------------------------------------------------------------------------------------------------------
 
-Gateways = dict[str, dict[Address, str]]
+Gateways = dict[str, dict[IPAddress, str]]
 """For each subnet: the addresses that are gateways for sure, and of what."""
 
 
@@ -236,7 +236,7 @@ def _hosts_in(model: TopologyModel, name: str, subnet: SubnetModel) -> set[str]:
     return {*subnet.hosts, *(host_of(model, container) for container in model.containers.values() if name in container.networks)}
 
 
-def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
+def _misfit(address: IPAddress, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
     """Why no interface in the subnet can have `address`, and what to write; None if one can."""
     cidr = next((cidr for cidr in subnet.cidr if _same_family(cidr, address)), None)
     if cidr is None:
@@ -257,8 +257,8 @@ def _misfit(address: Address, name: str, subnet: SubnetModel) -> tuple[str, str]
 
 def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList) -> None:
     """Each fixed address is a free one of its subnet, each MAC address is used once, and all containers find room."""
-    taken: dict[tuple[str, Address], str] = {}
-    in_use_of: dict[str, set[Address]] = {}
+    taken: dict[tuple[str, IPAddress], str] = {}
+    in_use_of: dict[str, set[IPAddress]] = {}
     macs: dict[tuple[str, str], str] = {}
     count: dict[str, int] = {}
     for name, container in model.containers.items():
@@ -301,19 +301,19 @@ def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path:
         faults.add(path, f"`{name}` would have no address in `{path[-1]}`", "keep the family that the subnet has")
 
 
-def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[Address]:
+def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[IPAddress]:
     """What a suggestion must avoid: gateways, and what any container of the file has."""
     networks = (container.networks[subnet] for container in model.containers.values() if subnet in container.networks)
     return {*gateways[subnet], *(address for network in networks for address in network.address)}
 
 
-def _free(near: Address, subnet: SubnetModel, taken: Collection[Address]) -> Address:
+def _free(near: IPAddress, subnet: SubnetModel, taken: Collection[IPAddress]) -> IPAddress:
     """The next address after `near` that is not taken; `near` itself if none is found soon."""
     cidr = next(cidr for cidr in subnet.cidr if _same_family(cidr, near))
     return next((address for address in _following(near, cidr) if address not in taken), near)
 
 
-def _following(near: Address, cidr: Network) -> Iterator[Address]:
+def _following(near: IPAddress, cidr: Network) -> Iterator[IPAddress]:
     last = int(cidr[-1]) - (1 if cidr.version == 4 else 0)
     for number in (
         *range(int(near) + 1, min(last + 1, int(near) + 5000)),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.types import CONNECTIONS, Address, Attachment, Container, Network, Path, Subnet, Topology
-
-IPV6_MTU_MIN = 1280
-"""RFC 8200, section 5."""
+from reconciler.topology.types import CONNECTIONS, Attachment, Container, IPAddress, Network, Path, Subnet, Topology
 
 
 def check_options(topology: Topology, faults: FaultList) -> None:
@@ -79,6 +77,6 @@ def _check_route(
             faults.add((*here, "via", number), message, "name the address of a container or a router there")
 
 
-def _ends(cidr: Network) -> tuple[Address, ...]:
+def _ends(cidr: Network) -> tuple[IPAddress, ...]:
     """The two addresses of an IPv4 prefix that no interface may have; RFC 3021 frees those of a /31."""
     return (cidr.network_address, cidr.broadcast_address) if cidr.version == 4 and cidr.num_addresses > 2 else ()

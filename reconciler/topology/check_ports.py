@@ -16,7 +16,7 @@ from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.scalars import shorten
-from reconciler.topology.types import Address, Network, Path
+from reconciler.topology.types import IPAddress, Network, Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Claim:
     family: int
     first: int
     last: int
-    address: Address | None
+    address: IPAddress | None
     container: str
     path: Path
 
@@ -117,7 +117,7 @@ def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str
             faults.add((*path, "listen"), f"{address} is no address of the host `{name}`", help_text)
 
 
-def _in_subnets(model: TopologyModel, address: Address) -> bool:
+def _in_subnets(model: TopologyModel, address: IPAddress) -> bool:
     subnets = (subnet for subnet in model.subnets.values() if subnet.mode not in LAN_MODES)
     networks: list[Network] = [cidr for subnet in subnets for cidr in subnet.cidr]
     return any(network.version == address.version and address in network for network in networks)

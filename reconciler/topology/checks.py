@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from reconciler.state.naming import interface_name
+from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
 from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
@@ -21,7 +22,7 @@ from reconciler.topology.foreign import find_value
 from reconciler.topology.messages import suggest
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
-from reconciler.topology.scalars import BRIDGE_PORTS_MAX, shorten
+from reconciler.topology.scalars import shorten
 from reconciler.topology.types import Path
 
 _ENGINE_KEYS = ("image", "volumes", "restart")

@@ -10,7 +10,7 @@ from reconciler.errors import Fault, Position
 ODD_DASHES = "\u2010-\u2015\u2212\u2022\u2023\u2043\u25cf\u00b7"
 """Hyphens, dashes, the minus sign and bullets: what a word processor makes of `-`."""
 
-_COMMENT = re.compile(r"(?:^|\s)#.*")
+COMMENT = re.compile(r"(?:^|\s)#.*")
 _ITEM = re.compile(r" *- +(?P<item>\S.*)")
 _WRONG = re.compile(rf"(?P<sign>[{ODD_DASHES}]|[*+](?= )) *(?P<item>\S.*)")
 _GLUED = re.compile(r"-(?P<item>[^\s-].*)")
@@ -36,7 +36,7 @@ def find_wrong_dash(lines: Sequence[str], stop: Position) -> Fault | None:
     for number, line in enumerate(lines[: stop.line], 1):
         text = _bare(line)
         if (_WRONG.match(text) or (number >= stop.line - 1 and _GLUED.match(text))) and (told := explain_item(text)):
-            return Fault(Position(number, _width(line) + 1), *told)
+            return Fault(Position(number, width_of(line) + 1), *told)
     return None
 
 
@@ -45,7 +45,7 @@ def find_lost_dash(lines: Sequence[str], stop: Position) -> Fault | None:
     for number in range(min(stop.line, len(lines)), max(stop.line - 3, 0), -1):
         text = _bare(lines[number - 1])
         if text and text[0] not in "-]}" and _stands_beside_items(lines, number, text):
-            return Fault(Position(number, _width(lines[number - 1]) + 1), *_lost(text))
+            return Fault(Position(number, width_of(lines[number - 1]) + 1), *_lost(text))
     return None
 
 
@@ -55,18 +55,19 @@ def _lost(text: str) -> tuple[str, str]:
 
 def _stands_beside_items(lines: Sequence[str], number: int, text: str) -> bool:
     """Whether the line's neighbour in its column is an item. A key is an item only if the item above starts with the same key."""
-    width, key = _width(lines[number - 1]), _KEY.match(text)
-    above = next((line for line in reversed(lines[: number - 1]) if _bare(line) and _width(line) <= width), "")
-    if _width(above) == width and (item := _ITEM.match(above)):
+    width, key = width_of(lines[number - 1]), _KEY.match(text)
+    above = next((line for line in reversed(lines[: number - 1]) if _bare(line) and width_of(line) <= width), "")
+    if width_of(above) == width and (item := _ITEM.match(above)):
         return not key or item["item"].startswith(key[0])
     below = next((line for line in lines[number:] if _bare(line)), "")
-    opens = _width(above) < width and _bare(above).endswith(":")
-    return bool(not key and opens and _width(below) == width and _ITEM.match(below))
+    opens = width_of(above) < width and _bare(above).endswith(":")
+    return bool(not key and opens and width_of(below) == width and _ITEM.match(below))
 
 
 def _bare(line: str) -> str:
-    return _COMMENT.sub("", line).strip()
+    return COMMENT.sub("", line).strip()
 
 
-def _width(line: str) -> int:
+def width_of(line: str) -> int:
+    """By how many spaces it is indented."""
     return len(line) - len(line.lstrip(" "))

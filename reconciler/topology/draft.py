@@ -1,7 +1,7 @@
 """A topology file that has been read and parsed, and not yet checked.
 
-It stands apart from `load` because it needs no pydantic: a command can look at the hosts, by a guess at which they are, while
-the model is imported and the file is checked (`hosts.guess.guess_targets`).
+It stands apart from `load` because it needs no pydantic: a command reads the hosts while the model is imported and the file is
+checked (`topology.outline`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ nothing is blamed for referring to it.
 
 from __future__ import annotations
 
-from reconciler.errors import Fault
+from reconciler.errors import Fault, Position
 from reconciler.topology.messages import key_position, value_position
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import Document
@@ -18,7 +18,9 @@ class FaultList:
     def __init__(self, document: Document) -> None:
         """Starts with the faults found while reading the document."""
         self._document = document
-        self._faults: dict[Fault, None] = dict.fromkeys((*document.faults, *document.key_faults.values()))
+        self._faults: dict[tuple[Position, str, str], Fault] = {}
+        for fault in (*document.faults, *document.key_faults.values()):
+            self.append(fault)
         self.broken: set[Path] = set(document.broken)
         """The parts of the file that were left out."""
         self._around: tuple[int, set[Path]] = (0, set())
@@ -31,7 +33,7 @@ class FaultList:
 
     def append(self, fault: Fault) -> None:
         """Note a fault whose position is known."""
-        self._faults[fault] = None
+        self._faults.setdefault((fault.position, fault.message, fault.help_text), fault)
 
     def add(self, path: Path, message: str, help_text: str = "") -> None:
         """Note a fault of the value at `path`."""
@@ -53,7 +55,7 @@ class FaultList:
 
     def all(self) -> tuple[Fault, ...]:
         """The faults, in the order in which they were found."""
-        return tuple(self._faults)
+        return tuple(self._faults.values())
 
     def in_file(self, path: Path) -> Path:
         """The path in the file of what is at `path` in what remains of it."""

@@ -9,20 +9,19 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
 from reconciler.topology.addresses import parse_addresses, parse_auto_addresses, parse_cidrs, parse_sources
 from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
-from reconciler.topology.ports import Listen, Target, parse_listen, parse_policy_ports, parse_target
+from reconciler.topology.ports import ContainerPorts, Listen, parse_listen, parse_policy_ports, parse_target
 from reconciler.topology.scalars import (
-    LABEL,
     RESERVED_NAMES,
-    TOPOLOGY_NAME_MAX,
     parse_interface,
     parse_label,
     parse_mac,
     parse_reference,
     parse_topology_name,
 )
-from reconciler.topology.types import Address, Connect, Network, PortRange
+from reconciler.topology.types import Connect, IPAddress, Network, PortRange
 
 
 def _text(pattern: str, *examples: str) -> WithJsonSchema:
@@ -51,9 +50,9 @@ Label = Annotated[str, PlainValidator(parse_label), _text(f"^(?!({'|'.join(RESER
 Reference = Annotated[str, PlainValidator(parse_reference), WithJsonSchema({"type": "string", "minLength": 1})]
 InterfaceName = Annotated[str, PlainValidator(parse_interface), _text("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$", "eth0")]
 Mac = Annotated[str, PlainValidator(parse_mac), _text("^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$", "02:00:00:00:00:10")]
-Addresses = Annotated[tuple[Address, ...], PlainValidator(parse_addresses), WithJsonSchema(ADDRESSES_SCHEMA)]
+Addresses = Annotated[tuple[IPAddress, ...], PlainValidator(parse_addresses), WithJsonSchema(ADDRESSES_SCHEMA)]
 AutoAddresses = Annotated[
-    tuple[Address, ...],
+    tuple[IPAddress, ...],
     PlainValidator(parse_auto_addresses),
     WithJsonSchema({"anyOf": [AUTO_SCHEMA, *ADDRESSES_SCHEMA["anyOf"]]}),
 ]
@@ -83,7 +82,7 @@ ListenOn = Annotated[
     WithJsonSchema({"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^(.+:)?{_PORT}$", "examples": ["192.0.2.11:8443"]}]}),
 ]
 LeadTo = Annotated[
-    Target,
+    ContainerPorts,
     PlainValidator(parse_target),
     WithJsonSchema(
         {"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^{_PORT}(/(tcp|udp|sctp))?$", "examples": ["53/udp"]}]}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from reconciler.errors import Fault, Position
+from reconciler.topology.dashes import COMMENT, width_of
 
 Judge = Callable[[str], list[int] | None]
 """The lines of a text that have faults as those of a topology; None if the text is not YAML."""
@@ -24,7 +25,6 @@ _PLACES_MAX = 4
 _LINES_TRIED_MAX = 60_000
 """Lines read in all trials of one file together: about half a second."""
 _STEP = 2
-_COMMENT = re.compile(r"(?:^|\s)#.*")
 _DASHES = re.compile(r" *((?:- +)+)\S")
 
 
@@ -52,7 +52,7 @@ def find_shift(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_
 
 
 def _try_lines(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> Iterator[_Trial]:
-    usual = Counter(_width(line) for line in lines if _says_something(line))
+    usual = Counter(width_of(line) for line in lines if _says_something(line))
     place = places[-1] if places else 0
     candidates = _lines_at(lines, places[:_PLACES_MAX]) if is_readable else _lines_above(lines, place)
     budget = _LINES_TRIED_MAX // max(len(lines), 1)
@@ -64,7 +64,7 @@ def _try_lines(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_
             faults = judge("\n".join((*lines[: number - 1], " " * width + line.lstrip(" "), *lines[number:])) + "\n")
             if faults is not None:
                 is_wrong = any(min(number, place) - 2 <= faulty <= max(number, place) + 1 for faulty in faults)
-                unlikely = _STEP * usual[_width(line)] - usual[width] + len(lines) * (width % _STEP)
+                unlikely = _STEP * usual[width_of(line)] - usual[width] + len(lines) * (width % _STEP)
                 yield _Trial(is_wrong, len(faults), unlikely, place - number, number, width)
 
 
@@ -83,9 +83,9 @@ def _lines_above(lines: Sequence[str], place: int) -> Iterator[int]:
         line = lines[number - 1]
         if _says_something(line):
             told += 1
-            if told <= _LINES_BACK or _width(line) <= least:
+            if told <= _LINES_BACK or width_of(line) <= least:
                 yield number
-            least = min(least, _width(line))
+            least = min(least, width_of(line))
 
 
 def _columns(lines: Sequence[str], number: int, place: int) -> list[int]:
@@ -96,10 +96,10 @@ def _columns(lines: Sequence[str], number: int, place: int) -> list[int]:
     if above:
         found.add(_inner(above) + _STEP)
     if below:
-        found |= {_width(below), max(_width(below) - _STEP, 0)}
+        found |= {width_of(below), max(width_of(below) - _STEP, 0)}
     if place <= len(lines):
-        found.add(_width(lines[place - 1]))
-    return sorted(found - {_width(lines[number - 1])})
+        found.add(width_of(lines[place - 1]))
+    return sorted(found - {width_of(lines[number - 1])})
 
 
 def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
@@ -107,18 +107,18 @@ def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
     best = trials[0]
     line = lines[best.line - 1]
     beside, where = _where(lines, best)
-    told = f"line {best.line} is indented by {spaces(_width(line))}"
+    told = f"line {best.line} is indented by {spaces(width_of(line))}"
     told += f", and line {beside} by {best.width}" if beside else ""
     help_text = f"indent it by {spaces(best.width)}{where}"
     others = {trial.width: trial for trial in trials if trial.line == best.line and trial.width != best.width}
-    nearest = sorted(others, key=lambda width: abs(width - _width(line)))[:2]
+    nearest = sorted(others, key=lambda width: abs(width - width_of(line)))[:2]
     for width in nearest:
         beside, _ = _where(lines, others[width])
         help_text += f", or by {width}" + (f" as line {beside}" if beside else "")
     other = next((each for each in trials if each.line != best.line), best)
     if other.line != best.line and other[:2] == best[:2]:
         help_text += f"; or indent line {other.line} by {spaces(other.width)}"
-    return Fault(Position(best.line, _width(line) + 1), told, help_text)
+    return Fault(Position(best.line, width_of(line) + 1), told, help_text)
 
 
 def _where(lines: Sequence[str], trial: _Trial) -> tuple[int, str]:
@@ -128,24 +128,20 @@ def _where(lines: Sequence[str], trial: _Trial) -> tuple[int, str]:
         return number, f" if it belongs to what line {number} belongs to"
     parent = next((number for width, number in above if width < trial.width), 0)
     below = (number for number in range(trial.line + 1, len(lines) + 1) if _says_something(lines[number - 1]))
-    sibling = next((number for number in below if _width(lines[number - 1]) <= trial.width), 0)
-    if sibling and _width(lines[sibling - 1]) == trial.width:
+    sibling = next((number for number in below if width_of(lines[number - 1]) <= trial.width), 0)
+    if sibling and width_of(lines[sibling - 1]) == trial.width:
         return sibling, f" if it belongs to what line {sibling} belongs to"
     return 0, f" if it belongs to line {parent}" if parent else ""
 
 
 def _says_something(line: str) -> bool:
-    return bool(_COMMENT.sub("", line).strip())
-
-
-def _width(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))
+    return bool(COMMENT.sub("", line).strip())
 
 
 def _inner(line: str) -> int:
     """The column in which the mapping of an item starts, behind its dashes."""
     item = _DASHES.match(line)
-    return _width(line) + (len(item[1]) if item else 0)
+    return width_of(line) + (len(item[1]) if item else 0)
 
 
 def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
@@ -155,7 +151,7 @@ def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     """
     if stop.line > len(lines):
         return None
-    width = _width(lines[stop.line - 1])
+    width = width_of(lines[stop.line - 1])
     above = list(levels_above(lines, stop.line, is_item=lines[stop.line - 1].lstrip().startswith("- ")))
     is_child = above and width > above[0][0] and lines[above[0][1] - 1].rstrip().endswith(":")
     if not above or is_child or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
@@ -180,7 +176,7 @@ def levels_above(lines: Sequence[str], last: int, *, is_item: bool) -> Iterator[
         line = lines[number - 1]
         if not _says_something(line):
             continue
-        widths = (_width(line),) if is_item or not _DASHES.match(line) else (_inner(line), _width(line))
+        widths = (width_of(line),) if is_item or not _DASHES.match(line) else (_inner(line), width_of(line))
         for each in widths:
             if each < least:
                 least = each

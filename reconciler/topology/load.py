@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import TopologyError
+from reconciler.topology import DEFAULT_FILE
 from reconciler.topology.check_lan import check_lan
 from reconciler.topology.check_options import check_options
 from reconciler.topology.check_overlays import check_overlays
@@ -43,7 +44,7 @@ def load_topology(path: str) -> Topology:
     return check_draft(read_draft(path))
 
 
-def parse_topology(data: bytes, path: str = "topology.yaml") -> Topology:
+def parse_topology(data: bytes, path: str = DEFAULT_FILE) -> Topology:
     """As `load_topology`, for a file's bytes; `path` is what it is called in messages."""
     return check_draft(parse_draft(data, path))
 
@@ -72,7 +73,7 @@ def _blame_indentation(draft: Draft, error: TopologyError) -> TopologyError:
 
 
 def _faulty_lines(text: str) -> list[int] | None:
-    draft = parse_draft(text.encode(), "topology.yaml")
+    draft = parse_draft(text.encode(), DEFAULT_FILE)
     try:
         _check(draft)
     except TopologyError as error:

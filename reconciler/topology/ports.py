@@ -10,24 +10,23 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from reconciler.state.uapi import PROTOCOLS
 from reconciler.topology.addresses import parse_address
 from reconciler.topology.scalars import advise, expect_text, refuse, shorten
-from reconciler.topology.types import Address, PortRange
-
-PROTOCOLS = ("tcp", "udp", "sctp")
+from reconciler.topology.types import IPAddress, PortRange
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
     """The host's side of a published port: an address (None: every one) and the first and last port."""
 
-    address: Address | None
+    address: IPAddress | None
     first: int
     last: int
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ContainerPorts:
     """The container's side: the first and last port, and the protocol if it is given."""
 
     first: int
@@ -97,10 +96,10 @@ def split_protocol(text: str) -> tuple[str, str]:
     return ports, protocol
 
 
-def parse_target(value: Any) -> Target:
+def parse_target(value: Any) -> ContainerPorts:
     """`port[-end][/protocol]`."""
     ports, protocol = split_protocol(_port_text(value, "a port"))
-    return Target(*parse_ports(ports), protocol)
+    return ContainerPorts(*parse_ports(ports), protocol)
 
 
 def parse_policy_ports(value: Any) -> PortRange:

@@ -14,17 +14,14 @@ from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
+from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
 from reconciler.topology.types import Path
 
 T = TypeVar("T")
 TRUTHS = {**dict.fromkeys(("yes", "y", "on", "true", "1"), "true"), **dict.fromkeys(("no", "n", "off", "false", "0"), "false")}
 """What other versions of YAML, quotes or habit make of a truth value: for YAML 1.2 it is text, or a number."""
 _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 RESERVED_NAMES = ("host", "outside", "router", "lab")
-TOPOLOGY_NAME_MAX = 20
-BRIDGE_PORTS_MAX = 1023
-"""A bridge takes no more ports: BR_MAX_PORTS is 1 << 10, and number 0 is never given out (net/bridge/br_if.c, find_portno)."""
 
 
 def refuse(message: str, help_text: str = "", at: Path = ()) -> PydanticCustomError:

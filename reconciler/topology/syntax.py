@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from reconciler.errors import Fault, Position
-from reconciler.topology.dashes import find_lost_dash, find_wrong_dash
+from reconciler.topology.dashes import COMMENT, find_lost_dash, find_wrong_dash
 
 Sign = Callable[[Sequence[str], Position], Fault | None]
 
@@ -20,7 +20,6 @@ _GLUED = re.compile(r"^ *(?:- +)*(?P<text>(?P<key>[a-z_]*[g-z][a-z_]*):(?P<value
 """A key without a space behind its colon. IPv6 addresses (hexadecimal digits only) and paths look else like it."""
 ODD_SPACES = re.compile("[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]")
 """Characters that look like a space, or like nothing, and that YAML takes for letters."""
-_COMMENT = re.compile(r"(?:^|\s)#.*")
 _BARE_IPV6 = re.compile(r"(?<![\w:.\"'])(?:::[0-9a-fA-F:.]*(?:/\d+)?|[0-9a-fA-F]+:[0-9a-fA-F:]*:)(?=[\s,\]}]|$)")
 _BRACKET_PORT = re.compile(r"(?<![\w\"'])\[[0-9a-fA-F:.]+\]:[0-9:/a-z-]+")
 _VARIABLE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}")
@@ -56,7 +55,7 @@ def _open_quote(lines: Sequence[str], stop: Position) -> Fault | None:
         at = 0
         while found := _OPENER.search(line, at):
             start = found.start("quote")
-            if _COMMENT.search(line, 0, start):
+            if COMMENT.search(line, 0, start):
                 break
             scalar = _QUOTED[found["quote"]].match(text, offset + start)
             if scalar is None or not re.match(r"[\s,\]}:]|$", text[scalar.end() :]):
@@ -73,7 +72,7 @@ def _open_quote(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _odd_space(lines: Sequence[str], stop: Position) -> Fault | None:
     for number, line in enumerate(lines[: stop.line], 1):
-        if found := ODD_SPACES.search(_COMMENT.sub("", line)):
+        if found := ODD_SPACES.search(COMMENT.sub("", line)):
             message = f"line {number} has U+{ord(found[0]):04X}, which only looks like a space"
             return Fault(Position(number, found.start() + 1), message, "replace it with a plain space")
     return None
@@ -81,7 +80,7 @@ def _odd_space(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _glued_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     for number in _lines_back(lines, stop.line):
-        found = _GLUED.match(_COMMENT.sub("", lines[number - 1]))
+        found = _GLUED.match(COMMENT.sub("", lines[number - 1]))
         if found:
             return Fault(
                 Position(number, found.end("key") + 1),
@@ -93,14 +92,14 @@ def _glued_colon(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _lines_back(lines: Sequence[str], last: int) -> Iterator[int]:
     """The last line that says something, and the one before it."""
-    told = (number for number in range(min(last, len(lines)), 0, -1) if _COMMENT.sub("", lines[number - 1]).strip())
+    told = (number for number in range(min(last, len(lines)), 0, -1) if COMMENT.sub("", lines[number - 1]).strip())
     for _, number in zip(range(2), told, strict=False):
         yield number
 
 
 def _no_colon(lines: Sequence[str], stop: Position) -> Fault | None:
     for number in _lines_back(lines, stop.line):
-        if found := _NO_COLON.match(_COMMENT.sub("", lines[number - 1])):
+        if found := _NO_COLON.match(COMMENT.sub("", lines[number - 1])):
             position = Position(number, found.end("key") + 1)
             message = f"a key is followed by a colon: `{found['text']}`"
             return Fault(position, message, f"write `{found['key']}: {found['value']}`")
@@ -116,7 +115,7 @@ def _backtick(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
     line = lines[min(stop.line, len(lines)) - 1] if lines else ""
-    if found := _TWO_KEYS.match(_COMMENT.sub("", line)):
+    if found := _TWO_KEYS.match(COMMENT.sub("", line)):
         message = f"two keys stand in one line, `{found['key']}` and `{found['inner']}`"
         return Fault(
             Position(stop.line, found.start("inner") + 1),
@@ -128,7 +127,7 @@ def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
     """What YAML reads signs into, unless it is quoted."""
-    line = _COMMENT.sub("", lines[min(stop.line, len(lines)) - 1]) if lines else ""
+    line = COMMENT.sub("", lines[min(stop.line, len(lines)) - 1]) if lines else ""
     for pattern, what in (
         (_BRACKET_PORT, "an IPv6 address in brackets needs quotes"),
         (_BARE_IPV6, "an IPv6 address that starts or ends with a colon needs quotes"),
@@ -166,7 +165,7 @@ def _open_bracket(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _signs_of(line: str) -> Iterator[tuple[int, str]]:
     """The brackets of a line outside of quotes and comments, by their columns; within a plain word they are text."""
-    bare = _COMMENT.sub("", re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'", lambda found: "_" * len(found[0]), line))
+    bare = COMMENT.sub("", re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'", lambda found: "_" * len(found[0]), line))
     depth = 0
     for column, sign in enumerate(bare, 1):
         if sign in "[{" and (depth or not bare[: column - 1].strip() or bare[column - 2] in " [{,"):
@@ -179,7 +178,7 @@ def _signs_of(line: str) -> Iterator[tuple[int, str]]:
 
 def _key_above(lines: Sequence[str], stop: Position) -> Fault | None:
     """A word alone, with something further in below it: a key that lacks its colon."""
-    told = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := _COMMENT.sub("", each)).strip()]
+    told = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := COMMENT.sub("", each)).strip()]
     if len(told) < 2 or told[-1][0] != stop.line:
         return None
     (number, above), (_, below) = told[-2:]

@@ -14,7 +14,7 @@ from typing import Literal
 from reconciler.errors import Position
 from reconciler.state.container_spec import ContainerSpec
 
-Address = IPv4Address | IPv6Address
+IPAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
 """How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
@@ -39,7 +39,7 @@ class Host:
 
     name: str
     connect: Connect
-    addresses: tuple[Address, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
     uplink: str = ""
     docker: str = ""
     podman: str = ""
@@ -58,7 +58,7 @@ class Subnet:
     bridge: Literal["linux", "openvswitch"] = "linux"
     mtu: int | None = None
     hosts: tuple[str, ...] = ()
-    gateways: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    gateways: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     """By host name; the key "" stands for the first host (a plain `gateway:` address)."""
     vni: int | None = None
     vxlan_port: int = 4789
@@ -82,7 +82,7 @@ class Attachment:
     """A container's endpoint in a subnet. For each family an address, or none if it is `auto`."""
 
     subnet: str
-    addresses: tuple[Address, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
     auto: tuple[Literal[4, 6], ...] = ()
     """The families for which an address is to be chosen."""
     mac: str = ""
@@ -98,7 +98,7 @@ class Attachment:
     rates: tuple[int, int] = (0, 0)
     """What it may get and send, in bytes a second; 0 for no limit."""
     mtu: int | None = None
-    routes: tuple[tuple[Network, Address], ...] = ()
+    routes: tuple[tuple[Network, IPAddress], ...] = ()
     """Destination and next hop."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Keys with IFNAME in the place of the interface."""
@@ -115,7 +115,7 @@ class Publication:
     """
 
     protocol: Literal["tcp", "udp", "sctp"]
-    address: Address | None
+    address: IPAddress | None
     port: int
     to_port: int
     count: int = 1

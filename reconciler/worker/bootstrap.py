@@ -68,7 +68,7 @@ def main(code_hash: str) -> None:
     sys.path.insert(0, directory)
     from reconciler.worker.remote import main as serve
 
-    serve(directory, lock)
+    serve(lambda: remove_code(lock))
 
 
 def become_root() -> None:

@@ -13,10 +13,10 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 from reconciler.errors import NetctlError
 from reconciler.worker.__main__ import Service, open_channel, serve
-from reconciler.worker.bootstrap import remove_code
 from reconciler.worker.channel import Inbox
 
 WATCH_INTERVAL_S = 0.1
@@ -24,8 +24,8 @@ ORPHAN_SHARE = 4
 """After this part of the patience another controller may take over: three beats were missed."""
 
 
-def main(_directory: str, code: int) -> None:
-    """Serve one controller until it is done or gone. `code` is the descriptor that keeps the code from being removed."""
+def main(remove_code: Callable[[], None]) -> None:
+    """Serve one controller until it is done or gone. At the end, `remove_code` removes the code if the host has no use for it."""
     inbox, send = open_channel()
     service = Service(send, inbox.cancelled.is_set)
     threading.Thread(target=_watch, args=(inbox, service), daemon=True).start()
@@ -42,7 +42,7 @@ def main(_directory: str, code: int) -> None:
     except Exception as error:  # noqa: BLE001  nobody is left to be told, but whoever reads the log
         service.log(f"not all could be taken back: {type(error).__name__}: {error}\n{traceback.format_exc()}")
     service.leave()
-    remove_code(code)
+    remove_code()
     os._exit(0)
 
 

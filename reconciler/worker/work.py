@@ -39,7 +39,7 @@ from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.diff import diff_states, is_gone, split_exposed
 from reconciler.plan.document import CODEC, HostPlan, encode_plan, fingerprint_of
-from reconciler.plan.execute import Failure, Host, Outcome, execute_batches, never
+from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import find_repaired, rollback_target
@@ -63,7 +63,7 @@ CHECK_PAUSE_S = 0.1
 PROGRESS_INTERVAL_S = 0.05
 
 
-class SettlingHost(Host, Protocol):
+class SettlingHost(BatchRunner, Protocol):
     """A host that can also say when what was wired passes packets."""
 
     def settle(self, waiting: Callable[[str, float], None], cancelled: Callable[[], bool]) -> None:
@@ -224,7 +224,7 @@ class Work:
             outcome = self._settle(host, outcome)
         return CODEC.encode(outcome)
 
-    def _execute(self, host: Host, phases: tuple[str, ...], progress: _Progress) -> Outcome:
+    def _execute(self, host: BatchRunner, phases: tuple[str, ...], progress: _Progress) -> Outcome:
         # A rollback is what a cancellation leads to, so it is not cancelled in turn.
         cancelled = never if self._rolling_back else self._cancelled
         steps = {"remove": self._way.remove, "make": self._way.make}

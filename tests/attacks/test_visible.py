@@ -20,7 +20,7 @@ from reconciler.hosts import fleet, peers
 from reconciler.kernel import notes
 from reconciler.kernel.context import KernelContext
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.process import Process
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
@@ -107,7 +107,7 @@ RECORDS = (
     Veth("", "v\x1b[2J", "container:x", "\x07\x9b", "02:00:00:00:00:02", 1500, 1500, 7, f"netctl:liars/veth/{ESC}"),
     Sysctl("", "net.ipv4.conf.all.rp_filter", ESC.replace("\r", ""), about=f"x{ESC}".replace("\r", "")),
     Process("container:web", "web", (ESC, "a\nb")),
-    Container("container:y", "y", "liars-y", "docker", SPEC),
+    EngineContainer("container:y", "y", "liars-y", "docker", SPEC),
 )
 NASTY_FACTS = dataclasses.replace(
     FACTS,

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,15 @@ from tests.conftest import run_netctl
 
 BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
 GOOD = "version: 1\nname: t-none\nhosts: {alpha: {connect: lab, address: 192.0.2.11}}\nsubnets: {}\ncontainers: {}\n"
-COMMANDS = ("init", "apply", "diff", "destroy", "validate", "status", "verify", "exec")
+COMMANDS = tuple(command.name for command in main_module.COMMANDS)
 
-HEAVY = ("pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json")
+HEAVY = {"pydantic", "yaml", "pyroute2", "docker", "rich", "nftables", "asyncio", "subprocess", "socket", "ctypes", "json"}
+HEAVY |= {"dataclasses", "pathlib"}
+
+
+def replace_commands(monkeypatch: pytest.MonkeyPatch, run: Callable[[Namespace], int]) -> None:
+    """Let every command run this."""
+    monkeypatch.setattr(main_module, "COMMANDS", tuple(command._replace(run=run) for command in main_module.COMMANDS))
 
 
 def write(folder: Path, text: str) -> Path:
@@ -56,7 +64,8 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not {name for name in loaded if name.partition(".")[0] in HEAVY}
     own = {name for name in loaded if name.startswith("reconciler")}
-    assert own <= {"reconciler", "reconciler.cli", "reconciler.cli.main", "reconciler.cli.parser", "reconciler.errors"}
+    commands = {f"reconciler.cli.{name}" for name in (*COMMANDS, "main", "parser")}
+    assert own <= {"reconciler", "reconciler.cli", "reconciler.errors", "reconciler.topology", *commands}
 
 
 def test_validate_needs_no_kernel_libraries(tmp_path: Path) -> None:
@@ -66,6 +75,15 @@ def test_validate_needs_no_kernel_libraries(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not loaded & {"pyroute2", "docker", "rich", "nftables"}
+
+
+def test_each_command_has_a_module_of_its_name() -> None:
+    """A file in `cli` that states a command is in the table, and each command of the table runs what its own file says."""
+    modules = {file.stem for file in Path(main_module.__file__).parent.glob("*.py") if "COMMAND = Command(" in file.read_text()}
+    assert sorted(modules) == sorted(COMMANDS)
+    assert {command.name: command.run.__module__ for command in main_module.COMMANDS} == {
+        name: f"reconciler.cli.{name}" for name in COMMANDS
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -151,7 +169,7 @@ def test_each_error_has_its_status(
     def fail(_: object) -> int:
         raise error("it went wrong", "do it right")
 
-    monkeypatch.setattr(main_module, "_run", fail)
+    replace_commands(monkeypatch, fail)
     assert main_module.main(["apply"]) == status
     assert capsys.readouterr().err == "error: it went wrong\nhelp: do it right\n"
 
@@ -162,7 +180,7 @@ def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, caps
     def fail(_: object) -> int:
         raise KeyError("x")
 
-    monkeypatch.setattr(main_module, "_run", fail)
+    replace_commands(monkeypatch, fail)
     for command, status in (("status", 3), ("diff", 3), ("apply", 5), ("destroy", 5)):
         assert main_module.main([command]) == status, "3 where nothing can have been changed, 5 where something may be left"
         said = capsys.readouterr().err

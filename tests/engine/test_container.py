@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import socket
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError
+from reconciler.kernel import docker_containers
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec, parse_spec, render_spec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
@@ -36,14 +38,14 @@ def docker_context(context: KernelContext, dockerd: Dockerd) -> KernelContext:
     return dataclasses.replace(context, engines=(("docker", dockerd.url),))
 
 
-def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> Container:
+def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> EngineContainer:
     """What `compile` would ask for."""
-    return Container(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
+    return EngineContainer(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
 
 
-def recognised(context: KernelContext) -> dict[str, Container]:
+def recognised(context: KernelContext) -> dict[str, EngineContainer]:
     """The topology's containers, as records by name."""
-    found = Container.recognise(Snapshot(context.topology, {}, containers=read_containers(context)))
+    found = EngineContainer.recognise(Snapshot(context.topology, {}, containers=read_containers(context)))
     return {record.container: record for record in found}
 
 
@@ -66,6 +68,22 @@ def test_create_makes_what_the_spec_says(docker_context: KernelContext, dockerd:
     shown = dockerd.docker("inspect", "--format", form, want.engine_name)
     for part in ("none [sh -c trap", "COLOUR=blue", "/usr/share:/data:ro", "{on-failure 3}", f"{topology} web"):
         assert part in shown
+
+
+def test_a_label_of_an_earlier_version(
+    docker_context: KernelContext, dockerd: Dockerd, topology: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose label has no version is as it should be, and one whose label has an unknown key is re-created."""
+    want = desired(topology)
+    unknown: dict[str, int]
+    for unknown in ({}, {"cpus": 2}):
+        label = json.dumps({**dataclasses.asdict(SPEC), **unknown})
+        monkeypatch.setattr(docker_containers, "render_spec", lambda _, label=label: label)
+        carry_out(docker_context, want)
+        assert dockerd.docker("inspect", "--format", '{{index .Config.Labels "netctl.spec"}}', want.engine_name) == label
+        live = recognised(docker_context)["web"]
+        assert (live == want, want.must_recreate(live)) == (not unknown, bool(unknown))
+        dockerd.docker("rm", "--force", want.engine_name)
 
 
 def test_command_left_out_is_the_images(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
@@ -266,12 +284,12 @@ def test_existing_one_is_recognised_when_wired(docker_context: KernelContext, do
     (info,) = read_containers(docker_context, {"docker": {"web": "theirs"}})
     assert info == ContainerInfo("docker", "web", "theirs", None, True, info.pid, existing=True)
     assert info.pid == int(dockerd.docker("inspect", "--format", "{{.State.Pid}}", "theirs"))
-    assert list(Container.recognise(Snapshot(topology, {}, containers=(info,)))) == []
+    assert list(EngineContainer.recognise(Snapshot(topology, {}, containers=(info,)))) == []
     alias = str(Alias(topology, "veth", "web", "front"))
     link = LinkInfo(7, "v-web", "veth", "02:00:00:00:00:01", 1500, group_of(topology), up=True, alias=alias)
     wired = Snapshot(topology, {"": NamespaceInfo({7: link})}, containers=(info,))
-    (record,) = Container.recognise(wired)
-    assert record == Container("container:web", "web", "theirs", "docker", existing=True)
+    (record,) = EngineContainer.recognise(wired)
+    assert record == EngineContainer("container:web", "web", "theirs", "docker", existing=True)
     stopped = dataclasses.replace(record, running=False)
     assert record.lower_create() == record.lower_delete() == record.lower_update(stopped) == ()
 

@@ -12,7 +12,7 @@ from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
 from reconciler.kernel.lxc import unpack
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import (
     MARK_FILE,
@@ -91,7 +91,7 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     (half / MARK_FILE).write_text(render_mark(Mark(topology, "local", "web", spec, complete=False)))
     (info,) = read_containers(context)
     assert info.parked
-    want = Container("container:web", "web", f"{topology}-web", "lxc", spec)
+    want = EngineContainer("container:web", "web", f"{topology}-web", "lxc", spec)
     assert run_runtime_steps(context, want.lower_create())["web"] > 0
     (info,) = read_containers(context)
     assert (info.parked, info.running, info.spec) == (False, True, spec)

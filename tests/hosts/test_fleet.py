@@ -16,9 +16,10 @@ from reconciler.hosts.fleet import Fleet
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.session import Session
 from reconciler.hosts.side_by_side import merge_errors
-from reconciler.hosts.target import LAB, targets_of
+from reconciler.hosts.target import targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
+from reconciler.state.ref import LAB
 from reconciler.topology.load import parse_topology
 from reconciler.topology.types import Topology
 
@@ -221,11 +222,11 @@ def test_a_worker_ends_with_its_controller(topology: Topology) -> None:
     assert worker.process.returncode == 0
 
 
-def test_a_wrong_guess_is_dropped(topology: Topology) -> None:
-    """What was begun early for other hosts is let go of, its locks too; the hosts that the file names are read."""
+def test_hosts_beside_those_that_were_begun(topology: Topology) -> None:
+    """A host that is greeted after a reading was begun is locked and read with the others, and none is read twice."""
     targets = targets_of(topology)
     with Fleet.start(3) as fleet:
-        fleet.start_early(targets[:2], "netctl test", lock=True)
+        fleet.begin(targets[:2], "netctl test", lock=True)
         fleet.greet(targets, "netctl test")
         assert set(fleet.read(lock=True)) == {LAB, "alpha", "beta"}
         with Fleet.start(0) as other:
@@ -235,14 +236,25 @@ def test_a_wrong_guess_is_dropped(topology: Topology) -> None:
     assert files_of(topology) == []
 
 
-def test_an_early_reading_is_used(topology: Topology) -> None:
-    """Where the guess was right, `read` gives what was read, and the locks are held; that others hold one is told there."""
+def test_a_second_greeting_ends_no_session(topology: Topology) -> None:
+    """A host that left the file is greeted after those of the file, whose reading goes on."""
+    targets = targets_of(topology)
+    with Fleet.start(3) as fleet:
+        fleet.begin(targets[:2], "netctl test", lock=False)
+        fleet.greet(targets[:2], "netctl test")
+        fleet.greet(targets[2:], "netctl test", optional=True)
+        assert fleet.targets == targets
+        assert set(fleet.read(lock=False)) == {target.host for target in targets}
+
+
+def test_a_reading_that_was_begun(topology: Topology) -> None:
+    """`read` returns what was begun, with the locks held; if another netctl holds one, `read` reports it."""
     targets = targets_of(topology)
     with Fleet.start(3) as fleet, Fleet.start(0) as other:
-        fleet.start_early(targets, "netctl test", lock=True)
+        fleet.begin(targets, "netctl test", lock=True)
         fleet.greet(targets, "netctl test")
         assert set(fleet.read(lock=True)) == {LAB, "alpha", "beta"}
-        other.start_early(targets, "netctl test", lock=True)
+        other.begin(targets, "netctl test", lock=True)
         other.greet(targets, "netctl test")
         with pytest.raises(LockedError):
             other.read(lock=True)

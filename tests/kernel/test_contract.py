@@ -19,7 +19,7 @@ from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.kinds.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallTable
 from reconciler.kinds.firewall_program import WAYS, render_element, render_table
-from reconciler.plan.execute import Host
+from reconciler.plan.execute import BatchRunner
 from reconciler.plan.order import Batch
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST, Ref
@@ -218,7 +218,7 @@ CASES: dict[str, tuple[Case, bool]] = {
 }
 
 
-def run(host: Host, steps: tuple[Step, ...]) -> bool:
+def run(host: BatchRunner, steps: tuple[Step, ...]) -> bool:
     """Whether the steps were refused; each run of one lane and namespace is a batch."""
     for (lane, netns), group in groupby(steps, key=lambda step: (step.lane, step.netns if step.lane == lanes.NETLINK else "")):
         batch = tuple(group)

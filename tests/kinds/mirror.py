@@ -8,11 +8,11 @@ from typing import Any
 
 from reconciler.kinds.address import Address
 from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.container import Container
-from reconciler.kinds.fdb import NUD_NOARP, Fdb
+from reconciler.kinds.container import EngineContainer
+from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.neighbor import NUD_PERMANENT, Neighbor
-from reconciler.kinds.netns import LOOPBACK, Netns
+from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
@@ -32,6 +32,7 @@ from reconciler.state.snapshot import (
     Snapshot,
     TableInfo,
 )
+from reconciler.state.uapi import LOOPBACK, NUD_NOARP, NUD_PERMANENT
 
 UPLINK = LinkInfo(2, "eth0", "veth", "02:00:00:00:00:02", 1500, 0, up=True, peer=3)
 """A foreign link of the host, as a lab host has one."""
@@ -56,7 +57,7 @@ class Mirror:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case Container():
+                case EngineContainer():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Bridge():
                     self._bridge(record)
@@ -90,7 +91,7 @@ class Mirror:
             containers=tuple(
                 ContainerInfo(r.runtime, r.container, r.engine_name, r.spec, r.running, 1, r.existing)
                 for r in records
-                if isinstance(r, Container)
+                if isinstance(r, EngineContainer)
             ),
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),

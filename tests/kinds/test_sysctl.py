@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.sysctl import Sysctl, interface_of
 from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
@@ -41,7 +41,7 @@ def test_each_setting_belongs_to_something_that_says_so(name: str, state: HostSt
         if not isinstance(record, Sysctl) or record.owner is None:
             continue
         owner = state.records[record.owner]
-        if isinstance(owner, Container) and owner.existing:
+        if isinstance(owner, EngineContainer) and owner.existing:
             continue  # it is never removed, and its settings stay with it
         is_interfaces = (record.netns, interface_of(record.key)) in owner.interfaces
         is_namespaces = record.netns == owner.netns and record.key in owner.namespace_settings

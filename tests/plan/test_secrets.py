@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.kinds import KINDS
-from reconciler.kinds.container import Container
+from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.process import Process
 from reconciler.plan.diff import diff_states
 from reconciler.plan.document import HostPlan, compile_document, render_document, shown_document
@@ -29,9 +29,9 @@ def spec_of(runtime: str, secret: str = SECRET) -> ContainerSpec:
 
 RECORDS: tuple[Record, ...] = (
     Process("container:web", "web", ("sleep", "1"), ENV),
-    Container("container:a", "a", "shop-a", "docker", spec_of("docker")),
-    Container("container:b", "b", "shop-b", "podman", spec_of("podman")),
-    Container("container:c", "c", "shop-c", "lxc", spec_of("lxc")),
+    EngineContainer("container:a", "a", "shop-a", "docker", spec_of("docker")),
+    EngineContainer("container:b", "b", "shop-b", "podman", spec_of("podman")),
+    EngineContainer("container:c", "c", "shop-c", "lxc", spec_of("lxc")),
 )
 
 
@@ -39,7 +39,7 @@ def test_every_class_with_secrets_masks_them() -> None:
     """A record or step with a secret field, or a spec in it, is one of those that are tested here."""
     classes = (*KINDS, *step_types().values())
     holders = {cls for cls in classes if {name for name, _, _ in fields_of(cls)} & {*SECRET_FIELDS, "spec"}}
-    assert holders == {Process, Container, ContainerCreate, ProcessStart}
+    assert holders == {Process, EngineContainer, ContainerCreate, ProcessStart}
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: f"{record.kind} {record.ident}")
@@ -74,7 +74,7 @@ def test_a_reason_names_the_variable(
     """What differs is said by the names of variables: of a process, and of what a container was made from."""
     for make in (
         lambda env: Process("container:web", "web", ("sleep",), env),
-        lambda env: Container("container:web", "web", "shop-web", "docker", ContainerSpec("docker", "x", (), env)),
+        lambda env: EngineContainer("container:web", "web", "shop-web", "docker", ContainerSpec("docker", "x", (), env)),
     ):
         changes = diff_states(HostState.of((make(before),)), HostState.of((make(after),)))
         assert changes[0].reason == reason

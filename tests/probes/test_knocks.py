@@ -11,7 +11,8 @@ import pytest
 
 from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.probes.frames import ADVERTISED, ALL_NODES, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
+from reconciler.probes.borrow import ALL_NODES
+from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
 from reconciler.probes.run import Prober
 from tests.probes.world import World, ask, run_one, serve

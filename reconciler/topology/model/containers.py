@@ -8,17 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from reconciler.state.grammar import ENGINE_NAME
+from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
-from reconciler.topology.scalars import BRIDGE_PORTS_MAX, TRUTHS, describe, expect_text, parse_item, refuse, shorten
+from reconciler.topology.scalars import TRUTHS, describe, expect_text, parse_item, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
 _IMAGE = r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}"
 _VARIABLE = re.compile(r"[^\s=\0-][^\s=\0]*")
 """The name of a variable: env(1) takes one that begins with `-` for an option."""
-_ENGINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 _LINE_END = re.compile("[\0-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 """All control characters but the tab, and what else may end a line."""
 
@@ -135,10 +136,10 @@ def parse_existing(value: Any) -> bool | str:
         return value
     if value in (0, 1):
         raise refuse(f"must be true, or the name of a container, but is {describe(value)}", f"write {str(bool(value)).lower()}")
-    name = expect_text(value, "true, or the name of a container", "write true", _ENGINE_NAME)
+    name = expect_text(value, "true, or the name of a container", "write true", ENGINE_NAME)
     if truth := TRUTHS.get(name.lower()):
         raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
-    if not re.fullmatch(_ENGINE_NAME, name):
+    if not re.fullmatch(ENGINE_NAME, name):
         raise refuse(f"is no container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
     return name
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainValidator, model_validator
 
+from reconciler.state.grammar import LABEL
 from reconciler.topology.fields import PolicyPorts
 from reconciler.topology.model.base import ListForm, Model, Text
-from reconciler.topology.scalars import LABEL, expect_text, refuse
+from reconciler.topology.scalars import expect_text, refuse
 
 
 def parse_party(value: Any) -> str:

@@ -12,7 +12,7 @@ from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, R
 from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
-from reconciler.topology.types import Address
+from reconciler.topology.types import IPAddress
 
 BRIDGES = ("linux", "openvswitch")
 
@@ -52,7 +52,7 @@ def parse_bridge(value: Any) -> str | ExistingBridge:
     return str(value)
 
 
-def parse_gateway(value: Any) -> dict[str, tuple[Address, ...]]:
+def parse_gateway(value: Any) -> dict[str, tuple[IPAddress, ...]]:
     """An address (of the first host: key ""), or a mapping of host to address."""
     if isinstance(value, dict):
         return {name: parse_item(parse_addresses, addresses, name) for name, addresses in value.items()}
@@ -82,7 +82,7 @@ Bridge = Annotated[
     ),
 ]
 Gateway = Annotated[
-    dict[str, tuple[Address, ...]],
+    dict[str, tuple[IPAddress, ...]],
     PlainValidator(parse_gateway),
     WithJsonSchema({"anyOf": [*ADDRESSES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": ADDRESSES_SCHEMA}]}),
 ]
