@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
-from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
+from reconciler.cli.common import Job, drops_of, open_job, palette, print_json, warn_of_slow_paths
 from reconciler.compile.conflicts import refuse
 from reconciler.plan.document import CODEC
 from reconciler.render.connections import compile_shares, shares_of
-from reconciler.render.status import compile_status, render_status
+from reconciler.render.status import Foreign, compile_status, render_status
 
 DRIFT = 1
 
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
         counts = job.fleet.count_connections(wanted)
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
-    foreign = {host: (*drops, *job.desired.intruders.get(host, ())) for host, drops in drops_of(job).items()}
+    foreign = {host: (*drops, *_intruders(job, host)) for host, drops in _drops(job).items()}
     document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign)
     if options.json:
         print_json(CODEC.encode(document))
@@ -33,3 +34,16 @@ def run(options: argparse.Namespace) -> int:
     warn_of_slow_paths(job)
     refuse(job.desired.conflicts)
     return 0 if document.in_step else DRIFT
+
+
+def _drops(job: Job) -> dict[str, tuple[Foreign, ...]]:
+    return {
+        host: tuple(Foreign(drop.kind, drop.name, drop.detail, help_text) for drop, help_text in drops)
+        for host, drops in drops_of(job).items()
+    }
+
+
+def _intruders(job: Job, host: str) -> Iterator[Foreign]:
+    for each in job.desired.intruders.get(host, ()):
+        source = each.source
+        yield Foreign(source.kind, source.name, f"{source.detail} {each.effect}", each.help_text)

@@ -19,7 +19,7 @@ from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, describe_change, stem_of, summarise
 from reconciler.render.subjects import order_of, subjects_of
-from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.host import HostFacts, HostState
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.visible import visible_line
@@ -90,7 +90,7 @@ def compile_status(
     desired: Mapping[str, HostState],
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
-    foreign: Mapping[str, tuple[Obstacle, ...]] = MappingProxyType({}),
+    foreign: Mapping[str, tuple[Foreign, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
     """The status of every host that has a plan. By host: the `connections` that were counted, and what others' things hinder."""
     stands = (
@@ -106,7 +106,7 @@ def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind in ("bridge", "openvswitch"))
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, obstacles: Sequence[Obstacle]) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -118,8 +118,6 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, ob
     names = sorted({*wanted, *changed}, key=order_of)
     leases = _leases(desired, facts)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
-    bridges = bridges_of(desired)
-    foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in obstacles)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 

@@ -8,9 +8,10 @@ whatever a host really has is in it.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_address, ip_interface
 
-from reconciler.state.host import HostFacts, LinkFacts, Obstacle
+from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource, HostPort
+from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.jsontext import MalformedError
 
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -29,12 +30,12 @@ LINE = r"[^\r\n\0]{0,4096}"
 TEXT = r"[^\0]{0,4096}"
 MTU_MAX = (1 << 31) - 1
 """What IFLA_MTU may hold."""
+PORT_MAX = (1 << 16) - 1
 
 _LINK = re.compile(LINK)
 _LABEL = re.compile(LABEL, re.ASCII)
 _MAC = re.compile(MAC, re.ASCII)
-_LISTENER = re.compile(rf"(?:tcp|udp|sctp) ({ADDRESS}) [0-9]{{1,5}}", re.ASCII)
-_CONTAINER = re.compile(r"\S+ \S+")
+_WORD = re.compile(r"\S+")
 
 
 def is_label(name: str) -> bool:
@@ -57,8 +58,10 @@ def check_facts(facts: HostFacts) -> None:
             ip_interface(cidr)
         for lease in facts.leases:
             ip_address(lease.address)
-        for obstacle in facts.obstacles:
-            _check_obstacle(obstacle)
+        for port in facts.published:
+            _check_port(port)
+        for resource in facts.foreign:
+            _check_foreign(resource)
         for link in facts.links:
             _check_link(link)
     except MalformedError:
@@ -77,18 +80,18 @@ def _check_link(link: LinkFacts) -> None:
         ip_address(router)
 
 
-def _check_obstacle(obstacle: Obstacle) -> None:
-    match obstacle.kind:
-        case "route":
-            if obstacle.detail != "default":
-                ip_network(obstacle.detail, strict=False)
-        case "listener" | "port":
-            found = _LISTENER.fullmatch(obstacle.detail)
-            _check(found, "a port")
-            if found:
-                ip_address(found[1])
-        case "container":
-            _check(_CONTAINER.fullmatch(obstacle.detail), "the state of a container")
+def _check_foreign(resource: ForeignResource) -> None:
+    match resource:
+        case ForeignListener() | ForeignPort():
+            _check_port(resource.port)
+        case ForeignContainer():
+            _check(_WORD.fullmatch(resource.runtime) and _WORD.fullmatch(resource.state), "the state of a container")
+        case _:
+            pass
+
+
+def _check_port(port: HostPort) -> None:
+    _check(0 <= port.port <= PORT_MAX, "a port")
 
 
 def _check_mtu(mtu: int) -> None:

@@ -131,14 +131,14 @@ def test_what_is_no_answer_ends_with_a_sentence(run: Callable[..., Outcome], ver
     assert "host beta (ssh://root@beta) answered `" + verb in done.err, done.err
 
 
-@pytest.mark.parametrize("name", ["uplink", "uplink_mac", "addresses", "obstacles", "links", "leases", "uplink_mtu"])
+@pytest.mark.parametrize("name", ["uplink", "uplink_mac", "addresses", "foreign", "links", "leases", "uplink_mtu"])
 def test_facts_that_cannot_be_are_refused(run: Callable[..., Outcome], name: str) -> None:
     """A host's facts go into the plans of other hosts: what no host can have is refused."""
     lies: dict[str, Any] = {
         "uplink": "a b",
         "uplink_mac": '" ; flush ruleset #',
         "addresses": ["10.0.0.0.1/8"],
-        "obstacles": [{"kind": "listener", "name": "x", "detail": "tcp"}],
+        "foreign": [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": "0.0.0.0", "port": 1 << 16}}],
         "links": [{"name": "eth0/../x", "kind": "", "mac": "", "mtu": 1}],
         "leases": [{"subnet": "front", "container": "web", "address": "here"}],
         "uplink_mtu": -1,
