@@ -130,6 +130,8 @@ class Codec:
             return (lambda values: [item(value) for value in values]) if item else list
         if origin is tuple:
             items = [self._encoder(argument) for argument in arguments]
+            if not any(items):
+                return list
             return lambda values: [i(v) if i else v for i, v in zip(items, values, strict=True)]
         if origin is frozenset:
             return sorted
@@ -253,7 +255,11 @@ class Codec:
         return decode
 
     def _row_decoder(self, items: list[Decode]) -> Convert:
+        plain = tuple(taken for taken, _ in items)
+
         def decode(data: Json) -> tuple[Any, ...]:
+            if type(data) is list and tuple(map(type, data)) == plain:
+                return tuple(data)
             if type(data) is not list or len(data) != len(items):
                 raise unfit(data, f"a list of {len(items)}")
             return tuple(
