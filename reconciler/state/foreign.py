@@ -208,18 +208,18 @@ class PacketDrop(Interceptor):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardDrop(PacketDrop):
     """A chain that drops packets to or from containers."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "drop"
     effect: ClassVar[str] = "drops what it does not know"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelDrop(PacketDrop):
     """A chain that drops VXLAN packets on their way in."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "tunnel drop"
     effect: ClassVar[str] = "drops VXLAN packets"
 

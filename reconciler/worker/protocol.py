@@ -34,10 +34,10 @@ SHORT_S, LONG_S = 60.0, 600.0
 ANY_STATE = (Idle, Planned, Armed, Kept, RollingBack)
 
 
+@dataclass(frozen=True)
 class Request(Generic[A]):
-    """A question to a worker, or an order; A is the type of its answer."""
+    """A question to a worker, or an order; A is the type of its answer. A subclass without fields is a dataclass by this one."""
 
-    __slots__ = ()
     answer_max_bytes: ClassVar[int] = SMALL_MAX_BYTES
     timeout_s: ClassVar[float | None] = SHORT_S
     """How long a worker on another machine may take; None if that is not known before.
@@ -69,7 +69,7 @@ class Introduction:
     """Who is at work on it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Hello(Request[Introduction]):
     """Be this host. The first request of a session; the fields are those of a `hosts.target.Target`, and more."""
 
@@ -90,17 +90,15 @@ class Hello(Request[Introduction]):
     patience_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock(Request[None]):
     """Hold the host's lock until `Release`, or the worker's end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOccupancy(Request[Occupancy]):
     """Read who is at work on the host; asked after a reading without a lock; `Introduction` said it before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Read(Request[HostFacts]):
     """Read the host."""
 
@@ -111,7 +109,7 @@ class Read(Request[HostFacts]):
     openvswitch: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan(Request[LivePlan]):
     """Make a plan and hold it; the answer is what is live of what changes."""
 
@@ -124,7 +122,6 @@ class Plan(Request[LivePlan]):
     """Whether the plan is wanted in full, with the fingerprint of the live state."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare(Request[None]):
     """Report the error that an apply is known to end with."""
 
@@ -132,7 +129,7 @@ class Prepare(Request[None]):
     states: ClassVar[tuple[type, ...]] = (Planned,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm(Request[None]):
     """From here on a lost controller means a rollback (`worker.remote`)."""
 
@@ -140,7 +137,7 @@ class Arm(Request[None]):
     token: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Apply(Request[Outcome]):
     """Carry out a phase of the plan; with events."""
 
@@ -149,7 +146,6 @@ class Apply(Request[Outcome]):
     phase: Phase
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Request[tuple[Change, ...]]):
     """Read which changes are still needed; none after a good apply."""
 
@@ -158,7 +154,7 @@ class Check(Request[tuple[Change, ...]]):
     states: ClassVar[tuple[type, ...]] = (Planned, Armed, Kept, RollingBack)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Mend(Request[HostPlan]):
     """Plan for what `Check` has found. That takes the plan's place, and `Apply` carries it out."""
 
@@ -168,21 +164,20 @@ class Mend(Request[HostPlan]):
     host: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Confirm(Request[None]):
     """Note the token. Asked of a second worker, which shows that the host can still be reached by a new connection."""
 
     token: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Keep(Request[None]):
     """From here on a lost controller means that the change stays. Refused without a confirmation."""
 
     states: ClassVar[tuple[type, ...]] = (Armed,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rollback(Request[HostPlan]):
     """Plan the way back, from what this worker knows. It takes the plan's place, and `Apply` carries it out."""
 
@@ -192,7 +187,7 @@ class Rollback(Request[HostPlan]):
     host: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollbackTo(Request[HostPlan]):
     """The same of a worker that takes the place of one that has died: `before` is what the host was."""
 
@@ -203,7 +198,6 @@ class RollbackTo(Request[HostPlan]):
     before: HostState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Request[None]):
     """Delete what was kept for a rollback."""
 
@@ -211,19 +205,18 @@ class Commit(Request[None]):
     states: ClassVar[tuple[type, ...]] = (Idle, Planned, Kept, RollingBack)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Remember(Request[None]):
     """Remember the topology's other hosts."""
 
     peers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget(Request[None]):
     """Leave no file of the topology."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Count(Request[Mapping[str, int]]):
     """Count the entries of connection tracking that each address has begun."""
 
@@ -231,7 +224,7 @@ class Count(Request[Mapping[str, int]]):
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Listen(Request[model.Opened]):
     """Open these listeners, until `Unlisten` (`probes.run`)."""
 
@@ -239,7 +232,7 @@ class Listen(Request[model.Opened]):
     listeners: tuple[model.Listener, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Probe(Request[tuple[model.Result, ...]]):
     """Run these probes; `opened` is what all hosts have answered to `Listen`."""
 
@@ -249,12 +242,10 @@ class Probe(Request[tuple[model.Result, ...]]):
     opened: model.Opened
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Unlisten(Request[None]):
     """Close the listeners."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Request[None]):
     """Let go of the lock."""
 
