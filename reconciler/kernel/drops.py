@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from reconciler.errors import HostError
 from reconciler.kernel.iptables_legacy import read_legacy_chains
@@ -39,21 +40,23 @@ CHAINS_MAX, DEPTH_MAX = 200, 12
 """So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""
 LOOKED_AT = frozenset(("prerouting", "input", "forward", "output", "postrouting", "ingress"))
 ECHO_REQUESTS = frozenset(("8", "128"))
-VXLAN = "udp 4789"
+VXLAN_PORT = 4789
 PORT_CONDITIONS = ("protocol", "dport")
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What is known of a packet of ours at a hook: `protocol` is `icmp`, VXLAN, or "" for any; it bears our mark if `marked`."""
+    """What is known of a packet of ours at a hook: its protocol, "" for any; it bears our mark if `marked`."""
 
-    protocol: str = ""
+    protocol: Literal["", "icmp", "udp"] = ""
     comes_by: frozenset[str] = frozenset()
     leaves_by: frozenset[str] = frozenset()
     """A condition on one of these links holds for packets of ours."""
     perhaps_by: frozenset[str] = frozenset()
     """On one of these it holds for some of them: the uplink, which others' packets pass as well."""
     marked: bool = False
+    port: int = 0
+    """The destination port of a UDP packet."""
 
 
 @dataclass(slots=True)
@@ -110,12 +113,12 @@ def _holds(condition: Condition, packet: Packet) -> bool | None:
             value, mask = (int(part, 16) for part in condition.values[0].split("/"))
             return value == FORWARD_MARK if packet.marked and mask == FORWARD_MARK else None
         case "protocol" if packet.protocol:
-            wanted = ("icmp", "icmpv6") if packet.protocol == "icmp" else packet.protocol.split()[:1]
+            wanted = ("icmp", "icmpv6") if packet.protocol == "icmp" else (packet.protocol,)
             return any(each in condition.values for each in wanted)
         case "icmp type" if packet.protocol:
             return packet.protocol == "icmp" and not ECHO_REQUESTS.isdisjoint(condition.values)
         case "dport" if packet.protocol:
-            return packet.protocol != "icmp" and any(_is_within(packet.protocol.split()[1], each) for each in condition.values)
+            return packet.protocol == "udp" and any(_is_within(packet.port, each) for each in condition.values)
     return None
 
 
@@ -125,9 +128,9 @@ def _is_link(patterns: Iterable[str], names: frozenset[str], perhaps: frozenset[
     return None if any(fnmatchcase(name, each) for each in patterns for name in perhaps) else False
 
 
-def _is_within(port: str, values: str) -> bool:
+def _is_within(port: int, values: str) -> bool:
     first, _, last = values.partition("-")
-    return int(first) <= int(port) <= int(last or first)
+    return int(first) <= port <= int(last or first)
 
 
 def render(conditions: Iterable[Condition]) -> str:
@@ -251,7 +254,7 @@ def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[tupl
     if base.hook == "input":
         yield ForwardDrop, Packet("icmp", comes_by=own)
         if base.family not in ("bridge", "netdev"):
-            yield TunnelDrop, Packet(VXLAN, comes_by=outside)
+            yield TunnelDrop, Packet("udp", comes_by=outside, port=VXLAN_PORT)
     elif base.hook == "output":
         yield ForwardDrop, Packet("icmp", leaves_by=own)
     else:
@@ -265,8 +268,8 @@ def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tu
     tool, where = _tool(base, legacy=legacy), f"{base.family} {base.table} {base.name}"
     is_iptables = tool.startswith(("iptables", "ip6tables"))
     who = f"the policy of {tool}" if is_iptables and base.drops else tool if not is_iptables else f"a rule of {tool}"
-    if packet.protocol == VXLAN:
-        rule, nft = "-p udp --dport 4789", "udp dport 4789"
+    if packet.port:
+        rule, nft = f"-p udp --dport {packet.port}", f"udp dport {packet.port}"
     elif base.hook == "forward" and base.family != "bridge":
         rule, nft = f"-m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x}", f"meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x}"
     elif base.family == "bridge":

@@ -21,7 +21,6 @@ from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
-from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
     LOOPBACK,
@@ -41,7 +40,6 @@ from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.ways import choose_uplinks
 from reconciler.kinds.address import SCOPE_LINK
-from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.ovs_flow import OvsFlow
@@ -67,9 +65,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     A host of the lab that is not there (`exists` false) has the lab's defaults, and only an engine's containers can be in the
     way. HostError where something cannot be read.
     """
-    mounted = read_mounted(context)
     if not exists or context.is_lab_world:
-        return _default_facts(context, snapshot, interest, mounted, exists)
+        return _default_facts(context, snapshot, interest, exists=exists)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
     link = links[0] if links else None
@@ -85,8 +82,6 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
         addresses=tuple(find_addresses(snapshot)),
         leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),
-        wired=tuple(sorted(find_wired(snapshot))),
-        mounted=mounted,
         foreign=foreign,
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
@@ -103,9 +98,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     )
 
 
-def _default_facts(
-    context: KernelContext, snapshot: Snapshot, interest: Interest, mounted: tuple[str, ...], exists: bool
-) -> HostFacts:
+def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool) -> HostFacts:
     """The facts of the lab's world, and of a lab host that is not there."""
     # The engine that a lab host is to use may be there before the host.
     found = () if context.is_lab_world else _of_containers(context, snapshot, interest)
@@ -117,19 +110,12 @@ def _default_facts(
         exists,
         uplink,
         has_ipv6=IPV6_SETTINGS.exists(),
-        mounted=mounted,
         foreign=found,
         missing=missing,
         fast_path=not missing and not slow,
         fast_path_fault=slow,
         openvswitch_fault=fault,
     )
-
-
-def read_mounted(context: KernelContext) -> tuple[str, ...]:
-    """`web` for a container's namespace under /run/netns, `lab:alpha` for a lab member's; those of all hosts that share it."""
-    mounted, _ = Namespaces(context).read_mounted()
-    return tuple(sorted(name.removeprefix("container:") for name in mounted))
 
 
 def read_foreign(

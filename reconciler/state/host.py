@@ -85,10 +85,6 @@ class HostFacts:
     addresses: tuple[str, ...] = ()
     """The host's own addresses, as CIDRs, links of ours left out."""
     leases: tuple[Lease, ...] = ()
-    wired: tuple[str, ...] = ()
-    """Containers that have a link of ours on this host."""
-    mounted: tuple[str, ...] = ()
-    """Containers (`web`) and lab members (`lab:alpha`) that have a namespace under /run/netns on the machine."""
     foreign: tuple[ForeignResource, ...] = ()
     has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()

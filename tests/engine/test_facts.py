@@ -289,24 +289,16 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
     snapshot = Snapshot(topology, {"": NamespaceInfo({9: near}), "container:web": inside}, containers=(info,))
     facts = read_facts(context, snapshot, Interest())
     assert facts.leases == (Lease("front", "web", "10.44.0.10"),)
-    assert facts.wired == ("web",)
     (interface,) = facts.foreign_of(ForeignInterface)
     assert (interface.container, interface.name) == ("web", "eth1")
     assert interface.help_text == "docker network disconnect bridge theirs, or re-create it with `--network none`"
 
 
-def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: str) -> None:
-    """The namespaces under /run/netns are told for containers and lab members; a lab host that is not there has defaults."""
-    names = [f"{topology}.web", f"{topology}.lab.alpha"]
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        facts = read_facts(context, Snapshot(topology, {}), Interest(), exists=False)
-        lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}), Interest())
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=True)
-    assert facts == HostFacts(exists=False, uplink="eth0", mounted=("lab:alpha", "web"), fast_path=True)
+def test_a_host_that_is_not_there(context: KernelContext, topology: str) -> None:
+    """A lab host that is not there has defaults, and the lab's world has the same."""
+    facts = read_facts(context, Snapshot(topology, {}), Interest(), exists=False)
+    lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}), Interest())
+    assert facts == HostFacts(exists=False, uplink="eth0", fast_path=True)
     assert lab == dataclasses.replace(facts, exists=True)
 
 
