@@ -8,6 +8,7 @@ whatever a host really has is in it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 
 from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource, HostPort
@@ -35,6 +36,7 @@ PORT_MAX = (1 << 16) - 1
 _LINK = re.compile(LINK)
 _LABEL = re.compile(LABEL, re.ASCII)
 _MAC = re.compile(MAC, re.ASCII)
+_ADDRESS = re.compile(rf"{ADDRESS}(?:/[0-9]{{1,3}})?", re.ASCII)
 _WORD = re.compile(r"\S+")
 
 
@@ -55,9 +57,9 @@ def check_facts(facts: HostFacts) -> None:
         _check(_MAC.fullmatch(facts.uplink_mac), "a hardware address")
         _check_mtu(facts.uplink_mtu)
         for cidr in facts.addresses:
-            ip_interface(cidr)
+            _check_address(cidr, ip_interface)
         for lease in facts.leases:
-            ip_address(lease.address)
+            _check_address(lease.address, ip_address)
         for port in facts.published:
             _check_port(port)
         for resource in facts.foreign:
@@ -75,9 +77,9 @@ def _check_link(link: LinkFacts) -> None:
     _check(_MAC.fullmatch(link.mac), "a hardware address")
     _check_mtu(link.mtu)
     for cidr in link.addresses:
-        ip_interface(cidr)
+        _check_address(cidr, ip_interface)
     for router in link.routers:
-        ip_address(router)
+        _check_address(router, ip_address)
 
 
 def _check_foreign(resource: ForeignResource) -> None:
@@ -88,6 +90,12 @@ def _check_foreign(resource: ForeignResource) -> None:
             _check(_WORD.fullmatch(resource.runtime) and _WORD.fullmatch(resource.state), "the state of a container")
         case _:
             pass
+
+
+def _check_address(text: str, parse: Callable[[str], object]) -> None:
+    """`ipaddress` alone takes `fe80::1%ZONE`, whose zone may be any text."""
+    _check(_ADDRESS.fullmatch(text), "an address")
+    parse(text)
 
 
 def _check_port(port: HostPort) -> None:

@@ -133,19 +133,31 @@ def test_what_is_no_answer_ends_with_a_sentence(run: Callable[..., Outcome], ver
     assert "host beta (ssh://root@beta) answered `" + verb in done.err, done.err
 
 
-@pytest.mark.parametrize("name", ["uplink", "uplink_mac", "addresses", "foreign", "links", "leases", "uplink_mtu"])
-def test_facts_that_cannot_be_are_refused(run: Callable[..., Outcome], name: str) -> None:
+ZONED = 'fe80::1%"; flush ruleset #'
+"""An address with a zone (RFC 4007), which may be any text."""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("uplink", "a b"),
+        ("uplink_mac", '" ; flush ruleset #'),
+        ("addresses", ["10.0.0.0.1/8"]),
+        ("addresses", [f"{ZONED}/64"]),
+        ("foreign", [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": "0.0.0.0", "port": 1 << 16}}]),
+        ("foreign", [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": ZONED, "port": 80}}]),
+        ("foreign", [{"type": "foreign-route", "destination": 7}]),
+        ("foreign", [{"type": "lock"}]),
+        ("links", [{"name": "eth0/../x", "kind": "", "mac": "", "mtu": 1}]),
+        ("links", [{"name": "eth0", "kind": "", "mac": "", "mtu": 1, "routers": [ZONED]}]),
+        ("leases", [{"subnet": "front", "container": "web", "address": "here"}]),
+        ("leases", [{"subnet": "front", "container": "web", "address": ZONED}]),
+        ("uplink_mtu", -1),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(run: Callable[..., Outcome], name: str, told: Any) -> None:
     """A host's facts go into the plans of other hosts: what no host can have is refused."""
-    lies: dict[str, Any] = {
-        "uplink": "a b",
-        "uplink_mac": '" ; flush ruleset #',
-        "addresses": ["10.0.0.0.1/8"],
-        "foreign": [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": "0.0.0.0", "port": 1 << 16}}],
-        "links": [{"name": "eth0/../x", "kind": "", "mac": "", "mtu": 1}],
-        "leases": [{"subnet": "front", "container": "web", "address": "here"}],
-        "uplink_mtu": -1,
-    }
-    done = run({"beta": {"read": {**CODEC.encode(FACTS), name: lies[name]}}}, "diff")
+    done = run({"beta": {"read": {**CODEC.encode(FACTS), name: told}}}, "diff")
     assert done.status == 3, done.err
     assert "host beta (ssh://root@beta) answered `read`" in done.err
 
