@@ -1,6 +1,7 @@
 """Every error that netctl reports, as one tree; each class carries its exit status.
 
     NetctlError
+    ├── ProtocolError       5  a request that a worker cannot take: of no known form, or not in its state
     ├── UsageError          2  the file or the command line is wrong
     │   └── TopologyError   2  the topology file: a list of faults, each with its place
     ├── HostError           3  a host is unreachable, lacks something, or something foreign is in the way
@@ -86,6 +87,10 @@ def translating() -> Iterator[None]:
         if told := translate(error):
             raise told from error
         raise
+
+
+class ProtocolError(NetctlError):
+    """A worker was asked for what it cannot do: the request is of no known form, or comes in the wrong state."""
 
 
 class UsageError(NetctlError):

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.parser import nearest
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reconciler.compile.model import Resolved
     from reconciler.hosts.fleet import Fleet
     from reconciler.hosts.target import Target
-    from reconciler.state.host import HostFacts, Obstacle
+    from reconciler.state.foreign import Drop
+    from reconciler.state.host import HostFacts
     from reconciler.topology.draft import Draft
     from reconciler.topology.outline import Outline
     from reconciler.topology.types import Topology
@@ -292,35 +293,25 @@ def warn_of_slow_paths(job: Job) -> None:
         print(visible_line(f"warning: {host}: packets to other hosts take the slow path: {fault}"), file=sys.stderr)
 
 
-def drops_of(job: Job) -> dict[str, tuple[Obstacle, ...]]:
-    """By host, what others' firewalls drop of the topology's packets."""
+def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
+    """By host, what others' firewalls drop of the topology's packets, each with the commands that let them pass."""
     from reconciler.compile.others import find_drops
     from reconciler.compile.paste import pasted
 
-    found = {host: find_drops(job.topology, job.desired.hosts.get(host), told) for host, told in job.facts.items()}
-    return {
-        host: tuple(replace(one, help_text=pasted(job.topology, host, one.help_text)) for one in drops)
-        for host, drops in found.items()
-    }
+    found = {}
+    for host, told in job.facts.items():
+        desired = job.desired.hosts.get(host)
+        drops, bridges = find_drops(job.topology, desired, told), bridges_of(desired)
+        found[host] = tuple((drop, pasted(job.topology, host, drop.help_for(bridges))) for drop in drops)
+    return found
 
 
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
     far = {target.host for target in job.fleet.targets if target.ssh}
     for host, drops in drops_of(job).items():
-        bridges = bridges_of(job.desired.hosts.get(host))
-        for drop in drops:
-            print(
-                visible_line(f"warning: {host}: {drop.name} {_effect_of(drop)} ({drop.detail})"),
-                file=sys.stderr,
-            )
-            if drop.help_text:
+        for drop, help_text in drops:
+            print(visible_line(f"warning: {host}: {drop.name} {drop.effect} ({drop.detail})"), file=sys.stderr)
+            if help_text:
                 whose = f" (on {host}, in its own words)" if host in far else ""
-                print(visible_line(f"help{whose}: {drop.help_for(bridges)}"), file=sys.stderr)
-
-
-def _effect_of(drop: Obstacle) -> str:
-    from reconciler.state.host import MAY_DROP, TUNNEL_DROP
-
-    effects = {MAY_DROP: "drops what the file lets pass", TUNNEL_DROP: "drops VXLAN packets"}
-    return effects.get(drop.kind, "drops what it does not know")
+                print(visible_line(f"help{whose}: {help_text}"), file=sys.stderr)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import Command, Parser, add_file, add_host
+
+if TYPE_CHECKING:
+    from reconciler.cli.common import Job
+    from reconciler.render.status import Foreign
 
 DRIFT = 1
 EXAMPLES = """\
@@ -25,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
     HostError, after the status, if something foreign is in the way of what is missing.
     """
-    from reconciler.cli.common import drops_of, open_job, palette, print_json, warn_of_slow_paths
+    from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
     from reconciler.render.connections import compile_shares, shares_of
@@ -37,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
         counts = job.fleet.count_connections(wanted)
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
-    foreign = {host: (*drops, *job.desired.intruders.get(host, ())) for host, drops in drops_of(job).items()}
+    foreign = {host: (*drops, *_intruders(job, host)) for host, drops in _drops(job).items()}
     document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign)
     if options.json:
         print_json(CODEC.encode(document))
@@ -46,6 +52,24 @@ def run(options: argparse.Namespace) -> int:
     warn_of_slow_paths(job)
     refuse(job.desired.conflicts)
     return 0 if document.in_step else DRIFT
+
+
+def _drops(job: Job) -> dict[str, tuple[Foreign, ...]]:
+    from reconciler.cli.common import drops_of
+    from reconciler.render.status import Foreign
+
+    return {
+        host: tuple(Foreign(drop.kind, drop.name, drop.detail, help_text) for drop, help_text in drops)
+        for host, drops in drops_of(job).items()
+    }
+
+
+def _intruders(job: Job, host: str) -> Iterator[Foreign]:
+    from reconciler.render.status import Foreign
+
+    for each in job.desired.intruders.get(host, ()):
+        source = each.source
+        yield Foreign(source.kind, source.name, f"{source.detail} {each.effect}", each.help_text)
 
 
 COMMAND = Command("status", "what is live, in step or drifted", EXAMPLES, add_arguments, run)

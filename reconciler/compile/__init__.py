@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.compile.conflicts import Conflict, find_conflicts, find_intruders, refuse
+from reconciler.compile.conflicts import Conflict, Intruder, find_conflicts, find_intruders, refuse
 from reconciler.compile.host import compile_host
 from reconciler.compile.lab import compile_lab
 from reconciler.compile.model import Resolved
 from reconciler.compile.resolve import resolve
 from reconciler.errors import TopologyError
-from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.host import HostFacts, HostState
 from reconciler.state.ref import LAB
 from reconciler.topology.types import Topology
 
@@ -30,7 +30,7 @@ class Desired:
 
     hosts: Mapping[str, HostState]
     resolved: Resolved
-    intruders: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
+    intruders: Mapping[str, tuple[Intruder, ...]] = field(default_factory=dict)
     """By host, what others have put into the way of what was made before; it hinders no plan."""
     conflicts: tuple[Conflict, ...] = ()
     """What is in the way of an apply; only a caller that applies nothing gets them."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
 
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
@@ -19,7 +19,21 @@ from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
 from reconciler.kinds.ownership import altname_of
-from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.foreign import (
+    ForeignContainer,
+    ForeignInterface,
+    ForeignLink,
+    ForeignListener,
+    ForeignPort,
+    ForeignRoute,
+    ForeignVxlan,
+    HostAddress,
+    HostPort,
+    Interceptor,
+    IpAddress,
+    SharedNamespace,
+)
+from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias
 from reconciler.state.visible import visible_line
 from reconciler.topology.types import Host, Path, Topology
@@ -36,6 +50,16 @@ class Conflict:
     """The host lacks what the desired state is computed from; without that, nothing can be said of the host."""
 
 
+@dataclass(frozen=True, slots=True)
+class Intruder:
+    """Something that has come after a subnet or a port was made, and may receive its packets."""
+
+    source: Interceptor
+    effect: str
+    """What it does, after its own words."""
+    help_text: str = ""
+
+
 def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Conflict, ...]:
     """Everything that is in the way, host by host in the order of the file."""
     return tuple(
@@ -48,7 +72,7 @@ def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, H
     )
 
 
-def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Obstacle, ...]]:
+def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Intruder, ...]]:
     """By host, what has come after a subnet or a port was made, and may take its packets."""
     return {
         host.name: tuple(
@@ -60,20 +84,19 @@ def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, H
     }
 
 
-def _intruders(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Obstacle]:
+def _intruders(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Intruder]:
     for name, leg in resolved.legs[host.name].items():
         for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
-            for _, obstacle in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
-                detail = f"{obstacle.detail} takes packets from subnet {name} ({cidr})"
-                yield Obstacle(obstacle.kind, obstacle.name, detail, obstacle.help_text)
+            for source in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
+                yield Intruder(source, f"takes packets from subnet {name} ({cidr})", source.help_text)
     found = {
-        (port.port, port.protocol, port.container, obstacle): None
-        for port, obstacle in _meetings(resolved, host, facts)
+        (port.port, port.protocol, port.container, holder): None
+        for port, holder in _meetings(resolved, host, facts)
         if _is_published(port, facts)
     }
-    for number, protocol, container, obstacle in found:
-        detail = f"{obstacle.detail} gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
-        yield Obstacle(obstacle.kind, obstacle.name, detail, obstacle.help_text)
+    for number, protocol, container, holder in found:
+        effect = f"gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
+        yield Intruder(holder, effect, holder.help_text)
 
 
 def refuse(conflicts: tuple[Conflict, ...]) -> None:
@@ -106,7 +129,7 @@ def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts)
     if switched and facts.openvswitch_fault:
         at = _at(topology, ("subnets", switched[0], "bridge"))
         yield Conflict(host.name, f"{at}host {host.name}: {facts.openvswitch_fault}")
-    links = {obstacle.name for obstacle in facts.obstacles if obstacle.kind == "link"}
+    links = {link.name for link in facts.foreign_of(ForeignLink)}
     if facts.exists and host.connect.scheme != "lab" and host.uplink and host.uplink not in links:
         path: Path = ("hosts", host.name, "uplink")
         yield Conflict(
@@ -148,21 +171,21 @@ def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
 def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts) -> Iterator[Conflict]:
     """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
     at = _at(topology, ("subnets", leg.subnet))
-    for obstacle in facts.obstacles:
-        if obstacle.kind == "vxlan" and obstacle.detail == f"{tunnel.vni} {tunnel.port}":
+    for vxlan in facts.foreign_of(ForeignVxlan):
+        if (vxlan.vni, vxlan.port) == (tunnel.vni, tunnel.port):
             yield Conflict(
                 leg.host,
-                f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {obstacle.name}",
+                f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
                 f"write `vni:` with another number in {leg.subnet}, or `vxlan_port:`",
             )
-        if obstacle.kind == "listener" and obstacle.name != "a process":
-            protocol, _, port = obstacle.detail.split()
-            if (protocol, port) == ("udp", str(tunnel.port)):
-                yield Conflict(
-                    leg.host,
-                    f"{at}port {port}/udp, which the VXLAN of {leg.subnet} needs, is held by {obstacle.name} on host {leg.host}",
-                    "stop it, or write `vxlan_port:` with another port",
-                )
+    for listener in facts.foreign_of(ForeignListener):
+        if listener.holder and (listener.port.protocol, listener.port.port) == ("udp", tunnel.port):
+            yield Conflict(
+                leg.host,
+                f"{at}port {tunnel.port}/udp, which the VXLAN of {leg.subnet} needs, is held by {listener.holder} "
+                f"on host {leg.host}",
+                "stop it, or write `vxlan_port:` with another port",
+            )
 
 
 # --- subnets ----------------------------------------------------------------------------------------------------------
@@ -173,11 +196,11 @@ def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
         for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
             if _is_made(name, cidr, facts):
                 continue
-            for what, _ in _taking(cidr, facts):
+            for source in _taking(cidr, facts):
                 at = _at(topology, ("subnets", name, "cidr"))
                 yield Conflict(
                     host.name,
-                    f"{at}subnet {name} ({cidr}) overlaps {what} of host {host.name}",
+                    f"{at}subnet {name} ({cidr}) overlaps {source} of host {host.name}",
                     f"give {name} a range that host {host.name} does not use",
                 )
                 break
@@ -188,24 +211,18 @@ def _is_made(subnet: str, cidr: IPv4Network | IPv6Network, facts: HostFacts) -> 
     return any(lease.subnet == subnet and not lease.container and ip_address(lease.address) in cidr for lease in facts.leases)
 
 
-def _taking(cidr: IPv4Network | IPv6Network, facts: HostFacts) -> Iterator[tuple[str, Obstacle]]:
+def _taking(cidr: IPv4Network | IPv6Network, facts: HostFacts) -> Iterator[HostAddress | ForeignRoute]:
     """What takes packets from the range: an address in it, or a route that is as long or longer. The longest prefix decides.
 
     A shorter one, as a VPN's 0.0.0.0/1 or 10.0.0.0/8, goes on to take what is not in the range.
     """
     for own in facts.addresses:
         if ip_interface(own).ip in cidr:
-            yield f"the address {own}", Obstacle("address", own, "an address of the host")
-    for obstacle in facts.obstacles:
-        if obstacle.kind != "route" or obstacle.detail == "default":
-            continue
-        network = ip_network(obstacle.detail, strict=False)
+            yield HostAddress(cidr=own)
+    for route in facts.foreign_of(ForeignRoute):
+        network = route.destination
         if network.version == cidr.version and network.prefixlen >= cidr.prefixlen and network.overlaps(cidr):
-            yield _name(obstacle), obstacle
-
-
-def _name(obstacle: Obstacle) -> str:
-    return f"the route to {obstacle.detail}" + (f" ({obstacle.name})" if obstacle.name != obstacle.detail else "")
+            yield route
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
@@ -213,75 +230,73 @@ def _name(obstacle: Obstacle) -> str:
 
 def _taken_ports(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     seen: set[tuple[str, int, str]] = set()
-    for port, obstacle in _meetings(resolved, host, facts):
-        key = (port.protocol, port.port, obstacle.name)
+    for port, source in _meetings(resolved, host, facts):
+        key = (port.protocol, port.port, source.name)
         if key not in seen and not _is_published(port, facts):
             seen.add(key)
             path: Path = ("containers", topology.containers[port.container].origin, "expose")
-            verb = "is listened on by" if obstacle.kind == "listener" else "is published by"
+            verb = "is listened on by" if isinstance(source, ForeignListener) else "is published by"
             yield Conflict(
                 host.name,
-                f"{_at(topology, path)}port {port.port}/{port.protocol} of container {port.container} {verb} {obstacle.name} "
+                f"{_at(topology, path)}port {port.port}/{port.protocol} of container {port.container} {verb} {source.name} "
                 f"on host {host.name} already",
-                obstacle.help_text or "publish another port, or stop what holds this one",
+                source.help_text or "publish another port, or stop what holds this one",
             )
 
 
 def _is_published(port: Port, facts: HostFacts) -> bool:
     """Whether the host publishes it already."""
-    everywhere = "0.0.0.0" if port.family == 4 else "::"
-    return f"{port.protocol} {port.listen or everywhere} {port.port}" in facts.published
+    address = ip_address(port.listen or ("0.0.0.0" if port.family == 4 else "::"))
+    return HostPort(protocol=port.protocol, address=address, port=port.port) in facts.published
 
 
-def _meetings(resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[tuple[Port, Obstacle]]:
-    """Ports of the file on the host, each with who else has it. `detail` of a listener or port is `tcp 0.0.0.0 8080`."""
-    taken: dict[tuple[str, int], list[tuple[str, Obstacle]]] = {}
-    for obstacle in facts.obstacles:
-        if obstacle.kind in ("listener", "port"):
-            protocol, address, number = obstacle.detail.split()
-            taken.setdefault((protocol, int(number)), []).append((address, obstacle))
+def _meetings(resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
+    """Ports of the file on the host, each with who else has it."""
+    taken: dict[tuple[str, int], list[ForeignListener | ForeignPort]] = {}
+    for source in facts.foreign:
+        if isinstance(source, ForeignListener | ForeignPort):
+            taken.setdefault((source.port.protocol, source.port.port), []).append(source)
     for port in resolved.ports:
         if port.host == host.name:
             found = taken.get((port.protocol, port.port), ())
-            yield from ((port, obstacle) for address, obstacle in found if _meet(port, address))
+            yield from ((port, source) for source in found if _meet(port, source.port.address))
 
 
-def _meet(port: Port, address: str) -> bool:
+def _meet(port: Port, held: IpAddress) -> bool:
     """Whether a packet could be meant for both. A listener on [::] takes IPv4 too, unless it says otherwise."""
-    held = ip_address(address)
     if held.is_unspecified:
         return port.family == held.version or isinstance(held, IPv6Address)
-    return held.version == port.family and (not port.listen or port.listen == address)
+    return held.version == port.family and (not port.listen or ip_address(port.listen) == held)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
 def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
+    links = {link.name: link for link in facts.foreign_of(ForeignLink)}
     taken = _states(facts)
     for leg in resolved.legs[host.name].values():
-        if not (leg.lan and leg.lan.is_existing) and (obstacle := links.get(leg.bridge)):
-            yield _foreign_link(topology, leg, leg.bridge, obstacle)
-        if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
-            yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
-        if topology.subnets[leg.subnet].mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
-            yield _foreign_link(topology, leg, obstacle.name, obstacle)
+        if not (leg.lan and leg.lan.is_existing) and (link := links.get(leg.bridge)):
+            yield _foreign_link(topology, leg, leg.bridge, link)
+        if leg.tunnel and (link := links.get(leg.tunnel.name)):
+            yield _foreign_link(topology, leg, leg.tunnel.name, link)
+        if topology.subnets[leg.subnet].mode == "macvlan" and (link := links.get(shim_name(topology.name, leg.subnet))):
+            yield _foreign_link(topology, leg, link.name, link)
         altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
-        if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
-            yield _foreign_link(topology, leg, altname, obstacle)
+        if not leg.lan and not leg.datapath and (link := links.get(altname)):
+            yield _foreign_link(topology, leg, altname, link)
     for container in topology.containers.values():
         if container.host != host.name:
             continue
         at = _at(topology, ("containers", container.origin))
         for place in resolved.places[container.name]:
             altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
-            if obstacle := links.get(place.port) or links.get(altname):
+            if link := links.get(place.port) or links.get(altname):
                 yield Conflict(
                     host.name,
-                    f"{at}host {host.name} has an interface {obstacle.name} that is not netctl's, and container {container.name} "
+                    f"{at}host {host.name} has an interface {link.name} that is not netctl's, and container {container.name} "
                     "needs that name",
-                    obstacle.help_text or f"remove it (ip link delete {obstacle.name}), or rename the container",
+                    link.help_text or f"remove it (ip link delete {link.name}), or rename the container",
                 )
         if not container.existing and (container.spec.runtime, container.engine_name) in taken:
             yield Conflict(
@@ -293,17 +308,17 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
 
 def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     """Names of interfaces inside containers that somebody else runs."""
-    taken = {(obstacle.name, obstacle.detail): obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"}
+    taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
     for container in topology.containers.values():
         if container.host != host.name:
             continue
         for place in resolved.places[container.name]:
-            if obstacle := taken.get((container.name, place.interface)):
+            if interface := taken.get((container.name, place.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", place.subnet))
                 yield Conflict(
                     host.name,
                     f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
-                    f"{obstacle.help_text}, or " * bool(obstacle.help_text)
+                    f"{interface.help_text}, or " * bool(interface.help_text)
                     + f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
                 )
 
@@ -326,12 +341,12 @@ def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: Host
 def _shared_namespaces(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
     """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
     wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
-    for obstacle in facts.obstacles:
-        one, two = wired.get(obstacle.detail), wired.get(obstacle.name)
-        if obstacle.kind != "shared" or two is None:
+    for shared in facts.foreign_of(SharedNamespace):
+        one, two = wired.get(shared.other or ""), wired.get(shared.container)
+        if two is None:
             continue
         at = _at(topology, ("containers", two.origin, "networks"))
-        if not obstacle.detail:
+        if shared.other is None:
             help_text = f"remove its `networks`, or re-create {two.engine_name} with a network namespace of its own"
             yield Conflict(host.name, f"{at}container {two.name} is in the host's own network namespace", help_text)
         elif one:
@@ -340,17 +355,16 @@ def _shared_namespaces(topology: Topology, _: Resolved, host: Host, facts: HostF
 
 
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
-    """The state of each container that is not ours, by its engine and its name there. The detail is `docker running`."""
-    found = [(obstacle.name, obstacle.detail.split()) for obstacle in facts.obstacles if obstacle.kind == "container"]
-    return {(runtime, name): state for name, (runtime, state) in found}
+    """The state of each container that is not ours, by its engine and its name there."""
+    return {(each.runtime, each.name): each.state for each in facts.foreign_of(ForeignContainer)}
 
 
-def _foreign_link(topology: Topology, leg: Leg, name: str, obstacle: Obstacle) -> Conflict:
+def _foreign_link(topology: Topology, leg: Leg, name: str, link: ForeignLink) -> Conflict:
     at = _at(topology, ("subnets", leg.subnet))
     return Conflict(
         leg.host,
         f"{at}host {leg.host} has an interface {name} that is not netctl's; subnet {leg.subnet} needs that name",
-        obstacle.help_text or f"remove it (ip link delete {name}), or rename the subnet",
+        link.help_text or f"remove it (ip link delete {name}), or rename the subnet",
     )
 
 

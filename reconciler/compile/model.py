@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reconciler.state.foreign import TransportProtocol
 from reconciler.state.ref import HOST, Ref
 from reconciler.topology.types import Party, Topology
 
@@ -145,7 +146,7 @@ class Port:
     container: str
     subnet: str
     family: int
-    protocol: str
+    protocol: TransportProtocol
     listen: str
     port: int
     target: str

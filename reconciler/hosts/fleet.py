@@ -18,22 +18,24 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Self
 
 from reconciler.errors import HostError, LeftoverError, NetctlError, translating
 from reconciler.hosts.local import start_local_worker
 from reconciler.hosts.rollout import Rollout
-from reconciler.hosts.session import BEATS, PATIENCE_S, Introduction, Session, WorkerDiedError, WorkerProcess
+from reconciler.hosts.session import BEATS, Session, WorkerDiedError, WorkerProcess
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.hosts.ssh import start_ssh_worker
 from reconciler.hosts.target import Target
-from reconciler.plan.document import CODEC, HostPlan, decode_plan
+from reconciler.plan.document import HostPlan, complete_plan
 from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
 from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.progress import Progress
 from reconciler.state.record import Change
+from reconciler.worker import protocol
+from reconciler.worker.protocol import PATIENCE_S, Introduction
 
 OWN_FILES, FILES_EACH = 48, 8
 """Of a controller: its own, and those for each worker (its streams, what it says, and a moment's more while it starts)."""
@@ -213,7 +215,7 @@ class Fleet:
             if session.target.host_key == "local" and host not in left
         }
         changed = [host for host, wanted in others.items() if self._peers[host] != wanted]
-        self._hosts.finish(lambda session: session.request("remember", peers=others[session.target.host]), changed)
+        self._hosts.finish(lambda session: session.call(protocol.Remember(peers=others[session.target.host])), changed)
 
     def forget(self) -> None:
         """Leave no file of the topology on any machine."""
@@ -245,7 +247,7 @@ class Fleet:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
         self._locked = True
         for host in hosts:
-            self._hosts.run(lambda session: session.request("lock"), (host,))
+            self._hosts.run(lambda session: session.call(protocol.Lock()), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
@@ -254,7 +256,7 @@ class Fleet:
 
     def prepare(self) -> None:
         """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
-        self._hosts.run(lambda session: session.request("prepare"))
+        self._hosts.run(lambda session: session.call(protocol.Prepare()))
 
     # --- applying ---------------------------------------------------------------------------------------------------
 
@@ -280,7 +282,7 @@ class Fleet:
     def _commit(self) -> None:
         """Let go of what was kept for a rollback. LeftoverError where that is not possible."""
         try:
-            self._hosts.finish(lambda session: session.request("commit"))
+            self._hosts.finish(lambda session: session.call(protocol.Commit()))
         except NetctlError as error:
             raise LeftoverError(
                 f"all was made, but not all that was kept for a way back could be removed: {error.message}",
@@ -292,7 +294,7 @@ class Fleet:
         second = Session(session.target)
         try:
             self._open(second)
-            second.request("confirm", token=self._run)
+            second.call(protocol.Confirm(token=self._run))
         finally:
             second.close()
 
@@ -302,14 +304,14 @@ class Fleet:
             session.replace_worker(start_local_worker())
         self._open(session)
         if self._locked:
-            session.request("lock")
+            session.call(protocol.Lock())
         _read(session)
 
     def release(self) -> None:
         """Let go of the locks, and leave no file of them. `close` does so, too."""
         if self._locked:
             self._locked = False
-            _, errors = self._hosts.attempt(lambda session: session.request("release"))
+            _, errors = self._hosts.attempt(lambda session: session.call(protocol.Release()))
             dead = [host for host, error in errors.items() if isinstance(error, WorkerDiedError)]
             self._hosts.attempt(self._release_anew, [host for host in dead if not self._sessions[host].target.ssh])
 
@@ -317,8 +319,8 @@ class Fleet:
         """Remove the lock's file of a worker that was killed; the lock itself is free."""
         session.replace_worker(start_local_worker())
         self._open(session)
-        session.request("lock")
-        session.request("release")
+        session.call(protocol.Lock())
+        session.call(protocol.Release())
 
     @property
     def lost(self) -> Mapping[str, NetctlError]:
@@ -328,7 +330,7 @@ class Fleet:
     def count_connections(self, addresses: Mapping[str, Sequence[str]]) -> dict[str, Mapping[str, int]]:
         """By host, how many entries of connection tracking each of the addresses there has begun."""
         return self._hosts.run(
-            lambda session: session.ask(dict[str, int], "count", addresses=list(addresses[session.target.host])), addresses
+            lambda session: session.call(protocol.Count(addresses=tuple(addresses[session.target.host]))), addresses
         )
 
     # --- verification -----------------------------------------------------------------------------------------------
@@ -345,49 +347,51 @@ class Fleet:
             found = self._hosts.run(lambda session: _probe(session, probes, known))
         finally:
             with contextlib.suppress(NetctlError):
-                self._hosts.run(lambda session: session.request("unlisten"))
+                self._hosts.run(lambda session: session.call(protocol.Unlisten()))
         queues = {host: iter(results) for host, results in found.items()}
         return tuple(next(queues[probe.host]) for probe in probes if probe.host in queues)
 
 
-def _forget(session: Session) -> Any:
-    return session.request("forget")
+def _forget(session: Session) -> None:
+    session.call(protocol.Forget())
 
 
 def _read_occupancy(session: Session) -> Occupancy:
-    return session.ask(Occupancy, "occupancy")
+    return session.call(protocol.ReadOccupancy())
 
 
 def _read(session: Session) -> HostFacts:
-    target = session.target
-    facts = session.ask(HostFacts, "read", engines=target.containers, openvswitch=target.openvswitch_needed)
-    with session.reading("read"):
+    request = protocol.Read(engines=session.target.containers, openvswitch=session.target.openvswitch_needed)
+    facts = session.call(request)
+    with session.reading(request):
         check_facts(facts)
     return facts
 
 
 def _plan(session: Session, desired: HostState, *, document: bool) -> HostPlan:
-    answer = session.request("plan", host=session.target.host, desired=CODEC.encode(desired), document=document)
-    with session.reading("plan"):
-        plan = decode_plan(answer, desired)
+    request = protocol.Plan(host=session.target.host, desired=desired, document=document)
+    answer = session.call(request)
+    with session.reading(request):
+        plan = complete_plan(answer, desired)
         if plan.host != session.target.host or bool(plan.fingerprint) != document:
             raise MalformedError("a plan that was not asked for")
     return plan
 
 
 def _listen(session: Session, listeners: Iterable[Listener]) -> Opened:
-    mine = tuple(each for each in listeners if each.host == session.target.host)
-    opened = session.ask(Opened, "listen", listeners=CODEC.encode(mine))
-    with session.reading("listen"):
-        if not {*opened.taken, *(each for each, _ in opened.failed)} <= set(mine):
+    request = protocol.Listen(listeners=tuple(each for each in listeners if each.host == session.target.host))
+    opened = session.call(request)
+    with session.reading(request):
+        if not {*opened.taken, *(each for each, _ in opened.failed)} <= set(request.listeners):
             raise MalformedError("a listener that was not asked for")
     return opened
 
 
 def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> tuple[Result, ...]:
-    mine = tuple(each for each in probes if each.host == session.target.host)
-    results = session.ask(tuple[Result, ...], "probe", probes=CODEC.encode(mine), opened=CODEC.encode(opened))
-    with session.reading("probe"):
-        if tuple(result.probe for result in results) != mine or any(r.finding.outcome not in OUTCOMES for r in results):
+    request = protocol.Probe(probes=tuple(each for each in probes if each.host == session.target.host), opened=opened)
+    results = session.call(request)
+    with session.reading(request):
+        asked = tuple(result.probe for result in results) == request.probes
+        if not asked or any(result.finding.outcome not in OUTCOMES for result in results):
             raise MalformedError("results of probes that were not asked for")
     return results

@@ -25,21 +25,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.hosts.session import Session, WorkerDiedError
 from reconciler.hosts.side_by_side import SideBySide, merge_errors
 from reconciler.kinds.container import EngineContainer
 from reconciler.plan.diff import split_exposed
-from reconciler.plan.document import CODEC, HostPlan
-from reconciler.plan.execute import Outcome
+from reconciler.plan.document import HostPlan
 from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
 from reconciler.state.progress import Progress
 from reconciler.state.record import Change
 from reconciler.state.ref import LAB
 from reconciler.state.visible import visible_line
+from reconciler.worker import protocol
+from reconciler.worker.protocol import Event, Phase
 
 ROUNDS_MAX = 3
 """How often what others' changes took along is made again."""
@@ -95,7 +96,7 @@ class Rollout:
         of it could be taken back.
         """
         try:
-            self._hosts.run(lambda session: session.request("arm", token=self._run), self._far)
+            self._hosts.run(lambda session: session.call(protocol.Arm(token=self._run)), self._far)
             self._walk(self._plans)
             found = self._mend_others()
             self._check_created(found)
@@ -103,7 +104,7 @@ class Rollout:
             self._hosts.run(self._connector.confirm, self._far)
             self._heed_stop()
             self._keeping = True
-            self._hosts.run(lambda session: session.request("keep"), self._far)
+            self._hosts.run(lambda session: session.call(protocol.Keep()), self._far)
         except NetctlError as error:
             self._take_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
 
@@ -113,7 +114,8 @@ class Rollout:
         """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
         hosts = [host for host, plan in plans.items() if plan.changes and host != LAB]
         lab = [LAB] if LAB in plans and plans[LAB].changes else []
-        for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts)):
+        order: tuple[tuple[Phase, list[str]], ...] = (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
+        for phase, group in order:
             self._heed_stop()
             self._hosts.run(lambda session, phase=phase: self._walk_phase(session, phase), group)  # type: ignore[misc]
 
@@ -122,24 +124,25 @@ class Rollout:
         if self._hosts.wants_stop and not self._going_back:
             raise NetctlError("stopped by the user")
 
-    def _walk_phase(self, session: Session, phase: str) -> None:
+    def _walk_phase(self, session: Session, phase: Phase) -> None:
         shown = "take back" if self._going_back else phase
 
-        def tell(event: dict[str, Any]) -> None:
+        def tell(event: Event) -> None:
             with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
-                if event["event"] == "waiting":
-                    self._progress.wait(session.target.host, event["bridge"], event["seconds"])
-                else:
-                    self._progress.update(session.target.host, shown, event["done"], event["total"])
+                match event:
+                    case protocol.Waiting(bridge=bridge, seconds=seconds):
+                        self._progress.wait(session.target.host, bridge, seconds)
+                    case protocol.Progress(done=done, total=total):
+                        self._progress.update(session.target.host, shown, done, total)
 
-        outcome = session.ask(Outcome, "apply", tell, phase=phase)
+        outcome = session.call(protocol.Apply(phase=phase), tell)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
             raise NetctlError(f"{what}{outcome.failure.message}")
 
     def _read_again(self, hosts: Iterable[str]) -> dict[str, tuple[Change, ...]]:
         """By host, what differs from what is wanted there."""
-        return self._hosts.run(lambda session: session.ask(tuple[Change, ...], "check"), hosts)
+        return self._hosts.run(lambda session: session.call(protocol.Check()), hosts)
 
     def _mend_others(self) -> dict[str, tuple[Change, ...]]:
         """Make again what a host did not touch, and has lost to another's change. By host, what differs then."""
@@ -153,7 +156,7 @@ class Rollout:
             ]
             if not (lost and left):
                 break
-            self._walk(self._hosts.run(lambda session: session.ask(HostPlan, "mend", host=session.target.host), lost))
+            self._walk(self._hosts.run(lambda session: session.call(protocol.Mend(host=session.target.host)), lost))
         return found
 
     def _check_created(self, answers: Mapping[str, tuple[Change, ...]]) -> None:
@@ -192,7 +195,7 @@ class Rollout:
         try:
             self._walk(back)
             self._judge("after the rollback", self._read_again(back))
-            self._hosts.run(lambda session: session.request("commit"), back)
+            self._hosts.run(lambda session: session.call(protocol.Commit()), back)
         except NetctlError as error:
             raise LeftoverError(
                 _add(cause.message, f"and not all of it could be taken back: {error.message}"),
@@ -206,11 +209,11 @@ class Rollout:
         """The way back, from the worker that made the plan; where that has died, from another that is told what was before."""
         host = session.target.host
         try:
-            return session.ask(HostPlan, "rollback", host=host, before=None)
+            return session.call(protocol.Rollback(host=host))
         except WorkerDiedError:
             self._connector.revive(session)
             before = state_before(self._desired.get(host, HostState({})), self._all[host].changes)
-            return session.ask(HostPlan, "rollback", host=host, before=CODEC.encode(before))
+            return session.call(protocol.RollbackTo(host=host, before=before))
 
     def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
         """Some hosts went back, and others could not be told to."""

@@ -13,8 +13,8 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol, TypeVar, cast
 
@@ -22,16 +22,14 @@ from reconciler.errors import SHORT_OF_MEMORY, HostError, NetctlError
 from reconciler.hosts.target import Target
 from reconciler.kernel.private import open_private, secure_directory
 from reconciler.plan.document import CODEC
-from reconciler.state.host import Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError, parse_json
 from reconciler.state.visible import visible
+from reconciler.worker import protocol
 from reconciler.worker.channel import Message, decode_error, dump_line
+from reconciler.worker.protocol import PATIENCE_S, Event, Introduction, Request, decode_event, encode_request
 
 LOG_DIRECTORY = Path("/run/netctl")
 """Where the last words of a worker that failed are kept."""
-
-PATIENCE_S = 60.0
-"""How long a worker on another machine does without hearing of its controller before it takes back what was not committed."""
 
 BEATS = 12
 """How often such a worker hears of us within its patience."""
@@ -39,42 +37,18 @@ BEATS = 12
 WAITS_MAX = 1000
 """So many bridges a worker may wait for."""
 
-SMALL_MAX_BYTES = 1 << 20
-"""Of a line that answers a verb which asks for little, and of an event."""
-LARGE_VERBS = ("read", "plan", "check", "mend", "rollback", "probe", "listen", "count")
-"""What may be answered with up to SIZE_MAX_BYTES."""
 SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
 """Of all that a worker says in a session."""
 WORDS_MAX_BYTES = 1 << 16
 """So much is read of what a worker has printed besides: the end of it."""
-TIMEOUT_S = 60.0
-TIMEOUTS_S: Mapping[str, float | None] = {
-    **dict.fromkeys(("read", "plan", "prepare", "check", "mend", "rollback", "commit"), 600.0),
-    **dict.fromkeys(("probe", "apply")),
-}
-"""How long a worker on another machine may take for a verb; TIMEOUT_S for all others. The time of an apply is not known before.
-
-A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
-"""
-
 NO_MEMORY = 2
 """The status with which libnftables ends a process that gets no memory (NFT_EXIT_NOMEM in include/nftables.h)."""
 
 END_TIMEOUT_S = 10.0
 """How long a worker that speaks no more may take to end."""
 
-T = TypeVar("T")
-OnEvent = Callable[[Message], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Introduction:
-    """What a worker says of its machine: what tells it from others, and what it remembers of the topology's other hosts."""
-
-    machine: str
-    peers: Mapping[str, str]
-    occupancy: Occupancy = field(default_factory=Occupancy)
-    """Who is at work on it."""
+A = TypeVar("A")
+OnEvent = Callable[[Event], None]
 
 
 class AnswerError(HostError):
@@ -158,9 +132,7 @@ class Session:
         whose process number says nothing there, and `patience_s` is how long the worker does without hearing of it.
         """
         far = self.target.ssh is not None
-        return self.ask(
-            Introduction,
-            "hello",
+        hello = protocol.Hello(
             topology=self.target.topology,
             host_key=self.target.host_key,
             netns=self.target.netns,
@@ -174,82 +146,82 @@ class Session:
             run=run if far else "",
             patience_s=patience_s,
         )
+        return self.call(hello)
 
-    def ask(self, cls: type[T], verb: str, on_event: OnEvent | None = None, **fields: object) -> T:
-        """The worker's answer, which is to be of the class; as `request`. AnswerError where it is not."""
-        answer = self.request(verb, on_event, **fields)
-        with self.reading(verb):
-            return CODEC.decode(cls, answer)
-
-    def request(self, verb: str, on_event: OnEvent | None = None, **fields: object) -> Any:
+    def call(self, request: Request[A], on_event: OnEvent | None = None) -> A:
         """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended.
 
         AnswerError where it says what a worker does not say.
         """
-        with self._requesting, self._ending_when_overdue(verb):
-            return self._request(verb, on_event, fields)
+        with self._requesting, self._ending_when_overdue(request):
+            answer = self._request(request, on_event)
+        with self.reading(request):
+            decoded: A = CODEC.decode(request.answer_type(), answer)
+        return decoded
 
-    def _request(self, verb: str, on_event: OnEvent | None, fields: dict[str, object]) -> Any:
-        self._send({"verb": verb, **fields})
+    def _request(self, request: Request[Any], on_event: OnEvent | None) -> Any:
+        self._send(encode_request(request))
         done = waits = 0
-        while line := self._read_line(verb):
-            with self.reading(verb):
+        while line := self._read_line(request):
+            with self.reading(request):
                 message = parse_json(line)
                 match message:
                     case {"answer": answer, **rest} if not rest:
                         return answer
                     case {"error": _}:
-                        error = self._error(verb, message)
-                    case {"event": "progress", "done": int(), "total": int()} if on_event and done < message["done"]:
-                        # It rises with each event, so there are no more of them than steps.
-                        done = message["done"]
-                        on_event(message)
-                        continue
-                    case {"event": "waiting", "bridge": str(), "seconds": int()} if on_event and waits < WAITS_MAX:
-                        waits += 1
-                        on_event(message)
+                        error = self._error(request, message)
+                    case {"event": _} if on_event:
+                        match event := decode_event(message):
+                            # It rises with each event, so there are no more of them than steps.
+                            case protocol.Progress() if done < event.done:
+                                done = event.done
+                            case protocol.Waiting() if waits < WAITS_MAX:
+                                waits += 1
+                            case _:
+                                raise MalformedError("a message that is no answer")
+                        on_event(event)
                         continue
                     case _:
                         raise MalformedError("a message that is no answer")
             raise error
-        raise self._death(verb)
+        raise self._death(request.verb())
 
-    def _read_line(self, verb: str) -> bytes:
+    def _read_line(self, request: Request[Any]) -> bytes:
         """The next line of the worker's; empty where it has ended. AnswerError where the line, or all lines, are too long."""
-        limit = SIZE_MAX_BYTES if verb in LARGE_VERBS else SMALL_MAX_BYTES
+        limit = request.answer_max_bytes
         line = cast("IO[bytes]", self._worker.process.stdout).readline(limit + 1)
         self._heard_bytes += len(line)
         if len(line) > limit:
-            self._refuse(verb, f"more than {limit >> 20} MiB")
+            self._refuse(request, f"more than {limit >> 20} MiB")
         if self._heard_bytes > SESSION_MAX_BYTES:
-            self._refuse(verb, f"more than {SESSION_MAX_BYTES >> 20} MiB altogether")
+            self._refuse(request, f"more than {SESSION_MAX_BYTES >> 20} MiB altogether")
         return line if line.endswith(b"\n") else b""
 
     @contextlib.contextmanager
-    def reading(self, verb: str) -> Iterator[None]:
-        """What is read within is the answer to a verb: AnswerError, which names the host, in place of MalformedError."""
+    def reading(self, request: Request[Any]) -> Iterator[None]:
+        """What is read within is the answer to a request: AnswerError, which names the host, in place of MalformedError."""
         try:
             yield
         except MalformedError as error:
-            self._refuse(verb, str(error))
+            self._refuse(request, str(error))
 
-    def _refuse(self, verb: str, what: str) -> NoReturn:
+    def _refuse(self, request: Request[Any], what: str) -> NoReturn:
         """End the session: a late answer would look like the answer to another request."""
         self._worker.process.kill()
         where = f" ({self.target.destination})" if self.target.ssh else ""
         raise AnswerError(
-            f"host {self.target.host}{where} answered `{verb}` with {what}",
+            f"host {self.target.host}{where} answered `{request.verb()}` with {what}",
             f"another program than netctl's worker speaks on {self.target.host}: find out which before you trust that host",
         )
 
     @contextlib.contextmanager
-    def _ending_when_overdue(self, verb: str) -> Iterator[None]:
+    def _ending_when_overdue(self, request: Request[Any]) -> Iterator[None]:
         """End a worker on another machine that does not answer in time."""
-        timeout_s = TIMEOUTS_S.get(verb, TIMEOUT_S) if self.target.ssh else None
+        timeout_s = request.timeout_s if self.target.ssh else None
         if timeout_s is None:
             yield
             return
-        timer = threading.Timer(timeout_s, self.give_up, [f"no answer to `{verb}` within {timeout_s:.0f} s"])
+        timer = threading.Timer(timeout_s, self.give_up, [f"no answer to `{request.verb()}` within {timeout_s:.0f} s"])
         timer.daemon = True
         timer.start()
         try:
@@ -323,13 +295,14 @@ class Session:
         except (BrokenPipeError, ValueError):
             raise self._death(str(message["verb"])) from None
 
-    def _error(self, verb: str, message: Message) -> NetctlError:
+    def _error(self, request: Request[Any], message: Message) -> NetctlError:
         error = decode_error(message)
         if not message.get("defect"):
             return error
         log = self._keep_words()
         return NetctlError(
-            f"the worker of {self.target.host} came upon a defect of netctl's while it was asked to {verb}: {error.message}",
+            f"the worker of {self.target.host} came upon a defect of netctl's while it was asked to {request.verb()}: "
+            f"{error.message}",
             f"the details are in {log}" if log else "",
         )
 

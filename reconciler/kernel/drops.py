@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from reconciler.errors import HostError
 from reconciler.kernel.iptables_legacy import read_legacy_chains
@@ -23,28 +24,39 @@ from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule, parse_rule
 from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall_chains import FORWARD_MARK
 from reconciler.kinds.firewall_program import TABLE_PREFIX
-from reconciler.state.host import MAY_DROP, TUNNEL_DROP, Obstacle
+from reconciler.state.foreign import (
+    BRIDGE,
+    Chain,
+    Drop,
+    ForwardDrop,
+    PortMatch,
+    PortRange,
+    PossibleDrop,
+    TunnelDrop,
+)
 
 UFW_CHAINS = ("ufw-before-forward", "ufw6-before-forward")
 CHAINS_MAX, DEPTH_MAX = 200, 12
 """So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""
 LOOKED_AT = frozenset(("prerouting", "input", "forward", "output", "postrouting", "ingress"))
 ECHO_REQUESTS = frozenset(("8", "128"))
-VXLAN = "udp 4789"
+VXLAN_PORT = 4789
 PORT_CONDITIONS = ("protocol", "dport")
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What is known of a packet of ours at a hook: `protocol` is `icmp`, VXLAN, or "" for any; it bears our mark if `marked`."""
+    """What is known of a packet of ours at a hook: its protocol, "" for any; it bears our mark if `marked`."""
 
-    protocol: str = ""
+    protocol: Literal["", "icmp", "udp"] = ""
     comes_by: frozenset[str] = frozenset()
     leaves_by: frozenset[str] = frozenset()
     """A condition on one of these links holds for packets of ours."""
     perhaps_by: frozenset[str] = frozenset()
     """On one of these it holds for some of them: the uplink, which others' packets pass as well."""
     marked: bool = False
+    port: int = 0
+    """The destination port of a UDP packet."""
 
 
 @dataclass(slots=True)
@@ -54,7 +66,7 @@ class _Walk:
     rules: Mapping[str, Sequence[Rule]]
     packet: Packet
     seen: int = 0
-    may: list[str] = field(default_factory=list)
+    may: list[tuple[Condition, ...]] = field(default_factory=list)
 
     def follow(self, chain: str, before: tuple[Condition, ...] = (), depth: int = 0) -> str:
         """What happens for certain: `accept` or `drop`, else "". `before` may hold or not, and stands before each rule."""
@@ -73,7 +85,7 @@ class _Walk:
                 if rule.verdict == "goto" and not open_ones:
                     return ""
             elif rule.verdict == "drop" and open_ones:
-                self.may.append(render(open_ones))
+                self.may.append(open_ones)
             elif rule.verdict in ("drop", "accept") and not open_ones:
                 return rule.verdict
             elif rule.verdict == "return" and not open_ones:
@@ -101,12 +113,12 @@ def _holds(condition: Condition, packet: Packet) -> bool | None:
             value, mask = (int(part, 16) for part in condition.values[0].split("/"))
             return value == FORWARD_MARK if packet.marked and mask == FORWARD_MARK else None
         case "protocol" if packet.protocol:
-            wanted = ("icmp", "icmpv6") if packet.protocol == "icmp" else packet.protocol.split()[:1]
+            wanted = ("icmp", "icmpv6") if packet.protocol == "icmp" else (packet.protocol,)
             return any(each in condition.values for each in wanted)
         case "icmp type" if packet.protocol:
             return packet.protocol == "icmp" and not ECHO_REQUESTS.isdisjoint(condition.values)
         case "dport" if packet.protocol:
-            return packet.protocol != "icmp" and any(_is_within(packet.protocol.split()[1], each) for each in condition.values)
+            return packet.protocol == "udp" and any(_is_within(packet.port, each) for each in condition.values)
     return None
 
 
@@ -116,21 +128,43 @@ def _is_link(patterns: Iterable[str], names: frozenset[str], perhaps: frozenset[
     return None if any(fnmatchcase(name, each) for each in patterns for name in perhaps) else False
 
 
-def _is_within(port: str, values: str) -> bool:
+def _is_within(port: int, values: str) -> bool:
     first, _, last = values.partition("-")
-    return int(first) <= int(port) <= int(last or first)
+    return int(first) <= port <= int(last or first)
 
 
 def render(conditions: Iterable[Condition]) -> str:
     """The conditions of a drop that may hold or not, as nft(8) writes them: `tcp dport 5432 drop`."""
     conditions = tuple(dict.fromkeys(conditions))
-    plain = {one.what: ",".join(one.values) for one in conditions if not one.negated}
-    if set(plain) == set(PORT_CONDITIONS) and len(conditions) == len(PORT_CONDITIONS):
-        return f"{plain['protocol']} dport {plain['dport']} drop"
+    plain = _plain(conditions)
+    if plain:
+        return f"{','.join(plain['protocol'])} dport {','.join(plain['dport'])} drop"
     told = [
         UNKNOWN if not one.values else f"{one.what}{' !=' if one.negated else ''} {','.join(one.values)}" for one in conditions
     ]
     return f"{' '.join(dict.fromkeys(told))} drop"
+
+
+def _plain(conditions: Iterable[Condition]) -> Mapping[str, tuple[str, ...]]:
+    """The values of protocol and port, if the conditions are about these alone; else empty."""
+    conditions = tuple(dict.fromkeys(conditions))
+    plain = {one.what: one.values for one in conditions if not one.negated}
+    return plain if set(plain) == set(PORT_CONDITIONS) and len(conditions) == len(PORT_CONDITIONS) else {}
+
+
+def match_of(conditions: Iterable[Condition]) -> PortMatch | None:
+    """The ports of a rule that drops by protocol and port alone."""
+    plain = _plain(conditions)
+    match plain.get("protocol"):
+        case ("tcp" | "udp" | "sctp" as protocol,):
+            ranges = tuple(found for each in plain["dport"] if (found := _parse_range(each)))
+            return PortMatch(protocol=protocol, ranges=ranges)
+    return None
+
+
+def _parse_range(values: str) -> PortRange | None:
+    first, _, last = values.partition("-")
+    return (int(first), int(last or first)) if first.isdecimal() and (last or first).isdecimal() else None
 
 
 # --- the host's chains ------------------------------------------------------------------------------------------------
@@ -138,7 +172,7 @@ def render(conditions: Iterable[Condition]) -> str:
 
 def find_drops(
     reader: TableReader, chains: Sequence[ChainInfo], own: Iterable[str], uplink: str, links: Mapping[int, str]
-) -> Iterator[Obstacle]:
+) -> Iterator[Drop]:
     """Every base chain of others that drops packets of ours, or may. `own` are the names of our links."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     others = [
@@ -160,11 +194,13 @@ def find_drops(
         )
     # firewalld accepts by policy, and ends in a reject of what belongs to none of its zones.
     if any(chain.table == "firewalld" for chain in chains):
-        command = "firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE; firewall-cmd --reload"
-        yield Obstacle("drop", "firewalld", "inet firewalld filter_FORWARD", command)
+        commands = (f"firewall-cmd --permanent --zone=trusted --add-interface={BRIDGE}", "firewall-cmd --reload")
+        yield ForwardDrop(
+            program="firewalld", chain=Chain(family="inet", table="firewalld", name="filter_FORWARD"), commands=commands
+        )
 
 
-def find_legacy_drops(own: Iterable[str], uplink: str) -> Iterator[Obstacle]:
+def find_legacy_drops(own: Iterable[str], uplink: str) -> Iterator[Drop]:
     """The same of the tables of iptables-legacy, which nftables does not show."""
     for family, chains in read_legacy_chains():
         names = {chain.name for chain in chains}
@@ -198,51 +234,52 @@ def _read_rules(
 
 def _judge(
     base: ChainInfo, rules: Mapping[str, Sequence[Rule]], own: frozenset[str], uplink: str, *, has_ufw: bool, legacy: bool = False
-) -> Iterator[Obstacle]:
-    where = f"{base.family} {base.table} {base.name}"
-    for kind, packet in _packets(base, own, uplink):
+) -> Iterator[Drop]:
+    chain = Chain(family=base.family, table=base.table, name=base.name)
+    for drop, packet in _packets(base, own, uplink):
         walk = _Walk(rules, packet)
         result = walk.follow(base.name) or ("drop" if base.drops else "")
         if result == "drop":
-            who, command = _name(base, packet, has_ufw=has_ufw, legacy=legacy)
-            yield Obstacle(kind, who, where, command)
-        elif kind == "drop":
-            who = f"a rule of {_tool(base, legacy=legacy)}"
-            yield from (Obstacle(MAY_DROP, who, f"{where} {text}") for text in dict.fromkeys(walk.may))
+            program, commands = _name(base, packet, has_ufw=has_ufw, legacy=legacy)
+            yield drop(program=program, chain=chain, commands=commands)
+        elif drop is ForwardDrop:
+            program = f"a rule of {_tool(base, legacy=legacy)}"
+            for rule, ports in {render(conditions): match_of(conditions) for conditions in walk.may}.items():
+                yield PossibleDrop(program=program, chain=chain, rule=rule, ports=ports)
 
 
-def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[tuple[str, Packet]]:
-    """What of ours meets the chain, and the kind of the obstacle that a drop of it is."""
+def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[tuple[type[ForwardDrop | TunnelDrop], Packet]]:
+    """What of ours meets the chain, and what a drop of it is."""
     outside = frozenset((uplink,)) if uplink else frozenset()
     if base.hook == "input":
-        yield "drop", Packet("icmp", comes_by=own)
+        yield ForwardDrop, Packet("icmp", comes_by=own)
         if base.family not in ("bridge", "netdev"):
-            yield TUNNEL_DROP, Packet(VXLAN, comes_by=outside)
+            yield TunnelDrop, Packet("udp", comes_by=outside, port=VXLAN_PORT)
     elif base.hook == "output":
-        yield "drop", Packet("icmp", leaves_by=own)
+        yield ForwardDrop, Packet("icmp", leaves_by=own)
     else:
-        yield "drop", Packet("", own, own, outside, marked=base.hook == "forward" and base.family != "bridge")
+        yield ForwardDrop, Packet("", own, own, outside, marked=base.hook == "forward" and base.family != "bridge")
 
 
-def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tuple[str, str]:
-    """Who drops, and the command that lets packets of ours pass: BRIDGE stands for each of the topology's bridges."""
+def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tuple[str, tuple[str, ...]]:
+    """Who drops, and the commands that let packets of ours pass: BRIDGE stands for each of the topology's bridges."""
     if has_ufw and base.hook == "forward":
-        return "ufw", "ufw route allow in on BRIDGE; ufw route allow out on BRIDGE"
+        return "ufw", (f"ufw route allow in on {BRIDGE}", f"ufw route allow out on {BRIDGE}")
     tool, where = _tool(base, legacy=legacy), f"{base.family} {base.table} {base.name}"
     is_iptables = tool.startswith(("iptables", "ip6tables"))
     who = f"the policy of {tool}" if is_iptables and base.drops else tool if not is_iptables else f"a rule of {tool}"
-    if packet.protocol == VXLAN:
-        rule, nft = "-p udp --dport 4789", "udp dport 4789"
+    if packet.port:
+        rule, nft = f"-p udp --dport {packet.port}", f"udp dport {packet.port}"
     elif base.hook == "forward" and base.family != "bridge":
         rule, nft = f"-m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x}", f"meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x}"
     elif base.family == "bridge":
-        rule, nft = "", f"meta {'obrname' if base.hook in ('output', 'postrouting') else 'ibrname'} BRIDGE"
+        rule, nft = "", f"meta {'obrname' if base.hook in ('output', 'postrouting') else 'ibrname'} {BRIDGE}"
     else:
         side = "o" if base.hook in ("output", "postrouting") else "i"
-        rule, nft = f"-{side} BRIDGE", f"{side}ifname BRIDGE"
+        rule, nft = f"-{side} {BRIDGE}", f"{side}ifname {BRIDGE}"
     if is_iptables:
-        return who, f"{tool} -I {base.name} {rule} -j ACCEPT"
-    return who, f"nft insert rule {where} {nft} accept"
+        return who, (f"{tool} -I {base.name} {rule} -j ACCEPT",)
+    return who, (f"nft insert rule {where} {nft} accept",)
 
 
 def _tool(base: ChainInfo, *, legacy: bool) -> str:

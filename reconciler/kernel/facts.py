@@ -13,15 +13,14 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
-from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
-from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.nft import LIBRARY
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
@@ -40,13 +39,13 @@ from reconciler.kernel.obstacles import (
 from reconciler.kernel.openvswitch import read_datapath, read_fault
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.ways import choose_uplinks
-from reconciler.kinds.container import find_wired
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.ownership import own_macvlans
 from reconciler.kinds.uplink import is_direct
-from reconciler.state.host import HostFacts, Lease, Obstacle
+from reconciler.state.foreign import ForeignResource, HostPort
+from reconciler.state.host import HostFacts, Lease
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, LAB_UPLINK, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -64,13 +63,12 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     A host of the lab that is not there (`exists` false) has the lab's defaults, and only an engine's containers can be in the
     way. HostError where something cannot be read.
     """
-    mounted = read_mounted(context)
     if not exists or context.is_lab_world:
-        return _default_facts(context, snapshot, interest, mounted, exists)
+        return _default_facts(context, snapshot, interest, exists=exists)
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
     link = links[0] if links else None
-    obstacles, docker_user = read_obstacles(context, snapshot, interest, link.name if link else "")
+    foreign, docker_user = read_foreign(context, snapshot, interest, link.name if link else "")
     missing = read_missing(snapshot)
     slow = "" if missing else find_fast_path_fault(snapshot)
     return HostFacts(
@@ -82,9 +80,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         accepts_ra=any(read_accepts_ra(host.links[each].name) for each in find_places(snapshot, host, link)) if link else False,
         addresses=tuple(find_addresses(snapshot)),
         leases=(*find_leases(snapshot), *find_macvlan_leases(snapshot)),
-        wired=tuple(sorted(find_wired(snapshot))),
-        mounted=mounted,
-        obstacles=obstacles,
+        foreign=foreign,
         has_dhcp_client=bool(find_client()),
         links=read_link_facts(context, snapshot),
         missing=missing,
@@ -100,9 +96,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     )
 
 
-def _default_facts(
-    context: KernelContext, snapshot: Snapshot, interest: Interest, mounted: tuple[str, ...], exists: bool
-) -> HostFacts:
+def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool) -> HostFacts:
     """The facts of the lab's world, and of a lab host that is not there."""
     # The engine that a lab host is to use may be there before the host.
     found = () if context.is_lab_world else _of_containers(context, snapshot, interest)
@@ -114,8 +108,7 @@ def _default_facts(
         exists,
         uplink,
         has_ipv6=IPV6_SETTINGS.exists(),
-        mounted=mounted,
-        obstacles=found,
+        foreign=found,
         missing=missing,
         fast_path=not missing and not slow,
         fast_path_fault=slow,
@@ -123,15 +116,9 @@ def _default_facts(
     )
 
 
-def read_mounted(context: KernelContext) -> tuple[str, ...]:
-    """`web` for a container's namespace under /run/netns, `lab:alpha` for a lab member's; those of all hosts that share it."""
-    mounted, _ = Namespaces(context).read_mounted()
-    return tuple(sorted(name.removeprefix("container:") for name in mounted))
-
-
-def read_obstacles(
+def read_foreign(
     context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str
-) -> tuple[tuple[Obstacle, ...], tuple[str, ...]]:
+) -> tuple[tuple[ForeignResource, ...], tuple[Literal["iptables", "ip6tables"], ...]]:
     """All that is foreign, and the commands for which Docker's chain is there."""
     reader = TableReader()
     try:
@@ -144,24 +131,23 @@ def read_obstacles(
         reader.close()
     published = tuple(find_docker_ports(chains))
     # Docker's proxy of a port listens as well, which says less.
-    proxied = {obstacle.detail for obstacle in published}
-    obstacles = (
+    proxied = {one.port for one in published}
+    foreign = (
         *find_routes(snapshot),
         *find_links(snapshot),
-        *(listener for listener in find_listeners() if listener.detail not in proxied),
+        *(listener for listener in find_listeners() if listener.port not in proxied),
         *published,
         *ports,
         *drops,
         *find_legacy_drops(own, uplink),
         *_of_containers(context, snapshot, interest),
     )
-    return obstacles, find_docker_user(chains)
+    return foreign, find_docker_user(chains)
 
 
-def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interest) -> tuple[Obstacle, ...]:
+def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interest) -> tuple[ForeignResource, ...]:
     """What is foreign in the engines and in their containers."""
-    found = (find_interfaces(snapshot), find_shared(context, snapshot), find_containers(context, interest.engines))
-    return tuple(chain.from_iterable(found))
+    return (*find_interfaces(snapshot), *find_shared(context, snapshot), *find_containers(context, interest.engines))
 
 
 # --- of the snapshot --------------------------------------------------------------------------------------------------
@@ -247,11 +233,11 @@ def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for table in tables for name, key, value in table.elements if name == "source_ports")
 
 
-def find_published(snapshot: Snapshot) -> tuple[str, ...]:
+def find_published(snapshot: Snapshot) -> tuple[HostPort, ...]:
     """The ports that the live firewall publishes."""
     tables = (table for table in snapshot.tables if table.family == "inet")
     elements = (element for table in tables for element in table.elements if element[0].startswith("published"))
-    return tuple(sorted({parse_published(where, key) for where, key, _ in elements}))
+    return tuple(sorted({parse_published(where, key) for where, key, _ in elements}, key=str))
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

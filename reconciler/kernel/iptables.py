@@ -11,10 +11,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
+from ipaddress import ip_address
 from itertools import pairwise
+from typing import cast, get_args
 
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kinds.docker_user import DOCKER_CHAIN
+from reconciler.state.foreign import HostPort, TransportProtocol
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import IptablesRuleInfo
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
@@ -92,19 +95,20 @@ def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
     return rules
 
 
-def read_docker_ports(command: str) -> list[str]:
-    """What Docker publishes by its rules, such as `tcp 0.0.0.0 8080`, in the calling thread's namespace."""
+def read_docker_ports(command: str) -> list[HostPort]:
+    """What Docker publishes by its rules, in the calling thread's namespace."""
     status, output, _ = run_iptables(command, "nat", "-S", DOCKER_NAT_CHAIN)
     return [] if status else parse_docker_ports(output, "0.0.0.0" if command == "iptables" else "::")
 
 
-def parse_docker_ports(output: str, everywhere: str) -> list[str]:
+def parse_docker_ports(output: str, everywhere: str) -> list[HostPort]:
     """The ports in what `iptables -t nat -S DOCKER` prints; `everywhere` stands for a rule without an address."""
     found = []
     for line in output.splitlines():
         words = shlex.split(line)
         told = dict(pairwise(words))
-        if told.get("-j") == "DNAT" and "-p" in told and "--dport" in told:
+        if told.get("-j") == "DNAT" and told.get("-p") in get_args(TransportProtocol) and told.get("--dport", "").isdecimal():
             address = told.get("-d", everywhere).partition("/")[0]
-            found.append(f"{told['-p']} {address} {told['--dport']}")
+            protocol = cast("TransportProtocol", told["-p"])
+            found.append(HostPort(protocol=protocol, address=ip_address(address), port=int(told["--dport"])))
     return found

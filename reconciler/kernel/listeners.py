@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.state.foreign import TransportProtocol
+
 TCP_LISTEN, UDP_UNCONNECTED = "0A", "07"  # net/tcp_states.h
-FILES = (
+FILES: tuple[tuple[str, TransportProtocol, str], ...] = (
     ("tcp", "tcp", TCP_LISTEN),
     ("tcp6", "tcp", TCP_LISTEN),
     ("udp", "udp", UDP_UNCONNECTED),
@@ -26,7 +28,7 @@ FILES = (
 class ListeningSocket:
     """A socket that takes what comes to a port; `inode` is its number on sockfs, `holder` the program and pid, or ""."""
 
-    protocol: str
+    protocol: TransportProtocol
     address: str
     port: int
     inode: str
@@ -53,7 +55,7 @@ def read_sockets() -> list[ListeningSocket]:
     return found
 
 
-def parse_listeners(protocol: str, state: str, text: str) -> list[ListeningSocket]:
+def parse_listeners(protocol: TransportProtocol, state: str, text: str) -> list[ListeningSocket]:
     """The sockets in `state` of a file such as /proc/net/tcp (proc(5)).
 
     After a title it has one line for each, with the local address second, the state fourth and the inode tenth.

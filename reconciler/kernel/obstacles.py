@@ -1,23 +1,15 @@
-"""What is foreign on a host and may be in the way of a topology: named here, judged by `compile`, which knows what is wanted.
+"""What is foreign on a host (`state.foreign`) and may be in the way: named here, judged by `compile`, which knows what is wanted.
 
 Called by `kernel.facts` in a thread that is in the host's namespace. Nothing is changed. An engine's networks are seen by
 their routes, and its ports by who listens and by its rules, so that it need not be asked.
-
-    route       name: its link      detail: its destination (CIDR)
-    link        name: its name      detail: its kind
-    vxlan       name: its name      detail: its number and UDP port, `77 4789`
-    interface   name: a container   detail: the name of a link in an existing container that is not ours
-    shared      name: a container   detail: another that is in the same network namespace; "" for the host itself
-    listener    name: who listens   detail: `tcp 0.0.0.0 8080`
-    port        name: who publishes detail: `tcp 0.0.0.0 8080`
-    container   name: in the engine detail: the engine and its state, `docker running` or `podman exited` …
-    drop        name: who drops     detail: the chain, `ip filter FORWARD` (see `drops`)
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_network
+from typing import Literal, cast
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engine import Wanted, engine_of
@@ -27,13 +19,24 @@ from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall_program import TABLE_PREFIX
 from reconciler.kinds.ownership import bears_tag, own_switches
-from reconciler.state.host import Obstacle
+from reconciler.state.foreign import (
+    ForeignContainer,
+    ForeignInterface,
+    ForeignLink,
+    ForeignListener,
+    ForeignPort,
+    ForeignRoute,
+    ForeignVxlan,
+    HostPort,
+    SharedNamespace,
+    TransportProtocol,
+)
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
-from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, RouteInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.uapi import LOOPBACK
 
-FAMILY_TOOLS = (("ip", "iptables"), ("ip6", "ip6tables"))
+FAMILY_TOOLS: tuple[tuple[str, Literal["iptables", "ip6tables"]], ...] = (("ip", "iptables"), ("ip6", "ip6tables"))
 EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 
@@ -54,7 +57,7 @@ def is_another_topologys(topology: str, link: LinkInfo) -> bool:
 # --- of the snapshot --------------------------------------------------------------------------------------------------
 
 
-def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
+def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
     """Routes that a subnet may overlap: all but default routes, our own, and what every link has for itself."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     for route in host.routes:
@@ -62,37 +65,28 @@ def find_routes(snapshot: Snapshot) -> Iterator[Obstacle]:
         if route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
             continue
         if route.form and (link is None or link.index == LOOPBACK):  # of no link: IPv6 says the loopback's
-            yield Obstacle("route", route.form, route.dst, f"choose another CIDR, or remove it: {_route_delete(route)}")
+            yield ForeignRoute(destination=ip_network(route.dst), form=route.form, metric=route.metric)
             continue
         another = link is not None and is_another_topologys(snapshot.topology, link)
         if link is None or is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
             continue
-        help_text = (
-            "" if another else f"choose another CIDR, or remove it: ip -{route.family} route delete {route.dst} dev {link.name}"
-        )
-        yield Obstacle("route", link.name, route.dst, help_text)
+        yield ForeignRoute(destination=ip_network(route.dst), link=link.name, by_netctl=another)
 
 
-def _route_delete(route: RouteInfo) -> str:
-    return f"ip -{route.family} route delete {route.form} {route.dst}" + (f" metric {route.metric}" if route.metric else "")
-
-
-def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
+def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
     """Links on the host that are not ours, whose names are taken."""
     # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
     switches = {bridge.name for bridge, _ in own_switches(snapshot)}
     for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
-            yield Obstacle("link", link.name, link.kind)
-            for altname in link.altnames:
-                remedy = f"take it off: ip link property delete dev {link.name} altname {altname}"
-                yield Obstacle("link", altname, link.kind, remedy)
+            yield ForeignLink(name=link.name)
+            yield from (ForeignLink(name=altname, altname_of=link.name) for altname in link.altnames)
             if link.kind == "vxlan":
                 options = dict(link.options)
-                yield Obstacle("vxlan", link.name, f"{options.get('id', '')} {options.get('dstport', '')}")
+                yield ForeignVxlan(name=link.name, vni=int(options.get("id", 0)), port=int(options.get("dstport", 0)))
 
 
-def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
+def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
     """Links in existing containers that are not the far ends of ours, and that the container has not made itself.
 
     Those have their other end, or the link below them, elsewhere, or are hardware: they were given to the container, and serve
@@ -107,26 +101,26 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[Obstacle]:
             for link in inside.links.values():
                 is_given = link.index != LOOPBACK and not (link.kind and link.local_peer)
                 if is_given and (link.index, link.peer) not in wired and not is_own(snapshot.topology, link):
-                    yield Obstacle("interface", info.container, link.name, _disconnect(info))
-
-
-def _disconnect(info: ContainerInfo) -> str:
-    """What takes an engine's interfaces out of a container that somebody else runs."""
-    commands = [f"{info.runtime} network disconnect {network} {info.engine_name}" for network in info.networks]
-    return f"{'; '.join(commands)}, or re-create it with `--network none`" if commands else ""
+                    yield ForeignInterface(
+                        container=info.container,
+                        name=link.name,
+                        runtime=info.runtime,
+                        engine_name=info.engine_name,
+                        networks=info.networks,
+                    )
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------
 
 
-def find_listeners() -> Iterator[Obstacle]:
+def find_listeners() -> Iterator[ForeignListener]:
     """Sockets that a published port would take the packets from."""
     for one in read_listeners():
-        tool = f"ss -Hln{one.protocol[0]}p sport = :{one.port}"
-        yield Obstacle("listener", one.holder or "a process", f"{one.protocol} {one.address} {one.port}", f"who: {tool}")
+        port = HostPort(protocol=one.protocol, address=ip_address(one.address), port=one.port)
+        yield ForeignListener(port=port, holder=one.holder)
 
 
-def find_others_ports(reader: TableReader, topology: str, chains: Iterable[ChainInfo]) -> Iterator[Obstacle]:
+def find_others_ports(reader: TableReader, topology: str, chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
     """What other topologies of netctl publish on the host."""
     own = TABLE_PREFIX + topology
     names = {chain.table for chain in chains if chain.family == "inet" and chain.table.startswith(TABLE_PREFIX)}
@@ -134,38 +128,34 @@ def find_others_ports(reader: TableReader, topology: str, chains: Iterable[Chain
         table = reader.read_table("inet", name)
         for where, key, _ in table.elements if table else ():
             if where.startswith("published"):
-                yield Obstacle("port", f"topology {name.removeprefix(TABLE_PREFIX)}", parse_published(where, key))
+                yield ForeignPort(port=parse_published(where, key), topology=name.removeprefix(TABLE_PREFIX))
 
 
-def parse_published(where: str, key: str) -> str:
-    """`tcp 0.0.0.0 8080` of an element of a set `published4`, `published_at4` or `published_from4` (kinds.firewall_program)."""
-    parts = key.split(" . ")
-    if where.startswith("published_"):
-        address = parts[1].removesuffix("/0")
-        return f"{parts[0]} {address} {parts[2]}"
-    return f"{parts[0]} {EVERYWHERE[where[-1]]} {parts[1]}"
+def parse_published(where: str, key: str) -> HostPort:
+    """The port of an element of a set `published4`, `published_at4` or `published_from4` (kinds.firewall_program)."""
+    protocol, *parts = key.split(" . ")
+    address = parts.pop(0).removesuffix("/0") if where.startswith("published_") else EVERYWHERE[where[-1]]
+    return HostPort(protocol=cast("TransportProtocol", protocol), address=ip_address(address), port=int(parts[0]))
 
 
-def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[str, ...]:
+def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[Literal["iptables", "ip6tables"], ...]:
     """The iptables commands whose DOCKER-USER chain is there, among the chains that nftables shows."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     return tuple(tool for family, tool in FAMILY_TOOLS if (family, "filter", DOCKER_CHAIN) in names)
 
 
-def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[Obstacle]:
+def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
     """The ports that Docker publishes, by its rules: also where no proxy of its own listens (`--userland-proxy=false`)."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     tools = [tool for family, tool in FAMILY_TOOLS if (family, "nat", DOCKER_NAT_CHAIN) in names]
     for tool in tools:
-        for detail in read_docker_ports(tool):
-            port = detail.split()[2]
-            yield Obstacle("port", "a container of Docker's", detail, f"which: docker ps --filter publish={port}")
+        yield from (ForeignPort(port=port) for port in read_docker_ports(tool))
 
 
-def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle]:
+def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNamespace]:
     """Containers of the engines that are in one network namespace with another of the topology's, or with the host."""
-    found: dict[tuple[int, int], str] = {}
-    places = [(context.own_netns, "")]
+    found: dict[tuple[int, int], str | None] = {}
+    places: list[tuple[str, str | None]] = [(context.own_netns, None)]
     places += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
     for path, container in places:
         try:
@@ -173,12 +163,12 @@ def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[Obstacle
         except (FileNotFoundError, ProcessLookupError):
             continue  # a lab host that is not there yet, or a container that has just ended
         other = found.setdefault((status.st_dev, status.st_ino), container)
-        if other != container:
-            yield Obstacle("shared", container, other)
+        if container is not None and other != container:
+            yield SharedNamespace(container=container, other=other)
 
 
-def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[Obstacle]:
+def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[ForeignContainer]:
     """The containers that are not ours in the engines of which the file names containers."""
     for runtime in wanted:
         for name, state in engine_of(context, runtime).read_foreign():
-            yield Obstacle("container", name, f"{runtime} {state}")
+            yield ForeignContainer(name=name, runtime=runtime, state=state)

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final, Literal
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
@@ -31,7 +32,7 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
 
-KERNEL = "system"
+KERNEL: Final = "system"
 INTERNAL_KINDS = ("tun", "openvswitch")
 """What the kernel calls an internal port, of the user-space datapath and of its own."""
 START = "install and start it: apt-get install openvswitch-switch; systemctl start openvswitch-switch"
@@ -147,7 +148,7 @@ def _answers(path: Path) -> bool:
         return channel.connect_ex(str(path)) == 0
 
 
-def read_datapath() -> str:
+def read_datapath() -> Literal["system", "netdev"]:
     """`system` where the kernel has Open vSwitch's module (its generic netlink family, which may load now), else `netdev`."""
     attribute = struct.pack("=HH", 4 + len(FAMILY), CTRL_ATTR_FAMILY_NAME) + FAMILY
     attribute += bytes(-len(attribute) % 4)

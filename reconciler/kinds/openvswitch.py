@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from reconciler.kinds.ownership import (
     OVS_UPLINK,
@@ -53,7 +53,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
-USERSPACE = "netdev"
+USERSPACE: Final = "netdev"
 """The datapath that is ovs-vswitchd itself."""
 PORT_LINKS = ("veth", "vxlan")
 """The kinds of links of ours that can be ports."""

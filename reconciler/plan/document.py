@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -78,7 +79,7 @@ def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
 class LivePlan:
     """A plan on its way to whoever asked for it: no changes and no steps, but what is live, from which the asker gets them.
 
-    The asker has what is desired, and does not take a host's word for what is to be done (`decode_plan`).
+    The asker has what is desired, and does not take a host's word for what is to be done (`complete_plan`).
     """
 
     host: str
@@ -87,31 +88,30 @@ class LivePlan:
     steps: int
     changes: tuple[Record, ...]
     """Of what changes, what is there."""
+    missing: tuple[tuple[str, str, str], ...]
+    """Of what changes and is not there, the Refs."""
 
 
-def encode_plan(plan: HostPlan) -> Any:
-    """A plan as a worker answers it: `plan` is a LivePlan, `create` the Refs of what changes and is not there."""
+def live_plan(plan: HostPlan) -> LivePlan:
+    """A plan as a worker answers it."""
     live = tuple(change.before for change in plan.changes if change.before is not None)
-    missing = [change.ref for change in plan.changes if change.before is None]
-    return {"plan": CODEC.encode(LivePlan(plan.host, plan.fingerprint, plan.steps, live)), "create": missing}
+    missing = tuple(change.ref for change in plan.changes if change.before is None)
+    return LivePlan(plan.host, plan.fingerprint, plan.steps, live, missing)
 
 
-def decode_plan(answer: Any, desired: HostState) -> HostPlan:
-    """The inverse of `encode_plan`, for `desired` that was asked about. MalformedError where the answer cannot be.
+def complete_plan(told: LivePlan, desired: HostState) -> HostPlan:
+    """The inverse of `live_plan`, for `desired` that was asked about. MalformedError where the answer cannot be.
 
     What changes is compared again here, and the steps of a plan in full are made here: so what is shown, and printed as a
     script, comes from `desired` and from records that were checked, never from a host's own words.
     """
-    if not isinstance(answer, dict) or answer.keys() != {"plan", "create"}:
-        raise MalformedError("what is no plan")
-    told = CODEC.decode(LivePlan, answer["plan"])
     if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
         raise MalformedError("a fingerprint that is none")
     for record in told.changes:
         check_record(record)
     live = _state_of(told.changes)
     changes = list(diff_states(live, HostState({ref: wanted for ref in live.records if (wanted := desired.records.get(ref))})))
-    changes += _creations(answer["create"], live, desired)
+    changes += _creations(told.missing, live, desired)
     changes.sort(key=attrgetter("ref"))
     if not told.fingerprint:
         return HostPlan(told.host, "", told.steps, tuple(changes))
@@ -119,13 +119,13 @@ def decode_plan(answer: Any, desired: HostState) -> HostPlan:
     return HostPlan(told.host, told.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
 
 
-def _creations(named: Any, live: HostState, desired: HostState) -> list[Change]:
+def _creations(named: Iterable[tuple[str, str, str]], live: HostState, desired: HostState) -> list[Change]:
     """What is to be created, each named once; the records are the asker's own."""
     try:
         missing = [Ref(*parts) for parts in named]
         wanted = [desired.records[ref] for ref in missing]
         twice = len(set(missing)) < len(missing) or not live.records.keys().isdisjoint(missing)
-    except (TypeError, KeyError):
+    except KeyError:
         raise MalformedError("a plan for what was not asked about") from None
     if twice:
         raise MalformedError("a plan that names a thing twice")

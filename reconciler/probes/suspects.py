@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.compile.others import find_drops, speaks_of
+from reconciler.compile.others import find_drops
 from reconciler.probes.model import ROUTE, Result
-from reconciler.state.host import MAY_DROP, HostFacts, HostState, Obstacle
+from reconciler.state.foreign import Drop, PossibleDrop
+from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
 
 SUSPECTS_MAX = 3
@@ -27,16 +28,16 @@ def name_suspects(
     )
 
 
-def _suspects(result: Result, drops: Mapping[str, Sequence[Obstacle]], facts: Mapping[str, HostFacts]) -> Iterator[str]:
+def _suspects(result: Result, drops: Mapping[str, Sequence[Drop]], facts: Mapping[str, HostFacts]) -> Iterator[str]:
     probe = result.probe
     hosts = dict.fromkeys((probe.host, probe.listener.host if probe.listener else probe.host))
     for host in hosts:
         for one in drops.get(host, ()):
-            if one.kind != MAY_DROP or speaks_of(one, probe.kind, probe.port):
+            if not isinstance(one, PossibleDrop) or one.may_meet(probe.kind, probe.port):
                 yield f"{one.name} drops it ({one.detail}, on {host})"
     for host in hosts:
-        for one in facts[host].obstacles if host in facts else ():
-            if one.kind == MAY_DROP and one not in drops.get(host, ()) and speaks_of(one, probe.kind, probe.port):
+        for one in facts[host].foreign_of(PossibleDrop) if host in facts else ():
+            if one not in drops.get(host, ()) and one.may_meet(probe.kind, probe.port):
                 yield f"{one.name} may drop it ({one.detail}, on {host})"
 
 

@@ -16,7 +16,7 @@ from reconciler.plan.subjects import subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.connections import Connections, render_connections
 from reconciler.render.plan import FOLD, stem_of, summarise
-from reconciler.state.host import HostFacts, HostState, Obstacle
+from reconciler.state.host import HostFacts, HostState
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.subject import order_of
@@ -88,7 +88,7 @@ def compile_status(
     desired: Mapping[str, HostState],
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
-    foreign: Mapping[str, tuple[Obstacle, ...]] = MappingProxyType({}),
+    foreign: Mapping[str, tuple[Foreign, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
     """The status of every host that has a plan. By host: the `connections` that were counted, and what others' things hinder."""
     stands = (
@@ -104,7 +104,7 @@ def bridges_of(desired: HostState | None) -> tuple[str, ...]:
     return tuple(ref.name for ref, record in (desired.records.items() if desired else ()) if record.is_bridge)
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, obstacles: Sequence[Obstacle]) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -116,8 +116,6 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, ob
     names = sorted({*wanted, *changed}, key=order_of)
     leases = _leases(desired, facts)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
-    bridges = bridges_of(desired)
-    foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in obstacles)
     return HostStatus(plan.host, _worst(items), items, foreign)
 
 

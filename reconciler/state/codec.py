@@ -8,6 +8,8 @@ are put together once per type, from its annotations, so that ten thousand recor
     Step                 the same, with "step" in front: "link-add" of LinkAdd
     HostState            a list of records
     Ref                  {"kind", "netns", "name"}
+    one of several       as its dataclass, with "type" in front: "foreign-route" of ForeignRoute
+    an IP address        its text, or that of a network
     tuple, frozenset     a list (a frozenset in order)
     Mapping              an object; keys are text, or numbers written as text
 """
@@ -21,6 +23,19 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from reconciler.state.decoders import (
+    IP_FORMS,
+    KEYS,
+    Convert,
+    Decode,
+    Json,
+    UnfitError,
+    choice_decoder,
+    decode_ref,
+    ip_decoder,
+    scalar_decoder,
+    unfit,
+)
 from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.listed import LISTED
@@ -30,11 +45,6 @@ from reconciler.state.steps import addresses, containers, firewall, links, names
 from reconciler.state.steps.step import Step
 
 T = TypeVar("T")
-Json = Any
-"""What json.dumps takes: None, bool, int, float, str, list, dict."""
-Convert = Callable[[Any], Any]
-Decode = tuple[type, Convert]
-"""How a type is decoded: a value of this class is taken as it is, and any other is converted, or refused."""
 
 
 class NEVER:
@@ -45,15 +55,15 @@ SCALARS = (str, int, bool, float, type(None))
 STEP_MODULES = (namespaces, links, uplinks, addresses, firewall, containers, openvswitch)
 
 
-def step_name(step: type[Step]) -> str:
+def class_name(cls: type) -> str:
     """`link-add` of LinkAdd."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", step.__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
 
 def step_types() -> dict[str, type[Step]]:
     """Every step there is, by its name, in the order of `STEP_MODULES`."""
     found = (value for module in STEP_MODULES for value in vars(module).values() if isinstance(value, type))
-    return {step_name(value): value for value in found if issubclass(value, Step) and value is not Step}
+    return {class_name(value): value for value in found if issubclass(value, Step) and value is not Step}
 
 
 class Codec:
@@ -106,6 +116,8 @@ class Codec:
     def _make_encoder(self, kind: Any) -> Convert | None:
         if kind is Record or kind is Step:
             return self.encode
+        if kind in IP_FORMS:
+            return str
         if kind is Ref:
             return lambda ref: {"kind": ref[0], "netns": ref[1], "name": ref[2]}
         if kind is HostState:
@@ -118,6 +130,8 @@ class Codec:
             return (lambda values: [item(value) for value in values]) if item else list
         if origin is tuple:
             items = [self._encoder(argument) for argument in arguments]
+            if not any(items):
+                return list
             return lambda values: [i(v) if i else v for i, v in zip(items, values, strict=True)]
         if origin is frozenset:
             return sorted
@@ -156,7 +170,18 @@ class Codec:
             if len(converts) == 1:
                 (convert,) = converts
                 return lambda value: None if value is None else convert(value) if convert else value
+            return self._union_encoder(typing.get_args(kind))
         raise TypeError(f"{kind!r} has no JSON form")
+
+    def _union_encoder(self, classes: tuple[Any, ...]) -> Convert:
+        """For one of several dataclasses."""
+        encoders = {cls: ({"type": class_name(cls)}, self._dataclass_encoder(cls)) for cls in classes}
+
+        def encode(value: Any) -> Json:
+            tag, convert = encoders[type(value)]
+            return {**tag, **convert(value)}
+
+        return encode
 
     # --- decoders: (the class that is taken as it is, what makes of anything else a value or an error) --------------------
 
@@ -167,13 +192,15 @@ class Codec:
 
     def _make_decoder(self, kind: Any) -> Decode:
         if kind in SCALARS:
-            return _scalar_decoder(kind)
+            return scalar_decoder(kind)
+        if kind in IP_FORMS:
+            return NEVER, ip_decoder(*IP_FORMS[kind])
         if kind is Record:
             return NEVER, self._tagged_decoder("kind", self.kinds)
         if kind is Step:
             return NEVER, self._tagged_decoder("step", self.steps)
         if kind is Ref:
-            return NEVER, _decode_ref
+            return NEVER, decode_ref
         if kind is HostState:
             records = self._list_decoder(self._decoder(Record))
             return NEVER, lambda data: HostState.of(records(data))
@@ -184,7 +211,7 @@ class Codec:
     def _make_compound_decoder(self, kind: Any) -> Decode:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Literal:
-            return NEVER, _choice_decoder(arguments)
+            return NEVER, choice_decoder(arguments)
         if origin is tuple and arguments[-1] is Ellipsis:
             return NEVER, self._list_decoder(self._decoder(arguments[0]))
         if origin is tuple:
@@ -199,27 +226,42 @@ class Codec:
         raise TypeError(f"{kind!r} has no JSON form")
 
     def _optional_decoder(self, kind: Any) -> Decode:
-        """For `X | None`."""
+        """For `X | None`, and for one of several dataclasses."""
         arguments = [argument for argument in typing.get_args(kind) if argument is not type(None)]
         if len(arguments) != 1:
-            raise TypeError(f"{kind!r} has no JSON form")
+            return NEVER, self._union_decoder(arguments)
         taken, convert = self._decoder(arguments[0])
         return taken, lambda value: None if value is None else convert(value)
+
+    def _union_decoder(self, classes: list[Any]) -> Convert:
+        decoders = {class_name(cls): self._dataclass_decoder(cls) for cls in classes}
+
+        def decode(data: Json) -> Any:
+            name = data.get("type") if type(data) is dict else None
+            if type(name) is not str or name not in decoders:
+                raise MalformedError("an object whose `type` is not known")
+            return decoders[name]({key: value for key, value in data.items() if key != "type"})
+
+        return decode
 
     def _list_decoder(self, item: Decode) -> Callable[[Any], tuple[Any, ...]]:
         taken, convert = item
 
         def decode(data: Json) -> tuple[Any, ...]:
             if type(data) is not list:
-                raise _unfit(data, "a list")
+                raise unfit(data, "a list")
             return tuple([value if type(value) is taken else convert(value) for value in data])
 
         return decode
 
     def _row_decoder(self, items: list[Decode]) -> Convert:
+        plain = tuple(taken for taken, _ in items)
+
         def decode(data: Json) -> tuple[Any, ...]:
+            if type(data) is list and tuple(map(type, data)) == plain:
+                return tuple(data)
             if type(data) is not list or len(data) != len(items):
-                raise _unfit(data, f"a list of {len(items)}")
+                raise unfit(data, f"a list of {len(items)}")
             return tuple(
                 [value if type(value) is taken else convert(value) for (taken, convert), value in zip(items, data, strict=True)]
             )
@@ -227,11 +269,11 @@ class Codec:
         return decode
 
     def _mapping_decoder(self, arguments: tuple[Any, ...]) -> Convert:
-        key_of, (taken, convert) = _KEYS[arguments[0]], self._decoder(arguments[1])
+        key_of, (taken, convert) = KEYS[arguments[0]], self._decoder(arguments[1])
 
         def decode(data: Json) -> dict[Any, Any]:
             if type(data) is not dict:
-                raise _unfit(data, "an object")
+                raise unfit(data, "an object")
             return {key_of(key): value if type(value) is taken else convert(value) for key, value in data.items()}
 
         return decode
@@ -252,13 +294,13 @@ class Codec:
     def _dataclass_decoder(self, cls: type) -> Convert:
         tag = tag_of(cls)
         known: dict[str, Decode] = {name: self._decoder(kind) for name, _, kind in fields_of(cls)}
-        known |= {name: (NEVER, _choice_decoder((value,))) for name, value in tag.items()}
+        known |= {name: (NEVER, choice_decoder((value,))) for name, value in tag.items()}
         required = frozenset(name for name, default, _ in fields_of(cls) if default is NO_DEFAULT) | tag.keys()
         (tag_name,) = tag or ("",)
 
         def decode(data: Json) -> Any:
             if type(data) is not dict:
-                raise _unfit(data, f"an object for {cls.__name__}")
+                raise unfit(data, f"an object for {cls.__name__}")
             arguments = {}
             name = ""
             try:
@@ -278,65 +320,12 @@ class Codec:
         return decode
 
 
-def _scalar_decoder(kind: type) -> Decode:
-    """Of text, whole numbers, truth values and None exactly those; of numbers with a fraction also whole ones."""
-
-    def decode(value: Json) -> Any:
-        if kind is float and type(value) is int:
-            return float(value)
-        raise _unfit(value, _NAMES[kind])
-
-    return kind, decode
-
-
-def _choice_decoder(choices: tuple[Any, ...]) -> Convert:
-    def decode(value: Json) -> Any:
-        for choice in choices:
-            if type(value) is type(choice) and value == choice:
-                return choice
-        raise _unfit(value, f"one of {', '.join(map(str, choices))}")
-
-    return decode
-
-
-def _decode_ref(data: Json) -> Ref:
-    if type(data) is not dict or len(data) != len(Ref._fields):
-        raise _unfit(data, "a Ref")
-    try:
-        ref = Ref(data["kind"], data["netns"], data["name"])
-    except KeyError:
-        raise _unfit(data, "a Ref") from None
-    if not type(ref[0]) is type(ref[1]) is type(ref[2]) is str:
-        raise UnfitError("a Ref that is not three texts")
-    return ref
-
-
-def _decode_number_key(key: str) -> int:
-    if not re.fullmatch("-?[0-9]{1,20}", key, re.ASCII):
-        raise MalformedError("a key that is not a number")
-    return int(key)
-
-
-_KEYS: Mapping[Any, Convert] = {str: str, int: _decode_number_key}
-_NAMES: Mapping[type, str] = {str: "text", int: "a whole number", bool: "true or false", float: "a number", type(None): "null"}
-
-
-class UnfitError(MalformedError):
-    """A value of another form than the wanted one, before it is known where it stands."""
-
-
-def _unfit(value: Json, wanted: str) -> UnfitError:
-    """The error for a value of another form than the wanted one. What it holds is not said: it may be anything."""
-    form = {dict: "an object", list: "a list", **_NAMES}.get(type(value), "something else")
-    return UnfitError(f"{form} in place of {wanted}")
-
-
 def tag_of(cls: type) -> dict[str, str]:
     """What goes in front of the fields: the kind of a record, the name of a step, nothing for the rest."""
     if issubclass(cls, Record):
         return {"kind": cls.kind}
     if issubclass(cls, Step):
-        return {"step": step_name(cls)}
+        return {"step": class_name(cls)}
     return {}
 
 

@@ -8,9 +8,11 @@ whatever a host really has is in it.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
+from collections.abc import Callable
+from ipaddress import ip_address, ip_interface
 
-from reconciler.state.host import HostFacts, LinkFacts, Obstacle
+from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource, HostPort
+from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.jsontext import MalformedError
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -31,12 +33,13 @@ LINE = r"[^\r\n\0]{0,4096}"
 TEXT = r"[^\0]{0,4096}"
 MTU_MAX = (1 << 31) - 1
 """What IFLA_MTU may hold."""
+PORT_MAX = (1 << 16) - 1
 
 _LINK = re.compile(LINK)
 _LABEL = re.compile(LABEL, re.ASCII)
 _MAC = re.compile(MAC, re.ASCII)
-_LISTENER = re.compile(rf"(?:tcp|udp|sctp) ({ADDRESS}) [0-9]{{1,5}}", re.ASCII)
-_CONTAINER = re.compile(r"\S+ \S+")
+_ADDRESS = re.compile(rf"{ADDRESS}(?:/[0-9]{{1,3}})?", re.ASCII)
+_WORD = re.compile(r"\S+")
 
 
 def is_label(name: str) -> bool:
@@ -61,11 +64,13 @@ def check_facts(facts: HostFacts) -> None:
         _check(_MAC.fullmatch(facts.uplink_mac), "a hardware address")
         _check_mtu(facts.uplink_mtu)
         for cidr in facts.addresses:
-            ip_interface(cidr)
+            _check_address(cidr, ip_interface)
         for lease in facts.leases:
-            ip_address(lease.address)
-        for obstacle in facts.obstacles:
-            _check_obstacle(obstacle)
+            _check_address(lease.address, ip_address)
+        for port in facts.published:
+            _check_port(port)
+        for resource in facts.foreign:
+            _check_foreign(resource)
         for link in facts.links:
             _check_link(link)
     except MalformedError:
@@ -79,23 +84,29 @@ def _check_link(link: LinkFacts) -> None:
     _check(_MAC.fullmatch(link.mac), "a hardware address")
     _check_mtu(link.mtu)
     for cidr in link.addresses:
-        ip_interface(cidr)
+        _check_address(cidr, ip_interface)
     for router in link.routers:
-        ip_address(router)
+        _check_address(router, ip_address)
 
 
-def _check_obstacle(obstacle: Obstacle) -> None:
-    match obstacle.kind:
-        case "route":
-            if obstacle.detail != "default":
-                ip_network(obstacle.detail, strict=False)
-        case "listener" | "port":
-            found = _LISTENER.fullmatch(obstacle.detail)
-            _check(found, "a port")
-            if found:
-                ip_address(found[1])
-        case "container":
-            _check(_CONTAINER.fullmatch(obstacle.detail), "the state of a container")
+def _check_foreign(resource: ForeignResource) -> None:
+    match resource:
+        case ForeignListener() | ForeignPort():
+            _check_port(resource.port)
+        case ForeignContainer():
+            _check(_WORD.fullmatch(resource.runtime) and _WORD.fullmatch(resource.state), "the state of a container")
+        case _:
+            pass
+
+
+def _check_address(text: str, parse: Callable[[str], object]) -> None:
+    """`ipaddress` alone takes `fe80::1%ZONE`, whose zone may be any text."""
+    _check(_ADDRESS.fullmatch(text), "an address")
+    parse(text)
+
+
+def _check_port(port: HostPort) -> None:
+    _check(0 <= port.port <= PORT_MAX, "a port")
 
 
 def _check_mtu(mtu: int) -> None:

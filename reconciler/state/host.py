@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
+from reconciler.state.foreign import ForeignResource, HostPort
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +52,6 @@ class Lease:
     address: str
 
 
-TUNNEL_DROP, MAY_DROP = "tunnel drop", "may drop"
-"""Kinds of obstacles: what drops VXLAN packets, and a rule that drops packets that it speaks of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Something foreign on the host: a route, a listening socket, a container, a link, or a drop.
-
-    `kind` is one of "route", "listener", "container", "link", "drop", TUNNEL_DROP, MAY_DROP, "port" (published by another
-    topology or engine). `name` says which, `detail` is what it holds (a CIDR, `tcp 0.0.0.0 8080`, an interface name, …), and
-    `help_text` what the user can do.
-    """
-
-    kind: str
-    name: str
-    detail: str
-    help_text: str = ""
-
-    def help_for(self, bridges: Iterable[str]) -> str:
-        """The commands of a drop's `help_text`; one that speaks of BRIDGE is there for each of the host's bridges."""
-        commands = self.help_text.split("; ")
-        names = sorted(bridges)
-        return "; ".join(
-            command.replace("BRIDGE", name) for command in commands for name in (names if "BRIDGE" in command else [""])
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
     """A link of the host that is not netctl's, as something to connect containers to."""
@@ -108,11 +85,7 @@ class HostFacts:
     addresses: tuple[str, ...] = ()
     """The host's own addresses, as CIDRs, links of ours left out."""
     leases: tuple[Lease, ...] = ()
-    wired: tuple[str, ...] = ()
-    """Containers that have a link of ours on this host."""
-    mounted: tuple[str, ...] = ()
-    """Containers (`web`) and lab members (`lab:alpha`) that have a namespace under /run/netns on the machine."""
-    obstacles: tuple[Obstacle, ...] = ()
+    foreign: tuple[ForeignResource, ...] = ()
     has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()
     """Those of the host itself."""
@@ -124,7 +97,7 @@ class HostFacts:
     """Why it cannot, in a sentence."""
     openvswitch_fault: str = ""
     """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
-    openvswitch_datapath: str = "netdev"
+    openvswitch_datapath: Literal["system", "netdev"] = "netdev"
     """`system` where its kernel has Open vSwitch's module, else `netdev`."""
     listening_ports: tuple[int, ...] = ()
     """Of the ports that masqueraded connections could get, those on which a socket of the host is open to other nodes."""
@@ -132,7 +105,11 @@ class HostFacts:
     """Ranges of ports, both ends included, that the administrator keeps for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[tuple[str, str], ...] = ()
     """The live elements of the topology's map of that name."""
-    published: tuple[str, ...] = ()
-    """The ports that the topology publishes there already, as an Obstacle names one: `tcp 0.0.0.0 8080`."""
-    docker_user_chain: tuple[str, ...] = ()
-    """`iptables` and `ip6tables`, each where its DOCKER-USER chain is there."""
+    published: tuple[HostPort, ...] = ()
+    """The ports that the topology publishes there already."""
+    docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()
+    """Each where its DOCKER-USER chain is there."""
+
+    def foreign_of(self, cls: type[T]) -> Iterator[T]:
+        """The foreign resources of this class, in the order in which they were found."""
+        return (one for one in self.foreign if isinstance(one, cls))

@@ -15,13 +15,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.errors import NetctlError, translate
+from reconciler.errors import NetctlError, ProtocolError, translate
+from reconciler.plan.document import CODEC
 from reconciler.worker.channel import Inbox, Message, Outbox, encode_defect, encode_error
 from reconciler.worker.machine import KernelMachine, open_machine
+from reconciler.worker.protocol import PATIENCE_S, Hello, Introduction, decode_request, encode_event
 from reconciler.worker.work import Work
-
-PATIENCE_S = 60.0
-"""How long a worker on another machine does without hearing of its controller, where that does not say."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a terminal or a service manager sends to end a command; a worker leaves it to its controller."""
@@ -82,23 +81,27 @@ class Service:
     """Answers requests; which host they are about is said by the first."""
 
     def __init__(self, send: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
-        """`send` takes events; `cancelled` says whether the controller has asked to stop."""
+        """`send` takes what goes to the controller; `cancelled` says whether the controller has asked to stop."""
         self._send = send
         self._cancelled = cancelled
         self._work: Work | None = None
         self._machine: KernelMachine | None = None
         self.patience_s = PATIENCE_S
 
-    def answer(self, request: Message) -> Any:
-        """The answer to one request. NetctlError where it fails."""
-        if request["verb"] == "hello":
-            self.patience_s = request.get("patience_s", PATIENCE_S)
-            self._machine = open_machine(request)
-            self._work = Work(self._machine, self._send, self._cancelled)
-            return self._machine.introduce()
+    def answer(self, message: Message) -> Any:
+        """The answer to one request, in JSON. NetctlError where it fails."""
+        request = decode_request(message)
+        if isinstance(request, Hello):
+            return CODEC.encode(self._greet(request))
         if self._work is None:
-            raise NetctlError("the worker has not been told which host it is")
-        return self._work.answer(request)
+            raise ProtocolError("the worker has not been told which host it is")
+        return CODEC.encode(self._work.answer(request))
+
+    def _greet(self, hello: Hello) -> Introduction:
+        self.patience_s = hello.patience_s
+        self._machine = open_machine(hello)
+        self._work = Work(self._machine, lambda event: self._send(encode_event(event)), self._cancelled)
+        return self._machine.introduce()
 
     def mark(self, *, orphan: bool) -> None:
         """Let others know by the host's lock whether the controller is lost."""

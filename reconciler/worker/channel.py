@@ -1,6 +1,7 @@
 """The lines between a controller and a worker, and errors that travel on them.
 
-Called by `worker.__main__` on one side and by `hosts.session` on the other. One JSON object a line:
+Called by `worker.__main__` on one side and by `hosts.session` on the other; `worker.protocol` says what a request, an event and
+an answer hold. One JSON object a line:
 
     to the worker     {"verb": "read", …}          one request at a time; {"verb": "cancel"} may come in between, unanswered,
                       {"verb": "beat"}             as may this, which says that the controller lives
@@ -21,7 +22,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.errors import HostError, LockedError, NetctlError
+from reconciler.errors import HostError, LockedError, NetctlError, ProtocolError
 from reconciler.state.jsontext import MalformedError
 
 Message = dict[str, Any]
@@ -30,7 +31,7 @@ ROOM_INTERVAL_MS = 100
 """How often a worker whose answer is not taken looks whether its controller was given up."""
 WORDS_MAX = 4096
 """Of an error's message, and of its help, so many characters are shown."""
-WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedError)}
+WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedError, ProtocolError)}
 """What a worker may raise."""
 
 

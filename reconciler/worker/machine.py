@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError, help_for
@@ -24,33 +24,33 @@ from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import NetnsAdd
-from reconciler.worker.channel import Message
+from reconciler.worker.protocol import Hello, Introduction
 
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
 
 
-def open_machine(hello: Message) -> KernelMachine:
+def open_machine(hello: Hello) -> KernelMachine:
     """The host that a controller's first message speaks of, its namespace entered. HostError where that is not possible."""
-    if hello["parent"] and not die_with_parent(hello["parent"]):
+    if hello.parent and not die_with_parent(hello.parent):
         raise HostError("the controller has gone")
     context = KernelContext(
-        hello["topology"],
-        hello["host_key"],
-        uplink=hello["uplink"],
-        addresses=tuple(hello["addresses"]),
-        peers=tuple(hello.get("peers", ())),
+        hello.topology,
+        hello.host_key,
+        uplink=hello.uplink,
+        addresses=hello.addresses,
+        peers=hello.peers,
     )
     # What stands there says where engines are, and what to put back.
     check_directories(context.run_directory, context.host_directory, context.topology_directory)
-    engines = {**notes.read_engines(context), **hello["engines"]}
+    engines = {**notes.read_engines(context), **hello.engines}
     # A lab host shares the machine's files, and must not take its switch.
-    usual = "" if hello["netns"] else DEFAULT_OPENVSWITCH
-    switch = hello.get("openvswitch") or notes.read_openvswitch(context) or usual
+    usual = "" if hello.netns else DEFAULT_OPENVSWITCH
+    switch = hello.openvswitch or notes.read_openvswitch(context) or usual
     context = replace(context, engines=tuple(sorted(engines.items())), openvswitch=switch)
     # Kept open before it is left for a lab host's.
     context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
-    machine = KernelMachine(context, hello["netns"], hello["command"], hello["parent"], hello.get("run", ""))
+    machine = KernelMachine(context, hello.netns, hello.command, hello.parent, hello.run)
     machine.enter()
     return machine
 
@@ -93,10 +93,10 @@ class KernelMachine:
         """Say in the lock whether the controller is lost."""
         self._lock.mark(orphan=orphan)
 
-    def introduce(self) -> Message:
+    def introduce(self) -> Introduction:
         """What tells this machine from others, what it remembers of the topology's other hosts, and who is at work on it."""
         machine, peers = read_machine(self._context.own_netns), notes.read_peers(self._context)
-        return {"machine": machine, "peers": peers, "occupancy": asdict(self.read_occupancy())}
+        return Introduction(machine, peers, self.read_occupancy())
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
         """How many entries of connection tracking each address has begun."""

@@ -1,27 +1,6 @@
-"""What a worker does for each request: one method for each verb of the protocol.
+"""What a worker does for each request of `worker.protocol`, in the state that it is in (`worker.states`).
 
-Called by `worker.__main__` with what comes in. The verbs, in the order of an apply:
-
-    lock      {} → nothing; the host's lock is held until `release`, or the worker's end
-    occupancy {} → Occupancy: who is at work on the host; asked after a reading without a lock, for `hello` told it before
-    read      {engines, openvswitch} → HostFacts
-    plan      {host, desired, document} → PlanAnswer (`plan.document`): what is live of what changes; the plan is kept
-    prepare   {} → nothing, or the error that an apply is known to end with
-    arm       {token} → nothing; from here on a lost controller means that the worker takes back what was done (`remote`)
-    confirm   {token} → nothing; asked of a second worker, which shows that the host can still be reached by a new connection
-    keep      {} → nothing; from here on a lost controller means that what was done stays. Refused where nobody has confirmed
-    apply     {phase: remove | make} → Outcome of that phase, with events {"event": "progress", "done", "total"}, and
-              {"event": "waiting", "bridge", "seconds"} for a bridge whose STP holds new ports back so long
-    check     {} → the changes that are still needed; none after a good apply
-    mend      {host} → HostPlan of what `check` has found, which takes the plan's place: `apply` then carries it out
-    rollback  {host, before} → HostPlan of the way back, which takes the plan's place: `apply` then carries it out. `before`
-              is what the host was if another worker made the plan, None otherwise
-    commit    {} → nothing; what was kept for a rollback is let go. Refused where the worker is armed and was not told to keep it
-    remember  {peers} → nothing; the topology's other hosts are remembered here
-    forget    {} → nothing; no file of the topology is left here
-    count     {addresses} → how many entries of connection tracking each of them has begun
-    listen    {listeners} → Opened;  probe {probes, opened} → Results;  unlisten {} → nothing: see `probes.run`
-    release   {} → nothing; the lock is let go
+Called by `worker.__main__` with what comes in.
 """
 
 from __future__ import annotations
@@ -31,28 +10,32 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from reconciler.errors import HostError, NetctlError
+from reconciler.errors import HostError, NetctlError, ProtocolError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.diff import diff_states, is_gone, split_exposed
-from reconciler.plan.document import CODEC, HostPlan, encode_plan, fingerprint_of
+from reconciler.plan.document import HostPlan, LivePlan, fingerprint_of, live_plan
 from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan, plan_changes
 from reconciler.plan.rollback import find_repaired, rollback_target
-from reconciler.probes.model import Listener, Opened, Probe
+from reconciler.probes.model import Opened, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
-from reconciler.worker.channel import Message
+from reconciler.worker import protocol
+from reconciler.worker.protocol import Event, Phase, Request
+from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack, WorkerState
 from reconciler.worker.waiting import when_back
 
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
+
+A = TypeVar("A")
 
 CONTEST_TRIES = 3
 """How often a container's root may be in the way of an apply before its container is left as it is."""
@@ -131,7 +114,7 @@ class Machine(Protocol):
 class Work:
     """The state of one worker between requests: what was read, planned and done."""
 
-    def __init__(self, machine: Machine, emit: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
+    def __init__(self, machine: Machine, emit: Callable[[Event], None], cancelled: Callable[[], bool]) -> None:
         """`emit` sends an event; `cancelled` says whether the controller has asked to stop."""
         self._machine = machine
         self._emit = emit
@@ -143,59 +126,55 @@ class Work:
         """What is carried out: the plan, or where a container's root was in its way, what leads to the same from there."""
         self._contests: Counter[str] = Counter()
         """How often that was so, by container."""
-        self._rolling_back = False
-        self._token = ""
-        self._before = HostState({})
-        """What was live when the plan was made."""
+        self._state: WorkerState = Idle()
         self._repaired: tuple[Change, ...] = ()
         """What a rollback has left whole that was damaged before."""
-        self._undo: HostState | None = None
-        """What is restored where the controller is lost; None where it has not begun, or has committed."""
-        self._keeping = False
-        """Whether it is kept instead."""
         self._pool = ThreadPoolExecutor(1)
         self._seen: tuple[Snapshot, Future[HostState]] | None = None
         """What was read last, and not used for a plan yet."""
 
-    def answer(self, request: Message) -> Any:
-        """The answer to a request, in JSON; NetctlError where it fails."""
-        verbs: dict[str, Callable[[Message], Any]] = {
-            "lock": lambda _: self._machine.lock(),
-            "occupancy": lambda _: CODEC.encode(self._machine.read_occupancy()),
-            "read": self._read,
-            "plan": self._make_plan,
-            "apply": self._apply,
-            "check": self._check,
-            "mend": self._mend,
-            "rollback": self._rollback,
-            "prepare": lambda _: self._machine.check(self._plan.remove + self._plan.make),
-            "arm": self._arm,
-            "confirm": lambda request: self._machine.confirm(request["token"]),
-            "keep": self._keep,
-            "commit": self._commit,
-            "remember": lambda request: self._machine.remember(request["peers"]),
-            "forget": lambda _: self._machine.forget(),
-            "count": lambda request: self._machine.count_connections(request["addresses"]),
-            "listen": self._listen,
-            "probe": self._probe,
-            "unlisten": lambda _: self._machine.prober().stop(),
-            "release": lambda _: self._machine.release(),
+        self._handlers: Mapping[type[Request[Any]], Callable[[Any], Any]] = {
+            protocol.Lock: lambda _: machine.lock(),
+            protocol.ReadOccupancy: lambda _: machine.read_occupancy(),
+            protocol.Read: self._read,
+            protocol.Plan: self._make_plan,
+            protocol.Prepare: lambda _: machine.check(self._plan.remove + self._plan.make),
+            protocol.Arm: self._arm,
+            protocol.Apply: self._apply,
+            protocol.Check: self._check,
+            protocol.Mend: self._mend,
+            protocol.Confirm: lambda request: machine.confirm(request.token),
+            protocol.Keep: self._keep,
+            protocol.Rollback: self._rollback,
+            protocol.RollbackTo: self._rollback_to,
+            protocol.Commit: self._commit,
+            protocol.Remember: lambda request: machine.remember(request.peers),
+            protocol.Forget: lambda _: machine.forget(),
+            protocol.Count: lambda request: machine.count_connections(request.addresses),
+            protocol.Listen: self._listen,
+            protocol.Probe: self._probe,
+            protocol.Unlisten: lambda _: machine.prober().stop(),
+            protocol.Release: lambda _: machine.release(),
         }
-        verb = verbs.get(request["verb"])
-        if verb is None:
-            raise NetctlError(f"the worker knows no verb {request['verb']!r}")
-        return verb(request)
 
-    def _read(self, request: Message) -> Any:
-        self._interest = Interest(engines=request["engines"], openvswitch=request.get("openvswitch", False))
+    def answer(self, request: Request[A]) -> A:
+        """The answer to a request; NetctlError where it fails, ProtocolError if it is not allowed in this state."""
+        handler = self._handlers.get(type(request))
+        if handler is None or not isinstance(self._state, request.states):
+            raise ProtocolError(f"cannot take the request `{request.verb()}`: {self._state.words}")
+        answer: A = handler(request)
+        return answer
+
+    def _read(self, request: protocol.Read) -> HostFacts:
+        self._interest = Interest(engines=request.engines, openvswitch=request.openvswitch)
         snapshot = self._machine.read(self._interest)
-        facts = CODEC.encode(self._machine.read_facts(snapshot, self._interest))
+        facts = self._machine.read_facts(snapshot, self._interest)
         # The controller compiles now, so this costs no time on the clock.
         self._seen = snapshot, self._pool.submit(recognise_all, snapshot)
         return facts
 
-    def _make_plan(self, request: Message) -> Any:
-        self._desired = CODEC.decode(HostState, request["desired"])
+    def _make_plan(self, request: protocol.Plan) -> LivePlan:
+        self._desired = request.desired
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # What was read a moment ago lacks only the settings that nobody knew the topology to want. It serves once.
         seen, self._seen = self._seen, None
@@ -203,33 +182,36 @@ class Work:
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
         live = with_strays(live, snapshot, self._desired)
         live, changes = self._with_lost_settings(live, snapshot)
-        self._before = live
+        self._state = Planned(live)
         self._follow(plan_changes(changes))
-        self._rolling_back = False
-        return encode_plan(self._describe(request["host"], fingerprint_of(live) if request["document"] else ""))
+        return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
 
     def _follow(self, plan: Plan) -> None:
         self._plan = self._way = plan
         self._contests.clear()
 
-    def _apply(self, request: Message) -> Any:
+    def _apply(self, request: protocol.Apply) -> Outcome:
+        return self._carry_out(request.phase)
+
+    def _carry_out(self, phase: Phase) -> Outcome:
         self._machine.enter()
         host = self._machine.host()
-        phases, progress = (request["phase"],), _Progress(self._emit)
+        phases, progress = (phase,), _Progress(self._emit)
         outcome = self._execute(host, phases, progress)
         while outcome.failure and self._note_contest(outcome.failure):
             progress.begin_again()
             outcome = self._execute(host, ("remove", "make") if "make" in phases else phases, progress)
-        if not outcome.failure and request["phase"] == "make":
-            outcome = self._settle(host, outcome)
-        return CODEC.encode(outcome)
+        return self._settle(host, outcome) if phase == "make" and not outcome.failure else outcome
 
-    def _execute(self, host: BatchRunner, phases: tuple[str, ...], progress: _Progress) -> Outcome:
-        # A rollback is what a cancellation leads to, so it is not cancelled in turn.
-        cancelled = never if self._rolling_back else self._cancelled
+    def _execute(self, host: BatchRunner, phases: tuple[Phase, ...], progress: _Progress) -> Outcome:
         steps = {"remove": self._way.remove, "make": self._way.make}
         batches = tuple(batch for phase in phases for batch in steps[phase])
-        return execute_batches(host, batches, progress, cancelled)
+        return execute_batches(host, batches, progress, self._cancellation)
+
+    @property
+    def _cancellation(self) -> Callable[[], bool]:
+        """A rollback is what a cancellation leads to, so it is not cancelled in turn."""
+        return never if isinstance(self._state, RollingBack) else self._cancelled
 
     def _note_contest(self, failure: Failure) -> bool:
         """Whether it is the root of a container who may have caused the failure, in its own namespace: then there is another way.
@@ -248,17 +230,19 @@ class Work:
         return True
 
     def _settle(self, host: SettlingHost, outcome: Outcome) -> Outcome:
-        cancelled = never if self._rolling_back else self._cancelled
         try:
-            host.settle(self._tell_waiting, cancelled)
+            host.settle(self._tell_waiting, self._cancellation)
         except HostError as error:
             return replace(outcome, failure=Failure(None, error.message))
         return outcome
 
     def _tell_waiting(self, bridge: str, seconds: float) -> None:
-        self._emit({"event": "waiting", "bridge": bridge, "seconds": round(seconds)})
+        self._emit(protocol.Waiting(bridge=bridge, seconds=round(seconds)))
 
-    def _check(self, _: Message) -> Any:
+    def _check(self, _: protocol.Check) -> tuple[Change, ...]:
+        return self._read_remaining()
+
+    def _read_remaining(self) -> tuple[Change, ...]:
         """The changes that the desired state still needs; the kernel is given a moment."""
         remaining: tuple[Change, ...] = ()
         for attempt in range(CHECK_TRIES):
@@ -267,72 +251,86 @@ class Work:
             remaining = diff_states(self._live(), self._desired)
             if not remaining:
                 break
-        return CODEC.encode((*remaining, *self._repaired))
+        return (*remaining, *self._repaired)
 
-    def _mend(self, request: Message) -> Any:
+    def _mend(self, request: protocol.Mend) -> HostPlan:
         self._follow(compile_plan(self._live(), self._desired))
-        return CODEC.encode(self._describe(request["host"], ""))
+        return self._describe(request.host, "")
 
-    def _rollback(self, request: Message) -> Any:
-        if request["before"] is not None:  # this worker takes the place of one that has died
-            self._machine.log("what was done here is taken back over a new connection")
-            self._before = self._undo = CODEC.decode(HostState, request["before"])
-        self._turn_back(self._before)
-        self._keeping = False
-        return CODEC.encode(self._describe(request["host"], ""))
+    def _arm(self, request: protocol.Arm) -> None:
+        if isinstance(self._state, Planned):
+            self._state = Armed(self._state.before, request.token)
 
-    def _turn_back(self, before: HostState) -> None:
-        """Put the way back to `before` in the plan's place."""
+    def _keep(self, _: protocol.Keep) -> None:
+        if isinstance(self._state, Armed):
+            if not self._machine.is_confirmed(self._state.token):
+                raise ProtocolError("cannot keep the change: no new connection has confirmed that the host can be reached")
+            self._state = Kept(self._state.before)
+
+    def _commit(self, _: protocol.Commit) -> None:
+        keep_log = isinstance(self._state, RollingBack)
+        self._state = Idle()
+        self._machine.commit(keep_log=keep_log)
+
+    def _rollback(self, request: protocol.Rollback) -> HostPlan:
+        match self._state:
+            case Planned(before):
+                self._turn_back(RollingBack(before, armed=False))
+            case Armed(before) | Kept(before):
+                self._turn_back(RollingBack(before, armed=True))
+            case RollingBack() as state:
+                self._turn_back(state)
+        return self._describe(request.host, "")
+
+    def _rollback_to(self, request: protocol.RollbackTo) -> HostPlan:
+        self._machine.log("what was done here is taken back over a new connection")
+        self._state = state = RollingBack(request.before, armed=True)
+        self._turn_back(state)
+        return self._describe(request.host, "")
+
+    def _turn_back(self, state: RollingBack) -> None:
+        """Put the way back to what was before in the plan's place."""
+        before = state.before
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
         live = when_back(self._live)
         self._desired = rollback_target(before, live)
         self._repaired = find_repaired(before, self._desired)
         self._follow(compile_plan(live, self._desired))
-        self._rolling_back = True
-
-    def _arm(self, request: Message) -> None:
-        self._token = request["token"]
-        self._undo = self._before
-
-    def _keep(self, _: Message) -> None:
-        if not self._machine.is_confirmed(self._token):
-            raise NetctlError("nobody has shown by a new connection that this host can still be reached")
-        self._keeping = True
-
-    def _commit(self, _: Message) -> None:
-        if self._undo is not None and not (self._keeping or self._rolling_back):
-            raise NetctlError("it was not said that what was made is to be kept")
-        self._undo = None
-        self._machine.commit(keep_log=self._rolling_back)
+        self._state = state
 
     def end(self) -> None:
         """The controller has gone, and will not say what to do with what was not committed. NetctlError where it fails."""
-        if self._undo is None:
-            return
-        if self._keeping:
-            self._machine.log("the controller was lost at the end of it; what was done here stays")
-            self._machine.commit(keep_log=True)
-            return
+        match self._state:
+            case Idle() | Planned() | RollingBack(armed=False):
+                pass
+            case Kept():
+                self._machine.log("the controller was lost at the end of it; what was done here stays")
+                self._machine.commit(keep_log=True)
+            case Armed(before) | RollingBack(before, armed=True):
+                self._restore(before)
+
+    def _restore(self, before: HostState) -> None:
+        """Go back to what was before, without a controller."""
         self._emit = lambda _: None
         self._machine.log("the controller was lost in the middle of it; what was done here is taken back")
         self._machine.enter()
-        self._turn_back(self._undo)
-        for phase in ("remove", "make"):
-            outcome = CODEC.decode(Outcome, self._apply({"phase": phase}))
+        self._turn_back(RollingBack(before, armed=True))
+        phases: tuple[Phase, ...] = ("remove", "make")
+        for phase in phases:
+            outcome = self._carry_out(phase)
             if outcome.failure:
                 raise NetctlError(f"{outcome.failure.ref or ''} {outcome.failure.message}".strip())
-        remaining, _ = split_exposed(CODEC.decode(tuple[Change, ...], self._check({})))
+        remaining, _ = split_exposed(self._read_remaining())
         if remaining:
             raise NetctlError("; ".join(f"{change.ref}: {change.reason}" for change in remaining[:5]))
         self._machine.commit(keep_log=True)
         self._machine.log("all is as it was before")
 
-    def _listen(self, request: Message) -> Any:
-        return CODEC.encode(self._machine.prober().start_listeners(CODEC.decode(tuple[Listener, ...], request["listeners"])))
+    def _listen(self, request: protocol.Listen) -> Opened:
+        return self._machine.prober().start_listeners(request.listeners)
 
-    def _probe(self, request: Message) -> Any:
-        probes = CODEC.decode(tuple[Probe, ...], request["probes"])
-        return CODEC.encode(self._machine.prober().run_clients(probes, CODEC.decode(Opened, request["opened"])))
+    def _probe(self, request: protocol.Probe) -> tuple[Result, ...]:
+        return self._machine.prober().run_clients(request.probes, request.opened)
 
     def _live(self) -> HostState:
         snapshot = self._machine.read(self._interest)
@@ -366,7 +364,7 @@ class Work:
 class _Progress:
     """Sends progress, but not more often than people can see. The numbers rise, also if steps are planned a second time."""
 
-    def __init__(self, emit: Callable[[Message], None]) -> None:
+    def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
         self._next_s = 0.0
         self._before = self._sent = self._done = 0
@@ -380,7 +378,7 @@ class _Progress:
         self._done = self._before + done
         if self._done > self._sent and (now_s >= self._next_s or done == total):
             self._next_s, self._sent = now_s + PROGRESS_INTERVAL_S, self._done
-            self._emit({"event": "progress", "done": self._done, "total": self._before + total})
+            self._emit(protocol.Progress(done=self._done, total=self._before + total))
 
 
 def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:

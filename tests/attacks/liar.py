@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from reconciler.hosts.session import WorkerProcess
-from reconciler.plan.document import CODEC, HostPlan, encode_plan
+from reconciler.plan.document import CODEC, HostPlan, live_plan
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change, Record
 
@@ -97,7 +97,7 @@ def plan_of(live: HostState, steps: int = 1) -> Answer:
         changes = [Change(ref, record, None, "") for ref, record in live.records.items()]
         changes += [Change(ref, None, record, "") for ref, record in desired.records.items() if ref not in live.records]
         fingerprint = "0" * 64 if request["document"] else ""
-        return json.loads(json.dumps(encode_plan(HostPlan(request["host"], fingerprint, steps, tuple(changes)))))
+        return CODEC.encode(live_plan(HostPlan(request["host"], fingerprint, steps, tuple(changes))))
 
     return answer
 
@@ -114,4 +114,5 @@ HONEST: dict[str, Answer | Any] = {
     "apply": {"steps_done": 1},
     "check": [],
     "rollback": lambda request: {"host": request["host"]},
+    "rollback-to": lambda request: {"host": request["host"]},
 } | dict.fromkeys(("lock", "prepare", "arm", "confirm", "keep", "commit", "remember", "forget", "release", "unlisten"), None)

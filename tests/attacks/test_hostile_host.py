@@ -21,7 +21,7 @@ import pytest
 from reconciler.cli.main import main
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.hosts import fleet, peers
-from reconciler.hosts.session import SMALL_MAX_BYTES, Session
+from reconciler.hosts.session import Session
 from reconciler.hosts.target import far_target
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.ovs_flow import OvsFlow
@@ -31,6 +31,8 @@ from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC
 from reconciler.state.record import Record
 from reconciler.topology.types import Connect
+from reconciler.worker import protocol
+from reconciler.worker.protocol import SMALL_MAX_BYTES
 from tests.attacks.liar import FACTS, Liar, lie, live
 
 FILE = """\
@@ -108,7 +110,7 @@ WRONG: dict[str, bytes] = {
     "truth": answer("true"),
     "empty object": answer("{}"),
     "unknown field": answer('{"exists":true,"machine":"m","peers":{},"more":1}'),
-    "wrong types": answer('{"exists":1,"uplink":[],"machine":3,"peers":[],"plan":{},"create":{}}'),
+    "wrong types": answer('{"exists":1,"uplink":[],"machine":3,"peers":[],"host":{},"missing":{}}'),
     "a list of lists": b"[1]\n",
     "no answer": b"{}\n",
     "an event": b'{"event":"progress","done":1,"total":2}\n',
@@ -131,19 +133,31 @@ def test_what_is_no_answer_ends_with_a_sentence(run: Callable[..., Outcome], ver
     assert "host beta (ssh://root@beta) answered `" + verb in done.err, done.err
 
 
-@pytest.mark.parametrize("name", ["uplink", "uplink_mac", "addresses", "obstacles", "links", "leases", "uplink_mtu"])
-def test_facts_that_cannot_be_are_refused(run: Callable[..., Outcome], name: str) -> None:
+ZONED = 'fe80::1%"; flush ruleset #'
+"""An address with a zone (RFC 4007), which may be any text."""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("uplink", "a b"),
+        ("uplink_mac", '" ; flush ruleset #'),
+        ("addresses", ["10.0.0.0.1/8"]),
+        ("addresses", [f"{ZONED}/64"]),
+        ("foreign", [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": "0.0.0.0", "port": 1 << 16}}]),
+        ("foreign", [{"type": "foreign-listener", "port": {"protocol": "tcp", "address": ZONED, "port": 80}}]),
+        ("foreign", [{"type": "foreign-route", "destination": 7}]),
+        ("foreign", [{"type": "lock"}]),
+        ("links", [{"name": "eth0/../x", "kind": "", "mac": "", "mtu": 1}]),
+        ("links", [{"name": "eth0", "kind": "", "mac": "", "mtu": 1, "routers": [ZONED]}]),
+        ("leases", [{"subnet": "front", "container": "web", "address": "here"}]),
+        ("leases", [{"subnet": "front", "container": "web", "address": ZONED}]),
+        ("uplink_mtu", -1),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(run: Callable[..., Outcome], name: str, told: Any) -> None:
     """A host's facts go into the plans of other hosts: what no host can have is refused."""
-    lies: dict[str, Any] = {
-        "uplink": "a b",
-        "uplink_mac": '" ; flush ruleset #',
-        "addresses": ["10.0.0.0.1/8"],
-        "obstacles": [{"kind": "listener", "name": "x", "detail": "tcp"}],
-        "links": [{"name": "eth0/../x", "kind": "", "mac": "", "mtu": 1}],
-        "leases": [{"subnet": "front", "container": "web", "address": "here"}],
-        "uplink_mtu": -1,
-    }
-    done = run({"beta": {"read": {**CODEC.encode(FACTS), name: lies[name]}}}, "diff")
+    done = run({"beta": {"read": {**CODEC.encode(FACTS), name: told}}}, "diff")
     assert done.status == 3, done.err
     assert "host beta (ssh://root@beta) answered `read`" in done.err
 
@@ -190,7 +204,7 @@ def test_progress_that_does_not_rise_is_refused(run: Callable[..., Outcome], num
 
 def test_a_host_that_says_nothing_is_given_up(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that answers ssh and nothing else is waited for as long as its verb may take."""
-    monkeypatch.setattr("reconciler.hosts.session.TIMEOUTS_S", {"read": 0.2})
+    monkeypatch.setattr(protocol.Read, "timeout_s", 0.2)
     done = run({"beta": {"read": b""}}, "diff")
     assert done.status == 3
     assert "the connection to beta was lost: no answer to `read` within 0 s" in done.err
@@ -323,18 +337,17 @@ def test_steps_of_a_host_are_not_taken(run: Callable[..., Outcome]) -> None:
     """A plan with steps, as it once was sent, is none: nothing that a host writes becomes a line of the script."""
     step = {"step": "nft-command", "netns": "", "text": f"x\nEOF\n>{MARKER}\nTHERE\n>{MARKER}\n"}
     batch = {"lane": "nft", "netns": "", "steps": [step], "refs": [{"kind": "x", "netns": "", "name": "x"}]}
-    told = {"plan": {"host": "beta", "fingerprint": "0" * 64, "steps": 1, "changes": [], "make": [batch]}, "create": []}
+    told = {"host": "beta", "fingerprint": "0" * 64, "steps": 1, "changes": [], "missing": [], "make": [batch]}
     done = run({"beta": {"plan": told}}, "diff", "--commands")
     assert done.status == 3
+    assert "with LivePlan with a field that it does not have" in done.err
     assert MARKER not in done.out
 
 
 def test_a_plan_for_what_was_not_asked_is_refused(run: Callable[..., Outcome]) -> None:
     """A host names what it lacks; what is to be made is the controller's own record."""
-    told = {
-        "plan": {"host": "beta", "fingerprint": "", "steps": 1, "changes": []},
-        "create": [["netns", "container:evil", "namespace"]],
-    }
+    missing = [["netns", "container:evil", "namespace"]]
+    told = {"host": "beta", "fingerprint": "", "steps": 1, "changes": [], "missing": missing}
     done = run({"beta": {"plan": told}}, "diff")
     assert done.status == 3
     assert "a plan for what was not asked about" in done.err

@@ -15,7 +15,7 @@ from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.grammar import FIELDS, check_record
-from reconciler.plan.document import HostPlan, compile_document, decode_plan, encode_plan
+from reconciler.plan.document import HostPlan, compile_document, complete_plan, live_plan
 from reconciler.render.commands import Section, render_script
 from reconciler.render.plan import render_plan
 from reconciler.render.status import compile_status, render_status
@@ -77,9 +77,9 @@ def test_what_is_let_in_can_be_printed(records: list[Record]) -> None:
     live = {record.ref: record for record in records}
     changes = tuple(Change(ref, record, None, "") for ref, record in live.items())
     missing = tuple(Change(ref, None, record, "") for ref, record in DESIRED.records.items() if ref not in live)
-    answer = encode_plan(HostPlan("alpha", "0" * 64, 1, (*changes, *missing)))
+    answer = live_plan(HostPlan("alpha", "0" * 64, 1, (*changes, *missing)))
     try:
-        plan = decode_plan(answer, DESIRED)
+        plan = complete_plan(answer, DESIRED)
     except MalformedError:
         return
     document = compile_document("shop", (plan,))

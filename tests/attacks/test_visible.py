@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from reconciler.render.colour import Palette
 from reconciler.render.errors import render_error
 from reconciler.render.stream import filter_text
 from reconciler.state.container_spec import ContainerSpec
-from reconciler.state.host import LinkFacts, Obstacle
+from reconciler.state.foreign import Chain, ForeignListener, ForwardDrop, HostPort
+from reconciler.state.host import LinkFacts
 from reconciler.state.visible import visible, visible_line
 from tests.attacks.liar import FACTS, lie, live
 from tests.cli.terminal import run_on_terminal
@@ -111,7 +113,10 @@ RECORDS = (
 )
 NASTY_FACTS = dataclasses.replace(
     FACTS,
-    obstacles=(Obstacle("drop", f"ufw{ESC}", f"a{ESC}", f"do {ESC} BRIDGE"), Obstacle("listener", ESC, "tcp 0.0.0.0 22", ESC)),
+    foreign=(
+        ForwardDrop(program=f"ufw{ESC}", chain=Chain(family=f"a{ESC}", table=ESC, name=ESC), commands=(f"do {ESC} BRIDGE", ESC)),
+        ForeignListener(port=HostPort(protocol="tcp", address=ip_address("0.0.0.0"), port=22), holder=ESC),
+    ),
     links=(LinkFacts("\x1b[2J", ESC, "", 1500),),
 )
 

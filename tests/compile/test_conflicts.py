@@ -7,9 +7,19 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
-from reconciler.state.host import HostFacts, Lease, Obstacle
+from reconciler.state.foreign import (
+    Chain,
+    ForeignContainer,
+    ForeignInterface,
+    ForeignLink,
+    ForeignPort,
+    ForeignResource,
+    ForwardDrop,
+)
+from reconciler.state.host import HostFacts, Lease
 from reconciler.state.naming import interface_name
 from reconciler.topology.load import parse_topology
+from tests.compile.foreign import listener, port, route
 from tests.compile.topologies import load
 
 TEXT = """
@@ -21,14 +31,14 @@ containers:
   web: {networks: {front: auto}, image: "nginx:1.27", expose: [8080:80, "192.0.2.11:53:53/udp"]}
   old: {networks: {front: auto}, existing: true}
 """
-THERE = (Obstacle("link", "eth7", ""), Obstacle("container", "old", "docker running"))
+THERE = (ForeignLink(name="eth7"), ForeignContainer(name="old", runtime="docker", state="running"))
 """What the file itself asks for."""
 TOPOLOGY = load(TEXT)
 
 
-def meet(*obstacles: Obstacle, **facts: object) -> str:
+def meet(*resources: ForeignResource, **facts: object) -> str:
     """What a user reads where these things are in the way; "" where nothing is."""
-    seen = HostFacts(exists=True, obstacles=(*THERE, *obstacles), **facts)  # type: ignore[arg-type]
+    seen = HostFacts(exists=True, foreign=(*THERE, *resources), **facts)  # type: ignore[arg-type]
     try:
         compile_topology(TOPOLOGY, {"here": seen})
     except HostError as error:
@@ -39,38 +49,40 @@ def meet(*obstacles: Obstacle, **facts: object) -> str:
 def test_nothing_in_the_way() -> None:
     """Things of others that the topology has no quarrel with are let be."""
     assert not meet(
-        Obstacle("route", "eth7", "192.0.2.0/24"),
-        Obstacle("route", "eth7", "default"),
-        *(Obstacle("route", "tun0", each) for each in ("0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "10.44.0.0/23", "fc00::/7")),
-        Obstacle("listener", "sshd", "tcp 0.0.0.0 22"),
-        Obstacle("listener", "named", "udp 127.0.0.1 53"),
-        Obstacle("listener", "a web server", "udp 0.0.0.0 8080"),
-        Obstacle("container", "web", "docker running"),
-        Obstacle("container", "shop-web", "podman running"),
-        Obstacle("route", "docker0", "172.17.0.0/16"),
-        Obstacle("drop", "ufw", "ip filter FORWARD"),
+        route("192.0.2.0/24", "eth7"),
+        *(route(each, "tun0") for each in ("0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "10.44.0.0/23", "fc00::/7")),
+        listener("tcp 0.0.0.0 22", "sshd"),
+        listener("udp 127.0.0.1 53", "named"),
+        listener("udp 0.0.0.0 8080", "a web server"),
+        ForeignContainer(name="web", runtime="docker", state="running"),
+        ForeignContainer(name="shop-web", runtime="podman", state="running"),
+        route("172.17.0.0/16", "docker0"),
+        ForwardDrop(program="ufw", chain=Chain(family="ip", table="filter", name="FORWARD")),
     )
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "words"),
+    ("resource", "words"),
     [
-        (Obstacle("route", "tun0", "10.44.0.0/24"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.44.0.0/24"),
-        (Obstacle("route", "tun0", "fd00:44::7/128"), "subnet front (fd00:44::/64) overlaps the route to fd00:44::7/128 (tun0)"),
-        (Obstacle("route", "docker0", "10.44.0.128/25"), "overlaps the route to 10.44.0.128/25 (docker0)"),
-        (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp of container web is listened on by nginx"),
-        (Obstacle("listener", "nginx", "tcp :: 8080"), "port 8080/tcp of container web is listened on by nginx"),
-        (Obstacle("listener", "named", "udp 192.0.2.11 53"), "port 53/udp of container web is listened on by named"),
-        (Obstacle("port", "topology other", "tcp 127.0.0.1 8080"), "8080/tcp of container web is published by topology other"),
-        (Obstacle("link", "b-shop-front", "dummy"), "interface b-shop-front that is not netctl's; subnet front needs that name"),
-        (Obstacle("link", interface_name("v-", "shop", "web", "front"), "veth"), "and container web needs that name"),
-        (Obstacle("container", "shop-web", "docker exited"), "has a container shop-web that is not netctl's"),
-        (Obstacle("interface", "old", "eth0"), "container old has an interface eth0 that is not netctl's"),
+        (route("10.44.0.0/24", "tun0"), ":5:19: subnet front (10.44.0.0/24) overlaps the route to 10.44.0.0/24"),
+        (route("fd00:44::7/128", "tun0"), "subnet front (fd00:44::/64) overlaps the route to fd00:44::7/128 (tun0)"),
+        (route("10.44.0.128/25", "docker0"), "overlaps the route to 10.44.0.128/25 (docker0)"),
+        (listener("tcp 0.0.0.0 8080", "nginx"), "port 8080/tcp of container web is listened on by nginx"),
+        (listener("tcp :: 8080", "nginx"), "port 8080/tcp of container web is listened on by nginx"),
+        (listener("udp 192.0.2.11 53", "named"), "port 53/udp of container web is listened on by named"),
+        (
+            ForeignPort(port=port("tcp 127.0.0.1 8080"), topology="other"),
+            "8080/tcp of container web is published by topology other",
+        ),
+        (ForeignLink(name="b-shop-front"), "interface b-shop-front that is not netctl's; subnet front needs that name"),
+        (ForeignLink(name=interface_name("v-", "shop", "web", "front")), "and container web needs that name"),
+        (ForeignContainer(name="shop-web", runtime="docker", state="exited"), "has a container shop-web that is not netctl's"),
+        (ForeignInterface(container="old", name="eth0"), "container old has an interface eth0 that is not netctl's"),
     ],
 )
-def test_in_the_way(obstacle: Obstacle, words: str) -> None:
+def test_in_the_way(resource: ForeignResource, words: str) -> None:
     """Each kind of thing that can be in the way, in words."""
-    assert words in meet(obstacle)
+    assert words in meet(resource)
 
 
 def test_an_address_of_the_host() -> None:
@@ -80,28 +92,31 @@ def test_an_address_of_the_host() -> None:
 
 
 LATE = (
-    (Obstacle("route", "tun0", "10.44.0.128/25"), "10.44.0.128/25 takes packets from subnet front (10.44.0.0/24)"),
-    (Obstacle("listener", "nginx", "tcp 0.0.0.0 8080"), "port 8080/tcp leads to container web"),
+    (route("10.44.0.128/25", "tun0"), "10.44.0.128/25 takes packets from subnet front (10.44.0.0/24)"),
+    (listener("tcp 0.0.0.0 8080", "nginx"), "port 8080/tcp leads to container web"),
 )
 
 
-@pytest.mark.parametrize(("obstacle", "words"), LATE)
-def test_what_comes_later_hinders_no_plan(obstacle: Obstacle, words: str) -> None:
+@pytest.mark.parametrize(("resource", "words"), LATE)
+def test_what_comes_later_hinders_no_plan(resource: ForeignResource, words: str) -> None:
     """What is made already is not judged again; who takes its packets is named. A range that is new is judged."""
-    made = {"leases": (Lease("front", "", "10.44.0.1"), Lease("front", "", "fd00:44::1")), "published": ("tcp 0.0.0.0 8080",)}
-    made["published"] += ("tcp :: 8080",)
-    assert not meet(obstacle, **made)
-    facts = HostFacts(exists=True, obstacles=(*THERE, obstacle), **made)  # type: ignore[arg-type]
+    made = {
+        "leases": (Lease("front", "", "10.44.0.1"), Lease("front", "", "fd00:44::1")),
+        "published": (port("tcp 0.0.0.0 8080"),),
+    }
+    made["published"] += (port("tcp :: 8080"),)
+    assert not meet(resource, **made)
+    facts = HostFacts(exists=True, foreign=(*THERE, resource), **made)  # type: ignore[arg-type]
     intruders = compile_topology(TOPOLOGY, {"here": facts}).intruders["here"]
-    assert any(words in each.detail for each in intruders)
-    assert meet(obstacle)
-    assert meet(obstacle, leases=(Lease("front", "", "10.43.0.1"),), published=("tcp 192.0.2.9 8080",))
+    assert any(words in f"{each.source.detail} {each.effect}" for each in intruders)
+    assert meet(resource)
+    assert meet(resource, leases=(Lease("front", "", "10.43.0.1"),), published=(port("tcp 192.0.2.9 8080"),))
 
 
 def test_a_missing_uplink() -> None:
     """The uplink that the file names must be there."""
     with pytest.raises(HostError) as caught:
-        compile_topology(TOPOLOGY, {"here": HostFacts(exists=True, obstacles=(Obstacle("link", "eth0", ""), THERE[1]))})
+        compile_topology(TOPOLOGY, {"here": HostFacts(exists=True, foreign=(ForeignLink(name="eth0"), THERE[1]))})
     assert "topology.yaml:4:" in caught.value.message
     assert "has no interface eth7" in caught.value.message
     assert "eth0" in caught.value.help_text
@@ -109,7 +124,7 @@ def test_a_missing_uplink() -> None:
 
 def test_all_at_once() -> None:
     """Whatever is in the way is told in one go, with exit status 3."""
-    facts = HostFacts(exists=True, obstacles=THERE[:1], missing=("netctl needs root on the host: run it with sudo",))
+    facts = HostFacts(exists=True, foreign=THERE[:1], missing=("netctl needs root on the host: run it with sudo",))
     with pytest.raises(HostError) as caught:
         compile_topology(TOPOLOGY, {"here": facts})
     assert caught.value.exit_status == 3

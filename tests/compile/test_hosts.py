@@ -9,7 +9,8 @@ from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
-from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.foreign import ForeignContainer
+from reconciler.state.host import HostFacts
 from tests.compile.topologies import FULL, load
 
 
@@ -79,8 +80,8 @@ def test_engines_containers_are_set_before_they_are_wired() -> None:
 
 def test_dockers_chain_gets_our_rule_where_it_is() -> None:
     """One rule for each command whose chain is there, on hosts with a leg only."""
-    there = (Obstacle("container", "cache", "docker running"),)
-    facts = {"alpha": HostFacts(exists=True, obstacles=there, docker_user_chain=("iptables", "ip6tables"))}
+    there = (ForeignContainer(name="cache", runtime="docker", state="running"),)
+    facts = {"alpha": HostFacts(exists=True, foreign=there, docker_user_chain=("iptables", "ip6tables"))}
     hosts = compile_topology(load(FULL), facts).hosts
     assert [r.command for r in hosts["alpha"].records.values() if isinstance(r, DockerUser)] == ["iptables", "ip6tables"]
     assert not [r for r in hosts["beta"].records.values() if isinstance(r, DockerUser)]

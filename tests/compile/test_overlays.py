@@ -16,10 +16,12 @@ from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
 from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
-from reconciler.state.host import HostFacts, Obstacle
+from reconciler.state.foreign import ForeignVxlan
+from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.topology.load import parse_topology
+from tests.compile.foreign import listener
 
 R = TypeVar("R", bound=Record)
 
@@ -168,13 +170,13 @@ def test_what_keeps_a_host_from_the_others() -> None:
     """A VXLAN of that number which is not ours, and a program at its port; sockets of the kernel itself are no matter."""
     vni = of(desired(), "alpha", Vxlan)[0].vni
     taken = (
-        Obstacle("vxlan", "flannel.1", f"{vni} 4789"),
-        Obstacle("vxlan", "flannel.2", "1 4789"),
-        Obstacle("listener", "socat (pid 7)", "udp 0.0.0.0 4789"),
-        Obstacle("listener", "a process", "udp 0.0.0.0 4789"),
+        ForeignVxlan(name="flannel.1", vni=vni, port=4789),
+        ForeignVxlan(name="flannel.2", vni=1, port=4789),
+        listener("udp 0.0.0.0 4789", "socat (pid 7)"),
+        listener("udp 0.0.0.0 4789"),
     )
     with pytest.raises(HostError) as raised:
-        desired(facts={"alpha": HostFacts(exists=True, obstacles=taken)})
+        desired(facts={"alpha": HostFacts(exists=True, foreign=taken)})
     assert f"has a VXLAN of the number {vni} already, the link flannel.1" in raised.value.message
     assert "port 4789/udp, which the VXLAN of front needs, is held by socat (pid 7)" in raised.value.message
     assert raised.value.message.startswith("2 things")

@@ -16,7 +16,8 @@ from reconciler.kernel.facts import read_facts
 from reconciler.kernel.listeners import parse_address, parse_listeners
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.kernel.snapshot import Interest, read_snapshot
-from reconciler.state.host import HostFacts, Lease, Obstacle
+from reconciler.state.foreign import ForeignContainer, ForeignInterface, ForeignLink, ForwardDrop, Interceptor
+from reconciler.state.host import HostFacts, Lease
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.snapshot import AddressInfo, ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
 from tests.dockerd import Dockerd
@@ -72,12 +73,20 @@ def read_in(context: KernelContext, netns: str, *engines: str) -> HostFacts:
     return run_in_thread(body)
 
 
+def of_kind(facts: HostFacts, kind: str) -> list[Interceptor]:
+    return [one for one in facts.foreign if isinstance(one, Interceptor) and one.kind == kind]
+
+
 def details(facts: HostFacts, kind: str) -> list[str]:
-    return [obstacle.detail for obstacle in facts.obstacles if obstacle.kind == kind]
+    return [one.detail for one in of_kind(facts, kind)]
 
 
-def find(facts: HostFacts, kind: str, detail: str) -> Obstacle:
-    return next(one for one in facts.obstacles if (one.kind, one.detail) == (kind, detail))
+def find(facts: HostFacts, kind: str, detail: str) -> Interceptor:
+    return next(one for one in of_kind(facts, kind) if one.detail == detail)
+
+
+def commands(facts: HostFacts, detail: str) -> tuple[str, ...]:
+    return next(one.commands for one in facts.foreign_of(ForwardDrop) if one.detail == detail)
 
 
 def test_uplink(read: Read, host: str) -> None:
@@ -93,7 +102,7 @@ def test_uplink(read: Read, host: str) -> None:
     assert read(addresses=("2001:db8::11",)).uplink == "up0"
     assert read(uplink="far0", addresses=("192.0.2.11",)).uplink == "far0"
     assert (missing := read(uplink="eth7")).uplink == "eth7", "compile says that it is not there"
-    assert "eth7" not in [obstacle.name for obstacle in missing.obstacles]
+    assert "eth7" not in [link.name for link in missing.foreign_of(ForeignLink)]
     assert facts.missing == ()
 
 
@@ -114,7 +123,7 @@ def test_routes_and_links(read: Read, host: str) -> None:
     static = find(facts, "route", "10.44.0.0/16")
     assert static.name == "up0"
     assert static.help_text == "choose another CIDR, or remove it: ip -4 route delete 10.44.0.0/16 dev up0"
-    assert {(one.name, one.detail) for one in facts.obstacles if one.kind == "link"} == {("up0", "veth"), ("far0", "veth")}
+    assert {link.name for link in facts.foreign_of(ForeignLink)} == {"up0", "far0"}
 
 
 def test_own_things_are_no_obstacle(read: Read, host: str, topology: str) -> None:
@@ -126,7 +135,7 @@ def test_own_things_are_no_obstacle(read: Read, host: str, topology: str) -> Non
     facts = read()
     assert "10.45.0.0/24" not in details(facts, "route")
     assert find(facts, "route", "10.46.0.0/24").name == "b-theirs"
-    assert "b-ours" not in [one.name for one in facts.obstacles]
+    assert "b-ours" not in [link.name for link in facts.foreign_of(ForeignLink)]
     assert "10.45.0.1/24" not in facts.addresses
     assert facts.leases == (Lease("front", "", "10.45.0.1"),)
 
@@ -182,11 +191,11 @@ def test_drops_of_others(read: Read, host: str) -> None:
     in_host(host, "iptables -P FORWARD DROP")
     policy = find(read(), "drop", "ip filter FORWARD")
     assert policy.name == "the policy of iptables"
-    assert policy.help_text == "iptables -I FORWARD -m mark --mark 0x1000/0x1000 -j ACCEPT"
+    assert commands(read(), policy.detail) == ("iptables -I FORWARD -m mark --mark 0x1000/0x1000 -j ACCEPT",)
     in_host(host, "iptables -N ufw-before-forward")
     ufw = find(read(), "drop", "ip filter FORWARD")
     assert ufw.name == "ufw"
-    assert ufw.help_text.startswith("ufw route allow in on BRIDGE; ufw route allow out on BRIDGE")
+    assert commands(read(), ufw.detail) == ("ufw route allow in on BRIDGE", "ufw route allow out on BRIDGE")
     in_host(host, "iptables -N DOCKER-USER")
     facts = read()
     assert details(facts, "drop") == [], "Docker's chain comes first, and is ours to use"
@@ -197,14 +206,14 @@ def test_drops_of_others(read: Read, host: str) -> None:
         "nft -f -",
         f"table inet strict {{ chain through {{ {chain} }}\n chain in {{ {chain.replace('forward', 'input')} }}\n }}",
     )
-    strict = find(read(), "drop", "inet strict through")
     assert details(read(), "drop") == ["inet strict through", "inet strict in"]
-    assert find(read(), "drop", "inet strict in").help_text == "nft insert rule inet strict in iifname BRIDGE accept"
-    assert strict.help_text == "nft insert rule inet strict through meta mark and 0x1000 == 0x1000 accept"
-    in_host(host, strict.help_text)
+    assert commands(read(), "inet strict in") == ("nft insert rule inet strict in iifname BRIDGE accept",)
+    (command,) = commands(read(), "inet strict through")
+    assert command == "nft insert rule inet strict through meta mark and 0x1000 == 0x1000 accept"
+    in_host(host, command)
     assert details(read(), "drop") == ["inet strict in"], "what helps, helps"
     in_host(host, "nft -f -", "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 0; reject; }\n }")
-    assert find(read(), "drop", "inet firewalld filter_FORWARD").help_text.startswith("firewall-cmd ")
+    assert commands(read(), "inet firewalld filter_FORWARD")[0].startswith("firewall-cmd ")
 
 
 def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
@@ -227,7 +236,7 @@ def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
         in_host(host, "nft -f -", program)
     facts = read()
     assert sorted(details(facts, "port")) == ["tcp 0.0.0.0 8080", "tcp 0.0.0.0 8443", "udp 2001:db8::11 53"]
-    assert {one.name for one in facts.obstacles if one.kind == "port"} == {"topology t-theirs"}
+    assert {one.name for one in of_kind(facts, "port")} == {"topology t-theirs"}
     assert details(facts, "drop") == []
 
 
@@ -253,9 +262,9 @@ def test_docker_beside_us(dockerd: Dockerd, context: KernelContext, host: str) -
         assert details(each, "listener") == ["tcp :: 8089"], "the engine's proxies are told by their ports"
         assert find(each, "port", "tcp 0.0.0.0 8089").help_text == "which: docker ps --filter publish=8089"
     for each in (facts, elsewhere, not_there):
-        states = {(o.name, o.detail) for o in each.obstacles if o.kind == "container"}
-        assert states == {("shop", "docker running"), ("idle", "docker created")}
-    assert details(unasked, "container") == []
+        states = {(one.name, one.runtime, one.state) for one in each.foreign_of(ForeignContainer)}
+        assert states == {("shop", "docker", "running"), ("idle", "docker", "created")}
+    assert not list(unasked.foreign_of(ForeignContainer))
     for each in (elsewhere, not_there):
         assert details(each, "port") == []
         assert "10.99.0.0/24" not in details(each, "route")
@@ -280,24 +289,16 @@ def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str
     snapshot = Snapshot(topology, {"": NamespaceInfo({9: near}), "container:web": inside}, containers=(info,))
     facts = read_facts(context, snapshot, Interest())
     assert facts.leases == (Lease("front", "web", "10.44.0.10"),)
-    assert facts.wired == ("web",)
-    (interface,) = [obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"]
-    assert (interface.name, interface.detail) == ("web", "eth1")
+    (interface,) = facts.foreign_of(ForeignInterface)
+    assert (interface.container, interface.name) == ("web", "eth1")
     assert interface.help_text == "docker network disconnect bridge theirs, or re-create it with `--network none`"
 
 
-def test_mounted_and_hosts_that_are_not_there(context: KernelContext, topology: str) -> None:
-    """The namespaces under /run/netns are told for containers and lab members; a lab host that is not there has defaults."""
-    names = [f"{topology}.web", f"{topology}.lab.alpha"]
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        facts = read_facts(context, Snapshot(topology, {}), Interest(), exists=False)
-        lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}), Interest())
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "delete", name], check=True)
-    assert facts == HostFacts(exists=False, uplink="eth0", mounted=("lab:alpha", "web"), fast_path=True)
+def test_a_host_that_is_not_there(context: KernelContext, topology: str) -> None:
+    """A lab host that is not there has defaults, and the lab's world has the same."""
+    facts = read_facts(context, Snapshot(topology, {}), Interest(), exists=False)
+    lab = read_facts(dataclasses.replace(context, host_key=f"{topology}.lab"), Snapshot(topology, {}), Interest())
+    assert facts == HostFacts(exists=False, uplink="eth0", fast_path=True)
     assert lab == dataclasses.replace(facts, exists=True)
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
 from reconciler.topology.load import parse_topology
 from reconciler.topology.types import Topology
+from reconciler.worker import protocol
+from tests.hosts.requests import HELLO
 
 pytestmark = pytest.mark.kernel
 
@@ -176,12 +179,12 @@ def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         session.hello("netctl test")
-        with pytest.raises(NetctlError, match="defect of netctl's while it was asked to plan: KeyError") as caught:
-            session.request("plan")
+        with pytest.raises(NetctlError, match="defect of netctl's while it was asked to count: ValueError") as caught:
+            session.call(protocol.Count(addresses=("nonsense",)))
         log = session.log
         assert str(log) in caught.value.help_text
         assert "Traceback" in log.read_text()
-        assert session.request("release") is None
+        session.call(protocol.Release())
         assert apply(topology) > 50
         assert not log.exists(), "an apply that succeeds has no use for it"
         assert apply(topology, empty=True) > 50
@@ -194,11 +197,9 @@ def test_errors_keep_their_class_on_the_way(topology: Topology) -> None:
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         with pytest.raises(NetctlError, match="has not been told which host it is"):
-            session.request("read")
+            session.call(protocol.Read(engines={}, openvswitch=False))
         with pytest.raises(HostError, match="the controller has gone"):
-            session.request(
-                "hello", topology="t", host_key="t.lab", netns="", engines={}, parent=1 if os.getpid() != 1 else 2, command=""
-            )
+            session.call(replace(HELLO, parent=1 if os.getpid() != 1 else 2))
     finally:
         session.close()
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import typing
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -15,25 +16,42 @@ from hypothesis import strategies as st
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import FIELDS, check_record
-from reconciler.plan.document import CODEC, HostPlan, LivePlan, encode_plan, host_plan
+from reconciler.plan.document import CODEC, HostPlan, LivePlan, host_plan, live_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.probes.model import Finding, Listener, Opened, Probe, Result
 from reconciler.state.codec import fields_of
+from reconciler.state.foreign import (
+    Chain,
+    ForeignListener,
+    ForeignRoute,
+    HostPort,
+    PortMatch,
+    PossibleDrop,
+    SharedNamespace,
+)
 from reconciler.state.grammar import check_facts
-from reconciler.state.host import HostFacts, HostState, Lease, LinkFacts, Obstacle
+from reconciler.state.host import HostFacts, HostState, Lease, LinkFacts
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.topology.load import load_topology
 from reconciler.worker.channel import dump_line
 
 DESIRED = compile_topology(load_topology("topology.yaml"), {}).hosts
 ALPHA = DESIRED["alpha"]
+PORT = HostPort(protocol="tcp", address=ip_address("0.0.0.0"), port=22)
+CHAIN = Chain(family="ip", table="filter", name="INPUT")
 FACTS = HostFacts(
     exists=True,
     uplink="eth0",
     uplink_mac="02:00:00:00:00:01",
     addresses=("192.0.2.11/24", "2001:db8::1/64"),
     leases=(Lease("front", "web", "10.44.0.10"),),
-    obstacles=(Obstacle("route", "eth0", "198.51.100.0/24"), Obstacle("listener", "sshd", "tcp 0.0.0.0 22", "x")),
+    foreign=(
+        ForeignRoute(destination=ip_network("198.51.100.0/24"), link="eth0"),
+        ForeignListener(port=PORT, holder="sshd"),
+        SharedNamespace(container="web"),
+        PossibleDrop(program="ufw", chain=CHAIN, rule="tcp dport 22 drop", ports=PortMatch(protocol="tcp", ranges=((22, 22),))),
+    ),
+    published=(PORT,),
     links=(LinkFacts("eth0", "veth", "02:00:00:00:00:01", 1500, addresses=("192.0.2.11/24",), routers=("192.0.2.1",)),),
 )
 LISTENER = Listener("alpha", "", "tcp", 4, 80, "t")
@@ -43,7 +61,7 @@ SAMPLES: list[tuple[Any, Any]] = [
     (HostState, CODEC.encode(ALPHA)),
     (HostFacts, CODEC.encode(FACTS)),
     (HostPlan, CODEC.encode(PLAN)),
-    (LivePlan, encode_plan(host_plan("alpha", ALPHA, compile_plan(ALPHA, HostState({}))))["plan"]),
+    (LivePlan, CODEC.encode(live_plan(host_plan("alpha", ALPHA, compile_plan(ALPHA, HostState({})))))),
     (tuple[Result, ...], CODEC.encode((Result(PROBE, Finding("answered", elapsed_ms=1.5)),))),
     (Opened, CODEC.encode(Opened((LISTENER,), ((LISTENER, "taken"),)))),
 ]
@@ -108,6 +126,7 @@ def assert_types(value: Any, kind: Any) -> None:
         for record in value.records.values():
             assert_types(record, type(record))
     elif dataclasses.is_dataclass(value):
+        assert not isinstance(kind, type) or isinstance(value, kind)  # a record or step is of some class of its own
         for name, _, each in fields_of(type(value)):
             assert_types(getattr(value, name), each)
     elif origin is tuple:
@@ -115,8 +134,12 @@ def assert_types(value: Any, kind: Any) -> None:
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         for item, each in zip(value, kinds, strict=True):
             assert_types(item, each)
+    elif origin is typing.Literal:
+        assert value in arguments
     elif arguments and value is None:
         assert type(None) in arguments
+    elif len(arguments) > 1 and type(None) not in arguments:
+        assert type(value) in arguments
     elif arguments:
         assert_types(value, next(argument for argument in arguments if argument is not type(None)))
     else:

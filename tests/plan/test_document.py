@@ -9,13 +9,15 @@ import pytest
 from reconciler.errors import UsageError
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import (
+    CODEC,
+    LivePlan,
     PlanDocument,
     check_saved,
     compile_document,
-    decode_plan,
-    encode_plan,
+    complete_plan,
     fingerprint_of,
     host_plan,
+    live_plan,
     render_document,
 )
 from reconciler.plan.plan import compile_plan
@@ -53,9 +55,9 @@ def test_a_plan_reaches_who_asked_for_it_as_a_whole() -> None:
     live, desired = HostState.of([OFF, going]), HostState.of([FORWARD, other])
     plan = host_plan("alpha", live, compile_plan(live, desired))
     assert [(bool(change.before), bool(change.after)) for change in plan.changes] == [(False, True), (True, True), (True, False)]
-    answer = json.loads(json.dumps(encode_plan(plan)))
-    assert decode_plan(answer, desired) == plan
-    assert "rp_filter" not in json.dumps(answer["plan"]["changes"])
+    answer = json.loads(json.dumps(CODEC.encode(live_plan(plan))))
+    assert complete_plan(CODEC.decode(LivePlan, answer), desired) == plan
+    assert "rp_filter" not in json.dumps(answer["changes"])
 
 
 def test_a_live_state_that_moved_is_refused() -> None:

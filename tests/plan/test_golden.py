@@ -22,7 +22,7 @@ from reconciler.compile import compile_topology
 from reconciler.plan.document import CODEC
 from reconciler.plan.order import Batch
 from reconciler.plan.plan import Plan, compile_plan
-from reconciler.state.codec import step_name
+from reconciler.state.codec import class_name
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change
 from reconciler.state.steps.step import Step
@@ -91,7 +91,7 @@ def render_step(step: Step, batch: Batch) -> str:
             continue
         text = value if isinstance(value, str) else repr(value)
         said.append(f"{each.name}={text.strip().splitlines()[0]}" + (" …" if "\n" in text.strip() else ""))
-    return " ".join([step_name(type(step)), *said])
+    return " ".join([class_name(type(step)), *said])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,6 +15,7 @@ from typing import Any
 
 from reconciler.cli.main import start
 from reconciler.hosts.session import ConnectionLostError, Session
+from reconciler.worker.protocol import Request
 
 
 def pause(folder: Path) -> None:
@@ -26,13 +27,13 @@ def pause(folder: Path) -> None:
 def main() -> None:
     folder, moment, chosen, host = Path(sys.argv[1]), *sys.argv[2:5]
     del sys.argv[1:5]
-    say = Session.request
+    say = Session.call
 
-    def request(session: Session, verb: str, *arguments: Any, **fields: Any) -> Any:
-        here = (verb, session.target.host) == (chosen, host)
+    def call(session: Session, request: Request[Any], *arguments: Any) -> Any:
+        here = (request.verb(), session.target.host) == (chosen, host)
         if here and moment == "before":
             pause(folder)
-        answer = say(session, verb, *arguments, **fields)
+        answer = say(session, request, *arguments)
         if here and moment != "before":
             pause(folder)
         if here and moment == "unheard":
@@ -40,7 +41,7 @@ def main() -> None:
             raise ConnectionLostError(f"the connection to {host} was lost")
         return answer
 
-    Session.request = request  # type: ignore[assignment,method-assign]
+    Session.call = call  # type: ignore[assignment,method-assign]
     start()
 
 

@@ -1,0 +1,332 @@
+"""Foreign resources of a host: routes, sockets, ports, links, containers and firewalls that do not belong to the topology.
+
+`kernel` finds them, `HostFacts` carries them, and `compile` compares them with what a topology needs. A class says in words what
+it is and how a user gets it out of the way; no command in such a text comes from the host, but those of `PacketDrop`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from shlex import quote
+from typing import ClassVar, Literal
+
+TransportProtocol = Literal["tcp", "udp", "sctp"]
+IpAddress = IPv4Address | IPv6Address
+IpNetwork = IPv4Network | IPv6Network
+PortRange = tuple[int, int]
+"""The first and the last port."""
+BRIDGE = "BRIDGE"
+"""In a command of a `PacketDrop`, in the place of a bridge's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPort:
+    """A port of the host, on one of its addresses or on all (0.0.0.0 or ::)."""
+
+    protocol: TransportProtocol
+    address: IpAddress
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.address} {self.port}"
+
+
+# --- what may receive or drop packets of the topology ------------------------------------------------------------------
+
+
+class Interceptor(ABC):
+    """A foreign resource that may receive or drop packets of the topology; `kind` is the word for it in documents."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Which one it is."""
+
+    @property
+    @abstractmethod
+    def detail(self) -> str:
+        """What it holds."""
+
+    @property
+    def help_text(self) -> str:
+        """What the user can do; "" if there is no general advice."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAddress(Interceptor):
+    """An address of the host."""
+
+    kind: ClassVar[str] = "address"
+    cidr: str
+
+    @property
+    def name(self) -> str:
+        """The address with its prefix length."""
+        return self.cidr
+
+    @property
+    def detail(self) -> str:
+        """That it is the host's."""
+        return "an address of the host"
+
+    def __str__(self) -> str:
+        return f"the address {self.cidr}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRoute(Interceptor):
+    """A route to `destination`: over `link`, or over none, and then `form` says which sort it is (`blackhole` …)."""
+
+    kind: ClassVar[str] = "route"
+    destination: IpNetwork
+    link: str = ""
+    form: str = ""
+    metric: int = 0
+    """Of a route over no link."""
+    by_netctl: bool = False
+    """Whether it belongs to another topology."""
+
+    @property
+    def name(self) -> str:
+        """The link, or the sort of route."""
+        return self.link or self.form
+
+    @property
+    def detail(self) -> str:
+        """The destination."""
+        return str(self.destination)
+
+    @property
+    def help_text(self) -> str:
+        """The command that deletes it."""
+        if self.by_netctl:
+            return ""
+        metric = f" metric {self.metric}" if self.metric else ""
+        words = f"{self.destination} dev {quote(self.link)}" if self.link else f"{self.form} {self.destination}{metric}"
+        return f"choose another CIDR, or remove it: ip -{self.destination.version} route delete {words}"
+
+    def __str__(self) -> str:
+        return f"the route to {self.destination} ({self.name})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignListener(Interceptor):
+    """A socket that receives what comes to a port; `holder` is the program and its pid, "" if it is not known."""
+
+    kind: ClassVar[str] = "listener"
+    port: HostPort
+    holder: str = ""
+
+    @property
+    def name(self) -> str:
+        """The program."""
+        return self.holder or "a process"
+
+    @property
+    def detail(self) -> str:
+        """The port."""
+        return str(self.port)
+
+    @property
+    def help_text(self) -> str:
+        """The command that shows the program."""
+        return f"who: ss -Hln{self.port.protocol[0]}p sport = :{self.port.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignPort(Interceptor):
+    """A port that another topology publishes, or Docker, if `topology` is empty."""
+
+    kind: ClassVar[str] = "port"
+    port: HostPort
+    topology: str = ""
+
+    @property
+    def name(self) -> str:
+        """The publisher."""
+        return f"topology {self.topology}" if self.topology else "a container of Docker's"
+
+    @property
+    def detail(self) -> str:
+        """The port."""
+        return str(self.port)
+
+    @property
+    def help_text(self) -> str:
+        """The command that shows the container."""
+        return "" if self.topology else f"which: docker ps --filter publish={self.port.port}"
+
+
+# --- what drops packets -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A chain of nftables; those of iptables are in the table `filter`."""
+
+    family: str
+    table: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.table} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketDrop(Interceptor):
+    """A chain of `program`'s that drops packets."""
+
+    effect: ClassVar[str]
+    """What it does, after its name."""
+    program: str
+    chain: Chain
+    commands: tuple[str, ...] = ()
+    """What lets the packets pass; BRIDGE stands for each of the topology's bridges."""
+
+    @property
+    def name(self) -> str:
+        """The program."""
+        return self.program
+
+    @property
+    def detail(self) -> str:
+        """The chain."""
+        return str(self.chain)
+
+    def help_for(self, bridges: Iterable[str]) -> str:
+        """The commands that let the packets of these bridges pass."""
+        names = sorted(bridges)
+        return "; ".join(
+            command.replace(BRIDGE, name) for command in self.commands for name in (names if BRIDGE in command else [""])
+        )
+
+
+class ForwardDrop(PacketDrop):
+    """A chain that drops packets to or from containers."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "drop"
+    effect: ClassVar[str] = "drops what it does not know"
+
+
+class TunnelDrop(PacketDrop):
+    """A chain that drops VXLAN packets on their way in."""
+
+    __slots__ = ()
+    kind: ClassVar[str] = "tunnel drop"
+    effect: ClassVar[str] = "drops VXLAN packets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMatch:
+    """A condition on protocol and destination port, and on nothing else."""
+
+    protocol: TransportProtocol
+    ranges: tuple[PortRange, ...]
+
+    def meets(self, protocol: str, first: int, last: int) -> bool:
+        """Whether it holds for one of these ports."""
+        return self.protocol == protocol and any(low <= last and first <= high for low, high in self.ranges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleDrop(PacketDrop):
+    """A rule that drops packets of which only some are the topology's. `rule` is its text, as nft(8) writes it."""
+
+    kind: ClassVar[str] = "may drop"
+    effect: ClassVar[str] = "drops what the file lets pass"
+    rule: str
+    ports: PortMatch | None = None
+    """What it drops, if it looks at protocol and port alone."""
+
+    @property
+    def detail(self) -> str:
+        """The chain and the rule."""
+        return f"{self.chain} {self.rule}"
+
+    def may_meet(self, protocol: str, port: int) -> bool:
+        """Whether it can drop a packet to this port."""
+        return self.ports is None or self.ports.meets(protocol, port, port)
+
+
+# --- what has a name or a place that the topology needs ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignLink:
+    """A link of the host, by its name or by one of its altnames."""
+
+    name: str
+    altname_of: str = ""
+    """The link, if `name` is an altname."""
+
+    @property
+    def help_text(self) -> str:
+        """The command that frees an altname."""
+        words = f"dev {quote(self.altname_of)} altname {quote(self.name)}"
+        return f"take it off: ip link property delete {words}" if self.altname_of else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignVxlan:
+    """A VXLAN link; the kernel has one of a number at a port."""
+
+    name: str
+    vni: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignInterface:
+    """An interface in an existing container, by the container's name in the file and in its engine."""
+
+    container: str
+    name: str
+    runtime: str = ""
+    engine_name: str = ""
+    networks: tuple[str, ...] = ()
+    """The engine's networks that the container is in."""
+
+    @property
+    def help_text(self) -> str:
+        """The commands that take the engine's interfaces out of the container."""
+        commands = [f"{self.runtime} network disconnect {quote(network)} {quote(self.engine_name)}" for network in self.networks]
+        return f"{'; '.join(commands)}, or re-create it with `--network none`" if commands else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedNamespace:
+    """A container that is in one network namespace with `other`, or with the host, if that is None."""
+
+    container: str
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignContainer:
+    """A container of an engine, by its name there; `state` is the engine's word for it (`running`, `exited` …)."""
+
+    name: str
+    runtime: str
+    state: str
+
+
+Drop = ForwardDrop | TunnelDrop | PossibleDrop
+ForeignResource = (
+    ForeignRoute
+    | ForeignListener
+    | ForeignPort
+    | Drop
+    | ForeignLink
+    | ForeignVxlan
+    | ForeignInterface
+    | SharedNamespace
+    | ForeignContainer
+)
