@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 from reconciler.errors import AwayError, HostError, SilentError
 from reconciler.kernel.docker_containers import Listed, parse_labels, parse_listed, render_create
-from reconciler.state.container_spec import HOST_LABEL, NAME_LABEL, PARKED, TOPOLOGY_LABEL, labels_of
+from reconciler.state.container_spec import PARKED
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
+from reconciler.state.spec_label import HOST_LABEL, NAME_LABEL, TOPOLOGY_LABEL, labels_of
 from reconciler.state.steps.containers import ContainerCreate
 
 if TYPE_CHECKING:

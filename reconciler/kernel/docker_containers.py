@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.state.container_spec import PARKED, SPEC_LABEL, ContainerSpec, parse_spec
+from reconciler.state.container_spec import PARKED, ContainerSpec
+from reconciler.state.spec_label import SPEC_LABEL, parse_spec
 
 NO_NETWORKS = ("none", "host")
 """What an engine calls the network of a container without one, and of one in the host's namespace."""

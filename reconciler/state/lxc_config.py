@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.state.container_spec import LABEL_MAX_BYTES, ContainerSpec, parse_spec, render_spec
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.jsontext import parse_json
 from reconciler.state.shell import join, quote
+from reconciler.state.spec_label import LABEL_MAX_BYTES, parse_spec, render_spec
 
 MARK_FILE = "netctl.json"
 """In the container's directory: whose it is, and what it was made from. LXC leaves files that it does not know alone."""

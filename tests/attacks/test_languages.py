@@ -23,7 +23,7 @@ from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fast_path import FastPathHook
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.render.commands import Section, render_script
-from reconciler.state.container_spec import ContainerSpec, parse_spec
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import (
     MARK_FILE,
     Mark,
@@ -33,6 +33,7 @@ from reconciler.state.lxc_config import (
     render_mount,
 )
 from reconciler.state.shell import HostShell, comment, here_document, join, quote
+from reconciler.state.spec_label import parse_spec
 from reconciler.state.steps.containers import ProcessStart
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import StepError

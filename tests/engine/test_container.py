@@ -17,10 +17,11 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
 from reconciler.kinds.container import EngineContainer
-from reconciler.state.container_spec import ContainerSpec, parse_spec, render_spec
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.spec_label import parse_spec, render_spec
 from reconciler.state.steps.containers import ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import StepError
 from tests.dockerd import Dockerd

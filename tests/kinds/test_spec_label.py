@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 
 from reconciler.kinds.container import EngineContainer
-from reconciler.state.container_spec import ContainerSpec, parse_spec, render_spec
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import parse_mark, render_mark
+from reconciler.state.spec_label import READERS, parse_spec, render_spec
 
 OLD_LABEL = (
     '{"runtime":"docker","image":"nginx:1.27","command":["nginx","-g","daemon off;"],"env":[["COLOUR","blue"]],'
@@ -72,3 +74,8 @@ def test_a_label_without_what_has_no_default(key: str) -> None:
     told = json.loads(OLD_LABEL)
     del told[key]
     assert parse_spec(json.dumps(told)) is None
+
+
+def test_each_field_is_read() -> None:
+    """A field of a spec that no label could give back would re-create its container with each apply."""
+    assert list(READERS) == [each.name for each in fields(ContainerSpec)]

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from reconciler.state import lxc_config as lxc
-from reconciler.state.container_spec import ContainerSpec, labels_of
+from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, lxc_path, quote
+from reconciler.state.spec_label import labels_of
 from reconciler.state.steps.lanes import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
