@@ -28,7 +28,7 @@ containers:
         rate: {ingress: 100mbit, egress: 10mbit}
         isolated: true
         hairpin: true
-        routes: [{to: 172.20.0.0/16, via: 10.44.0.11}]
+        routes: [{to: 172.20.0.0/16, via: 10.44.0.12}]
         sysctls: {net.ipv4.conf.IFNAME.log_martians: 1}
   two: {networks: {net: {address: 10.44.0.11, isolated: true, rate: 5gbit}}}
   app: {networks: {net: 10.44.0.12}}
@@ -51,7 +51,7 @@ def test_options(host: Machine) -> None:
     assert rates(host, "v-here-web-net") == [12_500_000]
     assert rates(host, "wan0", "here.web") == [1_250_000]
     assert rates(host, "eth0", "here.two") == [625_000_000]
-    assert "172.20.0.0/16 via 10.44.0.11 dev wan0" in host.run("ip", "-n", "here.web", "route").out
+    assert "172.20.0.0/16 via 10.44.0.12 dev wan0" in host.run("ip", "-n", "here.web", "route").out
     assert host.sh("cat /proc/sys/net/ipv4/conf/wan0/log_martians", netns="here.web").strip() == "1"
     port = host.run("bridge", "-d", "link", "show", "dev", "v-here-web-net").out
     assert "isolated on" in port

@@ -25,7 +25,7 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     ),
     "an element removed": ("nft flush set inet netctl-here bridges", {"element"}),
     "a foreign rule in our table": ("nft insert rule inet netctl-here forward accept", {"firewall", "element"}),
-    "a foreign element": ("nft add element bridge netctl-here ports '{ \"eth0\" }'", {"element"}),
+    "a foreign element": ("nft add element bridge netctl-here ports '{ \"eth0\" : goto port }'", {"element"}),
     "a port down": (f"ip link set {PORT} down", {"veth"}),
     "a container's link down": ("ip -n here.web link set eth0 down", {"veth", "address", "route", "neighbor"}),
     "a bridge down": ("ip link set b-here-back down", {"bridge", "route", "neighbor", "address"}),

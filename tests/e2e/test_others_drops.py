@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -175,7 +177,7 @@ def test_a_firewall_that_drops_a_vxlan(live: Machine) -> None:
         told, _ = quick_netctl(live, "diff", file)
         assert "warning: beta: nftables table inet strict drops VXLAN packets (inet strict enter)" in told.err
         assert "alpha" not in told.err
-        live.sh(told.err.partition("help: ")[2].splitlines()[0], netns="pair.lab.beta")
+        live.sh(f"PATH={Path(sys.executable).parent}:$PATH\n" + told.err.partition("help: ")[2].splitlines()[0])
         assert quick_netctl(live, "diff", file)[0].err == ""
         live.run("ping", "-c1", "-W2", live.sh("hostname -I", netns="pair.right").split()[0], netns="pair.left")
     finally:
