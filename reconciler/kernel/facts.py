@@ -16,6 +16,7 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Literal
 
+from reconciler.errors import SHORT_OF_MEMORY
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.drops import find_drops, find_legacy_drops
@@ -278,7 +279,8 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
         is_missing = "No such file" in str(error)
-        return ("the library libnftables is missing: apt-get install libnftables1" if is_missing else f"cannot load {error}",)
+        cause = f"cannot load {error} ({SHORT_OF_MEMORY})"
+        return ("the library libnftables is missing: apt-get install libnftables1" if is_missing else cause,)
     if find_spec("nftables") is None:
         return ("the Python module nftables is missing: pip install oxl-libnftables",)
     from reconciler.kernel.nft import missing_features

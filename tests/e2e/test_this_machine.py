@@ -96,7 +96,7 @@ def test_too_few_namespaces(machine: Machine, limit: int, status: int) -> None:
     told = machine.run("unshare", "-Unrm", "--propagation", "private", "sh", "-s", text=script).out
     assert "cannot create a network namespace: user.max_net_namespaces is reached" in told
     assert "sysctl -w user.max_net_namespaces" in told
-    assert told.partition("status ")[2].splitlines()[0] == str(status)
+    assert told.partition("status ")[2].splitlines()[0] == str(status), told
     assert [line for line in told.partition("status ")[2].splitlines()[1:] if ": lo:" not in line] == [], "nothing is left"
 
 

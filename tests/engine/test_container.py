@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel import docker_containers
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.docker import advise
 from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
@@ -79,7 +78,7 @@ def test_a_label_of_an_earlier_version(
     unknown: dict[str, int]
     for unknown in ({}, {"cpus": 2}):
         label = json.dumps({**dataclasses.asdict(SPEC), **unknown})
-        monkeypatch.setattr(docker_containers, "render_spec", lambda _, label=label: label)
+        monkeypatch.setattr("reconciler.state.spec_label.render_spec", lambda _, label=label: label)
         carry_out(docker_context, want)
         assert dockerd.docker("inspect", "--format", '{{index .Config.Labels "netctl.spec"}}', want.engine_name) == label
         live = recognised(docker_context)["web"]
