@@ -9,11 +9,9 @@ A context's socket is opened when it is made and stays in that namespace, so eac
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
@@ -148,40 +146,65 @@ def _is_ours(family: str, element: tuple[str, str, str]) -> bool:
     return True
 
 
-@cache
+_programs: dict[tuple[str, str], Structure] = {}
+"""What was read, by family and topology. It depends on the kernel alone."""
+
+
 def read_program(family: str, topology: str) -> Structure:
     """The structure of the program as this kernel has it after loading; read once in a process, in a throwaway namespace."""
+    if refusal := _load_programs((family,), topology).get(family):
+        raise refusal
+    return _programs[family, topology]
 
-    def load() -> Structure:
+
+def _load_programs(families: Iterable[str], topology: str) -> dict[str, HostError]:
+    """Read the programs that are not known, and return by family what the kernel refuses.
+
+    All share one namespace: the kernel takes its time to give one back, and a user may have few.
+    """
+    unknown = [family for family in families if (family, topology) not in _programs]
+
+    def load_all() -> dict[str, HostError]:
         leave_for_new()
-        reader = TableReader()
-        try:
-            NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
-            dump = reader.read_table(family, table_name(topology))
-        except StepError as error:
-            raise HostError(f"this kernel cannot filter as netctl needs it: {error.message}") from error
-        finally:
-            reader.close()
-        if dump is None:
-            raise HostError("a table that was loaded cannot be read back")
-        return dump.structure
+        refused = {}
+        for family in unknown:
+            try:
+                _programs[family, topology] = _load(family, topology)
+            except HostError as error:
+                refused[family] = error
+        return refused
 
-    return run_in_thread(load)
+    return run_in_thread(load_all) if unknown else {}
+
+
+def _load(family: str, topology: str) -> Structure:
+    """Load a program in the namespace of this thread, and read it back."""
+    reader = TableReader()
+    try:
+        NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
+        dump = reader.read_table(family, table_name(topology))
+    except StepError as error:
+        raise HostError(f"this kernel cannot filter as netctl needs it: {error.message}") from error
+    finally:
+        reader.close()
+    if dump is None:
+        raise HostError("a table that was loaded cannot be read back")
+    return dump.structure
 
 
 def remember_programs(topology: str) -> None:
-    """Read the programs of the topology's tables ahead: a rollback reads them, and may have no namespace left to try them in."""
-    for family in SETS:
-        with contextlib.suppress(HostError):  # a kernel without a fast path
-            read_program(family, topology)
+    """Read the programs of the topology's tables ahead: a rollback reads them, and may have no namespace left to try them in.
+
+    HostError if there is none now. A program that the kernel refuses is no fault: it may have no fast path.
+    """
+    _load_programs(SETS, topology)
 
 
 def missing_features(families: Iterable[str]) -> tuple[str, ...]:
     """What this kernel lacks for our programs, in a sentence each; empty where it has all. Nothing is committed anywhere."""
-    faults = []
-    for family in families:
-        try:
-            read_program(family, PROBE)
-        except HostError as error:
-            faults.append(f"{error.message}: {error.help_text}" if error.help_text else error.message)
+    try:
+        refused = list(_load_programs(families, PROBE).values())
+    except HostError as error:  # no namespace to try them in
+        refused = [error]
+    faults = [f"{error.message}: {error.help_text}" if error.help_text else error.message for error in refused]
     return tuple(dict.fromkeys(faults))

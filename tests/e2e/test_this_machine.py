@@ -82,8 +82,8 @@ def test_too_few_open_files(machine: Machine) -> None:
     assert machine.sh(LOOK) == before
 
 
-@pytest.mark.parametrize(("limit", "status"), [(2, 3), (6, 4)])
-def test_too_few_namespaces(machine: Machine, limit: int, status: int) -> None:
+@pytest.mark.parametrize(("limit", "statuses"), [(2, ["3"]), (6, ["3", "4"])])
+def test_too_few_namespaces(machine: Machine, limit: int, statuses: list[str]) -> None:
     """The limit is named, before anything is touched or with all taken back; nothing is left."""
     require_capability("user namespaces")  # which have such a limit of their own
     text = LOCAL.replace("policies:", "  more: {replicas: 12, networks: {front: auto}}\npolicies:")
@@ -96,7 +96,8 @@ def test_too_few_namespaces(machine: Machine, limit: int, status: int) -> None:
     told = machine.run("unshare", "-Unrm", "--propagation", "private", "sh", "-s", text=script).out
     assert "cannot create a network namespace: user.max_net_namespaces is reached" in told
     assert "sysctl -w user.max_net_namespaces" in told
-    assert told.partition("status ")[2].splitlines()[0] == str(status), told
+    # The kernel takes its time to give a namespace back that netctl tries its firewall in, so the limit of 6 can be met early.
+    assert told.partition("status ")[2].splitlines()[0] in statuses, told
     assert [line for line in told.partition("status ")[2].splitlines()[1:] if ": lo:" not in line] == [], "nothing is left"
 
 
