@@ -201,7 +201,10 @@ def greet_dropped(
 
 
 def warn_of_file(topology: Topology, resolved: Resolved | None = None) -> None:
-    """Say on standard error what the file says without effect; with all addresses known, also which next hops are nobody's."""
+    """Print a warning for each part of the file without effect.
+
+    With all addresses known (`resolved`), also for each next hop that no container and no host has.
+    """
     from reconciler.compile.routers import find_unknown_routers
     from reconciler.render.errors import render_warning
     from reconciler.topology.advice import find_advice

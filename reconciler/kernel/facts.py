@@ -22,7 +22,7 @@ from reconciler.kernel.dhcp import find_client
 from reconciler.kernel.drops import find_drops, find_legacy_drops
 from reconciler.kernel.links import find_places, read_link_facts
 from reconciler.kernel.listeners import read_sockets
-from reconciler.kernel.nft import LIBRARY
+from reconciler.kernel.nft import LIBRARY, NO_SUCH_FILE
 from reconciler.kernel.nftdump import TableReader
 from reconciler.kernel.obstacles import (
     find_containers,
@@ -278,7 +278,7 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
     try:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
-        is_missing = "No such file" in str(error)
+        is_missing = NO_SUCH_FILE in str(error)
         cause = f"cannot load {error} ({SHORT_OF_MEMORY})"
         return ("the library libnftables is missing: apt-get install libnftables1" if is_missing else cause,)
     if find_spec("nftables") is None:

@@ -18,8 +18,8 @@ from reconciler.state.record import Change
 def rollback_target(before: HostState, live: HostState = HostState({})) -> HostState:  # noqa: B008  a frozen value
     """What the host should be after a rollback from `live`: as it was `before`.
 
-    What was only left of something that had ended cannot be made, and nobody misses it. What was damaged, and has been made new
-    since, stays as it is made.
+    A rollback does not create remnants of things that had ended. A damaged thing that was re-created since stays as netctl
+    creates it.
     """
     records = {ref: record for ref, record in before.records.items() if not record.is_remnant}
     return HostState({ref: record if live.records.get(ref) == record else record.as_made for ref, record in records.items()})
@@ -28,7 +28,7 @@ def rollback_target(before: HostState, live: HostState = HostState({})) -> HostS
 def find_repaired(before: HostState, target: HostState) -> tuple[Change, ...]:
     """The damages of before that a rollback does not bring back, each as the difference that is left."""
     pairs = ((target.records[ref], record) for ref, record in before.records.items() if ref in target.records)
-    reason = "it is as netctl makes it, and what somebody had changed in it is gone"
+    reason = "netctl re-created it, so the change that was made in it by hand is lost"
     return tuple(Change(record.ref, now, record, reason) for now, record in pairs if now != record)
 
 

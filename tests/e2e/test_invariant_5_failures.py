@@ -77,7 +77,8 @@ def test_invariant_5_a_damaged_firewall(furnished: Machine, damage: str) -> None
             assert differences(before, read_live(furnished)) == ""
         else:
             assert done.status == LEFT, done.err
-            assert "after the rollback: firewall inet: it is as netctl makes it, and what somebody had changed" in done.err
+            said = "firewall inet: netctl re-created it, so the change that was made in it by hand is lost"
+            assert f"after the rollback: {said}" in done.err
             assert "goes along" not in done.err
             assert "accept" in differences(before, read_live(furnished))
             assert quick_netctl(furnished, "diff", file)[0].status == 0
