@@ -18,7 +18,8 @@ from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
-from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.state.host import HostFacts, Obstacle
 from reconciler.state.naming import Alias
 from reconciler.state.visible import visible_line
@@ -267,7 +268,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
         if topology.subnets[leg.subnet].mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
             yield _foreign_link(topology, leg, obstacle.name, obstacle)
-        altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
+        altname = Bridge.altname_of(Alias(topology.name, Bridge.kind, leg.subnet), leg.bridge)
         if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
             yield _foreign_link(topology, leg, altname, obstacle)
     for container in topology.containers.values():
@@ -275,7 +276,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             continue
         at = _at(topology, ("containers", container.origin))
         for place in resolved.places[container.name]:
-            altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
+            altname = Veth.altname_of(Alias(topology.name, Veth.kind, place.container, place.subnet), place.port)
             if obstacle := links.get(place.port) or links.get(altname):
                 yield Conflict(
                     host.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from reconciler.kinds.vxlan import Vxlan
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import MAY_DROP, TUNNEL_DROP, HostFacts, HostState, Obstacle
 from reconciler.topology.types import Topology
 

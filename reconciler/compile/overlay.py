@@ -22,10 +22,9 @@ from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved, is_named
 from reconciler.compile.openvswitch import compile_switch_tunnel
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.links.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route, route_name
-from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
@@ -74,19 +73,19 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
     tunnel = leg.tunnel
     if tunnel is None:
         return
-    alias = Alias(topology.name, "vxlan", leg.subnet)
+    alias = Alias(topology.name, Vxlan.kind, leg.subnet)
     vxlan = Vxlan(
-        HOST,
-        tunnel.name,
-        tunnel.vni,
-        tunnel.local,
-        tunnel.port,
-        tunnel.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
+        netns=HOST,
+        name=tunnel.name,
+        vni=tunnel.vni,
+        local=tunnel.local,
+        port=tunnel.port,
+        mac=tunnel.mac,
+        mtu=leg.mtu,
+        group=group_of(topology.name),
+        alias=str(alias),
         master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, tunnel.name),
+        altname=Vxlan.altname_of(alias, tunnel.name),
         port_options=() if leg.datapath else PORT_OPTIONS,
         arp=not leg.datapath,
     )

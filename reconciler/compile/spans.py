@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from reconciler.compile.model import Assigned, Peer, Tunnel
 from reconciler.compile.underlay import address_of, share_link, underlay_of
 from reconciler.errors import Fault
-from reconciler.kinds.vxlan import OVERHEAD_BYTES
+from reconciler.kinds.links.vxlan import OVERHEAD_BYTES
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of, vni_of
 from reconciler.topology.types import Subnet, Topology

@@ -24,7 +24,9 @@ from reconciler.kernel.engine import Wanted, engine_of
 from reconciler.kernel.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
-from reconciler.kinds.ownership import bears_tag, own_switches
+from reconciler.kinds.links.marks import bears_tag
+from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.kinds.openvswitch import own_switches
 from reconciler.state.host import Obstacle
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
 from reconciler.state.ref import HOST, container_netns
@@ -87,7 +89,7 @@ def find_links(snapshot: Snapshot) -> Iterator[Obstacle]:
             for altname in link.altnames:
                 remedy = f"take it off: ip link property delete dev {link.name} altname {altname}"
                 yield Obstacle("link", altname, link.kind, remedy)
-            if link.kind == "vxlan":
+            if link.kind == Vxlan.kind:
                 options = dict(link.options)
                 yield Obstacle("vxlan", link.name, f"{options.get('id', '')} {options.get('dstport', '')}")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from reconciler.kinds.openvswitch import read_marks
-from reconciler.kinds.ownership import OVS_TOPOLOGY
+from reconciler.kinds.openvswitch import OVS_TOPOLOGY, read_marks
 from reconciler.state.snapshot import OvsBridgeInfo
 from reconciler.state.steps.openvswitch import (
     BRIDGE_MARK,

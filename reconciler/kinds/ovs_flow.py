@@ -44,7 +44,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import UPLINK_NUMBER, is_uplink_port
+from reconciler.kinds.openvswitch import UPLINK_NUMBER, is_uplink_port
 from reconciler.state.naming import cookie_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref

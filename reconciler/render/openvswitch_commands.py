@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.kinds.ownership import OVS_TOPOLOGY
+from reconciler.kinds.openvswitch import OVS_TOPOLOGY
 from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.openvswitch import (
     BRIDGE_MARK,

@@ -19,12 +19,14 @@ from itertools import groupby
 from types import MappingProxyType
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_words import PUBLISHED, purpose_of
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
@@ -33,8 +35,6 @@ from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
-from reconciler.kinds.vxlan import Vxlan
 from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.render.firewall import describe_elements, summarise_elements, summarise_ports, tell_ports

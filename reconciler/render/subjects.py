@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.firewall_words import split_policy, without_number
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_of
-from reconciler.kinds.veth import Veth
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 

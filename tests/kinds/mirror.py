@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import Container
 from reconciler.kinds.fdb import NUD_NOARP, Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import NUD_PERMANENT, Neighbor
 from reconciler.kinds.netns import LOOPBACK, Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST

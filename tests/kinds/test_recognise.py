@@ -9,8 +9,8 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS, recognise_all
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.veth import Veth
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.plan.diff import diff_states
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.veth import Veth
 from reconciler.render.firewall import describe_elements
 from reconciler.render.plan import render_plan
 from reconciler.state.host import HostState

@@ -1,0 +1,75 @@
+"""A VXLAN: the port of a subnet's bridge that leads to the subnet's other hosts, in UDP over the underlay (RFC 7348).
+
+It is recognised by its mark (see `marks`). Nothing is learnt from packets and nothing is flooded but true broadcast: who
+is where follows from the file, and stands in static entries (see `fdb` and `neighbor`). So learning is off, and the port
+answers ARP and neighbor solicitations for the far side from the bridge's neighbor table (`neigh_suppress`).
+
+Its number, its port and its own address are fixed when it is made; a change of these forces a re-creation. Its MAC is given
+at creation, for udev may rewrite one that the kernel chose. The outer packet is never fragmented silently: the MTU leaves
+room for the overhead, 50 bytes over IPv4 and 70 over IPv6 (outer Ethernet is not counted in the underlay's MTU, the inner
+one is).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.kinds.links.base import Options
+from reconciler.kinds.links.marks import altname_of
+from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.state.naming import Alias
+from reconciler.state.ref import HOST, Ref
+
+PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
+"""What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
+OVERHEAD_BYTES = {4: 50, 6: 70}
+"""By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vxlan(Port):
+    """VNI `vni` from the underlay address `local` to UDP `port`.
+
+    If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
+    """
+
+    kind = "vxlan"
+    fixed = ("vni", "local", "port")
+
+    vni: int
+    local: str
+    port: int
+    port_options: Options = PORT_OPTIONS
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # Nobody may send into it before the firewall knows who may.
+        ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
+        switched = Ref("element", HOST, f"inet switched {self.name}")
+        return (*(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp")), ports, switched)
+
+    @property
+    def is_addressed(self) -> bool:
+        return False
+
+    @classmethod
+    def altname_of(cls, alias: Alias, name: str) -> str:
+        # The subnet's bridge has the name without a suffix. A name of a file has no dot, so no other link has this one.
+        return altname_of(alias, name, suffix=".vxlan")
+
+    def describe(self) -> str:
+        return f"vxlan {self.name}, VNI {self.vni} from {self.local} to UDP port {self.port}, MTU {self.mtu}"
+
+    @property
+    def wire_options(self) -> Options:
+        return (("id", str(self.vni)), ("local", self.local), ("dstport", str(self.port)), ("learning", "off"))
+
+    @classmethod
+    def parse_options(cls, options: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "vni": int(options.get("id", 0)),
+            "local": options.get("local", ""),
+            "port": int(options.get("dstport", 0)),
+        }
