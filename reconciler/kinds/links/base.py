@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from reconciler.kinds.links.marks import OwnLink, about, altname_of, own_links, owner_of, read_altname
+from reconciler.kinds.links.wire import Table
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -33,6 +34,10 @@ class Link(Record):
     dies_with_parent = False
     fixed: ClassVar[tuple[str, ...]] = ()
     """The fields that the kernel settles when it makes the link: a change of one of these forces a re-creation."""
+    wire: ClassVar[tuple[Table, ...]] = ()
+    """The options of the kind in netlink (IFLA_INFO_DATA). If a name stands in several tables, the first that takes the value."""
+    lower_option: ClassVar[str] = ""
+    """The option that names the link below; "" if the kind has none. Without a place in `wire`, IFLA_LINK holds it."""
 
     name: str
     mac: str

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from reconciler.kinds.links.base import Link, Options, drop_empty
 from reconciler.kinds.links.marks import is_direct
+from reconciler.kinds.links.wire import U8, U16, U32, Table
 from reconciler.state.ref import Ref
 from reconciler.state.steps.links import LinkAdd, LinkSet
 from reconciler.state.steps.namespaces import SysctlWrite
@@ -31,11 +32,30 @@ BRIDGE_OPTIONS: Options = (
 """What every bridge of ours has, sorted; only these are compared."""
 
 
+WIRE: Table = {
+    "forward_delay": (1, U32),  # hundredths of a second, as all times of a bridge
+    "hello_time": (2, U32),
+    "max_age": (3, U32),
+    "ageing_time": (4, U32),
+    "stp_state": (5, U32),
+    "priority": (6, U16),
+    "vlan_filtering": (7, U8),
+    "group_fwd_mask": (9, U16),
+    "mcast_router": (22, U8),
+    "mcast_snooping": (23, U8),
+    "mcast_querier": (25, U8),
+    "nf_call_iptables": (36, U8),
+    "nf_call_ip6tables": (37, U8),
+    "nf_call_arptables": (38, U8),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge(Link):
     """The bridge called `name`."""
 
     kind = "bridge"
+    wire = (WIRE,)
 
     options: Options = BRIDGE_OPTIONS
 

@@ -21,10 +21,15 @@ from typing import Any
 from reconciler.kinds.link_settings import LINK_DEFAULTS
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.marks import OwnLink, bears_tag
+from reconciler.kinds.links.wire import Table, choice
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkAdd, Peer
+
+WIRE: Table = {
+    "mode": (1, choice("=I", {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8, "source": 16})),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class Macvlan(Link):
     """The macvlan `name` on the host's link `lower`."""
 
     kind = "macvlan"
+    wire = (WIRE,)
+    lower_option = "link"
     fixed = ("lower", "mode")
 
     lower: str

@@ -12,6 +12,7 @@ from typing import Any, Self
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import OwnLink
+from reconciler.kinds.links.wire import BITS16, ON_OFF, U32, Table, choice
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import BridgePortSet, LinkAdd, LinkSet
@@ -38,6 +39,25 @@ FILTERED: Options = (("group_fwd_mask", "0xfffd"),)
 The bridge's filter drops them. Else the kernel hands them to the host past the filter, and those of STP and LLDP past every hook
 of the bridge (br_handle_frame). The one bit that is not set is that of pause frames: the kernel drops those itself.
 """
+
+WIRE: Table = {
+    "state": (1, choice("=B", {"disabled": 0, "listening": 1, "learning": 2, "forwarding": 3, "blocking": 4})),
+    "cost": (3, U32),
+    "hairpin": (4, ON_OFF),
+    "guard": (5, ON_OFF),
+    "root_block": (6, ON_OFF),
+    "fastleave": (7, ON_OFF),
+    "learning": (8, ON_OFF),
+    "flood": (9, ON_OFF),
+    "mcast_flood": (27, ON_OFF),
+    "mcast_to_unicast": (28, ON_OFF),
+    "bcast_flood": (30, ON_OFF),
+    "group_fwd_mask": (31, BITS16),
+    "neigh_suppress": (32, ON_OFF),
+    "isolated": (33, ON_OFF),
+    "locked": (39, ON_OFF),
+}
+"""Of IFLA_INFO_SLAVE_DATA; other numbers than a bridge's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from typing import Any
 from reconciler.kinds.links.base import Options
 from reconciler.kinds.links.marks import altname_of
 from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
 from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, Ref
 
@@ -26,6 +27,29 @@ PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
 """What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
 OVERHEAD_BYTES = {4: 50, 6: 70}
 """By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
+
+WIRE: Table = {
+    "id": (1, U32),
+    "remote": (2, IPV4),
+    "dev": (3, U32),  # an interface number here; the reader puts a name in its place
+    "local": (4, IPV4),
+    "ttl": (5, U8),
+    "tos": (6, U8),
+    "learning": (7, ON_OFF),
+    "ageing": (8, U32),
+    "maxaddress": (9, U32),
+    "proxy": (11, ON_OFF),
+    "rsc": (12, ON_OFF),
+    "l2miss": (13, ON_OFF),
+    "l3miss": (14, ON_OFF),
+    "dstport": (15, PORT),
+    "udpcsum": (18, ON_OFF),
+    "udp6zerocsumtx": (19, ON_OFF),
+    "udp6zerocsumrx": (20, ON_OFF),
+    "df": (29, choice("=B", {"unset": 0, "set": 1, "inherit": 2})),
+}
+WIRE_IPV6: Table = {"remote": (16, IPV6), "local": (17, IPV6)}
+"""The same names, for values with a colon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +60,8 @@ class Vxlan(Port):
     """
 
     kind = "vxlan"
+    wire = (WIRE, WIRE_IPV6)
+    lower_option = "dev"
     fixed = ("vni", "local", "port")
 
     vni: int
