@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import about
 from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.record import Record
@@ -31,6 +32,8 @@ BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 """linux/neighbour.h: an entry that was configured. In a bridge's table, a permanent entry is a local address instead."""
+LINKS_WITH_TABLE = (Bridge.kind, Vxlan.kind)
+"""The kinds of links that have a forwarding database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import OwnLink
 from reconciler.kinds.links.wire import BITS16, ON_OFF, U32, Table, choice
-from reconciler.state.ref import Ref
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import BridgePortSet, LinkAdd, LinkSet
 from reconciler.state.steps.step import Step
@@ -77,6 +77,14 @@ class Port(Link):
     def depends_on(self) -> tuple[Ref, ...]:
         owner = super(Port, self).depends_on
         return (*owner, Bridge.ref_of(self.netns, self.master)) if self.master else owner
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # No frame may come in by it before the firewall knows what may.
+        if self.netns != HOST:
+            return ()
+        tables = tuple(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp"))
+        return (*tables, Ref("element", HOST, f"inet switched {self.name}"))
 
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:

@@ -57,17 +57,11 @@ class Veth(Port):
     def follows(self) -> tuple[Ref, ...]:
         if self.netns != HOST:
             return ()
-        firewall = (
-            Ref("firewall", HOST, "inet"),
-            Ref("firewall", HOST, "bridge"),
-            Ref("firewall", HOST, "arp"),
-            Ref("element", HOST, f"bridge ports {self.name}"),
-            Ref("element", HOST, f"inet switched {self.name}"),
-        )
+        port = Ref("element", HOST, f"bridge ports {self.name}")
         # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
         # addresses for duplicates would do so as soon as its first port is up.
         sysctls = [Ref("sysctl", self.peer_netns, key) for key in LINK_DEFAULTS]
-        return (*firewall, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
+        return (*super(Veth, self).follows, port, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
 
     @property
     def exposed_to(self) -> str:

@@ -71,10 +71,7 @@ class Vxlan(Port):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # Nobody may send into it before the firewall knows who may.
-        ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
-        switched = Ref("element", HOST, f"inet switched {self.name}")
-        return (*(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp")), ports, switched)
+        return (*super(Vxlan, self).follows, Ref("element", HOST, f"inet vxlan_ports {self.port}"))
 
     @property
     def is_addressed(self) -> bool:
