@@ -29,7 +29,7 @@ def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: 
     """The table of each subnet with a peer, its hooks, and who is where."""
     uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host])
     for leg in resolved.legs[host].values():
-        peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
+        peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
         if not peers or leg.lan or leg.datapath:
             continue
         path = _FastPath(topology, leg, uplink)
@@ -65,7 +65,7 @@ class _FastPath:
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
         leg, tunnel = self._leg, self._leg.tunnel
-        if way == "vxlan" and tunnel:
+        if way != "routes" and tunnel:
             dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
@@ -87,7 +87,7 @@ class _FastPath:
             yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
             if "routes" in ways:
                 yield self._element(f"members{own.family}", own.address, about=about)
-        if "vxlan" in ways:
+        if ways - {"routes"}:
             yield self._element("members", place.mac, about=about)
         link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
@@ -98,7 +98,7 @@ class _FastPath:
         By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
         share they are.
         """
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield self._element("behind", place.mac)
             return
         for own in place.addresses:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
 from reconciler.state.host import MAY_DROP, TUNNEL_DROP, HostFacts, HostState, Obstacle
 from reconciler.topology.types import Topology
 
 PORT_RULE = re.compile(r"(tcp|udp|sctp) dport ([0-9,-]+) drop$")
 """A rule that drops by protocol and port alone, as `kernel.drops` writes it at the end of its detail."""
-USUAL_PORT = 4789
-"""Of a VXLAN (RFC 7348): the only one whose drops are looked for."""
 Ports = tuple[str, int, int]
 """Protocol, first and last port."""
 
@@ -25,6 +23,7 @@ def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) ->
     """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
     if state is None or not any(ref.kind in ("bridge", "openvswitch") for ref in state.records):
         return ()
+    # Only drops of the usual port are looked for (`kernel.drops`).
     tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
     promised = tuple(_promised(topology))
     return tuple(one for one in facts.obstacles if _is_certain(one, promised, tunnels=tunnels))

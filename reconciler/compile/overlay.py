@@ -59,7 +59,7 @@ def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: Hos
     uplink = way_out(topology.hosts[leg.host], resolved.legs[leg.host], facts)
     for peer in leg.peers:
         for station in stations_of(resolved, peer.host, leg.subnet):
-            if peer.way == "vxlan":
+            if peer.is_tunnelled:
                 yield from _tunnelled(leg, peer, station, about)
             else:
                 yield from _routed(topology.name, leg, peer, station, uplink)
@@ -93,7 +93,7 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
     if leg.datapath:
         yield from compile_switch_tunnel(topology.name, leg, vxlan)
     for peer in leg.peers:
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
@@ -161,7 +161,7 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
     for leg in legs.values():
         askers = resolved.askers.get(leg.subnet, frozenset())
         for peer in leg.peers:
-            if peer.way == "vxlan":
+            if peer.is_tunnelled:
                 for place in resolved.members.get((peer.host, leg.subnet), ()):
                     if is_named(topology, place, resolved.parties):
                         yield from _detour(resolved, leg, peer, place, seen)
@@ -169,7 +169,7 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
                 for place in resolved.places[name]:
                     if place.subnet in legs or not is_named(topology, place, askers):
                         continue
-                    if peer.way == "vxlan":
+                    if peer.is_tunnelled:
                         yield from _detour(resolved, leg, peer, place, seen)
                         continue
                     for own in place.addresses:

@@ -21,6 +21,7 @@ from reconciler.kernel.iptables_legacy import read_legacy_chains
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule, parse_rule
 from reconciler.kinds.firewall_chains import FORWARD_MARK
+from reconciler.kinds.links.vxlan import USUAL_PORT
 from reconciler.state.host import MAY_DROP, TUNNEL_DROP, Obstacle
 
 TABLE_PREFIX = "netctl-"
@@ -30,7 +31,7 @@ CHAINS_MAX, DEPTH_MAX = 200, 12
 """So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""
 LOOKED_AT = frozenset(("prerouting", "input", "forward", "output", "postrouting", "ingress"))
 ECHO_REQUESTS = frozenset(("8", "128"))
-VXLAN = "udp 4789"
+VXLAN = f"udp {USUAL_PORT}"
 PORT_CONDITIONS = ("protocol", "dport")
 
 
@@ -232,7 +233,7 @@ def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tu
     is_iptables = tool.startswith(("iptables", "ip6tables"))
     who = f"the policy of {tool}" if is_iptables and base.drops else tool if not is_iptables else f"a rule of {tool}"
     if packet.protocol == VXLAN:
-        rule, nft = "-p udp --dport 4789", "udp dport 4789"
+        rule, nft = f"-p udp --dport {USUAL_PORT}", f"udp dport {USUAL_PORT}"
     elif base.hook == "forward" and base.family != "bridge":
         rule, nft = f"-m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x}", f"meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x}"
     elif base.family == "bridge":

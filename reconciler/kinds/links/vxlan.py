@@ -27,6 +27,8 @@ PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
 """What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
 OVERHEAD_BYTES = {4: 50, 6: 70}
 """By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
+USUAL_PORT = 4789
+"""The UDP port that a VXLAN has by default (RFC 7348, section 5)."""
 
 WIRE: Table = {
     "id": (1, U32),
