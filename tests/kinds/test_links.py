@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.kinds.links import LINKS
+from reconciler.kinds.links import LINKS, PORTS
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.bridge import BRIDGE_OPTIONS, Bridge
 from reconciler.kinds.links.macvlan import Macvlan
@@ -173,6 +173,12 @@ def test_a_link_is_made_whole_before_it_is_up(kind: type[Link], data: st.DataObj
     held = getattr(link, "port_options", ())
     sent = [step.options for step in rest if isinstance(step, BridgePortSet)]
     assert sent == ([changed] if (changed := tuple(each for each in held if each not in PORT_DEFAULTS)) else [])
+
+
+def test_no_two_links_of_a_subnet_share_an_altname() -> None:
+    """The kernel refuses a name that another link has (EEXIST), be it a second one."""
+    kinds: tuple[type[Link], ...] = (Bridge, *PORTS)
+    assert len({kind.altname_of(Alias(SHOP, kind.kind, "front"), "name") for kind in kinds}) == len(kinds)
 
 
 @pytest.mark.parametrize("kind", LINKS, ids=lambda kind: kind.kind)

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.bridge import Bridge
-from reconciler.kinds.links.marks import OwnLink
+from reconciler.kinds.links.marks import OwnLink, altname_of
 from reconciler.kinds.links.wire import BITS16, ON_OFF, U32, Table, choice
+from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import BridgePortSet, LinkAdd, LinkSet
@@ -77,6 +78,12 @@ class Port(Link):
     def depends_on(self) -> tuple[Ref, ...]:
         owner = super(Port, self).depends_on
         return (*owner, Bridge.ref_of(self.netns, self.master)) if self.master else owner
+
+    @classmethod
+    def altname_of(cls, alias: Alias, name: str) -> str:
+        # A subnet's bridge has the name without a suffix. A name of a file has no dot, so no other link has this one.
+        is_subnets = alias.kind == cls.kind and not alias.subnet
+        return altname_of(alias, name, suffix=f".{cls.kind}" if is_subnets else "")
 
     @property
     def follows(self) -> tuple[Ref, ...]:

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.kinds.links.base import Options
-from reconciler.kinds.links.marks import altname_of
 from reconciler.kinds.links.port import QUIET, Port, port_options
 from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
-from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, Ref
 
 PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
@@ -78,11 +76,6 @@ class Vxlan(Port):
     @property
     def is_addressed(self) -> bool:
         return False
-
-    @classmethod
-    def altname_of(cls, alias: Alias, name: str) -> str:
-        # The subnet's bridge has the name without a suffix. A name of a file has no dot, so no other link has this one.
-        return altname_of(alias, name, suffix=".vxlan")
 
     def describe(self) -> str:
         return f"vxlan {self.name}, VNI {self.vni} from {self.local} to UDP port {self.port}, MTU {self.mtu}"
