@@ -16,7 +16,7 @@ from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 
-KINDS: tuple[type[Link | OvsBridge], ...] = (*LINKS, OvsBridge)
+INTERFACE_KINDS: tuple[type[Link | OvsBridge], ...] = (*LINKS, OvsBridge)
 
 
 class Interface(NamedTuple):
@@ -58,7 +58,7 @@ def _find_interfaces(snapshot: Snapshot) -> Interfaces:
         netns: {link.name: index for index, link in namespace.links.items()} for netns, namespace in snapshot.namespaces.items()
     }
     found: dict[str, dict[int, Interface]] = {}
-    for kind in KINDS:
+    for kind in INTERFACE_KINDS:
         for record in kind.recognise(snapshot):
             for netns, name in record.interfaces:
                 if (index := numbers.get(netns, {}).get(name)) is not None:
