@@ -18,7 +18,8 @@ from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Resolved, Tunnel
 from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
-from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -282,7 +283,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             yield _foreign_link(topology, leg, leg.tunnel.name, link)
         if topology.subnets[leg.subnet].mode == "macvlan" and (link := links.get(shim_name(topology.name, leg.subnet))):
             yield _foreign_link(topology, leg, link.name, link)
-        altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
+        altname = Bridge.altname_of(Alias(topology.name, Bridge.kind, leg.subnet), leg.bridge)
         if not leg.lan and not leg.datapath and (link := links.get(altname)):
             yield _foreign_link(topology, leg, altname, link)
     for container in topology.containers.values():
@@ -290,7 +291,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             continue
         at = _at(topology, ("containers", container.origin))
         for place in resolved.places[container.name]:
-            altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
+            altname = Veth.altname_of(Alias(topology.name, Veth.kind, place.container, place.subnet), place.port)
             if link := links.get(place.port) or links.get(altname):
                 yield Conflict(
                     host.name,

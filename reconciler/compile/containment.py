@@ -35,7 +35,7 @@ def contain_connections(topology: Topology, resolved: Resolved, host: str) -> It
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
     for leg in resolved.legs[host].values():
         # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
-        for peer in (peer for peer in leg.peers if peer.way == "vxlan"):
+        for peer in (peer for peer in leg.peers if peer.is_tunnelled):
             for place in resolved.members.get((peer.host, leg.subnet), ()):
                 share = str(topology.containers[place.container].connections)
                 yield "connections", f"{leg.bridge} . {place.mac}", share, f"subnet {leg.subnet}"

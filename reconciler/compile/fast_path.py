@@ -15,6 +15,8 @@ from reconciler.compile.model import Leg, Peer, Place, Resolved
 from reconciler.compile.underlay import uplink_mac_of
 from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -27,7 +29,7 @@ def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: 
     """The table of each subnet with a peer, its hooks, and who is where."""
     uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host])
     for leg in resolved.legs[host].values():
-        peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
+        peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
         if not peers or leg.lan or leg.datapath:
             continue
         path = _FastPath(topology, leg, uplink)
@@ -63,8 +65,8 @@ class _FastPath:
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
         leg, tunnel = self._leg, self._leg.tunnel
-        if way == "vxlan" and tunnel:
-            dev, link, name, chain = tunnel.name, Ref("vxlan", HOST, tunnel.name), "to_tunnel", TUNNELLED
+        if way != "routes" and tunnel:
+            dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
         yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
@@ -85,9 +87,9 @@ class _FastPath:
             yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
             if "routes" in ways:
                 yield self._element(f"members{own.family}", own.address, about=about)
-        if "vxlan" in ways:
+        if ways - {"routes"}:
             yield self._element("members", place.mac, about=about)
-        link = Ref("veth", HOST, place.port)
+        link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
 
     def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
@@ -96,7 +98,7 @@ class _FastPath:
         By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
         share they are.
         """
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield self._element("behind", place.mac)
             return
         for own in place.addresses:

@@ -19,21 +19,20 @@ from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.bridge_port import FILTERED, QUIET, port_options
 from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.link_settings import If, Role
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.port import FILTERED, QUIET, port_options
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -73,7 +72,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         if topology.subnets[leg.subnet].mode == "macvlan":
             yield from compile_shim(topology, resolved, leg, leg.lan)
         return
-    alias = Alias(topology.name, "bridge", leg.subnet)
+    alias = Alias(topology.name, Bridge.kind, leg.subnet)
     families = {own.family for own in leg.addresses}
     # Without a link-local address the host could not ask for a container's IPv6 neighbor.
     link_local = 6 in families
@@ -81,8 +80,7 @@ def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> 
         yield from compile_switch(topology.name, leg, link_local=link_local)
         yield from compile_apart(topology, resolved, leg)
     else:
-        altname = altname_of(alias, leg.bridge)
-        yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)
+        yield _bridge(alias, leg, leg.mtu, link_local=link_local)
     about = f"subnet {leg.subnet}"
     yield from gateway_settings(topology, resolved, leg, facts)
     for own in leg.addresses:
@@ -101,9 +99,21 @@ def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
         yield from compile_switch_uplink(topology, leg, lan.uplink)
         return
     alias = Alias(topology, DIRECT, leg.subnet)
-    altname = altname_of(alias, leg.bridge)
-    yield Bridge(HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname, link_local=False)
+    yield _bridge(alias, leg, lan.mtu, link_local=False)
     yield Uplink(HOST, lan.uplink, leg.bridge, about=about)
+
+
+def _bridge(alias: Alias, leg: Leg, mtu: int, *, link_local: bool) -> Bridge:
+    return Bridge(
+        netns=HOST,
+        name=leg.bridge,
+        mac=leg.mac,
+        mtu=mtu,
+        group=group_of(alias.topology),
+        alias=str(alias),
+        altname=Bridge.altname_of(alias, leg.bridge),
+        link_local=link_local,
+    )
 
 
 def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
@@ -261,20 +271,20 @@ def _place(
     topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...], mtu: int
 ) -> Iterator[Record]:
     netns, dev = container_netns(place.container), place.interface
-    alias = Alias(topology, "veth", place.container, place.subnet)
+    alias = Alias(topology, Veth.kind, place.container, place.subnet)
     veth = Veth(
-        HOST,
-        place.port,
-        netns,
-        dev,
-        place.mac,
+        netns=HOST,
+        name=place.port,
+        peer_netns=netns,
+        peer_name=dev,
+        mac=place.mac,
         mtu=leg.mtu,
         peer_mtu=mtu,
         group=group_of(topology),
         alias=str(alias),
         # Which ports an Open vSwitch bridge has, its database says.
         master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, place.port),
+        altname=Veth.altname_of(alias, place.port),
         # A container that calls its own published port gets its packets back by the port that they came from.
         port_options=() if leg.datapath else port_options,
         arp=not leg.datapath,

@@ -22,14 +22,13 @@ from reconciler.compile.model import Assigned, Leg, Resolved
 from reconciler.compile.overlay import stations_of
 from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.bridge_port import PORT_DEFAULTS
 from reconciler.kinds.link_settings import Role
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.port import PORT_DEFAULTS
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import LAB, LAB_UPLINK, Ref, lab_netns
@@ -103,16 +102,16 @@ def _outside(topology: str) -> Iterator[Record]:
     """The world: a cable from the router, which it has all its routes from."""
     alias = Alias(topology, LAB, "outside")
     cable = Veth(
-        ROUTER,
-        "outside",
-        OUTSIDE,
-        LAB_UPLINK,
-        mac_of(topology, LAB, "outside"),
+        netns=ROUTER,
+        name="outside",
+        peer_netns=OUTSIDE,
+        peer_name=LAB_UPLINK,
+        mac=mac_of(topology, LAB, "outside"),
         mtu=MTU,
         peer_mtu=MTU,
         group=group_of(topology),
         alias=str(alias),
-        altname=altname_of(alias, "outside"),
+        altname=Veth.altname_of(alias, "outside"),
         link_local=True,
         owner=Ref("netns", ROUTER, "namespace"),
         peer_owner=Ref("netns", OUTSIDE, "namespace"),
@@ -129,13 +128,13 @@ def _outside(topology: str) -> Iterator[Record]:
 def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterator[Record]:
     alias = Alias(topology.name, LAB, segment.name)
     bridge = Bridge(
-        ROUTER,
-        segment.bridge,
-        mac_of(topology.name, LAB, "segment", segment.name),
-        MTU,
-        group_of(topology.name),
-        str(alias),
-        altname_of(alias, segment.bridge),
+        netns=ROUTER,
+        name=segment.bridge,
+        mac=mac_of(topology.name, LAB, "segment", segment.name),
+        mtu=MTU,
+        group=group_of(topology.name),
+        alias=str(alias),
+        altname=Bridge.altname_of(alias, segment.bridge),
         link_local=True,
         owner=Ref("netns", ROUTER, "namespace"),
     )
@@ -155,17 +154,17 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
     alias = Alias(topology, LAB, host.name)
     name = interface_name("h-", host.name)
     cable = Veth(
-        ROUTER,
-        name,
-        lab_netns(host.name),
-        uplink_of(host),
-        uplink_mac_of(topology, host),
+        netns=ROUTER,
+        name=name,
+        peer_netns=lab_netns(host.name),
+        peer_name=uplink_of(host),
+        mac=uplink_mac_of(topology, host),
         mtu=MTU,
         peer_mtu=MTU,
         group=group_of(topology),
         alias=str(alias),
         master=bridge.name,
-        altname=altname_of(alias, name),
+        altname=Veth.altname_of(alias, name),
         port_options=PORT_DEFAULTS,
         owner=bridge.owner,
         peer_owner=Ref("netns", lab_netns(host.name), "namespace"),

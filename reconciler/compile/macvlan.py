@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
 from reconciler.compile.settings import link_settings
 from reconciler.kinds.link_settings import If, Role
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
@@ -35,7 +35,16 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
     name = shim_name(topology.name, leg.subnet)
     alias = Alias(topology.name, "shim", leg.subnet)
     mac = shim_mac(topology.name, leg.host, leg.subnet)
-    shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
+    shim = Macvlan(
+        netns=HOST,
+        name=name,
+        lower=lan.uplink,
+        mode="bridge",
+        mac=mac,
+        mtu=leg.mtu,
+        group=group_of(topology.name),
+        alias=str(alias),
+    )
     yield shim
     places = resolved.members.get((leg.host, leg.subnet), ())
     reached = {own.family for place in places for own in place.addresses}
@@ -57,20 +66,20 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
 
 def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:
     """A container's interface."""
-    alias = Alias(topology.name, "macvlan", place.container, place.subnet)
+    alias = Alias(topology.name, Macvlan.kind, place.container, place.subnet)
     uplink = leg.lan.uplink if leg.lan else ""
     netns = container_netns(place.container)
     # A lease is of the LAN's families. Without a link-local address the kernel asks for no router (addrconf_dad_completed).
     families = {own.family for own in place.addresses} or {cidr.version for cidr in subnet.cidrs}
     return Macvlan(
-        netns,
-        place.interface,
-        uplink,
-        subnet.macvlan,
-        leg.mac if subnet.macvlan == "passthru" else place.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
+        netns=netns,
+        name=place.interface,
+        lower=uplink,
+        mode=subnet.macvlan,
+        mac=leg.mac if subnet.macvlan == "passthru" else place.mac,
+        mtu=leg.mtu,
+        group=group_of(topology.name),
+        alias=str(alias),
         link_local=6 in families,
         owner=owner,
     )

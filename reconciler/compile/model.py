@@ -41,6 +41,11 @@ class Peer:
     way: Literal["vxlan", "routes"]
     hops: tuple[str, ...]
 
+    @property
+    def is_tunnelled(self) -> bool:
+        """Whether frames go there by the overlay's link, whatever its kind, and not by routes."""
+        return self.way != "routes"
+
     def hop(self, family: int) -> str:
         """The next hop of a family."""
         return next(hop for hop in self.hops if (":" in hop) == (family == 6))

@@ -13,6 +13,9 @@ from reconciler.compile.isolation import addresses_of, is_isolated, isolated_mem
 from reconciler.compile.model import Forward, Leg, Place, Resolved
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.link_settings import interface_key
+from reconciler.kinds.links.marks import altname_of
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.kinds.offload import GRO, TX, Offload
 from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.ovs_flow import (
@@ -38,10 +41,8 @@ from reconciler.kinds.ovs_flow import (
     target_rules,
     tunnel_rule,
 )
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
@@ -102,7 +103,7 @@ def compile_switch_port(
     `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others; `closed` the prefixes
     in which the container is isolated.
     """
-    about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
+    about, veth = f"container {place.container}", Veth.ref_of(HOST, place.port)
     yield OvsPort(
         HOST,
         place.port,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.model import Place
-from reconciler.kinds.ownership import macvlan_ident
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.qdisc import Qdisc
 from reconciler.kinds.route import Route, route_name
 from reconciler.kinds.sysctl import Sysctl
@@ -22,8 +23,8 @@ PLACEHOLDER = "IFNAME"
 def link_of(place: Place, subnet: Subnet) -> Ref:
     """What makes a container's interface."""
     if subnet.mode == "macvlan":
-        return Ref("macvlan", container_netns(place.container), macvlan_ident(place.interface, subnet.macvlan))
-    return Ref("veth", HOST, place.port)
+        return Macvlan.ref_of(container_netns(place.container), place.interface, subnet.macvlan)
+    return Veth.ref_of(HOST, place.port)
 
 
 def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:

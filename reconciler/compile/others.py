@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from reconciler.kinds.vxlan import Vxlan
+from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
 from reconciler.state.foreign import Drop, ForwardDrop, PacketDrop, PossibleDrop, TunnelDrop
 from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
 
-USUAL_PORT = 4789
-"""Of a VXLAN (RFC 7348): the only one whose drops are looked for."""
 Ports = tuple[str, int, int]
 """Protocol, first and last port."""
 
@@ -24,6 +22,7 @@ def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) ->
     """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
     if state is None or not any(ref.kind in ("bridge", "openvswitch") for ref in state.records):
         return ()
+    # Only drops of the usual port are looked for (`kernel.drops`).
     tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
     promised = tuple(_promised(topology))
     drops = (each for each in facts.foreign if isinstance(each, PacketDrop))

@@ -22,10 +22,9 @@ from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved, is_named
 from reconciler.compile.openvswitch import compile_switch_tunnel
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.links.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route, route_name
-from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
@@ -59,7 +58,7 @@ def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: Hos
     uplink = way_out(topology.hosts[leg.host], resolved.legs[leg.host], facts)
     for peer in leg.peers:
         for station in stations_of(resolved, peer.host, leg.subnet):
-            if peer.way == "vxlan":
+            if peer.is_tunnelled:
                 yield from _tunnelled(leg, peer, station, about)
             else:
                 yield from _routed(topology.name, leg, peer, station, uplink)
@@ -73,19 +72,19 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
     tunnel = leg.tunnel
     if tunnel is None:
         return
-    alias = Alias(topology.name, "vxlan", leg.subnet)
+    alias = Alias(topology.name, Vxlan.kind, leg.subnet)
     vxlan = Vxlan(
-        HOST,
-        tunnel.name,
-        tunnel.vni,
-        tunnel.local,
-        tunnel.port,
-        tunnel.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
+        netns=HOST,
+        name=tunnel.name,
+        vni=tunnel.vni,
+        local=tunnel.local,
+        port=tunnel.port,
+        mac=tunnel.mac,
+        mtu=leg.mtu,
+        group=group_of(topology.name),
+        alias=str(alias),
         master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, tunnel.name),
+        altname=Vxlan.altname_of(alias, tunnel.name),
         port_options=() if leg.datapath else PORT_OPTIONS,
         arp=not leg.datapath,
     )
@@ -93,7 +92,7 @@ def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
     if leg.datapath:
         yield from compile_switch_tunnel(topology.name, leg, vxlan)
     for peer in leg.peers:
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
@@ -161,7 +160,7 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
     for leg in legs.values():
         askers = resolved.askers.get(leg.subnet, frozenset())
         for peer in leg.peers:
-            if peer.way == "vxlan":
+            if peer.is_tunnelled:
                 for place in resolved.members.get((peer.host, leg.subnet), ()):
                     if is_named(topology, place, resolved.parties):
                         yield from _detour(resolved, leg, peer, place, seen)
@@ -169,7 +168,7 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
                 for place in resolved.places[name]:
                     if place.subnet in legs or not is_named(topology, place, askers):
                         continue
-                    if peer.way == "vxlan":
+                    if peer.is_tunnelled:
                         yield from _detour(resolved, leg, peer, place, seen)
                         continue
                     for own in place.addresses:

@@ -1,6 +1,6 @@
 """An address on one of our links: a gateway's on a bridge, a container's on its end of a veth.
 
-It has no mark of its own: an address on a link of ours is ours (see `ownership`), so one that somebody else put there is
+It has no mark of its own: an address on a link of ours is ours (see `links.marks`), so one that somebody else put there is
 drift, and goes. Link-local IPv6 addresses are the kernel's and are let alone. Nothing of an address can be changed, so
 another address is another record. One of ours that somebody made again in another form (of another scope, or with a lifetime)
 is made again.
@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from typing import Self
 
-from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
-from reconciler.kinds.sysctl import LINK_DEFAULTS
+from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.link_settings import LINK_DEFAULTS, ipv6_switch
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
@@ -112,12 +111,12 @@ class Address(Record):
     @classmethod
     def _read(cls, snapshot: Snapshot) -> Iterator[tuple[Self, bool]]:
         """All on links of ours, and whether each is one to recognise whatever the file says."""
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             addresses = snapshot.namespaces[netns].addresses
             for info in addresses:
                 if info.index not in ends:
                     continue
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 is_lasting, is_ipv4 = bool(info.flags & IFA_F_PERMANENT), ":" not in info.cidr
                 form = "" if is_lasting else "for a time"
                 form = f"of scope {info.scope}" if is_ipv4 and info.scope else form

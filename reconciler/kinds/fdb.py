@@ -18,7 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import about, own_links
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.marks import about
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -30,6 +33,8 @@ from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
+LINKS_WITH_TABLE = (Bridge.kind, Vxlan.kind)
+"""The kinds of links that have a forwarding database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Fdb(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link or Ref("vxlan", self.netns, self.dev),)
+        return (self.link or Vxlan.ref_of(self.netns, self.dev),)
 
     @property
     def subject(self) -> str:
@@ -76,9 +81,9 @@ class Fdb(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         links = {
-            (link.netns, link.info.index): (Ref(kind, link.netns, link.info.name), about(link.alias, link.netns))
-            for kind in ("vxlan", "veth")
-            for link in own_links(snapshot, kind)
+            (link.netns, link.info.index): (kind.ref_of(link.netns, link.info.name), about(link.alias, link.netns))
+            for kind in PORTS
+            for link in kind.find_own(snapshot)
         }
         for netns, namespace in snapshot.namespaces.items():
             for info in namespace.fdb:

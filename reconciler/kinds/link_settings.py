@@ -82,6 +82,11 @@ class LinkSetting:
         return interface_key(self.family, link, self.name, self.group)
 
 
+LINK_DEFAULTS = tuple(
+    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
+)
+"""The settings of a namespace that its new links start with."""
+
 LOOSE_FOR_CONTAINERS = "a container in two subnets answers by its default route, whatever address it was asked by"
 NO_ROUTER = "the host is the router here, and follows no container that advertises itself, nor a node of the underlay"
 FORWARDED = "what comes in here is forwarded only with it"

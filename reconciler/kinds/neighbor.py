@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.route import first_addresses
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
@@ -79,7 +79,7 @@ class Neighbor(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
             own = first_addresses(namespace)
             for info in namespace.neighbors:
@@ -87,7 +87,7 @@ class Neighbor(Record):
                     continue
                 if not (info.proxy or info.state & NUD_PERMANENT):
                     continue
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 cidr = None if ":" in info.address else own.get(info.index)
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
                 yield cls(netns, dev, info.address, info.mac, link, info.proxy, address, about)

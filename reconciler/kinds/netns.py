@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import links_of
 from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
@@ -54,7 +53,7 @@ class Netns(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for netns in sorted(snapshot.mounted):
-            links = links_of(snapshot, netns).links
+            links = snapshot.namespace(netns).links
             loopback = links.get(LOOPBACK)
             if loopback is None:
                 yield cls(netns, loopback=False)

@@ -23,18 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from reconciler.kinds.ownership import (
-    OVS_UPLINK,
-    about,
-    is_uplink_port,
-    own_links,
-    own_switches,
-    read_altname,
-)
-from reconciler.state.naming import parse_alias
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.marks import OwnLink, about, is_direct, read_altname
+from reconciler.kinds.links.veth import Veth
+from reconciler.state.naming import doomed_group_of, group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
     FIRST_FRAGMENTS,
@@ -55,8 +50,10 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USERSPACE: Final = "netdev"
 """The datapath that is ovs-vswitchd itself."""
-PORT_LINKS = ("veth", "vxlan")
-"""The kinds of links of ours that can be ports."""
+OVS_UPLINK = "netctl:uplink"
+"""The key in those of a port that is the host's uplink."""
+UPLINK_NUMBER = 65000
+"""The OpenFlow number of the uplink in a bridge of ours: its rule can be there before it is. 65,279 is the largest there is."""
 
 
 def marks_of(topology: str, name: str, subnet: str = "", uplink: str = "") -> Marks:
@@ -76,6 +73,27 @@ def is_connected(port: OvsPortInfo, link: LinkInfo) -> bool:
     In user space it does not notice that a link was made anew under its name, and goes on with the one that is gone.
     """
     return port.number > 0 and link.is_promiscuous
+
+
+def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | None]]:
+    """The topology's bridges, each with its internal port, the link of the same name; None if that is not there.
+
+    Their mark stands in the OVSDB, and is written together with the bridge. If it is missing there, the link's mark decides.
+    """
+    links = {info.name: info for info in snapshot.namespace(HOST).links.values()}
+    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
+    for bridge in snapshot.ovs_bridges:
+        owner = dict(bridge.external_ids).get(OVS_TOPOLOGY)
+        info = links.get(bridge.name)
+        alias = parse_alias(info.alias) if info else None
+        is_marked = info is not None and info.group in groups and alias is not None and alias.topology == snapshot.topology
+        if owner == snapshot.topology or (owner is None and is_marked):
+            yield bridge, OwnLink(snapshot.topology, HOST, info, alias) if info else None
+
+
+def is_uplink_port(port: OvsPortInfo) -> bool:
+    """Whether a port is the host's uplink, which netctl has put there."""
+    return port.number == UPLINK_NUMBER or OVS_UPLINK in dict(port.external_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,11 @@ class OvsBridge(Record):
 
     def phrase(self, facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.LINKS, facts.with_addresses(f"Open vSwitch bridge {self.name}", self.netns, self.name))
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether the addresses on it are the topology's: those on a bridge in the uplink's place are the host's own."""
+        return not is_direct(self.alias)
 
     def describe(self) -> str:
         return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
@@ -230,10 +253,10 @@ class OvsPort(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        links = {link.info.name: link for kind in PORT_LINKS for link in own_links(snapshot, kind) if link.netns == HOST}
+        links = {link.info.name: (kind, link) for kind in PORTS for link in kind.find_own(snapshot) if link.netns == HOST}
         for bridge in snapshot.ovs_bridges:
             for port in bridge.ports:
-                link = links.get(port.name)
+                kind, link = links.get(port.name, (Veth, None))
                 if is_uplink_port(port):
                     continue  # see `uplink`
                 owner = dict(port.external_ids).get(OVS_TOPOLOGY)
@@ -244,7 +267,7 @@ class OvsPort(Record):
                     name=port.name,
                     bridge=bridge.name,
                     marks=read_marks(port.external_ids),
-                    link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
+                    link=kind.ref_of(HOST, port.name),
                     is_isolated=port.is_protected,
                     is_connected=link is not None and is_connected(port, link.info),
                     about=about(link.alias, HOST) if link else "host",

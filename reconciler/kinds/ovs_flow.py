@@ -44,7 +44,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import UPLINK_NUMBER, about, is_uplink_port, own_links, own_switches
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.marks import about, own_links
+from reconciler.kinds.openvswitch import UPLINK_NUMBER, is_uplink_port, own_switches
 from reconciler.state.naming import cookie_of
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
@@ -153,7 +155,7 @@ class OvsFlow(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         uplinks = {(bridge.name, port.name) for bridge in snapshot.ovs_bridges for port in bridge.ports if is_uplink_port(port)}
-        subjects = {link.info.name: about(link.alias, HOST) for kind in ("veth", "vxlan") for link in own_links(snapshot, kind)}
+        subjects = {link.info.name: about(link.alias, HOST) for kind in PORTS for link in own_links(snapshot, kind.kind)}
         subjects |= {bridge.name: about(link.alias, HOST) for bridge, link in own_switches(snapshot) if link}
         for flow in snapshot.ovs_flows:
             head = _HEAD.fullmatch(flow.match)

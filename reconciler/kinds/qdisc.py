@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.setting import Setting
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -62,10 +62,10 @@ class Qdisc(Setting):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             for info in snapshot.namespaces[netns].rates:
                 if info.index in ends:
-                    dev, link, about = ends[info.index]
+                    dev, link, about, _ = ends[info.index]
                     yield cls(netns, dev, link, about, info.rate_bytes)
 
     def lower_create(self) -> tuple[Step, ...]:

@@ -21,8 +21,8 @@ from ipaddress import ip_address, ip_network
 from operator import attrgetter
 from typing import Self
 
+from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
@@ -103,14 +103,14 @@ class Route(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         tag = group_of(snapshot.topology)
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
             addresses, spoilt = first_addresses(namespace), find_spoilt(namespace)
             # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
             routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, spoilt)]
             copies = _number_copies(routes)
             for info in routes:
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
                 address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
                 connected = _find_connected(namespace, info)

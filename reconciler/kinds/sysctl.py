@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import End, about, own_ends, own_links, own_switches, owner_of
+from reconciler.kinds.links.marks import owner_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
@@ -63,15 +64,7 @@ class Sysctl(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
-        # Those that are no ends to address: a bridge in the uplink's place, a VXLAN.
-        for kind in ("bridge", "vxlan"):
-            for link in own_links(snapshot, kind):
-                name = link.info.name
-                ends[link.netns, name] = End(name, Ref(kind, link.netns, name), about(link.alias, link.netns))
-        for bridge, internal in own_switches(snapshot):
-            whose = about(internal.alias if internal else None, HOST)
-            ends[HOST, bridge.name] = End(bridge.name, Ref("openvswitch", HOST, bridge.name), whose)
+        ends = {(netns, each.name): each for netns, found in own_interfaces(snapshot).items() for each in found.values()}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -110,12 +103,6 @@ def answering(netns: str) -> SysctlWrite:
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
-LINK_DEFAULTS = tuple(
-    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
-)
-"""The settings of a namespace that its new links start with."""
-
-
 EVERY_LINK = ("", "all", "default", "lo")
 """Interfaces of keys that are no link of netctl's."""
 
