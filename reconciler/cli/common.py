@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.parser import nearest
 from reconciler.errors import HostError, LockedError, NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
-from reconciler.render.status import bridges_of, tell_change
+from reconciler.render.status import tell_change
 from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -292,9 +292,11 @@ def drops_of(job: Job) -> dict[str, tuple[Obstacle, ...]]:
 
 def warn_of_drops(job: Job) -> None:
     """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
+    from reconciler.kinds.bridges import bridge_names
+
     far = {target.host for target in job.fleet.targets if target.ssh}
     for host, drops in drops_of(job).items():
-        bridges = bridges_of(job.desired.hosts.get(host))
+        bridges = bridge_names(job.desired.hosts.get(host))
         for drop in drops:
             print(
                 visible_line(f"warning: {host}: {drop.name} {_effect_of(drop)} ({drop.detail})"),

@@ -15,6 +15,8 @@ from reconciler.compile.model import Leg, Peer, Place, Resolved
 from reconciler.compile.underlay import uplink_mac_of
 from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.veth import Veth
+from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -64,7 +66,7 @@ class _FastPath:
         """To the other hosts and back to the bridge, for each family of the subnet."""
         leg, tunnel = self._leg, self._leg.tunnel
         if way == "vxlan" and tunnel:
-            dev, link, name, chain = tunnel.name, Ref("vxlan", HOST, tunnel.name), "to_tunnel", TUNNELLED
+            dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
         yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
@@ -87,7 +89,7 @@ class _FastPath:
                 yield self._element(f"members{own.family}", own.address, about=about)
         if "vxlan" in ways:
             yield self._element("members", place.mac, about=about)
-        link = Ref("veth", HOST, place.port)
+        link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
 
     def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:

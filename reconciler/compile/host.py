@@ -132,14 +132,14 @@ def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, abou
         link,
         via,
         address=address_ref(netns, dev, own),
-        connected=Ref("route", netns, f"{own.family} {own.network} {dev}"),
+        connected=Route.ref_of(netns, own.family, own.network, dev),
         about=about,
     )
 
 
 def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
     """The address with which IPv4 on an interface comes and goes; None for IPv6."""
-    return Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None
+    return Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None
 
 
 # --- containers -------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref, lab_netns
+from reconciler.state.ref import lab_netns
 from reconciler.topology.types import Host, Subnet, Topology
 
 LAB = "lab"
@@ -67,7 +67,7 @@ def compile_lab(topology: Topology, resolved: Resolved) -> Iterator[Record]:
         return
     for member in (ROUTER, OUTSIDE, *(lab_netns(host.name) for host in hosts)):
         yield Netns(member)
-    router = Ref("netns", ROUTER, "namespace")
+    router = Netns.ref_of(ROUTER)
     yield Sysctl(ROUTER, "net.ipv4.ip_forward", "1", owner=router)
     yield Sysctl(ROUTER, "net.ipv6.conf.all.forwarding", "1", owner=router)
     yield from _outside(topology.name)
@@ -115,8 +115,8 @@ def _outside(topology: str) -> Iterator[Record]:
         alias=str(alias),
         altname=altname_of(alias, "outside"),
         link_local=True,
-        owner=Ref("netns", ROUTER, "namespace"),
-        peer_owner=Ref("netns", OUTSIDE, "namespace"),
+        owner=Netns.ref_of(ROUTER),
+        peer_owner=Netns.ref_of(OUTSIDE),
     )
     yield cable
     yield from link_settings(Role.LAB_ROUTER, ROUTER, cable.name, cable.ref, "lab router", (4,))
@@ -138,7 +138,7 @@ def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterat
         str(alias),
         altname_of(alias, segment.bridge),
         link_local=True,
-        owner=Ref("netns", ROUTER, "namespace"),
+        owner=Netns.ref_of(ROUTER),
     )
     yield bridge
     yield from link_settings(Role.LAB_ROUTER, ROUTER, bridge.name, bridge.ref, bridge.subject, (4,))
@@ -169,7 +169,7 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
         altname=altname_of(alias, name),
         port_options=PORT_DEFAULTS,
         owner=bridge.owner,
-        peer_owner=Ref("netns", lab_netns(host.name), "namespace"),
+        peer_owner=Netns.ref_of(lab_netns(host.name)),
     )
     yield cable
     for own in underlay_of(host):
@@ -201,7 +201,7 @@ def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: B
                 bridge.ref,
                 via=way.address,
                 address=address_ref(ROUTER, bridge.name, router),
-                connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
+                connected=Route.ref_of(ROUTER, way.family, way.network, bridge.name),
                 about=bridge.subject,
             )
 

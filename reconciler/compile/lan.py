@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_net
 
 from reconciler.compile.model import Assigned, Lan, Leg
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
+from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.naming import interface_name
 from reconciler.state.ref import HOST, Ref
@@ -64,7 +65,7 @@ def way_out(host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> WayOut:
     name = uplink_of(host, facts)
     taken_in = (leg for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
     leg = next(taken_in, None)
-    return WayOut(leg.bridge, Ref("uplink", HOST, name), leg.ref) if leg else WayOut(name)
+    return WayOut(leg.bridge, Uplink.ref_of(HOST, name), leg.ref) if leg else WayOut(name)
 
 
 def _find(facts: HostFacts, name: str) -> LinkFacts | None:

@@ -41,6 +41,7 @@ from reconciler.kinds.ovs_flow import (
 from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
+from reconciler.kinds.veth import Veth
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -102,7 +103,7 @@ def compile_switch_port(
     `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others; `closed` the prefixes
     in which the container is isolated.
     """
-    about, veth = f"container {place.container}", Ref("veth", HOST, place.port)
+    about, veth = f"container {place.container}", Veth.ref_of(HOST, place.port)
     yield OvsPort(
         HOST,
         place.port,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from reconciler.kinds.bridges import bridge_names
 from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.host import MAY_DROP, TUNNEL_DROP, HostFacts, HostState, Obstacle
 from reconciler.topology.types import Topology
@@ -23,7 +24,7 @@ Ports = tuple[str, int, int]
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Obstacle, ...]:
     """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
-    if state is None or not any(ref.kind in ("bridge", "openvswitch") for ref in state.records):
+    if state is None or not bridge_names(state):
         return ()
     tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
     promised = tuple(_promised(topology))

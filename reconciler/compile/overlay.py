@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved, is_named
 from reconciler.compile.openvswitch import compile_switch_tunnel
+from reconciler.kinds.address import Address
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.ownership import altname_of
-from reconciler.kinds.route import Route, route_name
+from reconciler.kinds.route import Route
 from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias, group_of
@@ -112,7 +113,7 @@ def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[R
 def _own(leg: Leg, family: int) -> Ref | None:
     """The host's own IPv4 address on the bridge, with which all of IPv4 there comes and goes."""
     gateway = leg.gateway(family)
-    return Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway and family == 4 else None
+    return Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway and family == 4 else None
 
 
 # --- by routes --------------------------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOu
     about = f"subnet {leg.subnet}"
     for own in station.addresses:
         gateway = leg.gateway(own.family)
-        source = Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway else None
+        source = Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
         yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, True, _own(leg, own.family), about)
 
@@ -196,6 +197,6 @@ def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[st
             leg.ref,
             via=gateway.address,
             address=_own(leg, own.family),
-            connected=Ref("route", HOST, route_name(own.family, here.network, leg.bridge)),
+            connected=Route.ref_of(HOST, own.family, here.network, leg.bridge),
             about=f"subnet {leg.subnet}",
         )

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from reconciler.compile.model import Assigned, Place, Resolved
 from reconciler.compile.options import link_of
-from reconciler.kinds.route import Route, route_name
-from reconciler.state.ref import Ref, container_netns
+from reconciler.kinds.address import Address
+from reconciler.kinds.route import Route
+from reconciler.state.ref import container_netns
 from reconciler.topology.types import Container, Party, Topology
 
 
@@ -42,8 +43,8 @@ def _routes(
                     dev,
                     link_of(place, topology.subnets[place.subnet]),
                     gateway.address,
-                    address=Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None,
-                    connected=Ref("route", netns, route_name(own.family, own.network, dev)),
+                    address=Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None,
+                    connected=Route.ref_of(netns, own.family, own.network, dev),
                     about=f"container {container.name}",
                 )
 

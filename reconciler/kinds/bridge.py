@@ -55,9 +55,14 @@ class Bridge(Record):
     """What its namespace belongs to; None in the host's own."""
     arp: bool = True
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
+from reconciler.kinds.identity import container_ref
 from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import bears_tag, own_macvlans
 from reconciler.kinds.sysctl import LINK_DEFAULTS
 from reconciler.state.jsontext import parse_json
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, container_netns
+from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerSpec, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
@@ -69,9 +70,14 @@ class Container(Record):
     existing: bool = False
     running: bool = True
 
+    @classmethod
+    def ref_of(cls, container: str) -> Ref:
+        """The identity of such a record."""
+        return container_ref(container_netns(container))
+
     @property
-    def ident(self) -> str:
-        return self.container
+    def ref(self) -> Ref:
+        return self.ref_of(self.container)
 
     @property
     def subject(self) -> str:

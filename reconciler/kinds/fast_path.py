@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables, table_ident
+from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables
 from reconciler.kinds.firewall_program import WAYS, table_name
 from reconciler.kinds.ownership import End, about, links_of, own_links
 from reconciler.state.record import Record
@@ -50,13 +50,18 @@ class FastPathHook(Record):
     link: Ref | None = field(default=None, compare=False)
     about: str = field(default="host", compare=False)
 
+    @classmethod
+    def ref_of(cls, netns: str, subnet: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{subnet} {dev}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.subnet} {self.dev}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.subnet, self.dev)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        table = Ref(FirewallTable.kind, self.netns, table_ident(FAMILY, self.subnet))
+        table = FirewallTable.ref_of(self.netns, FAMILY, self.subnet)
         return (table, self.link) if self.link else (table,)
 
     @property
@@ -143,7 +148,7 @@ def parse_hook_name(chain: str) -> str:
 def _own_ends(snapshot: Snapshot) -> dict[int, End]:
     """The host's links that are netctl's, by their numbers."""
     return {
-        link.info.index: End(link.info.name, Ref(kind, HOST, link.info.name), about(link.alias, HOST))
+        link.info.index: End(link.info.name, link.ref, about(link.alias, HOST))
         for kind in ("bridge", "veth", "vxlan")
         for link in own_links(snapshot, kind)
         if link.netns == HOST

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.ownership import about, own_links
+from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -47,13 +48,18 @@ class Fdb(Record):
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet front`."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, mac: str, remote: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {mac} {remote or 'port'}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.mac} {self.remote or 'port'}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.mac, self.remote)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link or Ref("vxlan", self.netns, self.dev),)
+        return (self.link or Vxlan.ref_of(self.netns, self.dev),)
 
     @property
     def subject(self) -> str:
@@ -67,7 +73,7 @@ class Fdb(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         links = {
-            (link.netns, link.info.index): (Ref(kind, link.netns, link.info.name), about(link.alias, link.netns))
+            (link.netns, link.info.index): (link.ref, about(link.alias, link.netns))
             for kind in ("vxlan", "veth")
             for link in own_links(snapshot, kind)
         }

@@ -17,6 +17,7 @@ from typing import Self
 
 from reconciler.kinds.firewall_program import WAYS, parse_table_name, render_element, render_table, table_name
 from reconciler.kinds.firewall_words import about_element, describe_element, holders_of
+from reconciler.kinds.identity import uplink_ref
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot, TableInfo
@@ -36,9 +37,14 @@ class FirewallTable(Record):
     """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
     subnet: str = ""
 
+    @classmethod
+    def ref_of(cls, netns: str, family: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, table_ident(family, subnet))
+
     @property
-    def ident(self) -> str:
-        return table_ident(self.family, self.subnet)
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.subnet)
 
     @property
     def as_made(self) -> Self:
@@ -98,18 +104,23 @@ class FirewallElement(Record):
     subnet: str = ""
     """Of its table."""
 
+    @classmethod
+    def ref_of(cls, netns: str, family: str, set_name: str, key: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{table_ident(family, subnet)} {set_name} {key}")
+
     @property
-    def ident(self) -> str:
-        return f"{table_ident(self.family, self.subnet)} {self.set} {self.key}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.set, self.key, self.subnet)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(FirewallTable.kind, self.netns, table_ident(self.family, self.subnet)),)
+        return (FirewallTable.ref_of(self.netns, self.family, self.subnet),)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # The host goes on with what arrives at its uplink, until the bridge has it.
-        return (Ref("uplink", self.netns, self.key),) if self.set == "switched" else ()
+        return (uplink_ref(self.netns, self.key),) if self.set == "switched" else ()
 
     @property
     def subject(self) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.ownership import about, links_of, macvlan_ident, own_macvlans, owner_of
-from reconciler.kinds.sysctl import LINK_DEFAULTS
+from reconciler.kinds.sysctl import LINK_DEFAULTS, Sysctl
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -48,9 +48,14 @@ class Macvlan(Record):
     owner: Ref | None = None
     """What its namespace belongs to; None in the host's own."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str, mode: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, macvlan_ident(name, mode))
+
     @property
-    def ident(self) -> str:
-        return macvlan_ident(self.name, self.mode)
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name, self.mode)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -59,7 +64,7 @@ class Macvlan(Record):
     @property
     def follows(self) -> tuple[Ref, ...]:
         # What a new link takes from its namespace must be right before it is made.
-        return tuple(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
+        return tuple(Sysctl.ref_of(self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
 
     @property
     def subject(self) -> str:

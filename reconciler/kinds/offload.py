@@ -33,9 +33,14 @@ class Offload(Setting):
 
     feature: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, feature: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {feature}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.feature}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.feature)
 
     def describe(self) -> str:
         return f"{self.feature} offload of {self.dev} off"
@@ -44,8 +49,7 @@ class Offload(Setting):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
         for link in own_links(snapshot, "vxlan"):
-            ref = Ref("vxlan", link.netns, link.info.name)
-            ends[link.netns, link.info.name] = End(link.info.name, ref, about(link.alias, link.netns))
+            ends[link.netns, link.info.name] = End(link.info.name, link.ref, about(link.alias, link.netns))
         for info in snapshot.offloads:
             end = ends.get((info.netns, info.dev))
             if end and not info.on:

@@ -23,7 +23,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.identity import openvswitch_ref
 from reconciler.kinds.ownership import OVS_TOPOLOGY, OVS_UPLINK, about, is_uplink_port, own_links, own_switches, read_altname
+from reconciler.kinds.veth import Veth
+from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -45,7 +48,7 @@ from reconciler.state.steps.step import Step
 
 USERSPACE = "netdev"
 """The datapath that is ovs-vswitchd itself."""
-PORT_LINKS = ("veth", "vxlan")
+PORT_LINKS = (Veth.kind, Vxlan.kind)
 """The kinds of links of ours that can be ports."""
 
 
@@ -92,9 +95,14 @@ class OvsBridge(Record):
     fragments: str = FIRST_FRAGMENTS
     """What flows see of fragments."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return openvswitch_ref(netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def subject(self) -> str:
@@ -193,13 +201,18 @@ class OvsPort(Record):
     leaves_queues: bool = True
     """Whether ovs-vswitchd leaves the link's queues alone: they are netctl's (`qdisc`)."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(OvsBridge.kind, self.netns, self.bridge), self.link)
+        return (OvsBridge.ref_of(self.netns, self.bridge), self.link)
 
     @property
     def subject(self) -> str:
@@ -224,7 +237,7 @@ class OvsPort(Record):
                     name=port.name,
                     bridge=bridge.name,
                     marks=read_marks(port.external_ids),
-                    link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
+                    link=link.ref if link else Veth.ref_of(HOST, port.name),
                     is_isolated=port.is_protected,
                     is_connected=link is not None and is_connected(port, link.info),
                     about=about(link.alias, HOST) if link else "host",

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from reconciler.kinds.identity import container_ref, netns_ref, openvswitch_ref
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
@@ -56,6 +57,14 @@ class OwnLink:
     netns: str
     info: LinkInfo
     alias: Alias | None
+
+    @property
+    def ref(self) -> Ref:
+        """Its identity: the kind of a link of netctl's is what the kernel calls it."""
+        kind, name = self.info.kind, self.info.name
+        if kind == "macvlan":
+            name = macvlan_ident(name, dict(self.info.options).get("mode", ""))
+        return Ref(kind, self.netns, name)
 
 
 def bears_tag(topology: str, info: LinkInfo) -> bool:
@@ -183,13 +192,12 @@ def own_ends(snapshot: Snapshot) -> Ends:
 def _find_ends(snapshot: Snapshot) -> Ends:
     ends: dict[str, dict[int, End]] = {}
     for link in own_macvlans(snapshot):
-        ref = Ref("macvlan", link.netns, macvlan_ident(link.info.name, dict(link.info.options).get("mode", "")))
-        ends.setdefault(link.netns, {})[link.info.index] = End(link.info.name, ref, about(link.alias, link.netns))
+        ends.setdefault(link.netns, {})[link.info.index] = End(link.info.name, link.ref, about(link.alias, link.netns))
     for kind in ("bridge", "veth"):
         for link in own_links(snapshot, kind):
             if link.alias and link.alias.kind == DIRECT:
                 continue  # what it has for addresses is the host's own
-            ref = Ref(kind, link.netns, link.info.name)
+            ref = link.ref
             near = End(link.info.name, ref, about(link.alias, link.netns))
             ends.setdefault(link.netns, {})[link.info.index] = near
             if kind == "veth" and (far := find_peer(snapshot, link)):
@@ -200,7 +208,7 @@ def _find_ends(snapshot: Snapshot) -> Ends:
                     ends[netns][master.index] = end
     for bridge, internal in own_switches(snapshot):
         if internal and not (internal.alias and internal.alias.kind == DIRECT):
-            ref = Ref("openvswitch", HOST, bridge.name)
+            ref = openvswitch_ref(HOST, bridge.name)
             ends.setdefault(HOST, {})[internal.info.index] = End(bridge.name, ref, about(internal.alias, HOST))
     return ends
 
@@ -236,8 +244,8 @@ def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
     if netns == HOST:
         return None
     if netns in snapshot.mounted:
-        return Ref("netns", netns, "namespace")
-    return Ref("container", netns, netns.partition(":")[2])
+        return netns_ref(netns)
+    return container_ref(netns)
 
 
 def altname_of(alias: Alias, name: str) -> str:

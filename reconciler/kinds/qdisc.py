@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from reconciler.kinds.openvswitch import OvsPort
 from reconciler.kinds.ownership import own_ends
 from reconciler.kinds.setting import Setting
 from reconciler.state.ref import Ref
@@ -33,14 +34,19 @@ class Qdisc(Setting):
 
     rate_bytes: int
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # ovs-vswitchd removes the queue of a port until it was told to leave it alone.
-        return (Ref("ovs-port", self.netns, self.dev),)
+        return (OvsPort.ref_of(self.netns, self.dev),)
 
     @property
     def rate(self) -> str:

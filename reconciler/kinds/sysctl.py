@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.identity import openvswitch_ref
 from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import own_ends, own_links, own_switches, owner_of
 from reconciler.state.record import Record
@@ -39,9 +40,14 @@ class Sysctl(Record):
     about: str = field(default="", compare=False)
     """Whose it is, for people; "" for the namespace's."""
 
+    @classmethod
+    def ref_of(cls, netns: str, key: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, key)
+
     @property
-    def ident(self) -> str:
-        return self.key
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.key)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -63,8 +69,8 @@ class Sysctl(Record):
         links = {(netns, end.name): end.link for netns, ends in own_ends(snapshot).items() for end in ends.values()}
         # Those that are no ends to address: a bridge in the uplink's place, a VXLAN.
         for kind in ("bridge", "vxlan"):
-            links |= {(each.netns, each.info.name): Ref(kind, each.netns, each.info.name) for each in own_links(snapshot, kind)}
-        links |= {(HOST, bridge.name): Ref("openvswitch", HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
+            links |= {(each.netns, each.info.name): each.ref for each in own_links(snapshot, kind)}
+        links |= {(HOST, bridge.name): openvswitch_ref(HOST, bridge.name) for bridge, _ in own_switches(snapshot)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -100,6 +106,11 @@ SILENCE = "net.ipv6.conf.all.disable_ipv6"
 def answering(netns: str) -> SysctlWrite:
     """The step that gives a namespace without IPv6 its ::1 back, which SILENCE takes: a program may speak to itself there."""
     return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
+
+
+def ipv6_switch(netns: str, dev: str) -> Ref:
+    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
+    return Sysctl.ref_of(netns, interface_key(6, dev, "disable_ipv6"))
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")

@@ -20,9 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import PORT_DEFAULTS, changed_options, read_port_options
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.ownership import about, bridge_name_of, find_peer, own_links, owner_of, read_altname
-from reconciler.kinds.sysctl import LINK_DEFAULTS
+from reconciler.kinds.sysctl import LINK_DEFAULTS, Sysctl
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -63,15 +66,20 @@ class Veth(Record):
     peer_arp: bool = True
     """Whether the far end speaks ARP."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
         refs = [ref for ref in (self.owner, self.peer_owner) if ref]
         if self.master:
-            refs.append(Ref("bridge", self.netns, self.master))
+            refs.append(Bridge.ref_of(self.netns, self.master))
         return tuple(refs)
 
     @property
@@ -79,16 +87,14 @@ class Veth(Record):
         if self.netns != HOST:
             return ()
         firewall = (
-            Ref("firewall", HOST, "inet"),
-            Ref("firewall", HOST, "bridge"),
-            Ref("firewall", HOST, "arp"),
-            Ref("element", HOST, f"bridge ports {self.name}"),
-            Ref("element", HOST, f"inet switched {self.name}"),
+            *(FirewallTable.ref_of(HOST, family) for family in ("inet", "bridge", "arp")),
+            FirewallElement.ref_of(HOST, "bridge", "ports", self.name),
+            FirewallElement.ref_of(HOST, "inet", "switched", self.name),
         )
         # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
         # addresses for duplicates would do so as soon as its first port is up.
-        sysctls = [Ref("sysctl", self.peer_netns, key) for key in LINK_DEFAULTS]
-        return (*firewall, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
+        sysctls = [Sysctl.ref_of(self.peer_netns, key) for key in LINK_DEFAULTS]
+        return (*firewall, *sysctls, Sysctl.ref_of(HOST, interface_key(6, self.master, "accept_dad")))
 
     @property
     def exposed_to(self) -> str:

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.bridge_port import PORT_DEFAULTS, QUIET, changed_options, port_options, read_port_options
+from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.ownership import bridge_name_of, own_links, read_altname
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
@@ -57,20 +59,25 @@ class Vxlan(Record):
     """Whether the host speaks ARP there; see `veth`."""
     up: bool = True
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref("bridge", self.netns, self.master),) if self.master else ()
+        return (Bridge.ref_of(self.netns, self.master),) if self.master else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # Nobody may send into it before the firewall knows who may.
-        ports = Ref("element", HOST, f"inet vxlan_ports {self.port}")
-        switched = Ref("element", HOST, f"inet switched {self.name}")
-        return (*(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp")), ports, switched)
+        ports = FirewallElement.ref_of(HOST, "inet", "vxlan_ports", str(self.port))
+        switched = FirewallElement.ref_of(HOST, "inet", "switched", self.name)
+        return (*(FirewallTable.ref_of(HOST, family) for family in ("inet", "bridge", "arp")), ports, switched)
 
     @property
     def subject(self) -> str:

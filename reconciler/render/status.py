@@ -12,6 +12,7 @@ from itertools import groupby
 from types import MappingProxyType
 
 from reconciler.kinds.address import Address
+from reconciler.kinds.bridges import bridge_names
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.plan.document import HostPlan
@@ -101,11 +102,6 @@ def compile_status(
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
-def bridges_of(desired: HostState | None) -> tuple[str, ...]:
-    """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref in (desired.records if desired else ()) if ref.kind in ("bridge", "openvswitch"))
-
-
 def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, obstacles: Sequence[Obstacle]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
@@ -118,7 +114,7 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, ob
     names = sorted({*wanted, *changed}, key=order_of)
     leases = _leases(desired, facts)
     items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
-    bridges = bridges_of(desired)
+    bridges = bridge_names(desired)
     foreign = tuple(Foreign(one.kind, one.name, one.detail, one.help_for(bridges)) for one in obstacles)
     return HostStatus(plan.host, _worst(items), items, foreign)
 

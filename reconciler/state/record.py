@@ -28,14 +28,9 @@ class Record:
     netns: str
 
     @property
-    def ident(self) -> str:
-        """Its name, unique among the things of its kind in its namespace."""
-        raise NotImplementedError
-
-    @property
     def ref(self) -> Ref:
-        """Its identity on the host."""
-        return Ref(self.kind, self.netns, self.ident)
+        """Its identity on the host. Each kind has a classmethod `ref_of` for it, by which other records name it."""
+        raise NotImplementedError
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -1,0 +1,18 @@
+"""The bridge of a subnet, of either kind: Linux's own (`bridge`), or Open vSwitch's (`openvswitch`)."""
+
+from __future__ import annotations
+
+from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.state.host import HostState
+from reconciler.state.ref import HOST, Ref
+
+
+def bridge_ref(name: str, datapath: str) -> Ref:
+    """A bridge of the host. `datapath` is that of Open vSwitch, "" for a Linux bridge."""
+    return (OvsBridge if datapath else Bridge).ref_of(HOST, name)
+
+
+def bridge_names(state: HostState | None) -> tuple[str, ...]:
+    """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
+    return tuple(ref.name for ref in (state.records if state else ()) if ref.kind in (Bridge.kind, OvsBridge.kind))
