@@ -15,14 +15,15 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_inte
 
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import Leg, Port, Resolved, Tunnel
+from reconciler.compile.model import Leg, Port, Tunnel
 from reconciler.compile.paste import pasted
+from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.ownership import altname_of
 from reconciler.state.host import HostFacts, Obstacle
 from reconciler.state.naming import Alias
 from reconciler.state.visible import visible_line
-from reconciler.topology.types import Host, Path, Topology
+from reconciler.topology.types import Path, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,39 +37,35 @@ class Conflict:
     """The host lacks what the desired state is computed from; without that, nothing can be said of the host."""
 
 
-def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Conflict, ...]:
-    """Everything that is in the way, host by host in the order of the file."""
+def find_conflicts(views: Mapping[str, HostView]) -> tuple[Conflict, ...]:
+    """Everything that is in the way, host by host. `views` are those of the hosts that were read, in the order of the file."""
     return tuple(
-        replace(conflict, help_text=pasted(topology, host.name, conflict.help_text), is_lack=is_lack)
-        for host in topology.hosts.values()
-        if (seen := facts.get(host.name))
+        replace(conflict, help_text=pasted(view.topology, view.name, conflict.help_text), is_lack=is_lack)
+        for view in views.values()
         for is_lack, finders in ((True, (_lacks, _lan, _underlay)), (False, (_overlaps, _taken_ports, *_TAKEN)))
         for find in finders
-        for conflict in find(topology, resolved, host, seen)
+        for conflict in find(view)
     )
 
 
-def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Obstacle, ...]]:
+def find_intruders(views: Mapping[str, HostView]) -> dict[str, tuple[Obstacle, ...]]:
     """By host, what has come after a subnet or a port was made, and may take its packets."""
     return {
-        host.name: tuple(
-            replace(one, help_text=pasted(topology, host.name, one.help_text))
-            for one in _intruders(topology, resolved, host, facts[host.name])
-        )
-        for host in topology.hosts.values()
-        if host.name in facts
+        name: tuple(replace(one, help_text=pasted(view.topology, name, one.help_text)) for one in _intruders(view))
+        for name, view in views.items()
     }
 
 
-def _intruders(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Obstacle]:
-    for name, leg in resolved.legs[host.name].items():
-        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
+def _intruders(view: HostView) -> Iterator[Obstacle]:
+    facts = view.facts
+    for name, leg in view.legs.items():
+        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
             for _, obstacle in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
                 detail = f"{obstacle.detail} takes packets from subnet {name} ({cidr})"
                 yield Obstacle(obstacle.kind, obstacle.name, detail, obstacle.help_text)
     found = {
         (port.port, port.protocol, port.container, obstacle): None
-        for port, obstacle in _meetings(resolved, host, facts)
+        for port, obstacle in _meetings(view)
         if _is_published(port, facts)
     }
     for number, protocol, container, obstacle in found:
@@ -99,10 +96,11 @@ def _at(topology: Topology, path: Path) -> str:
 # --- what a host lacks ------------------------------------------------------------------------------------------------
 
 
-def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _lacks(view: HostView) -> Iterator[Conflict]:
+    topology, host, facts = view.topology, view.host, view.facts
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
-    switched = [name for name, leg in resolved.legs[host.name].items() if leg.datapath]
+    switched = [name for name, leg in view.legs.items() if leg.datapath]
     if switched and facts.openvswitch_fault:
         at = _at(topology, ("subnets", switched[0], "bridge"))
         yield Conflict(host.name, f"{at}host {host.name}: {facts.openvswitch_fault}")
@@ -116,22 +114,23 @@ def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts)
         )
 
 
-def _lan(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    for path, message, help_text in refusals(topology, host, resolved.legs[host.name], facts):
-        yield Conflict(host.name, _at(topology, path) + message, help_text)
+def _lan(view: HostView) -> Iterator[Conflict]:
+    for path, message, help_text in refusals(view):
+        yield Conflict(view.name, _at(view.topology, path) + message, help_text)
 
 
 # --- the underlay -----------------------------------------------------------------------------------------------------
 
 
-def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _underlay(view: HostView) -> Iterator[Conflict]:
     """What keeps a host from the others of its subnets: an address that it lacks, a VXLAN's number or port that is taken."""
+    host, facts = view.host, view.facts
     held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
     used: dict[str, str] = {}
-    for leg in resolved.legs[host.name].values():
+    for leg in view.legs.values():
         if leg.tunnel:
             used.setdefault(leg.tunnel.local, leg.subnet)
-            yield from _taken_tunnel(topology, leg, leg.tunnel, facts)
+            yield from _taken_tunnel(view, leg, leg.tunnel)
         if any(peer.way == "routes" for peer in leg.peers):
             families = {own.family for own in leg.addresses}
             used |= {str(own): leg.subnet for own in host.addresses if own.version in families}
@@ -139,16 +138,16 @@ def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
         if address not in held:
             yield Conflict(
                 host.name,
-                f"{_at(topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
+                f"{_at(view.topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
                 f"by which the other hosts of {subnet} are to reach it",
                 f"it has {', '.join(sorted(held))}" if held else "give it the address",
             )
 
 
-def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Conflict]:
     """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
-    at = _at(topology, ("subnets", leg.subnet))
-    for obstacle in facts.obstacles:
+    at = _at(view.topology, ("subnets", leg.subnet))
+    for obstacle in view.facts.obstacles:
         if obstacle.kind == "vxlan" and obstacle.detail == f"{tunnel.vni} {tunnel.port}":
             yield Conflict(
                 leg.host,
@@ -168,13 +167,14 @@ def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts
 # --- subnets ----------------------------------------------------------------------------------------------------------
 
 
-def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    for name, leg in resolved.legs[host.name].items():
-        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
+def _overlaps(view: HostView) -> Iterator[Conflict]:
+    host, facts = view.host, view.facts
+    for name, leg in view.legs.items():
+        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
             if _is_made(name, cidr, facts):
                 continue
             for what, _ in _taking(cidr, facts):
-                at = _at(topology, ("subnets", name, "cidr"))
+                at = _at(view.topology, ("subnets", name, "cidr"))
                 yield Conflict(
                     host.name,
                     f"{at}subnet {name} ({cidr}) overlaps {what} of host {host.name}",
@@ -211,11 +211,12 @@ def _name(obstacle: Obstacle) -> str:
 # --- published ports --------------------------------------------------------------------------------------------------
 
 
-def _taken_ports(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_ports(view: HostView) -> Iterator[Conflict]:
+    topology, host = view.topology, view.host
     seen: set[tuple[str, int, str]] = set()
-    for port, obstacle in _meetings(resolved, host, facts):
+    for port, obstacle in _meetings(view):
         key = (port.protocol, port.port, obstacle.name)
-        if key not in seen and not _is_published(port, facts):
+        if key not in seen and not _is_published(port, view.facts):
             seen.add(key)
             path: Path = ("containers", topology.containers[port.container].origin, "expose")
             verb = "is listened on by" if obstacle.kind == "listener" else "is published by"
@@ -233,15 +234,15 @@ def _is_published(port: Port, facts: HostFacts) -> bool:
     return f"{port.protocol} {port.listen or everywhere} {port.port}" in facts.published
 
 
-def _meetings(resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[tuple[Port, Obstacle]]:
+def _meetings(view: HostView) -> Iterator[tuple[Port, Obstacle]]:
     """Ports of the file on the host, each with who else has it. `detail` of a listener or port is `tcp 0.0.0.0 8080`."""
     taken: dict[tuple[str, int], list[tuple[str, Obstacle]]] = {}
-    for obstacle in facts.obstacles:
+    for obstacle in view.facts.obstacles:
         if obstacle.kind in ("listener", "port"):
             protocol, address, number = obstacle.detail.split()
             taken.setdefault((protocol, int(number)), []).append((address, obstacle))
-    for port in resolved.ports:
-        if port.host == host.name:
+    for port in view.resolved.ports:
+        if port.host == view.name:
             found = taken.get((port.protocol, port.port), ())
             yield from ((port, obstacle) for address, obstacle in found if _meet(port, address))
 
@@ -257,15 +258,16 @@ def _meet(port: Port, address: str) -> bool:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_names(view: HostView) -> Iterator[Conflict]:
+    topology, host, facts = view.topology, view.host, view.facts
     links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
     taken = _states(facts)
-    for leg in resolved.legs[host.name].values():
+    for leg in view.legs.values():
         if not (leg.lan and leg.lan.is_existing) and (obstacle := links.get(leg.bridge)):
             yield _foreign_link(topology, leg, leg.bridge, obstacle)
         if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
             yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
-        if topology.subnets[leg.subnet].mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
+        if view.subnet(leg).mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
             yield _foreign_link(topology, leg, obstacle.name, obstacle)
         altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
         if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
@@ -274,7 +276,7 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
         if container.host != host.name:
             continue
         at = _at(topology, ("containers", container.origin))
-        for place in resolved.places[container.name]:
+        for place in view.resolved.places[container.name]:
             altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
             if obstacle := links.get(place.port) or links.get(altname):
                 yield Conflict(
@@ -291,13 +293,14 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             )
 
 
-def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     """Names of interfaces inside containers that somebody else runs."""
+    topology, host, facts = view.topology, view.host, view.facts
     taken = {(obstacle.name, obstacle.detail): obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"}
     for container in topology.containers.values():
         if container.host != host.name:
             continue
-        for place in resolved.places[container.name]:
+        for place in view.resolved.places[container.name]:
             if obstacle := taken.get((container.name, place.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", place.subnet))
                 yield Conflict(
@@ -308,8 +311,9 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                 )
 
 
-def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _missing_containers(view: HostView) -> Iterator[Conflict]:
     """Containers that somebody else is to run: without one that runs there is nothing to wire."""
+    topology, host, facts = view.topology, view.host, view.facts
     states = _states(facts)
     for container in topology.containers.values():
         state = states.get((container.spec.runtime, container.engine_name), "missing")
@@ -323,8 +327,9 @@ def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: Host
             )
 
 
-def _shared_namespaces(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _shared_namespaces(view: HostView) -> Iterator[Conflict]:
     """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
+    topology, host, facts = view.topology, view.host, view.facts
     wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
     for obstacle in facts.obstacles:
         one, two = wired.get(obstacle.detail), wired.get(obstacle.name)

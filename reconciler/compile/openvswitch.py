@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.compile.addresses import link_local_of
 from reconciler.compile.isolation import addresses_of, is_isolated, isolated_members, isolated_subnets
-from reconciler.compile.model import Forward, Leg, Place, Resolved
+from reconciler.compile.model import Forward, Leg, Place
+from reconciler.compile.view import HostView
 from reconciler.kinds.firewall import FirewallElement
 from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.offload import GRO, TX, Offload
@@ -47,14 +48,15 @@ from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.steps.openvswitch import SECURE, STANDALONE
-from reconciler.topology.types import Attachment, Topology
+from reconciler.topology.types import Attachment
 
 
-def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Record]:
+def compile_switch(view: HostView, leg: Leg, *, link_local: bool) -> Iterator[Record]:
     """The bridge of a leg, which passes what the host sends, and what its other rules allow.
 
     One in the place of the host's uplink switches everything where it has lost its rules, for the host must not be lost.
     """
+    topology = view.topology.name
     alias = Alias(topology, DIRECT if leg.lan else "bridge", leg.subnet)
     bridge = OvsBridge(
         HOST,
@@ -77,9 +79,9 @@ def compile_switch(topology: str, leg: Leg, *, link_local: bool) -> Iterator[Rec
         yield from _flows(topology, leg, "", [GROUPS_RULE], bridge.subject)
 
 
-def compile_switch_uplink(topology: str, leg: Leg, uplink: str) -> Iterator[Record]:
+def compile_switch_uplink(view: HostView, leg: Leg, uplink: str) -> Iterator[Record]:
     """The host's uplink as a port of the bridge: all that comes from the LAN may pass."""
-    about = f"subnet {leg.subnet}"
+    topology, about = view.topology.name, f"subnet {leg.subnet}"
     for port, rule in DIRECT_RULES:
         yield from _flows(topology, leg, port, [rule], about)
     yield from _flows(topology, leg, "", [CLOSED_RULE], about)
@@ -89,7 +91,7 @@ def compile_switch_uplink(topology: str, leg: Leg, uplink: str) -> Iterator[Reco
 
 
 def compile_switch_port(
-    topology: str,
+    view: HostView,
     leg: Leg,
     place: Place,
     places: Sequence[Place],
@@ -103,6 +105,7 @@ def compile_switch_port(
     `leases` are the addresses and ranges that the LAN may give it; `forwards` what it hands on for others; `closed` the prefixes
     in which the container is isolated.
     """
+    topology = view.topology.name
     about, veth = f"container {place.container}", Veth.ref_of(HOST, place.port)
     yield OvsPort(
         HOST,
@@ -134,9 +137,9 @@ def compile_switch_port(
         yield Offload(container_netns(place.container), place.interface, veth, about, TX)
 
 
-def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Record]:
+def compile_switch_tunnel(view: HostView, leg: Leg, vxlan: Vxlan) -> Iterator[Record]:
     """The port to the subnet's other hosts, which have judged what they send."""
-    about = vxlan.subject
+    topology, about = view.topology.name, vxlan.subject
     yield OvsPort(HOST, vxlan.name, leg.bridge, marks_of(topology, leg.subnet), vxlan.ref, about=about)
     yield from _flows(topology, leg, vxlan.name, [TRUSTED_RULE], about)
     yield from _flows(topology, leg, "", [tunnel_rule(vxlan.name)], about)
@@ -145,23 +148,23 @@ def compile_switch_tunnel(topology: str, leg: Leg, vxlan: Vxlan) -> Iterator[Rec
         yield Offload(HOST, vxlan.name, vxlan.ref, about, GRO)
 
 
-def compile_apart(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Record]:
+def compile_apart(view: HostView, leg: Leg) -> Iterator[Record]:
     """What ports of isolated containers may not send to: each other, on this bridge and on the subnet's other hosts.
 
     Their addresses are in it, because a gateway (this host, another host, the LAN's router) would route a packet to them.
     """
-    here = resolved.members.get((leg.host, leg.subnet), ())
+    topology, here = view.topology, view.places(leg.subnet)
     closed = dict.fromkeys(subnet for place in here for subnet in isolated_subnets(topology, place.container))
     if not closed:
         return
     rules: list[Rule] = []
     if leg.subnet in closed:
-        parted = list(isolated_members(topology, resolved, leg))
+        parted = list(isolated_members(view, leg))
         rules += apart_rules([place.mac for place in parted])
         if afar := [place.mac for place in parted if place.host != leg.host and leg.tunnel]:
             rules += open_rules(afar, [place.port for place in here if not is_isolated(topology, place)])
-    legs = (resolved.legs[leg.host][subnet] for subnet in closed)
-    targets = [place for each in legs for place in isolated_members(topology, resolved, each)]
+    legs = (view.legs[subnet] for subnet in closed)
+    targets = [place for each in legs for place in isolated_members(view, each)]
     rules += target_rules([address for place in targets for address in addresses_of(place)])
     yield from _flows(topology.name, leg, "", rules, f"subnet {leg.subnet}")
 
