@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from reconciler.state.host import Obstacle
+import pytest
+
+from reconciler.compile import compile_topology
+from reconciler.compile.others import find_drops
+from reconciler.kinds.bridges import bridge_names
+from reconciler.state.host import HostFacts, Obstacle
+from tests.compile.topologies import load
 
 
 def test_help_names_every_bridge() -> None:
@@ -14,3 +20,21 @@ def test_help_names_every_bridge() -> None:
     firewalld = Obstacle("drop", "firewalld", "", "firewall-cmd --add-interface=BRIDGE; firewall-cmd --reload")
     assert firewalld.help_for(["b-a"]) == "firewall-cmd --add-interface=b-a; firewall-cmd --reload"
     assert Obstacle("drop", "iptables", "", "iptables -I FORWARD").help_for(["b-a"]) == "iptables -I FORWARD"
+
+
+@pytest.mark.parametrize("bridge", ["linux", "openvswitch"])
+def test_drops_count_with_either_kind_of_bridge(bridge: str) -> None:
+    """A host whose subnets are all on Open vSwitch hears of other firewalls as one with Linux bridges does."""
+    topology = load(f"""
+version: 1
+name: shop
+hosts: {{one: {{connect: local}}}}
+subnets: {{front: {{cidr: 10.44.0.0/24, bridge: {bridge}}}}}
+containers: {{web: {{networks: {{front: auto}}}}}}
+""")
+    drop = Obstacle("drop", "the policy of iptables", "ip filter FORWARD", "iptables -I FORWARD -i BRIDGE -j ACCEPT")
+    facts = HostFacts(exists=True, uplink="eth0", obstacles=(drop,))
+    state = compile_topology(topology, {"one": facts}).hosts["one"]
+    assert find_drops(topology, state, facts) == (drop,)
+    assert bridge_names(state) == ("b-shop-front",)
+    assert find_drops(topology, None, facts) == ()
