@@ -5,7 +5,7 @@ Called by `hosts` after every host was read, for live addresses and gateways sta
     resolve     who is where, with which addresses and names        (addresses, spans, underlay, model)
     conflicts   what is in the way: refused before anything is made
     view        what is known of one host
-    host        the records of one host                             (overlay, firewall, boxes)
+    host        the records of one host                             (bridges, overlay, firewall, boxes)
     lab         the records of the world around lab hosts
 """
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
+from itertools import islice
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Tunnel
@@ -100,10 +102,10 @@ def _lacks(view: HostView) -> Iterator[Conflict]:
     topology, host, facts = view.topology, view.host, view.facts
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
-    switched = [name for name, leg in view.legs.items() if leg.datapath]
-    if switched and facts.openvswitch_fault:
-        at = _at(topology, ("subnets", switched[0], "bridge"))
-        yield Conflict(host.name, f"{at}host {host.name}: {facts.openvswitch_fault}")
+    lacking = ((name, lack) for name, leg in view.legs.items() if (lack := bridge_type(leg).find_lack(facts)))
+    for name, lack in islice(lacking, 1):  # all of a kind lack the same
+        at = _at(topology, ("subnets", name, "bridge"))
+        yield Conflict(host.name, f"{at}host {host.name}: {lack}")
     links = {obstacle.name for obstacle in facts.obstacles if obstacle.kind == "link"}
     if facts.exists and host.connect.scheme != "lab" and host.uplink and host.uplink not in links:
         path: Path = ("hosts", host.name, "uplink")
@@ -270,7 +272,7 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
         if view.subnet(leg).mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
             yield _foreign_link(topology, leg, obstacle.name, obstacle)
         altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
-        if not leg.lan and not leg.datapath and (obstacle := links.get(altname)):
+        if not leg.lan and bridge_type(leg).passes_netfilter and (obstacle := links.get(altname)):
             yield _foreign_link(topology, leg, altname, obstacle)
     for container in topology.containers.values():
         if container.host != host.name:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import is_named
 from reconciler.compile.view import HostView
@@ -79,8 +80,8 @@ def contain_isolated(view: HostView) -> Iterator[Element]:
     for name in view.containers:
         about = f"container {name}"
         for port in view.resolved.places[name]:
-            if view.subnet(port).mode == "macvlan" or view.legs[port.subnet].datapath:
-                continue  # nothing filters a macvlan, and Open vSwitch has flows for this
+            if view.subnet(port).mode == "macvlan" or not bridge_type(view.legs[port.subnet]).passes_netfilter:
+                continue  # nothing filters a macvlan, and such a bridge has rules of its own
             closed |= dict.fromkeys(isolated_subnets(topology, name))
             if is_isolated(topology, port):
                 yield "isolated_ports", port.port, "", about
@@ -90,7 +91,7 @@ def contain_isolated(view: HostView) -> Iterator[Element]:
         leg = view.legs[subnet]
         for place in isolated_members(view, leg):
             about = f"container {place.container}" if place.host == view.name else f"subnet {subnet}"
-            if place.host != view.name and not leg.datapath:
+            if place.host != view.name and bridge_type(leg).passes_netfilter:
                 yield "isolated_macs", place.mac, "", about
             for address in addresses_of(place):
                 yield f"isolated{_family_of(address)}", address, "", about

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Leg, Peer, Place, Resolved
 from reconciler.compile.view import HostView, WayOut
@@ -29,7 +30,7 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
     topology, uplink = view.topology, view.way_out
     for leg in view.legs.values():
         peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
-        if not peers or leg.lan or leg.datapath:
+        if not peers or leg.lan or not bridge_type(leg).passes_netfilter:
             continue
         path = _FastPath(topology, leg, uplink)
         here = [place for place in view.places(leg.subnet) if not is_isolated(topology, place)]
@@ -49,7 +50,7 @@ def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Itera
     """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
     for host, legs in resolved.legs.items():
         fault = facts[host].fast_path_fault if host in facts else ""
-        if fault and any(leg.peers and not leg.lan and not leg.datapath for leg in legs.values()):
+        if fault and any(leg.peers and not leg.lan and bridge_type(leg).passes_netfilter for leg in legs.values()):
             yield host, fault
 
 

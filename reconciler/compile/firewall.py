@@ -8,10 +8,11 @@ that do not (`compile.boxes`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, ip_network, summarize_address_range
+from ipaddress import ip_network
 
-from reconciler.compile.addresses import link_local_of
-from reconciler.compile.boxes import Box, disjoint, subtract
+from reconciler.compile.addresses import link_local_of, plain_block
+from reconciler.compile.boxes import Box, disjoint, range_of, subtract
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.containment import (
     Element,
     contain_connections,
@@ -21,6 +22,7 @@ from reconciler.compile.containment import (
     contain_source_ports,
 )
 from reconciler.compile.isolation import isolated_subnets
+from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Place, Port
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
@@ -61,7 +63,7 @@ def _bridges(view: HostView) -> Iterator[Element]:
     for leg in view.legs.values():
         about = f"subnet {leg.subnet}"
         if leg.lan:
-            if view.subnet(leg).mode == "direct" and not leg.datapath:
+            if view.subnet(leg).mode == "direct" and bridge_type(leg).passes_netfilter:
                 yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
             continue
         yield "bridges", leg.bridge, "", about
@@ -91,13 +93,7 @@ def _prefixes(view: HostView) -> Iterator[Element]:
         if policy.target.kind == "outside":
             natted |= {ip_network(block) for block in _isolated_blocks(view, policy.source)}
     for network in collapse(iter(natted)):
-        yield f"natted{network.version}", _plain(str(network)), "", HOST_ITSELF
-
-
-def _plain(cidr: str) -> str:
-    """A CIDR as nft writes it: a single address without its length."""
-    address, _, length = cidr.partition("/")
-    return address if length == ("128" if ":" in address else "32") else cidr
+        yield f"natted{network.version}", plain_block(str(network)), "", HOST_ITSELF
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
@@ -115,7 +111,7 @@ def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
     if port.sources:
         listen = port.listen or ANYWHERE[port.family]
         for source in port.sources:
-            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {_plain(source)}"
+            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {plain_block(source)}"
     elif port.listen:
         yield "published_at", f"{port.protocol} . {port.listen} . {port.port}"
     else:
@@ -210,8 +206,8 @@ def _own_addresses(view: HostView) -> Iterator[Element]:
         own = [address for place in places for address in place.addresses]
         chain = PORT_ISOLATED if isolated_subnets(view.topology, container) else PORT
         for place in places:
-            if view.subnet(place).mode == "macvlan" or view.legs[place.subnet].datapath:
-                continue  # it has no port on the host, and passes by its filters; or flows do this (kinds.ovs_flow)
+            if view.subnet(place).mode == "macvlan" or not bridge_type(view.legs[place.subnet]).passes_netfilter:
+                continue  # it has no port on the host, and passes by its filters; or the bridge has rules of its own
             station = f"{place.port} . {place.mac}"
             yield "ports", place.port, f"goto {chain}", about
             yield "macs", station, "", about
@@ -227,11 +223,11 @@ def _forwarded(view: HostView) -> Iterator[Element]:
     """What a container may hand on besides what it says itself, because others have a static route by it."""
     prefixes: dict[tuple[Place, str], list[Network]] = {}
     for forward in view.resolved.forwards:
-        if forward.router.host == view.name and not view.legs[forward.router.subnet].datapath:  # there, flows do this
+        if forward.router.host == view.name and bridge_type(view.legs[forward.router.subnet]).passes_netfilter:
             prefixes.setdefault((forward.router, forward.target), []).append(ip_network(forward.prefix))
     for (router, target), networks in prefixes.items():
         for network in collapse(iter(networks)):
-            key = f"{router.port} . {router.mac} . {_plain(str(network))} . {target}"
+            key = f"{router.port} . {router.mac} . {plain_block(str(network))} . {target}"
             yield f"forwarded{network.version}", key, "", f"container {router.container}"
 
 
@@ -240,8 +236,8 @@ def _permissions(view: HostView) -> Iterator[Element]:
     sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
     for name in view.containers:
         for place, attachment in zip(view.resolved.places[name], view.topology.containers[name].attachments, strict=True):
-            if view.legs[place.subnet].datapath:
-                continue  # flows do this
+            if not bridge_type(view.legs[place.subnet]).passes_netfilter:
+                continue
             if attachment.dhcp and view.subnet(place).mode == "direct":
                 yield from _leases(view, place)
             for word in attachment.allow:
@@ -259,33 +255,6 @@ def _leases(view: HostView, place: Place) -> Iterator[Element]:
             yield "leases4", f"{station} . {lease}", "", about
 
 
-def find_leases(view: HostView, place: Place) -> Iterator[str]:
-    """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
-
-    Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
-    hardware address (RFC 4862).
-    """
-    resolved = view.resolved
-    lans = (legs[place.subnet].lan for legs in resolved.legs.values() if place.subnet in legs)
-    others = [one.address for lan in lans if lan for one in (*lan.own, *lan.routers)]
-    others += [str(address) for host in view.topology.hosts.values() for address in host.addresses]
-    others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
-               for own in each.addresses]  # fmt: skip
-    for cidr in view.subnet(place).cidrs:
-        if cidr.version == 6:
-            yield interface_address(str(cidr), place.mac)
-            continue
-        taken: list[Box] = [(_range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
-        for ((first, last),) in subtract([(_range_of(str(cidr)),)], taken):
-            yield from (_plain(str(block)) for block in summarize_address_range(IPv4Address(first), IPv4Address(last)))
-
-
-def interface_address(cidr: str, mac: str) -> str:
-    """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
-    own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
-    return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)
-
-
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +270,7 @@ def _policies(view: HostView) -> Iterator[Element]:
         services = disjoint(((PROTOCOLS[p.protocol],) * 2, (p.first, p.last)) for p in policy.ports)
         for family in (4, 6):
             boxes: list[Box] = [
-                tuple(_range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
+                tuple(range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
             ]
             if services:
                 boxes = [(*box, *service) for box in boxes for service in services]
@@ -352,11 +321,6 @@ def _blocks(view: HostView, party: Party) -> list[tuple[str, str]]:
         if not view.subnet(place).is_lan
         for own in place.addresses
     ]
-
-
-def _range_of(block: str) -> tuple[int, int]:
-    network = ip_network(block)
-    return int(network.network_address), int(network.broadcast_address)
 
 
 def _format_box(box: Box, family: int, *, services: bool) -> str:

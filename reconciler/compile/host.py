@@ -8,34 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from reconciler.compile.bridges import bridge_of
+from reconciler.compile.bridges.base import ContainerPort
 from reconciler.compile.fast_path import compile_fast_path
-from reconciler.compile.firewall import compile_firewall, find_leases
-from reconciler.compile.isolation import closed_prefixes
+from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Lan, Leg, Place
-from reconciler.compile.openvswitch import compile_apart, compile_switch, compile_switch_port, compile_switch_uplink
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
 from reconciler.compile.view import HostView
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.bridge_port import FILTERED, QUIET, port_options
 from reconciler.kinds.container import Container
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.link_settings import If, Role
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
-from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment, Subnet
@@ -65,43 +58,21 @@ def _leg(view: HostView, leg: Leg) -> Iterator[Record]:
     if leg.lan:
         if leg.lan.is_taken_in:
             yield from _direct_leg(view, leg, leg.lan)
-            if leg.datapath:
-                yield from compile_apart(view, leg)
         if view.subnet(leg).mode == "macvlan":
             yield from compile_shim(view, leg, leg.lan)
         return
-    topology = view.topology.name
-    alias = Alias(topology, "bridge", leg.subnet)
-    families = {own.family for own in leg.addresses}
-    # Without a link-local address the host could not ask for a container's IPv6 neighbor.
-    link_local = 6 in families
-    if leg.datapath:
-        yield from compile_switch(view, leg, link_local=link_local)
-        yield from compile_apart(view, leg)
-    else:
-        altname = altname_of(alias, leg.bridge)
-        yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology), str(alias), altname, link_local)
-    about = f"subnet {leg.subnet}"
+    yield from bridge_of(view, leg).make()
     yield from gateway_settings(view, leg)
     for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, leg.ref, about, announced=leg.is_inhabited)
+        yield from connect(HOST, leg.bridge, own, leg.ref, f"subnet {leg.subnet}", announced=leg.is_inhabited)
 
 
 def _direct_leg(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
-    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's.
-
-    It makes no link-local address of its own, for the uplink's is moved to it too.
-    """
-    topology, about = view.topology.name, f"subnet {leg.subnet}"
-    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, about, (4,))
-    if leg.datapath:
-        yield from compile_switch(view, replace(leg, mtu=lan.mtu), link_local=False)
-        yield from compile_switch_uplink(view, leg, lan.uplink)
-        return
-    alias = Alias(topology, DIRECT, leg.subnet)
-    altname = altname_of(alias, leg.bridge)
-    yield Bridge(HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname, link_local=False)
-    yield Uplink(HOST, lan.uplink, leg.bridge, about=about)
+    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's."""
+    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, f"subnet {leg.subnet}", (4,))
+    bridge = bridge_of(view, leg)
+    yield from bridge.make()
+    yield from bridge.uplink(lan.uplink)
 
 
 def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
@@ -167,12 +138,6 @@ def _container(view: HostView, container: ContainerModel) -> Iterator[Record]:
     several = len(places) > 1 or container.existing
     for place, attachment in zip(places, container.attachments, strict=True):
         subnet = view.subnet(place)
-        hairpin = attachment.hairpin
-        if hairpin is None:
-            publishes = any(publication.subnet == place.subnet for publication in container.publications)
-            hairpin = publishes or subnet.hairpin
-        own = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
-        options = port_options(*own, *QUIET, *FILTERED)
         leg = view.legs[place.subnet]
         # Only the container's end is told: a bridge would take over a smaller one of its port.
         mtu = min(leg.mtu, attachment.mtu or leg.mtu)
@@ -188,11 +153,16 @@ def _container(view: HostView, container: ContainerModel) -> Iterator[Record]:
         if subnet.mode == "macvlan":
             yield from _macvlan_place(view, place, replace(leg, mtu=mtu), owner.ref)
             continue
-        yield from _place(view, place, leg, owner.ref, options, mtu)
-        if leg.datapath:
-            leases = find_leases(view, place) if attachment.dhcp else ()
-            closed = tuple(closed_prefixes(view.topology, place))
-            yield from compile_switch_port(view, leg, place, places, attachment, tuple(leases), forwards, closed)
+        hairpin = _is_hairpin(container, attachment, subnet)
+        yield from bridge_of(view, leg).port(ContainerPort(place, attachment, owner.ref, mtu, hairpin))
+        yield from _place(place, leg, link_of(place, subnet))
+
+
+def _is_hairpin(container: ContainerModel, attachment: Attachment, subnet: Subnet) -> bool:
+    """As the file says, else if the container could be told to speak to itself: by its published port."""
+    if attachment.hairpin is not None:
+        return attachment.hairpin
+    return subnet.hairpin or any(publication.subnet == subnet.name for publication in container.publications)
 
 
 def has_ipv6(subnet: Subnet) -> bool:
@@ -224,10 +194,6 @@ def _macvlan_place(view: HostView, place: Place, leg: Leg, owner: Ref) -> Iterat
         yield from host_neighbors(view, place, leg, own, near, macvlan.ref)
 
 
-def _word(is_on: bool | None) -> str:
-    return "on" if is_on else "off"
-
-
 def _engine_container(container: ContainerModel, netns: str) -> Container:
     spec, existing = container.spec, container.existing
     return Container(
@@ -255,34 +221,9 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
             yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
-def _place(
-    view: HostView, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...], mtu: int
-) -> Iterator[Record]:
-    topology = view.topology.name
-    netns, dev = container_netns(place.container), place.interface
-    alias = Alias(topology, "veth", place.container, place.subnet)
-    veth = Veth(
-        HOST,
-        place.port,
-        netns,
-        dev,
-        place.mac,
-        mtu=leg.mtu,
-        peer_mtu=mtu,
-        group=group_of(topology),
-        alias=str(alias),
-        # Which ports an Open vSwitch bridge has, its database says.
-        master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, place.port),
-        # A container that calls its own published port gets its packets back by the port that they came from.
-        port_options=() if leg.datapath else port_options,
-        arp=not leg.datapath,
-        peer_owner=owner,
-    )
-    yield veth
-    link, bridge, about = veth.ref, leg.ref, veth.subject
-    if not leg.datapath:
-        yield Fdb(HOST, place.port, place.mac, link=link, about=about)
+def _place(place: Place, leg: Leg, link: Ref) -> Iterator[Record]:
+    """The addresses of a container in a subnet of netctl's, and who is its neighbor there."""
+    netns, dev, about = container_netns(place.container), place.interface, f"container {place.container}"
     for own in place.addresses:
         yield from _connect_place(place, leg, own, link, about)
         gateway = leg.gateway(own.family)
@@ -292,4 +233,4 @@ def _place(
             yield default_route(netns, dev, own, gateway.address, link, about)
         near, far = address_ref(netns, dev, own), address_ref(HOST, leg.bridge, gateway)
         yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=near, about=about)
-        yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=far, about=about)
+        yield Neighbor(HOST, leg.bridge, own.address, place.mac, leg.ref, own_address=far, about=about)

@@ -23,8 +23,8 @@ Refusal = tuple[Path, str, str]
 """Where in the file, what is wrong, and what to write."""
 
 
-def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, datapath: str) -> Leg:
-    """The leg of `host` in the LAN; `datapath` is that of its Open vSwitch bridge, "" where it has none."""
+def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Leg:
+    """The leg of `host` in the LAN."""
     name = subnet.existing_bridge or subnet.uplink or uplink_of(host, facts)
     link = _find(facts, name)
     is_lab_uplink = host.connect.scheme == "lab" and name == uplink_of(host)
@@ -45,7 +45,6 @@ def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, da
         mtu=subnet.mtu if subnet.mtu is not None else mtu,
         addresses=(),
         lan=lan,
-        datapath=datapath,
     )
 
 

@@ -18,16 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reconciler.compile.model import Assigned, Leg, Peer, Place, is_named
-from reconciler.compile.openvswitch import compile_switch_tunnel
+from reconciler.compile.bridges import bridge_of
+from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
 from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.address import Address
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
-from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
-from reconciler.state.naming import Alias, group_of
+from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 
@@ -55,12 +53,12 @@ def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
     """What joins a leg to its peers; nothing where it has none."""
     about = f"subnet {leg.subnet}"
     if leg.tunnel:
-        yield from _tunnel(view, leg)
+        yield from _tunnel(view, leg, leg.tunnel)
     uplink = view.way_out
     for peer in leg.peers:
         for station in stations_of(view.beside(peer.host), leg.subnet):
             if peer.way == "vxlan":
-                yield from _tunnelled(leg, peer, station, about)
+                yield from _tunnelled(view, leg, peer, station, about)
             else:
                 yield from _routed(view.topology.name, leg, peer, station, uplink)
 
@@ -68,42 +66,19 @@ def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
 # --- by VXLAN ---------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(view: HostView, leg: Leg) -> Iterator[Record]:
+def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
     """The VXLAN port, and where it sends what is for everybody."""
-    tunnel = leg.tunnel
-    if tunnel is None:
-        return
-    topology = view.topology.name
-    alias = Alias(topology, "vxlan", leg.subnet)
-    vxlan = Vxlan(
-        HOST,
-        tunnel.name,
-        tunnel.vni,
-        tunnel.local,
-        tunnel.port,
-        tunnel.mac,
-        leg.mtu,
-        group_of(topology),
-        str(alias),
-        master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, tunnel.name),
-        port_options=() if leg.datapath else PORT_OPTIONS,
-        arp=not leg.datapath,
-    )
-    yield vxlan
-    if leg.datapath:
-        yield from compile_switch_tunnel(view, leg, vxlan)
+    yield from bridge_of(view, leg).tunnel(tunnel)
     for peer in leg.peers:
         if peer.way == "vxlan":
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
-def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
+def _tunnelled(view: HostView, leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
     if leg.tunnel is None:
         return
     yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
-    if not leg.datapath:  # Open vSwitch learns by itself behind which port somebody is
-        yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
+    yield from bridge_of(view, leg).entries_behind(leg.tunnel, station.mac)
     for own in station.addresses:
         near, announced = _own(leg, own.family), leg.is_inhabited
         yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)
