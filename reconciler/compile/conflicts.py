@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from itertools import islice
 
-from reconciler.compile.bridges import bridge_type
+from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
 from reconciler.compile.model import Leg, Port, Tunnel
@@ -265,18 +265,10 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
     links = {obstacle.name: obstacle for obstacle in facts.obstacles if obstacle.kind == "link"}
     taken = _states(facts)
     for leg in view.legs.values():
-        if not (leg.lan and leg.lan.is_existing) and (obstacle := links.get(leg.bridge)):
-            yield _foreign_link(topology, leg, leg.bridge, obstacle)
-        if leg.tunnel and (obstacle := links.get(leg.tunnel.name)):
-            yield _foreign_link(topology, leg, leg.tunnel.name, obstacle)
-        if view.subnet(leg).mode == "macvlan" and (obstacle := links.get(shim_name(topology.name, leg.subnet))):
-            yield _foreign_link(topology, leg, obstacle.name, obstacle)
-        altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
-        if not leg.lan and bridge_type(leg).passes_netfilter and (obstacle := links.get(altname)):
-            yield _foreign_link(topology, leg, altname, obstacle)
-    for container in topology.containers.values():
-        if container.host != host.name:
-            continue
+        for name in _link_names(view, leg):
+            if obstacle := links.get(name):
+                yield _foreign_link(topology, leg, name, obstacle)
+    for container in map(topology.containers.__getitem__, view.containers):
         at = _at(topology, ("containers", container.origin))
         for place in view.resolved.places[container.name]:
             altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
@@ -295,13 +287,24 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
             )
 
 
+def _link_names(view: HostView, leg: Leg) -> Iterator[str]:
+    """The names of the links that the host gets for a subnet, second names included."""
+    topology = view.topology.name
+    if leg.lan is None or leg.lan.is_taken_in:
+        yield leg.bridge
+        yield altname_of(bridge_of(view, leg).alias, leg.bridge)
+    if leg.tunnel:
+        yield leg.tunnel.name
+        yield altname_of(Alias(topology, "vxlan", leg.subnet), leg.tunnel.name)
+    if view.subnet(leg).mode == "macvlan":
+        yield shim_name(topology, leg.subnet)
+
+
 def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     """Names of interfaces inside containers that somebody else runs."""
     topology, host, facts = view.topology, view.host, view.facts
     taken = {(obstacle.name, obstacle.detail): obstacle for obstacle in facts.obstacles if obstacle.kind == "interface"}
-    for container in topology.containers.values():
-        if container.host != host.name:
-            continue
+    for container in map(topology.containers.__getitem__, view.containers):
         for place in view.resolved.places[container.name]:
             if obstacle := taken.get((container.name, place.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", place.subnet))
