@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref
 
@@ -14,5 +15,14 @@ def bridge_ref(name: str, datapath: str) -> Ref:
 
 
 def bridge_names(state: HostState | None) -> tuple[str, ...]:
-    """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref in (state.records if state else ()) if ref.kind in (Bridge.kind, OvsBridge.kind))
+    """The names of a host's bridges: what other firewalls must know to let their traffic pass.
+
+    A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is at it.
+    """
+    names: dict[str, None] = {}
+    for record in state.records.values() if state else ():
+        if isinstance(record, Bridge | OvsBridge):
+            names[record.name] = None
+        elif isinstance(record, Veth) and record.netns == HOST and record.master:
+            names[record.master] = None
+    return tuple(names)
