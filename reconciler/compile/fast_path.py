@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
-from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Leg, Peer, Place, Resolved
-from reconciler.compile.underlay import uplink_mac_of
+from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.links.veth import Veth
@@ -25,33 +25,32 @@ from reconciler.topology.types import Topology
 FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 
-def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
+def compile_fast_path(view: HostView) -> Iterator[Record]:
     """The table of each subnet with a peer, its hooks, and who is where."""
-    uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host])
-    for leg in resolved.legs[host].values():
+    topology, uplink = view.topology, view.way_out
+    for leg in view.legs.values():
         peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
-        if not peers or leg.lan or leg.datapath:
+        if not peers or leg.lan or not bridge_type(leg).passes_netfilter:
             continue
         path = _FastPath(topology, leg, uplink)
-        here = [place for place in resolved.members.get((host, leg.subnet), ()) if not is_isolated(topology, place)]
+        here = [place for place in view.places(leg.subnet) if not is_isolated(topology, place)]
         yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
         for way in {peer.way for peer in peers}:
             yield from path.ways(way)
         for place in here:
             yield from path.member(place, {peer.way for peer in peers})
         for peer in peers:
-            there = facts[peer.host]
-            mac = uplink_mac_of(topology.name, topology.hosts[peer.host], there)
-            is_fast = not (there.fast_path_fault or way_out(topology.hosts[peer.host], resolved.legs[peer.host], there).uplink)
-            for place in resolved.members.get((peer.host, leg.subnet), ()):
-                yield from path.elsewhere(place, peer, mac, is_fast=is_fast and not is_isolated(topology, place))
+            there = view.beside(peer.host)
+            is_fast = not (there.facts.fast_path_fault or there.way_out.uplink)
+            for place in there.places(leg.subnet):
+                yield from path.elsewhere(place, peer, there.uplink_mac, is_fast=is_fast and not is_isolated(topology, place))
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
     """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
     for host, legs in resolved.legs.items():
         fault = facts[host].fast_path_fault if host in facts else ""
-        if fault and any(leg.peers and not leg.lan and not leg.datapath for leg in legs.values()):
+        if fault and any(leg.peers and not leg.lan and bridge_type(leg).passes_netfilter for leg in legs.values()):
             yield host, fault
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reconciler.kinds.bridges import bridge_ref
 from reconciler.state.foreign import TransportProtocol
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import Ref
 from reconciler.topology.types import Party, Topology
 
 
@@ -108,7 +109,7 @@ class Leg:
     @property
     def ref(self) -> Ref:
         """Its bridge, as others depend on it."""
-        return Ref("openvswitch" if self.datapath else "bridge", HOST, self.bridge)
+        return bridge_ref(self.bridge, self.datapath)
 
     def gateway(self, family: int) -> Assigned | None:
         """The host's own address of a family."""

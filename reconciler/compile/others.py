@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
+from reconciler.kinds.bridges import bridge_names
 from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
 from reconciler.state.foreign import Drop, ForwardDrop, PacketDrop, PossibleDrop, TunnelDrop
 from reconciler.state.host import HostFacts, HostState
@@ -20,7 +21,7 @@ Ports = tuple[str, int, int]
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
     """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
-    if state is None or not any(ref.kind in ("bridge", "openvswitch") for ref in state.records):
+    if state is None or not bridge_names(state):
         return ()
     # Only drops of the usual port are looked for (`kernel.drops`).
     tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())

@@ -20,7 +20,9 @@ from ipaddress import ip_interface
 from typing import Self
 
 from reconciler.kinds.interfaces import addressed_interfaces
-from reconciler.kinds.link_settings import LINK_DEFAULTS, ipv6_switch
+from reconciler.kinds.link_settings import LINK_DEFAULTS
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.sysctl import Sysctl, ipv6_switch
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
@@ -54,9 +56,14 @@ class Address(Record):
     primary: Ref | None = field(default=None, compare=False)
     """The first IPv4 address of its prefix, if it is not that itself."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, cidr: str, peer: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {cidr}" + (f" peer {peer}" if peer else ""))
+
     @property
-    def ident(self) -> str:
-        return _ident(self.dev, self.cidr, self.peer)
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.cidr, self.peer)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -73,7 +80,7 @@ class Address(Record):
             return ()
         if self.netns == HOST:
             return (ipv6_switch(self.netns, self.dev),)
-        return (Ref("netns", self.netns, "namespace"), *(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS))
+        return (Netns.ref_of(self.netns), *(Sysctl.ref_of(self.netns, key) for key in LINK_DEFAULTS))
 
     @property
     def subject(self) -> str:
@@ -121,7 +128,7 @@ class Address(Record):
                 form = "" if is_lasting else "for a time"
                 form = f"of scope {info.scope}" if is_ipv4 and info.scope else form
                 first = _find_primary(addresses, info) if is_ipv4 and info.flags & IFA_F_SECONDARY else None
-                primary = Ref("address", netns, _ident(dev, first.cidr, first.peer)) if first else None
+                primary = cls.ref_of(netns, dev, first.cidr, first.peer) if first else None
                 # One with a lifetime is a lease's, or a router's advertisement's.
                 is_usual = is_lasting and info.scope != SCOPE_LINK
                 yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
@@ -134,10 +141,6 @@ class Address(Record):
         if self.peer:
             return (PeerAddressDelete(self.netns, self.dev, self.cidr, self.peer),)
         return (AddressDelete(self.netns, self.dev, self.cidr),)
-
-
-def _ident(dev: str, cidr: str, peer: str) -> str:
-    return f"{dev} {cidr}" + (f" peer {peer}" if peer else "")
 
 
 def _find_primary(addresses: Iterable[AddressInfo], secondary: AddressInfo) -> AddressInfo | None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables, table_ident
+from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables
 from reconciler.kinds.firewall_program import WAYS, table_name
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.state.record import Record
@@ -51,13 +51,18 @@ class FastPathHook(Record):
     link: Ref | None = field(default=None, compare=False)
     about: str = field(default="host", compare=False)
 
+    @classmethod
+    def ref_of(cls, netns: str, subnet: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{subnet} {dev}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.subnet} {self.dev}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.subnet, self.dev)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        table = Ref(FirewallTable.kind, self.netns, table_ident(FAMILY, self.subnet))
+        table = FirewallTable.ref_of(self.netns, FAMILY, self.subnet)
         return (table, self.link) if self.link else (table,)
 
     @property

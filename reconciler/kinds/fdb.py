@@ -54,9 +54,14 @@ class Fdb(Record):
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet front`."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, mac: str, remote: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {mac} {remote or 'port'}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.mac} {self.remote or 'port'}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.mac, self.remote)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from reconciler.state.ref import Ref
-
 
 class Role(Enum):
     """What a link is to netctl."""
@@ -150,8 +148,3 @@ def settings_for(role: Role, families: frozenset[int], circumstances: frozenset[
 def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
     """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
     return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"
-
-
-def ipv6_switch(netns: str, dev: str) -> Ref:
-    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
-    return Ref("sysctl", netns, interface_key(6, dev, "disable_ipv6"))

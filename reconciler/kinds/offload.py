@@ -17,6 +17,7 @@ from typing import Self
 
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.setting import Setting
+from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import OffloadSet
 from reconciler.state.steps.step import Step
@@ -32,9 +33,14 @@ class Offload(Setting):
 
     feature: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, feature: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {feature}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.feature}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.feature)
 
     def describe(self) -> str:
         return f"{self.feature} offload of {self.dev} off"

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from reconciler.kinds.identity import openvswitch_ref
 from reconciler.kinds.links import PORTS
 from reconciler.kinds.links.marks import OwnLink, about, is_direct, read_altname
 from reconciler.kinds.links.veth import Veth
@@ -102,7 +103,6 @@ class OvsBridge(Record):
 
     kind = "openvswitch"
     root_of = ("subnet",)
-    is_bridge = True
     dies_with_parent = False
 
     name: str
@@ -122,9 +122,14 @@ class OvsBridge(Record):
     fragments: str = FIRST_FRAGMENTS
     """What flows see of fragments."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return openvswitch_ref(netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def subject(self) -> str:
@@ -236,13 +241,18 @@ class OvsPort(Record):
     leaves_queues: bool = True
     """Whether ovs-vswitchd leaves the link's queues alone: they are netctl's (`qdisc`)."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(OvsBridge.kind, self.netns, self.bridge), self.link)
+        return (OvsBridge.ref_of(self.netns, self.bridge), self.link)
 
     @property
     def subject(self) -> str:

@@ -78,9 +78,14 @@ class StrayRoute(Stray):
     form: str
     nexthop: int = 0
 
+    @classmethod
+    def ref_of(cls, netns: str, family: int, dst: str, number: int) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{family} {dst} {number}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.family} {self.dst} {self.number}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.dst, self.number)
 
     @property
     def is_remnant(self) -> bool:
@@ -109,9 +114,14 @@ class StraySwitch(Stray):
 
     dev: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     def describe(self) -> str:
         return f"disable_ipv6 of {self.dev}"
@@ -129,9 +139,14 @@ class StrayQueue(Stray):
     dev: str
     queue: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     def describe(self) -> str:
         return f"queue {self.queue} of {self.dev}"
@@ -155,9 +170,14 @@ class StrayLink(Stray):
     holder: Ref | None
     """The veth of ours of which it is the far end, under a name that it should not have."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.altname or self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.altname or self.name)
 
     @property
     def follows(self) -> tuple[Ref, ...]:

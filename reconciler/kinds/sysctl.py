@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.identity import sysctl_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.links.marks import owner_of
@@ -43,9 +44,14 @@ class Sysctl(Record):
     about: str = field(default="", compare=False)
     """Whose it is, for people; "" for the namespace's."""
 
+    @classmethod
+    def ref_of(cls, netns: str, key: str) -> Ref:
+        """The identity of such a record."""
+        return sysctl_ref(netns, key)
+
     @property
-    def ident(self) -> str:
-        return self.key
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.key)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -100,6 +106,11 @@ SILENCE = "net.ipv6.conf.all.disable_ipv6"
 def answering(netns: str) -> SysctlWrite:
     """The step that gives a namespace without IPv6 its ::1 back, which SILENCE takes: a program may speak to itself there."""
     return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
+
+
+def ipv6_switch(netns: str, dev: str) -> Ref:
+    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
+    return Sysctl.ref_of(netns, interface_key(6, dev, "disable_ipv6"))
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")

@@ -17,19 +17,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from reconciler.kinds.bridges import bridge_ref
+from reconciler.kinds.firewall import FirewallTable
+from reconciler.kinds.identity import uplink_ref
+from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import about, bears_tag, is_direct
 from reconciler.kinds.offload import GRO
 from reconciler.kinds.openvswitch import (
     UPLINK_NUMBER,
     USERSPACE,
-    OvsBridge,
     is_connected,
     is_uplink_port,
     own_switches,
     read_marks,
 )
 from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -63,23 +67,26 @@ class Uplink(Record):
     joined: bool = True
     """Whether ovs-vswitchd uses it as it should."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return uplink_ref(netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        if not self.bridge:
-            return ()
-        return (Ref(OvsBridge.kind, HOST, self.bridge) if self.datapath else Bridge.ref_of(HOST, self.bridge),)
+        return (bridge_ref(self.bridge, self.datapath),) if self.bridge else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
-        loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
+        loose = Sysctl.ref_of(HOST, interface_key(4, self.bridge, "rp_filter"))
         rules = DIRECT_RULES if self.datapath else ()
-        passing = (OvsFlow(HOST, "", self.bridge, port, *rule).ref for port, rule in rules)
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose, *passing)
+        passing = (OvsFlow.ref_of(HOST, self.bridge, port, *rule[:3]) for port, rule in rules)
+        return (FirewallTable.ref_of(HOST, "inet"), FirewallTable.ref_of(HOST, "bridge"), loose, *passing)
 
     @property
     def subject(self) -> str:
@@ -161,7 +168,7 @@ def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
     if alias is None or alias.kind != DIRECT:
         return None
     ports = (link for link in host.links.values() if link.master == bridge.index and not is_netctls(link, alias.topology))
-    return next((Ref("uplink", HOST, port.name) for port in ports), None)
+    return next((Uplink.ref_of(HOST, port.name) for port in ports), None)
 
 
 def is_netctls(link: LinkInfo, topology: str) -> bool:

@@ -56,10 +56,6 @@ class Link(Record):
     # --- what it is -------------------------------------------------------------------------------------------------
 
     @property
-    def ident(self) -> str:
-        return self.name
-
-    @property
     def depends_on(self) -> tuple[Ref, ...]:
         return (self.owner,) if self.owner else ()
 

@@ -57,7 +57,6 @@ class Bridge(Link):
 
     kind = "bridge"
     root_of = ("subnet",)
-    is_bridge = True
     wire = (WIRE,)
 
     options: Options = BRIDGE_OPTIONS
@@ -66,6 +65,10 @@ class Bridge(Link):
     def ref_of(cls, netns: str, name: str) -> Ref:
         """The identity of the bridge called `name`."""
         return Ref(cls.kind, netns, name)
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def is_addressed(self) -> bool:

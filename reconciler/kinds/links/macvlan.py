@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.kinds.identity import sysctl_ref
 from reconciler.kinds.link_settings import LINK_DEFAULTS
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.marks import OwnLink, bears_tag
@@ -56,13 +57,13 @@ class Macvlan(Link):
         return Ref(cls.kind, netns, f"{name} {mode}" if mode == "passthru" else name)
 
     @property
-    def ident(self) -> str:
-        return self.ref_of(self.netns, self.name, self.mode).name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name, self.mode)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # What a new link takes from its namespace must be right before it is made.
-        return tuple(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
+        return tuple(sysctl_ref(self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
 
     def phrase(self, facts: InterfaceFacts) -> Phrase:
         alias = parse_alias(self.alias)

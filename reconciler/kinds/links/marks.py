@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from reconciler.kinds.identity import container_ref, netns_ref
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.snapshot import LinkInfo, Snapshot
@@ -89,8 +90,8 @@ def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
     if netns == HOST:
         return None
     if netns in snapshot.mounted:
-        return Ref("netns", netns, "namespace")
-    return Ref("container", netns, netns.partition(":")[2])
+        return netns_ref(netns)
+    return container_ref(netns)
 
 
 def altname_of(alias: Alias, name: str, suffix: str = "") -> str:

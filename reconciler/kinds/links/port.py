@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from reconciler.kinds.identity import element_ref, table_ref
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import OwnLink, altname_of
@@ -75,6 +76,10 @@ class Port(Link):
         return Ref(cls.kind, netns, name)
 
     @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
+
+    @property
     def depends_on(self) -> tuple[Ref, ...]:
         owner = super(Port, self).depends_on
         return (*owner, Bridge.ref_of(self.netns, self.master)) if self.master else owner
@@ -90,8 +95,8 @@ class Port(Link):
         # No frame may come in by it before the firewall knows what may.
         if self.netns != HOST:
             return ()
-        tables = tuple(Ref("firewall", HOST, family) for family in ("inet", "bridge", "arp"))
-        return (*tables, Ref("element", HOST, f"inet switched {self.name}"))
+        tables = (table_ref(HOST, family) for family in ("inet", "bridge", "arp"))
+        return (*tables, element_ref(HOST, "inet", "switched", self.name))
 
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from reconciler.kinds.link_settings import LINK_DEFAULTS
+from reconciler.kinds.identity import element_ref, sysctl_ref
+from reconciler.kinds.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.kinds.links.base import drop_empty
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
 from reconciler.kinds.links.port import Port
@@ -59,11 +60,12 @@ class Veth(Port):
     def follows(self) -> tuple[Ref, ...]:
         if self.netns != HOST:
             return ()
-        port = Ref("element", HOST, f"bridge ports {self.name}")
+        port = element_ref(HOST, "bridge", "ports", self.name)
         # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
         # addresses for duplicates would do so as soon as its first port is up.
-        sysctls = [Ref("sysctl", self.peer_netns, key) for key in LINK_DEFAULTS]
-        return (*super(Veth, self).follows, port, *sysctls, Ref("sysctl", HOST, f"net.ipv6.conf.{self.master}.accept_dad"))
+        sysctls = [sysctl_ref(self.peer_netns, key) for key in LINK_DEFAULTS]
+        tests_addresses = sysctl_ref(HOST, interface_key(6, self.master, "accept_dad"))
+        return (*super(Veth, self).follows, port, *sysctls, tests_addresses)
 
     @property
     def exposed_to(self) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.kinds.identity import element_ref
 from reconciler.kinds.links.base import Options
 from reconciler.kinds.links.port import QUIET, Port, port_options
 from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
@@ -72,7 +73,7 @@ class Vxlan(Port):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (*super(Vxlan, self).follows, Ref("element", HOST, f"inet vxlan_ports {self.port}"))
+        return (*super(Vxlan, self).follows, element_ref(HOST, "inet", "vxlan_ports", str(self.port)))
 
     @property
     def is_addressed(self) -> bool:
