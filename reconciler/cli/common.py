@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.parser import nearest
 from reconciler.errors import HostError, LockedError, NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
-from reconciler.render.status import bridges_of, tell_change
+from reconciler.render.status import tell_change
 from reconciler.state.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -300,11 +300,12 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     """By host, what others' firewalls drop of the topology's packets, each with the commands that let them pass."""
     from reconciler.compile.others import find_drops
     from reconciler.compile.paste import pasted
+    from reconciler.kinds.bridges import bridge_names
 
     found = {}
     for host, told in job.facts.items():
         desired = job.desired.hosts.get(host)
-        drops, bridges = find_drops(job.topology, desired, told), bridges_of(desired)
+        drops, bridges = find_drops(job.topology, desired, told), bridge_names(desired)
         found[host] = tuple((drop, pasted(job.topology, host, drop.help_for(bridges))) for drop in drops)
     return found
 

@@ -4,7 +4,8 @@ Called by `hosts` after every host was read, for live addresses and gateways sta
 
     resolve     who is where, with which addresses and names        (addresses, spans, underlay, model)
     conflicts   what is in the way: refused before anything is made
-    host        the records of one host                             (overlay, firewall, boxes)
+    view        what is known of one host
+    host        the records of one host                             (bridges, overlay, firewall, boxes)
     lab         the records of the world around lab hosts
 """
 
@@ -18,6 +19,7 @@ from reconciler.compile.host import compile_host
 from reconciler.compile.lab import compile_lab
 from reconciler.compile.model import Resolved
 from reconciler.compile.resolve import resolve
+from reconciler.compile.view import HostView
 from reconciler.errors import TopologyError
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.ref import LAB
@@ -57,12 +59,14 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     resolved, faults = resolve(topology, facts)
     if faults:
         raise TopologyError(topology.path, topology.source, faults)
-    conflicts = find_conflicts(topology, resolved, facts)
+    read = {name: HostView(topology, resolved, name, facts) for name in topology.hosts if name in facts}
+    conflicts = find_conflicts(read)
     if to_apply or any(conflict.is_lack for conflict in conflicts):
         refuse(conflicts)
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
-    hosts = {name: HostState.of(compile_host(topology, resolved, name, known)) for name in topology.hosts if only in ("", name)}
-    lab = HostState.of(compile_lab(topology, resolved))
+    views = {name: HostView(topology, resolved, name, known) for name in topology.hosts}
+    hosts = {name: HostState.of(compile_host(view)) for name, view in views.items() if only in ("", name)}
+    lab = HostState.of(compile_lab(topology, views))
     if lab.records:
         hosts[LAB] = lab
-    return Desired(hosts, resolved, find_intruders(topology, resolved, facts), conflicts)
+    return Desired(hosts, resolved, find_intruders(read), conflicts)

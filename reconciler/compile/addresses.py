@@ -162,3 +162,9 @@ def link_local_of(mac: str) -> str:
     words = [*octets[:3], 0xFF, 0xFE, *octets[3:]]
     text = ":".join(f"{words[i] << 8 | words[i + 1]:x}" for i in range(0, 8, 2))
     return str(ip_network(f"fe80::{text}").network_address)
+
+
+def plain_block(cidr: str) -> str:
+    """A CIDR as nft writes it: a single address without its length."""
+    address, _, length = cidr.partition("/")
+    return address if length == ("128" if ":" in address else "32") else cidr

@@ -7,10 +7,17 @@ speak of the same packets (a container, and the subnet that it is in). So each p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 
 Range = tuple[int, int]
 """First and last, both included."""
 Box = tuple[Range, ...]
+
+
+def range_of(block: str) -> Range:
+    """The first and the last address of a block, as numbers."""
+    network = ip_network(block)
+    return int(network.network_address), int(network.broadcast_address)
 
 
 def are_apart(box: Box, other: Box) -> bool:

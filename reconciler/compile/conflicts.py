@@ -12,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
+from itertools import islice
 
+from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import Leg, Port, Resolved, Tunnel
+from reconciler.compile.model import Leg, Port, Tunnel
 from reconciler.compile.paste import pasted
+from reconciler.compile.view import HostView
 from reconciler.errors import HostError
-from reconciler.kinds.ownership import altname_of
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -36,7 +40,7 @@ from reconciler.state.foreign import (
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import Alias
 from reconciler.state.visible import visible_line
-from reconciler.topology.types import Host, Path, Topology
+from reconciler.topology.types import Path, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +64,34 @@ class Intruder:
     help_text: str = ""
 
 
-def find_conflicts(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Conflict, ...]:
-    """Everything that is in the way, host by host in the order of the file."""
+def find_conflicts(views: Mapping[str, HostView]) -> tuple[Conflict, ...]:
+    """Everything that is in the way, host by host. `views` are those of the hosts that were read, in the order of the file."""
     return tuple(
-        replace(conflict, help_text=pasted(topology, host.name, conflict.help_text), is_lack=is_lack)
-        for host in topology.hosts.values()
-        if (seen := facts.get(host.name))
+        replace(conflict, help_text=pasted(view.topology, view.name, conflict.help_text), is_lack=is_lack)
+        for view in views.values()
         for is_lack, finders in ((True, (_lacks, _lan, _underlay)), (False, (_overlaps, _taken_ports, *_TAKEN)))
         for find in finders
-        for conflict in find(topology, resolved, host, seen)
+        for conflict in find(view)
     )
 
 
-def find_intruders(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> dict[str, tuple[Intruder, ...]]:
+def find_intruders(views: Mapping[str, HostView]) -> dict[str, tuple[Intruder, ...]]:
     """By host, what has come after a subnet or a port was made, and may take its packets."""
     return {
-        host.name: tuple(
-            replace(one, help_text=pasted(topology, host.name, one.help_text))
-            for one in _intruders(topology, resolved, host, facts[host.name])
-        )
-        for host in topology.hosts.values()
-        if host.name in facts
+        name: tuple(replace(one, help_text=pasted(view.topology, name, one.help_text)) for one in _intruders(view))
+        for name, view in views.items()
     }
 
 
-def _intruders(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Intruder]:
-    for name, leg in resolved.legs[host.name].items():
-        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
+def _intruders(view: HostView) -> Iterator[Intruder]:
+    facts = view.facts
+    for name, leg in view.legs.items():
+        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
             for source in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
                 yield Intruder(source, f"takes packets from subnet {name} ({cidr})", source.help_text)
     found = {
         (port.port, port.protocol, port.container, holder): None
-        for port, holder in _meetings(resolved, host, facts)
+        for port, holder in _meetings(view)
         if _is_published(port, facts)
     }
     for number, protocol, container, holder in found:
@@ -122,13 +122,14 @@ def _at(topology: Topology, path: Path) -> str:
 # --- what a host lacks ------------------------------------------------------------------------------------------------
 
 
-def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _lacks(view: HostView) -> Iterator[Conflict]:
+    topology, host, facts = view.topology, view.host, view.facts
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
-    switched = [name for name, leg in resolved.legs[host.name].items() if leg.datapath]
-    if switched and facts.openvswitch_fault:
-        at = _at(topology, ("subnets", switched[0], "bridge"))
-        yield Conflict(host.name, f"{at}host {host.name}: {facts.openvswitch_fault}")
+    lacking = ((name, lack) for name, leg in view.legs.items() if (lack := bridge_type(leg).find_lack(facts)))
+    for name, lack in islice(lacking, 1):  # all of a kind lack the same
+        at = _at(topology, ("subnets", name, "bridge"))
+        yield Conflict(host.name, f"{at}host {host.name}: {lack}")
     links = {link.name for link in facts.foreign_of(ForeignLink)}
     if facts.exists and host.connect.scheme != "lab" and host.uplink and host.uplink not in links:
         path: Path = ("hosts", host.name, "uplink")
@@ -139,22 +140,23 @@ def _lacks(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts)
         )
 
 
-def _lan(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    for path, message, help_text in refusals(topology, host, resolved.legs[host.name], facts):
-        yield Conflict(host.name, _at(topology, path) + message, help_text)
+def _lan(view: HostView) -> Iterator[Conflict]:
+    for path, message, help_text in refusals(view):
+        yield Conflict(view.name, _at(view.topology, path) + message, help_text)
 
 
 # --- the underlay -----------------------------------------------------------------------------------------------------
 
 
-def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _underlay(view: HostView) -> Iterator[Conflict]:
     """What keeps a host from the others of its subnets: an address that it lacks, a VXLAN's number or port that is taken."""
+    host, facts = view.host, view.facts
     held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
     used: dict[str, str] = {}
-    for leg in resolved.legs[host.name].values():
+    for leg in view.legs.values():
         if leg.tunnel:
             used.setdefault(leg.tunnel.local, leg.subnet)
-            yield from _taken_tunnel(topology, leg, leg.tunnel, facts)
+            yield from _taken_tunnel(view, leg, leg.tunnel)
         if any(peer.way == "routes" for peer in leg.peers):
             families = {own.family for own in leg.addresses}
             used |= {str(own): leg.subnet for own in host.addresses if own.version in families}
@@ -162,23 +164,23 @@ def _underlay(topology: Topology, resolved: Resolved, host: Host, facts: HostFac
         if address not in held:
             yield Conflict(
                 host.name,
-                f"{_at(topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
+                f"{_at(view.topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
                 f"by which the other hosts of {subnet} are to reach it",
                 f"it has {', '.join(sorted(held))}" if held else "give it the address",
             )
 
 
-def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Conflict]:
     """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
-    at = _at(topology, ("subnets", leg.subnet))
-    for vxlan in facts.foreign_of(ForeignVxlan):
+    at = _at(view.topology, ("subnets", leg.subnet))
+    for vxlan in view.facts.foreign_of(ForeignVxlan):
         if (vxlan.vni, vxlan.port) == (tunnel.vni, tunnel.port):
             yield Conflict(
                 leg.host,
                 f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
                 f"write `vni:` with another number in {leg.subnet}, or `vxlan_port:`",
             )
-    for listener in facts.foreign_of(ForeignListener):
+    for listener in view.facts.foreign_of(ForeignListener):
         if listener.holder and (listener.port.protocol, listener.port.port) == ("udp", tunnel.port):
             yield Conflict(
                 leg.host,
@@ -191,13 +193,14 @@ def _taken_tunnel(topology: Topology, leg: Leg, tunnel: Tunnel, facts: HostFacts
 # --- subnets ----------------------------------------------------------------------------------------------------------
 
 
-def _overlaps(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
-    for name, leg in resolved.legs[host.name].items():
-        for cidr in topology.subnets[name].cidrs if leg.lan is None else ():
+def _overlaps(view: HostView) -> Iterator[Conflict]:
+    host, facts = view.host, view.facts
+    for name, leg in view.legs.items():
+        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
             if _is_made(name, cidr, facts):
                 continue
             for source in _taking(cidr, facts):
-                at = _at(topology, ("subnets", name, "cidr"))
+                at = _at(view.topology, ("subnets", name, "cidr"))
                 yield Conflict(
                     host.name,
                     f"{at}subnet {name} ({cidr}) overlaps {source} of host {host.name}",
@@ -228,11 +231,12 @@ def _taking(cidr: IPv4Network | IPv6Network, facts: HostFacts) -> Iterator[HostA
 # --- published ports --------------------------------------------------------------------------------------------------
 
 
-def _taken_ports(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_ports(view: HostView) -> Iterator[Conflict]:
+    topology, host = view.topology, view.host
     seen: set[tuple[str, int, str]] = set()
-    for port, source in _meetings(resolved, host, facts):
+    for port, source in _meetings(view):
         key = (port.protocol, port.port, source.name)
-        if key not in seen and not _is_published(port, facts):
+        if key not in seen and not _is_published(port, view.facts):
             seen.add(key)
             path: Path = ("containers", topology.containers[port.container].origin, "expose")
             verb = "is listened on by" if isinstance(source, ForeignListener) else "is published by"
@@ -250,14 +254,14 @@ def _is_published(port: Port, facts: HostFacts) -> bool:
     return HostPort(protocol=port.protocol, address=address, port=port.port) in facts.published
 
 
-def _meetings(resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
+def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
     """Ports of the file on the host, each with who else has it."""
     taken: dict[tuple[str, int], list[ForeignListener | ForeignPort]] = {}
-    for source in facts.foreign:
+    for source in view.facts.foreign:
         if isinstance(source, ForeignListener | ForeignPort):
             taken.setdefault((source.port.protocol, source.port.port), []).append(source)
-    for port in resolved.ports:
-        if port.host == host.name:
+    for port in view.resolved.ports:
+        if port.host == view.name:
             found = taken.get((port.protocol, port.port), ())
             yield from ((port, source) for source in found if _meet(port, source.port.address))
 
@@ -272,25 +276,18 @@ def _meet(port: Port, held: IpAddress) -> bool:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _taken_names(view: HostView) -> Iterator[Conflict]:
+    topology, host, facts = view.topology, view.host, view.facts
     links = {link.name: link for link in facts.foreign_of(ForeignLink)}
     taken = _states(facts)
-    for leg in resolved.legs[host.name].values():
-        if not (leg.lan and leg.lan.is_existing) and (link := links.get(leg.bridge)):
-            yield _foreign_link(topology, leg, leg.bridge, link)
-        if leg.tunnel and (link := links.get(leg.tunnel.name)):
-            yield _foreign_link(topology, leg, leg.tunnel.name, link)
-        if topology.subnets[leg.subnet].mode == "macvlan" and (link := links.get(shim_name(topology.name, leg.subnet))):
-            yield _foreign_link(topology, leg, link.name, link)
-        altname = altname_of(Alias(topology.name, "bridge", leg.subnet), leg.bridge)
-        if not leg.lan and not leg.datapath and (link := links.get(altname)):
-            yield _foreign_link(topology, leg, altname, link)
-    for container in topology.containers.values():
-        if container.host != host.name:
-            continue
+    for leg in view.legs.values():
+        for name in _link_names(view, leg):
+            if link := links.get(name):
+                yield _foreign_link(topology, leg, name, link)
+    for container in map(topology.containers.__getitem__, view.containers):
         at = _at(topology, ("containers", container.origin))
-        for place in resolved.places[container.name]:
-            altname = altname_of(Alias(topology.name, "veth", place.container, place.subnet), place.port)
+        for place in view.resolved.places[container.name]:
+            altname = Veth.altname_of(Alias(topology.name, Veth.kind, place.container, place.subnet), place.port)
             if link := links.get(place.port) or links.get(altname):
                 yield Conflict(
                     host.name,
@@ -306,13 +303,25 @@ def _taken_names(topology: Topology, resolved: Resolved, host: Host, facts: Host
             )
 
 
-def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _link_names(view: HostView, leg: Leg) -> Iterator[str]:
+    """The names of the links that the host gets for a subnet, second names included."""
+    topology = view.topology.name
+    if leg.lan is None or leg.lan.is_taken_in:
+        yield leg.bridge
+        yield bridge_of(view, leg).altname
+    if leg.tunnel:
+        yield leg.tunnel.name
+        yield Vxlan.altname_of(Alias(topology, Vxlan.kind, leg.subnet), leg.tunnel.name)
+    if view.subnet(leg).mode == "macvlan":
+        yield shim_name(topology, leg.subnet)
+
+
+def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     """Names of interfaces inside containers that somebody else runs."""
+    topology, host, facts = view.topology, view.host, view.facts
     taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
-    for container in topology.containers.values():
-        if container.host != host.name:
-            continue
-        for place in resolved.places[container.name]:
+    for container in map(topology.containers.__getitem__, view.containers):
+        for place in view.resolved.places[container.name]:
             if interface := taken.get((container.name, place.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", place.subnet))
                 yield Conflict(
@@ -323,8 +332,9 @@ def _taken_interfaces(topology: Topology, resolved: Resolved, host: Host, facts:
                 )
 
 
-def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _missing_containers(view: HostView) -> Iterator[Conflict]:
     """Containers that somebody else is to run: without one that runs there is nothing to wire."""
+    topology, host, facts = view.topology, view.host, view.facts
     states = _states(facts)
     for container in topology.containers.values():
         state = states.get((container.spec.runtime, container.engine_name), "missing")
@@ -338,8 +348,9 @@ def _missing_containers(topology: Topology, _: Resolved, host: Host, facts: Host
             )
 
 
-def _shared_namespaces(topology: Topology, _: Resolved, host: Host, facts: HostFacts) -> Iterator[Conflict]:
+def _shared_namespaces(view: HostView) -> Iterator[Conflict]:
     """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
+    topology, host, facts = view.topology, view.host, view.facts
     wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
     for shared in facts.foreign_of(SharedNamespace):
         one, two = wired.get(shared.other or ""), wired.get(shared.container)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
-from reconciler.compile.lan import way_out
-from reconciler.compile.model import Resolved, is_named
+from reconciler.compile.model import is_named
+from reconciler.compile.view import HostView
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall_program import format_range
-from reconciler.state.host import HostFacts
-from reconciler.topology.types import Topology
 
 Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""
@@ -26,45 +25,48 @@ FIRST_PORT = 1024
 """The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
 
 
-def contain_connections(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def contain_connections(view: HostView) -> Iterator[Element]:
     """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
-    for name in resolved.containers.get(host, ()):
-        for place in resolved.places[name]:
-            if topology.subnets[place.subnet].mode != "macvlan":  # which passes the host by
-                key = f"{resolved.leg_of(place).bridge} . {place.mac}"
+    topology = view.topology
+    for name in view.containers:
+        for place in view.resolved.places[name]:
+            if view.subnet(place).mode != "macvlan":  # which passes the host by
+                key = f"{view.legs[place.subnet].bridge} . {place.mac}"
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
-    for leg in resolved.legs[host].values():
+    for leg in view.legs.values():
         # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
-        for peer in (peer for peer in leg.peers if peer.way == "vxlan"):
-            for place in resolved.members.get((peer.host, leg.subnet), ()):
+        for peer in (peer for peer in leg.peers if peer.is_tunnelled):
+            for place in view.beside(peer.host).places(leg.subnet):
                 share = str(topology.containers[place.container].connections)
                 yield "connections", f"{leg.bridge} . {place.mac}", share, f"subnet {leg.subnet}"
 
 
-def contain_errors(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def contain_errors(view: HostView) -> Iterator[Element]:
     """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
 
     A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
     """
-    named: set[str] = set()
-    for leg in resolved.legs[host].values():
+    resolved, named = view.resolved, set[str]()
+    for leg in view.legs.values():
         for peer in leg.peers:
-            for own in resolved.legs[peer.host][leg.subnet].addresses:
+            there = view.beside(peer.host)
+            for own in there.legs[leg.subnet].addresses:
                 yield f"gateways{own.family}", own.address, "", f"subnet {leg.subnet}"
-            for name in resolved.containers.get(peer.host, ()):
+            for name in there.containers:
                 if any(
-                    place.subnet == leg.subnet or is_named(topology, place, resolved.parties) for place in resolved.places[name]
+                    place.subnet == leg.subnet or is_named(view.topology, place, resolved.parties)
+                    for place in resolved.places[name]
                 ):
                     named.add(name)
-    for name in (*resolved.containers.get(host, ()), *sorted(named)):
+    for name in (*view.containers, *sorted(named)):
         about = f"container {name}" if name not in named else "host"
         for own in (own for place in resolved.places[name] for own in place.addresses):
             yield f"endpoints{own.family}", f"{own.address} . {own.address}", "", about
 
 
-def contain_marks(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Element]:
+def contain_marks(view: HostView) -> Iterator[Element]:
     """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
-    uplink = way_out(topology.hosts[host], resolved.legs[host], facts).dev
+    uplink = view.way_out.dev
     if uplink:
         yield "uplinks", uplink, "", "host"
 
@@ -72,24 +74,24 @@ def contain_marks(topology: Topology, resolved: Resolved, host: str, facts: Host
 # --- isolated ports ---------------------------------------------------------------------------------------------------
 
 
-def contain_isolated(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def contain_isolated(view: HostView) -> Iterator[Element]:
     """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
-    closed: dict[str, None] = {}
-    for name in resolved.containers.get(host, ()):
+    topology, closed = view.topology, dict[str, None]()
+    for name in view.containers:
         about = f"container {name}"
-        for port in resolved.places[name]:
-            if topology.subnets[port.subnet].mode == "macvlan" or resolved.leg_of(port).datapath:
-                continue  # nothing filters a macvlan, and Open vSwitch has flows for this
+        for port in view.resolved.places[name]:
+            if view.subnet(port).mode == "macvlan" or not bridge_type(view.legs[port.subnet]).passes_netfilter:
+                continue  # nothing filters a macvlan, and such a bridge has rules of its own
             closed |= dict.fromkeys(isolated_subnets(topology, name))
             if is_isolated(topology, port):
                 yield "isolated_ports", port.port, "", about
             for prefix in closed_prefixes(topology, port):
                 yield f"isolated_ports{_family_of(prefix)}", f"{port.port} . {prefix}", "", about
     for subnet in closed:
-        leg = resolved.legs[host][subnet]
-        for place in isolated_members(topology, resolved, leg):
-            about = f"container {place.container}" if place.host == host else f"subnet {subnet}"
-            if place.host != host and not leg.datapath:
+        leg = view.legs[subnet]
+        for place in isolated_members(view, leg):
+            about = f"container {place.container}" if place.host == view.name else f"subnet {subnet}"
+            if place.host != view.name and bridge_type(leg).passes_netfilter:
                 yield "isolated_macs", place.mac, "", about
             for address in addresses_of(place):
                 yield f"isolated{_family_of(address)}", address, "", about
@@ -102,14 +104,15 @@ def _family_of(text: str) -> int:
 # --- source ports -----------------------------------------------------------------------------------------------------
 
 
-def contain_source_ports(resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Element]:
+def contain_source_ports(view: HostView) -> Iterator[Element]:
     """`source_ports`: those that a masqueraded connection may get: none that is published, reserved or listened on.
 
     With such a port, replies would have the look of what is meant for the service there, and the other way round: the service's
     next packet from that client would go to the container ("port shadow", CVE-2021-3773). What is chosen stays until a
     published or reserved port is in it: sockets come and go, and must not be a difference each time.
     """
-    firm = [(port.port, port.port) for port in resolved.ports if port.host == host] + list(facts.reserved_ports)
+    facts = view.facts
+    firm = [(port.port, port.port) for port in view.resolved.ports if port.host == view.name] + list(facts.reserved_ports)
     live = dict(facts.source_ports)
     chosen = _parse(live)
     if not chosen or live != _render(chosen) or not _are_free(chosen, firm):

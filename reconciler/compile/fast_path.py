@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
-from reconciler.compile.lan import WayOut, way_out
 from reconciler.compile.model import Leg, Peer, Place, Resolved
-from reconciler.compile.underlay import uplink_mac_of
+from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -23,33 +25,32 @@ from reconciler.topology.types import Topology
 FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 
-def compile_fast_path(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
+def compile_fast_path(view: HostView) -> Iterator[Record]:
     """The table of each subnet with a peer, its hooks, and who is where."""
-    uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host])
-    for leg in resolved.legs[host].values():
-        peers = [peer for peer in leg.peers if peer.way == "vxlan" or not uplink.uplink]
-        if not peers or leg.lan or leg.datapath:
+    topology, uplink = view.topology, view.way_out
+    for leg in view.legs.values():
+        peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
+        if not peers or leg.lan or not bridge_type(leg).passes_netfilter:
             continue
         path = _FastPath(topology, leg, uplink)
-        here = [place for place in resolved.members.get((host, leg.subnet), ()) if not is_isolated(topology, place)]
+        here = [place for place in view.places(leg.subnet) if not is_isolated(topology, place)]
         yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
         for way in {peer.way for peer in peers}:
             yield from path.ways(way)
         for place in here:
             yield from path.member(place, {peer.way for peer in peers})
         for peer in peers:
-            there = facts[peer.host]
-            mac = uplink_mac_of(topology.name, topology.hosts[peer.host], there)
-            is_fast = not (there.fast_path_fault or way_out(topology.hosts[peer.host], resolved.legs[peer.host], there).uplink)
-            for place in resolved.members.get((peer.host, leg.subnet), ()):
-                yield from path.elsewhere(place, peer, mac, is_fast=is_fast and not is_isolated(topology, place))
+            there = view.beside(peer.host)
+            is_fast = not (there.facts.fast_path_fault or there.way_out.uplink)
+            for place in there.places(leg.subnet):
+                yield from path.elsewhere(place, peer, there.uplink_mac, is_fast=is_fast and not is_isolated(topology, place))
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
     """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
     for host, legs in resolved.legs.items():
         fault = facts[host].fast_path_fault if host in facts else ""
-        if fault and any(leg.peers and not leg.lan and not leg.datapath for leg in legs.values()):
+        if fault and any(leg.peers and not leg.lan and bridge_type(leg).passes_netfilter for leg in legs.values()):
             yield host, fault
 
 
@@ -63,8 +64,8 @@ class _FastPath:
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
         leg, tunnel = self._leg, self._leg.tunnel
-        if way == "vxlan" and tunnel:
-            dev, link, name, chain = tunnel.name, Ref("vxlan", HOST, tunnel.name), "to_tunnel", TUNNELLED
+        if way != "routes" and tunnel:
+            dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
         yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
@@ -85,9 +86,9 @@ class _FastPath:
             yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
             if "routes" in ways:
                 yield self._element(f"members{own.family}", own.address, about=about)
-        if "vxlan" in ways:
+        if ways - {"routes"}:
             yield self._element("members", place.mac, about=about)
-        link = Ref("veth", HOST, place.port)
+        link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
 
     def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
@@ -96,7 +97,7 @@ class _FastPath:
         By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
         share they are.
         """
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield self._element("behind", place.mac)
             return
         for own in place.addresses:

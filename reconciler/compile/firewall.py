@@ -7,11 +7,12 @@ that do not (`compile.boxes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, ip_network, summarize_address_range
+from collections.abc import Iterator
+from ipaddress import ip_network
 
-from reconciler.compile.addresses import link_local_of
-from reconciler.compile.boxes import Box, disjoint, subtract
+from reconciler.compile.addresses import link_local_of, plain_block
+from reconciler.compile.boxes import Box, disjoint, range_of, subtract
+from reconciler.compile.bridges import bridge_type
 from reconciler.compile.containment import (
     Element,
     contain_connections,
@@ -21,18 +22,17 @@ from reconciler.compile.containment import (
     contain_source_ports,
 )
 from reconciler.compile.isolation import isolated_subnets
-from reconciler.compile.lan import way_out
-from reconciler.compile.model import Place, Port, Resolved
+from reconciler.compile.leases import find_leases
+from reconciler.compile.model import Place, Port
 from reconciler.compile.resolve import collapse
-from reconciler.compile.underlay import uplink_mac_of
+from reconciler.compile.view import HostView
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
 from reconciler.kinds.firewall_program import format_range
 from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
-from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.uapi import PROTOCOLS
-from reconciler.topology.types import Network, Party, Policy, Topology
+from reconciler.topology.types import Network, Party, Policy
 
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
@@ -42,53 +42,46 @@ HOST_ITSELF = "host"
 """Whose an element is that belongs to no container, subnet or policy of this host."""
 
 
-def compile_firewall(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
+def compile_firewall(view: HostView) -> Iterator[Record]:
     """The three tables of a host that has a leg, and their elements."""
-    for family, elements in (
-        ("inet", (*_bridges(topology, resolved, host), *_prefixes(topology, resolved, host), *_published(resolved, host),
-                  *_returns(topology, resolved, host), *_lan_clients(topology, resolved, host),
-                  *_policies(topology, resolved, host),
-                  *_tunnels(resolved, host), *_peers(topology, resolved, host), *_routed(topology, resolved, host, facts),
-                  *contain_connections(topology, resolved, host), *contain_errors(topology, resolved, host),
-                  *contain_marks(topology, resolved, host, facts[host]),
-                  *contain_source_ports(resolved, host, facts[host]))),
-        ("bridge", (*_own_addresses(topology, resolved, host), *_permissions(topology, resolved, host),
-                    *_forwarded(resolved, host),
-                    *contain_isolated(topology, resolved, host))),
+    for family, finders in (
+        ("inet", _INET),
+        ("bridge", _BRIDGE),
         ("arp", ()),
-    ):  # fmt: skip
-        yield FirewallTable(HOST, family, topology.name)
-        for name, key, value, about in elements:
-            yield FirewallElement(HOST, family, topology.name, name, key, value, about)
+    ):
+        yield FirewallTable(HOST, family, view.topology.name)
+        for find in finders:
+            for name, key, value, about in find(view):
+                yield FirewallElement(HOST, family, view.topology.name, name, key, value, about)
 
 
 # --- bridges and prefixes ---------------------------------------------------------------------------------------------
 
 
-def _bridges(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
-    for leg in resolved.legs[host].values():
+def _bridges(view: HostView) -> Iterator[Element]:
+    for leg in view.legs.values():
         about = f"subnet {leg.subnet}"
         if leg.lan:
-            if topology.subnets[leg.subnet].mode == "direct" and not leg.datapath:
+            if view.subnet(leg).mode == "direct" and bridge_type(leg).passes_netfilter:
                 yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
             continue
         yield "bridges", leg.bridge, "", about
         yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
-        mode = topology.subnets[leg.subnet].mode
+        mode = view.subnet(leg).mode
         if mode in ("nat", "routed"):
             yield f"{mode}_bridges", leg.bridge, "", about
 
 
-def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _prefixes(view: HostView) -> Iterator[Element]:
     """own: all of the topology's; local: with a leg here; guarded: not to be routed to from outside; natted: masqueraded."""
-    natted = set()
+    topology, legs, natted = view.topology, view.legs, set[Network]()
     for subnet in topology.subnets.values():
         # To the other subnets a LAN is the outside, and so are the containers on it.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
             # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
-            about = f"subnet {subnet.name}" if subnet.name in resolved.legs[host] else HOST_ITSELF
+            about = f"subnet {subnet.name}" if subnet.name in legs else HOST_ITSELF
             yield f"own{cidr.version}", str(cidr), "", about
-            if subnet.name not in resolved.legs[host]:
+            if subnet.name not in legs:
                 continue
             yield f"local{cidr.version}", str(cidr), "", about
             if subnet.mode in ("nat", "isolated"):
@@ -97,23 +90,17 @@ def _prefixes(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
                 natted.add(cidr)
     for policy in topology.policies:
         if policy.target.kind == "outside":
-            natted |= {ip_network(block) for block in _isolated_blocks(topology, resolved, host, policy.source)}
+            natted |= {ip_network(block) for block in _isolated_blocks(view, policy.source)}
     for network in collapse(iter(natted)):
-        yield f"natted{network.version}", _plain(str(network)), "", HOST_ITSELF
-
-
-def _plain(cidr: str) -> str:
-    """A CIDR as nft writes it: a single address without its length."""
-    address, _, length = cidr.partition("/")
-    return address if length == ("128" if ":" in address else "32") else cidr
+        yield f"natted{network.version}", plain_block(str(network)), "", HOST_ITSELF
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
 
 
-def _published(resolved: Resolved, host: str) -> Iterator[Element]:
-    for port in resolved.ports:
-        if port.host == host:
+def _published(view: HostView) -> Iterator[Element]:
+    for port in view.resolved.ports:
+        if port.host == view.name:
             about, value = f"container {port.container}", f"{port.target} . {port.to_port}"
             for name, key in _published_keys(port):
                 yield f"{name}{port.family}", key, value, about
@@ -123,33 +110,33 @@ def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
     if port.sources:
         listen = port.listen or ANYWHERE[port.family]
         for source in port.sources:
-            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {_plain(source)}"
+            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {plain_block(source)}"
     elif port.listen:
         yield "published_at", f"{port.protocol} . {port.listen} . {port.port}"
     else:
         yield "published", f"{port.protocol} . {port.port}"
 
 
-def _returns(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _returns(view: HostView) -> Iterator[Element]:
     """Of a port published here for a container elsewhere: replies come back to this host, by its address in the subnet."""
-    for port in resolved.ports:
-        gateway = resolved.legs[host][port.subnet].gateway(port.family) if port.host == host else None
-        if gateway and topology.containers[port.container].host != host:
+    for port in view.resolved.ports:
+        gateway = view.legs[port.subnet].gateway(port.family) if port.host == view.name else None
+        if gateway and view.topology.containers[port.container].host != view.name:
             yield f"returns{port.family}", port.target, gateway.address, f"container {port.container}"
 
 
-def _lan_clients(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _lan_clients(view: HostView) -> Iterator[Element]:
     """Published containers that are on a LAN, too, and the clients whose answers they send there, past their host.
 
     Those are the LAN's, or all clients if the default route leads there. The host translates their addresses to its own, so that
     the answers come back to it.
     """
     found: dict[tuple[str, str], list[Network]] = {}
-    for port in resolved.ports if any(subnet.is_lan for subnet in topology.subnets.values()) else ():
-        for place in resolved.places[port.container] if port.host == host else ():
-            if topology.subnets[place.subnet].is_lan:
+    for port in view.resolved.ports if any(subnet.is_lan for subnet in view.topology.subnets.values()) else ():
+        for place in view.resolved.places[port.container] if port.host == view.name else ():
+            if view.subnet(place).is_lan:
                 everyone = (ip_network(ANYWHERE[port.family]),) if port.family in place.defaults else ()
-                networks = (*everyone, *(cidr for cidr in topology.subnets[place.subnet].cidrs if cidr.version == port.family))
+                networks = (*everyone, *(cidr for cidr in view.subnet(place).cidrs if cidr.version == port.family))
                 found.setdefault((port.container, port.target), []).extend(networks)
     for (container, target), clients in found.items():
         for network in collapse(iter(clients)):
@@ -159,10 +146,10 @@ def _lan_clients(topology: Topology, resolved: Resolved, host: str) -> Iterator[
 # --- other hosts ------------------------------------------------------------------------------------------------------
 
 
-def _tunnels(resolved: Resolved, host: str) -> Iterator[Element]:
+def _tunnels(view: HostView) -> Iterator[Element]:
     """The UDP ports of VXLANs, and from which host to which address of ours."""
     elements = {}
-    for leg in resolved.legs[host].values():
+    for leg in view.legs.values():
         if leg.tunnel:
             about = f"subnet {leg.subnet}"
             elements["vxlan_ports", str(leg.tunnel.port)] = about
@@ -173,35 +160,36 @@ def _tunnels(resolved: Resolved, host: str) -> Iterator[Element]:
         yield name, key, "", about
 
 
-def _peers(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _peers(view: HostView) -> Iterator[Element]:
     """Hosts that share a subnet with this one. Towards their own addresses a container has its host's, whatever its mode.
 
     They take nothing with an address of the subnet that comes by the underlay, for anybody could claim one there.
     """
-    names = dict.fromkeys(peer.host for leg in resolved.legs[host].values() for peer in leg.peers)
+    names = dict.fromkeys(peer.host for leg in view.legs.values() for peer in leg.peers)
     for name in names:
-        for address in topology.hosts[name].addresses:
+        for address in view.beside(name).host.addresses:
             yield f"peers{address.version}", str(address), "", "host"
 
 
-def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Element]:
+def _routed(view: HostView) -> Iterator[Element]:
     """Within a subnet that routes join everything passes; and each neighbour may send what its own containers and it may.
 
     A container may use any of its own addresses, and who asks by a policy comes from another subnet; so they are all of the
     neighbour's.
     """
     neighbours: dict[str, str] = {}
-    for leg in resolved.legs[host].values():
+    for leg in view.legs.values():
         if any(peer.way == "routes" for peer in leg.peers):
-            for cidr in topology.subnets[leg.subnet].cidrs:
+            for cidr in view.subnet(leg).cidrs:
                 yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {leg.subnet}"
             neighbours |= {peer.host: leg.subnet for peer in leg.peers if peer.way == "routes"}
-    uplink = way_out(topology.hosts[host], resolved.legs[host], facts[host]).dev
+    uplink = view.way_out.dev
     for neighbour, subnet in neighbours.items():
-        station = f"{uplink} . {uplink_mac_of(topology.name, topology.hosts[neighbour], facts[neighbour])}"
-        own = [address for leg in resolved.legs[neighbour].values() for address in leg.addresses]
-        for name in resolved.containers.get(neighbour, ()):
-            own += [address for place in resolved.places[name] for address in place.addresses]
+        there = view.beside(neighbour)
+        station = f"{uplink} . {there.uplink_mac}"
+        own = [address for leg in there.legs.values() for address in leg.addresses]
+        for name in there.containers:
+            own += [address for place in view.resolved.places[name] for address in place.addresses]
         for address in own:
             yield f"neighbours{address.family}", f"{station} . {address.address}", "", f"subnet {subnet}"
 
@@ -209,20 +197,20 @@ def _routed(topology: Topology, resolved: Resolved, host: str, facts: Mapping[st
 # --- who may use which address ----------------------------------------------------------------------------------------
 
 
-def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _own_addresses(view: HostView) -> Iterator[Element]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
-    for container in resolved.containers.get(host, ()):
-        places = resolved.places[container]
+    for container in view.containers:
+        places = view.resolved.places[container]
         about = f"container {container}"
         own = [address for place in places for address in place.addresses]
-        chain = PORT_ISOLATED if isolated_subnets(topology, container) else PORT
+        chain = PORT_ISOLATED if isolated_subnets(view.topology, container) else PORT
         for place in places:
-            if topology.subnets[place.subnet].mode == "macvlan" or resolved.leg_of(place).datapath:
-                continue  # it has no port on the host, and passes by its filters; or flows do this (kinds.ovs_flow)
+            if view.subnet(place).mode == "macvlan" or not bridge_type(view.legs[place.subnet]).passes_netfilter:
+                continue  # it has no port on the host, and passes by its filters; or the bridge has rules of its own
             station = f"{place.port} . {place.mac}"
             yield "ports", place.port, f"goto {chain}", about
             yield "macs", station, "", about
-            if topology.subnets[place.subnet].mode == "direct":
+            if view.subnet(place).mode == "direct":
                 yield "lan_ports", place.port, "", about
             for address in own:
                 yield f"addresses{address.family}", f"{station} . {address.address}", "", about
@@ -230,35 +218,35 @@ def _own_addresses(topology: Topology, resolved: Resolved, host: str) -> Iterato
                 yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
 
 
-def _forwarded(resolved: Resolved, host: str) -> Iterator[Element]:
+def _forwarded(view: HostView) -> Iterator[Element]:
     """What a container may hand on besides what it says itself, because others have a static route by it."""
     prefixes: dict[tuple[Place, str], list[Network]] = {}
-    for forward in resolved.forwards:
-        if forward.router.host == host and not resolved.leg_of(forward.router).datapath:  # there, flows do this
+    for forward in view.resolved.forwards:
+        if forward.router.host == view.name and bridge_type(view.legs[forward.router.subnet]).passes_netfilter:
             prefixes.setdefault((forward.router, forward.target), []).append(ip_network(forward.prefix))
     for (router, target), networks in prefixes.items():
         for network in collapse(iter(networks)):
-            key = f"{router.port} . {router.mac} . {_plain(str(network))} . {target}"
+            key = f"{router.port} . {router.mac} . {plain_block(str(network))} . {target}"
             yield f"forwarded{network.version}", key, "", f"container {router.container}"
 
 
-def _permissions(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _permissions(view: HostView) -> Iterator[Element]:
     """Which ports may send as a DHCP server, or as a router."""
     sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
-    for name in resolved.containers.get(host, ()):
-        for place, attachment in zip(resolved.places[name], topology.containers[name].attachments, strict=True):
-            if resolved.leg_of(place).datapath:
-                continue  # flows do this
-            if attachment.dhcp and topology.subnets[place.subnet].mode == "direct":
-                yield from _leases(topology, resolved, place)
+    for name in view.containers:
+        for place, attachment in zip(view.resolved.places[name], view.topology.containers[name].attachments, strict=True):
+            if not bridge_type(view.legs[place.subnet]).passes_netfilter:
+                continue
+            if attachment.dhcp and view.subnet(place).mode == "direct":
+                yield from _leases(view, place)
             for word in attachment.allow:
                 yield sets[word], place.port, "", f"container {name}"
 
 
-def _leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[Element]:
+def _leases(view: HostView, place: Place) -> Iterator[Element]:
     about, station = f"container {place.container}", f"{place.port} . {place.mac}"
     yield "dhcp_clients", place.port, "", about
-    for lease in find_leases(topology, resolved, place):
+    for lease in find_leases(view, place):
         if ":" in lease:
             yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
             yield "addresses6", f"{station} . {lease}", "", about
@@ -266,48 +254,22 @@ def _leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[El
             yield "leases4", f"{station} . {lease}", "", about
 
 
-def find_leases(topology: Topology, resolved: Resolved, place: Place) -> Iterator[str]:
-    """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
-
-    Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
-    hardware address (RFC 4862).
-    """
-    lans = (legs[place.subnet].lan for legs in resolved.legs.values() if place.subnet in legs)
-    others = [one.address for lan in lans if lan for one in (*lan.own, *lan.routers)]
-    others += [str(address) for host in topology.hosts.values() for address in host.addresses]
-    others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
-               for own in each.addresses]  # fmt: skip
-    for cidr in topology.subnets[place.subnet].cidrs:
-        if cidr.version == 6:
-            yield interface_address(str(cidr), place.mac)
-            continue
-        taken: list[Box] = [(_range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
-        for ((first, last),) in subtract([(_range_of(str(cidr)),)], taken):
-            yield from (_plain(str(block)) for block in summarize_address_range(IPv4Address(first), IPv4Address(last)))
-
-
-def interface_address(cidr: str, mac: str) -> str:
-    """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
-    own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
-    return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)
-
-
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
-def _policies(topology: Topology, resolved: Resolved, host: str) -> Iterator[Element]:
+def _policies(view: HostView) -> Iterator[Element]:
     """Each policy as boxes in the space of sources, targets and ports, less what an earlier policy covers.
 
     Between the host and its containers everything is allowed already, and so is what a nat or routed subnet sends outside,
     and what a routed one gets from there.
     """
     done: dict[tuple[str, int], list[Box]] = {}
-    for policy in topology.policies:
-        ends = _ends(topology, resolved, host, policy)
+    for policy in view.topology.policies:
+        ends = _ends(view, policy)
         services = disjoint(((PROTOCOLS[p.protocol],) * 2, (p.first, p.last)) for p in policy.ports)
         for family in (4, 6):
             boxes: list[Box] = [
-                tuple(_range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
+                tuple(range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
             ]
             if services:
                 boxes = [(*box, *service) for box in boxes for service in services]
@@ -319,50 +281,45 @@ def _policies(topology: Topology, resolved: Resolved, host: str) -> Iterator[Ele
                 yield f"{name}{family}", _format_box(box, family, services=bool(services)), "", _about(policy)
 
 
-def _ends(topology: Topology, resolved: Resolved, host: str, policy: Policy) -> list[tuple[str, ...]]:
+def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
     """Source and target of what a policy allows, in every combination of their blocks; our own end only, if one is outside."""
     source, target = policy.source, policy.target
     if "host" in (source.kind, target.kind) or source.kind == "outside":
         return []  # a host and its containers may; and the outside reaches routed subnets, and no others
     if target.kind == "outside":
-        return [(block,) for block in _isolated_blocks(topology, resolved, host, source)]
-    here = resolved.legs[host]
+        return [(block,) for block in _isolated_blocks(view, source)]
+    here = view.legs
     return [
         (block, block_to)
-        for subnet, block in _blocks(topology, resolved, source)
-        for subnet_to, block_to in _blocks(topology, resolved, target)
+        for subnet, block in _blocks(view, source)
+        for subnet_to, block_to in _blocks(view, target)
         # Within a subnet everything is allowed already.
         if subnet != subnet_to and (":" in block) == (":" in block_to) and (subnet in here or subnet_to in here)
     ]
 
 
-def _isolated_blocks(topology: Topology, resolved: Resolved, host: str, party: Party) -> list[str]:
+def _isolated_blocks(view: HostView, party: Party) -> list[str]:
     """The party's blocks in isolated subnets that the host has a leg in: what a policy can let out."""
-    here = resolved.legs[host]
+    here = view.legs
     return [
         block
-        for subnet, block in _blocks(topology, resolved, party)
-        if subnet in here and topology.subnets[subnet].mode == "isolated"
+        for subnet, block in _blocks(view, party)
+        if subnet in here and view.topology.subnets[subnet].mode == "isolated"
     ]
 
 
-def _blocks(topology: Topology, resolved: Resolved, party: Party) -> list[tuple[str, str]]:
+def _blocks(view: HostView, party: Party) -> list[tuple[str, str]]:
     """Subnet and block of addresses: a subnet's prefixes, or the addresses of a container and its replicas."""
     if party.kind == "subnet":
-        return [(party.name, str(cidr)) for cidr in topology.subnets[party.name].cidrs]
+        return [(party.name, str(cidr)) for cidr in view.topology.subnets[party.name].cidrs]
     return [
         (place.subnet, own.address)
-        for container in topology.containers.values()
+        for container in view.topology.containers.values()
         if container.origin == party.name
-        for place in resolved.places[container.name]
-        if not topology.subnets[place.subnet].is_lan
+        for place in view.resolved.places[container.name]
+        if not view.subnet(place).is_lan
         for own in place.addresses
     ]
-
-
-def _range_of(block: str) -> tuple[int, int]:
-    network = ip_network(block)
-    return int(network.network_address), int(network.broadcast_address)
 
 
 def _format_box(box: Box, family: int, *, services: bool) -> str:
@@ -376,3 +333,22 @@ def _format_box(box: Box, family: int, *, services: bool) -> str:
 
 def _about(policy: Policy) -> str:
     return "policy from " + " to ".join(party.name or party.kind for party in (policy.source, policy.target))
+
+
+_INET = (
+    _bridges,
+    _prefixes,
+    _published,
+    _returns,
+    _lan_clients,
+    _policies,
+    _tunnels,
+    _peers,
+    _routed,
+    contain_connections,
+    contain_errors,
+    contain_marks,
+    contain_source_ports,
+)
+_BRIDGE = (_own_addresses, _permissions, _forwarded, contain_isolated)
+"""What finds the elements of a table, by its family."""

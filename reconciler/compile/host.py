@@ -5,105 +5,73 @@ Called by `compile_topology`, for every host of the file. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
+from reconciler.compile.bridges import bridge_of
+from reconciler.compile.bridges.base import ContainerPort
 from reconciler.compile.fast_path import compile_fast_path
-from reconciler.compile.firewall import compile_firewall, find_leases
-from reconciler.compile.isolation import closed_prefixes
+from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
-from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
-from reconciler.compile.openvswitch import compile_apart, compile_switch, compile_switch_port, compile_switch_uplink
+from reconciler.compile.model import Assigned, Lan, Leg, Place
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
+from reconciler.compile.view import HostView
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.bridge_port import FILTERED, QUIET, port_options
 from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.link_settings import If, Role
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
-from reconciler.state.host import HostFacts
-from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.topology.types import Attachment, Container, Subnet, Topology
+from reconciler.topology.types import Attachment, Container, Subnet
 
 
-def compile_host(topology: Topology, resolved: Resolved, host: str, facts: Mapping[str, HostFacts]) -> Iterator[Record]:
-    """Everything that the topology wants on `host`; nothing where it has no leg and no container there.
-
-    `facts` are those of all hosts, for it must know its neighbours'.
-    """
-    legs = resolved.legs[host]
-    if legs:
-        yield from compile_settings(topology, resolved, host, facts[host])
-        for leg in legs.values():
-            yield from _leg(topology, resolved, leg, facts[host])
-            yield from compile_overlay(topology, resolved, leg, facts[host])
-        yield from compile_detours(topology, resolved, host, facts[host])
-        yield from compile_firewall(topology, resolved, host, facts)
-        if facts[host].fast_path:
-            yield from compile_fast_path(topology, resolved, host, facts)
-        yield from (DockerUser(HOST, command, topology.name) for command in facts[host].docker_user_chain)
-    for name in resolved.containers.get(host, ()):
-        yield from _container(topology, resolved, topology.containers[name])
+def compile_host(view: HostView) -> Iterator[Record]:
+    """Everything that the topology wants on the host; nothing if it has no leg and no container there."""
+    if view.legs:
+        yield from compile_settings(view)
+        for leg in view.legs.values():
+            yield from _leg(view, leg)
+            yield from compile_overlay(view, leg)
+        yield from compile_detours(view)
+        yield from compile_firewall(view)
+        if view.facts.fast_path:
+            yield from compile_fast_path(view)
+        yield from (DockerUser(HOST, command, view.topology.name) for command in view.facts.docker_user_chain)
+    for name in view.containers:
+        yield from _container(view, view.topology.containers[name])
 
 
 # --- legs -------------------------------------------------------------------------------------------------------------
 
 
-def _leg(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Record]:
+def _leg(view: HostView, leg: Leg) -> Iterator[Record]:
     if leg.lan:
         if leg.lan.is_taken_in:
-            yield from _direct_leg(topology.name, leg, leg.lan)
-            if leg.datapath:
-                yield from compile_apart(topology, resolved, leg)
-        if topology.subnets[leg.subnet].mode == "macvlan":
-            yield from compile_shim(topology, resolved, leg, leg.lan)
+            yield from _direct_leg(view, leg, leg.lan)
+        if view.subnet(leg).mode == "macvlan":
+            yield from compile_shim(view, leg, leg.lan)
         return
-    alias = Alias(topology.name, "bridge", leg.subnet)
-    families = {own.family for own in leg.addresses}
-    # Without a link-local address the host could not ask for a container's IPv6 neighbor.
-    link_local = 6 in families
-    if leg.datapath:
-        yield from compile_switch(topology.name, leg, link_local=link_local)
-        yield from compile_apart(topology, resolved, leg)
-    else:
-        altname = altname_of(alias, leg.bridge)
-        yield Bridge(HOST, leg.bridge, leg.mac, leg.mtu, group_of(topology.name), str(alias), altname, link_local)
-    about = f"subnet {leg.subnet}"
-    yield from gateway_settings(topology, resolved, leg, facts)
+    yield from bridge_of(view, leg).make()
+    yield from gateway_settings(view, leg)
     for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, leg.ref, about, announced=leg.is_inhabited)
+        yield from connect(HOST, leg.bridge, own, leg.ref, f"subnet {leg.subnet}", announced=leg.is_inhabited)
 
 
-def _direct_leg(topology: str, leg: Leg, lan: Lan) -> Iterator[Record]:
-    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's.
-
-    It makes no link-local address of its own, for the uplink's is moved to it too.
-    """
-    about = f"subnet {leg.subnet}"
-    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, about, (4,))
-    if leg.datapath:
-        yield from compile_switch(topology, replace(leg, mtu=lan.mtu), link_local=False)
-        yield from compile_switch_uplink(topology, leg, lan.uplink)
-        return
-    alias = Alias(topology, DIRECT, leg.subnet)
-    altname = altname_of(alias, leg.bridge)
-    yield Bridge(HOST, leg.bridge, leg.mac, lan.mtu, group_of(topology), str(alias), altname, link_local=False)
-    yield Uplink(HOST, lan.uplink, leg.bridge, about=about)
+def _direct_leg(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
+    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's."""
+    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, f"subnet {leg.subnet}", (4,))
+    bridge = bridge_of(view, leg)
+    yield from bridge.make()
+    yield from bridge.uplink(lan.uplink)
 
 
 def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
@@ -131,26 +99,26 @@ def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, abou
         link,
         via,
         address=address_ref(netns, dev, own),
-        connected=Ref("route", netns, f"{own.family} {own.network} {dev}"),
+        connected=Route.ref_of(netns, own.family, own.network, dev),
         about=about,
     )
 
 
 def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
     """The address with which IPv4 on an interface comes and goes; None for IPv6."""
-    return Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None
+    return Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None
 
 
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
-def _container(topology: Topology, resolved: Resolved, container: Container) -> Iterator[Record]:
+def _container(view: HostView, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
         return  # there is nothing to wire, and nothing else of it is netctl's
     netns = container_netns(container.name)
-    places = resolved.places[container.name]
+    places = view.resolved.places[container.name]
     ipv6 = any(own.family == 6 for place in places for own in place.addresses)
-    advertised = any(each.dhcp and has_ipv6(topology.subnets[each.subnet]) for each in container.attachments)
+    advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
     ipv6 = ipv6 or advertised
     owner: Record
     if container.spec.runtime == "netns":
@@ -165,36 +133,35 @@ def _container(topology: Topology, resolved: Resolved, container: Container) -> 
     if advertised:
         # A new link asks for routers when it comes up, if it heeds them by then.
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
-    yield from compile_policy_routes(topology, resolved, container)
+    yield from compile_policy_routes(view, container)
     several = len(places) > 1 or container.existing
     for place, attachment in zip(places, container.attachments, strict=True):
-        subnet = topology.subnets[place.subnet]
-        hairpin = attachment.hairpin
-        if hairpin is None:
-            publishes = any(publication.subnet == place.subnet for publication in container.publications)
-            hairpin = publishes or subnet.hairpin
-        own = (("hairpin", _word(hairpin)), ("isolated", _word(attachment.isolated)))
-        options = port_options(*own, *QUIET, *FILTERED)
-        leg = resolved.leg_of(place)
+        subnet = view.subnet(place)
+        leg = view.legs[place.subnet]
         # Only the container's end is told: a bridge would take over a smaller one of its port.
         mtu = min(leg.mtu, attachment.mtu or leg.mtu)
         options_of = tuple(compile_options(place, subnet, attachment))
         yield from options_of
         chosen = {record.key for record in options_of if isinstance(record, Sysctl)}
-        forwards = [each for each in resolved.forwards if each.router == place]
+        forwards = [each for each in view.resolved.forwards if each.router == place]
         circumstances = {If.ADVERTISED if attachment.dhcp and has_ipv6(subnet) else If.NOT_ADVERTISED}
         circumstances |= ({If.SEVERAL} if several else set()) | ({If.ROUTER} if forwards else set())
         yield from container_settings(place, attachment, link_of(place, subnet), circumstances, chosen)
         if attachment.dhcp:
             yield from _dhcp(container.name, place, subnet, attachment)
         if subnet.mode == "macvlan":
-            yield from _macvlan_place(topology, place, subnet, replace(leg, mtu=mtu), owner.ref)
+            yield from _macvlan_place(view, place, replace(leg, mtu=mtu), owner.ref)
             continue
-        yield from _place(topology.name, place, leg, owner.ref, options, mtu)
-        if leg.datapath:
-            leases = find_leases(topology, resolved, place) if attachment.dhcp else ()
-            closed = tuple(closed_prefixes(topology, place))
-            yield from compile_switch_port(topology.name, leg, place, places, attachment, tuple(leases), forwards, closed)
+        hairpin = _is_hairpin(container, attachment, subnet)
+        yield from bridge_of(view, leg).port(ContainerPort(place, attachment, owner.ref, mtu, hairpin))
+        yield from _place(place, leg, link_of(place, subnet))
+
+
+def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:
+    """As the file says, else if the container could be told to speak to itself: by its published port."""
+    if attachment.hairpin is not None:
+        return attachment.hairpin
+    return subnet.hairpin or any(publication.subnet == subnet.name for publication in container.publications)
 
 
 def has_ipv6(subnet: Subnet) -> bool:
@@ -217,17 +184,13 @@ def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str)
         yield default_route(netns, dev, own, router.address, link, about)
 
 
-def _macvlan_place(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Iterator[Record]:
-    macvlan = compile_macvlan(topology, place, subnet, leg, owner)
+def _macvlan_place(view: HostView, place: Place, leg: Leg, owner: Ref) -> Iterator[Record]:
+    macvlan = compile_macvlan(view, place, leg, owner)
     yield macvlan
     for own in place.addresses:
         yield from _connect_place(place, leg, own, macvlan.ref, macvlan.subject)
         near = address_ref(macvlan.netns, place.interface, own)
-        yield from host_neighbors(topology, place, subnet, leg, own, near, macvlan.ref)
-
-
-def _word(is_on: bool | None) -> str:
-    return "on" if is_on else "off"
+        yield from host_neighbors(view, place, leg, own, near, macvlan.ref)
 
 
 def _engine_container(container: Container, netns: str) -> EngineContainer:
@@ -257,33 +220,9 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
             yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
-def _place(
-    topology: str, place: Place, leg: Leg, owner: Ref, port_options: tuple[tuple[str, str], ...], mtu: int
-) -> Iterator[Record]:
-    netns, dev = container_netns(place.container), place.interface
-    alias = Alias(topology, "veth", place.container, place.subnet)
-    veth = Veth(
-        HOST,
-        place.port,
-        netns,
-        dev,
-        place.mac,
-        mtu=leg.mtu,
-        peer_mtu=mtu,
-        group=group_of(topology),
-        alias=str(alias),
-        # Which ports an Open vSwitch bridge has, its database says.
-        master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, place.port),
-        # A container that calls its own published port gets its packets back by the port that they came from.
-        port_options=() if leg.datapath else port_options,
-        arp=not leg.datapath,
-        peer_owner=owner,
-    )
-    yield veth
-    link, bridge, about = veth.ref, leg.ref, veth.subject
-    if not leg.datapath:
-        yield Fdb(HOST, place.port, place.mac, link=link, about=about)
+def _place(place: Place, leg: Leg, link: Ref) -> Iterator[Record]:
+    """The addresses of a container in a subnet of netctl's, and who is its neighbor there."""
+    netns, dev, about = container_netns(place.container), place.interface, f"container {place.container}"
     for own in place.addresses:
         yield from _connect_place(place, leg, own, link, about)
         gateway = leg.gateway(own.family)
@@ -293,4 +232,4 @@ def _place(
             yield default_route(netns, dev, own, gateway.address, link, about)
         near, far = address_ref(netns, dev, own), address_ref(HOST, leg.bridge, gateway)
         yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=near, about=about)
-        yield Neighbor(HOST, leg.bridge, own.address, place.mac, bridge, own_address=far, about=about)
+        yield Neighbor(HOST, leg.bridge, own.address, place.mac, leg.ref, own_address=far, about=about)

@@ -1,6 +1,6 @@
 """Which containers are isolated from each other, and by which ports a router would join them all the same. Pure.
 
-Called by `compile.containment` for Linux bridges and by `compile.openvswitch` for its flows. A bridge keeps isolated ports apart.
+Called by `compile.containment` for Linux bridges and by `bridges.openvswitch` for its flows. A bridge keeps isolated ports apart.
 A router does not: the host's own address in the subnet, another host's, the gateway of a container's second network, or the
 LAN's. So each port of a container that is isolated in a subnet is closed towards the isolated addresses of that subnet.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.addresses import link_local_of
-from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.model import Leg, Place
+from reconciler.compile.view import HostView
 from reconciler.topology.types import Topology
 
 LINK_LOCAL = "fe80::/10"
@@ -26,11 +27,11 @@ def isolated_subnets(topology: Topology, container: str) -> tuple[str, ...]:
     return tuple(each.subnet for each in topology.containers[container].attachments if each.isolated)
 
 
-def isolated_members(topology: Topology, resolved: Resolved, leg: Leg) -> Iterator[Place]:
+def isolated_members(view: HostView, leg: Leg) -> Iterator[Place]:
     """The isolated places of a subnet: those on the leg's own host, then those on its peers."""
     for host in (leg.host, *(peer.host for peer in leg.peers)):
-        for place in resolved.members.get((host, leg.subnet), ()):
-            if is_isolated(topology, place):
+        for place in view.beside(host).places(leg.subnet):
+            if is_isolated(view.topology, place):
                 yield place
 
 

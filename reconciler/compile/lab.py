@@ -13,26 +13,26 @@ The router learns the way to routed subnets, by the address of the host that has
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from reconciler.compile.host import address_ref, connect, default_route
-from reconciler.compile.model import Assigned, Leg, Resolved
+from reconciler.compile.model import Assigned, Leg
 from reconciler.compile.overlay import stations_of
 from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
-from reconciler.kinds.bridge import Bridge
-from reconciler.kinds.bridge_port import PORT_DEFAULTS
+from reconciler.compile.view import HostView
 from reconciler.kinds.link_settings import Role
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.port import PORT_DEFAULTS
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.ownership import altname_of
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
-from reconciler.state.ref import LAB, LAB_UPLINK, Ref, lab_netns
+from reconciler.state.ref import LAB, LAB_UPLINK, lab_netns
 from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Host, Subnet, Topology
 
@@ -59,19 +59,19 @@ class Segment:
         return interface_name("s-", self.name)
 
 
-def compile_lab(topology: Topology, resolved: Resolved) -> Iterator[Record]:
+def compile_lab(topology: Topology, views: Mapping[str, HostView]) -> Iterator[Record]:
     """Everything of the lab; nothing where no host is in it."""
     hosts = [host for host in topology.hosts.values() if host.connect.scheme == "lab"]
     if not hosts:
         return
     for member in (ROUTER, OUTSIDE, *(lab_netns(host.name) for host in hosts)):
         yield Netns(member)
-    router = Ref("netns", ROUTER, "namespace")
+    router = Netns.ref_of(ROUTER)
     yield Sysctl(ROUTER, "net.ipv4.ip_forward", "1", owner=router)
     yield Sysctl(ROUTER, "net.ipv6.conf.all.forwarding", "1", owner=router)
     yield from _outside(topology.name)
     for segment in find_segments(hosts):
-        yield from _segment(topology, resolved, segment)
+        yield from _segment(topology, views, segment)
 
 
 def first_address(network: str) -> str:
@@ -103,19 +103,19 @@ def _outside(topology: str) -> Iterator[Record]:
     """The world: a cable from the router, which it has all its routes from."""
     alias = Alias(topology, LAB, "outside")
     cable = Veth(
-        ROUTER,
-        "outside",
-        OUTSIDE,
-        LAB_UPLINK,
-        mac_of(topology, LAB, "outside"),
+        netns=ROUTER,
+        name="outside",
+        peer_netns=OUTSIDE,
+        peer_name=LAB_UPLINK,
+        mac=mac_of(topology, LAB, "outside"),
         mtu=MTU,
         peer_mtu=MTU,
         group=group_of(topology),
         alias=str(alias),
-        altname=altname_of(alias, "outside"),
+        altname=Veth.altname_of(alias, "outside"),
         link_local=True,
-        owner=Ref("netns", ROUTER, "namespace"),
-        peer_owner=Ref("netns", OUTSIDE, "namespace"),
+        owner=Netns.ref_of(ROUTER),
+        peer_owner=Netns.ref_of(OUTSIDE),
     )
     yield cable
     yield from link_settings(Role.LAB_ROUTER, ROUTER, cable.name, cable.ref, "lab router", (4,))
@@ -126,18 +126,18 @@ def _outside(topology: str) -> Iterator[Record]:
         yield default_route(OUTSIDE, LAB_UPLINK, own, router, cable.ref, cable.subject)
 
 
-def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterator[Record]:
+def _segment(topology: Topology, views: Mapping[str, HostView], segment: Segment) -> Iterator[Record]:
     alias = Alias(topology.name, LAB, segment.name)
     bridge = Bridge(
-        ROUTER,
-        segment.bridge,
-        mac_of(topology.name, LAB, "segment", segment.name),
-        MTU,
-        group_of(topology.name),
-        str(alias),
-        altname_of(alias, segment.bridge),
+        netns=ROUTER,
+        name=segment.bridge,
+        mac=mac_of(topology.name, LAB, "segment", segment.name),
+        mtu=MTU,
+        group=group_of(topology.name),
+        alias=str(alias),
+        altname=Bridge.altname_of(alias, segment.bridge),
         link_local=True,
-        owner=Ref("netns", ROUTER, "namespace"),
+        owner=Netns.ref_of(ROUTER),
     )
     yield bridge
     yield from link_settings(Role.LAB_ROUTER, ROUTER, bridge.name, bridge.ref, bridge.subject, (4,))
@@ -145,9 +145,8 @@ def _segment(topology: Topology, resolved: Resolved, segment: Segment) -> Iterat
         own = Assigned(6 if ":" in network else 4, first_address(network), network)
         yield from connect(ROUTER, bridge.name, own, bridge.ref, bridge.subject)
     for name in segment.hosts:
-        host = topology.hosts[name]
-        yield from _host(topology.name, host, bridge)
-        yield from _learnt_routes(topology, resolved, host, bridge)
+        yield from _host(topology.name, topology.hosts[name], bridge)
+        yield from _learnt_routes(views[name], bridge)
 
 
 def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
@@ -155,20 +154,20 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
     alias = Alias(topology, LAB, host.name)
     name = interface_name("h-", host.name)
     cable = Veth(
-        ROUTER,
-        name,
-        lab_netns(host.name),
-        uplink_of(host),
-        uplink_mac_of(topology, host),
+        netns=ROUTER,
+        name=name,
+        peer_netns=lab_netns(host.name),
+        peer_name=uplink_of(host),
+        mac=uplink_mac_of(topology, host),
         mtu=MTU,
         peer_mtu=MTU,
         group=group_of(topology),
         alias=str(alias),
         master=bridge.name,
-        altname=altname_of(alias, name),
+        altname=Veth.altname_of(alias, name),
         port_options=PORT_DEFAULTS,
         owner=bridge.owner,
-        peer_owner=Ref("netns", lab_netns(host.name), "namespace"),
+        peer_owner=Netns.ref_of(lab_netns(host.name)),
     )
     yield cable
     for own in underlay_of(host):
@@ -177,17 +176,16 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
         yield default_route(cable.peer_netns, cable.peer_name, own, router, cable.ref, cable.subject)
 
 
-def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: Bridge) -> Iterator[Route]:
+def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
     """What a real router would be told: the way to the subnets that are reached by their own addresses.
 
     Of a subnet on several hosts, the way to each address by the host that has it, so that both directions take one way.
     """
-    ways = {own.family: own for own in underlay_of(host)}
-    for leg in resolved.legs[host.name].values():
-        subnet = topology.subnets[leg.subnet]
-        if not is_reached_directly(topology, subnet):
+    ways = {own.family: own for own in underlay_of(view.host)}
+    for leg in view.legs.values():
+        if not is_reached_directly(view.topology, view.subnet(leg)):
             continue
-        for family, destination in _destinations(resolved, leg, subnet):
+        for family, destination in _destinations(view, leg):
             way = ways.get(family)
             if way is None:
                 continue
@@ -200,16 +198,16 @@ def _learnt_routes(topology: Topology, resolved: Resolved, host: Host, bridge: B
                 bridge.ref,
                 via=way.address,
                 address=address_ref(ROUTER, bridge.name, router),
-                connected=Ref("route", ROUTER, f"{way.family} {way.network} {bridge.name}"),
+                connected=Route.ref_of(ROUTER, way.family, way.network, bridge.name),
                 about=bridge.subject,
             )
 
 
-def _destinations(resolved: Resolved, leg: Leg, subnet: Subnet) -> Iterator[tuple[int, str]]:
+def _destinations(view: HostView, leg: Leg) -> Iterator[tuple[int, str]]:
     if not leg.peers:
-        yield from ((cidr.version, str(cidr)) for cidr in subnet.cidrs)
+        yield from ((cidr.version, str(cidr)) for cidr in view.subnet(leg).cidrs)
         return
-    for station in stations_of(resolved, leg.host, leg.subnet):
+    for station in stations_of(view, leg.subnet):
         yield from ((own.family, f"{own.address}/{HOST_LENGTH[own.family]}") for own in station.addresses)
 
 

@@ -6,37 +6,25 @@ not netctl's to choose: the first two are the LAN's, the third is the uplink's, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from reconciler.compile.model import Assigned, Lan, Leg
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
+from reconciler.compile.view import HostView
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.naming import interface_name
-from reconciler.state.ref import HOST, Ref
 from reconciler.topology.types import Host, Path, Subnet, Topology
 
 FOUND_BRIDGE, OPENVSWITCH = "bridge", "openvswitch"
-
-
-@dataclass(frozen=True, slots=True)
-class WayOut:
-    """The interface that has the host's addresses, and where that is a bridge, what brought them there."""
-
-    dev: str
-    uplink: Ref | None = None
-    bridge: Ref | None = None
-    about: str = ""
-    """Whose the bridge is, for people: `subnet lan`."""
 
 
 Refusal = tuple[Path, str, str]
 """Where in the file, what is wrong, and what to write."""
 
 
-def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, datapath: str) -> Leg:
-    """The leg of `host` in the LAN; `datapath` is that of its Open vSwitch bridge, "" where it has none."""
+def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Leg:
+    """The leg of `host` in the LAN."""
     name = subnet.existing_bridge or subnet.uplink or uplink_of(host, facts)
     link = _find(facts, name)
     is_lab_uplink = host.connect.scheme == "lab" and name == uplink_of(host)
@@ -57,16 +45,7 @@ def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts, da
         mtu=subnet.mtu if subnet.mtu is not None else mtu,
         addresses=(),
         lan=lan,
-        datapath=datapath,
     )
-
-
-def way_out(host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> WayOut:
-    """How the host reaches others: by its uplink, or by the bridge that has the uplink's place."""
-    name = uplink_of(host, facts)
-    taken_in = (leg for leg in legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
-    leg = next(taken_in, None)
-    return WayOut(leg.bridge, Ref("uplink", HOST, name), leg.ref, f"subnet {leg.subnet}") if leg else WayOut(name)
 
 
 def _find(facts: HostFacts, name: str) -> LinkFacts | None:
@@ -101,12 +80,13 @@ def _own(subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Assigned]:
 # --- what stands against it -------------------------------------------------------------------------------------------
 
 
-def refusals(topology: Topology, host: Host, legs: Mapping[str, Leg], facts: HostFacts) -> Iterator[Refusal]:
+def refusals(view: HostView) -> Iterator[Refusal]:
     """Why the LANs of a host cannot be, one by one. A lab host that is not there will have what it needs."""
-    for leg in legs.values():
+    host, facts = view.host, view.facts
+    for leg in view.legs.values():
         if leg.lan is None or not facts.exists:
             continue
-        subnet = topology.subnets[leg.subnet]
+        subnet = view.subnet(leg)
         path: Path = ("subnets", subnet.name, "bridge" if leg.lan.is_existing else "uplink")
         link = _find(facts, leg.lan.uplink)
         if link is None:
@@ -122,7 +102,7 @@ def refusals(topology: Topology, host: Host, legs: Mapping[str, Leg], facts: Hos
                 )
         else:
             yield from ((path, *why) for why in _unfit(subnet, host, link))
-        yield from _taken(topology, subnet, host, facts)
+        yield from _taken(view, subnet)
 
 
 def _missing(host: Host, lan: Lan, facts: HostFacts) -> tuple[str, str]:
@@ -161,10 +141,11 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
         yield f"the uplink {link.name} of host {host.name} belongs to {link.master} already", help_text
 
 
-def _taken(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Refusal]:
+def _taken(view: HostView, subnet: Subnet) -> Iterator[Refusal]:
+    host, facts = view.host, view.facts
     held = {ip_interface(cidr).ip for cidr in facts.addresses}
-    for container in topology.containers.values():
-        for attachment in container.attachments if container.host == host.name else ():
+    for container in map(view.topology.containers.__getitem__, view.containers):
+        for attachment in container.attachments:
             if attachment.dhcp and attachment.subnet == subnet.name and not facts.has_dhcp_client:
                 path: Path = ("containers", container.origin, "networks", subnet.name)
                 yield path, f"host {host.name} has no DHCP client", "install one: apt-get install udhcpc"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.compile.model import Assigned, Lan, Leg, Place, Resolved
+from reconciler.compile.model import Assigned, Lan, Leg, Place
 from reconciler.compile.settings import link_settings
+from reconciler.compile.view import HostView
 from reconciler.kinds.link_settings import If, Role
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.route import Route
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.uapi import HOST_LENGTH
-from reconciler.topology.types import Subnet, Topology
 
 
 def shim_name(topology: str, subnet: str) -> str:
@@ -27,17 +27,25 @@ def shim_mac(topology: str, host: str, subnet: str) -> str:
     return mac_of(topology, "macvlan", host, subnet)
 
 
-def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> Iterator[Record]:
+def compile_shim(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
     """The host's own macvlan, and the way over it to each of its containers; only mode bridge lets it reach them."""
-    subnet = topology.subnets[leg.subnet]
-    if subnet.macvlan != "bridge":
+    topology = view.topology.name
+    if view.subnet(leg).macvlan != "bridge":
         return
-    name = shim_name(topology.name, leg.subnet)
-    alias = Alias(topology.name, "shim", leg.subnet)
-    mac = shim_mac(topology.name, leg.host, leg.subnet)
-    shim = Macvlan(HOST, name, lan.uplink, "bridge", mac, leg.mtu, group_of(topology.name), str(alias))
+    name = shim_name(topology, leg.subnet)
+    alias = Alias(topology, "shim", leg.subnet)
+    shim = Macvlan(
+        netns=HOST,
+        name=name,
+        lower=lan.uplink,
+        mode="bridge",
+        mac=shim_mac(topology, leg.host, leg.subnet),
+        mtu=leg.mtu,
+        group=group_of(topology),
+        alias=str(alias),
+    )
     yield shim
-    places = resolved.members.get((leg.host, leg.subnet), ())
+    places = view.places(leg.subnet)
     reached = {own.family for place in places for own in place.addresses}
     found = {If.REACHES_IPV6} if 6 in reached else set[If]()
     yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6), found)
@@ -55,34 +63,35 @@ def compile_shim(topology: Topology, resolved: Resolved, leg: Leg, lan: Lan) -> 
             yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
 
 
-def compile_macvlan(topology: Topology, place: Place, subnet: Subnet, leg: Leg, owner: Ref) -> Macvlan:
+def compile_macvlan(view: HostView, place: Place, leg: Leg, owner: Ref) -> Macvlan:
     """A container's interface."""
-    alias = Alias(topology.name, "macvlan", place.container, place.subnet)
+    topology, subnet = view.topology.name, view.subnet(place)
+    alias = Alias(topology, Macvlan.kind, place.container, place.subnet)
     uplink = leg.lan.uplink if leg.lan else ""
     netns = container_netns(place.container)
     # A lease is of the LAN's families. Without a link-local address the kernel asks for no router (addrconf_dad_completed).
     families = {own.family for own in place.addresses} or {cidr.version for cidr in subnet.cidrs}
     return Macvlan(
-        netns,
-        place.interface,
-        uplink,
-        subnet.macvlan,
-        leg.mac if subnet.macvlan == "passthru" else place.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
+        netns=netns,
+        name=place.interface,
+        lower=uplink,
+        mode=subnet.macvlan,
+        mac=leg.mac if subnet.macvlan == "passthru" else place.mac,
+        mtu=leg.mtu,
+        group=group_of(topology),
+        alias=str(alias),
         link_local=6 in families,
         owner=owner,
     )
 
 
 def host_neighbors(
-    topology: Topology, place: Place, subnet: Subnet, leg: Leg, own: Assigned, near: Ref | None, link: Ref
+    view: HostView, place: Place, leg: Leg, own: Assigned, near: Ref | None, link: Ref
 ) -> Iterator[Neighbor]:
     """The host is reached behind its own macvlan, which does not answer when it is asked for the host."""
-    if subnet.macvlan != "bridge" or leg.lan is None:
+    if view.subnet(place).macvlan != "bridge" or leg.lan is None:
         return
-    mac = shim_mac(topology.name, leg.host, leg.subnet)
+    mac = shim_mac(view.topology.name, leg.host, leg.subnet)
     for address in leg.lan.own:
         if address.family == own.family:
             about = f"container {place.container}"

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reconciler.kinds.bridges import bridge_ref
 from reconciler.state.foreign import TransportProtocol
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import Ref
 from reconciler.topology.types import Party, Topology
 
 
@@ -40,6 +41,11 @@ class Peer:
     host: str
     way: Literal["vxlan", "routes"]
     hops: tuple[str, ...]
+
+    @property
+    def is_tunnelled(self) -> bool:
+        """Whether frames go there by the overlay's link, whatever its kind, and not by routes."""
+        return self.way != "routes"
 
     def hop(self, family: int) -> str:
         """The next hop of a family."""
@@ -103,7 +109,7 @@ class Leg:
     @property
     def ref(self) -> Ref:
         """Its bridge, as others depend on it."""
-        return Ref("openvswitch" if self.datapath else "bridge", HOST, self.bridge)
+        return bridge_ref(self.bridge, self.datapath)
 
     def gateway(self, family: int) -> Assigned | None:
         """The host's own address of a family."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.model import Place
-from reconciler.kinds.ownership import macvlan_ident
+from reconciler.kinds.address import Address
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.qdisc import Qdisc
-from reconciler.kinds.route import Route, route_name
+from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
@@ -22,8 +24,8 @@ PLACEHOLDER = "IFNAME"
 def link_of(place: Place, subnet: Subnet) -> Ref:
     """What makes a container's interface."""
     if subnet.mode == "macvlan":
-        return Ref("macvlan", container_netns(place.container), macvlan_ident(place.interface, subnet.macvlan))
-    return Ref("veth", HOST, place.port)
+        return Macvlan.ref_of(container_netns(place.container), place.interface, subnet.macvlan)
+    return Veth.ref_of(HOST, place.port)
 
 
 def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
@@ -37,9 +39,9 @@ def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Ite
         yield Qdisc(netns, dev, link, about, egress)
     for to, via in attachment.routes:
         own = next((own for own in place.addresses if own.family == to.version), None)
-        near = Ref("address", netns, f"{dev} {own.cidr}") if own and own.family == 4 else None
+        near = Address.ref_of(netns, dev, own.cidr) if own and own.family == 4 else None
         network = next((cidr for cidr in subnet.cidrs if via in cidr), None)
-        connected = Ref("route", netns, route_name(to.version, str(network), dev)) if network else None
+        connected = Route.ref_of(netns, to.version, str(network), dev) if network else None
         yield Route(netns, to.version, str(to), dev, link, str(via), address=near, connected=connected, about=about)
     for key, value in attachment.sysctls:
         yield Sysctl(netns, key.replace(PLACEHOLDER, dev.replace(".", "/")), value, owner=link, about=about)

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from reconciler.kinds.vxlan import Vxlan
+from reconciler.kinds.bridges import bridge_names
+from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
 from reconciler.state.foreign import Drop, ForwardDrop, PacketDrop, PossibleDrop, TunnelDrop
 from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
 
-USUAL_PORT = 4789
-"""Of a VXLAN (RFC 7348): the only one whose drops are looked for."""
 Ports = tuple[str, int, int]
 """Protocol, first and last port."""
 
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
     """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
-    if state is None or not any(ref.kind in ("bridge", "openvswitch") for ref in state.records):
+    if state is None or not bridge_names(state):
         return ()
+    # Only drops of the usual port are looked for (`kernel.drops`).
     tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
     promised = tuple(_promised(topology))
     drops = (each for each in facts.foreign if isinstance(each, PacketDrop))

@@ -18,20 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reconciler.compile.lan import WayOut, way_out
-from reconciler.compile.model import Assigned, Leg, Peer, Place, Resolved, is_named
-from reconciler.compile.openvswitch import compile_switch_tunnel
+from reconciler.compile.bridges import bridge_of
+from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
+from reconciler.compile.view import HostView, WayOut
+from reconciler.kinds.address import Address
 from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.ownership import altname_of
-from reconciler.kinds.route import Route, route_name
-from reconciler.kinds.vxlan import PORT_OPTIONS, Vxlan
-from reconciler.state.host import HostFacts
-from reconciler.state.naming import Alias, group_of
+from reconciler.kinds.route import Route
+from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.uapi import HOST_LENGTH
-from reconciler.topology.types import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,66 +40,44 @@ class Station:
     container: str = ""
 
 
-def stations_of(resolved: Resolved, host: str, subnet: str) -> Iterator[Station]:
-    """Who is in the subnet on `host`: the host first, then its containers."""
-    leg = resolved.legs[host][subnet]
+def stations_of(view: HostView, subnet: str) -> Iterator[Station]:
+    """Who is in the subnet on the host: itself first, then its containers."""
+    leg = view.legs[subnet]
     yield Station(leg.mac, leg.addresses)
-    for place in resolved.members.get((host, subnet), ()):
+    for place in view.places(subnet):
         yield Station(place.mac, place.addresses, place.container)
 
 
-def compile_overlay(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Record]:
+def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
     """What joins a leg to its peers; nothing where it has none."""
     about = f"subnet {leg.subnet}"
     if leg.tunnel:
-        yield from _tunnel(topology, leg)
-    uplink = way_out(topology.hosts[leg.host], resolved.legs[leg.host], facts)
+        yield from _tunnel(view, leg, leg.tunnel)
+    uplink = view.way_out
     for peer in leg.peers:
-        for station in stations_of(resolved, peer.host, leg.subnet):
-            if peer.way == "vxlan":
-                yield from _tunnelled(leg, peer, station, about)
+        for station in stations_of(view.beside(peer.host), leg.subnet):
+            if peer.is_tunnelled:
+                yield from _tunnelled(view, leg, peer, station, about)
             else:
-                yield from _routed(topology.name, leg, peer, station, uplink)
+                yield from _routed(view.topology.name, leg, peer, station, uplink)
 
 
 # --- by VXLAN ---------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(topology: Topology, leg: Leg) -> Iterator[Record]:
+def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
     """The VXLAN port, and where it sends what is for everybody."""
-    tunnel = leg.tunnel
-    if tunnel is None:
-        return
-    alias = Alias(topology.name, "vxlan", leg.subnet)
-    vxlan = Vxlan(
-        HOST,
-        tunnel.name,
-        tunnel.vni,
-        tunnel.local,
-        tunnel.port,
-        tunnel.mac,
-        leg.mtu,
-        group_of(topology.name),
-        str(alias),
-        master="" if leg.datapath else leg.bridge,
-        altname=altname_of(alias, tunnel.name),
-        port_options=() if leg.datapath else PORT_OPTIONS,
-        arp=not leg.datapath,
-    )
-    yield vxlan
-    if leg.datapath:
-        yield from compile_switch_tunnel(topology.name, leg, vxlan)
+    yield from bridge_of(view, leg).tunnel(tunnel)
     for peer in leg.peers:
-        if peer.way == "vxlan":
+        if peer.is_tunnelled:
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
-def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
+def _tunnelled(view: HostView, leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
     if leg.tunnel is None:
         return
     yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
-    if not leg.datapath:  # Open vSwitch learns by itself behind which port somebody is
-        yield Fdb(HOST, leg.tunnel.name, station.mac, about=about)
+    yield from bridge_of(view, leg).entries_behind(leg.tunnel, station.mac)
     for own in station.addresses:
         near, announced = _own(leg, own.family), leg.is_inhabited
         yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)
@@ -111,7 +86,7 @@ def _tunnelled(leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[R
 def _own(leg: Leg, family: int) -> Ref | None:
     """The host's own IPv4 address on the bridge, with which all of IPv4 there comes and goes."""
     gateway = leg.gateway(family)
-    return Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway and family == 4 else None
+    return Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway and family == 4 else None
 
 
 # --- by routes --------------------------------------------------------------------------------------------------------
@@ -122,7 +97,7 @@ def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOu
     about = f"subnet {leg.subnet}"
     for own in station.addresses:
         gateway = leg.gateway(own.family)
-        source = Ref("address", HOST, f"{leg.bridge} {gateway.cidr}") if gateway else None
+        source = Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
         yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, True, _own(leg, own.family), about)
 
@@ -149,28 +124,27 @@ def _uplink_route(
 # --- between subnets --------------------------------------------------------------------------------------------------
 
 
-def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Route]:
+def compile_detours(view: HostView) -> Iterator[Route]:
     """Routes to containers on other hosts that a policy names, by the container's own host.
 
     Where this host has a leg in the container's subnet, packets would go to it past its host (by routes they never do). Where
     it has none, replies find back over a subnet that both hosts are in, for who asks has a leg where it asks.
     """
-    uplink = way_out(topology.hosts[host], resolved.legs[host], facts)
-    legs = resolved.legs[host]
+    topology, resolved, legs, uplink = view.topology, view.resolved, view.legs, view.way_out
     seen: set[str] = set()
     for leg in legs.values():
         askers = resolved.askers.get(leg.subnet, frozenset())
         for peer in leg.peers:
-            if peer.way == "vxlan":
-                for place in resolved.members.get((peer.host, leg.subnet), ()):
+            if peer.is_tunnelled:
+                for place in view.beside(peer.host).places(leg.subnet):
                     if is_named(topology, place, resolved.parties):
-                        yield from _detour(resolved, leg, peer, place, seen)
-            for name in resolved.containers.get(peer.host, ()) if askers else ():
+                        yield from _detour(view, leg, peer, place, seen)
+            for name in view.beside(peer.host).containers if askers else ():
                 for place in resolved.places[name]:
                     if place.subnet in legs or not is_named(topology, place, askers):
                         continue
-                    if peer.way == "vxlan":
-                        yield from _detour(resolved, leg, peer, place, seen)
+                    if peer.is_tunnelled:
+                        yield from _detour(view, leg, peer, place, seen)
                         continue
                     for own in place.addresses:
                         # A next hop of the family is there where the subnet that both are in has the family.
@@ -179,9 +153,9 @@ def compile_detours(topology: Topology, resolved: Resolved, host: str, facts: Ho
                             yield _uplink_route(topology.name, own, peer, uplink, f"subnet {leg.subnet}")
 
 
-def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[str]) -> Iterator[Route]:
+def _detour(view: HostView, leg: Leg, peer: Peer, place: Place, seen: set[str]) -> Iterator[Route]:
     """A route to the container by its host's own address in the subnet of `leg`."""
-    far = resolved.legs[peer.host][leg.subnet]
+    far = view.beside(peer.host).legs[leg.subnet]
     for own in place.addresses:
         gateway, here = far.gateway(own.family), leg.gateway(own.family)
         if gateway is None or here is None or own.address in seen:
@@ -195,6 +169,6 @@ def _detour(resolved: Resolved, leg: Leg, peer: Peer, place: Place, seen: set[st
             leg.ref,
             via=gateway.address,
             address=_own(leg, own.family),
-            connected=Ref("route", HOST, route_name(own.family, here.network, leg.bridge)),
+            connected=Route.ref_of(HOST, own.family, here.network, leg.bridge),
             about=f"subnet {leg.subnet}",
         )

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.compile.model import Assigned, Place, Resolved
+from reconciler.compile.model import Assigned, Place
 from reconciler.compile.options import link_of
-from reconciler.kinds.route import Route, route_name
-from reconciler.state.ref import Ref, container_netns
+from reconciler.compile.view import HostView
+from reconciler.kinds.address import Address
+from reconciler.kinds.route import Route
+from reconciler.state.ref import container_netns
 from reconciler.topology.types import Container, Party, Topology
 
 
-def compile_policy_routes(topology: Topology, resolved: Resolved, container: Container) -> Iterator[Route]:
+def compile_policy_routes(view: HostView, container: Container) -> Iterator[Route]:
     """By the first of the container's networks in which its host is a gateway, for each family."""
-    places = resolved.places[container.name]
+    places = view.resolved.places[container.name]
     for family in (4, 6):
-        if not any(family in place.defaults and topology.subnets[place.subnet].is_lan for place in places):
+        if not any(family in place.defaults and view.subnet(place).is_lan for place in places):
             continue
         ways = ((place, own, gateway) for place in places for own in place.addresses if own.family == family
-                if (gateway := resolved.leg_of(place).gateway(family)))  # fmt: skip
+                if (gateway := view.legs[place.subnet].gateway(family)))  # fmt: skip
         if way := next(ways, None):
-            yield from _routes(topology, container, way, joined_subnets(topology, container))
+            yield from _routes(view, container, way)
 
 
-def _routes(
-    topology: Topology, container: Container, way: tuple[Place, Assigned, Assigned], subnets: list[str]
-) -> Iterator[Route]:
-    place, own, gateway = way
+def _routes(view: HostView, container: Container, way: tuple[Place, Assigned, Assigned]) -> Iterator[Route]:
+    topology, (place, own, gateway) = view.topology, way
     netns, dev = container_netns(container.name), place.interface
-    for name in subnets:
+    for name in joined_subnets(topology, container):
         for cidr in topology.subnets[name].cidrs:
             if cidr.version == own.family:
                 yield Route(
@@ -40,10 +40,10 @@ def _routes(
                     own.family,
                     str(cidr),
                     dev,
-                    link_of(place, topology.subnets[place.subnet]),
+                    link_of(place, view.subnet(place)),
                     gateway.address,
-                    address=Ref("address", netns, f"{dev} {own.cidr}") if own.family == 4 else None,
-                    connected=Ref("route", netns, route_name(own.family, own.network, dev)),
+                    address=Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None,
+                    connected=Route.ref_of(netns, own.family, own.network, dev),
                     about=f"container {container.name}",
                 )
 

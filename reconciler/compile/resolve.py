@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.compile.addresses import Assignment, assign_addresses
+from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_leg
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
@@ -30,16 +31,15 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
     faults = [*assignment.faults, *_crowded(topology)]
     inhabited = {lease.subnet for known in facts.values() for lease in known.leases}
     for subnet in topology.subnets.values():
-        if subnet.is_lan:
-            for host in hosts_of[subnet.name]:
-                known = facts.get(host, HostFacts(exists=False))
-                legs[host][subnet.name] = lan_leg(topology, subnet, topology.hosts[host], known, _datapath(subnet, known))
-            continue
-        span = span_subnet(topology, subnet, hosts_of[subnet.name], facts)
+        span = Span(mtu=0) if subnet.is_lan else span_subnet(topology, subnet, hosts_of[subnet.name], facts)
         faults += span.faults
         for host in hosts_of[subnet.name]:
-            leg = _leg(topology.name, subnet, host, span, assignment, _datapath(subnet, facts.get(host)))
-            legs[host][subnet.name] = replace(leg, is_inhabited=subnet.name in inhabited)
+            known = facts.get(host, HostFacts(exists=False))
+            if subnet.is_lan:
+                leg = lan_leg(topology, subnet, topology.hosts[host], known)
+            else:
+                leg = _leg(topology.name, subnet, host, span, assignment, is_inhabited=subnet.name in inhabited)
+            legs[host][subnet.name] = replace(leg, datapath=datapath_of(subnet, known))
     places = {container.name: _places(topology, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
     members: dict[tuple[str, str], list[Place]] = {}
@@ -75,14 +75,7 @@ def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[
     return frozenset(named), {subnet: frozenset(parties) for subnet, parties in askers.items()}
 
 
-def _datapath(subnet: Subnet, facts: HostFacts | None) -> str:
-    """Of an Open vSwitch bridge; as the file says, else as the host can."""
-    if subnet.bridge != "openvswitch":
-        return ""
-    return subnet.datapath or (facts.openvswitch_datapath if facts else "netdev")
-
-
-def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment, datapath: str) -> Leg:
+def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment, *, is_inhabited: bool) -> Leg:
     return Leg(
         host,
         subnet.name,
@@ -92,7 +85,7 @@ def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assig
         addresses=assignment.gateways.get((subnet.name, host), ()),
         peers=span.peers.get(host, ()),
         tunnel=span.tunnels.get(host),
-        datapath=datapath,
+        is_inhabited=is_inhabited,
     )
 
 

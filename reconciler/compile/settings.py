@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from reconciler.compile.lan import way_out
-from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.model import Leg, Place
+from reconciler.compile.view import HostView
 from reconciler.kinds.link_settings import If, Role, interface_key, settings_for
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.topology.types import Attachment, Topology
+from reconciler.topology.types import Attachment
 
 
-def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: HostFacts) -> Iterator[Sysctl]:
+def compile_settings(view: HostView) -> Iterator[Sysctl]:
     """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
 
     An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
     unless accept_ra is 2 before on the interface where they arrive.
     """
-    remember = topology.hosts[host].connect.scheme != "lab"
-    families = forwarded_families(topology, resolved, host)
-    way = way_out(topology.hosts[host], resolved.legs[host], facts)
+    remember = view.host.connect.scheme != "lab"
+    families, way = forwarded_families(view), view.way_out
     # A bridge that has the uplink's place takes over its settings, and loses its own with itself.
     after = (way.uplink,) if way.uplink else ()
     if 4 in families:
@@ -33,7 +31,7 @@ def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: H
         yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
-        if facts.accepts_ra and way.dev:
+        if view.facts.accepts_ra and way.dev:
             key = interface_key(6, way.dev, "accept_ra")
             heed = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
             before = (heed.ref,)
@@ -41,23 +39,23 @@ def compile_settings(topology: Topology, resolved: Resolved, host: str, facts: H
         yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
 
 
-def forwarded_families(topology: Topology, resolved: Resolved, host: str) -> frozenset[int]:
+def forwarded_families(view: HostView) -> frozenset[int]:
     """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them or routes join them."""
     return frozenset(
         own.family
-        for leg in resolved.legs[host].values()
-        if topology.policies or topology.subnets[leg.subnet].mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
+        for leg in view.legs.values()
+        if view.topology.policies or view.subnet(leg).mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
         for own in leg.addresses
     )
 
 
-def gateway_settings(topology: Topology, resolved: Resolved, leg: Leg, facts: HostFacts) -> Iterator[Sysctl]:
+def gateway_settings(view: HostView, leg: Leg) -> Iterator[Sysctl]:
     """Those of a subnet's bridge."""
     families = frozenset(own.family for own in leg.addresses)
-    found = {If.LOCALHOST if _publishes_on_localhost(resolved, leg) else If.NOT_LOCALHOST}
-    found |= {If.HAS_IPV6} if facts.has_ipv6 else set()
+    found = {If.LOCALHOST if _publishes_on_localhost(view, leg) else If.NOT_LOCALHOST}
+    found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
     found |= {If.ANSWERS} if any(peer.way == "routes" for peer in leg.peers) else set()
-    forwarded = forwarded_families(topology, resolved, leg.host)
+    forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
         if row.when is not If.FORWARDS or row.family in forwarded:
             yield Sysctl(HOST, row.key(leg.bridge), row.value, owner=leg.ref, about=f"subnet {leg.subnet}")
@@ -90,9 +88,9 @@ def link_settings(
             yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)
 
 
-def _publishes_on_localhost(resolved: Resolved, leg: Leg) -> bool:
+def _publishes_on_localhost(view: HostView, leg: Leg) -> bool:
     return any(
         port.listen == "" or port.listen.startswith("127.")
-        for port in resolved.ports
+        for port in view.resolved.ports
         if (port.host, port.subnet, port.family) == (leg.host, leg.subnet, 4)
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from reconciler.compile.model import Assigned, Peer, Tunnel
 from reconciler.compile.underlay import address_of, share_link, underlay_of
 from reconciler.errors import Fault
-from reconciler.kinds.vxlan import OVERHEAD_BYTES
+from reconciler.kinds.links.vxlan import OVERHEAD_BYTES
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of, vni_of
 from reconciler.state.uapi import IPV6_MTU_MIN
@@ -44,7 +44,7 @@ def span_subnet(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], fact
             faults.append(_no_way(topology, subnet, host, own))
             break
         peers[host] = tuple(peer for peer in found if peer)
-    tunnelled = [host for host, others in peers.items() if any(peer.way == "vxlan" for peer in others)]
+    tunnelled = [host for host, others in peers.items() if any(peer.is_tunnelled for peer in others)]
     mtu = _mtu(subnet, hosts, facts, overhead=OVERHEAD_BYTES[family] if tunnelled else 0)
     vteps = tuple(one.address for host in tunnelled if (one := address_of(own[host], family)))
     tunnels = {host: _tunnel(topology.name, subnet, host, vtep, vteps) for host, vtep in zip(tunnelled, vteps, strict=True)}

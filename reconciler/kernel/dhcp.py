@@ -20,7 +20,9 @@ from reconciler.kernel.namespaces import enter
 from reconciler.kernel.private import write_private
 from reconciler.kernel.process import DEFAULT_PATH, inheritable_descriptors, spawn, start_in_thread
 from reconciler.kinds.dhcp import DHCP_MARK
-from reconciler.kinds.ownership import bears_tag, macvlan_ident
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.marks import bears_tag
+from reconciler.kinds.links.veth import Veth
 from reconciler.state.grammar import is_label, is_link_name
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref, container_netns
@@ -115,13 +117,12 @@ def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client:
     link = inside.get(client.dev)
     if link is None:
         return None
-    if link.kind == "macvlan":
-        ident = macvlan_ident(client.dev, dict(link.options).get("mode", ""))
-        return Ref("macvlan", container_netns(client.container), ident)
+    if link.kind == Macvlan.kind:
+        return Macvlan.ref_of(container_netns(client.container), client.dev, dict(link.options).get("mode", ""))
     near = links.get(HOST, {}).get(link.peer)
     alias = parse_alias(near.alias) if near else None
     is_ours = near is not None and bears_tag(topology, near) and alias is not None and alias.name == client.container
-    return Ref("veth", HOST, near.name) if near and is_ours else None
+    return Veth.ref_of(HOST, near.name) if near and is_ours else None
 
 
 def read_clients(context: KernelContext) -> Iterator[Client]:

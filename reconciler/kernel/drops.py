@@ -24,6 +24,7 @@ from reconciler.kernel.nftrules import UNKNOWN, Condition, Rule, parse_rule
 from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall_chains import FORWARD_MARK
 from reconciler.kinds.firewall_program import TABLE_PREFIX
+from reconciler.kinds.links.vxlan import USUAL_PORT
 from reconciler.state.foreign import (
     BRIDGE,
     Chain,
@@ -40,7 +41,6 @@ CHAINS_MAX, DEPTH_MAX = 200, 12
 """So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""
 LOOKED_AT = frozenset(("prerouting", "input", "forward", "output", "postrouting", "ingress"))
 ECHO_REQUESTS = frozenset(("8", "128"))
-VXLAN_PORT = 4789
 PORT_CONDITIONS = ("protocol", "dport")
 
 
@@ -254,7 +254,7 @@ def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[tupl
     if base.hook == "input":
         yield ForwardDrop, Packet("icmp", comes_by=own)
         if base.family not in ("bridge", "netdev"):
-            yield TunnelDrop, Packet("udp", comes_by=outside, port=VXLAN_PORT)
+            yield TunnelDrop, Packet("udp", comes_by=outside, port=USUAL_PORT)
     elif base.hook == "output":
         yield ForwardDrop, Packet("icmp", leaves_by=own)
     else:

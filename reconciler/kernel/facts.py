@@ -42,9 +42,9 @@ from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.ways import choose_uplinks
 from reconciler.kinds.fast_path import FAMILY
 from reconciler.kinds.firewall_chains import LOW_BLOCKS, WHOLE_RANGE
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.ovs_flow import OvsFlow
-from reconciler.kinds.ownership import own_macvlans
-from reconciler.kinds.uplink import is_direct
 from reconciler.state.foreign import ForeignResource, HostPort
 from reconciler.state.host import HostFacts, Lease
 from reconciler.state.naming import parse_alias
@@ -160,7 +160,7 @@ def find_addresses(snapshot: Snapshot) -> Iterator[str]:
     for address in sorted(host.addresses, key=lambda address: address.index == LOOPBACK):
         link = host.links.get(address.index)
         own = ip_interface(address.cidr)
-        if link and (is_direct(link) or not is_own(snapshot.topology, link)) and not (own.is_loopback or own.is_link_local):
+        if link and (is_direct(link.alias) or not is_own(snapshot.topology, link)) and not (own.is_loopback or own.is_link_local):
             yield address.cidr
 
 
@@ -215,8 +215,8 @@ def is_chosen(address: str) -> bool:
 
 def find_macvlan_leases(snapshot: Snapshot) -> Iterator[Lease]:
     """The same, of macvlans, which say themselves whose they are."""
-    for link in own_macvlans(snapshot):
-        if link.alias and link.alias.kind == "macvlan":
+    for link in Macvlan.find_own(snapshot):
+        if link.alias and link.alias.kind == Macvlan.kind:
             held = find_held(snapshot.namespaces[link.netns], link.info.index)
             yield from (Lease(link.alias.subnet, link.alias.name, address) for address in held)
 

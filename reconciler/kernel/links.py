@@ -7,7 +7,8 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kinds.uplink import is_direct, is_netctls
+from reconciler.kinds.links.marks import is_direct
+from reconciler.kinds.uplink import is_netctls
 from reconciler.state.host import LinkFacts
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
@@ -64,7 +65,8 @@ def find_places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[
     The host's file knows, also where somebody took the link out again.
     """
     bridges = {info.bridge for info in snapshot.uplinks if info.name == link.name}
-    found = {one.index for one in host.links.values() if is_direct(one) and (one.index == link.master or one.name in bridges)}
+    direct = (one for one in host.links.values() if is_direct(one.alias))
+    found = {one.index for one in direct if one.index == link.master or one.name in bridges}
     return {link.index} | found
 
 
@@ -76,7 +78,7 @@ def _is_home(topology: str, host: NamespaceInfo, link: LinkInfo) -> bool:
     """Whether it is in no bridge, or in one of the topology's own."""
     master = host.links.get(link.master)
     alias = parse_alias(master.alias) if master else None
-    return master is None or (is_direct(master) and alias is not None and alias.topology == topology)
+    return master is None or (is_direct(master.alias) and alias is not None and alias.topology == topology)
 
 
 def _name_of(host: NamespaceInfo, index: int) -> str:

@@ -82,7 +82,8 @@ from reconciler.kernel.netlink_encode import (
     U32,
     encode_loopback_get,
 )
-from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, Options, parse_options
+from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, parse_options
+from reconciler.kinds.links.base import Options
 from reconciler.state.snapshot import AddressInfo, LinkInfo, RateInfo, RouteInfo
 from reconciler.state.steps.addresses import ROUTE_TYPES
 

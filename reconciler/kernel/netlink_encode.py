@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, ip_address, ip_interface, ip_network
 from typing import Any, Protocol
 
 from reconciler.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, message
-from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, VXLAN_DEVICE, encode_options
+from reconciler.kernel.netlink_options import BY_KIND, LOWER_DEVICE, PORT_TABLES, encode_options
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.steps.addresses import (
     ROUTE_TYPES,
@@ -132,17 +132,19 @@ def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
     flags = IFF_UP if step.up else 0
     name, place = step.name, b""
     info = attribute(IFLA_INFO_KIND, step.kind.encode() + b"\0")
-    options = tuple(option for option in step.options if option[0] != LOWER_DEVICE.get(step.kind))
-    data = encode_options(BY_KIND.get(step.kind, ({},)), options)
-    lower = dict(step.options).get(LOWER_DEVICE.get(step.kind, ""), "")
+    tables = BY_KIND.get(step.kind, ({},))
+    below = LOWER_DEVICE.get(step.kind, "")
+    data = encode_options(tables, tuple(option for option in step.options if option[0] != below))
     if step.peer and step.kind == "veth":
         data += _encode_peer(step.peer, around)
     elif step.peer:  # a macvlan is born in another namespace than the link below it
         name, place = step.peer.name, _u32(IFLA_NET_NS_FD, around.descriptor(step.peer.netns))
-    if lower and step.kind == "vxlan":
-        data += _u32(VXLAN_DEVICE, around.index(lower))
-    elif lower:
-        place += _u32(IFLA_LINK, around.index(lower))
+    if lower := dict(step.options).get(below):
+        index = around.index(lower)
+        if below in tables[0]:
+            data += encode_options(tables, ((below, str(index)),))
+        else:
+            place += _u32(IFLA_LINK, index)
     body = (
         IFINFOMSG.pack(0, 0, 0, flags, flags)
         + _text(IFLA_IFNAME, name)

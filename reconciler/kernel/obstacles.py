@@ -18,7 +18,9 @@ from reconciler.kernel.listeners import read_listeners
 from reconciler.kernel.nftdump import ChainInfo, TableReader
 from reconciler.kinds.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall_program import TABLE_PREFIX
-from reconciler.kinds.ownership import bears_tag, own_switches
+from reconciler.kinds.links.marks import bears_tag
+from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.kinds.openvswitch import own_switches
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -81,7 +83,7 @@ def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield ForeignLink(name=link.name)
             yield from (ForeignLink(name=altname, altname_of=link.name) for altname in link.altnames)
-            if link.kind == "vxlan":
+            if link.kind == Vxlan.kind:
                 options = dict(link.options)
                 yield ForeignVxlan(name=link.name, vni=int(options.get("id", 0)), port=int(options.get("dstport", 0)))
 

@@ -23,10 +23,12 @@ from reconciler.kernel.netlink import NLM_F_REQUEST, NLMSG_ERROR
 from reconciler.kernel.notes import read_openvswitch, remove_openvswitch
 from reconciler.kernel.openflow import TOOL, read_flows, read_fragments
 from reconciler.kernel.ovsdb import Ovsdb, is_there, read_bridges
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.marks import is_direct
+from reconciler.kinds.links.veth import Veth, find_peer
 from reconciler.kinds.offload import GRO, TX
-from reconciler.kinds.openvswitch import USERSPACE
-from reconciler.kinds.ownership import find_peer, is_uplink_port, own_links, own_switches
-from reconciler.kinds.uplink import is_direct, is_netctls
+from reconciler.kinds.openvswitch import USERSPACE, is_uplink_port, own_switches
+from reconciler.kinds.uplink import is_netctls
 from reconciler.state.naming import cookie_of, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -95,7 +97,7 @@ def _with_masters(snapshot: Snapshot) -> Snapshot:
             link = links.get(port.name)
             if not internal or not link or is_netctls(link, snapshot.topology):
                 continue
-            if is_uplink_port(port) or not is_direct(internal):
+            if is_uplink_port(port) or not is_direct(internal.alias):
                 changed[link.index] = replace(link, master=internal.index)
     return replace(snapshot, namespaces={**snapshot.namespaces, HOST: replace(host, links=changed)})
 
@@ -110,12 +112,14 @@ def _minded(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
     there = [port for bridge, _ in own_switches(snapshot) if bridge.datapath == USERSPACE for port in bridge.ports]
     yield from ((HOST, port.name, GRO) for port in there if is_uplink_port(port))
     ports = {port.name for port in there}
-    for link in own_links(snapshot, "veth"):
-        if link.netns == HOST and link.info.name in ports and (far := find_peer(snapshot, link)):
-            yield far[0], far[1].name, TX
-    for link in own_links(snapshot, "vxlan"):
-        if link.netns == HOST and link.info.name in ports:
-            yield HOST, link.info.name, GRO
+    for kind in PORTS:
+        for link in kind.find_own(snapshot):
+            if link.netns != HOST or link.info.name not in ports:
+                continue
+            if kind is not Veth:
+                yield HOST, link.info.name, GRO
+            elif far := find_peer(snapshot, link):
+                yield far[0], far[1].name, TX
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from reconciler.kernel.openvswitch import read_switches
 from reconciler.kernel.process import read_processes
 from reconciler.kernel.sysctl import read_remembered, read_sysctls
 from reconciler.kernel.uplink import read_uplinks
+from reconciler.kinds.fdb import LINKS_WITH_TABLE
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
@@ -171,7 +172,7 @@ def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
 def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
     """The rest of a namespace. Containers answer for nobody (proxies) and switch nothing (forwarding databases)."""
     is_container = netns.startswith("container:")
-    switches = any(link.kind in ("bridge", "vxlan") for link in links.values())
+    switches = any(link.kind in LINKS_WITH_TABLE for link in links.values())
     return NamespaceInfo(
         links=links,
         addresses=read_addresses(route_socket),

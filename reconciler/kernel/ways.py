@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kinds.uplink import find_uplink, is_direct
+from reconciler.kinds.links.marks import is_direct
+from reconciler.kinds.uplink import find_uplink
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, RouteInfo
 from reconciler.state.uapi import LOOPBACK
 
@@ -35,7 +36,7 @@ def choose_uplinks(host: NamespaceInfo, context: KernelContext, noted: tuple[str
 
 def _uplink_below(host: NamespaceInfo, link: LinkInfo) -> LinkInfo | None:
     """The link itself. For a bridge that netctl has put in the uplink's place: the port of it that is not netctl's."""
-    if not is_direct(link):
+    if not is_direct(link.alias):
         return link
     uplink = find_uplink(host, link)
     return next((port for port in host.links.values() if uplink and port.name == uplink.name), None)

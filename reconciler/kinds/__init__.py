@@ -7,14 +7,13 @@ of these kinds; `plan` sees them only as records.
 from __future__ import annotations
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.docker_user import DockerUser
 from reconciler.kinds.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links import LINKS
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.offload import Offload
@@ -26,8 +25,6 @@ from reconciler.kinds.route import Route
 from reconciler.kinds.stray import StrayLink, StrayQueue, StrayRoute, StraySwitch, find_strays
 from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
-from reconciler.kinds.veth import Veth
-from reconciler.kinds.vxlan import Vxlan
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.snapshot import Snapshot
@@ -36,15 +33,12 @@ KINDS: tuple[type[Record], ...] = (
     Netns,
     EngineContainer,
     Sysctl,
-    Bridge,
     OvsBridge,
     FirewallTable,
     FirewallElement,
     DockerUser,
     Uplink,
-    Veth,
-    Macvlan,
-    Vxlan,
+    *LINKS,
     Fdb,
     FastPathHook,
     FastPathWay,

@@ -1,6 +1,6 @@
 """An address on one of our links: a gateway's on a bridge, a container's on its end of a veth.
 
-It has no mark of its own: an address on a link of ours is ours (see `ownership`), so one that somebody else put there is
+It has no mark of its own: an address on a link of ours is ours (see `links.marks`), so one that somebody else put there is
 drift, and goes. Link-local IPv6 addresses are the kernel's and are let alone. Nothing of an address can be changed, so
 another address is another record. One of ours that somebody made again in another form (of another scope, or with a lifetime)
 is made again.
@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from typing import Self
 
-from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
-from reconciler.kinds.sysctl import LINK_DEFAULTS
+from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.link_settings import LINK_DEFAULTS
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.sysctl import Sysctl, ipv6_switch
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import AddressInfo, Snapshot
@@ -55,9 +56,14 @@ class Address(Record):
     primary: Ref | None = field(default=None, compare=False)
     """The first IPv4 address of its prefix, if it is not that itself."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, cidr: str, peer: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {cidr}" + (f" peer {peer}" if peer else ""))
+
     @property
-    def ident(self) -> str:
-        return _ident(self.dev, self.cidr, self.peer)
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.cidr, self.peer)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -74,7 +80,7 @@ class Address(Record):
             return ()
         if self.netns == HOST:
             return (ipv6_switch(self.netns, self.dev),)
-        return (Ref("netns", self.netns, "namespace"), *(Ref("sysctl", self.netns, key) for key in LINK_DEFAULTS))
+        return (Netns.ref_of(self.netns), *(Sysctl.ref_of(self.netns, key) for key in LINK_DEFAULTS))
 
     @property
     def subject(self) -> str:
@@ -112,17 +118,17 @@ class Address(Record):
     @classmethod
     def _read(cls, snapshot: Snapshot) -> Iterator[tuple[Self, bool]]:
         """All on links of ours, and whether each is one to recognise whatever the file says."""
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             addresses = snapshot.namespaces[netns].addresses
             for info in addresses:
                 if info.index not in ends:
                     continue
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 is_lasting, is_ipv4 = bool(info.flags & IFA_F_PERMANENT), ":" not in info.cidr
                 form = "" if is_lasting else "for a time"
                 form = f"of scope {info.scope}" if is_ipv4 and info.scope else form
                 first = _find_primary(addresses, info) if is_ipv4 and info.flags & IFA_F_SECONDARY else None
-                primary = Ref("address", netns, _ident(dev, first.cidr, first.peer)) if first else None
+                primary = cls.ref_of(netns, dev, first.cidr, first.peer) if first else None
                 # One with a lifetime is a lease's, or a router's advertisement's.
                 is_usual = is_lasting and info.scope != SCOPE_LINK
                 yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
@@ -135,10 +141,6 @@ class Address(Record):
         if self.peer:
             return (PeerAddressDelete(self.netns, self.dev, self.cidr, self.peer),)
         return (AddressDelete(self.netns, self.dev, self.cidr),)
-
-
-def _ident(dev: str, cidr: str, peer: str) -> str:
-    return f"{dev} {cidr}" + (f" peer {peer}" if peer else "")
 
 
 def _find_primary(addresses: Iterable[AddressInfo], secondary: AddressInfo) -> AddressInfo | None:

@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import bears_tag, own_macvlans
-from reconciler.kinds.sysctl import LINK_DEFAULTS
+from reconciler.kinds.identity import container_ref
+from reconciler.kinds.link_settings import LINK_DEFAULTS, interface_key
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.marks import bears_tag
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, container_netns
+from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
@@ -46,9 +47,14 @@ class EngineContainer(Record):
     existing: bool = False
     running: bool = True
 
+    @classmethod
+    def ref_of(cls, container: str) -> Ref:
+        """The identity of such a record."""
+        return container_ref(container_netns(container))
+
     @property
-    def ident(self) -> str:
-        return self.container
+    def ref(self) -> Ref:
+        return self.ref_of(self.container)
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.ENGINE, self.describe())
@@ -125,5 +131,5 @@ def find_wired(snapshot: Snapshot) -> frozenset[str]:
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
         if link.alias and bears_tag(snapshot.topology, link)
     )
-    inside = frozenset(link.alias.name for link in own_macvlans(snapshot) if link.alias and link.alias.kind == "macvlan")
+    inside = frozenset(link.alias.name for link in Macvlan.find_own(snapshot) if link.alias and link.alias.kind == Macvlan.kind)
     return inside | {a.name for a in aliases if a and a.topology == snapshot.topology and a.kind == "veth"}

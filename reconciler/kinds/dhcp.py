@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.openvswitch import OvsPort
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.snapshot import Snapshot
@@ -45,9 +46,14 @@ class Dhcp(Record):
     in_place: bool = True
     """Whether it runs in the namespace that the container has now."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, *, in_place: bool = True) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev if in_place else f"{dev} left behind")
+
     @property
-    def ident(self) -> str:
-        return self.dev if self.in_place else f"{self.dev} left behind"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, in_place=self.in_place)
 
     @property
     def is_remnant(self) -> bool:
@@ -60,7 +66,7 @@ class Dhcp(Record):
     @property
     def follows(self) -> tuple[Ref, ...]:
         # On Open vSwitch a pair is connected when its port is made; what is asked before is lost.
-        return (Ref("ovs-port", self.link.netns, self.link.name),) if self.link else ()
+        return (OvsPort.ref_of(self.link.netns, self.link.name),) if self.link else ()
 
     @property
     def interface_facts(self) -> tuple[InterfaceFact, ...]:

@@ -14,6 +14,7 @@ from typing import Self
 from reconciler.kinds.firewall_chains import FORWARD_MARK
 from reconciler.kinds.firewall_program import check_topology
 from reconciler.state.record import Record
+from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
 from reconciler.state.steps.step import Step
@@ -32,9 +33,14 @@ class DockerUser(Record):
     command: str
     topology: str
 
+    @classmethod
+    def ref_of(cls, netns: str, command: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, command)
+
     @property
-    def ident(self) -> str:
-        return self.command
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.command)
 
     @property
     def rule(self) -> tuple[str, ...]:

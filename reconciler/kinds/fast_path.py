@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables, table_ident
+from reconciler.kinds.firewall import FirewallElement, FirewallTable, own_tables
 from reconciler.kinds.firewall_program import WAYS, table_name
-from reconciler.kinds.ownership import End, about, links_of, own_links
+from reconciler.kinds.interfaces import own_interfaces
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
@@ -51,13 +51,18 @@ class FastPathHook(Record):
     link: Ref | None = field(default=None, compare=False)
     about: str = field(default="host", compare=False)
 
+    @classmethod
+    def ref_of(cls, netns: str, subnet: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{subnet} {dev}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.subnet} {self.dev}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.subnet, self.dev)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        table = Ref(FirewallTable.kind, self.netns, table_ident(FAMILY, self.subnet))
+        table = FirewallTable.ref_of(self.netns, FAMILY, self.subnet)
         return (table, self.link) if self.link else (table,)
 
     @property
@@ -69,7 +74,7 @@ class FastPathHook(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        own = {end.name: end for end in _own_ends(snapshot).values()}
+        own = {each.name: each for each in own_interfaces(snapshot).get(HOST, {}).values()}
         for table, subnet in own_tables(snapshot):
             for dev, chain in table.hooks:
                 end = own.get(dev)
@@ -120,7 +125,7 @@ class FastPathWay(FirewallElement):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        own, links = _own_ends(snapshot), links_of(snapshot, HOST).links
+        own, links = own_interfaces(snapshot).get(HOST, {}), snapshot.namespace(HOST).links
         for table, subnet in own_tables(snapshot):
             for name, key, value in table.elements:
                 if name in WAYS:
@@ -139,13 +144,3 @@ def parse_hook_name(chain: str) -> str:
     """The link that a chain's name speaks of; "" where it is not one of a hook."""
     found = _HOOK.fullmatch(chain)
     return found[1] if found else ""
-
-
-def _own_ends(snapshot: Snapshot) -> dict[int, End]:
-    """The host's links that are netctl's, by their numbers."""
-    return {
-        link.info.index: End(link.info.name, Ref(kind, HOST, link.info.name), about(link.alias, HOST))
-        for kind in ("bridge", "veth", "vxlan")
-        for link in own_links(snapshot, kind)
-        if link.netns == HOST
-    }

@@ -18,7 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import about, own_links
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.marks import about
+from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -30,6 +33,8 @@ from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 BROADCAST_MAC = "00:00:00:00:00:00"
 """In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
+LINKS_WITH_TABLE = (Bridge.kind, Vxlan.kind)
+"""The kinds of links that have a forwarding database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,18 @@ class Fdb(Record):
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet front`."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, mac: str, remote: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {mac} {remote or 'port'}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.mac} {self.remote or 'port'}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.mac, self.remote)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link or Ref("vxlan", self.netns, self.dev),)
+        return (self.link or Vxlan.ref_of(self.netns, self.dev),)
 
     @property
     def subject(self) -> str:
@@ -76,9 +86,9 @@ class Fdb(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         links = {
-            (link.netns, link.info.index): (Ref(kind, link.netns, link.info.name), about(link.alias, link.netns))
-            for kind in ("vxlan", "veth")
-            for link in own_links(snapshot, kind)
+            (link.netns, link.info.index): (kind.ref_of(link.netns, link.info.name), about(link.alias, link.netns))
+            for kind in PORTS
+            for link in kind.find_own(snapshot)
         }
         for netns, namespace in snapshot.namespaces.items():
             for info in namespace.fdb:

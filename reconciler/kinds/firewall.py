@@ -29,6 +29,7 @@ from reconciler.kinds.firewall_words import (
     split_policy,
     without_number,
 )
+from reconciler.kinds.identity import element_name, table_ref, uplink_ref
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot, TableInfo
@@ -69,9 +70,14 @@ class FirewallTable(FirewallPart):
     """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
     subnet: str = ""
 
+    @classmethod
+    def ref_of(cls, netns: str, family: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return table_ref(netns, family, subnet)
+
     @property
-    def ident(self) -> str:
-        return table_ident(self.family, self.subnet)
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.subnet)
 
     @property
     def as_made(self) -> Self:
@@ -102,11 +108,6 @@ class FirewallTable(FirewallPart):
         return f"add table {name}\ndelete table {name}\n"
 
 
-def table_ident(family: str, subnet: str = "") -> str:
-    """`inet`, `netdev.front`: a table's name among those of its topology."""
-    return f"{family}.{subnet}" if subnet else family
-
-
 def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
     """The tables of the snapshot's topology, each with its subnet."""
     for table in snapshot.tables:
@@ -130,18 +131,23 @@ class FirewallElement(FirewallPart):
     subnet: str = ""
     """Of its table."""
 
+    @classmethod
+    def ref_of(cls, netns: str, family: str, set_name: str, key: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, element_name(family, set_name, key, subnet))
+
     @property
-    def ident(self) -> str:
-        return f"{table_ident(self.family, self.subnet)} {self.set} {self.key}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.set, self.key, self.subnet)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(FirewallTable.kind, self.netns, table_ident(self.family, self.subnet)),)
+        return (FirewallTable.ref_of(self.netns, self.family, self.subnet),)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # The host goes on with what arrives at its uplink, until the bridge has it.
-        return (Ref("uplink", self.netns, self.key),) if self.set == "switched" else ()
+        return (uplink_ref(self.netns, self.key),) if self.set == "switched" else ()
 
     @property
     def subject(self) -> str:

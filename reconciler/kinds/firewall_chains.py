@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconciler.kinds.firewall_memory import ANSWERS, MEMORY, OPENED
+from reconciler.kinds.links import PORTS
 from reconciler.kinds.port_chains import ARP, BRIDGE, NETDEV
 
 FORWARD_MARK = 0x00001000
@@ -250,7 +251,7 @@ OTHERS_KINDS = '{ "bridge", "openvswitch", "veth" }'
 ERRORS4 = "{ destination-unreachable, source-quench, time-exceeded, parameter-problem }"
 ERRORS6 = "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }"
 """Messages about other packets (RFC 792, RFC 4443): the kernel believes them also if no connection fits."""
-PORT_LINKS = '{ "veth", "vxlan" }'
+PORT_LINKS = "{ " + ", ".join(f'"{kind.kind}"' for kind in PORTS) + " }"
 """Links of a topology that are ports of its bridges, and nothing else to the host."""
 
 

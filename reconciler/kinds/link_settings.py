@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from reconciler.state.ref import Ref
-
 
 class Role(Enum):
     """What a link is to netctl."""
@@ -81,6 +79,11 @@ class LinkSetting:
         """The key for a link."""
         return interface_key(self.family, link, self.name, self.group)
 
+
+LINK_DEFAULTS = tuple(
+    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
+)
+"""The settings of a namespace that its new links start with."""
 
 LOOSE_FOR_CONTAINERS = "a container in two subnets answers by its default route, whatever address it was asked by"
 NO_ROUTER = "the host is the router here, and follows no container that advertises itself, nor a node of the underlay"
@@ -145,8 +148,3 @@ def settings_for(role: Role, families: frozenset[int], circumstances: frozenset[
 def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
     """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
     return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"
-
-
-def ipv6_switch(netns: str, dev: str) -> Ref:
-    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
-    return Ref("sysctl", netns, interface_key(6, dev, "disable_ipv6"))

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.address import Address
+from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.route import first_addresses
+from reconciler.kinds.sysctl import ipv6_switch
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -49,9 +50,14 @@ class Neighbor(Record):
     announced: bool = field(default=False, compare=False)
     """Whether others on the link may remember another hardware address for it; always so with `proxy`."""
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, address: str, *, proxy: bool = False) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {address}{' proxy' if proxy else ''}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.address}{' proxy' if self.proxy else ''}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.address, proxy=self.proxy)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -79,7 +85,7 @@ class Neighbor(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
             own = first_addresses(namespace)
             for info in namespace.neighbors:
@@ -87,9 +93,9 @@ class Neighbor(Record):
                     continue
                 if not (info.proxy or info.state & NUD_PERMANENT):
                     continue
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 cidr = None if ":" in info.address else own.get(info.index)
-                address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
+                address = Address.ref_of(netns, dev, cidr) if cidr else None
                 yield cls(netns, dev, info.address, info.mac, link, info.proxy, address, about)
 
     def must_recreate(self, before: Self) -> bool:

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.identity import netns_ref
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import links_of
 from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering
 from reconciler.state.record import Record
+from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
@@ -44,9 +45,14 @@ class Netns(Record):
     silent: tuple[str, ...] = field(default=(), compare=False)
     """The links that are in it while IPv6 is off."""
 
+    @classmethod
+    def ref_of(cls, netns: str) -> Ref:
+        """The identity of such a record."""
+        return netns_ref(netns)
+
     @property
-    def ident(self) -> str:
-        return "namespace"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns)
 
     def describe(self) -> str:
         return "network namespace" + ("" if self.ipv6 else " without IPv6")
@@ -54,7 +60,7 @@ class Netns(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for netns in sorted(snapshot.mounted):
-            links = links_of(snapshot, netns).links
+            links = snapshot.namespace(netns).links
             loopback = links.get(LOOPBACK)
             if loopback is None:
                 yield cls(netns, loopback=False)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import End, about, own_ends, own_links
+from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.setting import Setting
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -33,23 +33,25 @@ class Offload(Setting):
 
     feature: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, feature: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {feature}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.dev} {self.feature}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.feature)
 
     def describe(self) -> str:
         return f"{self.feature} offload of {self.dev} off"
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
-        for link in own_links(snapshot, "vxlan"):
-            ref = Ref("vxlan", link.netns, link.info.name)
-            ends[link.netns, link.info.name] = End(link.info.name, ref, about(link.alias, link.netns))
+        own = {(netns, each.name): each for netns, found in own_interfaces(snapshot).items() for each in found.values()}
         for info in snapshot.offloads:
-            end = ends.get((info.netns, info.dev))
-            if end and not info.on:
-                yield cls(info.netns, info.dev, end.link, end.about, info.feature)
+            interface = own.get((info.netns, info.dev))
+            if interface and not info.on:
+                yield cls(info.netns, info.dev, interface.link, interface.about, info.feature)
 
     def lower_create(self) -> tuple[Step, ...]:
         return (OffloadSet(self.netns, self.dev, self.feature, on=False),)

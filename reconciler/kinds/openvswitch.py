@@ -23,18 +23,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from reconciler.kinds.ownership import (
-    OVS_UPLINK,
-    about,
-    is_uplink_port,
-    own_links,
-    own_switches,
-    read_altname,
-)
-from reconciler.state.naming import parse_alias
+from reconciler.kinds.identity import openvswitch_ref
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.marks import OwnLink, about, is_direct, read_altname
+from reconciler.kinds.links.veth import Veth
+from reconciler.state.naming import doomed_group_of, group_of, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.snapshot import LinkInfo, OvsPortInfo, Snapshot
+from reconciler.state.snapshot import LinkInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
 from reconciler.state.steps.openvswitch import (
     FIRST_FRAGMENTS,
@@ -55,8 +51,10 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USERSPACE: Final = "netdev"
 """The datapath that is ovs-vswitchd itself."""
-PORT_LINKS = ("veth", "vxlan")
-"""The kinds of links of ours that can be ports."""
+OVS_UPLINK = "netctl:uplink"
+"""The key in those of a port that is the host's uplink."""
+UPLINK_NUMBER = 65000
+"""The OpenFlow number of the uplink in a bridge of ours: its rule can be there before it is. 65,279 is the largest there is."""
 
 
 def marks_of(topology: str, name: str, subnet: str = "", uplink: str = "") -> Marks:
@@ -78,13 +76,33 @@ def is_connected(port: OvsPortInfo, link: LinkInfo) -> bool:
     return port.number > 0 and link.is_promiscuous
 
 
+def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | None]]:
+    """The topology's bridges, each with its internal port, the link of the same name; None if that is not there.
+
+    Their mark stands in the OVSDB, and is written together with the bridge. If it is missing there, the link's mark decides.
+    """
+    links = {info.name: info for info in snapshot.namespace(HOST).links.values()}
+    groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
+    for bridge in snapshot.ovs_bridges:
+        owner = dict(bridge.external_ids).get(OVS_TOPOLOGY)
+        info = links.get(bridge.name)
+        alias = parse_alias(info.alias) if info else None
+        is_marked = info is not None and info.group in groups and alias is not None and alias.topology == snapshot.topology
+        if owner == snapshot.topology or (owner is None and is_marked):
+            yield bridge, OwnLink(snapshot.topology, HOST, info, alias) if info else None
+
+
+def is_uplink_port(port: OvsPortInfo) -> bool:
+    """Whether a port is the host's uplink, which netctl has put there."""
+    return port.number == UPLINK_NUMBER or OVS_UPLINK in dict(port.external_ids)
+
+
 @dataclass(frozen=True, slots=True)
 class OvsBridge(Record):
     """The bridge `name` and its internal port; `mtu` in bytes; `datapath` is `system` or `netdev`."""
 
     kind = "openvswitch"
     root_of = ("subnet",)
-    is_bridge = True
     dies_with_parent = False
 
     name: str
@@ -104,9 +122,14 @@ class OvsBridge(Record):
     fragments: str = FIRST_FRAGMENTS
     """What flows see of fragments."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return openvswitch_ref(netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def subject(self) -> str:
@@ -118,6 +141,11 @@ class OvsBridge(Record):
 
     def phrase(self, facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.LINKS, facts.with_addresses(f"Open vSwitch bridge {self.name}", self.netns, self.name))
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether the addresses on it are the topology's: those on a bridge in the uplink's place are the host's own."""
+        return not is_direct(self.alias)
 
     def describe(self) -> str:
         return f"Open vSwitch bridge {self.name}, datapath {self.datapath}, MTU {self.mtu}"
@@ -213,13 +241,18 @@ class OvsPort(Record):
     leaves_queues: bool = True
     """Whether ovs-vswitchd leaves the link's queues alone: they are netctl's (`qdisc`)."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref(OvsBridge.kind, self.netns, self.bridge), self.link)
+        return (OvsBridge.ref_of(self.netns, self.bridge), self.link)
 
     @property
     def subject(self) -> str:
@@ -230,10 +263,10 @@ class OvsPort(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        links = {link.info.name: link for kind in PORT_LINKS for link in own_links(snapshot, kind) if link.netns == HOST}
+        links = {link.info.name: (kind, link) for kind in PORTS for link in kind.find_own(snapshot) if link.netns == HOST}
         for bridge in snapshot.ovs_bridges:
             for port in bridge.ports:
-                link = links.get(port.name)
+                kind, link = links.get(port.name, (Veth, None))
                 if is_uplink_port(port):
                     continue  # see `uplink`
                 owner = dict(port.external_ids).get(OVS_TOPOLOGY)
@@ -244,7 +277,7 @@ class OvsPort(Record):
                     name=port.name,
                     bridge=bridge.name,
                     marks=read_marks(port.external_ids),
-                    link=Ref(link.info.kind if link else PORT_LINKS[0], HOST, port.name),
+                    link=kind.ref_of(HOST, port.name),
                     is_isolated=port.is_protected,
                     is_connected=link is not None and is_connected(port, link.info),
                     about=about(link.alias, HOST) if link else "host",

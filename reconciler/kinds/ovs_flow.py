@@ -44,7 +44,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.ownership import UPLINK_NUMBER, about, is_uplink_port, own_links, own_switches
+from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.marks import about, own_links
+from reconciler.kinds.openvswitch import UPLINK_NUMBER, OvsBridge, OvsPort, is_uplink_port, own_switches
 from reconciler.state.naming import cookie_of
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
@@ -110,21 +112,24 @@ class OvsFlow(Record):
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `container web`, `subnet front`."""
 
+    @classmethod
+    def ref_of(cls, netns: str, bridge: str, port: str, table: int, priority: int, match: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{bridge} {_words_of(port, table, priority, match)}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.bridge} {self.words}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.bridge, self.port, self.table, self.priority, self.match)
 
     @property
     def words(self) -> str:
-        """Table, priority and match, as ovs-ofctl takes them. A protocol stands before what is matched in it."""
-        port = _quote(self.port)
-        parts = (f"table={self.table}", f"priority={self.priority}", self.match, f"in_port={port}" if self.port else "")
-        return ",".join(part for part in parts if part)
+        """Table, priority and match, as ovs-ofctl takes them."""
+        return _words_of(self.port, self.table, self.priority, self.match)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        bridge = Ref("openvswitch", self.netns, self.bridge)
-        return (bridge, *(Ref("ovs-port", self.netns, port) for port in self._ports))
+        bridge = OvsBridge.ref_of(self.netns, self.bridge)
+        return (bridge, *(OvsPort.ref_of(self.netns, port) for port in self._ports))
 
     @property
     def _ports(self) -> tuple[str, ...]:
@@ -153,7 +158,7 @@ class OvsFlow(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         uplinks = {(bridge.name, port.name) for bridge in snapshot.ovs_bridges for port in bridge.ports if is_uplink_port(port)}
-        subjects = {link.info.name: about(link.alias, HOST) for kind in ("veth", "vxlan") for link in own_links(snapshot, kind)}
+        subjects = {link.info.name: about(link.alias, HOST) for kind in PORTS for link in own_links(snapshot, kind.kind)}
         subjects |= {bridge.name: about(link.alias, HOST) for bridge, link in own_switches(snapshot) if link}
         for flow in snapshot.ovs_flows:
             head = _HEAD.fullmatch(flow.match)
@@ -190,6 +195,12 @@ class OvsFlow(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (FlowDelete(self.netns, self.bridge, cookie_of(self.topology), self.words),)
+
+
+def _words_of(port: str, table: int, priority: int, match: str) -> str:
+    """A protocol stands before what is matched in it."""
+    parts = (f"table={table}", f"priority={priority}", match, f"in_port={_quote(port)}" if port else "")
+    return ",".join(part for part in parts if part)
 
 
 def _quote(port: str) -> str:

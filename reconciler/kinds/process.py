@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+from reconciler.kinds.netns import Netns
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, container_netns
 from reconciler.state.secrets import mask_env
@@ -34,13 +35,18 @@ class Process(Record):
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def ref_of(cls, netns: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, "command")
+
     @property
-    def ident(self) -> str:
-        return "command"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref("netns", self.netns, "namespace"),)
+        return (Netns.ref_of(self.netns),)
 
     @property
     def is_remnant(self) -> bool:

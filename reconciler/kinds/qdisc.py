@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.openvswitch import OvsPort
 from reconciler.kinds.setting import Setting
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -34,14 +35,19 @@ class Qdisc(Setting):
 
     rate_bytes: int
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # ovs-vswitchd removes the queue of a port until it was told to leave it alone.
-        return (Ref("ovs-port", self.netns, self.dev),)
+        return (OvsPort.ref_of(self.netns, self.dev),)
 
     @property
     def rate(self) -> str:
@@ -62,10 +68,10 @@ class Qdisc(Setting):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             for info in snapshot.namespaces[netns].rates:
                 if info.index in ends:
-                    dev, link, about = ends[info.index]
+                    dev, link, about, _ = ends[info.index]
                     yield cls(netns, dev, link, about, info.rate_bytes)
 
     def lower_create(self) -> tuple[Step, ...]:

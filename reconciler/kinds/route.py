@@ -21,8 +21,9 @@ from ipaddress import ip_address, ip_network
 from operator import attrgetter
 from typing import Self
 
-from reconciler.kinds.link_settings import ipv6_switch
-from reconciler.kinds.ownership import own_ends
+from reconciler.kinds.address import Address
+from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.sysctl import ipv6_switch
 from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
@@ -62,9 +63,14 @@ class Route(Record):
     """How many more of the destination and interface stand before it, which bear our protocol as well: the root of a container
     can make such. The file never asks for one."""
 
+    @classmethod
+    def ref_of(cls, netns: str, family: int, dst: str, dev: str, copy: int = 0) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{family} {dst} {dev}" + (f" copy {copy}" if copy else ""))
+
     @property
-    def ident(self) -> str:
-        return route_name(self.family, self.dst, self.dev) + (f" copy {self.copy}" if self.copy else "")
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.dst, self.dev, self.copy)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -103,16 +109,16 @@ class Route(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         tag = group_of(snapshot.topology)
-        for netns, ends in own_ends(snapshot).items():
+        for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
             addresses, spoilt = first_addresses(namespace), find_spoilt(namespace)
             # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
             routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, spoilt)]
             copies = _number_copies(routes)
             for info in routes:
-                dev, link, about = ends[info.index]
+                dev, link, about, _ = ends[info.index]
                 cidr = addresses.get(info.index) if info.family == 4 else None
-                address = Ref("address", netns, f"{dev} {cidr}") if cidr else None
+                address = Address.ref_of(netns, dev, cidr) if cidr else None
                 connected = _find_connected(namespace, info)
                 yield cls(
                     netns,
@@ -124,7 +130,7 @@ class Route(Record):
                     info.src,
                     info.metric,
                     address,
-                    connected=Ref("route", netns, route_name(info.family, connected.dst, dev)) if connected else None,
+                    connected=cls.ref_of(netns, info.family, connected.dst, dev) if connected else None,
                     about=about,
                     copy=copies.get(id(info), 0),
                 )
@@ -136,7 +142,7 @@ class Route(Record):
         namespace = snapshot.namespaces.get(HOST, NamespaceInfo())
         tag = group_of(snapshot.topology)
         sources = {
-            info.cidr.partition("/")[0]: Ref("address", HOST, f"{namespace.links[info.index].name} {info.cidr}")
+            info.cidr.partition("/")[0]: Address.ref_of(HOST, namespace.links[info.index].name, info.cidr)
             for info in namespace.addresses
             if info.index in namespace.links
         }
@@ -159,11 +165,6 @@ class Route(Record):
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (RouteDelete(self.netns, self.family, self.dst, self.dev, self.via, self.src, self.metric),)
-
-
-def route_name(family: int, dst: str, dev: str) -> str:
-    """The name of a route in its Ref."""
-    return f"{family} {dst} {dev}"
 
 
 def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.macvlan import Macvlan
-from reconciler.kinds.ownership import MARKED, own_ends
+from reconciler.kinds.links.marks import MARKED
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.route import Route, find_spoilt, is_plain
-from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -79,9 +78,14 @@ class StrayRoute(Stray):
     form: str
     nexthop: int = 0
 
+    @classmethod
+    def ref_of(cls, netns: str, family: int, dst: str, number: int) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{family} {dst} {number}")
+
     @property
-    def ident(self) -> str:
-        return f"{self.family} {self.dst} {self.number}"
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.dst, self.number)
 
     @property
     def is_remnant(self) -> bool:
@@ -110,9 +114,14 @@ class StraySwitch(Stray):
 
     dev: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     def describe(self) -> str:
         return f"disable_ipv6 of {self.dev}"
@@ -130,9 +139,14 @@ class StrayQueue(Stray):
     dev: str
     queue: str
 
+    @classmethod
+    def ref_of(cls, netns: str, dev: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, dev)
+
     @property
-    def ident(self) -> str:
-        return self.dev
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev)
 
     def describe(self) -> str:
         return f"queue {self.queue} of {self.dev}"
@@ -156,9 +170,14 @@ class StrayLink(Stray):
     holder: Ref | None
     """The veth of ours of which it is the far end, under a name that it should not have."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.altname or self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.altname or self.name)
 
     @property
     def follows(self) -> tuple[Ref, ...]:
@@ -196,7 +215,7 @@ def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]
     for record in desired.records.values():
         if isinstance(record, Route | StrayRoute):
             wanted.setdefault(record.netns, {})[record.family, record.dst, record.metric] = record.about
-    ends = own_ends(snapshot)
+    ends = addressed_interfaces(snapshot)
     for netns, keys in wanted.items():
         namespace, own = snapshot.namespaces.get(netns, NamespaceInfo()), ends.get(netns, {})
         spoilt = find_spoilt(namespace)
@@ -243,10 +262,7 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
 
 def _places_of(record: Record) -> Iterator[tuple[str, str]]:
     """The names that a link of ours needs, but for those in the host's own namespace."""
-    if isinstance(record, Veth | Bridge | Macvlan) and record.netns != HOST:
-        yield record.netns, record.name
-    if isinstance(record, Veth) and record.peer_netns != HOST:
-        yield record.peer_netns, record.peer_name
+    return (interface for interface in record.interfaces if interface[0] != HOST)
 
 
 def _is_there(record: Record, netns: str, live: HostState) -> bool:
@@ -266,7 +282,7 @@ def _find_holder(namespace: NamespaceInfo, name: str) -> LinkInfo | None:
 
 def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
     """At either end of a container's cable: such a link has no queue but that of a rate limit, and another may drop anything."""
-    for netns, ends in own_ends(snapshot).items():
+    for netns, ends in addressed_interfaces(snapshot).items():
         namespace = snapshot.namespaces[netns]
         limited = {rate.index for rate in namespace.rates}
         for index, end in ends.items():
@@ -290,5 +306,5 @@ def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> I
 
 def _find_end(snapshot: Snapshot, netns: str, dev: str) -> LinkInfo | None:
     """The link of ours in the namespace that has the name."""
-    ends = own_ends(snapshot).get(netns, {})
+    ends = addressed_interfaces(snapshot).get(netns, {})
     return next((snapshot.namespaces[netns].links[index] for index, end in ends.items() if end.name == dev), None)

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from reconciler.kinds.identity import sysctl_ref
+from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.ownership import End, about, own_ends, own_links, own_switches, owner_of
+from reconciler.kinds.links.marks import owner_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
@@ -42,9 +44,14 @@ class Sysctl(Record):
     about: str = field(default="", compare=False)
     """Whose it is, for people; "" for the namespace's."""
 
+    @classmethod
+    def ref_of(cls, netns: str, key: str) -> Ref:
+        """The identity of such a record."""
+        return sysctl_ref(netns, key)
+
     @property
-    def ident(self) -> str:
-        return self.key
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.key)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -63,15 +70,7 @@ class Sysctl(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        ends = {(netns, end.name): end for netns, by_index in own_ends(snapshot).items() for end in by_index.values()}
-        # Those that are no ends to address: a bridge in the uplink's place, a VXLAN.
-        for kind in ("bridge", "vxlan"):
-            for link in own_links(snapshot, kind):
-                name = link.info.name
-                ends[link.netns, name] = End(name, Ref(kind, link.netns, name), about(link.alias, link.netns))
-        for bridge, internal in own_switches(snapshot):
-            whose = about(internal.alias if internal else None, HOST)
-            ends[HOST, bridge.name] = End(bridge.name, Ref("openvswitch", HOST, bridge.name), whose)
+        ends = {(netns, each.name): each for netns, found in own_interfaces(snapshot).items() for each in found.values()}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -109,13 +108,12 @@ def answering(netns: str) -> SysctlWrite:
     return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
 
 
+def ipv6_switch(netns: str, dev: str) -> Ref:
+    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
+    return Sysctl.ref_of(netns, interface_key(6, dev, "disable_ipv6"))
+
+
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
-LINK_DEFAULTS = tuple(
-    f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
-)
-"""The settings of a namespace that its new links start with."""
-
-
 EVERY_LINK = ("", "all", "default", "lo")
 """Interfaces of keys that are no link of netctl's."""
 

@@ -7,7 +7,7 @@ move is one step in both directions, since a host that is half moved cannot be r
 
 An address that turns up on the uplink itself (a DHCP client that renews there) is drift: the next apply moves it too.
 
-On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (ownership.UPLINK_NUMBER), and in user
+On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (openvswitch.UPLINK_NUMBER), and in user
 space with GRO off, for ovs-vswitchd could not take packets that the kernel has merged. It joins, and leaves, in the same step.
 """
 
@@ -17,18 +17,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from reconciler.kinds.bridges import bridge_ref
+from reconciler.kinds.firewall import FirewallTable
+from reconciler.kinds.identity import uplink_ref
+from reconciler.kinds.link_settings import interface_key
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.marks import about, bears_tag, is_direct
 from reconciler.kinds.offload import GRO
-from reconciler.kinds.openvswitch import USERSPACE, is_connected, read_marks
-from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
-from reconciler.kinds.ownership import (
+from reconciler.kinds.openvswitch import (
     UPLINK_NUMBER,
-    about,
-    bears_tag,
+    USERSPACE,
+    is_connected,
     is_uplink_port,
-    links_of,
-    own_links,
     own_switches,
+    read_marks,
 )
+from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
+from reconciler.kinds.sysctl import Sysctl
 from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -62,21 +67,26 @@ class Uplink(Record):
     joined: bool = True
     """Whether ovs-vswitchd uses it as it should."""
 
+    @classmethod
+    def ref_of(cls, netns: str, name: str) -> Ref:
+        """The identity of such a record."""
+        return uplink_ref(netns, name)
+
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (Ref("openvswitch" if self.datapath else "bridge", HOST, self.bridge),) if self.bridge else ()
+        return (bridge_ref(self.bridge, self.datapath),) if self.bridge else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
-        loose = Ref("sysctl", HOST, f"net.ipv4.conf.{self.bridge.replace('.', '/')}.rp_filter")
+        loose = Sysctl.ref_of(HOST, interface_key(4, self.bridge, "rp_filter"))
         rules = DIRECT_RULES if self.datapath else ()
-        passing = (OvsFlow(HOST, "", self.bridge, port, *rule).ref for port, rule in rules)
-        return (Ref("firewall", HOST, "inet"), Ref("firewall", HOST, "bridge"), loose, *passing)
+        passing = (OvsFlow.ref_of(HOST, self.bridge, port, *rule[:3]) for port, rule in rules)
+        return (FirewallTable.ref_of(HOST, "inet"), FirewallTable.ref_of(HOST, "bridge"), loose, *passing)
 
     @property
     def subject(self) -> str:
@@ -92,7 +102,7 @@ class Uplink(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        host = links_of(snapshot, HOST)
+        host = snapshot.namespace(HOST)
         joined = {one.name: one for one in (*cls._in_bridges(snapshot), *cls._in_switches(snapshot))}
         noted = {info.name: info.settled for info in snapshot.uplinks}
         busy = {one.index for one in host.addresses if one.scope != SCOPE_LINK}
@@ -103,15 +113,15 @@ class Uplink(Record):
 
     @classmethod
     def _in_bridges(cls, snapshot: Snapshot) -> Iterator[Self]:
-        own = (link for link in own_links(snapshot, "bridge") if link.netns == HOST and is_direct(link.info))
+        own = (link for link in Bridge.find_own(snapshot) if link.netns == HOST and is_direct(link.info.alias))
         bridges = {link.info.index: link for link in own}
-        for link in links_of(snapshot, HOST).links.values():
+        for link in snapshot.namespace(HOST).links.values():
             if (bridge := bridges.get(link.master)) and not is_netctls(link, snapshot.topology):
                 yield cls(HOST, link.name, bridge.info.name, about=about(bridge.alias, HOST))
 
     @classmethod
     def _in_switches(cls, snapshot: Snapshot) -> Iterator[Self]:
-        links = {link.name: link for link in links_of(snapshot, HOST).links.values()}
+        links = {link.name: link for link in snapshot.namespace(HOST).links.values()}
         merging = {info.dev for info in snapshot.offloads if info.netns == HOST and info.feature == GRO and info.on}
         for bridge, internal in own_switches(snapshot):
             for port in bridge.ports:
@@ -158,13 +168,7 @@ def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
     if alias is None or alias.kind != DIRECT:
         return None
     ports = (link for link in host.links.values() if link.master == bridge.index and not is_netctls(link, alias.topology))
-    return next((Ref("uplink", HOST, port.name) for port in ports), None)
-
-
-def is_direct(bridge: LinkInfo) -> bool:
-    """Whether a bridge is one that takes in an uplink."""
-    alias = parse_alias(bridge.alias)
-    return alias is not None and alias.kind == DIRECT
+    return next((Uplink.ref_of(HOST, port.name) for port in ports), None)
 
 
 def is_netctls(link: LinkInfo, topology: str) -> bool:

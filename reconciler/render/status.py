@@ -99,11 +99,6 @@ def compile_status(
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
-def bridges_of(desired: HostState | None) -> tuple[str, ...]:
-    """The names of a host's bridges: what other firewalls must know to let their traffic pass."""
-    return tuple(ref.name for ref, record in (desired.records.items() if desired else ()) if record.is_bridge)
-
-
 def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])

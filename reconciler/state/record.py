@@ -38,8 +38,6 @@ class Record:
     """The sorts of subjects (`container`, `subnet`, `lab`, `host`) that are there with it, and gone without it."""
     is_attachment: ClassVar[bool] = False
     """Whether it attaches a container to a network: one that stays can get and lose such."""
-    is_bridge: ClassVar[bool] = False
-    """Whether the containers of a subnet are its ports, so that the host's other firewalls must know its name."""
     is_always_there: ClassVar[bool] = False
     """Whether the host has one with some value in every case, as with a setting of the kernel."""
     can_change_hands: ClassVar[bool] = False
@@ -48,14 +46,9 @@ class Record:
     netns: str
 
     @property
-    def ident(self) -> str:
-        """Its name, unique among the things of its kind in its namespace."""
-        raise NotImplementedError
-
-    @property
     def ref(self) -> Ref:
-        """Its identity on the host."""
-        return Ref(self.kind, self.netns, self.ident)
+        """Its identity on the host. Each kind has a classmethod `ref_of` for it, by which other records name it."""
+        raise NotImplementedError
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

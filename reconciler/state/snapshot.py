@@ -289,3 +289,7 @@ class Snapshot:
     ovs_flows: tuple[OvsFlowInfo, ...] = ()
     """Those on our own bridges that carry the topology's cookie (naming.cookie_of)."""
     offloads: tuple[OffloadInfo, ...] = ()
+
+    def namespace(self, netns: str) -> NamespaceInfo:
+        """What was read of a namespace; nothing, if it was not there."""
+        return self.namespaces.get(netns) or NamespaceInfo()

@@ -23,11 +23,11 @@ from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.hosts import fleet, peers
 from reconciler.hosts.session import Session
 from reconciler.hosts.target import far_target
-from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.ovs_flow import OvsFlow
 from reconciler.kinds.process import Process
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC
 from reconciler.state.record import Record
 from reconciler.topology.types import Connect
@@ -242,7 +242,17 @@ def test_an_error_of_a_worker_is_its_own_word(run: Callable[..., Outcome], name:
 
 
 def veth(name: str = "v-liars-x", peer: str = "eth0", alias: str = "") -> Veth:
-    return Veth("", name, "container:x", peer, "02:00:00:00:00:02", 1500, 1500, 7, alias)
+    return Veth(
+        netns="",
+        name=name,
+        peer_netns="container:x",
+        peer_name=peer,
+        mac="02:00:00:00:00:02",
+        mtu=1500,
+        peer_mtu=1500,
+        group=7,
+        alias=alias,
+    )
 
 
 MARKER = "PWNED"
@@ -296,7 +306,8 @@ def run_script(script: str, folder: Path) -> None:
 def test_a_name_in_the_script_is_a_word(run: Callable[..., Outcome], tmp_path: Path, name: str) -> None:
     """A link may be called like a command or the end of a here-document: `sh` runs nothing of it, and no terminal is steered."""
     name = name[:15]
-    bridge = Bridge("", name, "02:00:00:00:00:02", 1500, 7, f"netctl:x\nTHERE\n>{MARKER}\n")
+    alias = f"netctl:x\nTHERE\n>{MARKER}\n"
+    bridge = Bridge(netns="", name=name, mac="02:00:00:00:00:02", mtu=1500, group=7, alias=alias)
     done = run(
         {"beta": {"plan": live(bridge, veth(f"v{name}"[:15], name, f"\x1b]0;x\x07\nEOF\n>{MARKER}"))}}, "diff", "--commands"
     )

@@ -20,11 +20,11 @@ from reconciler.errors import NetctlError
 from reconciler.hosts import fleet, peers
 from reconciler.kernel import notes
 from reconciler.kernel.context import KernelContext
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import EngineContainer
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.process import Process
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC
 from reconciler.probes.model import Finding, Probe, Result
 from reconciler.render.colour import Palette
@@ -105,8 +105,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
 
 SPEC = ContainerSpec("docker", f"i{ESC}", (ESC,), ((ESC, ESC),), (ESC,))
 RECORDS = (
-    Bridge("", "\x1b[2J\u202e", "02:00:00:00:00:02", 1500, 7, f"netctl:liars/bridge/{ESC}\nhost alpha"),
-    Veth("", "v\x1b[2J", "container:x", "\x07\x9b", "02:00:00:00:00:02", 1500, 1500, 7, f"netctl:liars/veth/{ESC}"),
+    Bridge(
+        netns="",
+        name="\x1b[2J\u202e",
+        mac="02:00:00:00:00:02",
+        mtu=1500,
+        group=7,
+        alias=f"netctl:liars/bridge/{ESC}\nhost alpha",
+    ),
+    Veth(
+        netns="",
+        name="v\x1b[2J",
+        peer_netns="container:x",
+        peer_name="\x07\x9b",
+        mac="02:00:00:00:00:02",
+        mtu=1500,
+        peer_mtu=1500,
+        group=7,
+        alias=f"netctl:liars/veth/{ESC}",
+    ),
     Sysctl("", "net.ipv4.conf.all.rp_filter", ESC.replace("\r", ""), about=f"x{ESC}".replace("\r", "")),
     Process("container:web", "web", (ESC, "a\nb")),
     EngineContainer("container:y", "y", "liars-y", "docker", SPEC),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from reconciler.compile import compile_topology
 from reconciler.compile.paste import pasted
 from reconciler.errors import HostError
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.kinds.openvswitch import OvsBridge
 from reconciler.state.foreign import (
     Chain,
     ForeignContainer,
@@ -16,7 +24,7 @@ from reconciler.state.foreign import (
     ForeignResource,
     ForwardDrop,
 )
-from reconciler.state.host import HostFacts, Lease
+from reconciler.state.host import HostFacts, Lease, LinkFacts
 from reconciler.state.naming import interface_name
 from reconciler.topology.load import parse_topology
 from tests.compile.foreign import listener, port, route
@@ -152,3 +160,39 @@ def test_commands_for_a_lab_host(help_text: str, wanted: str) -> None:
     named = pasted(parse_topology(text, "my files/a.yaml"), "alpha", help_text)
     assert named == wanted.replace("--host alpha --", "--host alpha --file 'my files/a.yaml' --")
     assert pasted(parse_topology(text.replace(b"lab, address: 192.0.2.11", b"local")), "alpha", help_text) == help_text
+
+
+EVERY_LINK = """
+version: 1
+name: shop
+hosts:
+  here: {connect: local, address: 192.0.2.11}
+  there: {connect: "ssh://there", address: 192.0.2.12}
+subnets:
+  front: {cidr: 10.44.0.0/24, overlay: vxlan}
+  back: {cidr: 10.45.0.0/24, overlay: vxlan, bridge: openvswitch}
+  lan: {cidr: 192.0.2.0/24, mode: direct, bridge: BRIDGE}
+  side: {cidr: 192.168.7.0/24, mode: macvlan, uplink: eth1}
+containers:
+  web: {host: here, networks: {front: auto, back: auto, lan: 192.0.2.50, side: 192.168.7.50}}
+  app: {host: there, networks: {front: auto, back: auto}}
+"""
+
+
+@pytest.mark.parametrize("bridge", ["linux", "openvswitch"])
+def test_no_name_of_a_link_is_taken(bridge: str) -> None:
+    """Every name that a link of netctl's gets on the host, second names included, is seen to be another's before the apply."""
+    topology = load(EVERY_LINK.replace("BRIDGE", bridge))
+    links = tuple(LinkFacts(name, "", "02:00:00:00:00:01", 1500) for name in ("eth0", "eth1"))
+    facts = {
+        name: HostFacts(exists=True, uplink="eth0", links=links, addresses=(f"{host.addresses[0]}/24",))
+        for name, host in topology.hosts.items()
+    }
+    records = compile_topology(topology, facts).hosts["here"].records.values()
+    made = [record for record in records if isinstance(record, Bridge | OvsBridge | Veth | Vxlan | Macvlan) and not record.netns]
+    names = {name for record in made for name in (record.name, getattr(record, "altname", "")) if name}
+    assert {"b-shop-back", "shop-back", "shop-lan", "shop-front.vxlan", "shop-web-back", "m-shop-side"} <= names
+    for name in names:
+        taken = replace(facts["here"], foreign=(ForeignLink(name=name),))
+        with pytest.raises(HostError, match=f"interface {re.escape(name)} that is not netctl's"):
+            compile_topology(topology, facts | {"here": taken})

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from reconciler.compile import compile_topology
+from reconciler.compile.others import find_drops
+from reconciler.kinds.bridges import bridge_names
 from reconciler.state.foreign import Chain, ForwardDrop
+from reconciler.state.host import HostFacts, LinkFacts
+from tests.compile.topologies import load
 
 CHAIN = Chain(family="ip", table="filter", name="FORWARD")
 
@@ -20,3 +27,33 @@ def test_help_names_every_bridge() -> None:
     assert (
         ForwardDrop(program="iptables", chain=CHAIN, commands=("iptables -I FORWARD",)).help_for(["b-a"]) == "iptables -I FORWARD"
     )
+
+
+@pytest.mark.parametrize(
+    ("subnet", "name"),
+    [
+        ("cidr: 10.44.0.0/24, bridge: linux", "b-shop-front"),
+        ("cidr: 10.44.0.0/24, bridge: openvswitch", "b-shop-front"),
+        ("cidr: 192.0.2.0/24, mode: direct", "b-shop-front"),
+        ("cidr: 192.0.2.0/24, mode: direct, bridge: openvswitch", "b-shop-front"),
+        ("cidr: 192.0.2.0/24, mode: direct, bridge: {existing: br0}", "br0"),
+        ("cidr: 192.0.2.0/24, mode: macvlan", ""),
+    ],
+)
+def test_drops_count_with_every_kind_of_bridge(subnet: str, name: str) -> None:
+    """A host hears of other firewalls, whatever bridge its containers are at. A macvlan is at none, and no firewall sees it."""
+    address = "192.0.2.50" if "mode" in subnet else "auto"
+    topology = load(f"""
+version: 1
+name: shop
+hosts: {{one: {{connect: local}}}}
+subnets: {{front: {{{subnet}}}}}
+containers: {{web: {{networks: {{front: {address}}}}}}}
+""")
+    drop = ForwardDrop(program="iptables", chain=CHAIN, commands=("iptables -I FORWARD -i BRIDGE -j ACCEPT",))
+    links = (LinkFacts("eth0", "", "02:00:00:00:00:01", 1500), LinkFacts("br0", "bridge", "02:00:00:00:00:02", 1500))
+    facts = HostFacts(exists=True, uplink="eth0", foreign=(drop,), links=links)
+    state = compile_topology(topology, {"one": facts}).hosts["one"]
+    assert bridge_names(state) == ((name,) if name else ())
+    assert find_drops(topology, state, facts) == ((drop,) if name else ())
+    assert find_drops(topology, None, facts) == ()

@@ -7,16 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.container import EngineContainer
 from reconciler.kinds.fdb import Fdb
 from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.links.base import Link
+from reconciler.kinds.links.port import Port
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
@@ -53,16 +54,14 @@ class Mirror:
         records = tuple(self._state.records.values())
         self._links[HOST] = {1: _loopback(ipv6=True, up=True), 2: UPLINK}
         self._links["lab:elsewhere"] = {2: replace(UPLINK, peer=4)}
-        for record in sorted(records, key=lambda record: isinstance(record, Bridge | Veth) + isinstance(record, Veth)):
+        for record in sorted(records, key=lambda record: isinstance(record, Link) + isinstance(record, Port)):
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
                 case EngineContainer():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
-                case Bridge():
-                    self._bridge(record)
-                case Veth():
-                    self._veth(record)
+                case Link():
+                    self._link(record)
         for record in records:
             if isinstance(record, Address | Route | Neighbor):
                 self._on_link(record)
@@ -97,43 +96,34 @@ class Mirror:
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )
 
-    def _bridge(self, record: Bridge) -> None:
-        self._add(
-            record.netns,
-            LinkInfo(
-                0,
-                record.name,
-                "bridge",
-                record.mac,
-                record.mtu,
-                record.group,
-                up=record.up,
-                alias=record.alias,
-                altnames=(record.altname,) if record.altname else (),
-                link_local=record.link_local,
-                options=tuple(sorted((*record.options, ("ageing_time", "30000")))),
-            ),
-        )
-
-    def _veth(self, record: Veth) -> None:
-        near = LinkInfo(
+    def _link(self, record: Link) -> None:
+        """The link as the kernel shows it, with options that netctl does not compare."""
+        shown = dict(record.wire_options) | {"ageing_time": "30000"}
+        lower = shown.pop("link", "")
+        master, port_options = (record.master, record.port_options) if isinstance(record, Port) else ("", ())
+        link = LinkInfo(
             0,
             record.name,
-            "veth",
-            "02:ff:ff:ff:ff:ff",
+            record.kind,
+            record.mac,
             record.mtu,
             record.group,
             up=record.up,
-            master=self._index(record.netns, record.master) if record.master else 0,
+            master=self._index(record.netns, master) if master else 0,
+            peer=self._index(HOST, lower) if lower else 0,
             alias=record.alias,
             altnames=(record.altname,) if record.altname else (),
             link_local=record.link_local,
-            port_options=tuple(sorted((*record.port_options, ("mcast_flood", "on")))) if record.master else (),
+            options=tuple(sorted(shown.items())),
+            port_options=tuple(sorted((*port_options, ("priority", "32")))) if master else (),
+            arp=record.arp,
         )
-        far = LinkInfo(0, record.peer_name, "veth", record.mac, record.peer_mtu, 0, up=record.up)
-        near_index, far_index = self._add(record.netns, near), self._add(record.peer_netns, far)
-        self._links[record.netns][near_index] = replace(near, index=near_index, peer=far_index)
-        self._links[record.peer_netns][far_index] = replace(far, index=far_index, peer=near_index)
+        index = self._add(record.netns, link)
+        if isinstance(record, Veth):
+            far = LinkInfo(0, record.peer_name, record.kind, record.mac, record.peer_mtu, 0, up=record.up, arp=record.peer_arp)
+            far_index = self._add(record.peer_netns, replace(far, peer=index))
+            near = replace(link, index=index, mac="02:ff:ff:ff:ff:ff", options=(), peer=far_index)
+            self._links[record.netns][index] = near
 
     def _add(self, netns: str, link: LinkInfo) -> int:
         index = max(self._links[netns], default=0) + 1

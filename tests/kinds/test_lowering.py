@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.dhcp import Dhcp
 from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl, interface_of
-from reconciler.kinds.veth import Veth
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
@@ -24,14 +24,22 @@ from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, Lin
 from reconciler.state.steps.namespaces import NetnsAdd, SysctlRestore, SysctlWrite
 
 GROUP = group_of("shop")
-BRIDGE = Bridge(HOST, "b-shop-front", "02:00:00:00:00:01", 1500, GROUP, "netctl:shop/bridge/front", "shop-front")
+BRIDGE = Bridge(
+    netns=HOST,
+    name="b-shop-front",
+    mac="02:00:00:00:00:01",
+    mtu=1500,
+    group=GROUP,
+    alias="netctl:shop/bridge/front",
+    altname="shop-front",
+)
 WEB = "container:web"
 VETH = Veth(
-    HOST,
-    "v-shop-web",
-    WEB,
-    "eth0",
-    "02:00:00:00:00:02",
+    netns=HOST,
+    name="v-shop-web",
+    peer_netns=WEB,
+    peer_name="eth0",
+    mac="02:00:00:00:00:02",
     mtu=1500,
     peer_mtu=1500,
     group=GROUP,
@@ -169,7 +177,16 @@ def test_a_dot_in_an_interfaces_name_is_a_slash_in_its_key() -> None:
 
 def test_a_client_that_was_left_behind_goes_before_anything_is_made() -> None:
     """It keeps a namespace alive whose macvlan has the address of the new one; an apply that is taken back does without it."""
-    link = Macvlan(WEB, "eth0", "eth1", "bridge", "02:00:00:00:00:01", 1500, 5, "netctl:shop/macvlan/web")
+    link = Macvlan(
+        netns=WEB,
+        name="eth0",
+        lower="eth1",
+        mode="bridge",
+        mac="02:00:00:00:00:01",
+        mtu=1500,
+        group=5,
+        alias="netctl:shop/macvlan/web",
+    )
     live = HostState.of([Dhcp(WEB, "web", "eth0", default=True, in_place=False)])
     plan = compile_plan(live, HostState.of([link, Dhcp(WEB, "web", "eth0", default=True, link=link.ref)]))
     assert [step for batch in plan.remove for step in batch.steps] == [DhcpStop(WEB, "web", "eth0")]

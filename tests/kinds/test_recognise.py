@@ -9,20 +9,23 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS, recognise_all
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.ovs_flow import OvsFlow
-from reconciler.kinds.veth import Veth
 from reconciler.plan.diff import diff_states
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.state.host import HostState
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot
+from tests.compile.test_overlays import desired
 from tests.compile.topologies import FULL, load
 from tests.kinds.mirror import mirror
 
 DESIRED = compile_topology(load(FULL), {}).hosts
 HOSTS = sorted(DESIRED)
+SPREAD = desired().hosts
+"""A subnet over several hosts, joined by VXLANs."""
 
 
 def alter(snapshot: Snapshot, netns: str, name: str, **changes: object) -> Snapshot:
@@ -32,10 +35,9 @@ def alter(snapshot: Snapshot, netns: str, name: str, **changes: object) -> Snaps
     return replace(snapshot, namespaces={**snapshot.namespaces, netns: replace(namespace, links=links)})
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_round_trip(host: str) -> None:
+@pytest.mark.parametrize("state", [*DESIRED.values(), *SPREAD.values()], ids=[*DESIRED, *(f"spread-{host}" for host in SPREAD)])
+def test_round_trip(state: HostState) -> None:
     """What a host shows of a desired state is recognised as that state: nothing missing, nothing foreign, nothing different."""
-    state = DESIRED[host]
     assert diff_states(recognise_all(mirror("shop", state)), state) == ()
 
 

@@ -11,9 +11,9 @@ from reconciler.compile import compile_topology
 from reconciler.kernel.facts import find_leases
 from reconciler.kernel.obstacles import find_interfaces
 from reconciler.kinds import recognise_all, with_strays
-from reconciler.kinds.macvlan import Macvlan
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.stray import StrayLink, StrayRoute
-from reconciler.kinds.veth import Veth
 from reconciler.plan.diff import diff_states, split_exposed
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.rollback import rollback_target

@@ -42,7 +42,7 @@ def test_every_class_with_secrets_masks_them() -> None:
     assert holders == {Process, EngineContainer, ContainerCreate, ProcessStart}
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: f"{record.kind} {record.ident}")
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: f"{record.kind} {record.ref.name}")
 def test_a_masked_plan_has_names_only(record: Record) -> None:
     """Created, changed, removed: neither the document nor the script has the value; the document before it was masked has."""
     empty, wanted = HostState({}), HostState.of((record,))

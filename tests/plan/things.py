@@ -76,8 +76,8 @@ class Thing(Record):
     earlier: tuple[Ref, ...] = field(default=())
 
     @property
-    def ident(self) -> str:
-        return self.name
+    def ref(self) -> Ref:
+        return Ref(self.kind, self.netns, self.name)
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 
 from reconciler.kinds.address import Address
-from reconciler.kinds.bridge import Bridge
 from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.route import Route
 from reconciler.kinds.sysctl import Sysctl
-from reconciler.kinds.veth import Veth
 from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.schema import json_schema
@@ -26,14 +26,25 @@ from reconciler.state.ref import Ref
 
 EMPTY = HostState({})
 LINK = Ref("bridge", "", "b-shop-front")
-BRIDGE = Bridge("", "b-shop-front", "02:00:00:00:00:01", 1500, 7, "netctl:shop/bridge/front")
+BRIDGE = Bridge(netns="", name="b-shop-front", mac="02:00:00:00:00:01", mtu=1500, group=7, alias="netctl:shop/bridge/front")
 
 
 def container(name: str, address: str) -> list[Record]:
     """A container on the bridge, with an address and a default route."""
     netns = f"container:{name}"
     alias = f"netctl:shop/veth/{name}/front"
-    veth = Veth("", f"v-{name}", netns, "eth0", "02:00:00:00:00:02", 1500, 1500, 7, alias, master="b-shop-front")
+    veth = Veth(
+        netns="",
+        name=f"v-{name}",
+        peer_netns=netns,
+        peer_name="eth0",
+        mac="02:00:00:00:00:02",
+        mtu=1500,
+        peer_mtu=1500,
+        group=7,
+        alias=alias,
+        master="b-shop-front",
+    )
     return [
         Netns(netns),
         veth,

@@ -1,0 +1,24 @@
+"""The bridge that a host has in a subnet: which kind it is, is chosen here and nowhere else. Pure.
+
+base          what every kind of bridge answers
+linux         a Linux bridge: nftables filters what passes
+openvswitch   a bridge of Open vSwitch: OpenFlow rules do
+"""
+
+from __future__ import annotations
+
+from reconciler.compile.bridges.base import SubnetBridge
+from reconciler.compile.bridges.linux import LinuxBridge
+from reconciler.compile.bridges.openvswitch import OpenVSwitch
+from reconciler.compile.model import Leg
+from reconciler.compile.view import HostView
+
+
+def bridge_type(leg: Leg) -> type[SubnetBridge]:
+    """The kind of the bridge."""
+    return OpenVSwitch if leg.datapath else LinuxBridge
+
+
+def bridge_of(view: HostView, leg: Leg) -> SubnetBridge:
+    """The bridge of a host in a subnet."""
+    return bridge_type(leg)(view, leg)

@@ -1,0 +1,143 @@
+"""What every kind of bridge answers: the records of the bridge itself, of its ports, of its tunnel and of its uplink.
+
+Called by `compile.host` and `compile.overlay`. What stands above the bridge (addresses, routes, neighbors, settings, the `inet`
+table) is the same for every kind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reconciler.compile.model import Leg, Place, Tunnel
+from reconciler.compile.view import HostView
+from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links.marks import altname_of
+from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.state.host import HostFacts
+from reconciler.state.naming import DIRECT, Alias, group_of
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.topology.types import Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPort:
+    """A container's connection to the bridge; `owner` is its namespace, `mtu` that of its own end."""
+
+    place: Place
+    attachment: Attachment
+    owner: Ref
+    mtu: int
+    hairpin: bool
+    """Whether a frame may leave by the port that it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetBridge(ABC):
+    """The bridge of the host `view` in the subnet of `leg`."""
+
+    passes_netfilter: ClassVar[bool]
+    """Whether frames between its ports pass netfilter: then nftables filters them, and can hand them on faster."""
+
+    view: HostView
+    leg: Leg
+
+    @classmethod
+    @abstractmethod
+    def find_lack(cls, facts: HostFacts) -> str:
+        """Why the host cannot have such a bridge; "" if it can."""
+
+    @abstractmethod
+    def make(self) -> Iterator[Record]:
+        """The bridge itself, and its rules that belong to no port."""
+
+    @abstractmethod
+    def port(self, port: ContainerPort) -> Iterator[Record]:
+        """The cable of a container, and what the container may send by it."""
+
+    @abstractmethod
+    def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
+        """The VXLAN to the subnet's other hosts as a port."""
+
+    @abstractmethod
+    def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:
+        """What tells the bridge that a hardware address is behind the tunnel."""
+
+    @abstractmethod
+    def uplink(self, name: str) -> Iterator[Record]:
+        """The host's uplink as a port."""
+
+    @property
+    def topology(self) -> str:
+        """The name of the topology."""
+        return self.view.topology.name
+
+    @property
+    def about(self) -> str:
+        """Whose it is, for people."""
+        return f"subnet {self.leg.subnet}"
+
+    @property
+    def alias(self) -> Alias:
+        """Its mark."""
+        return Alias(self.topology, DIRECT if self.leg.lan else Bridge.kind, self.leg.subnet)
+
+    @property
+    def altname(self) -> str:
+        """Its second name."""
+        return altname_of(self.alias, self.leg.bridge)
+
+    @property
+    def mtu(self) -> int:
+        """In bytes. One in the place of the uplink has the uplink's."""
+        return self.leg.lan.mtu if self.leg.lan else self.leg.mtu
+
+    @property
+    def link_local(self) -> bool:
+        """Whether it makes itself an IPv6 link-local address.
+
+        Without one the host could not ask for a container's IPv6 neighbor. A bridge in the place of the uplink gets the uplink's.
+        """
+        return any(own.family == 6 for own in self.leg.addresses)
+
+    def _cable(self, port: ContainerPort, master: str, options: tuple[tuple[str, str], ...], *, arp: bool) -> Veth:
+        place = port.place
+        alias = Alias(self.topology, Veth.kind, place.container, place.subnet)
+        return Veth(
+            netns=HOST,
+            name=place.port,
+            peer_netns=container_netns(place.container),
+            peer_name=place.interface,
+            mac=place.mac,
+            mtu=self.leg.mtu,
+            peer_mtu=port.mtu,
+            group=group_of(self.topology),
+            alias=str(alias),
+            master=master,
+            altname=Veth.altname_of(alias, place.port),
+            port_options=options,
+            arp=arp,
+            peer_owner=port.owner,
+        )
+
+    def _vxlan(self, tunnel: Tunnel, master: str, options: tuple[tuple[str, str], ...], *, arp: bool) -> Vxlan:
+        alias = Alias(self.topology, Vxlan.kind, self.leg.subnet)
+        return Vxlan(
+            netns=HOST,
+            name=tunnel.name,
+            vni=tunnel.vni,
+            local=tunnel.local,
+            port=tunnel.port,
+            mac=tunnel.mac,
+            mtu=self.leg.mtu,
+            group=group_of(self.topology),
+            alias=str(alias),
+            master=master,
+            altname=Vxlan.altname_of(alias, tunnel.name),
+            port_options=options,
+            arp=arp,
+        )

@@ -1,0 +1,38 @@
+"""What a LAN may give to a container that asks it for an address. Called by `compile.firewall` and `compile.bridges`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, ip_network, summarize_address_range
+
+from reconciler.compile.addresses import link_local_of, plain_block
+from reconciler.compile.boxes import Box, range_of, subtract
+from reconciler.compile.model import Place
+from reconciler.compile.view import HostView
+
+
+def find_leases(view: HostView, place: Place) -> Iterator[str]:
+    """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
+
+    Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
+    hardware address (RFC 4862).
+    """
+    resolved = view.resolved
+    lans = (legs[place.subnet].lan for legs in resolved.legs.values() if place.subnet in legs)
+    others = [one.address for lan in lans if lan for one in (*lan.own, *lan.routers)]
+    others += [str(address) for host in view.topology.hosts.values() for address in host.addresses]
+    others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
+               for own in each.addresses]  # fmt: skip
+    for cidr in view.subnet(place).cidrs:
+        if cidr.version == 6:
+            yield interface_address(str(cidr), place.mac)
+            continue
+        taken: list[Box] = [(range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
+        for ((first, last),) in subtract([(range_of(str(cidr)),)], taken):
+            yield from (plain_block(str(block)) for block in summarize_address_range(IPv4Address(first), IPv4Address(last)))
+
+
+def interface_address(cidr: str, mac: str) -> str:
+    """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
+    own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
+    return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)

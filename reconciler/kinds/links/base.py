@@ -1,0 +1,191 @@
+"""What links of every kind have in common: their fields, how they are recognised and compared, and their steps.
+
+A kind of link states its options on the wire in both directions, the fields that are fixed when it is made, and one line of
+summary. It overrides a step only if the kernel treats its kind differently.
+
+The order of the steps is the kernel's. It ignores IFLA_IFALIAS in the message that makes a link (do_setlink alone reads it,
+net/core/rtnetlink.c), so the alias goes in a second one. The link goes up last: a link that is up is complete. Without IPv6
+it makes no link-local address, so that it stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from reconciler.kinds.links.marks import OwnLink, about, altname_of, own_links, owner_of, read_altname
+from reconciler.kinds.links.wire import Table
+from reconciler.state.naming import Alias, parse_alias
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot
+from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
+from reconciler.state.steps.step import Step
+
+Options = tuple[tuple[str, str], ...]
+"""Options of a link's kind or of a bridge port, by iproute2's names and in its spelling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link(Record):
+    """The link called `name`; `mtu` in bytes."""
+
+    dies_with_parent = False
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """The fields that the kernel settles when it makes the link: a change of one of these forces a re-creation."""
+    wire: ClassVar[tuple[Table, ...]] = ()
+    """The options of the kind in netlink (IFLA_INFO_DATA). If a name stands in several tables, the first that takes the value."""
+    lower_option: ClassVar[str] = ""
+    """The option that names the link below; "" if the kind has none. Without a place in `wire`, IFLA_LINK holds it."""
+
+    name: str
+    mac: str
+    mtu: int
+    group: int
+    alias: str
+    altname: str = ""
+    link_local: bool = False
+    """Whether it makes itself an IPv6 link-local address."""
+    arp: bool = True
+    """Whether ARP is spoken at it (IFF_NOARP is not set)."""
+    up: bool = True
+    owner: Ref | None = None
+    """What its namespace belongs to; None in the host's own."""
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.owner,) if self.owner else ()
+
+    @property
+    def subject(self) -> str:
+        return about(parse_alias(self.alias), self.netns)
+
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return ((self.netns, self.name),)
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether the addresses, routes and neighbors on its interfaces are the topology's."""
+        return True
+
+    @classmethod
+    def altname_of(cls, alias: Alias, name: str) -> str:
+        """The altname of a link called `name` that has the alias."""
+        return altname_of(alias, name)
+
+    # --- how it is recognised ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def find_own(cls, snapshot: Snapshot) -> Iterator[OwnLink]:
+        """The links of this kind that carry the topology's mark."""
+        return own_links(snapshot, cls.kind)
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for link in cls.find_own(snapshot):
+            yield cls(**cls.read_fields(snapshot, link))
+
+    @classmethod
+    def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
+        """The fields of a live link."""
+        info = link.info
+        return {
+            "netns": link.netns,
+            "name": info.name,
+            "mac": info.mac,
+            "mtu": info.mtu,
+            "group": info.group,
+            "alias": info.alias,
+            "altname": read_altname(link, cls.altname_of),
+            "link_local": info.link_local,
+            "arp": info.arp,
+            "up": info.up,
+            "owner": owner_of(snapshot, link.netns),
+            **cls.parse_options(dict(info.options)),
+        }
+
+    # --- its options on the wire ------------------------------------------------------------------------------------
+
+    @property
+    def wire_options(self) -> Options:
+        """The options of its kind that it is made with."""
+        return ()
+
+    @classmethod
+    def parse_options(cls, _options: Mapping[str, str]) -> dict[str, Any]:
+        """The fields that the options of a live link say: the inverse of `wire_options`."""
+        return {}
+
+    # --- what a difference takes ------------------------------------------------------------------------------------
+
+    def must_recreate(self, before: Self) -> bool:
+        return any(getattr(self, each) != getattr(before, each) for each in self.fixed)
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Its permanent neighbor entries as well (neigh_changeaddr).
+        return ("neighbor",) if self.mac != before.mac else ()
+
+    # --- its steps --------------------------------------------------------------------------------------------------
+
+    def lower_create(self) -> tuple[Step, ...]:
+        add = self.lower_add()
+        rest = LinkSet(
+            self.netns,
+            self.name,
+            mtu=None if add.mtu else self.mtu,
+            alias=self.alias,
+            link_local=self.link_local,
+            arp=None if self.arp else False,
+        )
+        up = self.lower_up() if self.up else ()
+        return (add, rest, *self._lower_altname(""), *self.lower_port(None), *up)
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        steps = (*self.lower_change(before), *self._lower_altname(before.altname), *self.lower_port(before))
+        if self.up == before.up:
+            return steps
+        return (*steps, *(self.lower_up() if self.up else (LinkSet(self.netns, self.name, up=False),)))
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (LinkDelete(self.netns, self.name, self.group),)
+
+    def lower_add(self) -> LinkAdd:
+        """The step that makes the link, with all that the kernel takes in one message."""
+        return LinkAdd(self.netns, self.name, self.kind, self.mac, self.mtu, self.group, options=self.wire_options)
+
+    def lower_change(self, before: Self) -> tuple[Step, ...]:
+        """The steps that change the link's own attributes."""
+        return drop_empty(self.change_from(before))
+
+    def lower_port(self, _before: Self | None) -> tuple[Step, ...]:
+        """The steps that set the link's options as a port of a bridge; without `before`, those of a new link."""
+        return ()
+
+    def lower_up(self) -> tuple[Step, ...]:
+        """The steps that set the link up."""
+        return (LinkSet(self.netns, self.name, up=True),)
+
+    def change_from(self, before: Self) -> LinkSet:
+        """The message for all attributes that differ."""
+        return LinkSet(
+            self.netns,
+            self.name,
+            mac=self.mac if self.mac != before.mac else "",
+            mtu=self.mtu if self.mtu != before.mtu else None,
+            group=self.group if self.group != before.group else None,
+            alias=self.alias if self.alias != before.alias else None,
+            link_local=self.link_local if self.link_local != before.link_local else None,
+            arp=self.arp if self.arp != before.arp else None,
+        )
+
+    def _lower_altname(self, held: str) -> tuple[Step, ...]:
+        return (AltnameAdd(self.netns, self.name, self.altname),) if self.altname and self.altname != held else ()
+
+
+def drop_empty(*steps: LinkSet) -> tuple[LinkSet, ...]:
+    """The messages that change something."""
+    return tuple(step for step in steps if step != LinkSet(step.netns, step.name))

@@ -1,0 +1,155 @@
+"""A veth pair: a cable with one end at a bridge and the other in a container (or, in the lab, in a host).
+
+The near end is in `netns` under `name` and carries our mark (see `marks`); the far end is `peer_name` in `peer_netns`
+and carries none, it is ours because the near end is. `mac` is the far end's, the one that neighbors see; the near end, a
+bridge port, has an address that nobody speaks to, so it is left to the kernel.
+
+What the far end is called, and where, is settled when the pair is made: a far end is born under its final name in its own
+namespace, for moving a link costs fifty times as much, and drops its addresses. So a change of these forces a re-creation.
+All else is repaired in place.
+
+The far end cannot be set up in the message that makes the pair (it has no cable yet, ENOTCONN), so that is the last step, and a
+container is not connected before all else is done. It is connected only behind its firewall: the pair follows the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from reconciler.kinds.identity import element_ref, sysctl_ref
+from reconciler.kinds.link_settings import LINK_DEFAULTS, interface_key
+from reconciler.kinds.links.base import drop_empty
+from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
+from reconciler.kinds.links.port import Port
+from reconciler.state.naming import parse_alias
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import LinkInfo, Snapshot
+from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
+from reconciler.state.steps.step import Step
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veth(Port):
+    """The pair whose near end is `name`; MTUs in bytes.
+
+    `arp` and `link_local` are of the near end: it speaks no ARP at a port of Open vSwitch, which in user space works beside the
+    host. `up` says that both ends are up, `owner` what the near end's namespace belongs to.
+    """
+
+    kind = "veth"
+    is_attachment = True
+    fixed = ("peer_netns", "peer_name")
+
+    peer_netns: str
+    peer_name: str
+    peer_mtu: int
+    peer_owner: Ref | None = None
+    """What the far end's namespace belongs to."""
+    peer_arp: bool = True
+    """Whether the far end speaks ARP."""
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        parents = super(Veth, self).depends_on
+        return (*parents, self.peer_owner) if self.peer_owner else parents
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        if self.netns != HOST:
+            return ()
+        port = element_ref(HOST, "bridge", "ports", self.name)
+        # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
+        # addresses for duplicates would do so as soon as its first port is up.
+        sysctls = [sysctl_ref(self.peer_netns, key) for key in LINK_DEFAULTS]
+        tests_addresses = sysctl_ref(HOST, interface_key(6, self.master, "accept_dad"))
+        return (*super(Veth, self).follows, port, *sysctls, tests_addresses)
+
+    @property
+    def exposed_to(self) -> str:
+        # With the far end, the whole pair is deleted.
+        return self.peer_netns if self.peer_netns.startswith("container:") else ""
+
+    @property
+    def subject(self) -> str:
+        return about(parse_alias(self.alias), self.peer_netns)
+
+    @property
+    def interfaces(self) -> tuple[tuple[str, str], ...]:
+        return (self.netns, self.name), (self.peer_netns, self.peer_name)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return self.name, self.mac
+
+    def phrase(self, facts: InterfaceFacts) -> Phrase | None:
+        if self.netns != HOST:
+            return None
+        alias = parse_alias(self.alias)
+        where = f" on {alias.subnet}" if alias and alias.subnet else ""
+        own = facts.with_addresses(self.peer_name, self.peer_netns, self.peer_name)
+        return Phrase(Part.LINKS, own + where + facts.rate(self.peer_netns, self.peer_name, self.name), self.peer_name)
+
+    def describe(self) -> str:
+        where = f" at {self.master}" if self.master else ""
+        return f"veth {self.name}{where} to {self.peer_name or 'nobody'}, MTU {self.mtu}"
+
+    @classmethod
+    def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
+        netns, peer = find_peer(snapshot, link) or ("", None)
+        return super(Veth, cls).read_fields(snapshot, link) | {
+            "mac": peer.mac if peer else "",
+            "up": link.info.up and peer is not None and peer.up,
+            "peer_netns": netns,
+            "peer_name": peer.name if peer else "",
+            "peer_mtu": peer.mtu if peer else 0,
+            "peer_owner": owner_of(snapshot, netns),
+            "peer_arp": peer is None or peer.arp,
+        }
+
+    def lower_add(self) -> LinkAdd:
+        peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
+        return replace(Port.lower_add(self), mac="", peer=peer)
+
+    def lower_change(self, before: Self) -> tuple[Step, ...]:
+        change = self.change_from(before)
+        far = LinkSet(
+            self.peer_netns,
+            self.peer_name,
+            mac=change.mac,
+            mtu=self.peer_mtu if self.peer_mtu != before.peer_mtu else None,
+            arp=self.peer_arp if self.peer_arp != before.peer_arp else None,
+        )
+        return drop_empty(replace(change, mac=""), far)
+
+    def lower_up(self) -> tuple[Step, ...]:
+        return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))
+
+
+def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
+    """The far end of a veth and its namespace; None where it cannot be told.
+
+    Interface numbers are per namespace. Where the alias does not say in which namespace to look, the two ends are known by
+    naming each other; an end that several namespaces could hold stays unknown. The root of a container can choose the numbers
+    of a pair of its own, but both ends of that are in one namespace.
+    """
+    found = [
+        (netns, peer)
+        for netns in _peer_namespaces(snapshot, link)
+        if (namespace := snapshot.namespaces.get(netns))
+        and (peer := namespace.links.get(link.info.peer))
+        and peer.kind == Veth.kind
+        and not (peer.local_peer or link.info.local_peer)
+        and peer.peer == link.info.index
+        and peer is not link.info
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _peer_namespaces(snapshot: Snapshot, link: OwnLink) -> Iterator[str]:
+    if link.alias is None:
+        yield from (netns for netns in snapshot.namespaces if netns not in MARKED)
+    else:
+        yield f"{'lab' if link.alias.kind == 'lab' else 'container'}:{link.alias.name}"
