@@ -70,7 +70,7 @@ def _read_saved(path: str) -> str:
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, carry out; the plan that was carried out."""
     from reconciler.cli.common import settle_stops, warn_of_drift, warn_of_lost
-    from reconciler.hosts.peers import write_own_peers
+    from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document
     from reconciler.render.progress import show_progress
 

@@ -22,8 +22,8 @@ from reconciler.state.visible import visible, visible_line
 if TYPE_CHECKING:
     from reconciler.compile import Desired
     from reconciler.compile.model import Resolved
-    from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.target import Target
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import Target
     from reconciler.state.foreign import Drop
     from reconciler.state.host import HostFacts
     from reconciler.topology.draft import Draft
@@ -95,8 +95,8 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
 
     With --host, others are read only where they share a subnet with it, and are not locked or planned for.
     """
-    from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.target import count_workers, targets_of
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import count_workers, targets_of
 
     command = f"netctl {options.command} {options.file}"
     (draft, outline), only = read_outlined(options.file), options.host or ""
@@ -139,7 +139,7 @@ def _disturbances_of(fleet: Fleet) -> Iterator[tuple[str, str]]:
 
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
     """The facts of the hosts that share a subnet with this one. One that cannot be reached is named, and left out."""
-    from reconciler.hosts.target import targets_of
+    from reconciler.fleet.target import targets_of
     from reconciler.topology.legs import hosts_beside
 
     beside = hosts_beside(topology, host)
@@ -161,7 +161,7 @@ def check_beside(
     options: argparse.Namespace, draft: Draft, outline: Outline | None, fleet: Fleet, command: str, *, lock: bool
 ) -> Topology:
     """The topology, as `check` gives it; meanwhile its hosts are read, if the outline says all that this takes."""
-    from reconciler.hosts.target import early_targets_of
+    from reconciler.fleet.target import early_targets_of
 
     targets = early_targets_of(outline) if outline and not options.host else ()
     if outline and targets:
@@ -185,8 +185,8 @@ def greet_dropped(
     is named, and remembered on; so is one to which the user does not want to go.
     """
     from reconciler.cli.peers import choose_peers
-    from reconciler.hosts.peers import find_dropped
-    from reconciler.hosts.target import peers_of
+    from reconciler.fleet.peers import find_dropped
+    from reconciler.fleet.target import peers_of
 
     present = peers_of(topology)
     dropped = find_dropped(topology.name, present, fleet)
@@ -249,7 +249,7 @@ def drift_of(fleet: Fleet) -> tuple[str, ...]:
 
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Say on standard error which containers these are, and in what they differ."""
-    from reconciler.kinds.container import EngineContainer
+    from reconciler.kinds.engine.container import EngineContainer
     from reconciler.kinds.process import Process
 
     for host, changes in fleet.drift.items():
@@ -275,7 +275,7 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
     """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
-    from reconciler.hosts.target import Target, default_engines
+    from reconciler.fleet.target import Target, default_engines
     from reconciler.state.ref import lab_netns, netns_path_name
 
     prefix = netns_path_name(name, lab_netns(""))
@@ -298,7 +298,7 @@ def warn_of_slow_paths(job: Job) -> None:
 
 def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     """By host, what others' firewalls drop of the topology's packets, each with the commands that let them pass."""
-    from reconciler.compile.others import find_drops
+    from reconciler.compile.foreign_firewalls import find_drops
     from reconciler.compile.paste import pasted
     from reconciler.kinds.bridges import bridge_names
 

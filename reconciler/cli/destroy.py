@@ -16,8 +16,8 @@ from reconciler.errors import LeftoverError, NetctlError, UsageError
 from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
-    from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.target import Target
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import Target
     from reconciler.plan.document import PlanDocument
     from reconciler.topology.draft import Draft
     from reconciler.topology.outline import Outline
@@ -68,9 +68,9 @@ class _Scope(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """0 when nothing of the topology is left."""
     from reconciler.cli.common import read_outlined, warn_of_lost
-    from reconciler.hosts.fleet import Fleet
-    from reconciler.hosts.peers import write_own_peers
-    from reconciler.hosts.target import count_workers
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.peers import write_own_peers
+    from reconciler.fleet.target import count_workers
 
     begun = time.monotonic()
     if options.name and options.file:
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
 def _greet_all(options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet) -> _Scope:
     """Connect to every host that the topology may be on; `draft` is the file unless it is gone."""
     from reconciler.cli.peers import choose_peers
-    from reconciler.hosts.peers import find_dropped
+    from reconciler.fleet.peers import find_dropped
 
     command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
     fleet.patience_s = options.rollback_after
@@ -171,7 +171,7 @@ def _targets(
 ) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
     from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
-    from reconciler.hosts.target import Target, default_engines, far_target, peers_of, targets_of
+    from reconciler.fleet.target import Target, default_engines, far_target, peers_of, targets_of
     from reconciler.state.grammar import is_topology_name
     from reconciler.state.ref import LAB
 
@@ -202,7 +202,7 @@ def _remove_files(scope: _Scope) -> None:
     import contextlib
     import shutil
 
-    from reconciler.hosts.session import LOG_DIRECTORY
+    from reconciler.fleet.session import LOG_DIRECTORY
 
     shutil.rmtree(LOG_DIRECTORY / scope.topology, ignore_errors=True)
     for target in scope.targets:

@@ -10,7 +10,7 @@ from reconciler.cli.parser import Command, Parser, add_file, add_host, add_plan_
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
-    from reconciler.hosts.target import Target
+    from reconciler.fleet.target import Target
     from reconciler.plan.document import PlanDocument
     from reconciler.state.shell import HostShell
     from reconciler.topology.types import Topology
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _render_commands(topology: Topology, targets: tuple[Target, ...], document: PlanDocument, *, is_masked: bool) -> str:
-    from reconciler.hosts.ssh import render_shell
+    from reconciler.fleet.ssh import render_shell
     from reconciler.render.commands import Section, render_script
     from reconciler.state.ref import LAB
     from reconciler.state.secrets import MASK

@@ -75,7 +75,7 @@ def _container_path(topology: Topology, name: str) -> str:
     container = topology.containers[name]
     namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
-        from reconciler.kernel.engine import engine_of
+        from reconciler.kernel.engines.engine import engine_of
 
         existing = {name: container.engine_name} if container.existing else {}
         engine = engine_of(namespaces.context, container.spec.runtime)
@@ -89,8 +89,8 @@ def _container_path(topology: Topology, name: str) -> str:
 def _far_words(topology: Topology, host: Host, netns: str, words: list[str]) -> list[str]:
     """The command line that runs the words on another machine; the command is that machine's."""
     from reconciler.cli.diff import shell_of
-    from reconciler.hosts.ssh import render_exec
-    from reconciler.hosts.target import targets_of
+    from reconciler.fleet.ssh import render_exec
+    from reconciler.fleet.target import targets_of
 
     target = next(target for target in targets_of(topology, host.name) if target.host == host.name)
     command = shell_of(topology, target).tool(netns, *words)
@@ -104,7 +104,7 @@ def _host_key(topology: Topology, host: Host) -> str:
 def _namespaces(topology: Topology, host: Host) -> Namespaces:
     from dataclasses import replace
 
-    from reconciler.hosts.target import engines_of
+    from reconciler.fleet.target import engines_of
     from reconciler.kernel.context import KernelContext
     from reconciler.kernel.namespaces import Namespaces
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reconciler.hosts.peers import Dropped, Told
-from reconciler.hosts.target import Target
+from reconciler.fleet.peers import Dropped, Told
+from reconciler.fleet.target import Target
 
 
 def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -> tuple[Target, ...]:

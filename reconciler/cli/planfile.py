@@ -1,6 +1,6 @@
 """The file of a saved plan: for its owner alone when it is written, believed from its owner or root alone when it is read.
 
-Called by `cli.diff` and `cli.apply`. A plan holds the values of environment variables, and is the approval of an apply.
+A plan holds the values of environment variables, and is the approval of an apply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from reconciler.errors import UsageError
-from reconciler.kernel.private import OTHERS_WRITE
+from reconciler.kernel.run_directory.private import OTHERS_WRITE
 
 MODE = 0o600
 LINKS_MAX = 40

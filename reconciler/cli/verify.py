@@ -34,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
     """0 where the network is as the file says, 6 where a probe finds something else."""
     from reconciler.cli.common import open_job, palette, print_json
     from reconciler.plan.document import CODEC
-    from reconciler.probes.promises import compile_probes
-    from reconciler.probes.suspects import name_suspects
     from reconciler.render.verify import compile_verification, render_verification
+    from reconciler.verify.expectations import compile_probes
+    from reconciler.verify.suspects import name_suspects
 
     only, options.host = options.host, None  # listeners may be needed on every host
     with open_job(options, lock=False) as job:

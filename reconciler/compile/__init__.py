@@ -1,12 +1,10 @@
 """From the file and what is live to the desired state of every host: pure, and the same for the same input.
 
-Called by `hosts` after every host was read, for live addresses and gateways stay where they are.
-
-    resolve     who is where, with which addresses and names        (addresses, spans, underlay, model)
-    conflicts   what is in the way: refused before anything is made
-    view        what is known of one host
-    host        the records of one host                             (bridges, overlay, firewall, boxes)
-    lab         the records of the world around lab hosts
+resolve     who is where, with which addresses and names        (addresses, overlay_paths, underlay, model)
+conflicts   what is in the way: refused before anything is made
+view        what is known of one host
+host        the records of one host                             (bridges, overlay, firewall, disjoint)
+lab         the records of the world around lab hosts
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which address everybody has: what the file fixes, then what is live, then the lowest that is free.
 
-Called by `compile.resolve`. The result depends on the file and the leases only. A live address stays as long as it is valid, so
-adding, removing or renaming a container never moves another's; where there is a choice, the order of the file decides.
+The result depends on the file and the leases only. A live address stays as long as it is valid, so adding, removing or
+renaming a container never moves another's; where there is a choice, the order of the file decides.
 """
 
 from __future__ import annotations

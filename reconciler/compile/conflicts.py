@@ -1,7 +1,7 @@
 """What is in the way on the hosts: foreign things that a topology collides with, and what a host lacks.
 
-Called by `compile_topology` before anything is compiled, so before anything is touched. Pure: what there is was read by the
-workers (HostFacts). Each conflict is a sentence that names the place in the file and says what to do.
+Pure: what there is was read by the workers (HostFacts). Each conflict is a sentence that names the place in the file and says
+what to do.
 
 Only what a plan would create is judged. A route or a program that came after a subnet or a port was made hinders no plan, though
 it may take packets: `find_intruders` names it for `status`.

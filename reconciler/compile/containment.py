@@ -1,8 +1,8 @@
-"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall_program`).
+"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall.program`).
 
-Called by `compile.firewall`. Pure. Each element answers one question of a packet from a container: how many connections it may
-have, about which connections it may report errors, which source port it gets on its way out, which links it may reach past
-other programs' filters, and which isolated containers it must not reach by way of a router.
+Pure. Each element answers one question of a packet from a container: how many connections it may have, about which connections
+it may report errors, which source port it gets on its way out, which links it may reach past other programs' filters, and
+which isolated containers it must not reach by way of a router.
 
 The cost: for each container on the host, one element for each of its networks and one for each of its addresses.
 """
@@ -15,8 +15,8 @@ from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import is_named
 from reconciler.compile.view import HostView
-from reconciler.kinds.firewall_chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
-from reconciler.kinds.firewall_program import format_range
+from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
+from reconciler.kinds.firewall.program import format_range
 
 Element = tuple[str, str, str, str]
 """Set, key, value, and whose it is."""

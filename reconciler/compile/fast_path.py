@@ -1,8 +1,8 @@
-"""The fast path of each subnet that a host shares with others, as records (see `kinds.fast_path`).
+"""The fast path of each subnet that a host shares with others, as records (see `kinds.firewall.fast_path`).
 
-Called by `compile.host`, where the host's kernel can do it. Pure. A host knows its own containers by port and address, and each
-container elsewhere by one element, or with routes by two for each address. What has no fast path takes the slow one: Open vSwitch
-and LANs, which have no port or no overlay of the kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
+Pure. A host knows its own containers by port and address, and each container elsewhere by one element, or with routes by two
+for each address. What has no fast path takes the slow one: Open vSwitch and LANs, which have no port or no overlay of the
+kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Leg, Peer, Place, Resolved
 from reconciler.compile.view import HostView, WayOut
-from reconciler.kinds.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts

@@ -1,8 +1,8 @@
-"""What a host's firewall knows: the elements of all sets and maps of `kinds.firewall_program`.
+"""What a host's firewall knows: the elements of all sets and maps of `kinds.firewall.program`.
 
-Called by `compile.host`. Pure. A published port, a container's address, a policy's pair is one element each, so that one more
-of them is one element more. A set of the kernel refuses an interval that overlaps another, so policies are cut into pieces
-that do not (`compile.boxes`).
+Pure. A published port, a container's address, a policy's pair is one element each, so that one more of them is one element
+more. A set of the kernel refuses an interval that overlaps another, so policies are cut into pieces that do not
+(`compile.disjoint`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from reconciler.compile.addresses import link_local_of, plain_block
-from reconciler.compile.boxes import Box, disjoint, range_of, subtract
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.containment import (
     Element,
@@ -21,14 +20,15 @@ from reconciler.compile.containment import (
     contain_marks,
     contain_source_ports,
 )
+from reconciler.compile.disjoint import Box, disjoint, range_of, subtract
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Place, Port
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_program import format_range
-from reconciler.kinds.port_chains import PORT, PORT_ISOLATED
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.port_chains import PORT, PORT_ISOLATED
+from reconciler.kinds.firewall.program import format_range
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
 from reconciler.state.uapi import PROTOCOLS

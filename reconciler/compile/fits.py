@@ -1,6 +1,6 @@
 """What a container asks for and its host, once all is resolved, does not have: larger packets, an address to listen on.
 
-Called by `compile.resolve`. Pure. What the file alone shows is for `topology`.
+Pure. What the file alone shows is for `topology`.
 """
 
 from __future__ import annotations

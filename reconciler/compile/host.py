@@ -1,6 +1,6 @@
 """The records of one host: its legs, its containers and how they are connected, and the settings that this takes.
 
-Called by `compile_topology`, for every host of the file. Pure.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
 from reconciler.compile.view import HostView
-from reconciler.kinds.address import Address
-from reconciler.kinds.container import EngineContainer
-from reconciler.kinds.dhcp import Dhcp
-from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.link_settings import If, Role
-from reconciler.kinds.neighbor import Neighbor
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.dhcp import Dhcp
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.link_settings import If, Role
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment, Container, Subnet

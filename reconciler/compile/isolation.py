@@ -1,8 +1,8 @@
 """Which containers are isolated from each other, and by which ports a router would join them all the same. Pure.
 
-Called by `compile.containment` for Linux bridges and by `bridges.openvswitch` for its flows. A bridge keeps isolated ports apart.
-A router does not: the host's own address in the subnet, another host's, the gateway of a container's second network, or the
-LAN's. So each port of a container that is isolated in a subnet is closed towards the isolated addresses of that subnet.
+A bridge keeps isolated ports apart. A router does not: the host's own address in the subnet, another host's, the gateway of a
+container's second network, or the LAN's. So each port of a container that is isolated in a subnet is closed towards the
+isolated addresses of that subnet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lab: the world around lab hosts, made of namespaces on this machine.
 
-Called by `compile_topology` where a host says `connect: lab`. Pure. Its records belong to a pseudo-host called `lab`, whose
-worker runs in the machine's own namespace and touches only the namespaces that are named here:
+Pure. Its records belong to a pseudo-host called `lab`, whose worker runs in the machine's own namespace and touches only the
+namespaces that are named here:
 
     lab:<host>     a host; its uplink is one end of a veth, the other is a port of its segment's bridge in the router
     lab:router     a bridge for each segment with the segment's first address (.1, ::1), forwarding between them
@@ -23,13 +23,13 @@ from reconciler.compile.overlay import stations_of
 from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
 from reconciler.compile.view import HostView
-from reconciler.kinds.link_settings import Role
+from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.port import PORT_DEFAULTS
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.link_settings import Role
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import LAB, LAB_UPLINK, lab_netns

@@ -1,7 +1,7 @@
 """Legs in a LAN: what a host's uplink offers a subnet of mode direct or macvlan, and what stands against it.
 
-Called by `compile.resolve` and `compile.conflicts`. Pure. The range, the gateway and the hardware address of such a leg are
-not netctl's to choose: the first two are the LAN's, the third is the uplink's, whose place in the LAN the bridge takes.
+Pure. The range, the gateway and the hardware address of such a leg are not netctl's to choose: the first two are the LAN's,
+the third is the uplink's, whose place in the LAN the bridge takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a LAN may give to a container that asks it for an address. Called by `compile.firewall` and `compile.bridges`. Pure."""
+"""What a LAN may give to a container that asks it for an address. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_network, summarize_address_range
 
 from reconciler.compile.addresses import link_local_of, plain_block
-from reconciler.compile.boxes import Box, range_of, subtract
+from reconciler.compile.disjoint import Box, range_of, subtract
 from reconciler.compile.model import Place
 from reconciler.compile.view import HostView
 

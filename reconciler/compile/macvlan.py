@@ -1,4 +1,4 @@
-"""The records of places in a LAN by macvlan, and of the host's own macvlan there. Called by `compile.host`. Pure."""
+"""The records of places in a LAN by macvlan, and of the host's own macvlan there. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from reconciler.compile.model import Assigned, Lan, Leg, Place
 from reconciler.compile.settings import link_settings
 from reconciler.compile.view import HostView
-from reconciler.kinds.link_settings import If, Role
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.links.macvlan import Macvlan
-from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.route import Route
+from reconciler.kinds.settings.link_settings import If, Role
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns

@@ -1,6 +1,6 @@
 """What the long form of a container's network asks for beyond an address: rate limits, static routes, kernel settings.
 
-Called by `compile.host`. Pure.
+Pure.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.model import Place
-from reconciler.kinds.address import Address
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.qdisc import Qdisc
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.qdisc import Qdisc
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment, Subnet

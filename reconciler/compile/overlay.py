@@ -1,7 +1,7 @@
 """The records that join a host's leg to those of the other hosts, so that containers on all of them are as on one segment.
 
-Called by `compile.host` for every leg that has peers. Pure. Everything follows from the file, so nothing is learnt, and nothing
-is flooded but true broadcast. For each address elsewhere in the subnet, a container's or a host's own:
+Pure. Everything follows from the file, so nothing is learnt, and nothing is flooded but true broadcast. For each address
+elsewhere in the subnet, a container's or a host's own:
 
     vxlan    where its hardware address is: behind the VXLAN port (the bridge's table), and there behind which host (the VXLAN's);
              and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP are answered at home
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from reconciler.compile.bridges import bridge_of
 from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
 from reconciler.compile.view import HostView, WayOut
-from reconciler.kinds.address import Address
-from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
-from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.route import Route
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
 from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref

@@ -1,7 +1,7 @@
 """Routes of a container whose default route leads into a LAN, to the subnets that policies join it with.
 
-Called by `compile.host`. Pure. The LAN's router knows no way to a subnet of the topology. The host knows one, and the
-container reaches it by its other networks.
+Pure. The LAN's router knows no way to a subnet of the topology. The host knows one, and the container reaches it by its other
+networks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from reconciler.compile.model import Assigned, Place
 from reconciler.compile.options import link_of
 from reconciler.compile.view import HostView
-from reconciler.kinds.address import Address
-from reconciler.kinds.route import Route
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.route import Route
 from reconciler.state.ref import container_netns
 from reconciler.topology.types import Container, Party, Topology
 

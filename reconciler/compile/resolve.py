@@ -1,6 +1,6 @@
 """From the file to legs, places and ports: who is where, under which name, with which addresses.
 
-Called by `compile_topology`. Pure. Names and hardware addresses are computed from the topology's words alone (state.naming).
+Pure. Names and hardware addresses are computed from the topology's words alone (state.naming).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_leg
 from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
+from reconciler.compile.overlay_paths import Span, span_subnet
 from reconciler.compile.routers import find_forwards, find_unreachable_routers
-from reconciler.compile.spans import Span, span_subnet
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of

@@ -1,8 +1,7 @@
 """Containers that route for their neighbors: who has a static route by them, and to which prefix.
 
-Called by `compile.firewall`, `compile.host` and `compile.resolve`, and by commands that warn. Pure. A container may send from its
-own addresses only. If a `routes` entry of another container names it as next hop, it may also hand on what comes from the prefix
-behind it, to that container and to no other.
+Pure. A container may send from its own addresses only. If a `routes` entry of another container names it as next hop, it may
+also hand on what comes from the prefix behind it, to that container and to no other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kernel settings that a host's links need, as records: the rows of `kinds.link_settings`. Called by `compile`. Pure."""
+"""The kernel settings that a host's links need, as records: the rows of `kinds.settings.link_settings`. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.compile.model import Leg, Place
 from reconciler.compile.view import HostView
-from reconciler.kinds.link_settings import If, Role, interface_key, settings_for
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment
 

@@ -1,7 +1,6 @@
 """The underlay: by which addresses hosts reach each other, and which of them share a link.
 
-Called by `compile.spans` and `compile.lab`. Pure. Of a lab host all is known from its addresses; of a real one, the prefix of
-an address is read from the host.
+Pure. Of a lab host all is known from its addresses; of a real one, the prefix of an address is read from the host.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Carrying out steps: each lane's batch goes to the module that speaks its language.
 
-Called by `plan.execute`, in the worker. Nothing is decided here, and nothing is undone: a step that is refused raises
-StepError, and what was done of its batch stays until a rollback reads the host again.
+Nothing is decided here, and nothing is undone: a step that is refused raises StepError, and what was done of its batch stays
+until a rollback reads the host again.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError
-from reconciler.kernel.announce import run_announcements
-from reconciler.kernel.conntrack import flush_flows
-from reconciler.kernel.dhcp import run_dhcp_steps
-from reconciler.kernel.engine import run_runtime_steps
-from reconciler.kernel.ethtool import run_offload_steps
-from reconciler.kernel.iptables import apply_step
+from reconciler.kernel.engines.engine import run_runtime_steps
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink_dump import read_stp_delays, read_unready
-from reconciler.kernel.netlink_run import run_netlink_steps
-from reconciler.kernel.notes import write_openvswitch
-from reconciler.kernel.openflow import run_flow_steps
-from reconciler.kernel.ovsdb_steps import run_ovsdb_steps
-from reconciler.kernel.process import run_process_steps
-from reconciler.kernel.sysctl import run_sysctl_steps
-from reconciler.kernel.uplink import run_uplink_steps
+from reconciler.kernel.netfilter.conntrack import flush_flows
+from reconciler.kernel.netfilter.iptables import apply_step
+from reconciler.kernel.netlink.backend import run_netlink_steps
+from reconciler.kernel.netlink.dump import read_stp_delays, read_unready
+from reconciler.kernel.netlink.ethtool import run_offload_steps
+from reconciler.kernel.openvswitch.backend import run_ovsdb_steps
+from reconciler.kernel.openvswitch.openflow import run_flow_steps
+from reconciler.kernel.processes.commands import run_process_steps
+from reconciler.kernel.processes.dhcp_clients import run_dhcp_steps
+from reconciler.kernel.run_directory.notes import write_openvswitch
+from reconciler.kernel.settings.sysctl import run_sysctl_steps
+from reconciler.kernel.uplink.announce import run_announcements
+from reconciler.kernel.uplink.move import run_uplink_steps
 from reconciler.plan.execute import never
 from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
@@ -55,7 +55,7 @@ from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import RefusedError, Step, StepError
 
 if TYPE_CHECKING:
-    from reconciler.kernel.nft import NftSession
+    from reconciler.kernel.netfilter.nft import NftSession
 
 SETTLE_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.002
@@ -134,7 +134,7 @@ class KernelHost:
         self._namespaces.add(step for step in batch.steps if isinstance(step, NetnsAdd))
 
     def _run_nft(self, netns: str, steps: Sequence[Step]) -> None:
-        from reconciler.kernel.nft import NftSession  # loads libnftables
+        from reconciler.kernel.netfilter.nft import NftSession  # loads libnftables
 
         # A lab host that is made again within a session has another namespace, and a session stays where it was made.
         identity = self._namespaces.identity(netns)

@@ -1,9 +1,9 @@
 """A link of the host that is not netctl's, made for the time of a verification: what another bridge of the host would send.
 
-Called by `probes.run`. It is a veth pair: one end in the host's namespace, the other in a namespace without a name, which stands
-for a container of somebody else. Both exist only as long as this process holds the nameless namespace: when the process ends,
-also by SIGKILL, the kernel deletes the namespace and the pair with it. So no later command has to look for leftovers, and the
-host's end needs no mark of ownership: a `diff` at the same time sees a foreign link, which is what it is.
+It is a veth pair: one end in the host's namespace, the other in a namespace without a name, which stands for a container of
+somebody else. Both exist only as long as this process holds the nameless namespace: when the process ends, also by SIGKILL,
+the kernel deletes the namespace and the pair with it. So no later command has to look for leftovers, and the host's end needs
+no mark of ownership: a `diff` at the same time sees a foreign link, which is what it is.
 
 The host's end has an address, and so a route back to the far end: without one, a host that checks sources (rp_filter 1) drops
 all that comes in, and a probe would find a closed door where every real bridge finds an open one.
@@ -21,8 +21,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import enter, leave_for_new, run_in_thread
-from reconciler.kernel.netlink import RouteSocket, attribute, find_attributes, message
-from reconciler.kernel.netlink_encode import (
+from reconciler.kernel.netlink.encode import (
     IFA_ADDRESS,
     IFA_F_NODAD,
     IFA_FLAGS,
@@ -36,6 +35,7 @@ from reconciler.kernel.netlink_encode import (
     encode_link_get,
     encode_loopback_up,
 )
+from reconciler.kernel.netlink.rtnetlink import RouteSocket, attribute, find_attributes, message
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.state.steps.links import LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.uapi import SCOPE_LINK

@@ -20,9 +20,9 @@ from typing import TypeVar
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.flock import lock_among_root
-from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_encode import encode_loopback_up
+from reconciler.kernel.netlink.encode import encode_loopback_up
+from reconciler.kernel.netlink.rtnetlink import RouteSocket
+from reconciler.kernel.run_directory.flock import lock_among_root
 from reconciler.state.naming import Alias
 from reconciler.state.ref import HOST, netns_path_name
 from reconciler.state.steps.namespaces import PROMPT, SILENT, NetnsAdd, NetnsDelete

@@ -1,7 +1,7 @@
 """Reading a host: everything that some kind looks at, as one value.
 
-Called by the worker. A dump that cannot be had, or a namespace that vanishes while it is read, raises HostError after some
-tries; nothing is ever taken for absent because it could not be read. The cost: about 0.2 ms for each container's namespace.
+A dump that cannot be had, or a namespace that vanishes while it is read, raises HostError after some tries; nothing is ever
+taken for absent because it could not be read. The cost: about 0.2 ms for each container's namespace.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.dhcp import read_dhcp_clients
-from reconciler.kernel.each_link import read_each_link
-from reconciler.kernel.engine import read_containers
-from reconciler.kernel.iptables import read_docker_user
+from reconciler.kernel.engines.engine import read_containers
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.netlink import NetlinkError, RouteSocket
-from reconciler.kernel.netlink_dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
-from reconciler.kernel.netlink_neighbors import read_fdb, read_neighbors
-from reconciler.kernel.openvswitch import read_switches
-from reconciler.kernel.process import read_processes
-from reconciler.kernel.sysctl import read_remembered, read_sysctls
-from reconciler.kernel.uplink import read_uplinks
-from reconciler.kinds.fdb import LINKS_WITH_TABLE
+from reconciler.kernel.netfilter.iptables import read_docker_user
+from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
+from reconciler.kernel.netlink.each_link import read_each_link
+from reconciler.kernel.netlink.neighbors import read_fdb, read_neighbors
+from reconciler.kernel.netlink.rtnetlink import NetlinkError, RouteSocket
+from reconciler.kernel.openvswitch.read import read_switches
+from reconciler.kernel.processes.commands import read_processes
+from reconciler.kernel.processes.dhcp_clients import read_dhcp_clients
+from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
+from reconciler.kernel.uplink.move import read_uplinks
+from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
@@ -159,8 +159,8 @@ def _read_containers(context: KernelContext, interest: Interest) -> tuple[Contai
 
 
 def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
-    from reconciler.kernel.nft import read_tables
-    from reconciler.kernel.nftdump import TableReader
+    from reconciler.kernel.netfilter.nft import read_tables
+    from reconciler.kernel.netfilter.table_dump import TableReader
 
     reader = namespaces.run(HOST, TableReader)
     try:

@@ -6,24 +6,24 @@ of these kinds; `plan` sees them only as records.
 
 from __future__ import annotations
 
-from reconciler.kinds.address import Address
-from reconciler.kinds.container import EngineContainer
-from reconciler.kinds.dhcp import Dhcp
-from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.fdb import Fdb
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.dhcp import Dhcp
+from reconciler.kinds.addressing.fdb import Fdb
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.firewall.docker_user import DockerUser
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
 from reconciler.kinds.links import LINKS
-from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.offload import Offload
-from reconciler.kinds.openvswitch import OvsBridge, OvsPort
-from reconciler.kinds.ovs_flow import OvsFlow
+from reconciler.kinds.openvswitch.bridge import OvsBridge, OvsPort
+from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.kinds.process import Process
-from reconciler.kinds.qdisc import Qdisc
-from reconciler.kinds.route import Route
+from reconciler.kinds.settings.offload import Offload
+from reconciler.kinds.settings.qdisc import Qdisc
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.kinds.stray import StrayLink, StrayQueue, StrayRoute, StraySwitch, find_strays
-from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostState
 from reconciler.state.record import Record

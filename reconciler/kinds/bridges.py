@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref
 

@@ -13,8 +13,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
-from reconciler.kinds.firewall import FirewallElement
-from reconciler.kinds.firewall_program import check_element
+from reconciler.kinds.firewall.elements import FirewallElement
+from reconciler.kinds.firewall.program import check_element
 from reconciler.state.codec import fields_of
 from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError

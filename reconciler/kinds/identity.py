@@ -15,17 +15,17 @@ def netns_ref(netns: str) -> Ref:
 
 
 def container_ref(netns: str) -> Ref:
-    """A container of an engine, by its namespace (`kinds.container`)."""
+    """A container of an engine, by its namespace (`kinds.engine.container`)."""
     return Ref("container", netns, netns.partition(":")[2])
 
 
 def table_ref(netns: str, family: str, subnet: str = "") -> Ref:
-    """A table of nftables (`kinds.firewall`)."""
+    """A table of nftables (`kinds.firewall.elements`)."""
     return Ref("firewall", netns, _table_ident(family, subnet))
 
 
 def element_ref(netns: str, family: str, set_name: str, key: str, subnet: str = "") -> Ref:
-    """An element of a set or map in such a table (`kinds.firewall`)."""
+    """An element of a set or map in such a table (`kinds.firewall.elements`)."""
     return Ref("element", netns, element_name(family, set_name, key, subnet))
 
 
@@ -35,7 +35,7 @@ def element_name(family: str, set_name: str, key: str, subnet: str = "") -> str:
 
 
 def sysctl_ref(netns: str, key: str) -> Ref:
-    """A setting of the kernel (`kinds.sysctl`)."""
+    """A setting of the kernel (`kinds.settings.sysctl`)."""
     return Ref("sysctl", netns, key)
 
 
@@ -45,7 +45,7 @@ def uplink_ref(netns: str, name: str) -> Ref:
 
 
 def openvswitch_ref(netns: str, name: str) -> Ref:
-    """A bridge of Open vSwitch (`kinds.openvswitch`)."""
+    """A bridge of Open vSwitch (`kinds.openvswitch.bridge`)."""
     return Ref("openvswitch", netns, name)
 
 

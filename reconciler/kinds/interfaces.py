@@ -12,7 +12,7 @@ from typing import NamedTuple
 from reconciler.kinds.links import LINKS
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.marks import is_direct
-from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 

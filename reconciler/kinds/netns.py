@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from reconciler.kinds.identity import netns_ref
-from reconciler.kinds.link_settings import interface_key
-from reconciler.kinds.sysctl import FORWARDING, SILENCE, answering
+from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, answering
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot

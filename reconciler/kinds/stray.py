@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from reconciler.kinds.address import Address
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.route import Route, find_spoilt, is_plain
 from reconciler.kinds.interfaces import addressed_interfaces
-from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.links.marks import MARKED
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.route import Route, find_spoilt, is_plain
+from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref

@@ -3,7 +3,7 @@
 The uplink is the host's own, so it carries no mark. It is the topology's as long as it stands in a bridge of the topology, or
 the host's file says that it did when somebody was killed. Its MAC address, MTU and name stay; what the host has on it
 (addresses, routes) is on the bridge meanwhile, which has the same MAC address, so that nobody on the network notices. That
-move is one step in both directions, since a host that is half moved cannot be reached; see `kernel.uplink`.
+move is one step in both directions, since a host that is half moved cannot be reached; see `kernel.uplink.move`.
 
 An address that turns up on the uplink itself (a DHCP client that renews there) is drift: the next apply moves it too.
 
@@ -18,13 +18,11 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.bridges import bridge_ref
-from reconciler.kinds.firewall import FirewallTable
+from reconciler.kinds.firewall.elements import FirewallTable
 from reconciler.kinds.identity import uplink_ref
-from reconciler.kinds.link_settings import interface_key
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import about, bears_tag, is_direct
-from reconciler.kinds.offload import GRO
-from reconciler.kinds.openvswitch import (
+from reconciler.kinds.openvswitch.bridge import (
     UPLINK_NUMBER,
     USERSPACE,
     is_connected,
@@ -32,8 +30,10 @@ from reconciler.kinds.openvswitch import (
     own_switches,
     read_marks,
 )
-from reconciler.kinds.ovs_flow import DIRECT_RULES, OvsFlow
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.openvswitch.flow import DIRECT_RULES, OvsFlow
+from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.offload import GRO
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.naming import DIRECT, parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref

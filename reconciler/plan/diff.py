@@ -1,7 +1,5 @@
 """What differs between the live and the desired state of a host: pure, and the same for every kind.
 
-Called by `plan.plan` on the way to an apply, by the worker after it (nothing may differ then), and by `plan.rollback`.
-
 A thing that is deleted, or made again, takes along all that depends on it: the kernel would remove it anyway, or refuse to
 let go of the thing. What is taken along and still wanted is made again, and its change says on whose account.
 """

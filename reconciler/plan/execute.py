@@ -1,7 +1,4 @@
-"""The executor: walks the batches of a plan through a host. Nothing here knows what a batch does.
-
-Called by the worker, with `kernel.executor.KernelHost`; by tests, with a host that only obeys the kernel's rules.
-"""
+"""The executor: walks the batches of a plan through a host. Nothing here knows what a batch does."""
 
 from __future__ import annotations
 

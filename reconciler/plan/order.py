@@ -1,6 +1,6 @@
 """In which order changes are made: batches of steps, each of one lane in one namespace.
 
-Called by `plan.plan`. Pure, and the cost grows linearly with the number of steps.
+Pure, and the cost grows linearly with the number of steps.
 
 A plan has two phases, with a barrier between them over all hosts, so that a thing can move from one to another. "Remove"
 deletes, dependents first. "Make" creates, changes, and makes again, dependencies first. A thing that must be made again and

@@ -1,7 +1,4 @@
-"""A plan: what will change on one host, and the batches that do it. A value that can be printed, sent, compared and saved.
-
-Called by the worker, which keeps it and carries it out.
-"""
+"""A plan: what will change on one host, and the batches that do it. A value that can be printed, sent, compared and saved."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """How a plan is taken back. Nothing here, and in no kind, is an undo of its own: a change has both sides.
 
-Called by the worker after a step has failed or the user has stopped an apply, and by `hosts.rollout` for a worker that has died.
-
 It is not known what a step that was cut short has done, nor what the kernel or another host's change took along. So the host is
 read again, and all of it is compared with what it was when the plan was made. The difference goes through the same planner and
 the same executor as any other.

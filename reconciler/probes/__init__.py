@@ -1,5 +1,4 @@
-"""Verification: what a topology promises and forbids, as probes, and the running of them from inside the namespaces.
+"""Verification on a host: the worker sends the probes from inside the namespaces, listens for them, and says where one was lost.
 
-`plan.compile_probes` makes the list (pure, on the controller), `run` executes it in each worker, `diagnose` says which hop
-is at fault where a probe finds something else than was expected.
+`verify.expectations` compiles the list on the controller, `run` executes it in each worker, and `diagnose` names the hop at fault.
 """

@@ -16,16 +16,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.kernel.netlink import RouteSocket
-from reconciler.kernel.netlink_neighbors import read_learnt
-from reconciler.probes.borrow import KINDS as CLAIMS
-from reconciler.probes.borrow import is_heard, open_below, send_claim
+from reconciler.kernel.netlink.neighbors import read_learnt
+from reconciler.kernel.netlink.rtnetlink import RouteSocket
 from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.knocks import Knock
 from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.lookup import compare_route
 from reconciler.probes.model import FOREIGN_NETNS, ROUTE, Finding, Probe
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
+from reconciler.probes.spoofing import KINDS as CLAIMS
+from reconciler.probes.spoofing import is_heard, open_below, send_claim
 from reconciler.state.ref import HOST
 
 ANSWER_TIMEOUT_S = 2.0

@@ -1,4 +1,4 @@
-"""Which hop is thought to be at fault, from what a failed probe and the others met. Pure. Called by `probes.run`."""
+"""Which hop is thought to be at fault, from what a failed probe and the others met. Pure."""
 
 from __future__ import annotations
 

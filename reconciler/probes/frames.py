@@ -1,7 +1,5 @@
 """Frames made by hand, as a container with raw sockets or a neighbour on the segment makes them. Pure: values to bytes, and back.
 
-Called by `probes.intrusions` (the names of the kinds) and by `probes.knocks`, which sends them.
-
 Four kinds, each of which no filter at one hook is sure to see:
 
     link-local group      to 01:80:c2:00:00:02 and so on: the kernel gives it to the port's own stack, beside the bridge's hook
@@ -19,8 +17,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from reconciler.probes.borrow import ALL_NODES, ARP, BROADCAST, ETHERTYPES, HEAD
 from reconciler.probes.packets import checksum, icmp6_packet
+from reconciler.probes.spoofing import ALL_NODES, ARP, BROADCAST, ETHERTYPES, HEAD
 
 GROUP, ADVERTISED, STRAY, DETOUR = "link-local group", "router advertisement", "unknown address", "by its gateway"
 KINDS = (GROUP, ADVERTISED, STRAY, DETOUR)

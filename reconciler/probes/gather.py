@@ -1,4 +1,4 @@
-"""What is read of a namespace after a probe from it has failed. Called by `probes.run`, in a thread that has entered it."""
+"""What is read of a namespace after a probe from it has failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes by frames made by hand, on their way: the socket that must hear nothing, and what is sent. Called by `probes.clients`.
+"""Probes by frames made by hand, on their way: the socket that must hear nothing, and what is sent.
 
 A frame that must not arrive is listened for where it would: a UDP socket, or a raw ICMPv6 socket, hears exactly what the stack
 of its namespace accepts, and nothing of the container's own traffic. Only a flooded frame is for nobody's stack; the socket below

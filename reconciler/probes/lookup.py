@@ -1,12 +1,12 @@
-"""What the kernel answers when asked for the route to an address (ip-route(8), `get`). Called by `probes.clients`."""
+"""What the kernel answers when asked for the route to an address (ip-route(8), `get`)."""
 
 from __future__ import annotations
 
 import socket
 from ipaddress import ip_address
 
-from reconciler.kernel.netlink import NetlinkError, RouteSocket, attribute, find_attributes, ip_of, message, u32_of
-from reconciler.kernel.netlink_encode import RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_GETROUTE, RTMSG
+from reconciler.kernel.netlink.encode import RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_GETROUTE, RTMSG
+from reconciler.kernel.netlink.rtnetlink import NetlinkError, RouteSocket, attribute, find_attributes, ip_of, message, u32_of
 from reconciler.probes.model import Probe
 
 

@@ -1,4 +1,4 @@
-"""ICMP echo packets, made and read (RFC 792, RFC 4443), and the IP headers around them. Pure. Called by `probes.clients`."""
+"""ICMP echo packets, made and read (RFC 792, RFC 4443), and the IP headers around them. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Values turned into text: errors, plans, command lines, status, verification, progress. Called by `cli` only."""
+"""Values turned into text: errors, plans, command lines, status, verification, progress."""

@@ -1,6 +1,6 @@
 """Colour for a terminal: which streams want it, and the few escape sequences used.
 
-Called by the other modules of `render`. A pipe, NO_COLOR (no-color.org) and TERM=dumb turn colour off.
+A pipe, NO_COLOR (no-color.org) and TERM=dumb turn colour off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much of its share of connection tracking each container uses: for `status -v`. Called by `cli.status`. Pure."""
+"""How much of its share of connection tracking each container uses: for `status -v`. Pure."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
 """Errors for people: a sentence and what to do about it; for a topology file also the place, the line and a caret.
 
-    topology.yaml:14:11: error: 10.44.0.1/24 has host bits set
-       14 |     cidr: 10.44.0.1/24
-          |           ^
-      help: write 10.44.0.0/24
-
-Called by `cli`, in the one place where errors leave the program.
+topology.yaml:14:11: error: 10.44.0.1/24 has host bits set
+14 |     cidr: 10.44.0.1/24
+|           ^
+help: write 10.44.0.0/24
 """
 
 from __future__ import annotations

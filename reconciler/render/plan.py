@@ -1,4 +1,4 @@
-"""A plan for people: per host, a line for each container and subnet, and a summary. Called by `cli.diff` and `cli.apply`.
+"""A plan for people: per host, a line for each container and subnet, and a summary.
 
     host alpha
       + subnet front     bridge b-shop-front 10.44.0.1/24

@@ -1,4 +1,4 @@
-"""Progress of an apply or destroy: a live line for each host on a terminal, plain lines in a pipe. Called by `cli`.
+"""Progress of an apply or destroy: a live line for each host on a terminal, plain lines in a pipe.
 
 It goes to standard error, so that standard output stays the command's own. rich is imported only where a terminal is there
 to show it, for it costs 0.1 s.

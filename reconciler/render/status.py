@@ -1,4 +1,4 @@
-"""What is live, compared with what should be: per host, container and subnet. Called by `cli.status`.
+"""What is live, compared with what should be: per host, container and subnet.
 
 `compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`, which is printed
 for people by `render_status`, and as JSON with `--json` (`schemas/status.schema.json` is generated from the dataclasses).

@@ -1,4 +1,4 @@
-"""What may leave netctl by standard output and standard error: text that steers no terminal. Called by `cli.main`.
+"""What may leave netctl by standard output and standard error: text that steers no terminal.
 
 Texts come from files, hosts, engines and programs, and are printed at fifty places; where one of these forgets that, the stream
 does not. Only netctl's own few colours pass, where the stream wants colour.

@@ -1,4 +1,4 @@
-"""The results of verification for people: a matrix for each subnet, then everything else in lines. Called by `cli.verify`.
+"""The results of verification for people: a matrix for each subnet, then everything else in lines.
 
 Rows are where a probe comes from, columns where it goes: `ok` for an answer, `-` for rightly none, `FAIL`, `?` for one that
 could not be asked. A cell stands for all probes between the two, of both families.

@@ -1,7 +1,7 @@
 """The JSON form of our frozen dataclasses: how records, changes, steps and facts travel between processes and into files.
 
-Called by `hosts` and `worker` on every message, and by `plan.document` for `--json` and saved plans. An encoder and a decoder
-are put together once per type, from its annotations, so that ten thousand records cost some tens of milliseconds each way.
+An encoder and a decoder are put together once per type, from its annotations, so that ten thousand records cost some tens of
+milliseconds each way.
 
     dataclass            an object; fields that hold their default are left out, but for lists of documents (`listed`)
     Record               the same, with "kind" in front

@@ -1,7 +1,4 @@
-"""How the leaves of our JSON form are decoded: text, numbers, choices, addresses, Refs. Each takes its very type, or refuses.
-
-Called by `state.codec`.
-"""
+"""How the leaves of our JSON form are decoded: text, numbers, choices, addresses, Refs. Each takes its very type, or refuses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The forms of what a host says: names of links, addresses, hardware addresses; and the check of its facts by them.
 
-Called by `hosts.fleet` for what comes from a worker, which may be on a machine that lies, by `kinds.grammar` for records, and by
-`kernel` for the names in marks that others can write. A form is as wide as the kernel has it, and not as narrow as a file:
-whatever a host really has is in it.
+A form is as wide as the kernel has it, and not as narrow as a file: whatever a host really has is in it.
 """
 
 from __future__ import annotations

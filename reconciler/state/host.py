@@ -92,7 +92,7 @@ class HostFacts:
     missing: tuple[str, ...] = ()
     """What the host lacks: a sentence each, with what to install."""
     fast_path: bool = False
-    """Whether its kernel can hand packets on where they come in (`kinds.fast_path`)."""
+    """Whether its kernel can hand packets on where they come in (`kinds.firewall.fast_path`)."""
     fast_path_fault: str = ""
     """Why it cannot, in a sentence."""
     openvswitch_fault: str = ""

@@ -1,4 +1,4 @@
-"""Lists of the documents that `--json` prints: a script finds each of them, also where it is empty. Used by `state.codec`."""
+"""Lists of the documents that `--json` prints: a script finds each of them, also where it is empty."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The files of an LXC container that netctl makes, as text: its config, its mark, its command; and the words of lxc-create.
 
-`kernel.lxc` writes them; the command lines of a step print them. Pure, but for a look whether a mounted path is a file or a
-directory.
+`kernel.engines.lxc` writes them; the command lines of a step print them. Pure, but for a look whether a mounted path is a file
+or a directory.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _escape(path: str) -> str:
 
 
 def create_commands(topology: str, host_key: str, container: str, spec: ContainerSpec, directory: str) -> Iterator[str]:
-    """The command lines that make a container in `directory`, its files as `kernel.lxc` writes them."""
+    """The command lines that make a container in `directory`, its files as `kernel.engines.lxc` writes them."""
     image, rootfs, redirection = spec.image, f"{directory}/rootfs", ">"
     yield join(["mkdir", "-p", directory])
     if is_template(image):

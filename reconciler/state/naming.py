@@ -1,7 +1,4 @@
-"""Names, marks and hardware addresses: deterministic, so that what is made can be found again and computed anywhere.
-
-Called by `compile`, which writes them, and by `kinds`, which recognise them.
-"""
+"""Names, marks and hardware addresses: deterministic, so that what is made can be found again and computed anywhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Values that are not for every reader: those of environment variables. Plans, scripts and errors show their names only.
-
-Called by records and steps that have an `env`, by `plan.diff` for its reasons, and by `kernel` for the words of an engine.
-"""
+"""Values that are not for every reader: those of environment variables. Plans, scripts and errors show their names only."""
 
 from __future__ import annotations
 

@@ -144,8 +144,8 @@ class NamespaceInfo:
 class TableInfo:
     """An nftables table of ours.
 
-    `intact` says that its chains, rules and sets are what `kinds.firewall` would load; `elements` are (set, key, value) as
-    nft writes them, value "" in a set without data. The number of a link stays a number.
+    `intact` says that its chains, rules and sets are what `kinds.firewall.elements` would load; `elements` are (set, key,
+    value) as nft writes them, value "" in a set without data. The number of a link stays a number.
     """
 
     family: str

@@ -2,7 +2,7 @@
 
 What is read of a host, an engine, a program or a file may hold an escape sequence that rewrites a terminal, a mark that turns
 the reading direction around, or a line break that begins a line of its own. Called wherever text leaves the program: by `cli`
-for its streams, by `render` for single values, by `kernel.notes` and `hosts.session` for logs.
+for its streams, by `render` for single values, by `kernel.run_directory.notes` and `fleet.session` for logs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worker's entry: `python -m reconciler.worker`, started by `hosts.session` and spoken to on its standard streams.
+"""The worker's entry: `python -m reconciler.worker`, started by `fleet.session` and spoken to on its standard streams.
 
 It is told who it is by the first message, so a controller can start workers before it has read the topology file. It ends
 when its controller closes its input, or dies. Signals from the terminal are for the controller, which then cancels.

@@ -1,6 +1,6 @@
 """What an ssh host is told before it knows netctl: it becomes root, gets the worker's code, checks it, and becomes the worker.
 
-Called on the far side, where nothing of this package is yet: `hosts.ssh` sends this file's text, so it imports only what
+Called on the far side, where nothing of this package is yet: `fleet.ssh` sends this file's text, so it imports only what
 comes with Python, and its syntax is that of Python 3.6, so that an older one can say that it is too old. The remote command
 line is LOADER, a constant, which reads one line of Python from standard input; no name from a topology is ever part of it.
 
@@ -126,7 +126,7 @@ def open_root() -> int:
 
 
 def secure_run() -> None:
-    """Make the directory of all that netctl keeps; it is root's alone, as `kernel.private` has it."""
+    """Make the directory of all that netctl keeps; it is root's alone, as `kernel.run_directory.private` has it."""
     os.makedirs(RUN, 0o700, exist_ok=True)
     if os.path.islink(RUN):
         fail(RUN + " is a symbolic link", "remove it: rm " + RUN)
@@ -206,7 +206,7 @@ def remove_unused(path: str) -> bool:
 
 
 def remove_code(lock: int) -> None:
-    """Leave no code where no topology has anything under /run/netctl. Called by a worker when all its work is done."""
+    """Leave no code where no topology has anything under /run/netctl."""
     if not os.path.isdir(CODE) or os.listdir(RUN) != [os.path.basename(CODE)]:
         return
     root = open_root()

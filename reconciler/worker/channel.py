@@ -1,7 +1,6 @@
 """The lines between a controller and a worker, and errors that travel on them.
 
-Called by `worker.__main__` on one side and by `hosts.session` on the other; `worker.protocol` says what a request, an event and
-an answer hold. One JSON object a line:
+One JSON object a line:
 
     to the worker     {"verb": "read", …}          one request at a time; {"verb": "cancel"} may come in between, unanswered,
                       {"verb": "beat"}             as may this, which says that the controller lives

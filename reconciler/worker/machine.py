@@ -1,4 +1,4 @@
-"""The real host under a worker: `kernel/` behind the few verbs that the worker needs. Called by `worker.__main__`."""
+"""The real host under a worker: `kernel/` behind the few verbs that the worker needs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostError, help_for
-from reconciler.kernel import notes
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH, KernelContext
 from reconciler.kernel.executor import KernelHost
-from reconciler.kernel.lock import HostLock, read_occupancy
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.place import die_with_parent, enter_or_leave, read_machine
-from reconciler.kernel.private import check_directories
+from reconciler.kernel.processes.worker_process import die_with_parent, enter_or_leave, read_machine
+from reconciler.kernel.run_directory import notes
+from reconciler.kernel.run_directory.lock import HostLock, read_occupancy
+from reconciler.kernel.run_directory.private import check_directories
+from reconciler.kernel.settings.sysctl import read_sysctls
 from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
-from reconciler.kernel.sysctl import read_sysctls
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import Record
@@ -100,7 +100,7 @@ class KernelMachine:
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
         """How many entries of connection tracking each address has begun."""
-        from reconciler.kernel.connections import count_connections
+        from reconciler.kernel.netfilter.connections import count_connections
 
         return self._namespaces.run(HOST, lambda: count_connections(addresses)) if self._exists else {}
 
@@ -147,7 +147,7 @@ class KernelMachine:
 
     def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
         """The snapshot with the kernel settings, and none else, that are lost with these records."""
-        from reconciler.kernel.interface_settings import read_changed_settings
+        from reconciler.kernel.settings.interface_settings import read_changed_settings
 
         found = read_changed_settings(self._namespaces, snapshot, (place for record in gone for place in record.interfaces))
         wanted = {record.netns: record.namespace_settings for record in gone if record.namespace_settings}
@@ -159,7 +159,7 @@ class KernelMachine:
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """What `compile` needs to know of the host."""
-        from reconciler.kernel.facts import read_facts
+        from reconciler.kernel.facts.host_facts import read_facts
 
         return read_facts(self._context, snapshot, interest, exists=self._exists)
 
@@ -169,11 +169,11 @@ class KernelMachine:
 
     def check(self, batches: tuple[Batch, ...]) -> None:
         """HostError where a step is known to fail."""
-        from reconciler.kernel.abilities import check_link_kinds, check_settings
-        from reconciler.kernel.engine import check_containers
-        from reconciler.kernel.foreign_routes import check_routes, check_uplinks
-        from reconciler.kernel.nft import remember_programs
-        from reconciler.kernel.process import check_programs
+        from reconciler.kernel.engines.engine import check_containers
+        from reconciler.kernel.facts.capabilities import check_link_kinds, check_settings
+        from reconciler.kernel.facts.foreign_routes import check_routes, check_uplinks
+        from reconciler.kernel.netfilter.nft import remember_programs
+        from reconciler.kernel.processes.commands import check_programs
 
         steps = [step for batch in batches for step in batch.steps]
         check_link_kinds(steps)
@@ -188,9 +188,9 @@ class KernelMachine:
 
     def commit(self, *, keep_log: bool = False) -> None:
         """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
-        from reconciler.kernel.engine import remove_parked
-        from reconciler.kernel.logs import remove_stale_logs
-        from reconciler.kernel.openvswitch import forget_switch
+        from reconciler.kernel.engines.engine import remove_parked
+        from reconciler.kernel.openvswitch.read import forget_switch
+        from reconciler.kernel.processes.logs import remove_stale_logs
 
         if not self._context.is_lab_world:
             remove_parked(self._context)

@@ -1,8 +1,7 @@
 """The worker's protocol: each request with its answer, the events on the way, and their JSON.
 
-Called by `worker` on one side and by `hosts` on the other. A request is a dataclass; the class says how large its answer may be,
-how long it may take on another machine, and in which states of the worker it is allowed. Lines and errors are in
-`worker.channel`. The classes stand in the order of an apply.
+A request is a dataclass; the class says how large its answer may be, how long it may take on another machine, and in which
+states of the worker it is allowed. Lines and errors are in `worker.channel`. The classes stand in the order of an apply.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class Introduction:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello(Request[Introduction]):
-    """Be this host. The first request of a session; the fields are those of a `hosts.target.Target`, and more."""
+    """Be this host. The first request of a session; the fields are those of a `fleet.target.Target`, and more."""
 
     topology: str
     host_key: str

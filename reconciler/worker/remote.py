@@ -1,10 +1,9 @@
 """The worker on a host that a controller reaches by ssh: it outlives a lost connection for as long as it takes to be whole again.
 
-Called by `worker.bootstrap` on the far side. It serves as any worker does. From the moment an apply is announced (`arm`)
-until it is committed, the host belongs to the controller only as long as that is heard of: when the connection ends, or
-nothing was heard for `patience_s` (the controller beats twelve times in that), the worker takes back what was done, or keeps
-it where it was told to, and says so in the host's log. Meanwhile its lock says that it is an orphan, and a new controller takes
-its place at once.
+It serves as any worker does. From the moment an apply is announced (`arm`) until it is committed, the host belongs to the
+controller only as long as that is heard of: when the connection ends, or nothing was heard for `patience_s` (the controller
+beats twelve times in that), the worker takes back what was done, or keeps it where it was told to, and says so in the host's
+log. Meanwhile its lock says that it is an orphan, and a new controller takes its place at once.
 """
 
 from __future__ import annotations

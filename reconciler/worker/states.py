@@ -1,4 +1,4 @@
-"""The states of a worker between two requests, and what each of them knows. Called by `worker.work`.
+"""The states of a worker between two requests, and what each of them knows.
 
     Idle ── plan ──> Planned ── arm ──> Armed ── keep ──> Kept ── commit ──> Idle
                         └───── rollback ──┴── rollback ─────┴──> RollingBack ── commit ──> Idle

@@ -1,7 +1,4 @@
-"""Waiting for an engine that is away: systemd starts a daemon that was killed again (`Restart=always` in docker.service).
-
-Called by `work` before a rollback, which needs the engine: only it knows in which namespaces its containers are.
-"""
+"""Waiting for an engine that is away: systemd starts a daemon that was killed again (`Restart=always` in docker.service)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a worker does for each request of `worker.protocol`, in the state that it is in (`worker.states`).
-
-Called by `worker.__main__` with what comes in.
-"""
+"""What a worker does for each request of `worker.protocol`, in the state that it is in (`worker.states`)."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from reconciler.errors import HostError, NetctlError, ProtocolError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all, with_strays
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.diff import diff_states, is_gone, split_exposed
 from reconciler.plan.document import HostPlan, LivePlan, fingerprint_of, live_plan
 from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never

@@ -1,4 +1,4 @@
-"""Frames that are to deceive a bridge, its ports or the host, as bytes, by name. Used by the attacks on Open vSwitch."""
+"""Frames that are to deceive a bridge, its ports or the host, as bytes, by name."""
 
 from __future__ import annotations
 

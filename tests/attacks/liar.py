@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from reconciler.hosts.session import WorkerProcess
+from reconciler.fleet.session import WorkerProcess
 from reconciler.plan.document import CODEC, HostPlan, live_plan
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change, Record
@@ -22,7 +22,7 @@ FACTS = HostFacts(exists=True, uplink="eth0", uplink_mac="02:00:00:00:00:01", ad
 
 
 class Liar:
-    """The process, as `hosts.session.Process` wants it."""
+    """The process, as `fleet.session.Process` wants it."""
 
     pid = 0
 

@@ -20,14 +20,14 @@ import pytest
 
 from reconciler.cli.main import main
 from reconciler.errors import HostError, LockedError, NetctlError
-from reconciler.hosts import fleet, peers
-from reconciler.hosts.session import Session
-from reconciler.hosts.target import far_target
+from reconciler.fleet import fleet, peers
+from reconciler.fleet.session import Session
+from reconciler.fleet.target import far_target
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.ovs_flow import OvsFlow
+from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.kinds.process import Process
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.document import CODEC
 from reconciler.state.record import Record
 from reconciler.topology.types import Connect
@@ -64,7 +64,7 @@ class Outcome:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs netctl with liars for its hosts on other machines: `run({"beta": {"read": …}}, "diff")`."""
     monkeypatch.setattr(peers, "read_own_peers", lambda _: {})
-    monkeypatch.setattr("reconciler.kernel.notes.write_peers", lambda *_: None)
+    monkeypatch.setattr("reconciler.kernel.run_directory.notes.write_peers", lambda *_: None)
 
     def run_netctl(lies: Lies, *words: str, text: str = FILE) -> Outcome:
         connected: list[str] = []

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import HostError, TopologyError
-from reconciler.kernel.docker import DockerEngine
-from reconciler.kernel.docker_containers import parse_listed
-from reconciler.kernel.lxc import LxcEngine
-from reconciler.kernel.openflow import render_mod
-from reconciler.kernel.ovsdb import understanding
-from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.fast_path import FastPathHook
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kernel.engines.docker import DockerEngine
+from reconciler.kernel.engines.docker_containers import parse_listed
+from reconciler.kernel.engines.lxc import LxcEngine
+from reconciler.kernel.openvswitch.openflow import render_mod
+from reconciler.kernel.openvswitch.ovsdb import understanding
+from reconciler.kinds.firewall.docker_user import DockerUser
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathHook
 from reconciler.render.commands import Section, render_script
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import (

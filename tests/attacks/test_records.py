@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
-from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.grammar import FIELDS, check_record
 from reconciler.plan.document import HostPlan, compile_document, complete_plan, live_plan
 from reconciler.render.commands import Section, render_script

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from reconciler.cli.main import VisibleText, main
 from reconciler.errors import NetctlError
-from reconciler.hosts import fleet, peers
-from reconciler.kernel import notes
+from reconciler.fleet import fleet, peers
 from reconciler.kernel.context import KernelContext
-from reconciler.kinds.container import EngineContainer
+from reconciler.kernel.run_directory import notes
+from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.process import Process
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.document import CODEC
 from reconciler.probes.model import Finding, Probe, Result
 from reconciler.render.colour import Palette
@@ -85,7 +85,7 @@ def test_what_is_escaped_says_what_it_was() -> None:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """Runs netctl with a liar for its host, on the streams that the program has: all that it prints."""
     monkeypatch.setattr(peers, "read_own_peers", lambda _: {})
-    monkeypatch.setattr("reconciler.kernel.notes.write_peers", lambda *_: None)
+    monkeypatch.setattr("reconciler.kernel.run_directory.notes.write_peers", lambda *_: None)
 
     def run_netctl(answers: dict[str, Any], *words: str) -> tuple[int, str]:
         monkeypatch.setattr(fleet, "start_ssh_worker", lambda _connect, _patience: lie(answers))

@@ -7,7 +7,7 @@ from itertools import combinations, product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.compile.boxes import Box, are_apart, cut, disjoint, subtract
+from reconciler.compile.disjoint import Box, are_apart, cut, disjoint, subtract
 
 RANGES = st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda ends: (min(ends), max(ends)))
 BOXES: st.SearchStrategy[Box] = st.tuples(RANGES, RANGES)

@@ -14,7 +14,7 @@ from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
-from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.foreign import (
     Chain,
     ForeignContainer,

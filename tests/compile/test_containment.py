@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.host import HostFacts
 from tests.compile.topologies import load
 

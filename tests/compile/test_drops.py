@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.compile.others import find_drops
+from reconciler.compile.foreign_firewalls import find_drops
 from reconciler.kinds.bridges import bridge_names
 from reconciler.state.foreign import Chain, ForwardDrop
 from reconciler.state.host import HostFacts, LinkFacts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from reconciler.compile import compile_topology
 from reconciler.compile.fast_path import find_slow_paths
-from reconciler.kinds.fast_path import FastPathHook
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathHook
 from reconciler.state.host import HostFacts
 from tests.compile.topologies import load
 

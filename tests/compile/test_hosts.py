@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from reconciler.compile import Desired, compile_topology
 from reconciler.compile.lab import find_segments
-from reconciler.kinds.docker_user import DockerUser
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.foreign import ForeignContainer
 from reconciler.state.host import HostFacts
 from tests.compile.topologies import FULL, load

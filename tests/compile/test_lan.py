@@ -10,7 +10,7 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.links import read_link_facts
+from reconciler.kernel.uplink.candidates import read_link_facts
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot

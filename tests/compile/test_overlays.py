@@ -9,13 +9,13 @@ import pytest
 
 from reconciler.compile import Desired, compile_topology
 from reconciler.errors import HostError, TopologyError
-from reconciler.kinds.fdb import BROADCAST_MAC, Fdb
-from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
-from reconciler.kinds.neighbor import Neighbor
-from reconciler.kinds.route import Route
 from reconciler.state.foreign import ForeignVxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record

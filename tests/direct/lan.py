@@ -1,7 +1,7 @@
 """A physical LAN, simulated in a machine of the test's own: a switch, a router, a DHCP server, another machine, and the host.
 
 The machine's own namespace is the host; its uplink `eth0` is a cable to the switch. Watchers run beside netctl and tell how
-long nobody answered. Used by all tests in `tests/direct`.
+long nobody answered.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from reconciler.kernel.ethtool import switch_offload
 from reconciler.kernel.namespaces import enter
+from reconciler.kernel.netlink.ethtool import switch_offload
 from tests.e2e.machine import Machine, Running
 
 LAN = """

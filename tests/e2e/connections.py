@@ -1,7 +1,7 @@
 """TCP connections that are held open and used all the time, to see whether they live on.
 
-Used by the tests of invariants 3 and 7. A server in one namespace gives back what it gets; a client in another sends a byte
-every few milliseconds and counts the answers.
+A server in one namespace gives back what it gets; a client in another sends a byte every few milliseconds and counts the
+answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every single thing that can be broken of what netctl has made in a machine, found by looking at the machine.
 
-Used by the tests of drift. The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or
-an attribute that netctl forgets is in it all the same. A damage is one command, as an administrator may run it.
+The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or an attribute that netctl
+forgets is in it all the same. A damage is one command, as an administrator may run it.
 """
 
 from __future__ import annotations

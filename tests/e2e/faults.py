@@ -1,10 +1,10 @@
 """Bad luck at a chosen moment: a netctl whose controller and workers are forked from the test, and meet a fault on their way.
 
-Used by the tests of invariants 4 and 5. `quick_netctl` runs the command as `main` does, but its processes are forked, with
-everything imported already, where users' are started: a hundred kills cost seconds. Every step of a plan goes out in a batch
-of its own, so a fault can strike between any two; steps of nftables stay together, for they are one transaction. With
-`Fault("kill", n, grain="operation")` batches stay whole, and the kill comes after the n-th operation instead (requests of
-netlink that go out as one, a mount, a write), be it in the middle of a step.
+`quick_netctl` runs the command as `main` does, but its processes are forked, with everything imported already, where users'
+are started: a hundred kills cost seconds. Every step of a plan goes out in a batch of its own, so a fault can strike between
+any two; steps of nftables stay together, for they are one transaction. With `Fault("kill", n, grain="operation")` batches stay
+whole, and the kill comes after the n-th operation instead (requests of netlink that go out as one, a mount, a write), be it in
+the middle of a step.
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ from typing import Any
 
 from reconciler.cli import apply, destroy, diff, status, verify
 from reconciler.cli import main as cli
-from reconciler.hosts import fleet
-from reconciler.hosts.session import WorkerProcess
-from reconciler.kernel import conntrack, engine, facts, iptables, namespaces, netlink, nft, process, sysctl, uplink
+from reconciler.fleet import fleet
+from reconciler.fleet.session import WorkerProcess
+from reconciler.kernel import namespaces
+from reconciler.kernel.engines import engine
 from reconciler.kernel.executor import KernelHost
+from reconciler.kernel.facts import host_facts as facts
+from reconciler.kernel.netfilter import conntrack, iptables, nft
+from reconciler.kernel.netlink import rtnetlink as netlink
+from reconciler.kernel.processes import commands as process
+from reconciler.kernel.settings import sysctl
+from reconciler.kernel.uplink import move as uplink
 from reconciler.plan.order import Batch
 from reconciler.state.steps.lanes import NFT
 from reconciler.state.steps.step import StepError

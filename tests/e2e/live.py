@@ -1,9 +1,9 @@
 """What a machine holds, seen by other eyes than netctl's: `ip`, `nft`, /proc and the files under /run.
 
-Used by all tests in `tests/e2e`. A snapshot is a set of lines, one for each link, address, route, rule, neighbor, table, chain,
-rule or element of nftables, kernel setting, process and file, so that two of them are compared by taking one from the other.
-What the kernel draws by lot, counts, or finds out in its own time (interface numbers, handles, timers, counters, learnt
-neighbors, carriers, link-local addresses) is left out.
+A snapshot is a set of lines, one for each link, address, route, rule, neighbor, table, chain, rule or element of nftables,
+kernel setting, process and file, so that two of them are compared by taking one from the other. What the kernel draws by lot,
+counts, or finds out in its own time (interface numbers, handles, timers, counters, learnt neighbors, carriers, link-local
+addresses) is left out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A machine of the test's own: a process tree with its own network, mounts and processes, in which netctl runs as on any host.
 
-Used by all tests in `tests/e2e`. Nothing in it is seen by, or sees, the rest of the computer: /run is empty at the start, /proc
-shows its own processes, and the "host" that `connect: local` means is its network namespace. So "nothing is left" can be
-claimed of everything, whatever else runs beside it, and a test that failed leaves nothing: the kernel ends all of the machine
-with its first process.
+Nothing in it is seen by, or sees, the rest of the computer: /run is empty at the start, /proc shows its own processes, and the
+"host" that `connect: local` means is its network namespace. So "nothing is left" can be claimed of everything, whatever else
+runs beside it, and a test that failed leaves nothing: the kernel ends all of the machine with its first process.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reconciler.kinds.link_settings import SETTINGS, Role
+from reconciler.kinds.settings.link_settings import SETTINGS, Role
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import LOCAL, edit, write
 

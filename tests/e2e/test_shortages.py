@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError, translate
-from reconciler.kernel import limits
-from reconciler.kernel.process import check_programs
+from reconciler.kernel.processes import limits
+from reconciler.kernel.processes.commands import check_programs
 from reconciler.state.steps.containers import ProcessStart
 from tests.conftest import Outcome
 from tests.e2e.faults import Fault, quick_netctl, start_quick, wait_for_fault

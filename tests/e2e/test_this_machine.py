@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from reconciler.kernel.nft import LIBRARY
+from reconciler.kernel.netfilter.nft import LIBRARY
 from tests.conftest import require_capability
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import LOCAL, write

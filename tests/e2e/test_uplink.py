@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.ways import choose_uplinks
+from reconciler.kernel.facts.egress import choose_uplinks
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, RouteInfo
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import write

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reconciler.probes.borrow import KINDS
+from reconciler.probes.spoofing import KINDS
 from tests.e2e.faults import quick_netctl
 from tests.e2e.machine import Machine
 from tests.e2e.worlds import LOCAL, write

@@ -1,8 +1,7 @@
 """Many trials of bad luck, each on the way from one state of a machine to another, and a look at what it has come to.
 
-Used by the tests of invariants 4 and 5. What a state looks like when nothing goes wrong is found first; after a trial the
-machine is compared with that, link by link and file by file. Trials are many and wait for the kernel most of the time, so
-several machines work side by side.
+What a state looks like when nothing goes wrong is found first; after a trial the machine is compared with that, link by link
+and file by file. Trials are many and wait for the kernel most of the time, so several machines work side by side.
 """
 
 from __future__ import annotations

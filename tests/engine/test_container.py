@@ -13,9 +13,9 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.docker import advise
-from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
-from reconciler.kinds.container import EngineContainer
+from reconciler.kernel.engines.docker import advise
+from reconciler.kernel.engines.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
+from reconciler.kinds.engine.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
@@ -266,7 +266,7 @@ def test_engine_that_is_not_needed_is_asked_one_plain_question(
     script = f"""
 import sys
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engine import read_containers, remove_parked
+from reconciler.kernel.engines.engine import read_containers, remove_parked
 context = KernelContext({topology!r}, "local", engines={docker_context.engines!r})
 found = read_containers(context)
 remove_parked(context)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.kernel import docker
+from reconciler.kernel.engines import docker
 from reconciler.worker import waiting
 from tests.dockerd import Dockerd, dockerd_in
 from tests.e2e.faults import Fault, quick_netctl, start_quick, wait_for_fault

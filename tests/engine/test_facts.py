@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.facts import read_facts
-from reconciler.kernel.listeners import parse_address, parse_listeners
+from reconciler.kernel.facts.host_facts import read_facts
+from reconciler.kernel.facts.listeners import parse_address, parse_listeners
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.state.foreign import ForeignContainer, ForeignInterface, ForeignLink, ForwardDrop, Interceptor
@@ -308,6 +308,6 @@ def test_missing_root_and_library(context: KernelContext, monkeypatch: pytest.Mo
     nobody = read_facts(context, Snapshot("x", {}), Interest(), exists=False)
     assert nobody.missing == ("netctl needs root on the host: run it with sudo",)
     monkeypatch.undo()
-    monkeypatch.setattr("reconciler.kernel.facts.LIBRARY", "libnosuch.so.1")
+    monkeypatch.setattr("reconciler.kernel.facts.host_facts.LIBRARY", "libnosuch.so.1")
     (sentence,) = read_facts(context, Snapshot("x", {}), Interest(), exists=False).missing
     assert "apt-get install libnftables1" in sentence

@@ -10,9 +10,9 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
-from reconciler.kernel.lxc import unpack
-from reconciler.kinds.container import EngineContainer
+from reconciler.kernel.engines.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
+from reconciler.kernel.engines.lxc import unpack
+from reconciler.kinds.engine.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import (
     MARK_FILE,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.logs import remove_stale_logs
-from reconciler.kernel.marks import is_alive
-from reconciler.kernel.process import read_members, read_processes, run_process_steps
+from reconciler.kernel.processes.commands import read_members, read_processes, run_process_steps
+from reconciler.kernel.processes.logs import remove_stale_logs
+from reconciler.kernel.processes.marks import is_alive
 from reconciler.kinds.process import Process
 from reconciler.state.process_mark import marks_of, words_of
 from reconciler.state.ref import netns_path_name
@@ -192,7 +192,7 @@ def test_stop_ends_the_whole_session(context: KernelContext, run: Run) -> None:
 
 def test_stop_kills_what_is_deaf_to_it(context: KernelContext, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that ignores SIGTERM is killed after a while."""
-    monkeypatch.setattr("reconciler.kernel.process.STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("reconciler.kernel.processes.commands.STOP_TIMEOUT_S", 0.2)
     run(start("sh", "-c", "trap '' TERM; while :; do sleep 1000; done"))
     (info,) = read_processes(context)
     only_child(info.pid)
@@ -306,8 +306,8 @@ def test_a_session_of_another_process_namespace_is_left_alone(
     (info,) = read_processes(context)
     with subprocess.Popen(inside(container_netns, *SLEEP)) as other:
         sessions = {info.pid: 0, other.pid: 0}
-        monkeypatch.setattr("reconciler.kernel.process.read_pids", lambda: list(sessions))
-        monkeypatch.setattr("reconciler.kernel.process.read_session", sessions.get)
+        monkeypatch.setattr("reconciler.kernel.processes.commands.read_pids", lambda: list(sessions))
+        monkeypatch.setattr("reconciler.kernel.processes.commands.read_session", sessions.get)
         assert other.pid not in members(context)
         assert info.pid in members(context)
         other.kill()

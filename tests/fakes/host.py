@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_interface, ip_network
 
-from reconciler.kinds.firewall_program import WAYS
+from reconciler.kinds.firewall.program import WAYS
 from reconciler.plan.order import Batch
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import (

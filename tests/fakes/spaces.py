@@ -1,4 +1,4 @@
-"""The namespaces of the fake host: what stands in each, and how it is read. Used by `fakes.host`, which changes them."""
+"""The namespaces of the fake host: what stands in each, and how it is read."""
 
 from __future__ import annotations
 

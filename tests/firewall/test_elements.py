@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.compile import compile_topology
-from reconciler.kinds.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.firewall_program import SETS, WAYS, SetSpec, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall.program import SETS, WAYS, SetSpec, check_element, format_range, render_element, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand

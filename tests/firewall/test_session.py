@@ -10,13 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel import nft
-from reconciler.kernel.conntrack import flush_flows
-from reconciler.kernel.iptables import apply_step, parse_rules, read_docker_user
-from reconciler.kernel.nft import NftSession, join_commands
-from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.firewall import FirewallTable
-from reconciler.kinds.firewall_program import SETS
+from reconciler.kernel.netfilter import nft
+from reconciler.kernel.netfilter.conntrack import flush_flows
+from reconciler.kernel.netfilter.iptables import apply_step, parse_rules, read_docker_user
+from reconciler.kernel.netfilter.nft import NftSession, join_commands
+from reconciler.kinds.firewall.docker_user import DockerUser
+from reconciler.kinds.firewall.elements import FirewallTable
+from reconciler.kinds.firewall.program import SETS
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.step import StepError
@@ -141,7 +141,7 @@ WITHOUT_NAMES = """
 for file in /etc/protocols /etc/services /etc/hosts /etc/iproute2/* /usr/share/iproute2/*; do
     [ ! -f $file ] || mount --bind /dev/null $file
 done
-exec "$0" -c 'from reconciler.kernel.nft import missing_features, SETS; print(missing_features(SETS))'
+exec "$0" -c 'from reconciler.kernel.netfilter.nft import missing_features, SETS; print(missing_features(SETS))'
 """
 
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.iptables import apply_step
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
-from reconciler.kernel.nft import NftSession, read_tables
-from reconciler.kernel.nftdump import TableReader
-from reconciler.kinds.docker_user import DockerUser
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kernel.netfilter.iptables import apply_step
+from reconciler.kernel.netfilter.nft import NftSession, read_tables
+from reconciler.kernel.netfilter.table_dump import TableReader
+from reconciler.kinds.firewall.docker_user import DockerUser
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps.firewall import IptablesAdd, NftCommand
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel.abilities import check_link_kinds
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.facts.capabilities import check_link_kinds
 from reconciler.plan.order import Batch
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.steps.links import LinkAdd

@@ -16,9 +16,9 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.snapshot import Interest, read_snapshot
-from reconciler.kinds.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall import FirewallTable
-from reconciler.kinds.firewall_program import WAYS, render_element, render_table
+from reconciler.kinds.firewall.elements import FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall.program import WAYS, render_element, render_table
 from reconciler.plan.execute import BatchRunner
 from reconciler.plan.order import Batch
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of

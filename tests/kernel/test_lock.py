@@ -15,12 +15,12 @@ import pytest
 
 from reconciler.errors import HostError, LockedError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.lock import HostLock
+from reconciler.kernel.run_directory.lock import HostLock
 
 HOLD = """
 import sys, pathlib
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.lock import HostLock
+from reconciler.kernel.run_directory.lock import HostLock
 lock = HostLock(KernelContext("shop", "local", run_directory=pathlib.Path(sys.argv[1]))).take("netctl apply shop.yaml")
 print("held", flush=True)
 sys.stdin.read()
@@ -151,7 +151,7 @@ def test_a_disk_that_takes_nothing(context: KernelContext, monkeypatch: pytest.M
 ORPHAN = """
 import sys, pathlib
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.lock import HostLock
+from reconciler.kernel.run_directory.lock import HostLock
 lock = HostLock(KernelContext("shop", "local", run_directory=pathlib.Path(sys.argv[1]))).take("netctl apply", run="1")
 lock.mark(orphan=sys.argv[2] == "orphan")
 print("held", flush=True)

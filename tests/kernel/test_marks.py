@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.kernel import marks
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.dhcp import read_clients
-from reconciler.kernel.flock import is_locked_by_others_only, lock_among_root, try_lock
-from reconciler.kernel.marks import Running, is_roots, is_running, read_environment, read_start, send_signal
-from reconciler.kinds.dhcp import DHCP_MARK
+from reconciler.kernel.processes import marks
+from reconciler.kernel.processes.dhcp_clients import read_clients
+from reconciler.kernel.processes.marks import Running, is_roots, is_running, read_environment, read_start, send_signal
+from reconciler.kernel.run_directory.flock import is_locked_by_others_only, lock_among_root, try_lock
+from reconciler.kinds.addressing.dhcp import DHCP_MARK
 from reconciler.state.process_mark import marks_of, parse_command_mark
 from tests.conftest import Namespace
 

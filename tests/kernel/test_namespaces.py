@@ -15,7 +15,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.kernel import namespaces as module
 from reconciler.kernel.namespaces import Namespaces, parse_path_name, run_in_thread
-from reconciler.kernel.netlink_dump import read_links
+from reconciler.kernel.netlink.dump import read_links
 from reconciler.state.ref import netns_path_name
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError

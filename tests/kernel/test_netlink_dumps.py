@@ -14,20 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.kernel import netlink_dump, netlink_neighbors
 from reconciler.kernel.namespaces import run_in_thread
-from reconciler.kernel.netlink import (
-    DUMP_TRIES,
-    HEADER,
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NetlinkError,
-    RouteSocket,
-    parse_error,
-    parse_messages,
-)
-from reconciler.kernel.netlink_encode import (
+from reconciler.kernel.netlink import dump as netlink_dump
+from reconciler.kernel.netlink import neighbors as netlink_neighbors
+from reconciler.kernel.netlink.encode import (
     IFADDRMSG,
     IFINFOMSG,
     NDMSG,
@@ -37,6 +27,17 @@ from reconciler.kernel.netlink_encode import (
     RTM_GETROUTE,
     RTM_NEWLINK,
     RTMSG,
+)
+from reconciler.kernel.netlink.rtnetlink import (
+    DUMP_TRIES,
+    HEADER,
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NetlinkError,
+    RouteSocket,
+    parse_error,
+    parse_messages,
 )
 from tests.conftest import Namespace
 from tests.kernel.conftest import World

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.kernel.netlink_dump import read_links, read_routes
-from reconciler.kernel.netlink_neighbors import read_fdb, read_neighbors
+from reconciler.kernel.netlink.dump import read_links, read_routes
+from reconciler.kernel.netlink.neighbors import read_fdb, read_neighbors
 from reconciler.state.naming import ROUTE_PROTOCOL, doomed_group_of, group_of
 from reconciler.state.steps.addresses import (
     AddressAdd,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel.netlink import HEADER, NLM_F_DUMP_INTR, NLMSG_DONE
-from reconciler.kernel.nftdump import GENERIC, TableReader
+from reconciler.kernel.netfilter.table_dump import GENERIC, TableReader
+from reconciler.kernel.netlink.rtnetlink import HEADER, NLM_F_DUMP_INTR, NLMSG_DONE
 
 NLM_F_MULTI = 0x2  # linux/netlink.h
 NEWTABLE = 0xA00  # NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.kernel.drops import Packet, holds, render
-from reconciler.kernel.iptables_legacy import parse_chains
-from reconciler.kernel.netlink import attribute
-from reconciler.kernel.nftrules import READERS, UNKNOWN, Condition, parse_rule
+from reconciler.kernel.netfilter.foreign_drops import Packet, holds, render
+from reconciler.kernel.netfilter.foreign_rules import READERS, UNKNOWN, Condition, parse_rule
+from reconciler.kernel.netfilter.iptables_legacy import parse_chains
+from reconciler.kernel.netlink.rtnetlink import attribute
 
 LEGACY = """
 -P FORWARD DROP

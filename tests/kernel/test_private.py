@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel.private import check_directories, make_directory, open_private, secure_directory, write_private
+from reconciler.kernel.run_directory.private import (
+    check_directories,
+    make_directory,
+    open_private,
+    secure_directory,
+    write_private,
+)
 
 
 @pytest.fixture(autouse=True)

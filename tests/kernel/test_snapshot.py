@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from reconciler.errors import HostError
-from reconciler.kernel import netlink_dump
 from reconciler.kernel import snapshot as module
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces
+from reconciler.kernel.netlink import dump as netlink_dump
 from reconciler.kernel.snapshot import Interest, choose_own, read_snapshot
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.snapshot import LinkInfo

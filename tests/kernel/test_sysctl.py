@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import HostError
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.sysctl import read_remembered, read_sysctls, sysctl_path
+from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls, sysctl_path
 from reconciler.state.steps.namespaces import FILE_NAME, HEADING, NetnsAdd, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import StepError
 from tests.kernel.conftest import World

@@ -6,18 +6,18 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from reconciler.kinds.address import Address
-from reconciler.kinds.container import EngineContainer
-from reconciler.kinds.fdb import Fdb
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.fdb import Fdb
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.port import Port
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.plan import compile_plan
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref

@@ -11,13 +11,13 @@ import pytest
 import reconciler
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
-from reconciler.kinds.container import EngineContainer
-from reconciler.kinds.fast_path import FastPathWay
-from reconciler.kinds.firewall import FirewallElement, FirewallTable
+from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
+from reconciler.kinds.firewall.fast_path import FastPathWay
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.openvswitch import OvsBridge
+from reconciler.kinds.openvswitch.bridge import OvsBridge
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.kinds.stray import StrayLink
-from reconciler.kinds.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.kinds.address import Address
-from reconciler.kinds.dhcp import Dhcp
-from reconciler.kinds.link_settings import interface_key
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.dhcp import Dhcp
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl, interface_of
+from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.sysctl import Sysctl, interface_of
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState

@@ -8,10 +8,10 @@ import pytest
 
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS, recognise_all
-from reconciler.kinds.address import Address
+from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.ovs_flow import OvsFlow
+from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.plan.diff import diff_states
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.state.host import HostState

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from reconciler.kinds.container import EngineContainer
+from reconciler.kinds.engine.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import parse_mark, render_mark
 from reconciler.state.spec_label import READERS, parse_spec, render_spec

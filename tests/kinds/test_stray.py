@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.kernel.facts import find_leases
-from reconciler.kernel.obstacles import find_interfaces
+from reconciler.kernel.facts.foreign import find_interfaces
+from reconciler.kernel.facts.host_facts import find_leases
 from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.kinds.container import EngineContainer
-from reconciler.kinds.sysctl import Sysctl, interface_of
+from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.settings.sysctl import Sysctl, interface_of
 from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
 from tests.compile.topologies import FULL

@@ -1,4 +1,4 @@
-"""Frames that a container may send, and such that it may not, as bytes. Called by the tests of Open vSwitch's rules."""
+"""Frames that a container may send, and such that it may not, as bytes."""
 
 from __future__ import annotations
 

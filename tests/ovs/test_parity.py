@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.kinds.firewall_chains import render_chains
-from reconciler.kinds.ovs_flow import (
+from reconciler.kinds.firewall.chains import render_chains
+from reconciler.kinds.openvswitch.flow import (
     BRIDGE_RULES,
     PERMISSIONS,
     SEGMENT_RULES,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.kernel.openflow import parse_flow
-from reconciler.kernel.ovsdb_steps import split_runs
+from reconciler.kernel.openvswitch.backend import split_runs
+from reconciler.kernel.openvswitch.openflow import parse_flow
 from reconciler.kinds.grammar import check_record
-from reconciler.kinds.ovs_flow import (
+from reconciler.kinds.openvswitch.flow import (
     BRIDGE_RULES,
     LAN_RULES,
     SEGMENT_RULES,

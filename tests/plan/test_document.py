@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.errors import UsageError
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.document import (
     CODEC,
     LivePlan,

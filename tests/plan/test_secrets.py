@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.kinds import KINDS
-from reconciler.kinds.container import EngineContainer
+from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.process import Process
 from reconciler.plan.diff import diff_states
 from reconciler.plan.document import HostPlan, compile_document, render_document, shown_document

@@ -7,10 +7,10 @@ from collections import Counter
 from reconciler.compile import compile_topology
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, KINDS, STRAY
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe, ProbePlan
-from reconciler.probes.promises import compile_probes
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import mac_of
 from reconciler.topology.load import parse_topology
+from reconciler.verify.expectations import compile_probes
 
 LAB = "version: 1\nname: shop\nhosts: {alpha: {connect: lab, address: 192.0.2.11}, beta: {connect: lab, address: 192.0.2.12}}\n"
 REAL = LAB.replace("alpha: {connect: lab", "alpha: {connect: local").replace("beta: {connect: lab", "beta: {connect: 'ssh://b'")

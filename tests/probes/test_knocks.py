@@ -11,10 +11,10 @@ import pytest
 
 from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.probes.borrow import ALL_NODES
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
 from reconciler.probes.run import Prober
+from reconciler.probes.spoofing import ALL_NODES
 from tests.probes.world import World, ask, run_one, serve
 
 pytestmark = pytest.mark.kernel

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from reconciler.compile import compile_topology
-from reconciler.probes.borrow import KINDS as CLAIMS
 from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, Probe, ProbePlan
-from reconciler.probes.promises import compile_probes
+from reconciler.probes.spoofing import KINDS as CLAIMS
 from reconciler.topology.load import parse_topology
+from reconciler.verify.expectations import compile_probes
 
 HEAD = "version: 1\nname: shop\nhosts: {alpha: {connect: lab, address: [192.0.2.11, '2001:db8:1::11']}}\n"
 FRONT_BACK = "subnets: {front: {cidr: 10.44.0.0/24}, back: {cidr: 10.45.0.0/24, mode: isolated}}\n"

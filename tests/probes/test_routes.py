@@ -10,8 +10,8 @@ from reconciler.compile import compile_topology
 from reconciler.compile.routers import find_unknown_routers
 from reconciler.errors import TopologyError
 from reconciler.probes.model import ALLOWED, FORBIDDEN, ROUTE, ROUTES, Probe
-from reconciler.probes.promises import compile_probes
 from reconciler.topology.load import parse_topology
+from reconciler.verify.expectations import compile_probes
 from tests.conftest import Namespace, run_netctl
 
 HEAD = """\

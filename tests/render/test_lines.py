@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.kinds import KINDS
-from reconciler.kinds.firewall_summary import describe_elements
+from reconciler.kinds.addressing.neighbor import Neighbor
+from reconciler.kinds.firewall.summary import describe_elements
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.neighbor import Neighbor
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.render.plan import render_plan
 from reconciler.state.host import HostState
 from reconciler.state.record import Change

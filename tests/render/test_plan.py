@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from reconciler.kinds.address import Address
-from reconciler.kinds.firewall import FirewallElement
+from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.route import Route
+from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
-from reconciler.kinds.route import Route
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.schema import json_schema

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.compile import compile_topology
-from reconciler.kinds.qdisc import Qdisc
+from reconciler.kinds.settings.qdisc import Qdisc
 from reconciler.plan.document import compile_document, host_plan
 from reconciler.plan.plan import compile_plan
 from reconciler.render.plan import render_plan

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.cli.main import start
-from reconciler.hosts.session import ConnectionLostError, Session
+from reconciler.fleet.session import ConnectionLostError, Session
 from reconciler.worker.protocol import Request
 
 

@@ -1,6 +1,6 @@
 """A network that vanishes without a word, so that each end of a connection takes the other for alive: both end in bounded time.
 
-In mid-apply it is `test_lost.test_a_cable_that_is_pulled`; what each end does by itself is in tests/hosts/test_silence.py.
+In mid-apply it is `test_lost.test_a_cable_that_is_pulled`; what each end does by itself is in tests/fleet/test_silence.py.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.hosts.bundle import Bundle, read_bundle
-from reconciler.hosts.ssh import REMOTE_COMMAND, explain, render_command, render_shell
+from reconciler.fleet.bundle import Bundle, read_bundle
+from reconciler.fleet.ssh import REMOTE_COMMAND, explain, render_command, render_shell
 from reconciler.topology.types import Connect
 from reconciler.worker import bootstrap
 from reconciler.worker.bootstrap import hash_files, is_at, read_tree, remove_unused, render_program
@@ -28,7 +28,8 @@ def test_the_code_is_whole_by_itself(tmp_path: Path) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import reconciler.worker.remote, reconciler.probes.run, nftables, docker, pyroute2\n"
-        "import reconciler.kernel.facts, reconciler.kernel.engine, reconciler.kernel.conntrack, reconciler.kernel.nft\n"
+        "import reconciler.kernel.facts.host_facts, reconciler.kernel.engines.engine\n"
+        "import reconciler.kernel.netfilter.conntrack, reconciler.kernel.netfilter.nft\n"
         "wrong = [m.__file__ for m in sys.modules.values() if 'site-packages' in (getattr(m, '__file__', '') or '')]\n"
         "sys.exit(str(wrong) if wrong or 'yaml' in sys.modules or 'pydantic' in sys.modules else 0)\n"
     )

@@ -1,4 +1,4 @@
-"""Topologies with one fault each, and how it must be told. Used by the tests `test_faults…`, a file for each part of the format.
+"""Topologies with one fault each, and how it must be told.
 
 In the texts, `§` marks the place where the fault must be found; it is taken out before the text is parsed.
 """

@@ -1,7 +1,6 @@
 """What every kind of bridge answers: the records of the bridge itself, of its ports, of its tunnel and of its uplink.
 
-Called by `compile.host` and `compile.overlay`. What stands above the bridge (addresses, routes, neighbors, settings, the `inet`
-table) is the same for every kind.
+What stands above the bridge (addresses, routes, neighbors, settings, the `inet` table) is the same for every kind.
 """
 
 from __future__ import annotations

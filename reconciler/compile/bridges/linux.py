@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
 from reconciler.compile.model import Tunnel
-from reconciler.kinds.fdb import Fdb
+from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.port import FILTERED, QUIET, port_options
 from reconciler.kinds.links.vxlan import PORT_OPTIONS

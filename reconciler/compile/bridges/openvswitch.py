@@ -1,4 +1,4 @@
-"""A bridge of Open vSwitch: its database says what is a port, and OpenFlow rules say what may pass (`kinds.ovs_flow`)."""
+"""A bridge of Open vSwitch: its database says what is a port, and OpenFlow rules say what may pass (`kinds.openvswitch.flow`)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Place, Tunnel
-from reconciler.kinds.firewall import FirewallElement
-from reconciler.kinds.link_settings import interface_key
+from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.offload import GRO, TX, Offload
-from reconciler.kinds.openvswitch import USERSPACE, OvsBridge, OvsPort, marks_of
-from reconciler.kinds.ovs_flow import (
+from reconciler.kinds.openvswitch.bridge import USERSPACE, OvsBridge, OvsPort, marks_of
+from reconciler.kinds.openvswitch.flow import (
     APART,
     BRIDGE_RULES,
     CLOSED_RULE,
@@ -38,7 +36,9 @@ from reconciler.kinds.ovs_flow import (
     target_rules,
     tunnel_rule,
 )
-from reconciler.kinds.sysctl import Sysctl
+from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.offload import GRO, TX, Offload
+from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import group_of

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.kinds.identity import sysctl_ref
-from reconciler.kinds.link_settings import LINK_DEFAULTS
 from reconciler.kinds.links.base import Link, Options
 from reconciler.kinds.links.marks import OwnLink, bears_tag
 from reconciler.kinds.links.wire import Table, choice
+from reconciler.kinds.settings.link_settings import LINK_DEFAULTS
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from reconciler.kinds.identity import element_ref, sysctl_ref
-from reconciler.kinds.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.kinds.links.base import drop_empty
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
 from reconciler.kinds.links.port import Port
+from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot

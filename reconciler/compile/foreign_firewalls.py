@@ -1,0 +1,51 @@
+"""What other firewalls on a host drop of a topology's packets, so that it is said before anything is applied.
+
+Pure: the kernel's side has read the rules and says what drops for certain and what may (`kernel.netfilter.foreign_drops`);
+only here the file's ports and tunnels are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import assert_never
+
+from reconciler.kinds.bridges import bridge_names
+from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
+from reconciler.state.foreign import Drop, ForwardDrop, PacketDrop, PossibleDrop, TunnelDrop
+from reconciler.state.host import HostFacts, HostState
+from reconciler.topology.types import Topology
+
+Ports = tuple[str, int, int]
+"""Protocol, first and last port."""
+
+
+def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
+    """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
+    if state is None or not bridge_names(state):
+        return ()
+    # Only drops of the usual port are looked for (`kernel.netfilter.foreign_drops`).
+    tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
+    promised = tuple(_promised(topology))
+    drops = (each for each in facts.foreign if isinstance(each, PacketDrop))
+    return tuple(drop for drop in drops if _is_certain(drop, promised, tunnels=tunnels))
+
+
+def _is_certain(drop: Drop, promised: Sequence[Ports], *, tunnels: bool) -> bool:
+    match drop:
+        case ForwardDrop():
+            return True
+        case TunnelDrop():
+            return tunnels
+        case PossibleDrop():
+            return drop.ports is not None and any(drop.ports.meets(*ports) for ports in promised)
+    assert_never(drop)
+
+
+def _promised(topology: Topology) -> Iterator[Ports]:
+    """The ports that the file lets packets pass to: those of containers, and those of hosts, which are translated."""
+    for policy in topology.policies:
+        yield from ((each.protocol, each.first, each.last) for each in policy.ports)
+    for container in topology.containers.values():
+        for each in container.publications:
+            yield each.protocol, each.port, each.port + each.count - 1
+            yield each.protocol, each.to_port, each.to_port + each.count - 1

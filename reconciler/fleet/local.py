@@ -1,0 +1,112 @@
+"""Starting a worker on this machine, for the host itself or for a lab host.
+
+A worker is a copy of this process (fork(2)) as long as that is safe, which is while there is one thread and nothing has been
+done yet. What both sides need is then imported once and not once for each host: 130 ms of CPU a worker, of the 600 ms that an
+apply with nothing to do takes. Later, when a worker has died and another takes its place, it is a new Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from reconciler.fleet.session import WorkerProcess
+from reconciler.worker.__main__ import STOP_SIGNALS
+from reconciler.worker.__main__ import main as serve
+
+FAILED = 70
+"""EX_SOFTWARE (sysexits.h): the worker ended by an exception that its loop did not catch."""
+
+
+def start_local_worker() -> WorkerProcess:
+    """Start a worker. To be called from a thread that lives as long as the worker, for it ends with that.
+
+    It stays in this process group.
+    """
+    return _fork() if threading.active_count() == 1 else _execute()
+
+
+class ForkedProcess:
+    """A child of this process, as `fleet.session.Process` wants it; several threads may wait for its end."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int) -> None:
+        """`stdin` and `stdout` are this side's ends of the child's streams."""
+        self.pid = pid
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = os.fdopen(stdout, "rb")
+        self.returncode: int | None = None
+        self._reaping = threading.Lock()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, or the negative number of the signal. TimeoutExpired where it still runs after `timeout` seconds."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # another thread has waited for it in between
+                self._await_end(timeout)
+        with self._reaping:
+            if self.returncode is None:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+    def _await_end(self, timeout: float | None) -> None:
+        handle = os.pidfd_open(self.pid)
+        try:
+            if not select.select([handle], [], [], timeout)[0]:
+                from subprocess import TimeoutExpired
+
+                raise TimeoutExpired("worker", timeout or 0)
+        finally:
+            os.close(handle)
+
+    def kill(self) -> None:
+        """SIGKILL, where it still runs."""
+        with self._reaping:
+            if self.returncode is None:
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _fork() -> WorkerProcess:
+    words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
+    requests, stdin = os.pipe()
+    stdout, answers = os.pipe()
+    # A signal waits: in this process until both go their ways (its exception would be lost in what Python runs at a fork), and
+    # in the worker until that handles it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    pid = os.fork()
+    if pid == 0:
+        _be_worker(requests, answers, words.fileno())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.close(requests)
+    os.close(answers)
+    return WorkerProcess(ForkedProcess(pid, stdin, stdout), words)
+
+
+def _be_worker(requests: int, answers: int, words: int) -> NoReturn:
+    """Go on as a worker, in the new process. Nothing else of this one stays open: other workers wait for the end of theirs."""
+    try:
+        for number, descriptor in enumerate((requests, answers, words)):
+            os.dup2(descriptor, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        serve()
+    except BaseException:  # noqa: BLE001  it must not come back into the controller's code
+        traceback.print_exc()
+    os._exit(FAILED)
+
+
+def _execute() -> WorkerProcess:
+    """The package is found where this one is, and nothing in the environment leads elsewhere."""
+    import subprocess
+
+    root = str(Path(__file__).resolve().parents[2])
+    program = f"import sys; sys.path.insert(0, {root!r}); from reconciler.worker.__main__ import main; main()"
+    words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
+    process = subprocess.Popen([sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words)
+    return WorkerProcess(process, words)

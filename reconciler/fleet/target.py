@@ -1,0 +1,171 @@
+"""Which hosts a topology has, and what a worker must be told to be one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import UsageError
+from reconciler.state.ref import LAB, lab_netns, netns_path_name
+
+if TYPE_CHECKING:
+    from reconciler.topology.outline import Outline
+    from reconciler.topology.types import Connect, Host, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One host. `netns` is the file of a lab host under /run/netns, "" for the machine's own namespace."""
+
+    host: str
+    topology: str
+    host_key: str
+    netns: str = ""
+    engines: dict[str, str] = field(default_factory=dict)
+    """Where the engines listen that are not at their usual place, by runtime."""
+    uplink: str = ""
+    addresses: tuple[str, ...] = ()
+    """What the file says of the link to others, and of the host's addresses there."""
+    peers: tuple[str, ...] = ()
+    """The addresses of the file's other hosts: the routes to them say by which link this one reaches them. A lab host's link is
+    known without them."""
+    containers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
+    the engine's."""
+    openvswitch: str = ""
+    """Where the host's Open vSwitch database listens, where the file says so."""
+    openvswitch_needed: bool = False
+    """Whether the file has a subnet of its kind on the host."""
+    ssh: Connect | None = None
+    """How it is reached where it is another machine."""
+
+    @property
+    def destination(self) -> str:
+        """As in the file: `ssh://root@alpha:22`; "" where it is on this machine."""
+        return render_destination(self.ssh) if self.ssh else ""
+
+
+def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
+    """The hosts of the topology, the lab first where there is one; with `only`, that host and the lab it stands in.
+
+    UsageError where there is no host of that name.
+    """
+    if only and only not in topology.hosts:
+        known = ", ".join(topology.hosts) or "none"
+        raise UsageError(f"there is no host {only!r} in {topology.path or topology.name}", f"its hosts are: {known}")
+    chosen = [host for host in topology.hosts.values() if only in ("", host.name)]
+    return (*_lab_of(topology.name, chosen), *(_target(topology, host) for host in chosen))
+
+
+def early_targets_of(outline: Outline) -> tuple[Target, ...]:
+    """What `targets_of` gives, if that follows from the outline alone: of a lab without engines. Else empty."""
+    hosts = outline.hosts
+    if not outline.is_bare or any(host.connect.scheme != "lab" for host in hosts.values()):
+        return ()
+    return (*_lab_of(outline.name, hosts.values()), *(_bare_target(outline.name, host, hosts) for host in hosts.values()))
+
+
+def count_workers(outline: Outline) -> int:
+    """How many workers on this machine the file needs."""
+    near = [host for host in outline.hosts.values() if host.connect.scheme != "ssh"]
+    return len(near) + len(_lab_of(outline.name, near))
+
+
+def _lab_of(topology: str, hosts: Iterable[Host]) -> tuple[Target, ...]:
+    """The lab that these hosts stand in."""
+    return (Target(LAB, topology, f"{topology}.lab"),) if any(host.connect.scheme == "lab" for host in hosts) else ()
+
+
+def peers_of(topology: Topology) -> dict[str, str]:
+    """The hosts on other machines, and how they are reached: what each machine is to remember of the others."""
+    return {host.name: render_destination(host.connect) for host in topology.hosts.values() if host.connect.scheme == "ssh"}
+
+
+def dropped_peers(present: Mapping[str, str], topology: str, remembered: Mapping[str, str]) -> tuple[Target, ...]:
+    """Of the machines that are remembered those that are not present any more, both by name and destination.
+
+    One whose name has gone to another machine is called by its destination.
+    """
+    there = set(present.values())
+    return tuple(
+        far_target(destination if host in present else host, topology, destination)
+        for host, destination in remembered.items()
+        if destination not in there
+    )
+
+
+def far_target(host: str, topology: str, destination: str) -> Target:
+    """Another machine, of which no file says anything. UsageError where the destination is not written as in a file."""
+    from pydantic_core import PydanticCustomError
+
+    from reconciler.topology.connect import parse_connect
+
+    try:
+        connect = parse_connect(destination)
+    except PydanticCustomError:
+        raise UsageError(f"{destination!r} is no way to reach a host", "write ssh://[user@]name[:port]") from None
+    return Target(host, topology, "local", ssh=connect)
+
+
+def render_destination(connect: Connect) -> str:
+    """As in the file: `ssh://root@alpha:22`."""
+    user = f"{connect.user}@" if connect.user else ""
+    name = f"[{connect.name}]" if ":" in connect.name else connect.name
+    return f"ssh://{user}{name}" + (f":{connect.port}" if connect.port else "")
+
+
+def _target(topology: Topology, host: Host) -> Target:
+    containers: dict[str, dict[str, str]] = {}
+    for each in topology.containers.values():
+        if each.host == host.name and each.spec.runtime != "netns":
+            existing = containers.setdefault(each.spec.runtime, {})
+            existing |= {each.name: each.engine_name} if each.existing else {}
+    from reconciler.topology.legs import legs_of
+
+    return replace(
+        _bare_target(topology.name, host, topology.hosts),
+        containers=containers,
+        openvswitch_needed=any(
+            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
+        ),
+    )
+
+
+def _bare_target(topology: str, host: Host, hosts: Mapping[str, Host]) -> Target:
+    """The host, as far as it does not depend on subnets and containers."""
+    netns = netns_path_name(topology, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
+    return Target(
+        host=host.name,
+        topology=topology,
+        host_key=netns or "local",
+        netns=netns,
+        engines=engines_of(host),
+        uplink=host.uplink,
+        addresses=tuple(str(address) for address in host.addresses),
+        peers=() if netns else _addresses_of_others(hosts, host),
+        openvswitch=host.openvswitch,
+        ssh=host.connect if host.connect.scheme == "ssh" else None,
+    )
+
+
+def _addresses_of_others(hosts: Mapping[str, Host], host: Host) -> tuple[str, ...]:
+    others = (other for other in hosts.values() if other.name != host.name)
+    return tuple(str(address) for other in others for address in other.addresses)
+
+
+def engines_of(host: Host) -> dict[str, str]:
+    """Where the host's engines listen, as the file says; Docker's else as the environment says, as for `docker` itself.
+
+    The environment is this machine's, and says nothing of another.
+    """
+    told = {"docker": host.docker, "podman": host.podman, "lxc": host.lxc}
+    default = {} if host.connect.scheme == "ssh" else default_engines()
+    return default | {runtime: url for runtime, url in told.items() if url}
+
+
+def default_engines() -> dict[str, str]:
+    """What the environment says of this machine's engines."""
+    docker = os.environ.get("DOCKER_HOST", "")
+    return {"docker": docker} if docker else {}

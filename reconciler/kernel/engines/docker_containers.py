@@ -1,0 +1,77 @@
+"""Containers in the words of Docker's API: the labels by which they are netctl's, what lists them, what creates them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.state.container_spec import PARKED, ContainerSpec
+from reconciler.state.spec_label import SPEC_LABEL, parse_spec
+
+NO_NETWORKS = ("none", "host")
+"""What an engine calls the network of a container without one, and of one in the host's namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A container, as `docker ps --all` knows it.
+
+    `state` is Docker's word: created, running, paused, restarting, removing, exited or dead.
+    """
+
+    identity: str
+    name: str
+    state: str
+    labels: Mapping[str, str]
+    networks: tuple[str, ...] = ()
+    """The engine's networks that it is on."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether it was renamed by `park`."""
+        return PARKED in self.name
+
+    @property
+    def spec(self) -> ContainerSpec | None:
+        """What it was made from; None where its label does not say."""
+        return parse_spec(self.labels.get(SPEC_LABEL, ""))
+
+
+def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The body of POST /containers/create. A command that the file leaves out is the image's own."""
+    policy, _, retries = spec.restart.partition(":")
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "Labels": dict(labels),
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Binds": list(spec.volumes),
+            "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
+        },
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    return body
+
+
+def parse_listed(item: Mapping[str, Any]) -> Listed:
+    """One entry of GET /containers/json."""
+    names = [name.removeprefix("/") for name in item.get("Names") or ()]
+    # A legacy link adds a name with a slash in it.
+    name = next((name for name in names if "/" not in name), "")
+    settings = item.get("NetworkSettings") or {}
+    networks = (str(network) for network in settings.get("Networks") or ())
+    return Listed(
+        str(item["Id"]),
+        name,
+        str(item["State"]),
+        parse_labels(item.get("Labels") or {}),
+        tuple(sorted(network for network in networks if network not in NO_NETWORKS)),
+    )
+
+
+def parse_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """Labels as text, whatever an engine has for them."""
+    return {str(key): str(value) for key, value in labels.items()}

@@ -1,0 +1,259 @@
+"""LXC, by its command lines: containers made from a root filesystem or a template, with a network namespace that is empty.
+
+A container of LXC's is a directory with a file `config`; ours has a file beside it that says whose it is. No service runs:
+each container has a monitor process of its own, which is reached by a socket that only exists in the network namespace that it
+was started in. So all commands run in the machine's own, where an administrator's do, also for hosts of the lab.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.namespaces import enter, run_in_thread
+from reconciler.kernel.run_directory.private import replace_file
+from reconciler.state.container_spec import PARKED
+from reconciler.state.grammar import is_label
+from reconciler.state.lxc_config import (
+    COMMAND_FILE,
+    COMMON_CONFIG,
+    MARK_FILE,
+    TEMPLATE_DIRECTORY,
+    Mark,
+    is_template,
+    move_rootfs,
+    needs_command_file,
+    parse_mark,
+    render_command_file,
+    render_config,
+    render_mark,
+    template_words,
+)
+from reconciler.state.snapshot import ContainerInfo
+from reconciler.state.steps.containers import ContainerCreate
+
+STOP_TIMEOUT_S = 10
+"""How long a container may take to end before it is killed."""
+COMMAND_TIMEOUT_S = 600
+"""A template may fetch its root filesystem from far away."""
+
+
+class LxcEngine:
+    """LXC, for one topology on one host. Threads may share it."""
+
+    def __init__(self, topology: str, host_key: str, directory: str, machine_netns: str) -> None:
+        """`directory` holds the containers (lxc.lxcpath); `machine_netns` is the file of the machine's own namespace."""
+        self._machine_netns = machine_netns
+        self._topology = topology
+        self._host_key = host_key
+        self._path = Path(directory)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def holds_any(self) -> bool:
+        """Whether a container here bears the topology's mark, of any host."""
+        return any(mark and mark.topology == self._topology for _, mark in self._read_marks())
+
+    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
+        """The topology's containers on this host, parked ones too, and those of the `existing` that are there."""
+        names = {engine_name: container for container, engine_name in existing.items()}
+        pids = self._read_pids()
+        found = []
+        for name, mark in self._read_marks():
+            ours = self._is_ours(mark)
+            if ours and mark:
+                pid, parked = pids.get(name, 0), mark.parked or not mark.complete
+                found.append(ContainerInfo("lxc", mark.name, name, mark.spec, pid > 0, pid, existing=False, parked=parked))
+            elif name in names and name in pids:
+                found.append(ContainerInfo("lxc", names[name], name, None, pids[name] > 0, pids[name], existing=True))
+        return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
+
+    def read_foreign(self) -> tuple[tuple[str, str], ...]:
+        """Name and state of the containers that are not the topology's, on this host or on another of the lab."""
+        marks = dict(self._read_marks())
+        pids = self._read_pids()
+        foreign = (name for name in pids if (mark := marks.get(name)) is None or mark.topology != self._topology)
+        return tuple((name, "running" if pids[name] else "stopped") for name in foreign)
+
+    def _read_marks(self) -> list[tuple[str, Mark | None]]:
+        """Every directory here, and whose it is."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._path) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+        return [(name, self._read_mark(name)) for name in names]
+
+    def _read_mark(self, name: str) -> Mark | None:
+        """What a directory's mark says; None where there is none, or where it came along with a copy of the directory."""
+        try:
+            mark = parse_mark((self._path / name / MARK_FILE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return mark if mark and name.partition(PARKED)[0] == f"{mark.topology}-{mark.name}" else None
+
+    def _read_pids(self) -> dict[str, int]:
+        """Every container that LXC knows here, with the number of its first process, 0 where it does not run."""
+        pids = {}
+        for line in self._lxc("ls", "--fancy", "--fancy-format", "NAME,PID").splitlines()[1:]:
+            name, _, pid = line.rpartition(" ") if line[-1:] != " " else line.rstrip().rpartition(" ")
+            pids[name.strip()] = int(pid) if pid.isdigit() else 0
+        return pids
+
+    def _is_ours(self, mark: Mark | None) -> bool:
+        return mark is not None and (mark.topology, mark.host) == (self._topology, self._host_key) and is_label(mark.name)
+
+    # --- before an apply ----------------------------------------------------------------------------------------------
+
+    def check(self, steps: Iterable[ContainerCreate]) -> None:
+        """HostError that names every root filesystem and template that is missing."""
+        missing = sorted({step.spec.image for step in steps if not self._find_twin(step) and not has_image(step.spec.image)})
+        if missing:
+            what = f"{len(missing)} images of LXC's are" if len(missing) > 1 else "an image of LXC's is"
+            raise HostError(
+                f"{what} not on the host: {', '.join(missing)}",
+                f"name the directory of a root filesystem, an archive of one, or a template of {TEMPLATE_DIRECTORY}",
+            )
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def create(self, step: ContainerCreate) -> int:
+        """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
+        twin = self._find_twin(step)
+        if twin:
+            self._rename(twin, step.engine_name, parked=False)
+        else:
+            self._make(step)
+        return self.start(step.engine_name)
+
+    def _make(self, step: ContainerCreate) -> None:
+        directory = self._path / step.engine_name
+        mark = self._read_mark(step.engine_name)
+        if self._is_ours(mark) and mark and not mark.complete:
+            self._destroy(step.engine_name)
+        if directory.exists():
+            raise HostError(f"there is a container {step.engine_name} already, and it is left alone")
+        mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False)
+        directory.mkdir(mode=0o770, parents=True)
+        replace_file(directory / MARK_FILE, render_mark(mark))
+        config = render_config(step.container, step.spec, str(directory), common=Path(COMMON_CONFIG).exists())
+        if is_template(step.spec.image):
+            self._lxc("create", "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(step.spec.image))
+            config = (directory / "config").read_text(encoding="utf-8") + "\n" + config
+        else:
+            unpack(step.spec.image, directory / "rootfs")
+        if needs_command_file(step.spec.command):
+            replace_file(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command), mode=0o644)
+        replace_file(directory / "config", config)
+        replace_file(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
+
+    def start(self, engine_name: str) -> int:
+        """Start one of ours; the number of its first process. HostError too where it ends at once."""
+        self._check_own(engine_name)
+        self._place_rootfs(engine_name)
+        self._lxc("start", "-n", engine_name)
+        pid = self._lxc("info", "-n", engine_name, "--pid", "--no-humanize", check=False).strip()
+        if not pid.isdigit():
+            raise HostError(f"container {engine_name} ended at once", f"lxc-start -P {self._path} -n {engine_name} -F shows why")
+        return int(pid)
+
+    def stop(self, engine_name: str) -> None:
+        """Stop one of ours; one that is stopped already is no fault."""
+        self._check_own(engine_name)
+        if self._read_pids().get(engine_name):
+            self._lxc("stop", "-n", engine_name, "--timeout", str(STOP_TIMEOUT_S))
+
+    def park(self, engine_name: str) -> None:
+        """Stop one of ours and rename it, so that its name is free."""
+        self.stop(engine_name)
+        # A rollback parks what was made in the place of one that is parked.
+        names = (f"{engine_name}{PARKED}{number}" for number in count(1))
+        self._rename(engine_name, next(name for name in names if not (self._path / name).exists()), parked=True)
+
+    def remove_parked(self) -> None:
+        """Remove all of ours that is parked, or was never finished."""
+        for name, mark in self._read_marks():
+            if mark and self._is_ours(mark) and (mark.parked or not mark.complete):
+                self._destroy(name)
+
+    def _find_twin(self, step: ContainerCreate) -> str:
+        """The parked container that was made for the same container from the same spec; "" where there is none."""
+        for name, mark in self._read_marks():
+            if mark and self._is_ours(mark) and mark.parked and (mark.name, mark.spec) == (step.container, step.spec):
+                return name
+        return ""
+
+    def _check_own(self, engine_name: str) -> None:
+        """HostError where a container is not ours: it is never touched."""
+        if not self._is_ours(self._read_mark(engine_name)):
+            raise HostError(f"container {engine_name} is not one of netctl's, so it is left alone")
+
+    def _rename(self, engine_name: str, new_name: str, *, parked: bool) -> None:
+        """Say in the mark what it is, then move the directory; LXC's own renaming would copy the root filesystem."""
+        mark = self._read_mark(engine_name)
+        if mark is None or (self._path / new_name).exists():
+            raise HostError(f"container {engine_name} cannot be renamed to {new_name}", f"look at {self._path}")
+        replace_file(self._path / engine_name / MARK_FILE, render_mark(replace(mark, parked=parked)))
+        (self._path / engine_name).rename(self._path / new_name)
+        self._place_rootfs(new_name)
+
+    def _place_rootfs(self, name: str) -> None:
+        """The config names the root filesystem by its whole path, which a kill may have left as it was before a renaming."""
+        config = self._path / name / "config"
+        before = config.read_text(encoding="utf-8")
+        after = move_rootfs(before, str(self._path / name))
+        if after != before:
+            replace_file(config, after)
+
+    def _destroy(self, name: str) -> None:
+        if self._read_pids().get(name):
+            self._lxc("stop", "-n", name, "--kill")
+        shutil.rmtree(self._path / name)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def _lxc(self, verb: str, *words: str, check: bool = True) -> str:
+        """What a command prints; HostError with its own words where it fails."""
+        command = [f"lxc-{verb}", "-P", str(self._path), *words]
+        if shutil.which(command[0]) is None:
+            raise HostError("LXC is not on the host", "apt-get install lxc")
+        done = run_in_thread(lambda: run_in(self._machine_netns, command))
+        if check and done.returncode:
+            raise HostError(f"{command[0]} fails: {first_words(done).rpartition(': ')[2]}", shlex.join(command))
+        return done.stdout
+
+
+def run_in(netns: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in the network namespace at that path; for a thread that ends afterwards."""
+    enter(netns)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def first_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The first line that a command has said of its failure; its status where it said nothing."""
+    return next((line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}")
+
+
+def has_image(image: str) -> bool:
+    """Whether a root filesystem or a template is there."""
+    return Path(f"{TEMPLATE_DIRECTORY}/lxc-{template_words(image)[0]}" if is_template(image) else image).exists()
+
+
+def unpack(image: str, rootfs: Path) -> None:
+    """Copy a root filesystem, or unpack an archive of one: each container has its own. HostError with the command's words."""
+    rootfs.mkdir()
+    if Path(image).is_dir():
+        command = ["cp", "--archive", "--reflink=auto", f"{image}/.", str(rootfs)]
+    else:
+        command = ["tar", "--extract", "--numeric-owner", "--file", image, "--directory", str(rootfs)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise HostError(f"{image} cannot be copied: {first_words(done)}", shlex.join(command))

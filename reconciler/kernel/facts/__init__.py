@@ -1,0 +1,1 @@
+"""What the controller must know of a host before it compiles a topology."""

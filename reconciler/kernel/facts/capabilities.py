@@ -1,0 +1,62 @@
+"""What this kernel cannot make, found out before anything is made."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+
+from reconciler.errors import HostError
+from reconciler.kernel.namespaces import leave_for_new, run_in_thread
+from reconciler.kernel.netlink.encode import encode
+from reconciler.kernel.netlink.rtnetlink import RouteSocket
+from reconciler.state.ref import HOST
+from reconciler.state.steps.links import LinkAdd
+from reconciler.state.steps.namespaces import NetnsAdd, SysctlWrite
+from reconciler.state.steps.step import Step
+
+SETTINGS = "/proc/sys"
+
+
+def check_link_kinds(steps: Iterable[Step]) -> None:
+    """HostError where a link among the steps is of a kind that this kernel does not have."""
+    kinds = sorted({step.kind for step in steps if isinstance(step, LinkAdd)})
+    missing = run_in_thread(lambda: try_link_kinds(kinds)) if kinds else []
+    if missing:
+        help_text = f"load what makes them: modprobe -a {' '.join(missing)}"
+        raise HostError(f"this kernel has no links of kind {', '.join(missing)}", help_text)
+
+
+def check_settings(steps: Iterable[Step]) -> None:
+    """HostError where kernel settings are to be written, also those of a new namespace, and /proc/sys takes none."""
+    if any(isinstance(step, NetnsAdd | SysctlWrite) for step in steps) and os.statvfs(SETTINGS).f_flag & os.ST_RDONLY:
+        help_text = f"mount -o remount,rw {SETTINGS}; in a container, run it with --privileged"
+        raise HostError(f"cannot write kernel settings: {SETTINGS} is mounted read-only", help_text)
+
+
+def try_link_kinds(kinds: list[str]) -> list[str]:
+    """Those that the kernel cannot make; tried in a namespace that ends with the calling thread.
+
+    A kind that is not there, and that no module brings, is EOPNOTSUPP (net/core/rtnetlink.c, rtnl_newlink); one that needs
+    options says something else.
+    """
+    leave_for_new()
+    route_socket = RouteSocket()
+    try:
+        steps = [LinkAdd(HOST, f"try{number}", kind, mac="", mtu=0, group=0) for number, kind in enumerate(kinds)]
+        refusals = route_socket.request([encode(step, NoSurroundings()) for step in steps])
+    finally:
+        route_socket.close()
+    return [kinds[refusal.index] for refusal in refusals if refusal.number == errno.EOPNOTSUPP]
+
+
+class NoSurroundings:
+    """For messages that name no other link and no other namespace."""
+
+    def index(self, name: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(name)
+
+    def descriptor(self, netns: str) -> int:
+        """Nothing is asked for."""
+        raise KeyError(netns)

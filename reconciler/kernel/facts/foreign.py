@@ -1,0 +1,176 @@
+"""What is foreign on a host (`state.foreign`) and may be in the way: named here, judged by `compile`, which knows what is wanted.
+
+Nothing is changed. An engine's networks are seen by their routes, and its ports by who listens and by its rules, so that it
+need not be asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_network
+from typing import Literal, cast
+
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.engines.engine import Wanted, engine_of
+from reconciler.kernel.facts.listeners import read_listeners
+from reconciler.kernel.netfilter.iptables import DOCKER_NAT_CHAIN, read_docker_ports
+from reconciler.kernel.netfilter.table_dump import ChainInfo, TableReader
+from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
+from reconciler.kinds.firewall.program import TABLE_PREFIX
+from reconciler.kinds.links.marks import bears_tag
+from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.kinds.openvswitch.bridge import own_switches
+from reconciler.state.foreign import (
+    ForeignContainer,
+    ForeignInterface,
+    ForeignLink,
+    ForeignListener,
+    ForeignPort,
+    ForeignRoute,
+    ForeignVxlan,
+    HostPort,
+    SharedNamespace,
+    TransportProtocol,
+)
+from reconciler.state.naming import ROUTE_PROTOCOL, group_of, parse_alias
+from reconciler.state.ref import HOST, container_netns
+from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.uapi import LOOPBACK
+
+FAMILY_TOOLS: tuple[tuple[str, Literal["iptables", "ip6tables"]], ...] = (("ip", "iptables"), ("ip6", "ip6tables"))
+EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
+
+
+def is_own(topology: str, link: LinkInfo) -> bool:
+    """Whether a link on a host is the topology's own. The uplink of a lab host belongs to the lab, as a cable would."""
+    if not bears_tag(topology, link):
+        return False
+    alias = parse_alias(link.alias)
+    return alias is None or (alias.topology == topology and alias.kind != "lab")
+
+
+def is_another_topologys(topology: str, link: LinkInfo) -> bool:
+    """Whether a link was made by netctl for another topology."""
+    alias = parse_alias(link.alias)
+    return alias is not None and alias.topology != topology and link.group == group_of(alias.topology)
+
+
+# --- of the snapshot --------------------------------------------------------------------------------------------------
+
+
+def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
+    """Routes that a subnet may overlap: all but default routes, our own, and what every link has for itself."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    for route in host.routes:
+        link = host.links.get(route.index)
+        if route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
+            continue
+        if route.form and (link is None or link.index == LOOPBACK):  # of no link: IPv6 says the loopback's
+            yield ForeignRoute(destination=ip_network(route.dst), form=route.form, metric=route.metric)
+            continue
+        another = link is not None and is_another_topologys(snapshot.topology, link)
+        if link is None or is_own(snapshot.topology, link) or (route.protocol == ROUTE_PROTOCOL and not another):
+            continue
+        yield ForeignRoute(destination=ip_network(route.dst), link=link.name, by_netctl=another)
+
+
+def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
+    """Links on the host that are not ours, whose names are taken."""
+    # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
+    switches = {bridge.name for bridge, _ in own_switches(snapshot)}
+    for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
+        if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
+            yield ForeignLink(name=link.name)
+            yield from (ForeignLink(name=altname, altname_of=link.name) for altname in link.altnames)
+            if link.kind == Vxlan.kind:
+                options = dict(link.options)
+                yield ForeignVxlan(name=link.name, vni=int(options.get("id", 0)), port=int(options.get("dstport", 0)))
+
+
+def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
+    """Links in existing containers that are not the far ends of ours, and that the container has not made itself.
+
+    Those have their other end, or the link below them, elsewhere, or are hardware: they were given to the container, and serve
+    it. What its root makes is in the container as a whole, and gives way (`kinds.stray`): else one could stop every apply.
+    """
+    host = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
+    # Of whichever container: one that shares a namespace with another is reported as that (`find_shared`).
+    wired = {(link.peer, link.index) for link in host if link.kind == "veth" and is_own(snapshot.topology, link)}
+    for info in snapshot.containers:
+        if info.existing:
+            inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
+            for link in inside.links.values():
+                is_given = link.index != LOOPBACK and not (link.kind and link.local_peer)
+                if is_given and (link.index, link.peer) not in wired and not is_own(snapshot.topology, link):
+                    yield ForeignInterface(
+                        container=info.container,
+                        name=link.name,
+                        runtime=info.runtime,
+                        engine_name=info.engine_name,
+                        networks=info.networks,
+                    )
+
+
+# --- of the host ------------------------------------------------------------------------------------------------------
+
+
+def find_listeners() -> Iterator[ForeignListener]:
+    """Sockets that a published port would take the packets from."""
+    for one in read_listeners():
+        port = HostPort(protocol=one.protocol, address=ip_address(one.address), port=one.port)
+        yield ForeignListener(port=port, holder=one.holder)
+
+
+def find_others_ports(reader: TableReader, topology: str, chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
+    """What other topologies of netctl publish on the host."""
+    own = TABLE_PREFIX + topology
+    names = {chain.table for chain in chains if chain.family == "inet" and chain.table.startswith(TABLE_PREFIX)}
+    for name in sorted(names - {own}):
+        table = reader.read_table("inet", name)
+        for where, key, _ in table.elements if table else ():
+            if where.startswith("published"):
+                yield ForeignPort(port=parse_published(where, key), topology=name.removeprefix(TABLE_PREFIX))
+
+
+def parse_published(where: str, key: str) -> HostPort:
+    """The port of an element of a set `published4`, `published_at4` or `published_from4` (kinds.firewall.program)."""
+    protocol, *parts = key.split(" . ")
+    address = parts.pop(0).removesuffix("/0") if where.startswith("published_") else EVERYWHERE[where[-1]]
+    return HostPort(protocol=cast("TransportProtocol", protocol), address=ip_address(address), port=int(parts[0]))
+
+
+def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[Literal["iptables", "ip6tables"], ...]:
+    """The iptables commands whose DOCKER-USER chain is there, among the chains that nftables shows."""
+    names = {(chain.family, chain.table, chain.name) for chain in chains}
+    return tuple(tool for family, tool in FAMILY_TOOLS if (family, "filter", DOCKER_CHAIN) in names)
+
+
+def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
+    """The ports that Docker publishes, by its rules: also where no proxy of its own listens (`--userland-proxy=false`)."""
+    names = {(chain.family, chain.table, chain.name) for chain in chains}
+    tools = [tool for family, tool in FAMILY_TOOLS if (family, "nat", DOCKER_NAT_CHAIN) in names]
+    for tool in tools:
+        yield from (ForeignPort(port=port) for port in read_docker_ports(tool))
+
+
+def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNamespace]:
+    """Containers of the engines that are in one network namespace with another of the topology's, or with the host."""
+    found: dict[tuple[int, int], str | None] = {}
+    places: list[tuple[str, str | None]] = [(context.own_netns, None)]
+    places += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
+    for path, container in places:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a lab host that is not there yet, or a container that has just ended
+        other = found.setdefault((status.st_dev, status.st_ino), container)
+        if container is not None and other != container:
+            yield SharedNamespace(container=container, other=other)
+
+
+def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[ForeignContainer]:
+    """The containers that are not ours in the engines of which the file names containers."""
+    for runtime in wanted:
+        for name, state in engine_of(context, runtime).read_foreign():
+            yield ForeignContainer(name=name, runtime=runtime, state=state)

@@ -1,0 +1,1 @@
+"""Netfilter: our nftables tables, iptables, connection tracking, and what foreign rules drop."""

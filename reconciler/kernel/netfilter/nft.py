@@ -1,0 +1,210 @@
+"""nftables: one transaction from text, a dry run of it, and what is live of our tables.
+
+Text goes in through libnftables, in this process: a command line would cost a fork and 10 ms more at the end of each run. What
+is live is read raw (`kernel.netfilter.table_dump`). Whether a table is as it should be is found by loading its program into a
+throwaway namespace and comparing the two, so that no state file and no second description of the ruleset is needed.
+
+A context's socket is opened when it is made and stays in that namespace, so each is made in a thread that has entered it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterable, Sequence
+
+from reconciler.errors import SHORT_OF_MEMORY, HostError
+from reconciler.kernel.namespaces import leave_for_new, run_in_thread
+from reconciler.kernel.netfilter.table_dump import Structure, TableReader
+from reconciler.kinds.firewall.program import SETS, check_element, parse_table_name, render_table, table_name
+from reconciler.state.snapshot import TableInfo
+from reconciler.state.steps.firewall import NftCommand
+from reconciler.state.steps.step import StepError
+
+LIBRARY = "libnftables.so.1"
+NO_SUCH_FILE = "No such file"
+"""In what dlopen(3) says if the library is missing; a host that is short of memory says something else."""
+PROBE = "probe"
+"""The topology whose programs are loaded to see what the kernel can do."""
+_ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")
+
+
+class NftSession:
+    """A libnftables context in the namespace of the thread that makes it. One thread at a time may use it."""
+
+    def __init__(self) -> None:
+        """HostError where libnftables or its binding is not there."""
+        try:
+            library = ctypes.CDLL(LIBRARY)
+        except OSError as error:
+            if NO_SUCH_FILE in str(error):
+                raise HostError(f"{LIBRARY} is missing on this host", "apt-get install libnftables1") from error
+            raise HostError(f"cannot load {error}", SHORT_OF_MEMORY) from error
+        try:
+            from nftables import Nftables
+        except ImportError as error:
+            raise HostError("the Python module nftables is missing", "pip install oxl-libnftables") from error
+        self._nft = Nftables(LIBRARY)
+        # The binding is older than the library, and has no word for a dry run.
+        self._set_dry_run = library.nft_ctx_set_dry_run
+        self._set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
+        self._context = self._nft._Nftables__ctx  # noqa: SLF001  the binding shows its context to nobody
+
+    def run(self, steps: Sequence[NftCommand]) -> None:
+        """All steps as one transaction: all are done, or none. StepError where the kernel or nft refuses one."""
+        if self._command(join_commands(steps)):
+            step, words = self._find_fault(steps)
+            raise StepError(step, f"nft refuses `{shorten(step.text)}`: {words}")
+
+    def check(self, steps: Sequence[NftCommand]) -> str:
+        """What the kernel would say to the transaction, "" for nothing. It sees the request, and does not commit it."""
+        self._set_dry_run(self._context, True)
+        try:
+            return self._command(join_commands(steps))
+        finally:
+            self._set_dry_run(self._context, False)
+
+    def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
+        """The step that makes the transaction fail, by halving: libnftables 1.0.6 shows the wrong line of a text."""
+        good, bad = 0, len(steps)
+        words = self.check(steps) or "it failed once, and would not fail now"
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            fault = self.check(steps[:middle])
+            if fault:
+                bad, words = middle, fault
+            else:
+                good = middle
+        return steps[bad - 1], words
+
+    def _command(self, text: str) -> str:
+        """The first sentence of what nft complains of, "" for nothing."""
+        status, _, words = self._nft.cmd(text)
+        if status == 0:
+            return ""
+        return str(words).strip().partition("\n")[0].removeprefix("Error: ") or "no reason given"
+
+
+def shorten(text: str) -> str:
+    """The first line of a command's text, at most 120 characters of it."""
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= 120 else line[:119] + "…"
+
+
+def join_commands(steps: Sequence[NftCommand]) -> str:
+    """One text of many steps.
+
+    Elements that are added to, or removed from, the same set in a row become one command with many elements: nft needs
+    three times as long for them one by one.
+    """
+    lines: list[str] = []
+    groups: dict[str, list[str]] = {}
+
+    def close_groups() -> None:
+        lines.extend(f"{head} {{ {', '.join(elements)} }}" for head, elements in groups.items())
+        groups.clear()
+
+    verb = ""
+    for line in (line for step in steps for line in step.text.splitlines()):
+        element = _ELEMENT.fullmatch(line)
+        # The sets of a run are independent of each other, but what is deleted and added again must keep its order.
+        if groups and (element is None or not line.startswith(verb)):
+            close_groups()
+        if element is None:
+            lines.append(line)
+        else:
+            verb = line.partition(" ")[0]
+            groups.setdefault(element[1], []).append(element[2])
+    close_groups()
+    return "\n".join(lines) + "\n"
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
+    """The tables of the topology that are live in the reader's namespace. HostError where they cannot be read."""
+    found = []
+    for family, name in ((each, name) for each in SETS for name in reader.read_names(each)):
+        if parse_table_name(name)[0] != topology:
+            continue
+        dump = reader.read_table(family, name)
+        if dump is None:
+            continue
+        elements = tuple(element for element in dump.elements if _is_ours(family, element))
+        # An element that our grammar does not know was put there by somebody else; only a new table is free of it.
+        intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
+        found.append(TableInfo(family, name, intact, elements, dump.hooks))
+    return tuple(found)
+
+
+def _is_ours(family: str, element: tuple[str, str, str]) -> bool:
+    try:
+        check_element(family, *element)
+    except ValueError:
+        return False
+    return True
+
+
+_programs: dict[tuple[str, str], Structure] = {}
+"""What was read, by family and topology. It depends on the kernel alone."""
+
+
+def read_program(family: str, topology: str) -> Structure:
+    """The structure of the program as this kernel has it after loading; read once in a process, in a throwaway namespace."""
+    if refusal := _load_programs((family,), topology).get(family):
+        raise refusal
+    return _programs[family, topology]
+
+
+def _load_programs(families: Iterable[str], topology: str) -> dict[str, HostError]:
+    """Read the programs that are not known, and return by family what the kernel refuses.
+
+    All share one namespace: the kernel takes its time to give one back, and a user may have few.
+    """
+    unknown = [family for family in families if (family, topology) not in _programs]
+
+    def load_all() -> dict[str, HostError]:
+        leave_for_new()
+        refused = {}
+        for family in unknown:
+            try:
+                _programs[family, topology] = _load(family, topology)
+            except HostError as error:
+                refused[family] = error
+        return refused
+
+    return run_in_thread(load_all) if unknown else {}
+
+
+def _load(family: str, topology: str) -> Structure:
+    """Load a program in the namespace of this thread, and read it back."""
+    reader = TableReader()
+    try:
+        NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
+        dump = reader.read_table(family, table_name(topology))
+    except StepError as error:
+        raise HostError(f"this kernel cannot filter as netctl needs it: {error.message}") from error
+    finally:
+        reader.close()
+    if dump is None:
+        raise HostError("a table that was loaded cannot be read back")
+    return dump.structure
+
+
+def remember_programs(topology: str) -> None:
+    """Read the programs of the topology's tables ahead: a rollback reads them, and may have no namespace left to try them in.
+
+    HostError if there is none now. A program that the kernel refuses is no fault: it may have no fast path.
+    """
+    _load_programs(SETS, topology)
+
+
+def missing_features(families: Iterable[str]) -> tuple[str, ...]:
+    """What this kernel lacks for our programs, in a sentence each; empty where it has all. Nothing is committed anywhere."""
+    try:
+        refused = list(_load_programs(families, PROBE).values())
+    except HostError as error:  # no namespace to try them in
+        refused = [error]
+    faults = [f"{error.message}: {error.help_text}" if error.help_text else error.message for error in refused]
+    return tuple(dict.fromkeys(faults))

@@ -1,0 +1,1 @@
+"""Rtnetlink: messages, dumps, and the backend that sends batches of steps (rtnetlink(7))."""

@@ -1,0 +1,85 @@
+"""Dumps of neighbor tables and forwarding databases (rtnetlink(7), RTM_GETNEIGH) as the plain values of `state.snapshot`.
+
+The kernel keeps both in messages of one form. As in `netlink_dump`, an entry that cannot be understood raises NetlinkError.
+The cost grows with the number of entries.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from reconciler.kernel.netlink.encode import (
+    AF_BRIDGE,
+    NDA_DST,
+    NDA_LLADDR,
+    NDA_PROTOCOL,
+    NDMSG,
+    NTF_PROXY,
+    NTF_STICKY,
+    RTM_GETNEIGH,
+    RTM_NEWNEIGH,
+)
+from reconciler.kernel.netlink.rtnetlink import NetlinkError, RouteSocket, find_attributes, ip_of, mac_of, parse_ip
+from reconciler.state.snapshot import FdbInfo, NeighborInfo
+from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
+
+NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
+
+
+def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
+    """The neighbor entries of both families, and those that the kernel answers for, where `proxies` asks for them too."""
+    found: list[NeighborInfo] = []
+    for flags in (0, NTF_PROXY) if proxies else (0,):
+        for kind, data in route_socket.dump(RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)):
+            if kind == RTM_NEWNEIGH:
+                neighbor = parse_neighbor(data)
+                if neighbor:
+                    found.append(neighbor)
+    return tuple(found)
+
+
+def parse_neighbor(data: memoryview) -> NeighborInfo | None:
+    """One RTM_NEWNEIGH of IPv4 or IPv6; None for what the kernel keeps for itself (multicast and loopback: NUD_NOARP)."""
+    if len(data) < NDMSG.size:
+        raise NetlinkError("a neighbor in the kernel's answer is cut off")
+    family, index, state, flags, _ = NDMSG.unpack_from(data)
+    if family not in (socket.AF_INET, socket.AF_INET6) or state & NUD_NOARP:
+        return None
+    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
+    return NeighborInfo(
+        index=index,
+        address=ip_of(family, found, NDA_DST),
+        mac=mac_of(found, NDA_LLADDR),
+        state=state,
+        protocol=found[NDA_PROTOCOL][0] if found.get(NDA_PROTOCOL) else 0,
+        proxy=bool(flags & NTF_PROXY),
+    )
+
+
+def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
+    """The static entries of VXLANs (with their VTEP) and of bridge ports."""
+    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
+    entries = (parse_fdb(data) for kind, data in found if kind == RTM_NEWNEIGH)
+    return tuple(entry for entry in entries if entry)
+
+
+def parse_fdb(data: memoryview) -> FdbInfo | None:
+    """One RTM_NEWNEIGH of AF_BRIDGE; None for addresses that are a link's own and for what was learnt."""
+    if len(data) < NDMSG.size:
+        raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
+    _, index, state, flags, _ = NDMSG.unpack_from(data)
+    found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
+    remote = found.get(NDA_DST)
+    is_static = state & (NUD_PERMANENT | NUD_NOARP) if remote else state & NUD_NOARP
+    if not is_static:
+        return None
+    family = socket.AF_INET if remote and len(remote) == 4 else socket.AF_INET6
+    return FdbInfo(index, mac_of(found, NDA_LLADDR), parse_ip(family, remote) if remote else "", state, bool(flags & NTF_STICKY))
+
+
+def read_learnt(route_socket: RouteSocket) -> frozenset[str]:
+    """The hardware addresses that the bridges of a namespace have learnt: entries that are neither static nor a link's own."""
+    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
+    static = NUD_PERMANENT | NUD_NOARP
+    learnt = (data for kind, data in found if kind == RTM_NEWNEIGH and not NDMSG.unpack_from(data)[2] & static)
+    return frozenset(mac_of(find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES), NDA_LLADDR) for data in learnt)

@@ -1,0 +1,299 @@
+"""Rtnetlink as bytes: messages, batches with one answer, and dumps that are whole or raise (rtnetlink(7), netlink(7)).
+
+A thousand containers are five thousand messages, and a library's codecs cost ten times what the kernel needs for them: hence
+`struct`, for the few messages that carry the load. The cost grows with the number of messages, not of round trips.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.errors import HostError
+
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+FLAGS_AND_SEQUENCE = struct.Struct("=HI")
+_u32 = struct.Struct("=I")
+FLAGS_OFFSET = 6
+
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR = 0x1, 0x4, 0x10
+NLM_F_DUMP = 0x300
+NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_APPEND = 0x400, 0x200, 0x100, 0x800
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200  # in answers
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSGERR_ATTR_MSG = 1
+NLA_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+SOL_NETLINK = 270
+NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
+
+CHUNK_MESSAGES = 100
+"""Of one send: enough to make its cost vanish, few enough for a receive buffer that every one of them may fail into."""
+CHUNK_BYTES = 60_000
+RECEIVE_BYTES = 1 << 16  # the kernel fills at most 32 KiB of a dump at once
+DUMP_TRIES = 8
+ANSWER_TIMEOUT_S = 60
+"""A deletion of a thousand links by group takes a second; an answer that never comes must not hang netctl."""
+
+
+class NetlinkError(HostError):
+    """The kernel refused a request or broke a dump off; `number` is the errno, 0 where there is none."""
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        """`message` is a sentence."""
+        super().__init__(message)
+        self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message of a batch that failed: its index, the errno, and the kernel's own words where it gave any."""
+
+    index: int
+    number: int
+    words: str
+
+    def __str__(self) -> str:
+        """`File exists (EEXIST): the kernel's words`."""
+        return describe_errno(self.number) + (f": {self.words}" if self.words else "")
+
+
+def describe_errno(number: int) -> str:
+    """`File exists (EEXIST)`."""
+    return f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"
+
+
+def attribute(number: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    return ATTRIBUTE.pack(4 + len(value), number) + value + bytes(-len(value) & 3)
+
+
+def message(number: int, flags: int, body: bytes) -> bytearray:
+    """One request, its sequence number still open."""
+    return bytearray(HEADER.pack(HEADER.size + len(body), number, flags | NLM_F_REQUEST, 0, 0) + body)
+
+
+def parse_attributes(data: memoryview, offset: int = 0) -> Iterator[tuple[int, memoryview]]:
+    """The attributes from `offset` on, as (type, value). NetlinkError where one is cut off."""
+    end = len(data)
+    while offset + 4 <= end:
+        length, number = ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or offset + length > end:
+            raise NetlinkError("an attribute in the kernel's answer is cut off")
+        yield number & NLA_TYPE_MASK, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def find_attributes(data: memoryview, offset: int, wanted: Container[int]) -> dict[int, memoryview]:
+    """The wanted ones of the attributes from `offset` on, by type. NetlinkError where one is cut off.
+
+    A link has fifty attributes, of which a dozen matter, and a reading meets three thousand links: this loop is its cost.
+    """
+    found: dict[int, memoryview] = {}
+    end = len(data)
+    unpack = ATTRIBUTE.unpack_from
+    while offset + 4 <= end:
+        length, number = unpack(data, offset)
+        if length < 4 or offset + length > end:
+            raise NetlinkError("an attribute in the kernel's answer is cut off")
+        number &= NLA_TYPE_MASK
+        if number in wanted:
+            found[number] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def parse_messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+    """The messages of one datagram, as (type, flags, sequence, body). NetlinkError where one is cut off."""
+    view, offset = memoryview(data), 0
+    while offset + HEADER.size <= len(view):
+        length, number, flags, sequence, _ = HEADER.unpack_from(view, offset)
+        if length < HEADER.size or offset + length > len(view):
+            raise NetlinkError("a message of the kernel is cut off")
+        yield number, flags, sequence, view[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def parse_error(flags: int, body: memoryview, *, is_done: bool = False) -> tuple[int, str]:
+    """The errno of an NLMSG_ERROR or NLMSG_DONE (0: none), and the kernel's words (NETLINK_EXT_ACK).
+
+    An NLMSG_ERROR quotes the request, or its header, before the words; NLMSG_DONE does not.
+    """
+    if len(body) < 4:
+        return 0, ""
+    number: int = -struct.unpack_from("=i", body)[0]
+    words = ""
+    if flags & NLM_F_ACK_TLVS and (is_done or len(body) >= 4 + HEADER.size):
+        offset = 4
+        if not is_done:
+            quoted_bytes = HEADER.size if flags & NLM_F_CAPPED else HEADER.unpack_from(body, 4)[0]
+            offset += (quoted_bytes + 3) & ~3
+        for kind, value in parse_attributes(body, offset):
+            if kind == NLMSGERR_ATTR_MSG:
+                words = parse_text(value)
+    return number, words
+
+
+def parse_text(value: memoryview) -> str:
+    """A string of the kernel's, without its closing NUL."""
+    return bytes(value).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def parse_u32(value: memoryview) -> int:
+    """A number of four bytes."""
+    if len(value) != 4:
+        raise NetlinkError("a number in the kernel's answer has the wrong size")
+    number: int = _u32.unpack(value)[0]
+    return number
+
+
+def parse_ip(family: int, value: memoryview) -> str:
+    """An address in its usual form."""
+    try:
+        return socket.inet_ntop(family, value)
+    except (OSError, ValueError) as error:
+        raise NetlinkError("an address in the kernel's answer has the wrong size") from error
+
+
+def text_of(found: Mapping[int, memoryview], number: int) -> str:
+    """The text of an attribute, "" if it is missing."""
+    return parse_text(found[number]) if number in found else ""
+
+
+def u32_of(found: Mapping[int, memoryview], number: int) -> int:
+    """The number of an attribute, 0 if it is missing."""
+    return parse_u32(found[number]) if number in found else 0
+
+
+def mac_of(found: Mapping[int, memoryview], number: int) -> str:
+    """The hardware address of an attribute, "" if it is missing."""
+    return bytes(found[number]).hex(":") if number in found else ""
+
+
+def ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
+    """The IP address of an attribute, "" if it is missing."""
+    return parse_ip(family, found[number]) if number in found else ""
+
+
+class RouteSocket:
+    """A NETLINK_ROUTE socket in the namespace of the thread that makes it. One thread at a time may use it."""
+
+    def __init__(self, *, restless: bool = False) -> None:
+        """OSError where the kernel gives none (no more descriptors).
+
+        In a `restless` namespace somebody else may change things without end, so that no dump is ever undisturbed: the last of
+        several tries is taken as it is. That is a container's: what its root hides from netctl is the container's loss only.
+        """
+        self.restless = restless
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        self._socket.settimeout(ANSWER_TIMEOUT_S)
+        self._sequence = 0
+
+    def fileno(self) -> int:
+        """The descriptor, for ioctl(2)."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the socket, and so of its namespace."""
+        self._socket.close()
+
+    def request(self, messages: Sequence[bytearray]) -> list[Refusal]:
+        """Send messages in order, and tell which failed. One that fails does not keep the later ones from running."""
+        refusals: list[Refusal] = []
+        first = 0
+        while first < len(messages):
+            last, size = first, 0
+            while last < len(messages) and last - first < CHUNK_MESSAGES and (last == first or size < CHUNK_BYTES):
+                size += len(messages[last])
+                last += 1
+            refusals += self._request_chunk(messages[first:last], first)
+            first = last
+        return refusals
+
+    def _request_chunk(self, messages: Sequence[bytearray], first: int) -> list[Refusal]:
+        """One send; only the last message asks for an answer, but each that fails gets one, with its sequence number."""
+        base = self._sequence + 1
+        self._sequence += len(messages)
+        for place, one in enumerate(messages):
+            flags = HEADER.unpack_from(one)[2] & ~NLM_F_ACK
+            if place == len(messages) - 1:
+                flags |= NLM_F_ACK
+            FLAGS_AND_SEQUENCE.pack_into(one, FLAGS_OFFSET, flags, base + place)
+        self._send(b"".join(messages))
+        refusals: list[Refusal] = []
+        while True:
+            for number, flags, sequence, body in parse_messages(self._receive()):
+                if number != NLMSG_ERROR or sequence < base:
+                    continue
+                code, words = parse_error(flags, body)
+                if code:
+                    refusals.append(Refusal(first + sequence - base, code, words))
+                if sequence == self._sequence:
+                    return refusals
+
+    def get(self, request: bytearray) -> memoryview | None:
+        """The body of the one object that the request asks for; None where it is not there (ENODEV, ENOENT, ESRCH)."""
+        self._sequence += 1
+        FLAGS_AND_SEQUENCE.pack_into(request, FLAGS_OFFSET, NLM_F_REQUEST, self._sequence)
+        self._send(bytes(request))
+        while True:
+            for number, flags, sequence, body in parse_messages(self._receive()):
+                if sequence != self._sequence:
+                    continue
+                if number != NLMSG_ERROR:
+                    return body
+                code, words = parse_error(flags, body)
+                if code in (errno.ENODEV, errno.ENOENT, errno.ESRCH):
+                    return None
+                raise NetlinkError(f"a request failed: {Refusal(0, code, words)}", code)
+
+    def dump(self, number: int, body: bytes) -> list[tuple[int, memoryview]]:
+        """All objects that a dump gives, as (type, body). It is whole, or NetlinkError is raised: never taken for nothing."""
+        found: list[tuple[int, memoryview]] = []
+        for _ in range(DUMP_TRIES):
+            found, interrupted = self._dump_once(number, body)
+            if not interrupted:
+                return found
+        if self.restless:
+            return found
+        raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
+
+    def _dump_once(self, number: int, body: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
+        """The objects, and whether the kernel says that they changed meanwhile (NLM_F_DUMP_INTR)."""
+        self._sequence += 1
+        request = message(number, NLM_F_DUMP, body)
+        FLAGS_AND_SEQUENCE.pack_into(request, FLAGS_OFFSET, NLM_F_REQUEST | NLM_F_DUMP, self._sequence)
+        self._send(request)
+        found: list[tuple[int, memoryview]] = []
+        interrupted = False
+        while True:
+            for kind, flags, sequence, content in parse_messages(self._receive()):
+                if sequence != self._sequence:
+                    continue
+                interrupted |= bool(flags & NLM_F_DUMP_INTR)
+                if kind not in (NLMSG_ERROR, NLMSG_DONE):
+                    found.append((kind, content))
+                    continue
+                code, words = parse_error(flags, content, is_done=kind == NLMSG_DONE)
+                if code and code != errno.EINTR:
+                    raise NetlinkError(f"a dump failed: {Refusal(0, code, words)}", code)
+                return found, interrupted or bool(code)
+
+    def _send(self, data: bytes | bytearray) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise NetlinkError(f"the kernel takes no request: {error.strerror or error}", error.errno or 0) from error
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(RECEIVE_BYTES)
+        except OSError as error:
+            raise NetlinkError(f"the kernel gave no answer: {error.strerror or error}", error.errno or 0) from error

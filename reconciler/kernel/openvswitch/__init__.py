@@ -1,0 +1,1 @@
+"""Open vSwitch: its database (RFC 7047) and its OpenFlow rules."""

@@ -1,0 +1,100 @@
+"""OpenFlow rules of our Open vSwitch bridges, read and written with ovs-ofctl(8), one process for each bridge.
+
+A bridge listens where Open vSwitch keeps its sockets, beside that of the database. What is written to one bridge in one batch
+is a bundle: it is in force as a whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.openvswitch.ovsdb import is_there
+from reconciler.state.snapshot import OvsFlowInfo
+from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete, FragmentsSet
+from reconciler.state.steps.step import Step, StepError
+
+TIMEOUT_S = 10
+TOOL = "ovs-ofctl"
+_LINE = re.compile(r"\s*cookie=0x[0-9a-f]+, (.*\S)?\s*actions=(.*)", re.ASCII)
+
+
+def bridge_socket(url: str, bridge: str) -> str:
+    """Where the bridge listens, by the URL of the database: `unix:/run/openvswitch/b-shop-front.mgmt`."""
+    return f"unix:{Path(url.removeprefix('unix:')).parent / bridge}.mgmt"
+
+
+def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:
+    """The rules of a bridge that carry the cookie. HostError where the bridge does not answer."""
+    words = ("--names", "--no-stats", "dump-flows", bridge_socket(url, bridge), f"cookie={cookie:#x}/-1")
+    for line in _run(words, "").splitlines():
+        if flow := parse_flow(bridge, line):
+            yield flow
+
+
+def read_fragments(url: str, bridge: str) -> str:
+    """What the bridge's rules see of fragments: the word that `ovs-ofctl set-frags` takes. HostError if it does not answer."""
+    return _run(("get-frags", bridge_socket(url, bridge)), "").strip()
+
+
+def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
+    """One line of `dump-flows`; None for its heading.
+
+    What stands between cookie and match, but the table (a timeout, say), is put to the actions: it is no part of what tells one
+    rule from another, and no rule of ours has it.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    *attributes, match = (found[1] or "").split(", ")
+    table = next((word for word in attributes if word.startswith("table=")), "table=0")
+    others = [word for word in attributes if word != table]
+    return OvsFlowInfo(bridge, ",".join(part for part in (table, match) if part), ", ".join((found[2].strip(), *others)))
+
+
+def run_flow_steps(url: str, steps: Sequence[Step]) -> None:
+    """Carry out the steps, the rules of each bridge as one bundle. StepError if one is refused."""
+    by_bridge: dict[str, list[FlowAdd | FlowDelete]] = {}
+    for step in steps:
+        if isinstance(step, FlowAdd | FlowDelete):
+            by_bridge.setdefault(step.bridge, []).append(step)
+        if isinstance(step, FragmentsSet):
+            _set_fragments(url, step)
+    for bridge, those in by_bridge.items():
+        if all(isinstance(step, FlowDelete) for step in those) and not is_there(bridge_socket(url, bridge)):
+            continue  # they went with their bridge
+        try:
+            _run(("--bundle", "add-flows", bridge_socket(url, bridge), "-"), "".join(f"{render_mod(step)}\n" for step in those))
+        except HostError as error:
+            raise StepError(those[0], error.message) from error
+
+
+def _set_fragments(url: str, step: FragmentsSet) -> None:
+    try:
+        _run(("set-frags", bridge_socket(url, step.bridge), step.mode), "")
+    except HostError as error:
+        raise StepError(step, error.message) from error
+
+
+def render_mod(step: FlowAdd | FlowDelete) -> str:
+    """A step as a line of a file for `ovs-ofctl add-flows`. StepError where it would be more than one line, or have a comment."""
+    line = f"add cookie={step.cookie:#x},{step.match},actions={step.actions}" if isinstance(step, FlowAdd) else ""
+    line = line or f"delete_strict cookie={step.cookie:#x}/-1,{step.match}"
+    if not (line.isascii() and line.isprintable()) or "#" in line:
+        raise StepError(step, "a flow that is not one line of ovs-ofctl's")
+    return line
+
+
+def _run(words: Sequence[str], text: str) -> str:
+    try:
+        done = subprocess.run([TOOL, *words], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except FileNotFoundError as error:
+        raise HostError(f"the command {TOOL} is missing", "apt-get install openvswitch-switch") from error
+    except subprocess.TimeoutExpired as error:
+        raise HostError(f"{TOOL} has no answer after {TIMEOUT_S} s", "is ovs-vswitchd running?") from error
+    if done.returncode:
+        raise HostError(f"{TOOL}: {' '.join(done.stderr.split()) or f'exit status {done.returncode}'}")
+    return done.stdout

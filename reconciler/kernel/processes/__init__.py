@@ -1,0 +1,1 @@
+"""Processes that netctl starts in namespaces, and the worker itself."""

@@ -1,0 +1,273 @@
+"""The commands of plain namespaces: starting them, finding them by their mark, ending them.
+
+A command is spawned by a thread that has entered its namespace: no fork of this process, about a millisecond each. It gets a
+session of its own, the log as its output, and nothing else of the worker's: no descriptor (so it holds no lock), no ignored
+signal, no working directory.
+
+A mark can be forged (see `marks`). The shell that stands for a command is root's and in the namespace of its container. A
+command may give up its privileges: what it then starts belongs to the container by its session, or by its namespace and mark.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import SHORT_OF_PROCESSES, HostError, help_for
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import enter, parse_path_name, run_in_thread
+from reconciler.kernel.processes.limits import read_tightest
+from reconciler.kernel.processes.marks import (
+    Bearer,
+    Identity,
+    Running,
+    identify,
+    is_running,
+    read_bearers,
+    read_pids,
+    read_session,
+    read_start,
+    send_signal,
+    wait_until_gone,
+    wait_until_marked,
+)
+from reconciler.kernel.run_directory.private import make_directory, open_private
+from reconciler.state.grammar import is_label
+from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
+from reconciler.state.snapshot import ProcessInfo
+from reconciler.state.steps.containers import ProcessStart, ProcessStop
+from reconciler.state.steps.step import Step, StepError
+
+CLONE_FS = 0x200  # linux/sched.h
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROCESSES_EACH = 2
+"""Of a command: the shell that holds the mark, and the program."""
+STOP_TIMEOUT_S = 10.0
+"""How long a process may take to end after SIGTERM, as in `docker stop`."""
+KILL_TIMEOUT_S = 2.0
+"""After SIGKILL a process that lives on hangs in the kernel, or is one of many that start each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A live process of a container of the topology's.
+
+    `command_mark` is only on the shell that waits for the command. `in_place` is false if the namespace of that name is another
+    or gone; the process can then only be ended.
+    """
+
+    running: Running
+    container: str
+    command_mark: str | None
+    is_roots: bool
+    in_place: bool
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.running.pid
+
+
+def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
+    """For each container the process that stands for its command, in the order of the containers' names."""
+    found: dict[str, ProcessInfo] = {}
+    left: dict[str, ProcessInfo] = {}
+    for marked in read_marked(context):
+        command, env = parse_command_mark(marked.command_mark or "")
+        if not (command and marked.is_roots and marked.in_place):
+            left[marked.container] = ProcessInfo(marked.pid, marked.container, ())
+        # Between its fork and its exec a child looks like the shell, but for the session, which the shell leads.
+        elif marked.container not in found or read_session(marked.pid) == marked.pid:
+            found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env)
+    found = left | found
+    return tuple(found[name] for name in sorted(found))
+
+
+def run_process_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
+    """Carry out ProcessStart and ProcessStop in order; `path_of` gives the file of a namespace by its name. StepError."""
+    stops = [step for step in steps if isinstance(step, ProcessStop)]
+    starts = [step for step in steps if isinstance(step, ProcessStart)]
+    # A stop never follows a start of the same container in one plan, so one pass over /proc serves all stops.
+    if stops:
+        stop_processes(context, stops)
+    if starts:
+        start_processes(context, starts, path_of)
+
+
+def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_of: Callable[[str], str]) -> None:
+    """Start commands, each in its namespace, by one thread."""
+    make_directory(context.topology_directory)
+    inherited = inheritable_descriptors()
+
+    def start() -> Iterator[int]:
+        for step in steps:
+            try:
+                enter(path_of(step.netns))
+                yield _start_command(context, step, inherited)
+            except OSError as error:
+                where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
+                remedy = f" ({words})" if (words := help_for(error)) else ""
+                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}{remedy}") from error
+
+    start_in_thread(start)
+
+
+def start_in_thread(start: Callable[[], Iterator[int]]) -> None:
+    """Let `start` start programs in a thread of its own, where it enters namespaces; it yields their process numbers.
+
+    Returns when the mark of each can be read.
+    """
+    pids: list[int] = []
+
+    def body() -> None:
+        # The working directory and the umask become this thread's own, and so the program's.
+        ctypes.CDLL(None).unshare(CLONE_FS)
+        os.chdir("/")
+        os.umask(0o022)
+        pids.extend(start())
+
+    run_in_thread(body)
+    wait_until_marked(pids)
+
+
+def check_programs(steps: Iterable[Step]) -> None:
+    """HostError if the program of a command that is to be started is not there, or if there is no room for the commands."""
+    starts = [step for step in steps if isinstance(step, ProcessStart)]
+    limit = read_tightest() if starts else None
+    if limit and limit.left < len(starts) * PROCESSES_EACH:
+        number = f"{len(starts):,} command{'' if len(starts) == 1 else 's'}"
+        words = f"pids.max is {limit.allowed:,} in {limit.group}, and {limit.current:,} are there"
+        raise HostError(f"cannot start {number}: too few processes are allowed: {words}", SHORT_OF_PROCESSES)
+    for step in starts:
+        if fault := find_fault(step, dict(step.env).get("PATH", _own_path())):
+            help_text = "name a program of the host in `command`: a container of runtime netns has no image"
+            raise HostError(f"container {step.container} cannot run its command: {fault}", help_text)
+
+
+def find_fault(step: ProcessStart, path: str) -> str:
+    """Why the command cannot be started; "" if it can. It starts in the root directory, so `./a` is `/a`."""
+    program = step.command[0]
+    if "/" not in program:
+        return "" if shutil.which(program, path=path) else f"no such program in PATH: {program}"
+    file = Path("/", program)
+    if file.is_file():
+        return "" if os.access(file, os.X_OK) else f"not executable: {program}"
+    return f"not a file: {program}" if file.exists() else f"no such file: {program}"
+
+
+def _own_path() -> str:
+    return os.environ.get("PATH", DEFAULT_PATH)
+
+
+def _start_command(context: KernelContext, step: ProcessStart, inherited: Iterable[int]) -> int:
+    """Start one command in the calling thread's namespace; its process number."""
+    given = dict(step.env)
+    env = {"PATH": _own_path(), "HOME": os.environ.get("HOME", "/"), **given}
+    env |= marks_of(context.topology, step.container, step.command, step.env)
+    if fault := find_fault(step, env["PATH"]):
+        raise StepError(step, fault)
+    return spawn(context, step.container, words_of(step.command), env, inherited)
+
+
+def spawn(
+    context: KernelContext, container: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]
+) -> int:
+    """Start a program that logs into the file of the container's, in the calling thread's namespace. OSError if that fails."""
+    log = open_private(context.topology_directory / f"{container}.log", os.O_WRONLY | os.O_APPEND)
+    try:
+        return os.posix_spawn(
+            words[0],
+            words,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in inherited),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=signal.valid_signals(),  # the worker ignores SIGINT; its children shall not
+        )
+    finally:
+        os.close(log)
+
+
+def inheritable_descriptors() -> tuple[int, ...]:
+    """What of ours a child would get, standard streams left out: what we inherited. All that Python opens is closed on exec."""
+    with os.scandir("/proc/self/fd") as entries:
+        return tuple(int(entry.name) for entry in entries if int(entry.name) > 2 and os.get_inheritable(int(entry.name)))
+
+
+def stop_processes(context: KernelContext, steps: Iterable[ProcessStop]) -> None:
+    """End all processes of the containers, their sessions included. StepError if one cannot be ended."""
+    by_container = {step.container: step for step in steps}
+    members = read_members(context, by_container)
+    for member in members:
+        send_signal(member, signal.SIGTERM)
+    left = wait_until_gone(members, STOP_TIMEOUT_S)
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    # What the last words of a process have started is found by its mark; and so is what starts itself again and again.
+    while left := [*dict.fromkeys((*left, *read_members(context, by_container)))]:
+        if time.monotonic() > deadline:
+            owner = next((m.container for m in read_marked(context) if m.container in by_container), next(iter(by_container)))
+            raise StepError(by_container[owner], f"process {left[0].pid} does not end, not even by SIGKILL")
+        for member in left:
+            send_signal(member, signal.SIGKILL)
+        left = wait_until_gone(left, max(0.0, deadline - time.monotonic()))
+
+
+def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Running, ...]:
+    """The processes of the containers: those with a mark that counts, and all of the sessions that netctl began for them."""
+    wanted = set(containers)
+    marked = {one.pid: one for one in read_marked(context) if one.container in wanted}
+    if not marked:
+        return ()
+    session_of = {pid: session for pid in read_pids() if (session := read_session(pid)) is not None}
+    # A session whose first process is alive and has no mark is another's, which a marked process came to share. One whose
+    # first process has ended was begun by netctl if root's are in it: it may be a user's own else.
+    ours = {
+        session
+        for pid, one in marked.items()
+        # Session 0 is one that was begun in a process namespace above.
+        if (session := session_of.get(pid)) and (session in marked or (session not in session_of and one.is_roots))
+    }
+    others = (pid for pid, session in session_of.items() if session in ours and pid not in marked)
+    found = (Running(pid, started) for pid in others if (started := read_start(pid)) is not None)
+    return (*(one.running for one in marked.values() if is_running(one.running)), *found)
+
+
+def read_marked(context: KernelContext) -> list[Marked]:
+    """All live processes of the topology's containers. A process that ends meanwhile is one that is not there."""
+    named = read_named(context)
+    places = frozenset(named.values())
+    inside = {netns for name, netns in named.items() if parse_path_name(context.topology, name).startswith("container:")}
+    found = []
+    for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
+        container = _container_of(context.topology, bearer)
+        in_place = named.get(f"{context.topology}.{container}") == bearer.netns
+        # In a namespace without a name it is left of a container; in one of another name its mark is a lie.
+        if container and (in_place or (bearer.netns not in places and bearer.is_roots)):
+            found.append(Marked(bearer.running, container, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
+    return found
+
+
+def read_named(context: KernelContext) -> dict[str, Identity]:
+    """The namespaces that have a name on the machine, by the names of their files."""
+    try:
+        names = os.listdir(context.netns_directory)
+    except FileNotFoundError:
+        return {}
+    return {name: netns for name in sorted(names) if (netns := identify(context.netns_directory / name))}
+
+
+def _container_of(topology: str, bearer: Bearer) -> str:
+    """The container that a mark names; "" if no topology could have it, or the mark is another topology's."""
+    owner, _, container = (bearer.value_of(PROCESS_MARK) or "").partition("/")
+    return container if owner == topology and is_label(container) else ""

@@ -1,0 +1,41 @@
+"""Where a worker stands: in the namespace of its host, and no longer than its controller lives."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from reconciler.kernel.namespaces import enter, leave_for_new
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> bool:
+    """Be killed when the thread that started this process ends (prctl(2)); False where `parent` has already gone."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
+def enter_or_leave(path: str) -> bool:
+    """Move the calling thread into the namespace at `path`; where there is none, into a new one that is empty, and False.
+
+    So a host that is not there reads like one that has nothing, by the same code. Nothing happens where the thread is in the
+    namespace already.
+    """
+    try:
+        wanted = os.stat(path)
+    except FileNotFoundError:
+        leave_for_new()
+        return False
+    if not os.path.samestat(wanted, os.stat("/proc/thread-self/ns/net")):
+        enter(path)
+    return True
+
+
+def read_machine(netns: str) -> str:
+    """What no other machine says of itself: the kernel's number for this boot, and the namespace (random(4), namespaces(7))."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return f"{file.read().strip()} {os.stat(netns).st_ino}"

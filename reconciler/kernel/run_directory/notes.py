@@ -1,0 +1,131 @@
+"""What an ssh host, or this machine beside one, keeps for the next netctl: files beside the host's lock, one set per topology.
+
+    <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
+    <topology>.engines      where the engines are that hold its containers, if not at their usual places, for destroy --name
+    <topology>.openvswitch  where the Open vSwitch database is that has its bridges, for the same
+    <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
+    <topology>.log          what a worker did after it had lost its controller
+
+`destroy` leaves none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from reconciler.errors import HostError, help_for
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.run_directory.private import make_directory, open_private, write_private
+from reconciler.state.jsontext import parse_json
+from reconciler.state.visible import visible
+
+NOTE_MAX_BYTES = 1 << 20
+"""A longer file is none of netctl's."""
+
+
+def read_peers(context: KernelContext) -> dict[str, str]:
+    """How each host of the topology is reached, by its name; empty where nothing is remembered, or it cannot be understood."""
+    try:
+        peers = parse_json(_path(context, "peers").read_bytes(), NOTE_MAX_BYTES)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(host): str(connect) for host, connect in peers.items()} if isinstance(peers, dict) else {}
+
+
+def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
+    """Remember these, in the place of all others; no file where there are none."""
+    if peers:
+        _replace(_path(context, "peers"), json.dumps(dict(peers), indent=1) + "\n")
+    else:
+        _path(context, "peers").unlink(missing_ok=True)
+
+
+def read_engines(context: KernelContext) -> dict[str, str]:
+    """Where engines are that may hold containers of the topology, by runtime; those that are at their usual places left out."""
+    try:
+        engines = parse_json(_path(context, "engines").read_bytes(), NOTE_MAX_BYTES)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(runtime): str(url) for runtime, url in engines.items()} if isinstance(engines, dict) else {}
+
+
+def write_engines(context: KernelContext) -> None:
+    """Remember where the engines are, before containers are made there."""
+    if context.engines and read_engines(context) != dict(context.engines):
+        _replace(_path(context, "engines"), json.dumps(dict(context.engines)) + "\n")
+
+
+def remove_engines(context: KernelContext) -> None:
+    """Forget where the engines are: they hold nothing of the topology's on this host any more."""
+    _path(context, "engines").unlink(missing_ok=True)
+
+
+def read_openvswitch(context: KernelContext) -> str:
+    """Where the Open vSwitch database is that may have bridges of the topology; "" where none has."""
+    try:
+        return _path(context, "openvswitch").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def write_openvswitch(context: KernelContext) -> None:
+    """Remember where the database is, before something is written there."""
+    if read_openvswitch(context) != context.openvswitch:
+        _replace(_path(context, "openvswitch"), context.openvswitch + "\n")
+
+
+def remove_openvswitch(context: KernelContext) -> None:
+    """Forget it: the database has nothing of the topology's any more."""
+    _path(context, "openvswitch").unlink(missing_ok=True)
+
+
+def confirm(context: KernelContext, token: str) -> None:
+    """Note that the host was reached by a new connection during the apply that the token stands for."""
+    _replace(_path(context, "confirmed"), token)
+
+
+def is_confirmed(context: KernelContext, token: str) -> bool:
+    """Whether that was noted."""
+    try:
+        return _path(context, "confirmed").read_text() == token
+    except FileNotFoundError:
+        return False
+
+
+def write_log(context: KernelContext, line: str) -> None:
+    """Add a line to the log, with the time."""
+    path = _path(context, "log")
+    make_directory(path.parent)
+    with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {visible(line)}\n")
+
+
+def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:
+    """Remove what an apply that is done needs no more: all but the peers; and but the log, where that is of this apply."""
+    for kind in ("confirmed",) if keep_log else ("confirmed", "log"):
+        _path(context, kind).unlink(missing_ok=True)
+
+
+def remove_all(context: KernelContext) -> None:
+    """Remove every file of the topology that is not removed with what it is about; the host's directory where it is empty."""
+    remove_transient(context)
+    _path(context, "peers").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        context.host_directory.rmdir()
+
+
+def _path(context: KernelContext, kind: str) -> Path:
+    return context.host_directory / f"{context.topology}.{kind}"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write it as a whole."""
+    try:
+        write_private(path, text)
+    except OSError as error:
+        raise HostError(f"{path} cannot be written: {error.strerror}", help_for(error)) from error

@@ -1,0 +1,175 @@
+"""Kernel settings under /proc/sys, read and written inside a namespace, and those of the host remembered to be put back.
+
+A host's namespace was there before netctl, so what is changed in it must be put back by whoever goes last. /run/netctl/<host
+key>/sysctl has a line for each key and topology: the key, the topology, the value written and the value before, with tabs
+between, so that the script of `diff --commands` can write it too. It is written ahead of the change: after a kill the file may
+claim a change that did not happen, which is put right by the next apply, but never the other way round. A value before is
+never written over, because it would be our own. The host's lock keeps other writers out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import HostError
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
+from reconciler.kernel.run_directory.private import write_private
+from reconciler.state.ref import HOST
+from reconciler.state.steps.namespaces import FILE_NAME, HEADING, SysctlRestore, SysctlWrite
+from reconciler.state.steps.step import RefusedError, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A sysctl of the host that some topology has changed: its value before, the one written, and which topologies use it."""
+
+    before: str
+    written: str
+    users: tuple[str, ...]
+
+
+def sysctl_path(key: str) -> str:
+    """The file of a key: dots become slashes, and a slash, which stands for a dot in a name, becomes a dot (sysctl(8))."""
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
+
+
+def read_sysctl(key: str) -> str | None:
+    """The value in the calling thread's namespace, white space made single; None where the kernel has no such key."""
+    try:
+        with open(sysctl_path(key), "rb", buffering=0) as file:
+            return " ".join(file.read().decode().split())
+    except FileNotFoundError:
+        return None
+
+
+def write_sysctl(key: str, value: str) -> None:
+    """Write the value in the calling thread's namespace. OSError where the kernel refuses it."""
+    with open(sysctl_path(key), "wb", buffering=0) as file:
+        file.write(value.encode())
+
+
+def read_sysctls(namespaces: Namespaces, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+    """The values of the wanted keys by namespace, by one thread; a key that the kernel does not have is left out."""
+    found: dict[str, dict[str, str]] = {}
+    paths = {netns: namespaces.path(netns) for netns, keys in wanted.items() if keys}
+
+    def body() -> None:
+        for netns, path in paths.items():
+            enter(path)
+            values = ((key, read_sysctl(key)) for key in wanted[netns])
+            found[netns] = {key: value for key, value in values if value is not None}
+
+    if paths:
+        try:
+            run_in_thread(body)
+        except OSError as error:
+            raise HostError(f"the kernel's settings cannot be read: {error.strerror or error}") from error
+    return found
+
+
+def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
+    """Carry out SysctlWrite and SysctlRestore in order, by one thread. StepError at the first that is refused."""
+    steps = tuple(steps)
+
+    def body() -> None:
+        inside: str | None = None
+        for step in steps:
+            try:
+                if step.netns != inside:
+                    enter(namespaces.path(step.netns))
+                    inside = step.netns
+                _run(namespaces.context, step)
+            except OSError as error:
+                key = step.key if isinstance(step, SysctlWrite | SysctlRestore) else ""
+                # The file that remembers the value before may be what fails, and a setting's own path says no more than its key.
+                file = str(_path(namespaces.context))
+                where = f"{file}: " if error.filename in (file, f"{file}.tmp") else ""
+                raise RefusedError(step, f"{key} cannot be set: {where}{error.strerror or error}") from error
+
+    run_in_thread(body)
+
+
+def _run(context: KernelContext, step: Step) -> None:
+    if isinstance(step, SysctlRestore):
+        restore_sysctl(context, step.key)
+    elif isinstance(step, SysctlWrite) and step.remember and step.netns == HOST:
+        remember_sysctl(context, step.key, step.value)
+        write_sysctl(step.key, step.value)
+    elif isinstance(step, SysctlWrite):
+        with contextlib.suppress(FileNotFoundError) if step.if_there else contextlib.nullcontext():
+            write_sysctl(step.key, step.value)
+    else:
+        raise TypeError(f"not a step of sysctl: {step}")
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def read_remembered(context: KernelContext) -> dict[str, Remembered]:
+    """The host's file. HostError where it cannot be understood: to take it for empty would forget the values before."""
+    path = _path(context)
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    if lines[:1] != [HEADING] or any(line.count("\t") != 3 for line in lines[1:]):
+        help_text = "it holds what kernel settings were before netctl; mend it or remove it"
+        raise HostError(f"{path} cannot be understood", help_text)
+    remembered: dict[str, Remembered] = {}
+    for line in lines[1:]:
+        key, topology, written, before = line.split("\t")
+        known = remembered.get(key, Remembered(before, written, ()))
+        remembered[key] = Remembered(known.before, written, tuple(sorted({*known.users, topology})))
+    return remembered
+
+
+def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
+    """Note what the key holds now, before it is changed. OSError where the kernel has no such key."""
+    remembered = read_remembered(context)
+    known = remembered.get(key)
+    if known is None:
+        before = read_sysctl(key)
+        if before is None:
+            raise FileNotFoundError(2, "this kernel has no such setting")
+        known = Remembered(before, value, ())
+    users = tuple(sorted({*known.users, context.topology}))
+    remembered[key] = Remembered(known.before, value, users)
+    _write(context, remembered)
+
+
+def restore_sysctl(context: KernelContext, key: str) -> None:
+    """Let go of a key. The value before comes back where no other topology uses it, and nobody else has changed it since."""
+    if key not in read_remembered(context):
+        return
+    remembered = read_remembered(context)
+    known = remembered.get(key)
+    if known is None:
+        return
+    users = tuple(user for user in known.users if user != context.topology)
+    if users:
+        remembered[key] = Remembered(known.before, known.written, users)
+    else:
+        if read_sysctl(key) == known.written:
+            write_sysctl(key, known.before)
+        del remembered[key]
+    _write(context, remembered)
+
+
+def _path(context: KernelContext) -> Path:
+    return context.host_directory / FILE_NAME
+
+
+def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None:
+    """Replace the file as a whole, on disk before anything relies on it; no file where nothing is remembered."""
+    path = _path(context)
+    if not remembered:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the lock is still in it, or another's file
+            path.parent.rmdir()
+        return
+    lines = (f"{key}\t{user}\t{one.written}\t{one.before}\n" for key, one in sorted(remembered.items()) for user in one.users)
+    write_private(path, f"{HEADING}\n{''.join(lines)}")

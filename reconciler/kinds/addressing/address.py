@@ -1,0 +1,158 @@
+"""An address on one of our links: a gateway's on a bridge, a container's on its end of a veth.
+
+It has no mark of its own: an address on a link of ours is ours (see `links.marks`), so one that somebody else put there is
+drift, and goes. Link-local IPv6 addresses are the kernel's and are let alone. Nothing of an address can be changed, so
+another address is another record. One of ours that somebody made again in another form (of another scope, or with a lifetime)
+is made again.
+
+With the first IPv4 address of a prefix the kernel drops the others of it, unless it is told to promote them
+(promote_secondaries): so these are removed before the first, and made again after it.
+
+Addresses are added `noprefixroute`: the connected route is a record of its own, so that one that was flushed is seen. IPv6
+addresses are added `nodad`, for one that is still being tested for duplicates cannot be used for a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+from typing import Self
+
+from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.netns import Netns
+from reconciler.kinds.settings.link_settings import LINK_DEFAULTS
+from reconciler.kinds.settings.sysctl import Sysctl, ipv6_switch
+from reconciler.state.record import Record
+from reconciler.state.ref import HOST, Ref
+from reconciler.state.snapshot import AddressInfo, Snapshot
+from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
+from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, subject_in
+from reconciler.state.summary import InterfaceFact
+from reconciler.state.uapi import SCOPE_LINK
+
+IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
+"""linux/if_addr.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Record):
+    """`cidr` on the interface `dev`, which `link` makes."""
+
+    kind = "address"
+
+    dev: str
+    cidr: str
+    link: Ref = field(compare=False)
+    announced: bool = field(default=False, compare=False)
+    """Whether others on the link may remember another hardware address for it, of who had it before."""
+    about: str = field(default="host", compare=False)
+    """Whose it is, for people: `container web`, `subnet front`."""
+    peer: str = ""
+    """The far end of a point-to-point link; ours have none."""
+    form: str = ""
+    """What else it is but a plain one, in a word or two; ours are plain."""
+    primary: Ref | None = field(default=None, compare=False)
+    """The first IPv4 address of its prefix, if it is not that itself."""
+
+    @classmethod
+    def ref_of(cls, netns: str, dev: str, cidr: str, peer: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, f"{dev} {cidr}" + (f" peer {peer}" if peer else ""))
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.dev, self.cidr, self.peer)
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (self.link, self.primary) if self.primary else (self.link,)
+
+    def goes_with(self, parent: Ref) -> bool:
+        # With the first of its prefix it goes, unless it is promoted: that is not left to the kernel.
+        return parent != self.primary
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # Where IPv6 is switched on, it must be on before an address is given (else EACCES).
+        if ":" not in self.cidr:
+            return ()
+        if self.netns == HOST:
+            return (ipv6_switch(self.netns, self.dev),)
+        return (Netns.ref_of(self.netns), *(Sysctl.ref_of(self.netns, key) for key in LINK_DEFAULTS))
+
+    @property
+    def subject(self) -> str:
+        return subject_in(self.netns, self.about)
+
+    @property
+    def names_lent(self) -> tuple[str, ...]:
+        return (self.cidr.partition("/")[0],) if self.netns.startswith("container:") else ()
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        return (self.dev,) if self.subject == HOST_SUBJECT else ()
+
+    @property
+    def is_remnant(self) -> bool:
+        # Only whoever has made it could make it again.
+        return bool(self.peer or self.form)
+
+    @property
+    def interface_facts(self) -> tuple[InterfaceFact, ...]:
+        return (InterfaceFact(self.netns, self.dev, address=self.cidr),)
+
+    def describe(self) -> str:
+        return f"address {self.cidr} on {self.dev}"
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        yield from (address for address, is_usual in cls._read(snapshot) if is_usual)
+
+    @classmethod
+    def recognise_odd(cls, snapshot: Snapshot, wanted: Container[Ref]) -> Iterator[Self]:
+        """Those that are in the place of a wanted one, in another form."""
+        yield from (address for address, is_usual in cls._read(snapshot) if not is_usual and address.ref in wanted)
+
+    @classmethod
+    def _read(cls, snapshot: Snapshot) -> Iterator[tuple[Self, bool]]:
+        """All on links of ours, and whether each is one to recognise whatever the file says."""
+        for netns, ends in addressed_interfaces(snapshot).items():
+            addresses = snapshot.namespaces[netns].addresses
+            for info in addresses:
+                if info.index not in ends:
+                    continue
+                dev, link, about, _ = ends[info.index]
+                is_lasting, is_ipv4 = bool(info.flags & IFA_F_PERMANENT), ":" not in info.cidr
+                form = "" if is_lasting else "for a time"
+                form = f"of scope {info.scope}" if is_ipv4 and info.scope else form
+                first = _find_primary(addresses, info) if is_ipv4 and info.flags & IFA_F_SECONDARY else None
+                primary = cls.ref_of(netns, dev, first.cidr, first.peer) if first else None
+                # One with a lifetime is a lease's, or a router's advertisement's.
+                is_usual = is_lasting and info.scope != SCOPE_LINK
+                yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
+
+    def lower_create(self) -> tuple[Step, ...]:
+        add = AddressAdd(self.netns, self.dev, self.cidr)
+        return (add, Announce(self.netns, self.dev, self.cidr.partition("/")[0])) if self.announced else (add,)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        if self.peer:
+            return (PeerAddressDelete(self.netns, self.dev, self.cidr, self.peer),)
+        return (AddressDelete(self.netns, self.dev, self.cidr),)
+
+
+def _find_primary(addresses: Iterable[AddressInfo], secondary: AddressInfo) -> AddressInfo | None:
+    """The address with which the kernel removes this one: the first of the interface with the same prefix."""
+    network = _network_of(secondary)
+    for info in addresses:
+        is_first = info.index == secondary.index and ":" not in info.cidr and not info.flags & IFA_F_SECONDARY
+        if is_first and _network_of(info) == network:
+            return info
+    return None
+
+
+def _network_of(info: AddressInfo) -> object:
+    address, _, length = info.cidr.partition("/")
+    return ip_interface(f"{info.peer or address}/{length}").network

@@ -1,0 +1,1 @@
+"""The kind of container engines: a container."""

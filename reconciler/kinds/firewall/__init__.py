@@ -1,0 +1,1 @@
+"""The topology's nftables tables: their constant program, and their elements."""

@@ -1,0 +1,232 @@
+"""The topology's nftables tables on a host, and one record for each element of their sets and maps.
+
+Firewall and NAT are the tables `netctl-<topology>` of the families inet, bridge and arp; the fast path of a subnet over several
+hosts is a table of its own (see `fast_path`). A table is recognised by its name. What is in it is compared as a whole
+(`intact`), since its program is constant: where somebody has changed a chain or rule, the table is replaced in one transaction,
+its elements with it. An element is its own record, so that publishing one more port, or adding one container, is one
+`add element`.
+
+The program and the grammar of elements are in `kinds.firewall.program`, what they say in `kinds.firewall.words`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from reconciler.kinds.firewall.program import WAYS, parse_table_name, render_element, render_table, table_name
+from reconciler.kinds.firewall.summary import describe_elements, describe_ports, summarise_ports
+from reconciler.kinds.firewall.words import (
+    POLICIES,
+    POLICY_FROM,
+    PUBLISHED,
+    about_element,
+    describe_element,
+    describe_services,
+    holders_of,
+    purpose_of,
+    split_policy,
+    without_number,
+)
+from reconciler.kinds.identity import element_name, table_ref, uplink_ref
+from reconciler.state.record import Change, Record
+from reconciler.state.ref import Ref
+from reconciler.state.snapshot import Snapshot, TableInfo
+from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
+from reconciler.state.steps.step import Step
+from reconciler.state.subject import HOST_SUBJECT, LentNames, subject_in
+from reconciler.state.summary import InterfaceFacts, Part, Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallPart(Record):
+    """One of the topology's nftables tables, or something in it. People see them as one."""
+
+    counted_as = "firewall"
+
+    family: str
+    topology: str
+
+    @property
+    def services(self) -> str:
+        """For people: what it allows, if it is of a policy."""
+        return ""
+
+    @classmethod
+    def count(cls, records: Sequence[Self]) -> str:
+        """The services that are allowed, else the firewall."""
+        return ", ".join(dict.fromkeys(record.services for record in records if record.services)) or "firewall"
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallTable(FirewallPart):
+    """The table of one family, `inet`, `bridge` or `arp`, or with a subnet `netdev`, with its constant program."""
+
+    kind = "firewall"
+    root_of = ("host",)
+
+    intact: bool = True
+    """Whether its sets, chains and rules are those of the program. Desired tables are always intact."""
+    subnet: str = ""
+
+    @classmethod
+    def ref_of(cls, netns: str, family: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return table_ref(netns, family, subnet)
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.subnet)
+
+    @property
+    def as_made(self) -> Self:
+        return self if self.intact else replace(self, intact=True)
+
+    @property
+    def subject(self) -> str:
+        return f"subnet {self.subnet}" if self.subnet else "host"
+
+    def describe(self) -> str:
+        name = table_name(self.topology, self.subnet)
+        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by somebody")
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        for table, subnet in own_tables(snapshot):
+            yield cls("", table.family, snapshot.topology, table.intact, subnet)
+
+    def lower_create(self) -> tuple[Step, ...]:
+        # `add` first, so that `delete` finds a table in every case: one text makes and replaces, in one transaction.
+        return (NftCommand(self.netns, self._clear() + render_table(self.family, table_name(self.topology, self.subnet))),)
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (NftCommand(self.netns, self._clear()),)
+
+    def _clear(self) -> str:
+        name = f"{self.family} {table_name(self.topology, self.subnet)}"
+        return f"add table {name}\ndelete table {name}\n"
+
+
+def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
+    """The tables of the snapshot's topology, each with its subnet."""
+    for table in snapshot.tables:
+        topology, subnet = parse_table_name(table.name)
+        if topology == snapshot.topology:
+            yield table, subnet
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallElement(FirewallPart):
+    """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall.program`."""
+
+    kind = "element"
+    described_as = "nftables elements"
+
+    set: str
+    key: str
+    value: str = ""
+    about: str = field(default="host", compare=False)
+    """Whose element it is, for people: `container web`."""
+    subnet: str = ""
+    """Of its table."""
+
+    @classmethod
+    def ref_of(cls, netns: str, family: str, set_name: str, key: str, subnet: str = "") -> Ref:
+        """The identity of such a record."""
+        return Ref(cls.kind, netns, element_name(family, set_name, key, subnet))
+
+    @property
+    def ref(self) -> Ref:
+        return self.ref_of(self.netns, self.family, self.set, self.key, self.subnet)
+
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (FirewallTable.ref_of(self.netns, self.family, self.subnet),)
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # The host goes on with what arrives at its uplink, until the bridge has it.
+        return (uplink_ref(self.netns, self.key),) if self.set == "switched" else ()
+
+    @property
+    def subject(self) -> str:
+        return subject_in(self.netns, self.about)
+
+    @property
+    def belongs_to_any_of(self) -> tuple[str, ...]:
+        # What was read may not say for whom it is there: the addresses and links in it do.
+        return () if self.about not in ("", HOST_SUBJECT) else tuple(f"{self.value} . {self.key}".split(" . "))
+
+    def subject_among(self, names: LentNames) -> str:
+        subject = super(FirewallElement, self).subject_among(names)
+        if not subject.startswith(POLICY_FROM):
+            return subject
+        # The host of a policy that was read may know only the address of a container that is on another host.
+        said = subject.removeprefix(POLICY_FROM).split(" to ")
+        found = [names.container_at(end) for end in split_policy(self.set, self.key)]
+        source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
+        return f"{POLICY_FROM}{source} to {target}"
+
+    @property
+    def services(self) -> str:
+        is_policys = purpose_of(self.set) in POLICIES
+        return (describe_services(self.set, self.key) or "everything") if is_policys else ""
+
+    @property
+    def is_named(self) -> bool:
+        # A port of the host's that leads to a container of another host.
+        return purpose_of(self.set) in PUBLISHED
+
+    @classmethod
+    def phrases(cls, records: Sequence[Self], _facts: InterfaceFacts) -> Iterator[Phrase]:
+        if published := [record for record in records if record.is_named]:
+            ports = ", ".join(summarise_ports(published))
+            yield Phrase(Part.PORTS, ports, alone=", ".join(describe_ports(published)))
+
+    @classmethod
+    def describe_changes(cls, changes: Iterable[Change]) -> Iterator[str]:
+        yield from describe_elements(list(changes))
+
+    def describe(self) -> str:
+        return describe_element(self.set, self.key, self.value)
+
+    @classmethod
+    def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
+        tables = tuple(own_tables(snapshot))
+        holders = holders_of(snapshot) if tables else {}
+        for table, subnet in tables:
+            for name, key, value in table.elements:
+                if name not in WAYS:
+                    about = f"subnet {subnet}" if subnet else about_element(name, key, value, holders)
+                    yield cls("", table.family, snapshot.topology, name, key, value, about, subnet)
+
+    def must_recreate(self, before: Self) -> bool:
+        return False
+
+    def lower_create(self) -> tuple[Step, ...]:
+        return (self._command("add"), *self._flush())
+
+    def lower_update(self, before: Self) -> tuple[Step, ...]:
+        # A map keeps the value of a key that it has, so the key goes first, in the same transaction.
+        return (before._command("delete"), self._command("add"), *self._flush())
+
+    def lower_delete(self) -> tuple[Step, ...]:
+        return (self._command("delete"), *self._flush())
+
+    def lower_aftermath(self) -> tuple[Step, ...]:
+        return self._flush()
+
+    def _command(self, verb: str) -> NftCommand:
+        table = self.family, table_name(self.topology, self.subnet)
+        text = render_element(verb, table, self.set, self.key, self.value)
+        return NftCommand(self.netns, text + "\n")
+
+    def _flush(self) -> tuple[Step, ...]:
+        """A UDP flow keeps the translation that it began with for as long as it is busy, so a changed port forgets its flows."""
+        if not self.set.startswith("published") or not self.key.startswith("udp . "):
+            return ()
+        parts = self.key.split(" . ")
+        port = parts[1] if len(parts) == 2 else parts[2]
+        # A range is none of ours, one element is one port; it could be of all ports.
+        return (ConntrackFlush(self.netns, "udp", int(port)),) if port.isdecimal() else ()

@@ -1,0 +1,1 @@
+"""The kinds of Open vSwitch: bridges, ports and flows."""

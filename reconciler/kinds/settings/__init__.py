@@ -1,0 +1,1 @@
+"""Kinds of settings of an interface or a namespace: sysctls, offloads, rate limits."""

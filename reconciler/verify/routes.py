@@ -1,0 +1,142 @@
+"""Where the static routes of containers lead (`routes:`): probes of them, and what they change for others. Pure.
+
+A route goes before the default route, and past the host where its next hop is a container: no policy is asked then. The next
+hop's bridge ports let pass what `compile.routers` says, in both directions or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+
+from reconciler.compile.policy_routes import joined_subnets
+from reconciler.probes.model import PUBLISHED, ROUTE, ROUTES, TO_OUTSIDE, WITH_HOST, Probe
+from reconciler.state.ref import container_netns
+from reconciler.topology.types import Attachment, Container, Network
+from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
+
+HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
+Verdict = Literal["", "open", "closed", "unknown"]
+"""Whether packets pass by static routes both ways; "" if none matters: then the policies say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A static route of a container: where it leaves, with which source address, and to whom it leads.
+
+    `hop` is the name of a container, or HOST_HOP, NOBODY or UNKNOWN.
+    """
+
+    attachment: Attachment
+    prefix: Network
+    via: str
+    source: str
+    hop: str
+
+
+def ways_of(view: View, container: Container) -> Iterator[Way]:
+    """All of a container's for whose family it has an address there."""
+    for attachment in (each for each in container.attachments if each.routes):
+        own = {family_of(address): address for address in view.addresses(container, attachment)}
+        for prefix, via in attachment.routes:
+            if prefix.version in own:
+                hop = _hop(view, container, attachment, str(via))
+                yield Way(attachment, prefix, str(via), own[prefix.version], hop)
+
+
+def _hop(view: View, container: Container, attachment: Attachment, via: str) -> str:
+    subnet = view.subnet(attachment)
+    for other, place in view.members(subnet.name):
+        if via in view.addresses(other, place):
+            return other.name
+    if via in view.gateways(container.host, subnet) and not subnet.is_lan:
+        return HOST_HOP
+    is_ours = any(via in view.gateways(host, subnet) for host in view.hosts(subnet.name))
+    return UNKNOWN if subnet.is_lan or is_ours else NOBODY
+
+
+def way_to(view: View, container: Container, address: str) -> Way | None:
+    """The static route by which a container sends to an address outside its own subnets; None if none leads there."""
+    target = ip_address(address)
+    found = [way for way in ways_of(view, container) if target in way.prefix]
+    return max(found, key=lambda way: way.prefix.prefixlen, default=None)
+
+
+def judge(view: View, way: Way | None, two: Container, own: str) -> Verdict:
+    """Whether a packet from `own`, an address of another container, gets to `two` by `way`, and the answer back."""
+    if way and way.hop == two.name:
+        return "open"  # it is in a subnet of both, and has each of its addresses on each of its interfaces
+    back = way_to(view, two, own)
+    hops = {each.hop if each else HOST_HOP for each in (way, back)}
+    if hops == {HOST_HOP}:
+        return ""
+    if UNKNOWN in hops:
+        return "unknown"
+    if way is None or back is None or way.hop != back.hop or way.hop == NOBODY:
+        return "closed"  # a router's ports pass only what has a route in the other direction, too
+    return _forwards(view.topology.containers[way.hop], (way.attachment.subnet, back.attachment.subnet), way.prefix.version)
+
+
+def _forwards(router: Container, subnets: Iterable[str], family: int) -> Verdict:
+    """As far as the file says. IPv6 has no such switch for a single interface (ip-sysctl.rst), so a file cannot say."""
+    settings = [dict(each.sysctls) for each in router.attachments if each.subnet in subnets]
+    values = {each.get("net.ipv4.conf.IFNAME.forwarding") for each in settings}
+    if family == 6 or None in values:
+        return "unknown"
+    return "open" if values == {"1"} else "closed"
+
+
+def misleads(view: View, probe: Probe) -> bool:
+    """Whether a static route takes a probe, or the answer to it, another way than the one that it asks about."""
+    if probe.section in (TO_OUTSIDE, WITH_HOST, PUBLISHED) and probe.netns.startswith("container:"):
+        name = probe.netns.partition(":")[2]
+        address = probe.address if probe.address[:1].isdigit() or ":" in probe.address else ""
+    elif probe.netns == OUTSIDE_NETNS and probe.target in view.topology.containers:
+        name, address = probe.target, OUTSIDE[probe.family]
+    else:
+        return False
+    way = way_to(view, view.topology.containers[name], address) if address else None
+    return way is not None and way.hop != HOST_HOP
+
+
+def route_probes(view: View) -> Iterator[Probe]:
+    """Each route: the container's kernel picks its next hop, and one of ours answers."""
+    for container in view.topology.containers.values():
+        place = (container.host, container_netns(container.name), container.name)
+        for way in ways_of(view, container):
+            asked = _sample(way.prefix, _inner(view, container, way.prefix))
+            interface, subnet = way.attachment.interface, way.attachment.subnet
+            if asked:
+                why = f"the file leads {way.prefix} by {way.via}"
+                target = f"{way.prefix} by {way.via}"
+                yield Probe(*place, target, ROUTES, ROUTE, asked, True, why, via=way.via, subnet=subnet, interface=interface)
+            if way.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, way):
+                why = f"it is the next hop of {container.name} to {way.prefix}"
+                name = f"host {container.host}" if way.hop == HOST_HOP else way.hop
+                yield Probe(*place, name, ROUTES, "icmp", way.via, True, why, subnet=subnet)
+
+
+def _is_parted(view: View, container: Container, way: Way) -> bool:
+    router = view.topology.containers.get(way.hop)
+    places = router.attachments if router else ()
+    return any(router is not None and are_parted(container, way.attachment, router, place) for place in places)
+
+
+def _inner(view: View, container: Container, prefix: Network) -> list[Network]:
+    """What of the prefix the container has a more specific route to."""
+    subnets = {each.subnet for each in container.attachments}.union(joined_subnets(view.topology, container))
+    cidrs: list[Network] = [cidr for name in subnets for cidr in view.topology.subnets[name].cidrs]
+    cidrs += [to for each in container.attachments for to, _ in each.routes]
+    return [each for each in cidrs if each.version == prefix.version and each != prefix and each.subnet_of(prefix)]  # type: ignore[arg-type]
+
+
+def _sample(prefix: Network, inner: list[Network]) -> str:
+    """An address of the prefix that is in none of the others; "" if they cover it."""
+    number = int(prefix.network_address) + (1 if prefix.num_addresses > 2 else 0)
+    make = type(prefix.network_address)
+    for each in sorted(inner, key=lambda network: (int(network.network_address), network.prefixlen)):
+        if int(each.network_address) <= number <= int(each.broadcast_address):
+            number = int(each.broadcast_address) + 1
+    return str(make(number)) if number <= int(prefix.broadcast_address) else ""

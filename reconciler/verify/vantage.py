@@ -1,0 +1,65 @@
+"""Where a stranger stands that tries a host's doors: a neighbour on its segment, or a link of the host that is not netctl's.
+
+Pure.
+
+A neighbour is the lab's router for a lab host. For a real one it is another host of the file on the same segment, which speaks
+with its own address: a machine that the file does not name is never sent from, nor is one sent to.
+
+The foreign link (`kernel.foreign_link`) stands for another bridge of the host. It is there for the time of the probes only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+from reconciler.compile.lab import find_segments, first_address
+from reconciler.compile.underlay import address_of, share_link, underlay_of, uplink_mac_of, uplink_of
+from reconciler.kernel.foreign_link import foreign_ends
+from reconciler.probes.model import FOREIGN_NETNS
+from reconciler.state.ref import HOST, LAB
+from reconciler.verify.view import ROUTER_NETNS, View
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A place to send from: worker, namespace, its name for people, and the interface that leads to the host.
+
+    `own` are its addresses there; `mac` is the host's hardware address on that segment, and `host_addresses` are its addresses.
+    """
+
+    worker: str
+    netns: str
+    name: str
+    interface: str
+    own: tuple[str, ...]
+    mac: str
+    host_addresses: tuple[str, ...]
+
+
+def neighbour_of(view: View, host: str) -> Stand | None:
+    """A neighbour of the host by IPv4; None if no place of the file is one."""
+    topology, facts = view.topology, view.facts
+    target = topology.hosts[host]
+    here = address_of(underlay_of(target, facts.get(host)), 4)
+    mac = uplink_mac_of(topology.name, target, facts.get(host))
+    if here is None or not mac:
+        return None
+    if view.is_lab(host):
+        lab_hosts = [each for each in topology.hosts.values() if view.is_lab(each.name)]
+        segment = next(each for each in find_segments(lab_hosts) if host in each.hosts)
+        own = (first_address(here.network),)
+        return Stand(LAB, ROUTER_NETNS, "a neighbour", segment.bridge, own, mac, (here.address,))
+    for name, other in topology.hosts.items():
+        there = address_of(underlay_of(other, facts.get(name)), 4)
+        if name != host and not view.is_lab(name) and there and share_link(here, there):
+            interface = view.bridge_over_uplink(name) or uplink_of(other, facts.get(name))
+            return Stand(name, HOST, f"host {name}", interface, (there.address,), mac, (here.address,))
+    return None
+
+
+def foreign_link_of(view: View, host: str) -> Stand:
+    """The far end of the link that is not netctl's."""
+    ends = foreign_ends(view.topology.name)
+    own, near = (tuple(str(ip_interface(cidr).ip) for cidr in cidrs) for cidrs in (ends.far_cidrs, ends.cidrs))
+    return Stand(host, FOREIGN_NETNS, "a foreign link", ends.far_name, own, ends.mac, near)

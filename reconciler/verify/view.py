@@ -1,0 +1,182 @@
+"""What the promises are computed from: the topology, and the addresses that were settled for it.
+
+The addresses come from `compile.resolve`, as do the records that `apply` makes, so what is probed is what is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address, ip_interface
+
+from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.policy_routes import joined_subnets
+from reconciler.state.host import HostFacts
+from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
+
+OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
+"""The lab's world outside."""
+OUTSIDE_NETNS = "lab:outside"
+ROUTER_NETNS = "lab:router"
+
+
+@dataclass(frozen=True)  # no slots: cached_property keeps its values in the instance
+class View:
+    """A topology with its addresses. Addresses are text without prefix; families are 4 and 6."""
+
+    topology: Topology
+    resolved: Resolved
+    facts: Mapping[str, HostFacts]
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], Place]:
+        return {(place.container, place.subnet): place for places in self.resolved.places.values() for place in places}
+
+    def addresses(self, container: Container, attachment: Attachment) -> tuple[str, ...]:
+        """The container's own addresses in a subnet, one per family."""
+        place = self._places.get((container.name, attachment.subnet))
+        if attachment.dhcp and (facts := self.facts.get(container.host)):
+            key = (attachment.subnet, container.name)
+            return tuple(lease.address for lease in facts.leases if (lease.subnet, lease.container) == key)
+        return tuple(own.address for own in place.addresses) if place else ()
+
+    def _leg(self, host: str, subnet: str) -> Leg | None:
+        return self.resolved.legs.get(host, {}).get(subnet)
+
+    def hosts(self, subnet: str) -> tuple[str, ...]:
+        """The hosts that have a leg in the subnet, in the order of the file."""
+        return tuple(host for host, legs in self.resolved.legs.items() if subnet in legs)
+
+    def is_routed_to(self, host: str, container: Container, subnet: str) -> bool:
+        """Whether packets from the host to the container leave by its uplink, without encapsulation."""
+        leg = self._leg(host, subnet)
+        return any(peer.host == container.host and peer.way == "routes" for peer in leg.peers) if leg else False
+
+    def bridge(self, host: str, subnet: str) -> str:
+        """The host's bridge in a subnet; "" where it has none."""
+        leg = self._leg(host, subnet)
+        return leg.bridge if leg else ""
+
+    def bridge_mac(self, host: str, subnet: str) -> str:
+        """The hardware address of that bridge, by which a container speaks to its gateway; "" where there is none."""
+        leg = self._leg(host, subnet)
+        return leg.mac if leg else ""
+
+    def bridge_over_uplink(self, host: str) -> str:
+        """The bridge of netctl's that the host's uplink is a port of; "" where it is none's."""
+        facts = self.facts.get(host)
+        legs = self.resolved.legs.get(host, {}).values()
+        taken = (leg for leg in legs if leg.lan and leg.lan.is_taken_in and facts and leg.lan.uplink == facts.uplink)
+        return next((leg.bridge for leg in taken), "")
+
+    def mtu(self, container: Container, attachment: Attachment) -> int:
+        """The MTU of the container's interface in a subnet; 0 where it is not known."""
+        leg = self._leg(container.host, attachment.subnet)
+        return leg.mtu if leg else 0
+
+    def gateways(self, host: str, subnet: Subnet) -> tuple[str, ...]:
+        """The host's own addresses in a subnet; in a LAN, those by which its containers there reach it."""
+        leg = self._leg(host, subnet.name)
+        if leg and leg.lan:
+            return tuple(own.address for own in leg.lan.own)
+        return tuple(own.address for own in leg.addresses) if leg else ()
+
+    def has_router(self, host: str, subnet: str, family: int) -> bool:
+        """Whether a way out of the LAN is known."""
+        leg = self._leg(host, subnet)
+        return bool(leg and leg.lan and leg.lan.router(family))
+
+    def host_addresses(self, host: str) -> tuple[str, ...]:
+        """Where others reach the host: what the file says, else the first global address of each family that it has."""
+        declared = tuple(str(address) for address in self.topology.hosts[host].addresses)
+        if declared:
+            return declared
+        facts = self.facts.get(host)
+        first: dict[int, str] = {}
+        for cidr in facts.addresses if facts else ():
+            address = ip_interface(cidr).ip
+            if not (address.is_loopback or address.is_link_local):
+                first.setdefault(address.version, str(address))
+        return tuple(first.values())
+
+    def is_lab(self, host: str) -> bool:
+        """Whether the host is a namespace on this machine, with a router and an outside that can be probed from."""
+        return self.topology.hosts[host].connect.scheme == "lab"
+
+    def subnet(self, attachment: Attachment) -> Subnet:
+        """The subnet of an attachment."""
+        return self.topology.subnets[attachment.subnet]
+
+    def members(self, subnet: str) -> tuple[tuple[Container, Attachment], ...]:
+        """Who is in a subnet, in the order of the file."""
+        found = ((c, a) for c in self.topology.containers.values() for a in c.attachments if a.subnet == subnet)
+        return tuple(found)
+
+    def shared(self, one: Container, own: Attachment, two: Container, attachment: Attachment) -> tuple[str, ...]:
+        """The second one's addresses in a subnet, of the families that the first has there, too."""
+        families = {family_of(address) for address in self.addresses(one, own)}
+        return tuple(address for address in self.addresses(two, attachment) if family_of(address) in families)
+
+    def default(self, container: Container) -> Attachment | None:
+        """The attachment that carries the default routes."""
+        return next((a for a in container.attachments if a.default), None)
+
+    def source_address(self, container: Container, family: int, target: str = "") -> str:
+        """The address with which a container speaks to the subnet `target`, or to a host; "" if it has none."""
+        attachments = [each for each in container.attachments if each.default]
+        if any(self.subnet(each).is_lan for each in attachments) and target in joined_subnets(self.topology, container):
+            attachments = [each for each in container.attachments if not self.subnet(each).is_lan] + attachments
+        addresses = (address for each in attachments for address in self.addresses(container, each))
+        return next((address for address in addresses if family_of(address) == family), "")
+
+    def is_on_lan(self, container: Container, address: str) -> bool:
+        """Whether the container has the address in a LAN."""
+        lans = (each for each in container.attachments if self.subnet(each).is_lan)
+        return any(address in self.addresses(container, each) for each in lans)
+
+    def policies(self, source: tuple[str, Container | None, str], target: tuple[str, Container | None, str]) -> Iterator[Policy]:
+        """The policies that let `source` speak to `target`, each a (kind of party, container, address)."""
+        for policy in self.topology.policies:
+            if self._is(policy.source, *source) and self._is(policy.target, *target):
+                yield policy
+
+    def _is(self, party: Party, kind: str, container: Container | None, address: str) -> bool:
+        if party.kind == "container":
+            return container is not None and container.origin == party.name
+        if party.kind == "subnet":
+            return bool(address) and any(ip_address(address) in cidr for cidr in self.topology.subnets[party.name].cidrs)
+        return party.kind == kind
+
+
+def meets_host(subnet: Subnet, attachment: Attachment) -> bool:
+    """Whether a host and a container of its in the subnet speak to each other.
+
+    Not with a macvlan that is no bridge; and to one whose address the LAN gives, the host knows no way.
+    """
+    return subnet.mode != "macvlan" or (subnet.macvlan == "bridge" and not attachment.dhcp)
+
+
+def members_meet(subnet: Subnet) -> bool:
+    """Whether its members on one host are sure to reach each other; with a VEPA, that is up to the switch."""
+    return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
+
+
+def are_isolated(own: Attachment, attachment: Attachment) -> bool:
+    """Whether two places are isolated ports of one subnet; one place and itself count, too."""
+    return own.isolated and attachment.isolated and own.subnet == attachment.subnet
+
+
+def are_parted(one: Container, own: Attachment, two: Container, attachment: Attachment) -> bool:
+    """Whether two places are isolated ports of one bridge; one place and itself count, too."""
+    return one.host == two.host and are_isolated(own, attachment)
+
+
+def family_of(address: str) -> int:
+    """4 or 6."""
+    return 6 if ":" in address else 4
+
+
+def token_of(view: View, container: Container) -> str:
+    """What a listener in the container answers with."""
+    return f"netctl {view.topology.name} {container.name}"
