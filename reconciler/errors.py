@@ -84,8 +84,8 @@ def translating() -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError, RuntimeError) as error:
-        if told := translate(error):
-            raise told from error
+        if translated := translate(error):
+            raise translated from error
         raise
 
 

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     changed = sum(len(host.changes) for host in document.hosts)
     elapsed_s = time.monotonic() - begun
     if options.json:
-        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3), "drift": list(drift)}
-        print_json({**told, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
+        answer = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3), "drift": list(drift)}
+        print_json({**answer, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
     elif changed and not options.quiet:
         besides = f", but for {', '.join(drift)}" if drift else ""
         print(f"{document.topology} is as the file says{besides} ({elapsed_s:.1f} s).")
@@ -83,7 +83,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     with show_progress(sys.stderr, quiet=options.quiet or options.json) as progress:
         job.fleet.apply(plans, progress)
         settle_stops()
-        job.fleet.remember(job.peers, job.told)
+        job.fleet.remember(job.peers, job.reported)
         write_own_peers(job.topology.name, job.peers, job.fleet)
     warn_of_lost(job.fleet)
     warn_of_drift(job.topology.name, job.fleet)

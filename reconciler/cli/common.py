@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from reconciler.fleet.target import Target
     from reconciler.state.foreign import Drop
     from reconciler.state.host import HostFacts
-    from reconciler.topology.draft import Draft
     from reconciler.topology.outline import Outline
+    from reconciler.topology.parsed_file import ParsedFile
     from reconciler.topology.types import Topology
 
 
@@ -37,16 +37,16 @@ SHOWN_MAX = 5
 
 def load(options: argparse.Namespace) -> Topology:
     """The topology that the command line names; checked, and with the host that `--host` limits it to."""
-    from reconciler.topology.draft import read_draft
+    from reconciler.topology.parsed_file import read_parsed
 
-    return check(options, read_draft(options.file))
+    return check(options, read_parsed(options.file))
 
 
-def check(options: argparse.Namespace, draft: Draft) -> Topology:
+def check(options: argparse.Namespace, parsed: ParsedFile) -> Topology:
     """The same, of a file that was read."""
-    from reconciler.topology.load import check_draft
+    from reconciler.topology.load import check_parsed
 
-    topology = check_draft(draft)
+    topology = check_parsed(parsed)
     if getattr(options, "host", None):
         check_name("host", options.host, topology.hosts)
     return topology
@@ -83,7 +83,7 @@ class Job:
     desired: Desired
     peers: Mapping[str, str]
     """The other machines that the hosts are to remember: those of the file, and those that may still have something."""
-    told: Mapping[str, str]
+    reported: Mapping[str, str]
     """Those that only hosts on other machines speak of, and that were not gone to."""
 
 
@@ -99,20 +99,20 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
     from reconciler.fleet.target import count_workers, targets_of
 
     command = f"netctl {options.command} {options.file}"
-    (draft, outline), only = read_outlined(options.file), options.host or ""
+    (parsed, outline), only = read_outlined(options.file), options.host or ""
     count = count_workers(outline) if outline else 0
     with Fleet.start(min(count, 2) if only else count) as fleet, Fleet.start(count if only else 0) as others:
         fleet.patience_s = getattr(options, "rollback_after", fleet.patience_s)
-        topology = check_beside(options, draft, outline, fleet, command, lock=lock)
+        topology = check_beside(options, parsed, outline, fleet, command, lock=lock)
         facts = read_beside(topology, only, others, command) if only else {}
         fleet.greet((*targets_of(topology, only), *dropped_targets(topology, only)), command)
-        peers, told = greet_dropped(options, topology, fleet, command)
+        peers, reported = greet_dropped(options, topology, fleet, command)
         with watching(fleet) if not lock else nullcontext():
             facts |= fleet.read(lock=lock)
 
             from reconciler.compile import compile_topology
 
-            yield Job(topology, fleet, facts, compile_topology(topology, facts, only, to_apply=to_apply), peers, told)
+            yield Job(topology, fleet, facts, compile_topology(topology, facts, only, to_apply=to_apply), peers, reported)
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def _disturbances_of(fleet: Fleet) -> Iterator[tuple[str, str]]:
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
     """The facts of the hosts that share a subnet with this one. One that cannot be reached is named, and left out."""
     from reconciler.fleet.target import targets_of
-    from reconciler.topology.legs import hosts_beside
+    from reconciler.topology.host_subnets import hosts_beside
 
     beside = hosts_beside(topology, host)
     lost = fleet.greet((target for target in targets_of(topology) if target.host in beside), command, optional=True)
@@ -148,17 +148,17 @@ def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> di
     return fleet.read(lock=False)
 
 
-def read_outlined(path: str) -> tuple[Draft, Outline | None]:
+def read_outlined(path: str) -> tuple[ParsedFile, Outline | None]:
     """The file, parsed and not yet checked, and its outline unless that is wrong. UsageError if it cannot be read."""
-    from reconciler.topology.draft import read_draft
     from reconciler.topology.outline import outline_of
+    from reconciler.topology.parsed_file import read_parsed
 
-    draft = read_draft(path)
-    return draft, outline_of(draft.document.tree)
+    parsed = read_parsed(path)
+    return parsed, outline_of(parsed.document.tree)
 
 
 def check_beside(
-    options: argparse.Namespace, draft: Draft, outline: Outline | None, fleet: Fleet, command: str, *, lock: bool
+    options: argparse.Namespace, parsed: ParsedFile, outline: Outline | None, fleet: Fleet, command: str, *, lock: bool
 ) -> Topology:
     """The topology, as `check` gives it; meanwhile its hosts are read, if the outline says all that this takes."""
     from reconciler.fleet.target import early_targets_of
@@ -166,7 +166,7 @@ def check_beside(
     targets = early_targets_of(outline) if outline and not options.host else ()
     if outline and targets:
         fleet.begin((*targets, *dropped_targets(outline)), command, lock=lock)
-    return check(options, draft)
+    return check(options, parsed)
 
 
 def dropped_targets(topology: Topology | Outline, only: str = "") -> tuple[Target, ...]:
@@ -191,13 +191,13 @@ def greet_dropped(
     present = peers_of(topology)
     dropped = find_dropped(topology.name, present, fleet)
     if options.host:
-        return {**{target.host: target.destination for target in dropped.known}, **present}, dropped.places
+        return {**{target.host: target.destination for target in dropped.known}, **present}, dropped.destinations
     chosen = choose_peers(options, topology.name, dropped)
     gone = (*dropped.known, *chosen)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
     warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
     kept = {target.host: target.destination for target in gone if target.host in lost}
-    return {**kept, **present}, {} if chosen else dropped.places
+    return {**kept, **present}, {} if chosen else dropped.destinations
 
 
 def warn_of_file(topology: Topology, resolved: Resolved | None = None) -> None:
@@ -303,9 +303,9 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     from reconciler.kinds.bridges import bridge_names
 
     found = {}
-    for host, told in job.facts.items():
+    for host, facts in job.facts.items():
         desired = job.desired.hosts.get(host)
-        drops, bridges = find_drops(job.topology, desired, told), bridge_names(desired)
+        drops, bridges = find_drops(job.topology, desired, facts), bridge_names(desired)
         found[host] = tuple((drop, pasted(job.topology, host, drop.help_for(bridges))) for drop in drops)
     return found
 

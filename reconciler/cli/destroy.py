@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import Target
     from reconciler.plan.document import PlanDocument
-    from reconciler.topology.draft import Draft
     from reconciler.topology.outline import Outline
+    from reconciler.topology.parsed_file import ParsedFile
 
 FORMAT_VERSION = 1
 EXAMPLES = """\
@@ -76,10 +76,10 @@ def run(options: argparse.Namespace) -> int:
     if options.name and options.file:
         raise UsageError("a file and --name exclude each other", "give the one or the other")
     options.file = options.file or DEFAULT_FILE
-    draft, outline = (None, None) if options.name else read_outlined(options.file)
+    parsed, outline = (None, None) if options.name else read_outlined(options.file)
     count = 1 if options.name else count_workers(outline) if outline else 0
     with Fleet.start(count) as fleet:
-        scope = _greet_all(options, draft, outline, fleet)
+        scope = _greet_all(options, parsed, outline, fleet)
         document = _clear(options, fleet, scope.topology)
         if options.host:  # the others still have what they had
             cleared = {"", *(target.destination for target in fleet.targets)}
@@ -97,17 +97,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _greet_all(options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet) -> _Scope:
-    """Connect to every host that the topology may be on; `draft` is the file unless it is gone."""
+def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: Outline | None, fleet: Fleet) -> _Scope:
+    """Connect to every host that the topology may be on; `parsed` is the file unless it is gone."""
     from reconciler.cli.peers import choose_peers
     from reconciler.fleet.peers import find_dropped
 
     command = f"netctl destroy {'--name ' + options.name if options.name else options.file}"
     fleet.patience_s = options.rollback_after
-    name, targets, peers = _targets(options, draft, outline, fleet, command)
+    name, targets, peers = _targets(options, parsed, outline, fleet, command)
     left = fleet.greet(targets, command, optional=options.keep_going)
     dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
-    others, unseen = dropped.known, tuple(each.target for each in dropped.told)
+    others, unseen = dropped.known, tuple(each.target for each in dropped.reported)
     if not options.host:
         chosen = choose_peers(options, name, dropped)
         others, unseen = (*others, *chosen), () if chosen else unseen
@@ -140,8 +140,8 @@ def _report(options: argparse.Namespace, document: PlanDocument, scope: _Scope, 
 
     changed = sum(len(host.changes) for host in document.hosts)
     if options.json:
-        told = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
-        print_json({**told, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
+        answer = {"format_version": FORMAT_VERSION, "changes": changed, "elapsed_s": round(elapsed_s, 3)}
+        print_json({**answer, "plan": CODEC.encode(shown_document(document, show_secrets=options.show_secrets))})
     elif changed and not (options.quiet or options.host or scope.left or scope.unseen or has_lost):
         print(f"Nothing of {scope.topology} is left ({elapsed_s:.1f} s).")
     if options.host and (scope.others or scope.unseen) and not options.quiet:
@@ -167,7 +167,7 @@ def _render(document: PlanDocument, options: argparse.Namespace) -> str:
 
 
 def _targets(
-    options: argparse.Namespace, draft: Draft | None, outline: Outline | None, fleet: Fleet, command: str
+    options: argparse.Namespace, parsed: ParsedFile | None, outline: Outline | None, fleet: Fleet, command: str
 ) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
     from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
@@ -175,8 +175,8 @@ def _targets(
     from reconciler.state.grammar import is_topology_name
     from reconciler.state.ref import LAB
 
-    if draft:
-        topology = check_beside(options, draft, outline, fleet, command, lock=True)
+    if parsed:
+        topology = check_beside(options, parsed, outline, fleet, command, lock=True)
         if options.host:
             # The lab stays: other hosts stand in it.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)

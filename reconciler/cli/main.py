@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
         if isinstance(error, OSError) and (reason := _refused_output()):
             print(f"error: the output cannot be written: {reason}", file=sys.stderr)
-        elif told := translate(error):
-            _report(told)
+        elif translated := translate(error):
+            _report(translated)
         else:
             _report_defect(error)
         return _status(DEFECT, changes_hosts=changes_hosts)

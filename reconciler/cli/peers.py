@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reconciler.fleet.peers import Dropped, Told
+from reconciler.fleet.peers import Dropped, ReportedPeer
 from reconciler.fleet.target import Target
 
 
@@ -16,29 +16,29 @@ def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -
     """Of the machines that were only told of, those that may be gone to: all, or none. What is left out is named."""
     for what, by in dropped.refused:
         print(f"warning: {by} remembers what is no way to reach a host, and it is ignored: {what[:200]!r}", file=sys.stderr)
-    if not dropped.told:
+    if not dropped.reported:
         return ()
-    if getattr(options, "yes", False) or _ask(options, topology, dropped.told):
-        return tuple(each.target for each in dropped.told)
-    warn_of_told(topology, dropped)
+    if getattr(options, "yes", False) or _ask(options, topology, dropped.reported):
+        return tuple(each.target for each in dropped.reported)
+    warn_of_reported(topology, dropped)
     return ()
 
 
-def warn_of_told(topology: str, dropped: Dropped) -> None:
+def warn_of_reported(topology: str, dropped: Dropped) -> None:
     """Name the machines that are not gone to."""
-    for each in dropped.told:
+    for each in dropped.reported:
         print(f"warning: {_describe(topology, each)}; netctl does not go there unasked", file=sys.stderr)
         print(f"help: if that is so: netctl destroy --name {topology} --host {each.target.destination}", file=sys.stderr)
 
 
-def _ask(options: argparse.Namespace, topology: str, told: tuple[Told, ...]) -> bool:
+def _ask(options: argparse.Namespace, topology: str, reported: tuple[ReportedPeer, ...]) -> bool:
     if options.command not in ("apply", "destroy") or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    for each in told:
+    for each in reported:
         print(_describe(topology, each), file=sys.stderr)
     print("Connect there by ssh, and remove it? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _describe(topology: str, told: Told) -> str:
-    return f"host {told.by} says that {topology} is also on {told.target.host} ({told.target.destination})"
+def _describe(topology: str, reported: ReportedPeer) -> str:
+    return f"host {reported.by} says that {topology} is also on {reported.target.host} ({reported.target.destination})"

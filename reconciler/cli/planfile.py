@@ -59,15 +59,15 @@ def _write_through(target: Path, text: str) -> None:
 
 def _replace(target: Path, text: str) -> None:
     # mkstemp(3) makes it 0600, and never follows a link.
-    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(descriptor)
-        Path(draft).replace(target)
+        Path(temporary).replace(target)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
     check_alone(topology)
     counts = ((len(topology.hosts), "host"), (len(topology.subnets), "subnet"), (len(topology.containers), "container"))
     warn_of_file(topology)
-    told = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
-    print(f"{options.file} is valid: {topology.name}, {told}")
+    answer = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    print(f"{options.file} is valid: {topology.name}, {answer}")
     return 0
 
 
@@ -47,11 +47,11 @@ def _run_json(options: argparse.Namespace) -> int:
         check_alone(topology)
     except TopologyError as error:
         faults = {"faults": _listed(error.faults[:SHOWN_FAULTS]), "count": len(error.faults)}
-        told = {"path": error.path, "valid": False, **faults, "warnings": []}
-        print_json({"format_version": FORMAT_VERSION, **told})
+        answer = {"path": error.path, "valid": False, **faults, "warnings": []}
+        print_json({"format_version": FORMAT_VERSION, **answer})
         return error.exit_status
-    told = {"path": options.file, "valid": True, "topology": topology.name, "faults": []}
-    print_json({"format_version": FORMAT_VERSION, **told, "warnings": _listed(find_advice(topology))})
+    answer = {"path": options.file, "valid": True, "topology": topology.name, "faults": []}
+    print_json({"format_version": FORMAT_VERSION, **answer, "warnings": _listed(find_advice(topology))})
     return 0
 
 

@@ -62,8 +62,10 @@ class Assignment:
     faults: tuple[Fault, ...]
 
 
-def assign_addresses(topology: Topology, legs: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]) -> Assignment:
-    """Choose all that the file leaves open. `legs` are the hosts of each subnet, in the order of the file."""
+def assign_addresses(
+    topology: Topology, host_subnets: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]
+) -> Assignment:
+    """Choose all that the file leaves open. `host_subnets` are the hosts of each subnet, in the order of the file."""
     leases = _live_leases(topology, facts)
     members: dict[str, list[tuple[str, Attachment]]] = {name: [] for name in topology.subnets}
     for container in topology.containers.values():
@@ -73,7 +75,7 @@ def assign_addresses(topology: Topology, legs: Mapping[str, tuple[str, ...]], fa
     containers: dict[tuple[str, str], tuple[Assigned, ...]] = {}
     faults = []
     for subnet in topology.subnets.values():
-        hosts = () if subnet.is_lan else legs.get(subnet.name, ())
+        hosts = () if subnet.is_lan else host_subnets.get(subnet.name, ())
         for cidr in subnet.cidrs:
             held, short = _assign_prefix(subnet, cidr, hosts, members[subnet.name], leases)
             make, text = type(cidr.network_address), str(cidr)

@@ -17,7 +17,7 @@ from itertools import islice
 from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import Leg, Port, Tunnel
+from reconciler.compile.model import HostSubnet, Port, Tunnel
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
@@ -85,14 +85,12 @@ def find_intruders(views: Mapping[str, HostView]) -> dict[str, tuple[Intruder, .
 
 def _intruders(view: HostView) -> Iterator[Intruder]:
     facts = view.facts
-    for name, leg in view.legs.items():
-        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
+    for name, host_subnet in view.host_subnets.items():
+        for cidr in view.subnet(host_subnet).cidrs if host_subnet.lan is None else ():
             for source in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
                 yield Intruder(source, f"takes packets from subnet {name} ({cidr})", source.help_text)
     found = {
-        (port.port, port.protocol, port.container, holder): None
-        for port, holder in _meetings(view)
-        if _is_published(port, facts)
+        (port.port, port.protocol, port.container, holder): None for port, holder in _meetings(view) if _is_published(port, facts)
     }
     for number, protocol, container, holder in found:
         effect = f"gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
@@ -106,8 +104,8 @@ def refuse(conflicts: tuple[Conflict, ...]) -> None:
     if len(conflicts) == 1:
         raise HostError(visible_line(conflicts[0].message), visible_line(conflicts[0].help_text))
     # Names of processes, links and containers are in it: none begins a line of its own.
-    told = [(visible_line(each.message), visible_line(each.help_text)) for each in conflicts]
-    lines = [f"  {message}" + (f"\n    help: {help_text}" if help_text else "") for message, help_text in told]
+    shown = [(visible_line(each.message), visible_line(each.help_text)) for each in conflicts]
+    lines = [f"  {message}" + (f"\n    help: {help_text}" if help_text else "") for message, help_text in shown]
     raise HostError(f"{len(conflicts)} things are in the way, and nothing was changed:\n" + "\n".join(lines))
 
 
@@ -126,7 +124,9 @@ def _lacks(view: HostView) -> Iterator[Conflict]:
     topology, host, facts = view.topology, view.host, view.facts
     for sentence in facts.missing:
         yield Conflict(host.name, f"host {host.name}: {sentence}")
-    lacking = ((name, lack) for name, leg in view.legs.items() if (lack := bridge_type(leg).find_lack(facts)))
+    lacking = (
+        (name, lack) for name, host_subnet in view.host_subnets.items() if (lack := bridge_type(host_subnet).find_lack(facts))
+    )
     for name, lack in islice(lacking, 1):  # all of a kind lack the same
         at = _at(topology, ("subnets", name, "bridge"))
         yield Conflict(host.name, f"{at}host {host.name}: {lack}")
@@ -153,13 +153,13 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
     host, facts = view.host, view.facts
     held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
     used: dict[str, str] = {}
-    for leg in view.legs.values():
-        if leg.tunnel:
-            used.setdefault(leg.tunnel.local, leg.subnet)
-            yield from _taken_tunnel(view, leg, leg.tunnel)
-        if any(peer.way == "routes" for peer in leg.peers):
-            families = {own.family for own in leg.addresses}
-            used |= {str(own): leg.subnet for own in host.addresses if own.version in families}
+    for host_subnet in view.host_subnets.values():
+        if host_subnet.tunnel:
+            used.setdefault(host_subnet.tunnel.local, host_subnet.subnet)
+            yield from _taken_tunnel(view, host_subnet, host_subnet.tunnel)
+        if any(peer.way == "routes" for peer in host_subnet.peers):
+            families = {own.family for own in host_subnet.addresses}
+            used |= {str(own): host_subnet.subnet for own in host.addresses if own.version in families}
     for address, subnet in used.items() if facts.exists and host.connect.scheme != "lab" else ():
         if address not in held:
             yield Conflict(
@@ -170,22 +170,22 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
             )
 
 
-def _taken_tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Conflict]:
+def _taken_tunnel(view: HostView, host_subnet: HostSubnet, tunnel: Tunnel) -> Iterator[Conflict]:
     """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
-    at = _at(view.topology, ("subnets", leg.subnet))
+    at = _at(view.topology, ("subnets", host_subnet.subnet))
     for vxlan in view.facts.foreign_of(ForeignVxlan):
         if (vxlan.vni, vxlan.port) == (tunnel.vni, tunnel.port):
             yield Conflict(
-                leg.host,
-                f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
-                f"write `vni:` with another number in {leg.subnet}, or `vxlan_port:`",
+                host_subnet.host,
+                f"{at}host {host_subnet.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
+                f"write `vni:` with another number in {host_subnet.subnet}, or `vxlan_port:`",
             )
     for listener in view.facts.foreign_of(ForeignListener):
         if listener.holder and (listener.port.protocol, listener.port.port) == ("udp", tunnel.port):
             yield Conflict(
-                leg.host,
-                f"{at}port {tunnel.port}/udp, which the VXLAN of {leg.subnet} needs, is held by {listener.holder} "
-                f"on host {leg.host}",
+                host_subnet.host,
+                f"{at}port {tunnel.port}/udp, which the VXLAN of {host_subnet.subnet} needs, is held by {listener.holder} "
+                f"on host {host_subnet.host}",
                 "stop it, or write `vxlan_port:` with another port",
             )
 
@@ -195,8 +195,8 @@ def _taken_tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Conflict
 
 def _overlaps(view: HostView) -> Iterator[Conflict]:
     host, facts = view.host, view.facts
-    for name, leg in view.legs.items():
-        for cidr in view.subnet(leg).cidrs if leg.lan is None else ():
+    for name, host_subnet in view.host_subnets.items():
+        for cidr in view.subnet(host_subnet).cidrs if host_subnet.lan is None else ():
             if _is_made(name, cidr, facts):
                 continue
             for source in _taking(cidr, facts):
@@ -280,15 +280,15 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
     topology, host, facts = view.topology, view.host, view.facts
     links = {link.name: link for link in facts.foreign_of(ForeignLink)}
     taken = _states(facts)
-    for leg in view.legs.values():
-        for name in _link_names(view, leg):
+    for host_subnet in view.host_subnets.values():
+        for name in _link_names(view, host_subnet):
             if link := links.get(name):
-                yield _foreign_link(topology, leg, name, link)
+                yield _foreign_link(topology, host_subnet, name, link)
     for container in map(topology.containers.__getitem__, view.containers):
         at = _at(topology, ("containers", container.origin))
-        for place in view.resolved.places[container.name]:
-            altname = Veth.altname_of(Alias(topology.name, Veth.kind, place.container, place.subnet), place.port)
-            if link := links.get(place.port) or links.get(altname):
+        for endpoint in view.resolved.endpoints[container.name]:
+            altname = Veth.altname_of(Alias(topology.name, Veth.kind, endpoint.container, endpoint.subnet), endpoint.port)
+            if link := links.get(endpoint.port) or links.get(altname):
                 yield Conflict(
                     host.name,
                     f"{at}host {host.name} has an interface {link.name} that is not netctl's, and container {container.name} "
@@ -303,17 +303,17 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
             )
 
 
-def _link_names(view: HostView, leg: Leg) -> Iterator[str]:
+def _link_names(view: HostView, host_subnet: HostSubnet) -> Iterator[str]:
     """The names of the links that the host gets for a subnet, second names included."""
     topology = view.topology.name
-    if leg.lan is None or leg.lan.is_taken_in:
-        yield leg.bridge
-        yield bridge_of(view, leg).altname
-    if leg.tunnel:
-        yield leg.tunnel.name
-        yield Vxlan.altname_of(Alias(topology, Vxlan.kind, leg.subnet), leg.tunnel.name)
-    if view.subnet(leg).mode == "macvlan":
-        yield shim_name(topology, leg.subnet)
+    if host_subnet.lan is None or host_subnet.lan.is_taken_in:
+        yield host_subnet.bridge
+        yield bridge_of(view, host_subnet).altname
+    if host_subnet.tunnel:
+        yield host_subnet.tunnel.name
+        yield Vxlan.altname_of(Alias(topology, Vxlan.kind, host_subnet.subnet), host_subnet.tunnel.name)
+    if view.subnet(host_subnet).mode == "macvlan":
+        yield shim_name(topology, host_subnet.subnet)
 
 
 def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
@@ -321,14 +321,14 @@ def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     topology, host, facts = view.topology, view.host, view.facts
     taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
     for container in map(topology.containers.__getitem__, view.containers):
-        for place in view.resolved.places[container.name]:
-            if interface := taken.get((container.name, place.interface)):
-                at = _at(topology, ("containers", container.origin, "networks", place.subnet))
+        for endpoint in view.resolved.endpoints[container.name]:
+            if interface := taken.get((container.name, endpoint.interface)):
+                at = _at(topology, ("containers", container.origin, "networks", endpoint.subnet))
                 yield Conflict(
                     host.name,
-                    f"{at}container {container.name} has an interface {place.interface} that is not netctl's",
+                    f"{at}container {container.name} has an interface {endpoint.interface} that is not netctl's",
                     f"{interface.help_text}, or " * bool(interface.help_text)
-                    + f"write `{place.subnet}: {{interface: NAME}}` with a name that is free there",
+                    + f"write `{endpoint.subnet}: {{interface: NAME}}` with a name that is free there",
                 )
 
 
@@ -370,11 +370,11 @@ def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
     return {(each.runtime, each.name): each.state for each in facts.foreign_of(ForeignContainer)}
 
 
-def _foreign_link(topology: Topology, leg: Leg, name: str, link: ForeignLink) -> Conflict:
-    at = _at(topology, ("subnets", leg.subnet))
+def _foreign_link(topology: Topology, host_subnet: HostSubnet, name: str, link: ForeignLink) -> Conflict:
+    at = _at(topology, ("subnets", host_subnet.subnet))
     return Conflict(
-        leg.host,
-        f"{at}host {leg.host} has an interface {name} that is not netctl's; subnet {leg.subnet} needs that name",
+        host_subnet.host,
+        f"{at}host {host_subnet.host} has an interface {name} that is not netctl's; subnet {host_subnet.subnet} needs that name",
         link.help_text or f"remove it (ip link delete {name}), or rename the subnet",
     )
 

@@ -29,16 +29,16 @@ def contain_connections(view: HostView) -> Iterator[Element]:
     """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
     topology = view.topology
     for name in view.containers:
-        for place in view.resolved.places[name]:
-            if view.subnet(place).mode != "macvlan":  # which passes the host by
-                key = f"{view.legs[place.subnet].bridge} . {place.mac}"
+        for endpoint in view.resolved.endpoints[name]:
+            if view.subnet(endpoint).mode != "macvlan":  # which passes the host by
+                key = f"{view.host_subnets[endpoint.subnet].bridge} . {endpoint.mac}"
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
-    for leg in view.legs.values():
+    for host_subnet in view.host_subnets.values():
         # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
-        for peer in (peer for peer in leg.peers if peer.is_tunnelled):
-            for place in view.beside(peer.host).places(leg.subnet):
-                share = str(topology.containers[place.container].connections)
-                yield "connections", f"{leg.bridge} . {place.mac}", share, f"subnet {leg.subnet}"
+        for peer in (peer for peer in host_subnet.peers if peer.is_tunnelled):
+            for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
+                share = str(topology.containers[endpoint.container].connections)
+                yield "connections", f"{host_subnet.bridge} . {endpoint.mac}", share, f"subnet {host_subnet.subnet}"
 
 
 def contain_errors(view: HostView) -> Iterator[Element]:
@@ -47,26 +47,26 @@ def contain_errors(view: HostView) -> Iterator[Element]:
     A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
     """
     resolved, named = view.resolved, set[str]()
-    for leg in view.legs.values():
-        for peer in leg.peers:
+    for host_subnet in view.host_subnets.values():
+        for peer in host_subnet.peers:
             there = view.beside(peer.host)
-            for own in there.legs[leg.subnet].addresses:
-                yield f"gateways{own.family}", own.address, "", f"subnet {leg.subnet}"
+            for own in there.host_subnets[host_subnet.subnet].addresses:
+                yield f"gateways{own.family}", own.address, "", f"subnet {host_subnet.subnet}"
             for name in there.containers:
                 if any(
-                    place.subnet == leg.subnet or is_named(view.topology, place, resolved.parties)
-                    for place in resolved.places[name]
+                    endpoint.subnet == host_subnet.subnet or is_named(view.topology, endpoint, resolved.parties)
+                    for endpoint in resolved.endpoints[name]
                 ):
                     named.add(name)
     for name in (*view.containers, *sorted(named)):
         about = f"container {name}" if name not in named else "host"
-        for own in (own for place in resolved.places[name] for own in place.addresses):
+        for own in (own for endpoint in resolved.endpoints[name] for own in endpoint.addresses):
             yield f"endpoints{own.family}", f"{own.address} . {own.address}", "", about
 
 
 def contain_marks(view: HostView) -> Iterator[Element]:
     """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
-    uplink = view.way_out.dev
+    uplink = view.egress.dev
     if uplink:
         yield "uplinks", uplink, "", "host"
 
@@ -79,8 +79,8 @@ def contain_isolated(view: HostView) -> Iterator[Element]:
     topology, closed = view.topology, dict[str, None]()
     for name in view.containers:
         about = f"container {name}"
-        for port in view.resolved.places[name]:
-            if view.subnet(port).mode == "macvlan" or not bridge_type(view.legs[port.subnet]).passes_netfilter:
+        for port in view.resolved.endpoints[name]:
+            if view.subnet(port).mode == "macvlan" or not bridge_type(view.host_subnets[port.subnet]).passes_netfilter:
                 continue  # nothing filters a macvlan, and such a bridge has rules of its own
             closed |= dict.fromkeys(isolated_subnets(topology, name))
             if is_isolated(topology, port):
@@ -88,12 +88,12 @@ def contain_isolated(view: HostView) -> Iterator[Element]:
             for prefix in closed_prefixes(topology, port):
                 yield f"isolated_ports{_family_of(prefix)}", f"{port.port} . {prefix}", "", about
     for subnet in closed:
-        leg = view.legs[subnet]
-        for place in isolated_members(view, leg):
-            about = f"container {place.container}" if place.host == view.name else f"subnet {subnet}"
-            if place.host != view.name and bridge_type(leg).passes_netfilter:
-                yield "isolated_macs", place.mac, "", about
-            for address in addresses_of(place):
+        host_subnet = view.host_subnets[subnet]
+        for endpoint in isolated_members(view, host_subnet):
+            about = f"container {endpoint.container}" if endpoint.host == view.name else f"subnet {subnet}"
+            if endpoint.host != view.name and bridge_type(host_subnet).passes_netfilter:
+                yield "isolated_macs", endpoint.mac, "", about
+            for address in addresses_of(endpoint):
                 yield f"isolated{_family_of(address)}", address, "", about
 
 

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 Range = tuple[int, int]
 """First and last, both included."""
-Box = tuple[Range, ...]
+RangeProduct = tuple[Range, ...]
 
 
 def range_of(block: str) -> Range:
@@ -20,43 +20,43 @@ def range_of(block: str) -> Range:
     return int(network.network_address), int(network.broadcast_address)
 
 
-def are_apart(box: Box, other: Box) -> bool:
+def are_apart(product: RangeProduct, other: RangeProduct) -> bool:
     """Whether no point is in both."""
-    return any(mine[0] > yours[1] or yours[0] > mine[1] for mine, yours in zip(box, other, strict=True))
+    return any(mine[0] > yours[1] or yours[0] > mine[1] for mine, yours in zip(product, other, strict=True))
 
 
-def cut(box: Box, other: Box) -> list[Box]:
-    """What of `box` is not in `other`, in pieces that do not overlap."""
-    if are_apart(box, other):
-        return [box]
+def cut(product: RangeProduct, other: RangeProduct) -> list[RangeProduct]:
+    """What of `product` is not in `other`, in pieces that do not overlap."""
+    if are_apart(product, other):
+        return [product]
     pieces = []
-    for place, ((first, last), (first_other, last_other)) in enumerate(zip(box, other, strict=True)):
+    for axis, ((first, last), (first_other, last_other)) in enumerate(zip(product, other, strict=True)):
         if first < first_other:
-            pieces.append((*box[:place], (first, first_other - 1), *box[place + 1 :]))
+            pieces.append((*product[:axis], (first, first_other - 1), *product[axis + 1 :]))
         if last > last_other:
-            pieces.append((*box[:place], (last_other + 1, last), *box[place + 1 :]))
+            pieces.append((*product[:axis], (last_other + 1, last), *product[axis + 1 :]))
         # From here on, look only at what both have in this dimension.
-        box = (*box[:place], (max(first, first_other), min(last, last_other)), *box[place + 1 :])
+        product = (*product[:axis], (max(first, first_other), min(last, last_other)), *product[axis + 1 :])
     return pieces
 
 
-def subtract(boxes: list[Box], others: list[Box]) -> list[Box]:
-    """What of `boxes` is in none of `others`."""
-    if not boxes or not others or are_apart(_around(boxes), _around(others)):
-        return boxes
+def subtract(products: list[RangeProduct], others: list[RangeProduct]) -> list[RangeProduct]:
+    """What of `products` is in none of `others`."""
+    if not products or not others or are_apart(_around(products), _around(others)):
+        return products
     for other in others:
-        boxes = [piece for box in boxes for piece in cut(box, other)]
-    return boxes
+        products = [piece for product in products for piece in cut(product, other)]
+    return products
 
 
-def disjoint(boxes: Iterable[Box]) -> list[Box]:
-    """The same points in boxes that do not overlap; an earlier one is kept whole."""
-    kept: list[Box] = []
-    for box in boxes:
-        kept += subtract([box], kept)
+def disjoint(products: Iterable[RangeProduct]) -> list[RangeProduct]:
+    """The same points in products of ranges that do not overlap; an earlier one is kept whole."""
+    kept: list[RangeProduct] = []
+    for product in products:
+        kept += subtract([product], kept)
     return kept
 
 
-def _around(boxes: list[Box]) -> Box:
+def _around(products: list[RangeProduct]) -> RangeProduct:
     """The smallest box that holds them all: a quick test for most pairs of policies."""
-    return tuple((min(first for first, _ in side), max(last for _, last in side)) for side in zip(*boxes, strict=True))
+    return tuple((min(first for first, _ in side), max(last for _, last in side)) for side in zip(*products, strict=True))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
-from reconciler.compile.model import Leg, Peer, Place, Resolved
-from reconciler.compile.view import HostView, WayOut
+from reconciler.compile.model import Endpoint, HostSubnet, Peer, Resolved
+from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.links.veth import Veth
@@ -27,83 +27,90 @@ FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 def compile_fast_path(view: HostView) -> Iterator[Record]:
     """The table of each subnet with a peer, its hooks, and who is where."""
-    topology, uplink = view.topology, view.way_out
-    for leg in view.legs.values():
-        peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
-        if not peers or leg.lan or not bridge_type(leg).passes_netfilter:
+    topology, uplink = view.topology, view.egress
+    for host_subnet in view.host_subnets.values():
+        peers = [peer for peer in host_subnet.peers if peer.is_tunnelled or not uplink.uplink]
+        if not peers or host_subnet.lan or not bridge_type(host_subnet).passes_netfilter:
             continue
-        path = _FastPath(topology, leg, uplink)
-        here = [place for place in view.places(leg.subnet) if not is_isolated(topology, place)]
-        yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
+        path = _FastPath(topology, host_subnet, uplink)
+        here = [endpoint for endpoint in view.endpoints(host_subnet.subnet) if not is_isolated(topology, endpoint)]
+        yield FirewallTable(HOST, FAMILY, topology.name, subnet=host_subnet.subnet)
         for way in {peer.way for peer in peers}:
             yield from path.ways(way)
-        for place in here:
-            yield from path.member(place, {peer.way for peer in peers})
+        for endpoint in here:
+            yield from path.member(endpoint, {peer.way for peer in peers})
         for peer in peers:
             there = view.beside(peer.host)
-            is_fast = not (there.facts.fast_path_fault or there.way_out.uplink)
-            for place in there.places(leg.subnet):
-                yield from path.elsewhere(place, peer, there.uplink_mac, is_fast=is_fast and not is_isolated(topology, place))
+            is_fast = not (there.facts.fast_path_fault or there.egress.uplink)
+            for endpoint in there.endpoints(host_subnet.subnet):
+                yield from path.elsewhere(
+                    endpoint, peer, there.uplink_mac, is_fast=is_fast and not is_isolated(topology, endpoint)
+                )
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
     """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
-    for host, legs in resolved.legs.items():
+    for host, host_subnets in resolved.host_subnets.items():
         fault = facts[host].fast_path_fault if host in facts else ""
-        if fault and any(leg.peers and not leg.lan and bridge_type(leg).passes_netfilter for leg in legs.values()):
+        if fault and any(
+            host_subnet.peers and not host_subnet.lan and bridge_type(host_subnet).passes_netfilter
+            for host_subnet in host_subnets.values()
+        ):
             yield host, fault
 
 
 class _FastPath:
-    """Makes the records of one leg."""
+    """Makes the records of one host subnet."""
 
-    def __init__(self, topology: Topology, leg: Leg, uplink: WayOut) -> None:
-        self._topology, self._leg, self._uplink = topology, leg, uplink
-        self._about = f"subnet {leg.subnet}"
+    def __init__(self, topology: Topology, host_subnet: HostSubnet, uplink: Egress) -> None:
+        self._topology, self._host_subnet, self._uplink = topology, host_subnet, uplink
+        self._about = f"subnet {host_subnet.subnet}"
 
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
-        leg, tunnel = self._leg, self._leg.tunnel
+        host_subnet, tunnel = self._host_subnet, self._host_subnet.tunnel
         if way != "routes" and tunnel:
             dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
-        yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
-        for own in leg.addresses:
+        yield FastPathHook(HOST, self._topology.name, host_subnet.subnet, dev, chain, link, self._about)
+        for own in host_subnet.addresses:
             yield self._way(name, own.family, dev, link)
-            yield self._way("to_bridge", own.family, leg.bridge, leg.ref)
+            yield self._way("to_bridge", own.family, host_subnet.bridge, host_subnet.ref)
         if way == "routes":
-            yield self._element("gateway", leg.mac)
+            yield self._element("gateway", host_subnet.mac)
 
     def _way(self, name: str, family: int, dev: str, link: Ref | None) -> FastPathWay:
         protocol = FAMILY_WORDS[family]
-        return FastPathWay(HOST, FAMILY, self._topology.name, name, protocol, dev, self._about, self._leg.subnet, link)
+        return FastPathWay(HOST, FAMILY, self._topology.name, name, protocol, dev, self._about, self._host_subnet.subnet, link)
 
-    def member(self, place: Place, ways: set[str]) -> Iterator[Record]:
+    def member(self, endpoint: Endpoint, ways: set[str]) -> Iterator[Record]:
         """A container of this host."""
-        about = f"container {place.container}"
-        for own in place.addresses:
-            yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
+        about = f"container {endpoint.container}"
+        for own in endpoint.addresses:
+            yield self._element(f"addresses{own.family}", f"{endpoint.port} . {endpoint.mac} . {own.address}", about=about)
             if "routes" in ways:
                 yield self._element(f"members{own.family}", own.address, about=about)
         if ways - {"routes"}:
-            yield self._element("members", place.mac, about=about)
-        link = Veth.ref_of(HOST, place.port)
-        yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
+            yield self._element("members", endpoint.mac, about=about)
+        link = Veth.ref_of(HOST, endpoint.port)
+        yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)
 
-    def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
+    def elsewhere(self, endpoint: Endpoint, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.
 
         By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
         share they are.
         """
         if peer.is_tunnelled:
-            yield self._element("behind", place.mac)
+            yield self._element("behind", endpoint.mac)
             return
-        for own in place.addresses:
+        for own in endpoint.addresses:
             if is_fast:
                 yield self._element(f"hops{own.family}", own.address, peer.hop(own.family))
             yield self._element(f"neighbours{own.family}", f"{mac} . {own.address}")
 
     def _element(self, name: str, key: str, value: str = "", about: str = "") -> FirewallElement:
-        return FirewallElement(HOST, FAMILY, self._topology.name, name, key, value, about or self._about, self._leg.subnet)
+        return FirewallElement(
+            HOST, FAMILY, self._topology.name, name, key, value, about or self._about, self._host_subnet.subnet
+        )

@@ -20,10 +20,10 @@ from reconciler.compile.containment import (
     contain_marks,
     contain_source_ports,
 )
-from reconciler.compile.disjoint import Box, disjoint, range_of, subtract
+from reconciler.compile.disjoint import RangeProduct, disjoint, range_of, subtract
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Place, Port
+from reconciler.compile.model import Endpoint, Port
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
@@ -43,7 +43,7 @@ HOST_ITSELF = "host"
 
 
 def compile_firewall(view: HostView) -> Iterator[Record]:
-    """The three tables of a host that has a leg, and their elements."""
+    """The three tables of a host that has a host subnet, and their elements."""
     for family, finders in (
         ("inet", _INET),
         ("bridge", _BRIDGE),
@@ -59,29 +59,29 @@ def compile_firewall(view: HostView) -> Iterator[Record]:
 
 
 def _bridges(view: HostView) -> Iterator[Element]:
-    for leg in view.legs.values():
-        about = f"subnet {leg.subnet}"
-        if leg.lan:
-            if view.subnet(leg).mode == "direct" and bridge_type(leg).passes_netfilter:
-                yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
+    for host_subnet in view.host_subnets.values():
+        about = f"subnet {host_subnet.subnet}"
+        if host_subnet.lan:
+            if view.subnet(host_subnet).mode == "direct" and bridge_type(host_subnet).passes_netfilter:
+                yield "same_bridge", f"{host_subnet.bridge} . {host_subnet.bridge}", "", about
             continue
-        yield "bridges", leg.bridge, "", about
-        yield "same_bridge", f"{leg.bridge} . {leg.bridge}", "", about
-        mode = view.subnet(leg).mode
+        yield "bridges", host_subnet.bridge, "", about
+        yield "same_bridge", f"{host_subnet.bridge} . {host_subnet.bridge}", "", about
+        mode = view.subnet(host_subnet).mode
         if mode in ("nat", "routed"):
-            yield f"{mode}_bridges", leg.bridge, "", about
+            yield f"{mode}_bridges", host_subnet.bridge, "", about
 
 
 def _prefixes(view: HostView) -> Iterator[Element]:
-    """own: all of the topology's; local: with a leg here; guarded: not to be routed to from outside; natted: masqueraded."""
-    topology, legs, natted = view.topology, view.legs, set[Network]()
+    """own: the topology's; local: with a host subnet here; guarded: not routed to from outside; natted: masqueraded."""
+    topology, host_subnets, natted = view.topology, view.host_subnets, set[Network]()
     for subnet in topology.subnets.values():
         # To the other subnets a LAN is the outside, and so are the containers on it.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
             # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
-            about = f"subnet {subnet.name}" if subnet.name in legs else HOST_ITSELF
+            about = f"subnet {subnet.name}" if subnet.name in host_subnets else HOST_ITSELF
             yield f"own{cidr.version}", str(cidr), "", about
-            if subnet.name not in legs:
+            if subnet.name not in host_subnets:
                 continue
             yield f"local{cidr.version}", str(cidr), "", about
             if subnet.mode in ("nat", "isolated"):
@@ -120,7 +120,7 @@ def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
 def _returns(view: HostView) -> Iterator[Element]:
     """Of a port published here for a container elsewhere: replies come back to this host, by its address in the subnet."""
     for port in view.resolved.ports:
-        gateway = view.legs[port.subnet].gateway(port.family) if port.host == view.name else None
+        gateway = view.host_subnets[port.subnet].gateway(port.family) if port.host == view.name else None
         if gateway and view.topology.containers[port.container].host != view.name:
             yield f"returns{port.family}", port.target, gateway.address, f"container {port.container}"
 
@@ -133,10 +133,10 @@ def _lan_clients(view: HostView) -> Iterator[Element]:
     """
     found: dict[tuple[str, str], list[Network]] = {}
     for port in view.resolved.ports if any(subnet.is_lan for subnet in view.topology.subnets.values()) else ():
-        for place in view.resolved.places[port.container] if port.host == view.name else ():
-            if view.subnet(place).is_lan:
-                everyone = (ip_network(ANYWHERE[port.family]),) if port.family in place.defaults else ()
-                networks = (*everyone, *(cidr for cidr in view.subnet(place).cidrs if cidr.version == port.family))
+        for endpoint in view.resolved.endpoints[port.container] if port.host == view.name else ():
+            if view.subnet(endpoint).is_lan:
+                everyone = (ip_network(ANYWHERE[port.family]),) if port.family in endpoint.defaults else ()
+                networks = (*everyone, *(cidr for cidr in view.subnet(endpoint).cidrs if cidr.version == port.family))
                 found.setdefault((port.container, port.target), []).extend(networks)
     for (container, target), clients in found.items():
         for network in collapse(iter(clients)):
@@ -149,13 +149,15 @@ def _lan_clients(view: HostView) -> Iterator[Element]:
 def _tunnels(view: HostView) -> Iterator[Element]:
     """The UDP ports of VXLANs, and from which host to which address of ours."""
     elements = {}
-    for leg in view.legs.values():
-        if leg.tunnel:
-            about = f"subnet {leg.subnet}"
-            elements["vxlan_ports", str(leg.tunnel.port)] = about
-            for vtep in leg.tunnel.vteps:
-                if vtep != leg.tunnel.local:
-                    elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.local} . {leg.tunnel.port}"] = about
+    for host_subnet in view.host_subnets.values():
+        if host_subnet.tunnel:
+            about = f"subnet {host_subnet.subnet}"
+            elements["vxlan_ports", str(host_subnet.tunnel.port)] = about
+            for vtep in host_subnet.tunnel.vteps:
+                if vtep != host_subnet.tunnel.local:
+                    elements[
+                        f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {host_subnet.tunnel.local} . {host_subnet.tunnel.port}"
+                    ] = about
     for (name, key), about in elements.items():
         yield name, key, "", about
 
@@ -165,7 +167,7 @@ def _peers(view: HostView) -> Iterator[Element]:
 
     They take nothing with an address of the subnet that comes by the underlay, for anybody could claim one there.
     """
-    names = dict.fromkeys(peer.host for leg in view.legs.values() for peer in leg.peers)
+    names = dict.fromkeys(peer.host for host_subnet in view.host_subnets.values() for peer in host_subnet.peers)
     for name in names:
         for address in view.beside(name).host.addresses:
             yield f"peers{address.version}", str(address), "", "host"
@@ -178,20 +180,20 @@ def _routed(view: HostView) -> Iterator[Element]:
     neighbour's.
     """
     neighbours: dict[str, str] = {}
-    for leg in view.legs.values():
-        if any(peer.way == "routes" for peer in leg.peers):
-            for cidr in view.subnet(leg).cidrs:
-                yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {leg.subnet}"
-            neighbours |= {peer.host: leg.subnet for peer in leg.peers if peer.way == "routes"}
-    uplink = view.way_out.dev
+    for host_subnet in view.host_subnets.values():
+        if any(peer.way == "routes" for peer in host_subnet.peers):
+            for cidr in view.subnet(host_subnet).cidrs:
+                yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {host_subnet.subnet}"
+            neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.way == "routes"}
+    uplink = view.egress.dev
     for neighbour, subnet in neighbours.items():
         there = view.beside(neighbour)
-        station = f"{uplink} . {there.uplink_mac}"
-        own = [address for leg in there.legs.values() for address in leg.addresses]
+        remote = f"{uplink} . {there.uplink_mac}"
+        own = [address for host_subnet in there.host_subnets.values() for address in host_subnet.addresses]
         for name in there.containers:
-            own += [address for place in view.resolved.places[name] for address in place.addresses]
+            own += [address for endpoint in view.resolved.endpoints[name] for address in endpoint.addresses]
         for address in own:
-            yield f"neighbours{address.family}", f"{station} . {address.address}", "", f"subnet {subnet}"
+            yield f"neighbours{address.family}", f"{remote} . {address.address}", "", f"subnet {subnet}"
 
 
 # --- who may use which address ----------------------------------------------------------------------------------------
@@ -200,29 +202,29 @@ def _routed(view: HostView) -> Iterator[Element]:
 def _own_addresses(view: HostView) -> Iterator[Element]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
     for container in view.containers:
-        places = view.resolved.places[container]
+        endpoints = view.resolved.endpoints[container]
         about = f"container {container}"
-        own = [address for place in places for address in place.addresses]
+        own = [address for endpoint in endpoints for address in endpoint.addresses]
         chain = PORT_ISOLATED if isolated_subnets(view.topology, container) else PORT
-        for place in places:
-            if view.subnet(place).mode == "macvlan" or not bridge_type(view.legs[place.subnet]).passes_netfilter:
+        for endpoint in endpoints:
+            if view.subnet(endpoint).mode == "macvlan" or not bridge_type(view.host_subnets[endpoint.subnet]).passes_netfilter:
                 continue  # it has no port on the host, and passes by its filters; or the bridge has rules of its own
-            station = f"{place.port} . {place.mac}"
-            yield "ports", place.port, f"goto {chain}", about
-            yield "macs", station, "", about
-            if view.subnet(place).mode == "direct":
-                yield "lan_ports", place.port, "", about
+            remote = f"{endpoint.port} . {endpoint.mac}"
+            yield "ports", endpoint.port, f"goto {chain}", about
+            yield "macs", remote, "", about
+            if view.subnet(endpoint).mode == "direct":
+                yield "lan_ports", endpoint.port, "", about
             for address in own:
-                yield f"addresses{address.family}", f"{station} . {address.address}", "", about
+                yield f"addresses{address.family}", f"{remote} . {address.address}", "", about
             if any(address.family == 6 for address in own):
-                yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
+                yield "addresses6", f"{remote} . {link_local_of(endpoint.mac)}", "", about
 
 
 def _forwarded(view: HostView) -> Iterator[Element]:
     """What a container may hand on besides what it says itself, because others have a static route by it."""
-    prefixes: dict[tuple[Place, str], list[Network]] = {}
+    prefixes: dict[tuple[Endpoint, str], list[Network]] = {}
     for forward in view.resolved.forwards:
-        if forward.router.host == view.name and bridge_type(view.legs[forward.router.subnet]).passes_netfilter:
+        if forward.router.host == view.name and bridge_type(view.host_subnets[forward.router.subnet]).passes_netfilter:
             prefixes.setdefault((forward.router, forward.target), []).append(ip_network(forward.prefix))
     for (router, target), networks in prefixes.items():
         for network in collapse(iter(networks)):
@@ -234,51 +236,51 @@ def _permissions(view: HostView) -> Iterator[Element]:
     """Which ports may send as a DHCP server, or as a router."""
     sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
     for name in view.containers:
-        for place, attachment in zip(view.resolved.places[name], view.topology.containers[name].attachments, strict=True):
-            if not bridge_type(view.legs[place.subnet]).passes_netfilter:
+        for endpoint, attachment in zip(view.resolved.endpoints[name], view.topology.containers[name].attachments, strict=True):
+            if not bridge_type(view.host_subnets[endpoint.subnet]).passes_netfilter:
                 continue
-            if attachment.dhcp and view.subnet(place).mode == "direct":
-                yield from _leases(view, place)
+            if attachment.dhcp and view.subnet(endpoint).mode == "direct":
+                yield from _leases(view, endpoint)
             for word in attachment.allow:
-                yield sets[word], place.port, "", f"container {name}"
+                yield sets[word], endpoint.port, "", f"container {name}"
 
 
-def _leases(view: HostView, place: Place) -> Iterator[Element]:
-    about, station = f"container {place.container}", f"{place.port} . {place.mac}"
-    yield "dhcp_clients", place.port, "", about
-    for lease in find_leases(view, place):
+def _leases(view: HostView, endpoint: Endpoint) -> Iterator[Element]:
+    about, remote = f"container {endpoint.container}", f"{endpoint.port} . {endpoint.mac}"
+    yield "dhcp_clients", endpoint.port, "", about
+    for lease in find_leases(view, endpoint):
         if ":" in lease:
-            yield "addresses6", f"{station} . {link_local_of(place.mac)}", "", about
-            yield "addresses6", f"{station} . {lease}", "", about
+            yield "addresses6", f"{remote} . {link_local_of(endpoint.mac)}", "", about
+            yield "addresses6", f"{remote} . {lease}", "", about
         else:
-            yield "leases4", f"{station} . {lease}", "", about
+            yield "leases4", f"{remote} . {lease}", "", about
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
 def _policies(view: HostView) -> Iterator[Element]:
-    """Each policy as boxes in the space of sources, targets and ports, less what an earlier policy covers.
+    """Each policy as products of ranges in the space of sources, targets and ports, less what an earlier policy covers.
 
     Between the host and its containers everything is allowed already, and so is what a nat or routed subnet sends outside,
     and what a routed one gets from there.
     """
-    done: dict[tuple[str, int], list[Box]] = {}
+    done: dict[tuple[str, int], list[RangeProduct]] = {}
     for policy in view.topology.policies:
         ends = _ends(view, policy)
         services = disjoint(((PROTOCOLS[p.protocol],) * 2, (p.first, p.last)) for p in policy.ports)
         for family in (4, 6):
-            boxes: list[Box] = [
+            products: list[RangeProduct] = [
                 tuple(range_of(block) for block in blocks) for blocks in ends if (":" in blocks[0]) == (family == 6)
             ]
             if services:
-                boxes = [(*box, *service) for box in boxes for service in services]
+                products = [(*product, *service) for product in products for service in services]
             name = ("outbound" if policy.target.kind == "outside" else "allowed") + ("_ports" if services else "")
             earlier = done.setdefault((name, family), [])
-            boxes = subtract(boxes, earlier)
-            earlier += boxes
-            for box in boxes:
-                yield f"{name}{family}", _format_box(box, family, services=bool(services)), "", _about(policy)
+            products = subtract(products, earlier)
+            earlier += products
+            for product in products:
+                yield f"{name}{family}", _format_product(product, family, services=bool(services)), "", _about(policy)
 
 
 def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
@@ -288,7 +290,7 @@ def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
         return []  # a host and its containers may; and the outside reaches routed subnets, and no others
     if target.kind == "outside":
         return [(block,) for block in _isolated_blocks(view, source)]
-    here = view.legs
+    here = view.host_subnets
     return [
         (block, block_to)
         for subnet, block in _blocks(view, source)
@@ -299,12 +301,10 @@ def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
 
 
 def _isolated_blocks(view: HostView, party: Party) -> list[str]:
-    """The party's blocks in isolated subnets that the host has a leg in: what a policy can let out."""
-    here = view.legs
+    """The party's blocks in isolated subnets that the host has a host subnet in: what a policy can let out."""
+    here = view.host_subnets
     return [
-        block
-        for subnet, block in _blocks(view, party)
-        if subnet in here and view.topology.subnets[subnet].mode == "isolated"
+        block for subnet, block in _blocks(view, party) if subnet in here and view.topology.subnets[subnet].mode == "isolated"
     ]
 
 
@@ -313,20 +313,20 @@ def _blocks(view: HostView, party: Party) -> list[tuple[str, str]]:
     if party.kind == "subnet":
         return [(party.name, str(cidr)) for cidr in view.topology.subnets[party.name].cidrs]
     return [
-        (place.subnet, own.address)
+        (endpoint.subnet, own.address)
         for container in view.topology.containers.values()
         if container.origin == party.name
-        for place in view.resolved.places[container.name]
-        if not view.subnet(place).is_lan
-        for own in place.addresses
+        for endpoint in view.resolved.endpoints[container.name]
+        if not view.subnet(endpoint).is_lan
+        for own in endpoint.addresses
     ]
 
 
-def _format_box(box: Box, family: int, *, services: bool) -> str:
-    ends = box[:-2] if services else box
+def _format_product(product: RangeProduct, family: int, *, services: bool) -> str:
+    ends = product[:-2] if services else product
     parts = [format_range(f"ipv{family}_addr", first, last) for first, last in ends]
     if services:
-        (protocol, _), (first, last) = box[-2:]
+        (protocol, _), (first, last) = product[-2:]
         parts += [PROTOCOL_NAMES[protocol], format_range("inet_service", first, last)]
     return " . ".join(parts)
 

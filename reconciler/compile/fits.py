@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from reconciler.compile.model import Leg, Resolved
+from reconciler.compile.model import HostSubnet, Resolved
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.topology.types import Topology
@@ -20,19 +20,20 @@ def find_misfits(topology: Topology, resolved: Resolved, facts: Mapping[str, Hos
 
 def _mtus(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[Fault]:
     """Packets that are larger than the subnet carries would be lost. A lab's uplinks are known without a look at them."""
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for container in topology.containers.values():
         if container.host not in facts and topology.hosts[container.host].connect.scheme != "lab":
             continue
         for attachment in container.attachments:
-            leg = resolved.legs[container.host][attachment.subnet]
+            host_subnet = resolved.host_subnets[container.host][attachment.subnet]
             key = (container.origin, attachment.subnet)
-            if attachment.mtu is not None and attachment.mtu > leg.mtu and key not in told:
-                told.add(key)
+            if attachment.mtu is not None and attachment.mtu > host_subnet.mtu and key not in seen:
+                seen.add(key)
                 yield Fault(
                     topology.position(("containers", container.origin, "networks", attachment.subnet, "mtu")),
-                    f"`mtu` is {attachment.mtu}, and `{attachment.subnet}` carries {leg.mtu} bytes on host {container.host}",
-                    f"write {leg.mtu} at most, or remove `mtu`",
+                    f"`mtu` is {attachment.mtu}, and `{attachment.subnet}` carries {host_subnet.mtu} bytes on "
+                    f"host {container.host}",
+                    f"write {host_subnet.mtu} at most, or remove `mtu`",
                 )
 
 
@@ -44,13 +45,13 @@ def _listening(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
             subnet = next((s for s in topology.subnets.values() if address and any(address in c for c in s.cidrs)), None)
             for host in publication.hosts if subnet and not subnet.is_lan else ():
                 assert subnet
-                leg = resolved.legs[host].get(subnet.name)
-                if leg is None or str(address) not in {own.address for own in leg.addresses}:
+                host_subnet = resolved.host_subnets[host].get(subnet.name)
+                if host_subnet is None or str(address) not in {own.address for own in host_subnet.addresses}:
                     message = f"{address} is no address of the host `{host}`, but one of the subnet `{subnet.name}`"
-                    yield Fault(topology.position((*publication.path, "listen")), message, _listen_help(host, leg))
+                    yield Fault(topology.position((*publication.path, "listen")), message, _listen_help(host, host_subnet))
 
 
-def _listen_help(host: str, leg: Leg | None) -> str:
-    own = " or ".join(own.address for own in leg.addresses) if leg else ""
+def _listen_help(host: str, host_subnet: HostSubnet | None) -> str:
+    own = " or ".join(own.address for own in host_subnet.addresses) if host_subnet else ""
     here = f"write {own}, its own address there, or leave" if own else "leave"
     return f"{here} the address out: then the port is published on all addresses of `{host}`"

@@ -1,4 +1,4 @@
-"""The records of one host: its legs, its containers and how they are connected, and the settings that this takes.
+"""The records of one host: its host subnets, its containers and how they are connected, and the settings that this takes.
 
 Pure.
 """
@@ -13,7 +13,7 @@ from reconciler.compile.bridges.base import ContainerPort
 from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
-from reconciler.compile.model import Assigned, Lan, Leg, Place
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
 from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
@@ -35,12 +35,12 @@ from reconciler.topology.types import Attachment, Container, Subnet
 
 
 def compile_host(view: HostView) -> Iterator[Record]:
-    """Everything that the topology wants on the host; nothing if it has no leg and no container there."""
-    if view.legs:
+    """Everything that the topology wants on the host; nothing if it has no host subnet and no container there."""
+    if view.host_subnets:
         yield from compile_settings(view)
-        for leg in view.legs.values():
-            yield from _leg(view, leg)
-            yield from compile_overlay(view, leg)
+        for host_subnet in view.host_subnets.values():
+            yield from _host_subnet(view, host_subnet)
+            yield from compile_overlay(view, host_subnet)
         yield from compile_detours(view)
         yield from compile_firewall(view)
         if view.facts.fast_path:
@@ -50,26 +50,28 @@ def compile_host(view: HostView) -> Iterator[Record]:
         yield from _container(view, view.topology.containers[name])
 
 
-# --- legs -------------------------------------------------------------------------------------------------------------
+# --- host subnets -------------------------------------------------------------------------------------------------------------
 
 
-def _leg(view: HostView, leg: Leg) -> Iterator[Record]:
-    if leg.lan:
-        if leg.lan.is_taken_in:
-            yield from _direct_leg(view, leg, leg.lan)
-        if view.subnet(leg).mode == "macvlan":
-            yield from compile_shim(view, leg, leg.lan)
+def _host_subnet(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
+    if host_subnet.lan:
+        if host_subnet.lan.is_taken_in:
+            yield from _direct_host_subnet(view, host_subnet, host_subnet.lan)
+        if view.subnet(host_subnet).mode == "macvlan":
+            yield from compile_shim(view, host_subnet, host_subnet.lan)
         return
-    yield from bridge_of(view, leg).make()
-    yield from gateway_settings(view, leg)
-    for own in leg.addresses:
-        yield from connect(HOST, leg.bridge, own, leg.ref, f"subnet {leg.subnet}", announced=leg.is_inhabited)
+    yield from bridge_of(view, host_subnet).make()
+    yield from gateway_settings(view, host_subnet)
+    for own in host_subnet.addresses:
+        yield from connect(
+            HOST, host_subnet.bridge, own, host_subnet.ref, f"subnet {host_subnet.subnet}", announced=host_subnet.is_inhabited
+        )
 
 
-def _direct_leg(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
+def _direct_host_subnet(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[Record]:
     """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's."""
-    yield from link_settings(Role.LAN_BRIDGE, HOST, leg.bridge, leg.ref, f"subnet {leg.subnet}", (4,))
-    bridge = bridge_of(view, leg)
+    yield from link_settings(Role.LAN_BRIDGE, HOST, host_subnet.bridge, host_subnet.ref, f"subnet {host_subnet.subnet}", (4,))
+    bridge = bridge_of(view, host_subnet)
     yield from bridge.make()
     yield from bridge.uplink(lan.uplink)
 
@@ -116,13 +118,13 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
         return  # there is nothing to wire, and nothing else of it is netctl's
     netns = container_netns(container.name)
-    places = view.resolved.places[container.name]
-    ipv6 = any(own.family == 6 for place in places for own in place.addresses)
+    endpoints = view.resolved.endpoints[container.name]
+    ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
     advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
     ipv6 = ipv6 or advertised
     owner: Record
     if container.spec.runtime == "netns":
-        owner = Netns(netns, ipv6, heeds_routers=advertised)
+        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
         yield owner
         if container.spec.command:
             yield Process(netns, container.name, container.spec.command, container.spec.env)
@@ -131,30 +133,30 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
-        # A new link asks for routers when it comes up, if it heeds them by then.
+        # A new link asks for routers when it comes up, if it follows them by then.
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
     yield from compile_policy_routes(view, container)
-    several = len(places) > 1 or container.existing
-    for place, attachment in zip(places, container.attachments, strict=True):
-        subnet = view.subnet(place)
-        leg = view.legs[place.subnet]
+    several = len(endpoints) > 1 or container.existing
+    for endpoint, attachment in zip(endpoints, container.attachments, strict=True):
+        subnet = view.subnet(endpoint)
+        host_subnet = view.host_subnets[endpoint.subnet]
         # Only the container's end is told: a bridge would take over a smaller one of its port.
-        mtu = min(leg.mtu, attachment.mtu or leg.mtu)
-        options_of = tuple(compile_options(place, subnet, attachment))
+        mtu = min(host_subnet.mtu, attachment.mtu or host_subnet.mtu)
+        options_of = tuple(compile_options(endpoint, subnet, attachment))
         yield from options_of
         chosen = {record.key for record in options_of if isinstance(record, Sysctl)}
-        forwards = [each for each in view.resolved.forwards if each.router == place]
+        forwards = [each for each in view.resolved.forwards if each.router == endpoint]
         circumstances = {If.ADVERTISED if attachment.dhcp and has_ipv6(subnet) else If.NOT_ADVERTISED}
         circumstances |= ({If.SEVERAL} if several else set()) | ({If.ROUTER} if forwards else set())
-        yield from container_settings(place, attachment, link_of(place, subnet), circumstances, chosen)
+        yield from container_settings(endpoint, attachment, link_of(endpoint, subnet), circumstances, chosen)
         if attachment.dhcp:
-            yield from _dhcp(container.name, place, subnet, attachment)
+            yield from _dhcp(container.name, endpoint, subnet, attachment)
         if subnet.mode == "macvlan":
-            yield from _macvlan_place(view, place, replace(leg, mtu=mtu), owner.ref)
+            yield from _macvlan_endpoint(view, endpoint, replace(host_subnet, mtu=mtu), owner.ref)
             continue
         hairpin = _is_hairpin(container, attachment, subnet)
-        yield from bridge_of(view, leg).port(ContainerPort(place, attachment, owner.ref, mtu, hairpin))
-        yield from _place(place, leg, link_of(place, subnet))
+        yield from bridge_of(view, host_subnet).port(ContainerPort(endpoint, attachment, owner.ref, mtu, hairpin))
+        yield from _endpoint_records(endpoint, host_subnet, link_of(endpoint, subnet))
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:
@@ -169,28 +171,28 @@ def has_ipv6(subnet: Subnet) -> bool:
     return any(cidr.version == 6 for cidr in subnet.cidrs)
 
 
-def _dhcp(container: str, place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
-    """The LAN gives the address: IPv4 by DHCP, IPv6 by the routers' advertisements, which the kernel heeds by itself."""
-    netns, dev, link = container_netns(container), place.interface, link_of(place, subnet)
+def _dhcp(container: str, endpoint: Endpoint, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
+    """The LAN gives the address: IPv4 by DHCP, IPv6 by the routers' advertisements, which the kernel follows by itself."""
+    netns, dev, link = container_netns(container), endpoint.interface, link_of(endpoint, subnet)
     if any(cidr.version == 4 for cidr in subnet.cidrs):
         yield Dhcp(netns, container, dev, attachment.default, link)
 
 
-def _connect_place(place: Place, leg: Leg, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
+def _connect_endpoint(endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
     """An address of a container; in a LAN, the LAN's gateway is its way out."""
-    netns, dev = container_netns(place.container), place.interface
-    yield from connect(netns, dev, own, link, about, announced=leg.is_inhabited)
-    if leg.lan and own.family in place.defaults and (router := leg.lan.router(own.family)):
+    netns, dev = container_netns(endpoint.container), endpoint.interface
+    yield from connect(netns, dev, own, link, about, announced=host_subnet.is_inhabited)
+    if host_subnet.lan and own.family in endpoint.defaults and (router := host_subnet.lan.router(own.family)):
         yield default_route(netns, dev, own, router.address, link, about)
 
 
-def _macvlan_place(view: HostView, place: Place, leg: Leg, owner: Ref) -> Iterator[Record]:
-    macvlan = compile_macvlan(view, place, leg, owner)
+def _macvlan_endpoint(view: HostView, endpoint: Endpoint, host_subnet: HostSubnet, owner: Ref) -> Iterator[Record]:
+    macvlan = compile_macvlan(view, endpoint, host_subnet, owner)
     yield macvlan
-    for own in place.addresses:
-        yield from _connect_place(place, leg, own, macvlan.ref, macvlan.subject)
-        near = address_ref(macvlan.netns, place.interface, own)
-        yield from host_neighbors(view, place, leg, own, near, macvlan.ref)
+    for own in endpoint.addresses:
+        yield from _connect_endpoint(endpoint, host_subnet, own, macvlan.ref, macvlan.subject)
+        near = address_ref(macvlan.netns, endpoint.interface, own)
+        yield from host_neighbors(view, endpoint, host_subnet, own, near, macvlan.ref)
 
 
 def _engine_container(container: Container, netns: str) -> EngineContainer:
@@ -220,16 +222,16 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
             yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
 
 
-def _place(place: Place, leg: Leg, link: Ref) -> Iterator[Record]:
+def _endpoint_records(endpoint: Endpoint, host_subnet: HostSubnet, link: Ref) -> Iterator[Record]:
     """The addresses of a container in a subnet of netctl's, and who is its neighbor there."""
-    netns, dev, about = container_netns(place.container), place.interface, f"container {place.container}"
-    for own in place.addresses:
-        yield from _connect_place(place, leg, own, link, about)
-        gateway = leg.gateway(own.family)
+    netns, dev, about = container_netns(endpoint.container), endpoint.interface, f"container {endpoint.container}"
+    for own in endpoint.addresses:
+        yield from _connect_endpoint(endpoint, host_subnet, own, link, about)
+        gateway = host_subnet.gateway(own.family)
         if gateway is None:
             continue
-        if own.family in place.defaults:
+        if own.family in endpoint.defaults:
             yield default_route(netns, dev, own, gateway.address, link, about)
-        near, far = address_ref(netns, dev, own), address_ref(HOST, leg.bridge, gateway)
-        yield Neighbor(netns, dev, gateway.address, leg.mac, link, own_address=near, about=about)
-        yield Neighbor(HOST, leg.bridge, own.address, place.mac, leg.ref, own_address=far, about=about)
+        near, far = address_ref(netns, dev, own), address_ref(HOST, host_subnet.bridge, gateway)
+        yield Neighbor(netns, dev, gateway.address, host_subnet.mac, link, own_address=near, about=about)
+        yield Neighbor(HOST, host_subnet.bridge, own.address, endpoint.mac, host_subnet.ref, own_address=far, about=about)

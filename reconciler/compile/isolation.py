@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.addresses import link_local_of
-from reconciler.compile.model import Leg, Place
+from reconciler.compile.model import Endpoint, HostSubnet
 from reconciler.compile.view import HostView
 from reconciler.topology.types import Topology
 
 LINK_LOCAL = "fe80::/10"
 
 
-def is_isolated(topology: Topology, place: Place) -> bool:
+def is_isolated(topology: Topology, endpoint: Endpoint) -> bool:
     """Whether the place is an isolated port."""
-    return place.subnet in isolated_subnets(topology, place.container)
+    return endpoint.subnet in isolated_subnets(topology, endpoint.container)
 
 
 def isolated_subnets(topology: Topology, container: str) -> tuple[str, ...]:
@@ -27,15 +27,15 @@ def isolated_subnets(topology: Topology, container: str) -> tuple[str, ...]:
     return tuple(each.subnet for each in topology.containers[container].attachments if each.isolated)
 
 
-def isolated_members(view: HostView, leg: Leg) -> Iterator[Place]:
-    """The isolated places of a subnet: those on the leg's own host, then those on its peers."""
-    for host in (leg.host, *(peer.host for peer in leg.peers)):
-        for place in view.beside(host).places(leg.subnet):
-            if is_isolated(view.topology, place):
-                yield place
+def isolated_members(view: HostView, host_subnet: HostSubnet) -> Iterator[Endpoint]:
+    """The isolated places of a subnet: those on the host subnet's own host, then those on its peers."""
+    for host in (host_subnet.host, *(peer.host for peer in host_subnet.peers)):
+        for endpoint in view.beside(host).endpoints(host_subnet.subnet):
+            if is_isolated(view.topology, endpoint):
+                yield endpoint
 
 
-def closed_prefixes(topology: Topology, port: Place) -> Iterator[str]:
+def closed_prefixes(topology: Topology, port: Endpoint) -> Iterator[str]:
     """The prefixes in which what comes from the port reaches no isolated address: a port takes all its container's addresses.
 
     A router sends a packet for a link-local address back by the link that it came from (ip6_forward), so those count, too.
@@ -46,12 +46,12 @@ def closed_prefixes(topology: Topology, port: Place) -> Iterator[str]:
         yield LINK_LOCAL
 
 
-def addresses_of(place: Place) -> Iterator[str]:
+def addresses_of(endpoint: Endpoint) -> Iterator[str]:
     """All by which a router finds the place, its link-local address included."""
-    yield from (own.address for own in place.addresses)
-    if _has_ipv6(place):
-        yield link_local_of(place.mac)
+    yield from (own.address for own in endpoint.addresses)
+    if _has_ipv6(endpoint):
+        yield link_local_of(endpoint.mac)
 
 
-def _has_ipv6(place: Place) -> bool:
-    return any(own.family == 6 for own in place.addresses)
+def _has_ipv6(endpoint: Endpoint) -> bool:
+    return any(own.family == 6 for own in endpoint.addresses)

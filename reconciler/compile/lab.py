@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from reconciler.compile.host import address_ref, connect, default_route
-from reconciler.compile.model import Assigned, Leg
-from reconciler.compile.overlay import stations_of
+from reconciler.compile.model import Assigned, HostSubnet
+from reconciler.compile.overlay import remotes_of
 from reconciler.compile.settings import link_settings
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
 from reconciler.compile.view import HostView
@@ -182,10 +182,10 @@ def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
     Of a subnet on several hosts, the way to each address by the host that has it, so that both directions take one way.
     """
     ways = {own.family: own for own in underlay_of(view.host)}
-    for leg in view.legs.values():
-        if not is_reached_directly(view.topology, view.subnet(leg)):
+    for host_subnet in view.host_subnets.values():
+        if not is_reached_directly(view.topology, view.subnet(host_subnet)):
             continue
-        for family, destination in _destinations(view, leg):
+        for family, destination in _destinations(view, host_subnet):
             way = ways.get(family)
             if way is None:
                 continue
@@ -203,12 +203,12 @@ def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
             )
 
 
-def _destinations(view: HostView, leg: Leg) -> Iterator[tuple[int, str]]:
-    if not leg.peers:
-        yield from ((cidr.version, str(cidr)) for cidr in view.subnet(leg).cidrs)
+def _destinations(view: HostView, host_subnet: HostSubnet) -> Iterator[tuple[int, str]]:
+    if not host_subnet.peers:
+        yield from ((cidr.version, str(cidr)) for cidr in view.subnet(host_subnet).cidrs)
         return
-    for station in stations_of(view, leg.subnet):
-        yield from ((own.family, f"{own.address}/{HOST_LENGTH[own.family]}") for own in station.addresses)
+    for remote in remotes_of(view, host_subnet.subnet):
+        yield from ((own.family, f"{own.address}/{HOST_LENGTH[own.family]}") for own in remote.addresses)
 
 
 def is_reached_directly(topology: Topology, subnet: Subnet) -> bool:

@@ -1,7 +1,7 @@
-"""Legs in a LAN: what a host's uplink offers a subnet of mode direct or macvlan, and what stands against it.
+"""Host subnets in a LAN: what a host's uplink offers a subnet of mode direct or macvlan, and what stands against it.
 
-Pure. The range, the gateway and the hardware address of such a leg are not netctl's to choose: the first two are the LAN's,
-the third is the uplink's, whose place in the LAN the bridge takes.
+Pure. The range, the gateway and the hardware address of such a host subnet are not netctl's to choose: the first two are the
+LAN's, the third is the uplink's, whose place in the LAN the bridge takes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from reconciler.compile.model import Assigned, Lan, Leg
+from reconciler.compile.model import Assigned, HostSubnet, Lan
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
 from reconciler.compile.view import HostView
 from reconciler.state.host import HostFacts, LinkFacts
@@ -23,8 +23,8 @@ Refusal = tuple[Path, str, str]
 """Where in the file, what is wrong, and what to write."""
 
 
-def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> Leg:
-    """The leg of `host` in the LAN."""
+def lan_subnet(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> HostSubnet:
+    """The host subnet of `host` in the LAN."""
     name = subnet.existing_bridge or subnet.uplink or uplink_of(host, facts)
     link = _find(facts, name)
     is_lab_uplink = host.connect.scheme == "lab" and name == uplink_of(host)
@@ -37,7 +37,7 @@ def lan_leg(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) ->
         routers=tuple(_routers(subnet, host, link, is_lab_uplink=is_lab_uplink)),
         own=tuple(_own(subnet, host, facts)),
     )
-    return Leg(
+    return HostSubnet(
         host.name,
         subnet.name,
         bridge=subnet.existing_bridge or interface_name("b-", topology.name, subnet.name),
@@ -83,17 +83,17 @@ def _own(subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Assigned]:
 def refusals(view: HostView) -> Iterator[Refusal]:
     """Why the LANs of a host cannot be, one by one. A lab host that is not there will have what it needs."""
     host, facts = view.host, view.facts
-    for leg in view.legs.values():
-        if leg.lan is None or not facts.exists:
+    for host_subnet in view.host_subnets.values():
+        if host_subnet.lan is None or not facts.exists:
             continue
-        subnet = view.subnet(leg)
-        path: Path = ("subnets", subnet.name, "bridge" if leg.lan.is_existing else "uplink")
-        link = _find(facts, leg.lan.uplink)
+        subnet = view.subnet(host_subnet)
+        path: Path = ("subnets", subnet.name, "bridge" if host_subnet.lan.is_existing else "uplink")
+        link = _find(facts, host_subnet.lan.uplink)
         if link is None:
-            yield path, *_missing(host, leg.lan, facts)
-        elif leg.lan.is_existing:
+            yield path, *_missing(host, host_subnet.lan, facts)
+        elif host_subnet.lan.is_existing:
             if link.kind == OPENVSWITCH:
-                yield path, *_foreign_switch(host, leg.lan)
+                yield path, *_foreign_switch(host, host_subnet.lan)
             elif link.kind != FOUND_BRIDGE:
                 yield (
                     path,
@@ -151,5 +151,5 @@ def _taken(view: HostView, subnet: Subnet) -> Iterator[Refusal]:
                 yield path, f"host {host.name} has no DHCP client", "install one: apt-get install udhcpc"
             for address in attachment.addresses if attachment.subnet == subnet.name else ():
                 if address in held:
-                    place: Path = ("containers", container.origin, "networks", subnet.name, "address")
-                    yield place, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"
+                    where: Path = ("containers", container.origin, "networks", subnet.name, "address")
+                    yield where, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"

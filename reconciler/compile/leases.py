@@ -6,28 +6,30 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_network, summarize_address_range
 
 from reconciler.compile.addresses import link_local_of, plain_block
-from reconciler.compile.disjoint import Box, range_of, subtract
-from reconciler.compile.model import Place
+from reconciler.compile.disjoint import RangeProduct, range_of, subtract
+from reconciler.compile.model import Endpoint
 from reconciler.compile.view import HostView
 
 
-def find_leases(view: HostView, place: Place) -> Iterator[str]:
+def find_leases(view: HostView, endpoint: Endpoint) -> Iterator[str]:
     """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
 
     Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
     hardware address (RFC 4862).
     """
     resolved = view.resolved
-    lans = (legs[place.subnet].lan for legs in resolved.legs.values() if place.subnet in legs)
+    lans = (
+        host_subnets[endpoint.subnet].lan for host_subnets in resolved.host_subnets.values() if endpoint.subnet in host_subnets
+    )
     others = [one.address for lan in lans if lan for one in (*lan.own, *lan.routers)]
     others += [str(address) for host in view.topology.hosts.values() for address in host.addresses]
-    others += [own.address for places in resolved.places.values() for each in places if each.subnet == place.subnet
+    others += [own.address for endpoints in resolved.endpoints.values() for each in endpoints if each.subnet == endpoint.subnet
                for own in each.addresses]  # fmt: skip
-    for cidr in view.subnet(place).cidrs:
+    for cidr in view.subnet(endpoint).cidrs:
         if cidr.version == 6:
-            yield interface_address(str(cidr), place.mac)
+            yield interface_address(str(cidr), endpoint.mac)
             continue
-        taken: list[Box] = [(range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
+        taken: list[RangeProduct] = [(range_of(address),) for address in dict.fromkeys(others) if ":" not in address]
         for ((first, last),) in subtract([(range_of(str(cidr)),)], taken):
             yield from (plain_block(str(block)) for block in summarize_address_range(IPv4Address(first), IPv4Address(last)))
 

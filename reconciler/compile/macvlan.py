@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.compile.model import Assigned, Lan, Leg, Place
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
 from reconciler.compile.settings import link_settings
 from reconciler.compile.view import HostView
 from reconciler.kinds.addressing.neighbor import Neighbor
@@ -27,30 +27,30 @@ def shim_mac(topology: str, host: str, subnet: str) -> str:
     return mac_of(topology, "macvlan", host, subnet)
 
 
-def compile_shim(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
+def compile_shim(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[Record]:
     """The host's own macvlan, and the way over it to each of its containers; only mode bridge lets it reach them."""
     topology = view.topology.name
-    if view.subnet(leg).macvlan != "bridge":
+    if view.subnet(host_subnet).macvlan != "bridge":
         return
-    name = shim_name(topology, leg.subnet)
-    alias = Alias(topology, "shim", leg.subnet)
+    name = shim_name(topology, host_subnet.subnet)
+    alias = Alias(topology, "shim", host_subnet.subnet)
     shim = Macvlan(
         netns=HOST,
         name=name,
         lower=lan.uplink,
         mode="bridge",
-        mac=shim_mac(topology, leg.host, leg.subnet),
-        mtu=leg.mtu,
+        mac=shim_mac(topology, host_subnet.host, host_subnet.subnet),
+        mtu=host_subnet.mtu,
         group=group_of(topology),
         alias=str(alias),
     )
     yield shim
-    places = view.places(leg.subnet)
-    reached = {own.family for place in places for own in place.addresses}
+    endpoints = view.endpoints(host_subnet.subnet)
+    reached = {own.family for endpoint in endpoints for own in endpoint.addresses}
     found = {If.REACHES_IPV6} if 6 in reached else set[If]()
     yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6), found)
-    for place in places:
-        for own in place.addresses:
+    for endpoint in endpoints:
+        for own in endpoint.addresses:
             yield Route(
                 HOST,
                 own.family,
@@ -60,24 +60,24 @@ def compile_shim(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
                 src=next((one.address for one in lan.own if one.family == own.family), ""),
                 about=shim.subject,
             )
-            yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
+            yield Neighbor(HOST, name, own.address, endpoint.mac, shim.ref, about=shim.subject)
 
 
-def compile_macvlan(view: HostView, place: Place, leg: Leg, owner: Ref) -> Macvlan:
+def compile_macvlan(view: HostView, endpoint: Endpoint, host_subnet: HostSubnet, owner: Ref) -> Macvlan:
     """A container's interface."""
-    topology, subnet = view.topology.name, view.subnet(place)
-    alias = Alias(topology, Macvlan.kind, place.container, place.subnet)
-    uplink = leg.lan.uplink if leg.lan else ""
-    netns = container_netns(place.container)
+    topology, subnet = view.topology.name, view.subnet(endpoint)
+    alias = Alias(topology, Macvlan.kind, endpoint.container, endpoint.subnet)
+    uplink = host_subnet.lan.uplink if host_subnet.lan else ""
+    netns = container_netns(endpoint.container)
     # A lease is of the LAN's families. Without a link-local address the kernel asks for no router (addrconf_dad_completed).
-    families = {own.family for own in place.addresses} or {cidr.version for cidr in subnet.cidrs}
+    families = {own.family for own in endpoint.addresses} or {cidr.version for cidr in subnet.cidrs}
     return Macvlan(
         netns=netns,
-        name=place.interface,
+        name=endpoint.interface,
         lower=uplink,
         mode=subnet.macvlan,
-        mac=leg.mac if subnet.macvlan == "passthru" else place.mac,
-        mtu=leg.mtu,
+        mac=host_subnet.mac if subnet.macvlan == "passthru" else endpoint.mac,
+        mtu=host_subnet.mtu,
         group=group_of(topology),
         alias=str(alias),
         link_local=6 in families,
@@ -86,15 +86,15 @@ def compile_macvlan(view: HostView, place: Place, leg: Leg, owner: Ref) -> Macvl
 
 
 def host_neighbors(
-    view: HostView, place: Place, leg: Leg, own: Assigned, near: Ref | None, link: Ref
+    view: HostView, endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, near: Ref | None, link: Ref
 ) -> Iterator[Neighbor]:
     """The host is reached behind its own macvlan, which does not answer when it is asked for the host."""
-    if view.subnet(place).macvlan != "bridge" or leg.lan is None:
+    if view.subnet(endpoint).macvlan != "bridge" or host_subnet.lan is None:
         return
-    mac = shim_mac(view.topology.name, leg.host, leg.subnet)
-    for address in leg.lan.own:
+    mac = shim_mac(view.topology.name, host_subnet.host, host_subnet.subnet)
+    for address in host_subnet.lan.own:
         if address.family == own.family:
-            about = f"container {place.container}"
+            about = f"container {endpoint.container}"
             yield Neighbor(
-                container_netns(place.container), place.interface, address.address, mac, link, own_address=near, about=about
+                container_netns(endpoint.container), endpoint.interface, address.address, mac, link, own_address=near, about=about
             )

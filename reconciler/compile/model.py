@@ -1,4 +1,4 @@
-"""What a topology resolves to before it becomes records: legs, places and ports, with every address chosen.
+"""What a topology resolves to before it becomes records: host subnets, places and ports, with every address chosen.
 
 Made by `compile.resolve`; read by `compile.host` and `compile.firewall`, and by probes, status and rendering, which want to know
 where a container is and not which records bring it there. Plain data: text and numbers.
@@ -66,13 +66,13 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """What a leg in a LAN stands on: the host's link to it, its MTU in bytes, and who is there besides the containers."""
+    """What a host subnet in a LAN stands on: the host's link to it, its MTU in bytes, and who is there besides the containers."""
 
     uplink: str
     is_existing: bool
     """Whether `uplink` is a bridge that the host has already."""
     is_taken_in: bool
-    """Whether the uplink becomes a port of the leg's own bridge."""
+    """Whether the uplink becomes a port of the host subnet's own bridge."""
     mtu: int
     routers: tuple[Assigned, ...] = ()
     """The LAN's gateway, one of each family that has one."""
@@ -85,7 +85,7 @@ class Lan:
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class HostSubnet:
     """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers.
 
     Where the subnet spans hosts, `peers` are the others, and `tunnel` is the way to those that are reached by VXLAN.
@@ -117,7 +117,7 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """A container's presence in a subnet: its `interface`, the `port` of the bridge that it hangs on, and its addresses.
 
     `defaults` are the families whose default route leads here: those of the network that the file says, and where that lacks
@@ -138,8 +138,8 @@ class Place:
 class Forward:
     """`router` hands on packets from `prefix` to `target`, an address of `client`, which has a route to the prefix by it."""
 
-    router: Place
-    client: Place
+    router: Endpoint
+    client: Endpoint
     prefix: str
     target: str
 
@@ -162,12 +162,12 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """All of a topology's legs (by host, then subnet), places (by container) and published ports."""
+    """All of a topology's host subnets (by host, then subnet), places (by container) and published ports."""
 
-    legs: Mapping[str, Mapping[str, Leg]]
-    places: Mapping[str, tuple[Place, ...]]
+    host_subnets: Mapping[str, Mapping[str, HostSubnet]]
+    endpoints: Mapping[str, tuple[Endpoint, ...]]
     ports: tuple[Port, ...]
-    members: Mapping[tuple[str, str], tuple[Place, ...]] = field(default_factory=dict)
+    members: Mapping[tuple[str, str], tuple[Endpoint, ...]] = field(default_factory=dict)
     """The places of each host in each subnet, by (host, subnet)."""
     containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The names of each host's containers."""
@@ -178,12 +178,12 @@ class Resolved:
     forwards: tuple[Forward, ...] = ()
     """What containers forward as the next hop of others' static routes."""
 
-    def leg_of(self, place: Place) -> Leg:
-        """The leg of the place's host in the place's subnet."""
-        return self.legs[place.host][place.subnet]
+    def host_subnet_of(self, endpoint: Endpoint) -> HostSubnet:
+        """The host subnet of the place's host in the place's subnet."""
+        return self.host_subnets[endpoint.host][endpoint.subnet]
 
 
-def is_named(topology: Topology, place: Place, parties: frozenset[Party]) -> bool:
+def is_named(topology: Topology, endpoint: Endpoint, parties: frozenset[Party]) -> bool:
     """Whether the container of the place, or its subnet, is one of the parties."""
-    origin = topology.containers[place.container].origin
-    return Party("subnet", place.subnet) in parties or Party("container", origin) in parties
+    origin = topology.containers[endpoint.container].origin
+    return Party("subnet", endpoint.subnet) in parties or Party("container", origin) in parties

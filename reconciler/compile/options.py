@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.compile.model import Place
+from reconciler.compile.model import Endpoint
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.links.macvlan import Macvlan
@@ -21,24 +21,24 @@ from reconciler.topology.types import Attachment, Subnet
 PLACEHOLDER = "IFNAME"
 
 
-def link_of(place: Place, subnet: Subnet) -> Ref:
+def link_of(endpoint: Endpoint, subnet: Subnet) -> Ref:
     """What makes a container's interface."""
     if subnet.mode == "macvlan":
-        return Macvlan.ref_of(container_netns(place.container), place.interface, subnet.macvlan)
-    return Veth.ref_of(HOST, place.port)
+        return Macvlan.ref_of(container_netns(endpoint.container), endpoint.interface, subnet.macvlan)
+    return Veth.ref_of(HOST, endpoint.port)
 
 
-def compile_options(place: Place, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
+def compile_options(endpoint: Endpoint, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
     """The records of one place's options."""
-    netns, dev, link = container_netns(place.container), place.interface, link_of(place, subnet)
-    about = f"container {place.container}"
+    netns, dev, link = container_netns(endpoint.container), endpoint.interface, link_of(endpoint, subnet)
+    about = f"container {endpoint.container}"
     ingress, egress = attachment.rates
     if ingress:
-        yield Qdisc(HOST, place.port, link, about, ingress)
+        yield Qdisc(HOST, endpoint.port, link, about, ingress)
     if egress:
         yield Qdisc(netns, dev, link, about, egress)
     for to, via in attachment.routes:
-        own = next((own for own in place.addresses if own.family == to.version), None)
+        own = next((own for own in endpoint.addresses if own.family == to.version), None)
         near = Address.ref_of(netns, dev, own.cidr) if own and own.family == 4 else None
         network = next((cidr for cidr in subnet.cidrs if via in cidr), None)
         connected = Route.ref_of(netns, to.version, str(network), dev) if network else None

@@ -1,4 +1,4 @@
-"""The records that join a host's leg to those of the other hosts, so that containers on all of them are as on one segment.
+"""The records that join a host's part of a subnet to those of the other hosts: containers on all of them are on one segment.
 
 Pure. Everything follows from the file, so nothing is learnt, and nothing is flooded but true broadcast. For each address
 elsewhere in the subnet, a container's or a host's own:
@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.bridges import bridge_of
-from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
-from reconciler.compile.view import HostView, WayOut
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Peer, Tunnel, is_named
+from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
@@ -32,7 +32,7 @@ from reconciler.state.uapi import HOST_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
+class RemoteEndpoint:
     """Somebody in a subnet on another host: a container, or the host itself."""
 
     mac: str
@@ -40,70 +40,72 @@ class Station:
     container: str = ""
 
 
-def stations_of(view: HostView, subnet: str) -> Iterator[Station]:
+def remotes_of(view: HostView, subnet: str) -> Iterator[RemoteEndpoint]:
     """Who is in the subnet on the host: itself first, then its containers."""
-    leg = view.legs[subnet]
-    yield Station(leg.mac, leg.addresses)
-    for place in view.places(subnet):
-        yield Station(place.mac, place.addresses, place.container)
+    host_subnet = view.host_subnets[subnet]
+    yield RemoteEndpoint(host_subnet.mac, host_subnet.addresses)
+    for endpoint in view.endpoints(subnet):
+        yield RemoteEndpoint(endpoint.mac, endpoint.addresses, endpoint.container)
 
 
-def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
-    """What joins a leg to its peers; nothing where it has none."""
-    about = f"subnet {leg.subnet}"
-    if leg.tunnel:
-        yield from _tunnel(view, leg, leg.tunnel)
-    uplink = view.way_out
-    for peer in leg.peers:
-        for station in stations_of(view.beside(peer.host), leg.subnet):
+def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
+    """What joins a host subnet to its peers; nothing where it has none."""
+    about = f"subnet {host_subnet.subnet}"
+    if host_subnet.tunnel:
+        yield from _tunnel(view, host_subnet, host_subnet.tunnel)
+    uplink = view.egress
+    for peer in host_subnet.peers:
+        for remote in remotes_of(view.beside(peer.host), host_subnet.subnet):
             if peer.is_tunnelled:
-                yield from _tunnelled(view, leg, peer, station, about)
+                yield from _tunnelled(view, host_subnet, peer, remote, about)
             else:
-                yield from _routed(view.topology.name, leg, peer, station, uplink)
+                yield from _routed(view.topology.name, host_subnet, peer, remote, uplink)
 
 
 # --- by VXLAN ---------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
+def _tunnel(view: HostView, host_subnet: HostSubnet, tunnel: Tunnel) -> Iterator[Record]:
     """The VXLAN port, and where it sends what is for everybody."""
-    yield from bridge_of(view, leg).tunnel(tunnel)
-    for peer in leg.peers:
+    yield from bridge_of(view, host_subnet).tunnel(tunnel)
+    for peer in host_subnet.peers:
         if peer.is_tunnelled:
-            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
+            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {host_subnet.subnet}")
 
 
-def _tunnelled(view: HostView, leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
-    if leg.tunnel is None:
+def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, about: str) -> Iterator[Record]:
+    if host_subnet.tunnel is None:
         return
-    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
-    yield from bridge_of(view, leg).entries_behind(leg.tunnel, station.mac)
-    for own in station.addresses:
-        near, announced = _own(leg, own.family), leg.is_inhabited
-        yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)
+    yield Fdb(HOST, host_subnet.tunnel.name, remote.mac, peer.hops[0], about=about)
+    yield from bridge_of(view, host_subnet).entries_behind(host_subnet.tunnel, remote.mac)
+    for own in remote.addresses:
+        near, announced = _own(host_subnet, own.family), host_subnet.is_inhabited
+        yield Neighbor(
+            HOST, host_subnet.bridge, own.address, remote.mac, host_subnet.ref, own_address=near, about=about, announced=announced
+        )
 
 
-def _own(leg: Leg, family: int) -> Ref | None:
+def _own(host_subnet: HostSubnet, family: int) -> Ref | None:
     """The host's own IPv4 address on the bridge, with which all of IPv4 there comes and goes."""
-    gateway = leg.gateway(family)
-    return Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway and family == 4 else None
+    gateway = host_subnet.gateway(family)
+    return Address.ref_of(HOST, host_subnet.bridge, gateway.cidr) if gateway and family == 4 else None
 
 
 # --- by routes --------------------------------------------------------------------------------------------------------
 
 
-def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOut) -> Iterator[Record]:
+def _routed(topology: str, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, uplink: Egress) -> Iterator[Record]:
     """The host itself speaks with its address in the subnet, by which the far side knows it."""
-    about = f"subnet {leg.subnet}"
-    for own in station.addresses:
-        gateway = leg.gateway(own.family)
-        source = Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway else None
+    about = f"subnet {host_subnet.subnet}"
+    for own in remote.addresses:
+        gateway = host_subnet.gateway(own.family)
+        source = Address.ref_of(HOST, host_subnet.bridge, gateway.cidr) if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
-        yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, True, _own(leg, own.family), about)
+        yield Neighbor(HOST, host_subnet.bridge, own.address, "", host_subnet.ref, True, _own(host_subnet, own.family), about)
 
 
 def _uplink_route(
-    topology: str, own: Assigned, peer: Peer, uplink: WayOut, about: str, src: str = "", source: Ref | None = None
+    topology: str, own: Assigned, peer: Peer, uplink: Egress, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
         HOST,
@@ -127,37 +129,38 @@ def _uplink_route(
 def compile_detours(view: HostView) -> Iterator[Route]:
     """Routes to containers on other hosts that a policy names, by the container's own host.
 
-    Where this host has a leg in the container's subnet, packets would go to it past its host (by routes they never do). Where
-    it has none, replies find back over a subnet that both hosts are in, for who asks has a leg where it asks.
+    Where this host has a host subnet in the container's subnet, packets would go to it past its host (by routes they never
+    do). Where it has none, replies find back over a subnet that both hosts are in, for who asks has a host subnet where it
+    asks.
     """
-    topology, resolved, legs, uplink = view.topology, view.resolved, view.legs, view.way_out
+    topology, resolved, host_subnets, uplink = view.topology, view.resolved, view.host_subnets, view.egress
     seen: set[str] = set()
-    for leg in legs.values():
-        askers = resolved.askers.get(leg.subnet, frozenset())
-        for peer in leg.peers:
+    for host_subnet in host_subnets.values():
+        askers = resolved.askers.get(host_subnet.subnet, frozenset())
+        for peer in host_subnet.peers:
             if peer.is_tunnelled:
-                for place in view.beside(peer.host).places(leg.subnet):
-                    if is_named(topology, place, resolved.parties):
-                        yield from _detour(view, leg, peer, place, seen)
+                for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
+                    if is_named(topology, endpoint, resolved.parties):
+                        yield from _detour(view, host_subnet, peer, endpoint, seen)
             for name in view.beside(peer.host).containers if askers else ():
-                for place in resolved.places[name]:
-                    if place.subnet in legs or not is_named(topology, place, askers):
+                for endpoint in resolved.endpoints[name]:
+                    if endpoint.subnet in host_subnets or not is_named(topology, endpoint, askers):
                         continue
                     if peer.is_tunnelled:
-                        yield from _detour(view, leg, peer, place, seen)
+                        yield from _detour(view, host_subnet, peer, endpoint, seen)
                         continue
-                    for own in place.addresses:
+                    for own in endpoint.addresses:
                         # A next hop of the family is there where the subnet that both are in has the family.
-                        if leg.gateway(own.family) and own.address not in seen:
+                        if host_subnet.gateway(own.family) and own.address not in seen:
                             seen.add(own.address)
-                            yield _uplink_route(topology.name, own, peer, uplink, f"subnet {leg.subnet}")
+                            yield _uplink_route(topology.name, own, peer, uplink, f"subnet {host_subnet.subnet}")
 
 
-def _detour(view: HostView, leg: Leg, peer: Peer, place: Place, seen: set[str]) -> Iterator[Route]:
-    """A route to the container by its host's own address in the subnet of `leg`."""
-    far = view.beside(peer.host).legs[leg.subnet]
-    for own in place.addresses:
-        gateway, here = far.gateway(own.family), leg.gateway(own.family)
+def _detour(view: HostView, host_subnet: HostSubnet, peer: Peer, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:
+    """A route to the container by its host's own address in the subnet of `host_subnet`."""
+    far = view.beside(peer.host).host_subnets[host_subnet.subnet]
+    for own in endpoint.addresses:
+        gateway, here = far.gateway(own.family), host_subnet.gateway(own.family)
         if gateway is None or here is None or own.address in seen:
             continue
         seen.add(own.address)
@@ -165,10 +168,10 @@ def _detour(view: HostView, leg: Leg, peer: Peer, place: Place, seen: set[str]) 
             HOST,
             own.family,
             f"{own.address}/{HOST_LENGTH[own.family]}",
-            leg.bridge,
-            leg.ref,
+            host_subnet.bridge,
+            host_subnet.ref,
             via=gateway.address,
-            address=_own(leg, own.family),
-            connected=Route.ref_of(HOST, own.family, here.network, leg.bridge),
-            about=f"subnet {leg.subnet}",
+            address=_own(host_subnet, own.family),
+            connected=Route.ref_of(HOST, own.family, here.network, host_subnet.bridge),
+            about=f"subnet {host_subnet.subnet}",
         )

@@ -21,7 +21,7 @@ from reconciler.topology.types import Subnet, Topology
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OverlayPaths:
     """How a subnet spans its hosts: by host, its peers and its end of the VXLAN; and the MTU of the whole segment, in bytes."""
 
     mtu: int
@@ -30,10 +30,10 @@ class Span:
     faults: tuple[Fault, ...] = ()
 
 
-def span_subnet(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> Span:
-    """The ways between `hosts`, which have a leg in the subnet. Faults where there is no way, or no room for its packets."""
+def overlay_paths_of(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> OverlayPaths:
+    """The paths between `hosts` of the subnet. Faults if there is no path, or no room for its packets."""
     if len(hosts) < 2:
-        return Span(_mtu(subnet, hosts, facts, overhead=0))
+        return OverlayPaths(_mtu(subnet, hosts, facts, overhead=0))
     own = {host: underlay_of(topology.hosts[host], facts.get(host)) for host in hosts}
     family = next((family for family in (4, 6) if all(address_of(one, family) for one in own.values())), 0)
     faults: list[Fault] = []
@@ -50,7 +50,7 @@ def span_subnet(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], fact
     tunnels = {host: _tunnel(topology.name, subnet, host, vtep, vteps) for host, vtep in zip(tunnelled, vteps, strict=True)}
     if not faults:
         faults += _too_small(topology, subnet, hosts, facts, OVERHEAD_BYTES[family] if tunnelled else 0)
-    return Span(mtu, peers, tunnels, tuple(faults))
+    return OverlayPaths(mtu, peers, tunnels, tuple(faults))
 
 
 def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> Peer | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.compile.model import Assigned, Place
+from reconciler.compile.model import Assigned, Endpoint
 from reconciler.compile.options import link_of
 from reconciler.compile.view import HostView
 from reconciler.kinds.addressing.address import Address
@@ -19,19 +19,19 @@ from reconciler.topology.types import Container, Party, Topology
 
 def compile_policy_routes(view: HostView, container: Container) -> Iterator[Route]:
     """By the first of the container's networks in which its host is a gateway, for each family."""
-    places = view.resolved.places[container.name]
+    endpoints = view.resolved.endpoints[container.name]
     for family in (4, 6):
-        if not any(family in place.defaults and view.subnet(place).is_lan for place in places):
+        if not any(family in endpoint.defaults and view.subnet(endpoint).is_lan for endpoint in endpoints):
             continue
-        ways = ((place, own, gateway) for place in places for own in place.addresses if own.family == family
-                if (gateway := view.legs[place.subnet].gateway(family)))  # fmt: skip
+        ways = ((endpoint, own, gateway) for endpoint in endpoints for own in endpoint.addresses if own.family == family
+                if (gateway := view.host_subnets[endpoint.subnet].gateway(family)))  # fmt: skip
         if way := next(ways, None):
             yield from _routes(view, container, way)
 
 
-def _routes(view: HostView, container: Container, way: tuple[Place, Assigned, Assigned]) -> Iterator[Route]:
-    topology, (place, own, gateway) = view.topology, way
-    netns, dev = container_netns(container.name), place.interface
+def _routes(view: HostView, container: Container, way: tuple[Endpoint, Assigned, Assigned]) -> Iterator[Route]:
+    topology, (endpoint, own, gateway) = view.topology, way
+    netns, dev = container_netns(container.name), endpoint.interface
     for name in joined_subnets(topology, container):
         for cidr in topology.subnets[name].cidrs:
             if cidr.version == own.family:
@@ -40,7 +40,7 @@ def _routes(view: HostView, container: Container, way: tuple[Place, Assigned, As
                     own.family,
                     str(cidr),
                     dev,
-                    link_of(place, view.subnet(place)),
+                    link_of(endpoint, view.subnet(endpoint)),
                     gateway.address,
                     address=Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None,
                     connected=Route.ref_of(netns, own.family, own.network, dev),

@@ -1,4 +1,4 @@
-"""From the file to legs, places and ports: who is where, under which name, with which addresses.
+"""From the file to host subnets, places and ports: who is where, under which name, with which addresses.
 
 Pure. Names and hardware addresses are computed from the topology's words alone (state.naming).
 """
@@ -11,51 +11,51 @@ from dataclasses import replace
 from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
-from reconciler.compile.lan import lan_leg
-from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
-from reconciler.compile.overlay_paths import Span, span_subnet
+from reconciler.compile.lan import lan_subnet
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Port, Resolved
+from reconciler.compile.overlay_paths import OverlayPaths, overlay_paths_of
 from reconciler.compile.routers import find_forwards, find_unreachable_routers
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import interface_name, mac_of
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
-from reconciler.topology.legs import legs_of
+from reconciler.topology.host_subnets import host_subnets_of
 from reconciler.topology.types import Attachment, Container, Network, Party, Publication, Subnet, Topology
 
 
 def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolved, tuple[Fault, ...]]:
     """Choose what the file leaves open; the faults are subnets that are too small, and bridges with too many ports."""
-    hosts_of = legs_of(topology)
+    hosts_of = host_subnets_of(topology)
     assignment = assign_addresses(topology, hosts_of, facts)
-    legs: dict[str, dict[str, Leg]] = {host: {} for host in topology.hosts}
+    host_subnets: dict[str, dict[str, HostSubnet]] = {host: {} for host in topology.hosts}
     faults = [*assignment.faults, *_crowded(topology)]
     inhabited = {lease.subnet for known in facts.values() for lease in known.leases}
     for subnet in topology.subnets.values():
-        span = Span(mtu=0) if subnet.is_lan else span_subnet(topology, subnet, hosts_of[subnet.name], facts)
-        faults += span.faults
+        paths = OverlayPaths(mtu=0) if subnet.is_lan else overlay_paths_of(topology, subnet, hosts_of[subnet.name], facts)
+        faults += paths.faults
         for host in hosts_of[subnet.name]:
             known = facts.get(host, HostFacts(exists=False))
             if subnet.is_lan:
-                leg = lan_leg(topology, subnet, topology.hosts[host], known)
+                host_subnet = lan_subnet(topology, subnet, topology.hosts[host], known)
             else:
-                leg = _leg(topology.name, subnet, host, span, assignment, is_inhabited=subnet.name in inhabited)
-            legs[host][subnet.name] = replace(leg, datapath=datapath_of(subnet, known))
-    places = {container.name: _places(topology, container, assignment) for container in topology.containers.values()}
-    ports = tuple(_ports(topology, places))
-    members: dict[tuple[str, str], list[Place]] = {}
+                host_subnet = _host_subnet(topology.name, subnet, host, paths, assignment, is_inhabited=subnet.name in inhabited)
+            host_subnets[host][subnet.name] = replace(host_subnet, datapath=datapath_of(subnet, known))
+    endpoints = {container.name: _endpoints(topology, container, assignment) for container in topology.containers.values()}
+    ports = tuple(_ports(topology, endpoints))
+    members: dict[tuple[str, str], list[Endpoint]] = {}
     containers: dict[str, list[str]] = {}
     for container in topology.containers.values():
         containers.setdefault(container.host, []).append(container.name)
-        for place in places[container.name]:
-            members.setdefault((container.host, place.subnet), []).append(place)
+        for endpoint in endpoints[container.name]:
+            members.setdefault((container.host, endpoint.subnet), []).append(endpoint)
     resolved = Resolved(
-        legs,
-        places,
+        host_subnets,
+        endpoints,
         ports,
         {key: tuple(found) for key, found in members.items()},
         {host: tuple(names) for host, names in containers.items()},
         *_parties(topology),
-        forwards=find_forwards(topology, places),
+        forwards=find_forwards(topology, endpoints),
     )
     return resolved, (*faults, *find_unreachable_routers(topology, resolved), *find_misfits(topology, resolved, facts))
 
@@ -75,16 +75,18 @@ def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[
     return frozenset(named), {subnet: frozenset(parties) for subnet, parties in askers.items()}
 
 
-def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assignment, *, is_inhabited: bool) -> Leg:
-    return Leg(
+def _host_subnet(
+    topology: str, subnet: Subnet, host: str, paths: OverlayPaths, assignment: Assignment, *, is_inhabited: bool
+) -> HostSubnet:
+    return HostSubnet(
         host,
         subnet.name,
         bridge=interface_name("b-", topology, subnet.name),
         mac=mac_of(topology, "bridge", host, subnet.name),
-        mtu=span.mtu,
+        mtu=paths.mtu,
         addresses=assignment.gateways.get((subnet.name, host), ()),
-        peers=span.peers.get(host, ()),
-        tunnel=span.tunnels.get(host),
+        peers=paths.peers.get(host, ()),
+        tunnel=paths.tunnels.get(host),
         is_inhabited=is_inhabited,
     )
 
@@ -93,7 +95,7 @@ def _rank(topology: Topology, attachment: Attachment) -> tuple[bool, bool]:
     return not attachment.default, topology.subnets[attachment.subnet].mode == "isolated"
 
 
-def _places(topology: Topology, container: Container, assignment: Assignment) -> tuple[Place, ...]:
+def _endpoints(topology: Topology, container: Container, assignment: Assignment) -> tuple[Endpoint, ...]:
     addresses = [assignment.containers.get((each.subnet, container.name), ()) for each in container.attachments]
     # `sorted` is stable: the network of the default routes comes first, then those that lead out, each as they are listed. It is
     # asked for each family, since the first may have one only.
@@ -103,7 +105,7 @@ def _places(topology: Topology, container: Container, assignment: Assignment) ->
         for own in addresses[index] if not container.attachments[index].declines else ():
             carrier.setdefault(own.family, index)
     return tuple(
-        Place(
+        Endpoint(
             container.name,
             container.host,
             attachment.subnet,
@@ -111,21 +113,21 @@ def _places(topology: Topology, container: Container, assignment: Assignment) ->
             port=interface_name("v-", topology.name, container.name, attachment.subnet),
             mac=attachment.mac or mac_of(topology.name, container.name, attachment.subnet),
             addresses=addresses[index],
-            defaults=tuple(family for family, place in carrier.items() if place == index),
+            defaults=tuple(family for family, endpoint in carrier.items() if endpoint == index),
         )
         for index, attachment in enumerate(container.attachments)
     )
 
 
-def _ports(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Iterator[Port]:
+def _ports(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[Port]:
     for container in topology.containers.values():
         for publication in container.publications:
-            place = next(place for place in places[container.name] if place.subnet == publication.subnet)
-            for own in place.addresses:
-                yield from _ports_of(publication, place, own)
+            endpoint = next(endpoint for endpoint in endpoints[container.name] if endpoint.subnet == publication.subnet)
+            for own in endpoint.addresses:
+                yield from _ports_of(publication, endpoint, own)
 
 
-def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator[Port]:
+def _ports_of(publication: Publication, endpoint: Endpoint, own: Assigned) -> Iterator[Port]:
     """The ports of one publication that lead to one of the container's addresses."""
     listen = publication.address
     if listen is not None and listen.version != own.family:
@@ -137,8 +139,8 @@ def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator
         for offset in range(publication.count):
             yield Port(
                 host,
-                place.container,
-                place.subnet,
+                endpoint.container,
+                endpoint.subnet,
                 own.family,
                 publication.protocol,
                 listen="" if listen is None or listen.is_unspecified else str(listen),

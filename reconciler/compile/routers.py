@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from reconciler.compile.model import Forward, Place, Resolved
+from reconciler.compile.model import Endpoint, Forward, Resolved
 from reconciler.errors import Fault, Position
 from reconciler.topology.types import Attachment, Topology
 
 
-def find_forwards(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> tuple[Forward, ...]:
+def find_forwards(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> tuple[Forward, ...]:
     """All of a topology's, in the order of the file. A next hop that is no container (a host, a router of a LAN) is none."""
     clients = [
-        (place, to, str(via))
+        (endpoint, to, str(via))
         for container in topology.containers.values()
-        for place, attachment in zip(places[container.name], container.attachments, strict=True)
+        for endpoint, attachment in zip(endpoints[container.name], container.attachments, strict=True)
         for to, via in attachment.routes
     ]
     if not clients:
         return ()
-    owners = {(place.subnet, own.address): place for found in places.values() for place in found for own in place.addresses}
+    owners = {
+        (endpoint.subnet, own.address): endpoint
+        for found in endpoints.values()
+        for endpoint in found
+        for own in endpoint.addresses
+    }
     return tuple(
         Forward(router, client, str(to), own.address)
         for client, to, via in clients
@@ -38,7 +43,7 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
     yield from _find_selves(topology, resolved)
     for forward in resolved.forwards:
         router, client = forward.router, forward.client
-        ways = {peer.host: peer.way for peer in resolved.leg_of(client).peers}
+        ways = {peer.host: peer.way for peer in resolved.host_subnet_of(client).peers}
         if ways.get(router.host) == "routes":
             yield Fault(
                 _position(topology, client),
@@ -46,7 +51,7 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
                 f"and {client.subnet} reaches that host by routes, not as one segment",
                 f"write `overlay: vxlan` in {client.subnet}, or put both containers on one host",
             )
-        elif all(_attachment(topology, place).isolated for place in (router, client)):
+        elif all(_attachment(topology, endpoint).isolated for endpoint in (router, client)):
             yield Fault(
                 _position(topology, client),
                 f"container {router.container} cannot be the next hop of {client.container}: "
@@ -57,37 +62,49 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
 
 def _find_selves(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
     """Routes by the container's own address, which the kernel takes for directly connected ones."""
-    for place, via in _hops(topology, resolved.places):
-        if any(own.address == via for own in place.addresses):
-            message = f"container {place.container} cannot be its own next hop: {via} is its address in {place.subnet}"
-            yield Fault(_position(topology, place), message, "name the address of another container, or of a router")
+    for endpoint, via in _hops(topology, resolved.endpoints):
+        if any(own.address == via for own in endpoint.addresses):
+            message = f"container {endpoint.container} cannot be its own next hop: {via} is its address in {endpoint.subnet}"
+            yield Fault(_position(topology, endpoint), message, "name the address of another container, or of a router")
 
 
 def find_unknown_routers(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
     """Next hops that have no place in the file. On a LAN there may be routers of others; in a subnet of netctl's are none."""
-    hops = {(place, via) for place, via in _hops(topology, resolved.places) if not topology.subnets[place.subnet].is_lan}
+    hops = {
+        (endpoint, via) for endpoint, via in _hops(topology, resolved.endpoints) if not topology.subnets[endpoint.subnet].is_lan
+    }
     if not hops:
         return
-    known = {(place.subnet, own.address) for places in resolved.places.values() for place in places for own in place.addresses}
-    known |= {(leg.subnet, own.address) for legs in resolved.legs.values() for leg in legs.values() for own in leg.addresses}
-    for place, via in dict.fromkeys(_hops(topology, resolved.places)):
-        if (place, via) in hops and (place.subnet, via) not in known:
-            lost = f"what {place.container} sends there is lost"
-            message = f"no container and no host of {place.subnet} has the next hop {via}: {lost}"
-            yield Fault(_position(topology, place), message, "name the address of a container there, or of the host")
+    known = {
+        (endpoint.subnet, own.address)
+        for endpoints in resolved.endpoints.values()
+        for endpoint in endpoints
+        for own in endpoint.addresses
+    }
+    known |= {
+        (host_subnet.subnet, own.address)
+        for host_subnets in resolved.host_subnets.values()
+        for host_subnet in host_subnets.values()
+        for own in host_subnet.addresses
+    }
+    for endpoint, via in dict.fromkeys(_hops(topology, resolved.endpoints)):
+        if (endpoint, via) in hops and (endpoint.subnet, via) not in known:
+            lost = f"what {endpoint.container} sends there is lost"
+            message = f"no container and no host of {endpoint.subnet} has the next hop {via}: {lost}"
+            yield Fault(_position(topology, endpoint), message, "name the address of a container there, or of the host")
 
 
-def _hops(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Iterator[tuple[Place, str]]:
+def _hops(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[tuple[Endpoint, str]]:
     """Every static route's place and next hop."""
     for container in topology.containers.values():
-        for place, attachment in zip(places[container.name], container.attachments, strict=True):
-            yield from ((place, str(via)) for _, via in attachment.routes)
+        for endpoint, attachment in zip(endpoints[container.name], container.attachments, strict=True):
+            yield from ((endpoint, str(via)) for _, via in attachment.routes)
 
 
-def _attachment(topology: Topology, place: Place) -> Attachment:
-    return next(each for each in topology.containers[place.container].attachments if each.subnet == place.subnet)
+def _attachment(topology: Topology, endpoint: Endpoint) -> Attachment:
+    return next(each for each in topology.containers[endpoint.container].attachments if each.subnet == endpoint.subnet)
 
 
-def _position(topology: Topology, place: Place) -> Position:
-    origin = topology.containers[place.container].origin
-    return topology.position(("containers", origin, "networks", place.subnet, "routes"))
+def _position(topology: Topology, endpoint: Endpoint) -> Position:
+    origin = topology.containers[endpoint.container].origin
+    return topology.position(("containers", origin, "networks", endpoint.subnet, "routes"))

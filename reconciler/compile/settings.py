@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from reconciler.compile.model import Leg, Place
+from reconciler.compile.model import Endpoint, HostSubnet
 from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
 from reconciler.kinds.settings.sysctl import Sysctl
@@ -15,11 +15,11 @@ from reconciler.topology.types import Attachment
 def compile_settings(view: HostView) -> Iterator[Sysctl]:
     """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
 
-    An IPv6 host that forwards no longer heeds router advertisements, and would lose its own default route when that expires,
+    An IPv6 host that forwards no longer follows router advertisements, and would lose its own default route when that expires,
     unless accept_ra is 2 before on the interface where they arrive.
     """
     remember = view.host.connect.scheme != "lab"
-    families, way = forwarded_families(view), view.way_out
+    families, way = forwarded_families(view), view.egress
     # A bridge that has the uplink's place takes over its settings, and loses its own with itself.
     after = (way.uplink,) if way.uplink else ()
     if 4 in families:
@@ -33,9 +33,9 @@ def compile_settings(view: HostView) -> Iterator[Sysctl]:
         before: tuple[Ref, ...] = ()
         if view.facts.accepts_ra and way.dev:
             key = interface_key(6, way.dev, "accept_ra")
-            heed = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
-            before = (heed.ref,)
-            yield heed
+            accept_ra = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
+            before = (accept_ra.ref,)
+            yield accept_ra
         yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
 
 
@@ -43,33 +43,37 @@ def forwarded_families(view: HostView) -> frozenset[int]:
     """The families that the host forwards. Isolated subnets alone need none, unless a policy opens them or routes join them."""
     return frozenset(
         own.family
-        for leg in view.legs.values()
-        if view.topology.policies or view.subnet(leg).mode != "isolated" or any(peer.way == "routes" for peer in leg.peers)
-        for own in leg.addresses
+        for host_subnet in view.host_subnets.values()
+        if view.topology.policies
+        or view.subnet(host_subnet).mode != "isolated"
+        or any(peer.way == "routes" for peer in host_subnet.peers)
+        for own in host_subnet.addresses
     )
 
 
-def gateway_settings(view: HostView, leg: Leg) -> Iterator[Sysctl]:
+def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl]:
     """Those of a subnet's bridge."""
-    families = frozenset(own.family for own in leg.addresses)
-    found = {If.LOCALHOST if _publishes_on_localhost(view, leg) else If.NOT_LOCALHOST}
+    families = frozenset(own.family for own in host_subnet.addresses)
+    found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
     found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
-    found |= {If.ANSWERS} if any(peer.way == "routes" for peer in leg.peers) else set()
+    found |= {If.ANSWERS} if any(peer.way == "routes" for peer in host_subnet.peers) else set()
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
         if row.when is not If.FORWARDS or row.family in forwarded:
-            yield Sysctl(HOST, row.key(leg.bridge), row.value, owner=leg.ref, about=f"subnet {leg.subnet}")
+            yield Sysctl(
+                HOST, row.key(host_subnet.bridge), row.value, owner=host_subnet.ref, about=f"subnet {host_subnet.subnet}"
+            )
 
 
 def container_settings(
-    place: Place, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
+    endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
 ) -> Iterator[Sysctl]:
     """Those of a container's interface, but for the keys that the file itself has `chosen` a value for."""
-    netns, dev = container_netns(place.container), place.interface
-    families = {own.family for own in place.addresses}
+    netns, dev = container_netns(endpoint.container), endpoint.interface
+    families = {own.family for own in endpoint.addresses}
     if attachment.dhcp:
         families |= {4, 6} if If.ADVERTISED in circumstances else {4}
-    yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {place.container}", families, circumstances, chosen)
+    yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {endpoint.container}", families, circumstances, chosen)
 
 
 def link_settings(
@@ -88,9 +92,9 @@ def link_settings(
             yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)
 
 
-def _publishes_on_localhost(view: HostView, leg: Leg) -> bool:
+def _publishes_on_localhost(view: HostView, host_subnet: HostSubnet) -> bool:
     return any(
         port.listen == "" or port.listen.startswith("127.")
         for port in view.resolved.ports
-        if (port.host, port.subnet, port.family) == (leg.host, leg.subnet, 4)
+        if (port.host, port.subnet, port.family) == (host_subnet.host, host_subnet.subnet, 4)
     )

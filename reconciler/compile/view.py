@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.underlay import uplink_mac_of, uplink_of
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts
@@ -14,7 +14,7 @@ from reconciler.topology.types import Host, Subnet, Topology
 
 
 @dataclass(frozen=True, slots=True)
-class WayOut:
+class Egress:
     """The interface that has the host's addresses, and where that is a bridge, what brought them there."""
 
     dev: str
@@ -44,9 +44,9 @@ class HostView:
         return self.known[self.name]
 
     @property
-    def legs(self) -> Mapping[str, Leg]:
-        """Its legs, by subnet."""
-        return self.resolved.legs[self.name]
+    def host_subnets(self) -> Mapping[str, HostSubnet]:
+        """Its host subnets, by subnet."""
+        return self.resolved.host_subnets[self.name]
 
     @property
     def containers(self) -> tuple[str, ...]:
@@ -54,23 +54,31 @@ class HostView:
         return self.resolved.containers.get(self.name, ())
 
     @property
-    def way_out(self) -> WayOut:
+    def egress(self) -> Egress:
         """How the host reaches others: by its uplink, or by the bridge that has the uplink's place."""
         name = uplink_of(self.host, self.facts)
-        taken_in = (leg for leg in self.legs.values() if leg.lan and leg.lan.is_taken_in and leg.lan.uplink == name)
-        leg = next(taken_in, None)
-        return WayOut(leg.bridge, Uplink.ref_of(HOST, name), leg.ref, f"subnet {leg.subnet}") if leg else WayOut(name)
+        taken_in = (
+            host_subnet
+            for host_subnet in self.host_subnets.values()
+            if host_subnet.lan and host_subnet.lan.is_taken_in and host_subnet.lan.uplink == name
+        )
+        host_subnet = next(taken_in, None)
+        return (
+            Egress(host_subnet.bridge, Uplink.ref_of(HOST, name), host_subnet.ref, f"subnet {host_subnet.subnet}")
+            if host_subnet
+            else Egress(name)
+        )
 
     @property
     def uplink_mac(self) -> str:
         """The hardware address by which its neighbours know its packets."""
         return uplink_mac_of(self.topology.name, self.host, self.facts)
 
-    def subnet(self, where: Leg | Place) -> Subnet:
-        """The subnet of a leg or a place."""
+    def subnet(self, where: HostSubnet | Endpoint) -> Subnet:
+        """The subnet of a host subnet or a place."""
         return self.topology.subnets[where.subnet]
 
-    def places(self, subnet: str) -> tuple[Place, ...]:
+    def endpoints(self, subnet: str) -> tuple[Endpoint, ...]:
         """Those of its containers in a subnet."""
         return self.resolved.members.get((self.name, subnet), ())
 

@@ -197,18 +197,18 @@ class Fleet:
         return {host: connect for known in near for host, connect in known.items()}
 
     @property
-    def told_peers(self) -> dict[str, dict[str, str]]:
+    def reported_peers(self) -> dict[str, dict[str, str]]:
         """The same as its hosts on other machines say, by who says so."""
         return {host: known for host, known in self._peers.items() if host in self._sessions and self._sessions[host].target.ssh}
 
-    def remember(self, peers: Mapping[str, str], told: Mapping[str, str] | None = None) -> None:
+    def remember(self, peers: Mapping[str, str], reported: Mapping[str, str] | None = None) -> None:
         """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all.
 
-        Those on other machines go on remembering what only they have `told`.
+        Those on other machines go on remembering what only they have `reported`.
         """
         left = [host for host, session in self._sessions.items() if session.target.ssh and host not in peers]
         self._hosts.finish(_forget, left)
-        far = told or {}
+        far = reported or {}
         others = {
             host: {name: connect for name, connect in {**(far if session.target.ssh else {}), **peers}.items() if name != host}
             for host, session in self._sessions.items()
@@ -313,9 +313,9 @@ class Fleet:
             self._locked = False
             _, errors = self._hosts.attempt(lambda session: session.call(protocol.Release()))
             dead = [host for host, error in errors.items() if isinstance(error, WorkerDiedError)]
-            self._hosts.attempt(self._release_anew, [host for host in dead if not self._sessions[host].target.ssh])
+            self._hosts.attempt(self._release_again, [host for host in dead if not self._sessions[host].target.ssh])
 
-    def _release_anew(self, session: Session) -> None:
+    def _release_again(self, session: Session) -> None:
         """Remove the lock's file of a worker that was killed; the lock itself is free."""
         session.replace_worker(start_local_worker())
         self._open(session)

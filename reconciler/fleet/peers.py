@@ -21,12 +21,12 @@ from reconciler.kernel.run_directory import notes
 from reconciler.state.grammar import is_label
 
 HOST_KEY = "local"
-TOLD_MAX = 256
+REPORTED_MAX = 256
 """So many peers that are not known may one host tell of; of one that tells of more, none is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedPeer:
     """A machine that only another machine speaks of: `by` is that host."""
 
     target: Target
@@ -38,14 +38,14 @@ class Dropped:
     """The machines that are remembered and not present: those that this machine knows by itself, and those it was told of."""
 
     known: tuple[Target, ...] = ()
-    told: tuple[Told, ...] = ()
+    reported: tuple[ReportedPeer, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     """What is remembered and is no way to reach a host, and which host says so."""
 
     @property
-    def places(self) -> dict[str, str]:
+    def destinations(self) -> dict[str, str]:
         """Where those are that were only told of, by their names."""
-        return {each.target.host: each.target.destination for each in self.told}
+        return {each.target.host: each.target.destination for each in self.reported}
 
 
 def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dropped:
@@ -54,19 +54,19 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
     own = {**read_own_peers(topology), **fleet.peers}
     known = dropped_peers(present, topology, dict(_well_formed(topology, own, "this machine", refused)))
     there = {*present.values(), *(target.destination for target in known)}
-    told: dict[str, Told] = {}
-    for host, all_peers in fleet.told_peers.items():
+    reported: dict[str, ReportedPeer] = {}
+    for host, all_peers in fleet.reported_peers.items():
         peers = {name: destination for name, destination in all_peers.items() if destination not in there}
-        if len(peers) > TOLD_MAX:
+        if len(peers) > REPORTED_MAX:
             refused.append((f"{len(peers):,} hosts", f"host {host}"))
             continue
         for name, destination in _well_formed(topology, peers, f"host {host}", refused):
-            if destination not in there and destination not in told:
+            if destination not in there and destination not in reported:
                 # Two hosts may tell of different machines by one name, and a name may be one of the file's.
-                taken = name in present or any(name == each.target.host for each in told.values())
+                taken = name in present or any(name == each.target.host for each in reported.values())
                 target = far_target(destination if taken else name, topology, destination)
-                told[destination] = Told(target, host)
-    return Dropped(known, tuple(told.values()), tuple(refused))
+                reported[destination] = ReportedPeer(target, host)
+    return Dropped(known, tuple(reported.values()), tuple(refused))
 
 
 def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:

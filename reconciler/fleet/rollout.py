@@ -102,7 +102,7 @@ class Rollout:
             self._check_created(found)
             self._judge("after the apply", found)
             self._hosts.run(self._connector.confirm, self._far)
-            self._heed_stop()
+            self._raise_if_stopped()
             self._keeping = True
             self._hosts.run(lambda session: session.call(protocol.Keep()), self._far)
         except NetctlError as error:
@@ -116,11 +116,11 @@ class Rollout:
         lab = [LAB] if LAB in plans and plans[LAB].changes else []
         order: tuple[tuple[Phase, list[str]], ...] = (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
         for phase, group in order:
-            self._heed_stop()
+            self._raise_if_stopped()
             self._hosts.run(lambda session, phase=phase: self._walk_phase(session, phase), group)  # type: ignore[misc]
 
-    def _heed_stop(self) -> None:
-        """A worker heeds the wish to stop only while it has batches to carry out."""
+    def _raise_if_stopped(self) -> None:
+        """A worker follows the wish to stop only while it has batches to carry out."""
         if self._hosts.wants_stop and not self._going_back:
             raise NetctlError("stopped by the user")
 

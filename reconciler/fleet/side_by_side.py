@@ -57,11 +57,11 @@ class SideBySide:
         with translating():
             futures = {host: self._pool.submit(_translated, work, session) for host, session in chosen.items()}
         pending = set(futures.values())
-        told, patience = False, max(1, self._stops)
+        forwarded, patience = False, max(1, self._stops)
         while pending:
             _, pending = wait(pending, timeout=WATCH_INTERVAL_S)
-            if self.wants_stop and not told:
-                told = True
+            if self.wants_stop and not forwarded:
+                forwarded = True
                 for session in chosen.values():
                     session.cancel()
             if self._stops > patience:
@@ -100,7 +100,7 @@ class SideBySide:
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop, which the workers heed between two batches.
+        """SIGINT and SIGTERM ask for a stop, which the workers follow between two batches.
 
         A second one ends the wait for other machines that do not answer; their workers take themselves back.
         A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
@@ -136,5 +136,5 @@ def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:
         hosts.setdefault(error.message.replace("\n", "\n    "), []).append(host)
     help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
     lines = [f"{', '.join(names)}: {message}" for message, names in hosts.items()]
-    told = lines[0] if len(lines) == 1 else "\n".join([f"{len(errors)} hosts have failed", *(f"  {line}" for line in lines)])
-    return type(gravest)(told, "\n".join(help_texts))
+    message = lines[0] if len(lines) == 1 else "\n".join([f"{len(errors)} hosts have failed", *(f"  {line}" for line in lines)])
+    return type(gravest)(message, "\n".join(help_texts))

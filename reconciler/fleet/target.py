@@ -122,13 +122,14 @@ def _target(topology: Topology, host: Host) -> Target:
         if each.host == host.name and each.spec.runtime != "netns":
             existing = containers.setdefault(each.spec.runtime, {})
             existing |= {each.name: each.engine_name} if each.existing else {}
-    from reconciler.topology.legs import legs_of
+    from reconciler.topology.host_subnets import host_subnets_of
 
     return replace(
         _bare_target(topology.name, host, topology.hosts),
         containers=containers,
         openvswitch_needed=any(
-            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch" for subnet, hosts in legs_of(topology).items()
+            host.name in hosts and topology.subnets[subnet].bridge == "openvswitch"
+            for subnet, hosts in host_subnets_of(topology).items()
         ),
     )
 
@@ -160,9 +161,9 @@ def engines_of(host: Host) -> dict[str, str]:
 
     The environment is this machine's, and says nothing of another.
     """
-    told = {"docker": host.docker, "podman": host.podman, "lxc": host.lxc}
+    given = {"docker": host.docker, "podman": host.podman, "lxc": host.lxc}
     default = {} if host.connect.scheme == "ssh" else default_engines()
-    return default | {runtime: url for runtime, url in told.items() if url}
+    return default | {runtime: url for runtime, url in given.items() if url}
 
 
 def default_engines() -> dict[str, str]:

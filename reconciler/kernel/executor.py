@@ -1,4 +1,4 @@
-"""Carrying out steps: each lane's batch goes to the module that speaks its language.
+"""Carrying out steps: each backend's batch goes to the module that speaks its language.
 
 Nothing is decided here, and nothing is undone: a step that is refused raises StepError, and what was done of its batch stays
 until a rollback reads the host again.
@@ -33,8 +33,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
 from reconciler.state.steps.addresses import AddressAdd, Announce
-from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
-from reconciler.state.steps.lanes import (
+from reconciler.state.steps.backends import (
     ANNOUNCE,
     CONNTRACK,
     DHCP,
@@ -50,6 +49,7 @@ from reconciler.state.steps.lanes import (
     SYSCTL,
     UPLINK,
 )
+from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.links import LinkAdd, LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import RefusedError, Step, StepError
@@ -92,7 +92,7 @@ class KernelHost:
             raise refuse(batch.steps[0], words) from error
 
     def _run(self, batch: Batch) -> None:
-        lanes: dict[str, Callable[[Batch], None]] = {
+        backends: dict[str, Callable[[Batch], None]] = {
             NETLINK: self._run_netlink,
             NETNS: self._run_netns,
             SYSCTL: lambda batch: run_sysctl_steps(self._namespaces, batch.steps),
@@ -108,7 +108,7 @@ class KernelHost:
             ANNOUNCE: self._note_announcements,
             ETHTOOL: lambda batch: run_offload_steps(self._namespaces, batch.steps),
         }
-        lanes[batch.lane](batch)
+        backends[batch.backend](batch)
 
     def _run_iptables(self, batch: Batch) -> None:
         for step in batch.steps:

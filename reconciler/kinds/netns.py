@@ -40,7 +40,7 @@ class Netns(Record):
     ipv6: bool = True
     loopback: bool = True
     """Whether its loopback is up, and has ::1 where the kernel speaks IPv6."""
-    heeds_routers: bool = field(default=False, compare=False)
+    accepts_router_advertisements: bool = field(default=False, compare=False)
     """Whether a LAN's routers are believed in it."""
     silent: tuple[str, ...] = field(default=(), compare=False)
     """The links that are in it while IPv6 is off."""
@@ -95,9 +95,9 @@ class Netns(Record):
         return tuple(steps)
 
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
-        routers = () if self.heeds_routers else ("accept_ra",)
+        routers = () if self.accepts_router_advertisements else ("accept_ra",)
         keys = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
-        # The same plan may have removed one of the links; what it makes anew starts with the defaults.
+        # The same plan may have removed one of the links; what it re-creates starts with the defaults.
         return [
             SysctlWrite(self.netns, interface_key(6, each, name), "0", remember=False, if_there=each in links)
             for each, name in (("all", "accept_dad"), *keys)

@@ -1,4 +1,4 @@
-"""In which order changes are made: batches of steps, each of one lane in one namespace.
+"""In which order changes are made: batches of steps, each of one backend in one namespace.
 
 Pure, and the cost grows linearly with the number of steps.
 
@@ -6,8 +6,8 @@ A plan has two phases, with a barrier between them over all hosts, so that a thi
 deletes, dependents first. "Make" creates, changes, and makes again, dependencies first. A thing that must be made again and
 hangs on nothing else that goes stays in "make" as a whole: its table, say, is then replaced in a single transaction.
 
-Batches come from greedy list scheduling. Steps are sorted into groups (lane and namespace). A group that waits for no other
-group any more is emitted whole, as one batch, for a lane keeps the order of what it is given. Where every group waits, the
+Batches come from greedy list scheduling. Steps are sorted into groups (backend and namespace). A group that waits for no other
+group any more is emitted whole, as one batch, for a backend keeps the order of what it is given. Where every group waits, the
 smallest that has steps ready goes out in part.
 """
 
@@ -22,7 +22,7 @@ from reconciler.errors import NetctlError
 from reconciler.plan.diff import is_gone
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps.lanes import NETLINK, NFT, RUNTIME
+from reconciler.state.steps.backends import NETLINK, NFT, RUNTIME
 from reconciler.state.steps.step import Step
 
 
@@ -30,11 +30,11 @@ from reconciler.state.steps.step import Step
 class Batch:
     """A run of steps that goes out at once. `refs[i]` is the thing that `steps[i]` belongs to.
 
-    All steps run in namespace `netns`, but in the lanes that have no connection per namespace (netns, sysctl, …): there it
+    All steps run in namespace `netns`, but in the backends that have no connection per namespace (netns, sysctl, …): there it
     is "", and each step says its own.
     """
 
-    lane: str
+    backend: str
     netns: str
     steps: tuple[Step, ...]
     refs: tuple[Ref, ...]
@@ -48,7 +48,7 @@ Group = tuple[str, str]
 """Lane and namespace."""
 
 BATCH_LIMIT = {RUNTIME: 32}
-"""The most steps of a lane in one batch: an engine takes a second for each, and a cancellation waits for the batch in hand."""
+"""The most steps of a backend in one batch: an engine takes a second for each, and a cancellation waits for the batch in hand."""
 
 
 @dataclass(slots=True, eq=False)
@@ -266,5 +266,5 @@ def _link(earlier: _Node, later: _Node) -> None:
 
 
 def _group_of(step: Step) -> Group:
-    """Netlink and nft have a connection per namespace; all other lanes serve every namespace in one run."""
-    return (step.lane, step.netns if step.lane in (NETLINK, NFT) else HOST)
+    """Netlink and nft have a connection per namespace; all other backends serve every namespace in one run."""
+    return (step.backend, step.netns if step.backend in (NETLINK, NFT) else HOST)

@@ -320,7 +320,7 @@ class Clients:
 
     def _find_learnt(self) -> None:
         """A bridge that has learnt the source of a frame which it should not have looked at: then that has not been silent."""
-        sent = {a.knock.stranger.hex(":"): a for a in self.attempts if a.knock and a.knock.stranger and is_silent(a)}
+        sent = {a.knock.foreign_mac.hex(":"): a for a in self.attempts if a.knock and a.knock.foreign_mac and is_silent(a)}
         if not sent:
             return
         self.enter(HOST)

@@ -61,7 +61,7 @@ class Knock:
     make: Callable[[bytes], Sequence[bytes]]
     """The frames, by the hardware address of the interface that sends them."""
     farewell: Callable[[bytes], Sequence[bytes]] = field(default=lambda _: ())
-    stranger: bytes = b""
+    foreign_mac: bytes = b""
     """A hardware address of this probe's own that a bridge must not have learnt afterwards; b"" if none is used."""
 
     @classmethod
@@ -95,7 +95,7 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 def _connection(probe: Probe) -> Knock:
     """Ask a port at an address that the hardware address does not belong to, and wait for an answer from there."""
     family, source = probe.family, ip_address(probe.address).packed
-    words = [(SOURCE_OFFSET[family] + place, source[place : place + 4]) for place in range(0, len(source), 4)]
+    words = [(SOURCE_OFFSET[family] + index, source[index : index + 4]) for index in range(0, len(source), 4)]
     ear = _open_below(probe.interface, family, socket.SOCK_DGRAM, words)
     own_port = FIRST_PORT + int.from_bytes(os.urandom(4), "big") % PORTS
     sequence = int.from_bytes(os.urandom(4), "big")
@@ -116,12 +116,12 @@ def _to_groups(probe: Probe) -> Knock:
     """A datagram for the host in frames to each link-local group, from the interface's hardware address and from a stranger's."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)
-    stranger = _draw_mac()
+    foreign_mac = _draw_mac()
     return Knock(
         ear,
         lambda data: data == token,
-        lambda own: [frame(to, source, packet) for to in GROUPS for source in (own, stranger)],
-        stranger=stranger,
+        lambda own: [frame(to, source, packet) for to in GROUPS for source in (own, foreign_mac)],
+        foreign_mac=foreign_mac,
     )
 
 
@@ -169,8 +169,8 @@ def _open_below(interface: str, family: int, kind: int, wanted: Sequence[tuple[i
     below = socket.socket(socket.AF_PACKET, kind | socket.SOCK_NONBLOCK, 0)
     try:
         program = b""
-        for place, (offset, value) in enumerate(wanted):
-            past_all = 2 * (len(wanted) - place) - 1  # jumps count from the next instruction
+        for index, (offset, value) in enumerate(wanted):
+            past_all = 2 * (len(wanted) - index) - 1  # jumps count from the next instruction
             program += struct.pack("@HBBI", LOAD[len(value)], 0, 0, offset)
             program += struct.pack("@HBBI", JUMP_IF_EQUAL, 0, past_all, int.from_bytes(value, "big"))
         program += struct.pack("@HBBI", RETURN, 0, 0, 0xFFFF) + struct.pack("@HBBI", RETURN, 0, 0, 0)

@@ -33,10 +33,10 @@ def shares_of(topology: Topology, resolved: Resolved, hosts: Iterable[str]) -> d
     """By host, the shares of its containers. A macvlan passes the host's connection tracking by."""
     return {
         host: tuple(
-            Share(name, place.subnet, topology.containers[name].connections, tuple(own.address for own in place.addresses))
+            Share(name, endpoint.subnet, topology.containers[name].connections, tuple(own.address for own in endpoint.addresses))
             for name in resolved.containers.get(host, ())
-            for place in resolved.places[name]
-            if topology.subnets[place.subnet].mode != "macvlan"
+            for endpoint in resolved.endpoints[name]
+            if topology.subnets[endpoint.subnet].mode != "macvlan"
         )
         for host in hosts
         if host in topology.hosts

@@ -38,8 +38,8 @@ def render_warning(path: str, source: str, fault: Fault, palette: Palette = PLAI
 
 
 def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, word: str = "error:") -> str:
-    place = f"{visible_line(path)}:{fault.position.line}:{fault.position.column}:"
-    shown = [f"{palette.bold(place)} {palette.red(word)} {visible(fault.message)}"]
+    location = f"{visible_line(path)}:{fault.position.line}:{fault.position.column}:"
+    shown = [f"{palette.bold(location)} {palette.red(word)} {visible(fault.message)}"]
     if 1 <= fault.position.line <= len(lines) and lines[fault.position.line - 1].strip():
         source, caret = source_and_caret(lines[fault.position.line - 1], fault.position.column)
         gutter = f"{fault.position.line:5d}"

@@ -30,7 +30,7 @@ def quote(word: str) -> str:
     for found in _HIDDEN.finditer(word):
         parts += [word[at : found.start()], _print(found[0])]
         at = found.end()
-    quoted = [shlex.quote(part) if place % 2 == 0 else part for place, part in enumerate([*parts, word[at:]]) if part]
+    quoted = [shlex.quote(part) if index % 2 == 0 else part for index, part in enumerate([*parts, word[at:]]) if part]
     return "".join(quoted)
 
 

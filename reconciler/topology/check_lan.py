@@ -1,7 +1,7 @@
 """Rules about subnets that are a LAN (`mode: direct` and `macvlan`): which keys have an effect there.
 
-They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`legs`). `compile.lan`
-checks what depends on the hosts themselves, such as whether the uplink exists.
+They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`host_subnets`).
+`compile.lan` checks what depends on the hosts themselves, such as whether the uplink exists.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 
 from reconciler.topology.faults import FaultList
-from reconciler.topology.legs import legs_of
+from reconciler.topology.host_subnets import host_subnets_of
 from reconciler.topology.types import Attachment, Container, Host, Party, Path, Subnet, Topology
 
-Legs = Mapping[str, tuple[str, ...]]
+HostsOfSubnets = Mapping[str, tuple[str, ...]]
 
 
 def check_lan(topology: Topology, faults: FaultList) -> None:
     """Every rule about LANs, and about the keys that only they have."""
-    legs = legs_of(topology)
+    host_subnets = host_subnets_of(topology)
     for subnet in topology.subnets.values():
         _check_keys(subnet, faults)
         if subnet.is_lan:
-            for host in legs[subnet.name]:
+            for host in host_subnets[subnet.name]:
                 _check_lab(topology.hosts[host], subnet, faults)
-    _check_uplinks(topology, legs, faults)
+    _check_uplinks(topology, host_subnets, faults)
     for container in topology.containers.values():
         for attachment in container.attachments:
             _check_attachment(topology, container, attachment, faults)
@@ -77,13 +77,13 @@ def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
             faults.add(("subnets", subnet.name, "cidr", number), message, f"write {segment}" if segment else "remove the range")
 
 
-def _check_uplinks(topology: Topology, legs: Legs, faults: FaultList) -> None:
+def _check_uplinks(topology: Topology, host_subnets: HostsOfSubnets, faults: FaultList) -> None:
     """An uplink can be in one bridge, and a link in a bridge can carry no macvlan."""
     taken: dict[tuple[str, str], str] = {}
     for subnet in topology.subnets.values():
         if not subnet.is_lan or subnet.existing_bridge:
             continue
-        for host in legs[subnet.name]:
+        for host in host_subnets[subnet.name]:
             uplink = subnet.uplink or topology.hosts[host].uplink
             key = (host, uplink)
             other = topology.subnets[taken.setdefault(key, subnet.name)]

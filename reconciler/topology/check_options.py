@@ -48,11 +48,11 @@ def check_routes(model: TopologyModel, faults: FaultList) -> None:
             here: Path = ("containers", name, "networks", subnet_name, "routes")
             for number, route in enumerate(network.routes if subnet_name in model.subnets else ()):
                 _check_route(name, subnet_name, model.subnets[subnet_name], network, route, (*here, number), faults)
-                for place, to in enumerate(route.to):
+                for index, to in enumerate(route.to):
                     for other in container.networks:
                         if other != subnet_name and other in model.subnets and to in model.subnets[other].cidr:
                             message = f"{to} is `{other}`, which `{name}` is in, so it needs no route"
-                            faults.add((*here, number, "to", place), message, f"remove it, or the network `{other}`")
+                            faults.add((*here, number, "to", index), message, f"remove it, or the network `{other}`")
 
 
 def _check_route(

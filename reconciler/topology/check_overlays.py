@@ -1,7 +1,7 @@
 """Rules about subnets that span hosts: an overlay joins them, the hosts have addresses, and each VXLAN has its own number.
 
-They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`legs`). `compile` checks
-what depends on the hosts themselves, such as which of them share a link.
+They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`host_subnets`).
+`compile` checks what depends on the hosts themselves, such as which of them share a link.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from reconciler.state.naming import vni_of
 from reconciler.topology.faults import FaultList
-from reconciler.topology.legs import legs_of
+from reconciler.topology.host_subnets import host_subnets_of
 from reconciler.topology.types import Subnet, Topology
 
 VXLAN_OVERLAYS = ("vxlan", "auto")
@@ -18,7 +18,9 @@ VXLAN_OVERLAYS = ("vxlan", "auto")
 
 def check_overlays(topology: Topology, faults: FaultList) -> None:
     """Every rule about subnets on several hosts."""
-    spanning = {name: hosts for name, hosts in legs_of(topology).items() if len(hosts) > 1 and not topology.subnets[name].is_lan}
+    spanning = {
+        name: hosts for name, hosts in host_subnets_of(topology).items() if len(hosts) > 1 and not topology.subnets[name].is_lan
+    }
     for name, hosts in spanning.items():
         if topology.subnets[name].overlay == "none":
             faults.add(

@@ -20,7 +20,7 @@ Judge = Callable[[str], list[int] | None]
 
 _LINES_BACK = 12
 """How far above the place every line is tried; above that only those that open a block around it or beside it."""
-_PLACES_MAX = 4
+_BLAMED_MAX = 4
 """Of a file that can be read: the number of faults near which lines are tried. One shifted line seldom causes more."""
 _LINES_TRIED_MAX = 60_000
 """Lines read in all trials of one file together: about half a second."""
@@ -39,47 +39,47 @@ class _Trial(NamedTuple):
     width: int
 
 
-def find_shift(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> Fault | None:
-    """The fault of the line that is indented wrongly, near one of the lines `places`; None if none is found.
+def find_shift(lines: Sequence[str], lines_blamed: Sequence[int], judge: Judge, *, is_readable: bool) -> Fault | None:
+    """The fault of the line that is indented wrongly, near one of the lines `lines_blamed`; None if none is found.
 
     In another column, it must leave no fault near it. For a file that can be read, every fault must be gone: anything else
     may be wrong with it instead.
     """
-    trials = sorted(_try_lines(lines, places, judge, is_readable=is_readable))
+    trials = sorted(_try_lines(lines, lines_blamed, judge, is_readable=is_readable))
     if not trials or trials[0].is_wrong or (is_readable and trials[0].faults):
         return None
     return _fault(lines, trials)
 
 
-def _try_lines(lines: Sequence[str], places: Sequence[int], judge: Judge, *, is_readable: bool) -> Iterator[_Trial]:
+def _try_lines(lines: Sequence[str], lines_blamed: Sequence[int], judge: Judge, *, is_readable: bool) -> Iterator[_Trial]:
     usual = Counter(width_of(line) for line in lines if _says_something(line))
-    place = places[-1] if places else 0
-    candidates = _lines_at(lines, places[:_PLACES_MAX]) if is_readable else _lines_above(lines, place)
+    blamed = lines_blamed[-1] if lines_blamed else 0
+    candidates = _lines_at(lines, lines_blamed[:_BLAMED_MAX]) if is_readable else _lines_above(lines, blamed)
     budget = _LINES_TRIED_MAX // max(len(lines), 1)
     for number in dict.fromkeys(candidates):
         line = lines[number - 1]
-        for width in _columns(lines, number, place):
+        for width in _columns(lines, number, blamed):
             if (budget := budget - 1) < 0:
                 return
             faults = judge("\n".join((*lines[: number - 1], " " * width + line.lstrip(" "), *lines[number:])) + "\n")
             if faults is not None:
-                is_wrong = any(min(number, place) - 2 <= faulty <= max(number, place) + 1 for faulty in faults)
+                is_wrong = any(min(number, blamed) - 2 <= faulty <= max(number, blamed) + 1 for faulty in faults)
                 unlikely = _STEP * usual[width_of(line)] - usual[width] + len(lines) * (width % _STEP)
-                yield _Trial(is_wrong, len(faults), unlikely, place - number, number, width)
+                yield _Trial(is_wrong, len(faults), unlikely, blamed - number, number, width)
 
 
-def _lines_at(lines: Sequence[str], places: Sequence[int]) -> Iterator[int]:
+def _lines_at(lines: Sequence[str], lines_blamed: Sequence[int]) -> Iterator[int]:
     """The lines of faults, and their neighbours."""
     told = [number for number in range(1, len(lines) + 1) if _says_something(lines[number - 1])]
-    for place in (place for place in places if place in told):
-        at = told.index(place)
-        yield from (place, *told[at + 1 : at + 2], *told[max(at - 1, 0) : at])
+    for blamed in (blamed for blamed in lines_blamed if blamed in told):
+        at = told.index(blamed)
+        yield from (blamed, *told[at + 1 : at + 2], *told[max(at - 1, 0) : at])
 
 
-def _lines_above(lines: Sequence[str], place: int) -> Iterator[int]:
-    """The lines in which a fault that YAML notices in line `place` may be, the nearest first."""
+def _lines_above(lines: Sequence[str], blamed: int) -> Iterator[int]:
+    """The lines in which a fault that YAML notices in line `blamed` may be, the nearest first."""
     least, told = 1000, 0
-    for number in range(min(place, len(lines)), 0, -1):
+    for number in range(min(blamed, len(lines)), 0, -1):
         line = lines[number - 1]
         if _says_something(line):
             told += 1
@@ -88,7 +88,7 @@ def _lines_above(lines: Sequence[str], place: int) -> Iterator[int]:
             least = min(least, width_of(line))
 
 
-def _columns(lines: Sequence[str], number: int, place: int) -> list[int]:
+def _columns(lines: Sequence[str], number: int, blamed: int) -> list[int]:
     """The columns, other than its own, that the line may be meant to start in: those of the lines around it, and one step in."""
     found = {width for width, _ in levels_above(lines, number, is_item=False)}
     above = next((line for line in reversed(lines[: number - 1]) if _says_something(line)), "")
@@ -97,8 +97,8 @@ def _columns(lines: Sequence[str], number: int, place: int) -> list[int]:
         found.add(_inner(above) + _STEP)
     if below:
         found |= {width_of(below), max(width_of(below) - _STEP, 0)}
-    if place <= len(lines):
-        found.add(width_of(lines[place - 1]))
+    if blamed <= len(lines):
+        found.add(width_of(lines[blamed - 1]))
     return sorted(found - {width_of(lines[number - 1])})
 
 

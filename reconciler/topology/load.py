@@ -17,12 +17,12 @@ from reconciler.topology.check_lan import check_lan
 from reconciler.topology.check_options import check_options
 from reconciler.topology.check_overlays import check_overlays
 from reconciler.topology.checks import check_topology
-from reconciler.topology.draft import Draft, parse_draft, read_draft
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
 from reconciler.topology.indentation import find_shift
 from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.parsed_file import ParsedFile, parse_file, read_parsed
 from reconciler.topology.secrets import hide_values
 from reconciler.topology.slips import find_slips
 from reconciler.topology.types import Path, Topology
@@ -41,48 +41,48 @@ def load_topology(path: str) -> Topology:
 
     Raises TopologyError with all that is wrong in the file, UsageError if it cannot be read.
     """
-    return check_draft(read_draft(path))
+    return check_parsed(read_parsed(path))
 
 
 def parse_topology(data: bytes, path: str = DEFAULT_FILE) -> Topology:
     """As `load_topology`, for a file's bytes; `path` is what it is called in messages."""
-    return check_draft(parse_draft(data, path))
+    return check_parsed(parse_file(data, path))
 
 
-def check_draft(draft: Draft) -> Topology:
+def check_parsed(parsed: ParsedFile) -> Topology:
     """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
     try:
-        return _check(draft)
+        return _check(parsed)
     except TopologyError as error:
-        raise _blame_indentation(draft, error) from None
+        raise _blame_indentation(parsed, error) from None
 
 
-def _blame_indentation(draft: Draft, error: TopologyError) -> TopologyError:
+def _blame_indentation(parsed: ParsedFile, error: TopologyError) -> TopologyError:
     """The error, or the one fault that it comes from: a line that is indented wrongly."""
-    document, lines = draft.document, draft.source.splitlines()
+    document, lines = parsed.document, parsed.source.splitlines()
     if document.explained:
         return error
     if document.stop is not None:
         shift = find_shift(lines, (document.stop.line,), _faulty_lines, is_readable=False)
     else:
-        places = [fault.position.line for fault in error.faults if fault.is_of_place]
-        shift = find_shift(lines, places, _faulty_lines, is_readable=True)
+        lines_blamed = [fault.position.line for fault in error.faults if fault.is_of_place]
+        shift = find_shift(lines, lines_blamed, _faulty_lines, is_readable=True)
     if shift is None or any(fault.position == shift.position for fault in document.faults if fault.is_of_place):
         return error
     return TopologyError(error.path, error.source, (shift,))
 
 
 def _faulty_lines(text: str) -> list[int] | None:
-    draft = parse_draft(text.encode(), DEFAULT_FILE)
+    parsed = parse_file(text.encode(), DEFAULT_FILE)
     try:
-        _check(draft)
+        _check(parsed)
     except TopologyError as error:
-        return [fault.position.line for fault in error.faults] if draft.document.stop is None else None
+        return [fault.position.line for fault in error.faults] if parsed.document.stop is None else None
     return []
 
 
-def _check(draft: Draft) -> Topology:
-    path, document, source = draft.path, draft.document, hide_values(draft.document, draft.source)
+def _check(parsed: ParsedFile) -> Topology:
+    path, document, source = parsed.path, parsed.document, hide_values(parsed.document, parsed.source)
     find_slips(document)
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
@@ -109,11 +109,11 @@ def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
         except ValidationError as error:
             broken: set[Path] = set()
             found = error.errors(include_url=False, include_input=False)
-            places = [faults.in_file(tuple(details["loc"])) for details in found]
+            paths = [faults.in_file(tuple(details["loc"])) for details in found]
             faults.broken |= {
-                path for details, loc in zip(found, places, strict=True) if (path := meant_by(details, loc, document))
+                path for details, loc in zip(found, paths, strict=True) if (path := meant_by(details, loc, document))
             }
-            for details, loc in zip(found, places, strict=True):
+            for details, loc in zip(found, paths, strict=True):
                 fault = None if faults.left_out(loc) else translate(details, loc, document)
                 if fault is not None:
                     faults.append(fault)

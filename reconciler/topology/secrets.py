@@ -15,14 +15,14 @@ from reconciler.topology.yaml import Document, Tree
 
 def hide_values(document: Document, source: str) -> str:
     """The text with asterisks from the beginning of each value of an `env` to what is next in its line. Columns stay."""
-    places = list(_find_values(document))
-    if not places:
+    values = list(_find_values(document))
+    if not values:
         return source
     columns: dict[int, list[int]] = {}
     for position in (*document.positions.values(), *document.keys.values()):
         columns.setdefault(position.line, []).append(position.column)
     lines = source.splitlines(keepends=True)
-    for position, is_whole in places:
+    for position, is_whole in values:
         if position.line > len(lines):
             continue
         line = lines[position.line - 1]

@@ -150,11 +150,11 @@ def _empty_before(entries: dict[str, Tree], is_below: Callable[[str], bool]) -> 
 
 def _report(document: Document, path: Path, slip: _Slip, found: str) -> None:
     is_key = path not in document.positions or path[-1:] == ("[key]",)
-    place = path[:-1] if is_key else path
-    position = document.keys[place] if is_key else document.positions[place]
+    owner = path[:-1] if is_key else path
+    position = document.keys[owner] if is_key else document.positions[owner]
     message = slip.message.format(found=found[:40], code=f"U+{ord(found[0]):04X}")
     document.faults.append(Fault(position, message, slip.help_text))
-    document.broken.add(place)
+    document.broken.add(owner)
 
 
 def _texts(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:

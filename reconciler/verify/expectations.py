@@ -27,7 +27,7 @@ from reconciler.state.ref import HOST, LAB, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 from reconciler.verify.intrusions import intrusion_probes
 from reconciler.verify.publications import published_probes
-from reconciler.verify.routes import judge, misleads, route_probes, way_to
+from reconciler.verify.routes import judge, misleads, route_probes, route_to
 from reconciler.verify.view import (
     OUTSIDE,
     OUTSIDE_NETNS,
@@ -90,9 +90,9 @@ def ask(
     on_lan: bool = False,
 ) -> Probe:
     """A probe that starts in a container: a ping, or where a `server` is to answer, a connection to it."""
-    place = (container.host, container_netns(container.name), container.name)
+    asker = (container.host, container_netns(container.name), container.name)
     kind, port = (server.protocol, server.port) if server else ("icmp", 0)
-    question = (*place, target, section, kind, address, expected, why)
+    question = (*asker, target, section, kind, address, expected, why)
     return Probe(*question, port=port, size=size, subnet=subnet, listener=server, on_lan=on_lan)
 
 
@@ -134,8 +134,8 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                     yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name, size=mtu)
             for address in own if meets else ():
                 why = "a host reaches its containers"
-                place = (container.host, HOST, host)
-                yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+                asker = (container.host, HOST, host)
+                yield Probe(*asker, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
             if attachment.default and subnet.mode in ("nat", "routed"):
                 for address in view.host_addresses(container.host):
                     if family_of(address) in families:
@@ -161,9 +161,9 @@ def _across_hosts(view: View) -> Iterator[Probe]:
                         why = f"{host} is in {subnet.name}, too"
                         yield ask(container, f"host {host}", gateway, section=WITH_HOST, why=why, subnet=subnet.name)
                 for address in own:
-                    place = (host, HOST, f"host {host}")
+                    asker = (host, HOST, f"host {host}")
                     why = f"a host of {subnet.name} reaches its containers on other hosts"
-                    yield Probe(*place, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+                    yield Probe(*asker, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
         for one, first in firsts.values():
             size, why = view.mtu(one, first), f"packets of the whole MTU of {subnet.name} pass from {one.host}"
             for two, second in firsts.values():
@@ -233,13 +233,13 @@ def sample(view: View, notes: list[str]) -> tuple[Container, ...]:
 
 def _one_between(view: View, one: Container, two: Container, attachment: Attachment) -> Iterator[Probe]:
     for address in view.addresses(two, attachment):
-        way = way_to(view, one, address)
-        own = way.source if way else view.source_address(one, family_of(address), attachment.subnet)
-        verdict = judge(view, way, two, own) if own else "unknown"
+        route = route_to(view, one, address)
+        own = route.source if route else view.source_address(one, family_of(address), attachment.subnet)
+        verdict = judge(view, route, two, own) if own else "unknown"
         if verdict in ("open", "closed"):
             section, why = (ROUTES, "static routes lead there and back") if verdict == "open" else (FORBIDDEN, NO_WAY)
             yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=verdict == "open")
-        elif verdict == "" and (view.default(two) or way_to(view, two, own)):
+        elif verdict == "" and (view.default(two) or route_to(view, two, own)):
             # Else it has no address of that family to ask with, or the other has no route by which to answer.
             yield from _by_policies(view, one, own, two, attachment, address)
 
@@ -303,8 +303,8 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
         return
     why = f"{subnet} is {mode}, and nobody may route into it"
     yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)
-    place = (LAB, ROUTER_NETNS, "a neighbour")
-    yield Probe(*place, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)
+    asker = (LAB, ROUTER_NETNS, "a neighbour")
+    yield Probe(*asker, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)
 
 
 def _borrowed(view: View) -> Iterator[Probe]:
@@ -325,11 +325,11 @@ def _claims(view: View, container: Container, attachment: Attachment, gateway: s
     claim = _free_address(view, view.subnet(attachment), family_of(gateway))
     bridge = view.bridge(container.host, attachment.subnet)
     kinds = ((ARP, ""),) if family_of(gateway) == 4 else ((NDP, ""), (ADVERTISEMENT, bridge))
-    place = (container.host, container_netns(container.name), container.name)
+    asker = (container.host, container_netns(container.name), container.name)
     why = f"{claim} is not the address of {container.name}"
     for kind, heard_at in kinds if claim else ():
         yield Probe(
-            *place, f"host {container.host}, as {claim}", FORBIDDEN, kind, gateway, False, why,
+            *asker, f"host {container.host}, as {claim}", FORBIDDEN, kind, gateway, False, why,
             interface=attachment.interface, claim=claim, heard_at=heard_at,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from reconciler.verify.publications import LOCALHOST
 from reconciler.verify.vantage import Stand, foreign_link_of, neighbour_of
 from reconciler.verify.view import View, are_parted, family_of, token_of
 
-STRANGER = "198.51.100.77"
+UNKNOWN_SOURCE = "198.51.100.77"
 """The source of a datagram that claims to come from elsewhere (TEST-NET-2, RFC 5737)."""
 ECHO = 7
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -157,32 +157,32 @@ def _misdirected_to(
 def _in_subnet(view: View, subnet: Subnet, host: str) -> Iterator[Probe]:
     everyone = _here(view, subnet, host)
     members = everyone[:: -(-len(everyone) // SENDERS)] if everyone else ()
-    for place, one in enumerate(members):
+    for index, one in enumerate(members):
         yield from _past_the_bridge(view, subnet, host, *one)
         if len(members) > 1 and not subnet.is_lan:
-            yield from _to_the_next(view, subnet, one, members[(place + 1) % len(members)])
+            yield from _to_the_next(view, subnet, one, members[(index + 1) % len(members)])
     parted = [member for member in members if member[1].isolated]
-    for place, one in enumerate(parted if len(parted) > 1 else ()):
-        yield from _by_gateway(view, subnet, one, parted[(place + 1) % len(parted)])
+    for index, one in enumerate(parted if len(parted) > 1 else ()):
+        yield from _by_gateway(view, subnet, one, parted[(index + 1) % len(parted)])
 
 
 def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container, attachment: Attachment) -> Iterator[Probe]:
     """What the kernel would give to the host as if it came from the port itself."""
-    place = (host, container_netns(container.name), container.name)
+    index = (host, container_netns(container.name), container.name)
     own = next((a for a in (*view.host_addresses(host), *view.gateways(host, subnet)) if family_of(a) == 4), "")
     if own:
         why = "a frame to a link-local group goes no further than the port"
         yield Probe(
-            *place, f"host {host}", FORBIDDEN, GROUP, own, False, why,
-            subnet=subnet.name, interface=attachment.interface, claim=STRANGER, heard_in=HOST,
+            *index, f"host {host}", FORBIDDEN, GROUP, own, False, why,
+            subnet=subnet.name, interface=attachment.interface, claim=UNKNOWN_SOURCE, heard_in=HOST,
         )  # fmt: skip
     if not subnet.is_lan and "router-advertisements" not in attachment.allow:
-        yield _advertisement(place, f"host {host}", subnet, attachment, HOST)
+        yield _advertisement(index, f"host {host}", subnet, attachment, HOST)
 
 
-def _advertisement(place: tuple[str, str, str], target: str, subnet: Subnet, attachment: Attachment, heard_in: str) -> Probe:
-    why = f"{place[2]} is no router"
-    question = (*place, target, FORBIDDEN, ADVERTISED, ALL_NODES, False, why)
+def _advertisement(index: tuple[str, str, str], target: str, subnet: Subnet, attachment: Attachment, heard_in: str) -> Probe:
+    why = f"{index[2]} is no router"
+    question = (*index, target, FORBIDDEN, ADVERTISED, ALL_NODES, False, why)
     return Probe(*question, subnet=subnet.name, interface=attachment.interface, heard_in=heard_in)
 
 
@@ -191,18 +191,18 @@ def _to_the_next(
 ) -> Iterator[Probe]:
     """What another port of the bridge must not be given."""
     (sender, attachment), (other, listening) = one, two
-    place = (sender.host, container_netns(sender.name), sender.name)
+    index = (sender.host, container_netns(sender.name), sender.name)
     netns = container_netns(other.name)
     own = next(iter(view.addresses(sender, attachment)), "")
     gateway = next((each for each in view.gateways(sender.host, subnet) if own and family_of(each) == family_of(own)), "")
     if gateway:
         why = f"{other.name} does not have that hardware address"
         yield Probe(
-            *place, other.name, FORBIDDEN, STRAY, gateway, False, why,
+            *index, other.name, FORBIDDEN, STRAY, gateway, False, why,
             subnet=subnet.name, interface=attachment.interface, claim=own, heard_in=netns, heard_at=listening.interface,
         )  # fmt: skip
     if _address_of(view, other, listening, 6) and "router-advertisements" not in attachment.allow:
-        yield _advertisement(place, other.name, subnet, attachment, netns)
+        yield _advertisement(index, other.name, subnet, attachment, netns)
 
 
 def _by_gateway(

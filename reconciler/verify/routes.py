@@ -23,7 +23,7 @@ Verdict = Literal["", "open", "closed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class StaticRoute:
     """A static route of a container: where it leaves, with which source address, and to whom it leads.
 
     `hop` is the name of a container, or HOST_HOP, NOBODY or UNKNOWN.
@@ -36,20 +36,20 @@ class Way:
     hop: str
 
 
-def ways_of(view: View, container: Container) -> Iterator[Way]:
+def routes_of(view: View, container: Container) -> Iterator[StaticRoute]:
     """All of a container's for whose family it has an address there."""
     for attachment in (each for each in container.attachments if each.routes):
         own = {family_of(address): address for address in view.addresses(container, attachment)}
         for prefix, via in attachment.routes:
             if prefix.version in own:
                 hop = _hop(view, container, attachment, str(via))
-                yield Way(attachment, prefix, str(via), own[prefix.version], hop)
+                yield StaticRoute(attachment, prefix, str(via), own[prefix.version], hop)
 
 
 def _hop(view: View, container: Container, attachment: Attachment, via: str) -> str:
     subnet = view.subnet(attachment)
-    for other, place in view.members(subnet.name):
-        if via in view.addresses(other, place):
+    for other, asker in view.members(subnet.name):
+        if via in view.addresses(other, asker):
             return other.name
     if via in view.gateways(container.host, subnet) and not subnet.is_lan:
         return HOST_HOP
@@ -57,26 +57,26 @@ def _hop(view: View, container: Container, attachment: Attachment, via: str) -> 
     return UNKNOWN if subnet.is_lan or is_ours else NOBODY
 
 
-def way_to(view: View, container: Container, address: str) -> Way | None:
+def route_to(view: View, container: Container, address: str) -> StaticRoute | None:
     """The static route by which a container sends to an address outside its own subnets; None if none leads there."""
     target = ip_address(address)
-    found = [way for way in ways_of(view, container) if target in way.prefix]
-    return max(found, key=lambda way: way.prefix.prefixlen, default=None)
+    found = [route for route in routes_of(view, container) if target in route.prefix]
+    return max(found, key=lambda route: route.prefix.prefixlen, default=None)
 
 
-def judge(view: View, way: Way | None, two: Container, own: str) -> Verdict:
-    """Whether a packet from `own`, an address of another container, gets to `two` by `way`, and the answer back."""
-    if way and way.hop == two.name:
+def judge(view: View, route: StaticRoute | None, two: Container, own: str) -> Verdict:
+    """Whether a packet from `own`, an address of another container, gets to `two` by `route`, and the answer back."""
+    if route and route.hop == two.name:
         return "open"  # it is in a subnet of both, and has each of its addresses on each of its interfaces
-    back = way_to(view, two, own)
-    hops = {each.hop if each else HOST_HOP for each in (way, back)}
+    back = route_to(view, two, own)
+    hops = {each.hop if each else HOST_HOP for each in (route, back)}
     if hops == {HOST_HOP}:
         return ""
     if UNKNOWN in hops:
         return "unknown"
-    if way is None or back is None or way.hop != back.hop or way.hop == NOBODY:
+    if route is None or back is None or route.hop != back.hop or route.hop == NOBODY:
         return "closed"  # a router's ports pass only what has a route in the other direction, too
-    return _forwards(view.topology.containers[way.hop], (way.attachment.subnet, back.attachment.subnet), way.prefix.version)
+    return _forwards(view.topology.containers[route.hop], (route.attachment.subnet, back.attachment.subnet), route.prefix.version)
 
 
 def _forwards(router: Container, subnets: Iterable[str], family: int) -> Verdict:
@@ -97,31 +97,31 @@ def misleads(view: View, probe: Probe) -> bool:
         name, address = probe.target, OUTSIDE[probe.family]
     else:
         return False
-    way = way_to(view, view.topology.containers[name], address) if address else None
-    return way is not None and way.hop != HOST_HOP
+    route = route_to(view, view.topology.containers[name], address) if address else None
+    return route is not None and route.hop != HOST_HOP
 
 
 def route_probes(view: View) -> Iterator[Probe]:
     """Each route: the container's kernel picks its next hop, and one of ours answers."""
     for container in view.topology.containers.values():
-        place = (container.host, container_netns(container.name), container.name)
-        for way in ways_of(view, container):
-            asked = _sample(way.prefix, _inner(view, container, way.prefix))
-            interface, subnet = way.attachment.interface, way.attachment.subnet
+        asker = (container.host, container_netns(container.name), container.name)
+        for route in routes_of(view, container):
+            asked = _sample(route.prefix, _inner(view, container, route.prefix))
+            interface, subnet = route.attachment.interface, route.attachment.subnet
             if asked:
-                why = f"the file leads {way.prefix} by {way.via}"
-                target = f"{way.prefix} by {way.via}"
-                yield Probe(*place, target, ROUTES, ROUTE, asked, True, why, via=way.via, subnet=subnet, interface=interface)
-            if way.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, way):
-                why = f"it is the next hop of {container.name} to {way.prefix}"
-                name = f"host {container.host}" if way.hop == HOST_HOP else way.hop
-                yield Probe(*place, name, ROUTES, "icmp", way.via, True, why, subnet=subnet)
+                why = f"the file leads {route.prefix} by {route.via}"
+                target = f"{route.prefix} by {route.via}"
+                yield Probe(*asker, target, ROUTES, ROUTE, asked, True, why, via=route.via, subnet=subnet, interface=interface)
+            if route.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, route):
+                why = f"it is the next hop of {container.name} to {route.prefix}"
+                name = f"host {container.host}" if route.hop == HOST_HOP else route.hop
+                yield Probe(*asker, name, ROUTES, "icmp", route.via, True, why, subnet=subnet)
 
 
-def _is_parted(view: View, container: Container, way: Way) -> bool:
-    router = view.topology.containers.get(way.hop)
-    places = router.attachments if router else ()
-    return any(router is not None and are_parted(container, way.attachment, router, place) for place in places)
+def _is_parted(view: View, container: Container, route: StaticRoute) -> bool:
+    router = view.topology.containers.get(route.hop)
+    endpoints = router.attachments if router else ()
+    return any(router is not None and are_parted(container, route.attachment, router, asker) for asker in endpoints)
 
 
 def _inner(view: View, container: Container, prefix: Network) -> list[Network]:

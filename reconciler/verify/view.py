@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_interface
 
-from reconciler.compile.model import Leg, Place, Resolved
+from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.policy_routes import joined_subnets
 from reconciler.state.host import HostFacts
 from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
@@ -30,62 +30,70 @@ class View:
     facts: Mapping[str, HostFacts]
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str], Place]:
-        return {(place.container, place.subnet): place for places in self.resolved.places.values() for place in places}
+    def _endpoints(self) -> dict[tuple[str, str], Endpoint]:
+        return {
+            (endpoint.container, endpoint.subnet): endpoint
+            for endpoints in self.resolved.endpoints.values()
+            for endpoint in endpoints
+        }
 
     def addresses(self, container: Container, attachment: Attachment) -> tuple[str, ...]:
         """The container's own addresses in a subnet, one per family."""
-        place = self._places.get((container.name, attachment.subnet))
+        endpoint = self._endpoints.get((container.name, attachment.subnet))
         if attachment.dhcp and (facts := self.facts.get(container.host)):
             key = (attachment.subnet, container.name)
             return tuple(lease.address for lease in facts.leases if (lease.subnet, lease.container) == key)
-        return tuple(own.address for own in place.addresses) if place else ()
+        return tuple(own.address for own in endpoint.addresses) if endpoint else ()
 
-    def _leg(self, host: str, subnet: str) -> Leg | None:
-        return self.resolved.legs.get(host, {}).get(subnet)
+    def _host_subnet(self, host: str, subnet: str) -> HostSubnet | None:
+        return self.resolved.host_subnets.get(host, {}).get(subnet)
 
     def hosts(self, subnet: str) -> tuple[str, ...]:
-        """The hosts that have a leg in the subnet, in the order of the file."""
-        return tuple(host for host, legs in self.resolved.legs.items() if subnet in legs)
+        """The hosts that have a host subnet in the subnet, in the order of the file."""
+        return tuple(host for host, host_subnets in self.resolved.host_subnets.items() if subnet in host_subnets)
 
     def is_routed_to(self, host: str, container: Container, subnet: str) -> bool:
         """Whether packets from the host to the container leave by its uplink, without encapsulation."""
-        leg = self._leg(host, subnet)
-        return any(peer.host == container.host and peer.way == "routes" for peer in leg.peers) if leg else False
+        host_subnet = self._host_subnet(host, subnet)
+        return any(peer.host == container.host and peer.way == "routes" for peer in host_subnet.peers) if host_subnet else False
 
     def bridge(self, host: str, subnet: str) -> str:
         """The host's bridge in a subnet; "" where it has none."""
-        leg = self._leg(host, subnet)
-        return leg.bridge if leg else ""
+        host_subnet = self._host_subnet(host, subnet)
+        return host_subnet.bridge if host_subnet else ""
 
     def bridge_mac(self, host: str, subnet: str) -> str:
         """The hardware address of that bridge, by which a container speaks to its gateway; "" where there is none."""
-        leg = self._leg(host, subnet)
-        return leg.mac if leg else ""
+        host_subnet = self._host_subnet(host, subnet)
+        return host_subnet.mac if host_subnet else ""
 
     def bridge_over_uplink(self, host: str) -> str:
         """The bridge of netctl's that the host's uplink is a port of; "" where it is none's."""
         facts = self.facts.get(host)
-        legs = self.resolved.legs.get(host, {}).values()
-        taken = (leg for leg in legs if leg.lan and leg.lan.is_taken_in and facts and leg.lan.uplink == facts.uplink)
-        return next((leg.bridge for leg in taken), "")
+        host_subnets = self.resolved.host_subnets.get(host, {}).values()
+        taken = (
+            host_subnet
+            for host_subnet in host_subnets
+            if host_subnet.lan and host_subnet.lan.is_taken_in and facts and host_subnet.lan.uplink == facts.uplink
+        )
+        return next((host_subnet.bridge for host_subnet in taken), "")
 
     def mtu(self, container: Container, attachment: Attachment) -> int:
         """The MTU of the container's interface in a subnet; 0 where it is not known."""
-        leg = self._leg(container.host, attachment.subnet)
-        return leg.mtu if leg else 0
+        host_subnet = self._host_subnet(container.host, attachment.subnet)
+        return host_subnet.mtu if host_subnet else 0
 
     def gateways(self, host: str, subnet: Subnet) -> tuple[str, ...]:
         """The host's own addresses in a subnet; in a LAN, those by which its containers there reach it."""
-        leg = self._leg(host, subnet.name)
-        if leg and leg.lan:
-            return tuple(own.address for own in leg.lan.own)
-        return tuple(own.address for own in leg.addresses) if leg else ()
+        host_subnet = self._host_subnet(host, subnet.name)
+        if host_subnet and host_subnet.lan:
+            return tuple(own.address for own in host_subnet.lan.own)
+        return tuple(own.address for own in host_subnet.addresses) if host_subnet else ()
 
     def has_router(self, host: str, subnet: str, family: int) -> bool:
         """Whether a way out of the LAN is known."""
-        leg = self._leg(host, subnet)
-        return bool(leg and leg.lan and leg.lan.router(family))
+        host_subnet = self._host_subnet(host, subnet)
+        return bool(host_subnet and host_subnet.lan and host_subnet.lan.router(family))
 
     def host_addresses(self, host: str) -> tuple[str, ...]:
         """Where others reach the host: what the file says, else the first global address of each family that it has."""

@@ -180,13 +180,13 @@ def receive(code_hash: str, path: str) -> None:
         files = {info.filename: archive.read(info) for info in archive.infolist()}
     if hash_files(files) != code_hash or any(name.startswith("/") or ".." in name.split("/") for name in files):
         fail("the worker's code arrived damaged", "try again")
-    draft = tempfile.mkdtemp(dir=CODE)
+    temporary = tempfile.mkdtemp(dir=CODE)
     for name, content in files.items():
-        target = os.path.join(draft, name)
+        target = os.path.join(temporary, name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "wb") as file:
             file.write(content)
-    os.rename(draft, path)
+    os.rename(temporary, path)
     for name in os.listdir(CODE):
         if name != code_hash:
             remove_unused(os.path.join(CODE, name))

@@ -149,7 +149,9 @@ class KernelMachine:
         """The snapshot with the kernel settings, and none else, that are lost with these records."""
         from reconciler.kernel.settings.interface_settings import read_changed_settings
 
-        found = read_changed_settings(self._namespaces, snapshot, (place for record in gone for place in record.interfaces))
+        found = read_changed_settings(
+            self._namespaces, snapshot, (interface for record in gone for interface in record.interfaces)
+        )
         wanted = {record.netns: record.namespace_settings for record in gone if record.namespace_settings}
         wanted = {netns: keys for netns, keys in wanted.items() if netns in snapshot.namespaces}
         for netns, values in read_sysctls(self._namespaces, wanted).items():

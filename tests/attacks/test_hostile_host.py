@@ -347,7 +347,7 @@ def test_a_record_that_cannot_be_is_refused(run: Callable[..., Outcome], record:
 def test_steps_of_a_host_are_not_taken(run: Callable[..., Outcome]) -> None:
     """A plan with steps, as it once was sent, is none: nothing that a host writes becomes a line of the script."""
     step = {"step": "nft-command", "netns": "", "text": f"x\nEOF\n>{MARKER}\nTHERE\n>{MARKER}\n"}
-    batch = {"lane": "nft", "netns": "", "steps": [step], "refs": [{"kind": "x", "netns": "", "name": "x"}]}
+    batch = {"backend": "nft", "netns": "", "steps": [step], "refs": [{"kind": "x", "netns": "", "name": "x"}]}
     told = {"host": "beta", "fingerprint": "0" * 64, "steps": 1, "changes": [], "missing": [], "make": [batch]}
     done = run({"beta": {"plan": told}}, "diff", "--commands")
     assert done.status == 3

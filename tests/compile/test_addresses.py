@@ -30,7 +30,10 @@ def write(names: list[str], cidr: str = "[10.44.0.0/26, 'fd00:44::/64']", fixed:
 
 def addresses(resolved: Resolved) -> dict[str, tuple[str, ...]]:
     """Of every container."""
-    return {name: tuple(own.address for place in places for own in place.addresses) for name, places in resolved.places.items()}
+    return {
+        name: tuple(own.address for endpoint in endpoints for own in endpoint.addresses)
+        for name, endpoints in resolved.endpoints.items()
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,7 +45,9 @@ def test_live_addresses_stay(before: list[str], after: list[str]) -> None:
     held, holding = addresses(old.resolved), addresses(new.resolved)
     assert {name: holding[name] for name in set(before) & set(after)} == {name: held[name] for name in set(before) & set(after)}
     if set(before) & set(after):
-        gateways = [[leg.addresses for leg in each.resolved.legs["alpha"].values()] for each in (old, new)]
+        gateways = [
+            [host_subnet.addresses for host_subnet in each.resolved.host_subnets["alpha"].values()] for each in (old, new)
+        ]
         assert gateways[0] == gateways[1]
 
 
@@ -53,7 +58,7 @@ def test_addresses_are_sound(before: list[str], after: list[str]) -> None:
     old = compile_topology(load(write(before)), {})
     new = compile_topology(load(write(after)), facts_of(old)).resolved
     taken = [address for each in addresses(new).values() for address in each]
-    taken += [own.address for leg in new.legs["alpha"].values() for own in leg.addresses]
+    taken += [own.address for host_subnet in new.host_subnets["alpha"].values() for own in host_subnet.addresses]
     assert len(taken) == len(set(taken))
     for address in map(ip_address, taken):
         network = ip_network("10.44.0.0/26" if address.version == 4 else "fd00:44::/64")
@@ -74,7 +79,7 @@ def test_the_order_of_the_file_moves_nobody(orders: tuple[list[str], list[str]])
 def test_both_families_count_alike() -> None:
     """On a fresh subnet the gateway is the first usable address, containers follow in the order of the file, in both families."""
     resolved = compile_topology(load(write(["b", "a"])), {}).resolved
-    assert [own.address for own in resolved.legs["alpha"]["front"].addresses] == ["10.44.0.1", "fd00:44::1"]
+    assert [own.address for own in resolved.host_subnets["alpha"]["front"].addresses] == ["10.44.0.1", "fd00:44::1"]
     assert addresses(resolved) == {"b": ("10.44.0.2", "fd00:44::2"), "a": ("10.44.0.3", "fd00:44::3")}
 
 
@@ -119,5 +124,5 @@ hosts: {alpha: {connect: lab, address: 192.0.2.11}}
 subnets: {four: {cidr: 10.44.0.0/24}, both: {cidr: [10.45.0.0/24, "fd00:45::/64"]}}
 containers: {a: {networks: {four: auto, both: auto}}}
 """
-    places = compile_topology(load(text), {}).resolved.places["a"]
-    assert [(place.subnet, place.defaults) for place in places] == [("four", (4,)), ("both", (6,))]
+    endpoints = compile_topology(load(text), {}).resolved.endpoints["a"]
+    assert [(endpoint.subnet, endpoint.defaults) for endpoint in endpoints] == [("four", (4,)), ("both", (6,))]

@@ -77,18 +77,18 @@ def test_a_host_listens_on_its_own_address_in_a_subnet() -> None:
 def test_the_default_route_leads_out(networks: str, default: str) -> None:
     """Into the network that says so, else the first that is not isolated, else the first; into none that declines."""
     topology = parse_topology((HEAD.replace("CONNECT", "lab") + f"  web: {{networks: {networks}}}\n").encode())
-    places = compile_topology(topology, {}).resolved.places["web"]
-    assert [place.subnet for place in places if place.defaults] == [default] * bool(default)
+    endpoints = compile_topology(topology, {}).resolved.endpoints["web"]
+    assert [endpoint.subnet for endpoint in endpoints if endpoint.defaults] == [default] * bool(default)
     assert [each.subnet for each in topology.containers["web"].attachments if each.default] == [default] * bool(default)
 
 
 def test_each_family_has_its_way_out() -> None:
     """IPv6 leads into the first network that has it and does not decline, though IPv4 leads elsewhere."""
     text = HEAD.replace("CONNECT", "lab").replace("10.45.0.0/24", '[10.45.0.0/24, "fd00:45::/64"]')
-    places = compile_topology(
+    endpoints = compile_topology(
         parse_topology((text + "  web: {networks: {front: auto, int: auto}}\n").encode()), {}
-    ).resolved.places["web"]
-    assert [(place.subnet, place.defaults) for place in places] == [("front", (4,)), ("int", (6,))]
+    ).resolved.endpoints["web"]
+    assert [(endpoint.subnet, endpoint.defaults) for endpoint in endpoints] == [("front", (4,)), ("int", (6,))]
     declined = text + "  web: {networks: {front: auto, int: {default: false}}}\n"
-    places = compile_topology(parse_topology(declined.encode()), {}).resolved.places["web"]
-    assert [(place.subnet, place.defaults) for place in places] == [("front", (4,)), ("int", ())]
+    endpoints = compile_topology(parse_topology(declined.encode()), {}).resolved.endpoints["web"]
+    assert [(endpoint.subnet, endpoint.defaults) for endpoint in endpoints] == [("front", (4,)), ("int", ())]

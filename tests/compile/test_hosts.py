@@ -33,9 +33,9 @@ containers: {{web: {{networks: {{front: auto}}, expose: {expose}}}}}
 def test_forwarding_on_a_machine_is_remembered_and_keeps_its_default_route() -> None:
     """Where the machine lives on router advertisements, accept_ra is 2 on its uplink before it forwards; all is put back."""
     found = settings(compile_topology(load(local()), {"here": HostFacts(exists=True, uplink="eth0.7", accepts_ra=True)}), "here")
-    heed, forward = found["", "net.ipv6.conf.eth0/7.accept_ra"], found["", "net.ipv6.conf.all.forwarding"]
-    assert (heed.value, heed.remember, forward.remember) == ("2", True, True)
-    assert forward.follows == (heed.ref,)
+    accept_ra, forward = found["", "net.ipv6.conf.eth0/7.accept_ra"], found["", "net.ipv6.conf.all.forwarding"]
+    assert (accept_ra.value, accept_ra.remember, forward.remember) == ("2", True, True)
+    assert forward.follows == (accept_ra.ref,)
     assert found["", "net.ipv4.ip_forward"].remember
 
 
@@ -79,7 +79,7 @@ def test_engines_containers_are_set_before_they_are_wired() -> None:
 
 
 def test_dockers_chain_gets_our_rule_where_it_is() -> None:
-    """One rule for each command whose chain is there, on hosts with a leg only."""
+    """One rule for each command whose chain is there, on hosts with a host subnet only."""
     there = (ForeignContainer(name="cache", runtime="docker", state="running"),)
     facts = {"alpha": HostFacts(exists=True, foreign=there, docker_user_chain=("iptables", "ip6tables"))}
     hosts = compile_topology(load(FULL), facts).hosts

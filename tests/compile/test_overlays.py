@@ -71,18 +71,18 @@ def test_given_numbers_are_taken() -> None:
 
 
 def test_entries_for_every_station_elsewhere() -> None:
-    """Of two other hosts with a container each: broadcasts twice, four stations in both tables, and a neighbor per address."""
+    """Two other hosts with a container each: two broadcasts, four remote endpoints in both tables, a neighbor per address."""
     made = desired()
     entries = of(made, "alpha", Fdb)
     assert sorted(entry.remote for entry in entries if entry.mac == BROADCAST_MAC) == ["192.0.2.12", "198.51.100.13"]
     behind = {entry.mac: entry.remote for entry in entries if entry.remote and entry.mac != BROADCAST_MAC}
     assert len(behind) == 4
     assert {entry.mac for entry in entries if entry.dev.startswith("x-") and not entry.remote} == set(behind)
-    place = made.resolved.places["db"][0]
-    assert behind[place.mac] == "198.51.100.13"
-    assert behind[made.resolved.legs["beta"]["front"].mac] == "192.0.2.12"
+    endpoint = made.resolved.endpoints["db"][0]
+    assert behind[endpoint.mac] == "198.51.100.13"
+    assert behind[made.resolved.host_subnets["beta"]["front"].mac] == "192.0.2.12"
     neighbors = {neighbor.address: neighbor.mac for neighbor in of(made, "alpha", Neighbor)}
-    assert all(neighbors[own.address] == place.mac for own in place.addresses)
+    assert all(neighbors[own.address] == endpoint.mac for own in endpoint.addresses)
 
 
 def test_ipv6_underlay_takes_more_room() -> None:
@@ -143,10 +143,14 @@ def test_an_uplink_without_room_for_ipv6_is_refused() -> None:
 def test_auto_chooses_by_pair() -> None:
     """Routes between alpha and beta, which share a link, and VXLAN to gamma; both ends say the same."""
     made = desired(", overlay: auto")
-    ways = {(host, peer.host): peer.way for host, legs in made.resolved.legs.items() for peer in legs["front"].peers}
+    ways = {
+        (host, peer.host): peer.way
+        for host, host_subnets in made.resolved.host_subnets.items()
+        for peer in host_subnets["front"].peers
+    }
     assert {pair for pair, way in ways.items() if way == "routes"} == {("alpha", "beta"), ("beta", "alpha")}
     routes = {route.dst: route for route in of(made, "alpha", Route) if route.link is None}
-    api = made.resolved.places["api"][0]
+    api = made.resolved.endpoints["api"][0]
     assert {f"{own.address}/{32 if own.family == 4 else 128}" for own in api.addresses} <= set(routes)
     assert len(routes) == 4
     assert {entry.remote for entry in of(made, "alpha", Fdb)} == {"198.51.100.13", ""}
@@ -216,8 +220,8 @@ def test_a_port_for_a_container_elsewhere_brings_replies_back() -> None:
         "db: {host: gamma, networks: {front: auto}, expose: [{listen: 80, on: [alpha, gamma]}]",
     )
     made = desired(text=text)
-    target = next(own.address for own in made.resolved.places["db"][0].addresses if own.family == 4)
-    gateway = made.resolved.legs["alpha"]["front"].gateway(4)
+    target = next(own.address for own in made.resolved.endpoints["db"][0].addresses if own.family == 4)
+    gateway = made.resolved.host_subnets["alpha"]["front"].gateway(4)
     assert gateway
     values = {e.key: e.value for e in of(made, "alpha", FirewallElement) if e.set == "returns4"}
     assert values == {target: gateway.address}

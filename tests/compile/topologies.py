@@ -43,11 +43,11 @@ def load(text: str) -> Topology:
 def facts_of(desired: Desired) -> Mapping[str, HostFacts]:
     """What each host would tell once `desired` is live on it."""
     resolved = desired.resolved
-    leases: dict[str, list[Lease]] = {host: [] for host in resolved.legs}
-    for host, legs in resolved.legs.items():
-        for leg in legs.values():
-            leases[host] += [Lease(leg.subnet, "", own.address) for own in leg.addresses]
-    for places in resolved.places.values():
-        for place in places:
-            leases[place.host] += [Lease(place.subnet, place.container, own.address) for own in place.addresses]
+    leases: dict[str, list[Lease]] = {host: [] for host in resolved.host_subnets}
+    for host, host_subnets in resolved.host_subnets.items():
+        for host_subnet in host_subnets.values():
+            leases[host] += [Lease(host_subnet.subnet, "", own.address) for own in host_subnet.addresses]
+    for endpoints in resolved.endpoints.values():
+        for endpoint in endpoints:
+            leases[endpoint.host] += [Lease(endpoint.subnet, endpoint.container, own.address) for own in endpoint.addresses]
     return {host: HostFacts(exists=True, uplink="eth0", leases=tuple(held)) for host, held in leases.items()}

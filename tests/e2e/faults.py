@@ -36,7 +36,7 @@ from reconciler.kernel.processes import commands as process
 from reconciler.kernel.settings import sysctl
 from reconciler.kernel.uplink import move as uplink
 from reconciler.plan.order import Batch
-from reconciler.state.steps.lanes import NFT
+from reconciler.state.steps.backends import NFT
 from reconciler.state.steps.step import StepError
 from reconciler.topology import load
 from reconciler.worker import __main__ as worker
@@ -186,7 +186,7 @@ def arm(fault: Fault, counter: Counter, controller: int) -> None:
     met: list[Fault] = []
 
     def run_each(self: KernelHost, batch: Batch) -> None:
-        size = len(batch.steps) if batch.lane == NFT else 1
+        size = len(batch.steps) if batch.backend == NFT else 1
         for first in range(0, len(batch.steps), size):
             part = replace(batch, steps=batch.steps[first : first + size], refs=batch.refs[first : first + size])
             struck = counter.count() == fault.at and counter.count(1) == 1

@@ -83,7 +83,7 @@ def lxc() -> Iterator[Engine]:
 
 @pytest.mark.kernel
 def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: str) -> None:
-    """What a kill left half made is as good as parked, is made anew, and goes with the commit; others' containers are let be."""
+    """What a kill left half made is as good as parked, is re-created, and goes with the commit; others' containers are let be."""
     context = dataclasses.replace(context, engines=(("lxc", lxc.url),))
     half = Path(lxc.url) / f"{topology}-web"
     half.mkdir()

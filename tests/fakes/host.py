@@ -19,7 +19,7 @@ from reconciler.state.snapshot import (
     Snapshot,
     TableInfo,
 )
-from reconciler.state.steps import lanes
+from reconciler.state.steps import backends
 from reconciler.state.steps.addresses import (
     AddressAdd,
     AddressDelete,
@@ -66,14 +66,14 @@ class FakeHost:
         self._add_link(self.spaces[HOST], Link(1, "lo", "loopback"))
 
     def run(self, batch: Batch) -> None:
-        """Carry out the batch. A transaction of nft happens as a whole; in other lanes, what came before a failure stays."""
+        """Carry out the batch. A transaction of nft happens as a whole; in other backends, what came before a failure stays."""
         before = copy.deepcopy((self.tables, self.hooks))
         for step in batch.steps:
             try:
                 self._count_down()
                 self._run(step)
             except Refused as refusal:
-                if step.lane == lanes.NFT:
+                if step.backend == backends.NFT:
                     self.tables, self.hooks = before
                 raise StepError(step, str(refusal)) from None
 

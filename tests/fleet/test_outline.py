@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from reconciler.errors import TopologyError
 from reconciler.fleet.target import count_workers, early_targets_of, targets_of
-from reconciler.topology.draft import read_draft
-from reconciler.topology.load import check_draft, parse_topology
+from reconciler.topology.load import check_parsed, parse_topology
 from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.outline import HOST_KEYS, outline_of
+from reconciler.topology.parsed_file import read_parsed
 from reconciler.topology.yaml import parse_document
 
 FILES = sorted([*Path("examples").glob("*.yaml"), Path("topology.yaml")])
@@ -37,10 +37,10 @@ NAME = st.sampled_from(("t", "a-b", "-a", "../etc", "lab", "12", "x" * 30))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_outline_is_what_the_whole_file_says(file: Path) -> None:
     """Of a file that is right, the name, the hosts and the workers are those of the checked file; so are early targets."""
-    draft = read_draft(str(file))
-    outline = outline_of(draft.document.tree)
+    parsed = read_parsed(str(file))
+    outline = outline_of(parsed.document.tree)
     assert outline is not None
-    topology = check_draft(draft)
+    topology = check_parsed(parsed)
     targets = targets_of(topology)
     assert (outline.name, outline.hosts) == (topology.name, topology.hosts)
     assert count_workers(outline) == sum(1 for target in targets if not target.ssh)
@@ -67,7 +67,7 @@ def test_the_outline_knows_every_key_of_a_host() -> None:
 
 def test_a_plain_lab_is_read_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hosts of the top-level file are read while it is checked, whatever the environment says of engines."""
-    outline = outline_of(read_draft("topology.yaml").document.tree)
+    outline = outline_of(read_parsed("topology.yaml").document.tree)
     assert outline is not None
     for engine in ("", "unix:///run/other.sock"):
         monkeypatch.setenv("DOCKER_HOST", engine)

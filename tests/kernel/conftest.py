@@ -29,9 +29,9 @@ class World:
     host: KernelHost
 
     def run(self, *steps: Step) -> None:
-        """Carry out steps of one lane and one namespace as one batch."""
-        lane, netns = steps[0].lane, steps[0].netns
-        self.host.run(Batch(lane, netns if lane in ("netlink", "nft") else "", steps, (Ref("test", "", ""),) * len(steps)))
+        """Carry out steps of one backend and one namespace as one batch."""
+        backend, netns = steps[0].backend, steps[0].netns
+        self.host.run(Batch(backend, netns if backend in ("netlink", "nft") else "", steps, (Ref("test", "", ""),) * len(steps)))
 
     def show(self, *command: str, netns: Namespace | None = None) -> list[dict[str, Any]]:
         """What `ip -json …` or `bridge -json …` says."""

@@ -24,7 +24,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
-from reconciler.state.steps import lanes
+from reconciler.state.steps import backends
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, NeighborAdd, NeighborDelete, RouteAdd
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
@@ -219,11 +219,13 @@ CASES: dict[str, tuple[Case, bool]] = {
 
 
 def run(host: BatchRunner, steps: tuple[Step, ...]) -> bool:
-    """Whether the steps were refused; each run of one lane and namespace is a batch."""
-    for (lane, netns), group in groupby(steps, key=lambda step: (step.lane, step.netns if step.lane == lanes.NETLINK else "")):
+    """Whether the steps were refused; each run of one backend and namespace is a batch."""
+    for (backend, netns), group in groupby(
+        steps, key=lambda step: (step.backend, step.netns if step.backend == backends.NETLINK else "")
+    ):
         batch = tuple(group)
         try:
-            host.run(Batch(lane, netns, batch, tuple(Ref("step", step.netns, "") for step in batch)))
+            host.run(Batch(backend, netns, batch, tuple(Ref("step", step.netns, "") for step in batch)))
         except StepError:
             return True
     return False

@@ -7,12 +7,20 @@ from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.plan import compile_plan
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref
-from reconciler.state.steps import lanes
+from reconciler.state.steps import backends
 from reconciler.state.steps.firewall import ConntrackFlush
 from reconciler.state.steps.namespaces import SysctlRestore
 from tests.kinds.test_sysctl import states
 
-OUTSIDE = {lanes.CONNTRACK, lanes.SYSCTL, lanes.IPTABLES, lanes.PROCESS, lanes.RUNTIME, lanes.DHCP, lanes.UPLINK}
+OUTSIDE = {
+    backends.CONNTRACK,
+    backends.SYSCTL,
+    backends.IPTABLES,
+    backends.PROCESS,
+    backends.RUNTIME,
+    backends.DHCP,
+    backends.UPLINK,
+}
 """Lanes whose steps reach what no link, table or namespace takes along."""
 TABLE = FirewallTable(HOST, "inet", "shop")
 PORT = FirewallElement(HOST, "inet", "shop", "published4", "udp . 53", "10.44.0.2 . 53")
@@ -26,7 +34,7 @@ def test_each_effect_outside_is_an_aftermath() -> None:
             is_nameless = isinstance(record, FirewallElement) and not record.key  # without facts no uplink has a name
             if is_nameless or not any(record.goes_with(parent) for parent in record.depends_on):
                 continue
-            outside = [step for step in record.lower_delete() if step.lane in OUTSIDE]
+            outside = [step for step in record.lower_delete() if step.backend in OUTSIDE]
             assert outside == [*record.lower_aftermath()], record.ref
             seen.add(record.kind)
     assert {"element", "sysctl", "address", "route", "neighbor", "fdb"} <= seen
@@ -36,7 +44,7 @@ def test_flows_are_forgotten_after_the_table_is_gone() -> None:
     """The table goes in one step, and then the flows that it had translated: before, the next packet would bring them back."""
     plan = compile_plan(HostState.of([TABLE, PORT]), HostState({}))
     steps = [step for batch in plan.remove for step in batch.steps]
-    assert [step.lane for step in steps] == [lanes.NFT, lanes.CONNTRACK]
+    assert [step.backend for step in steps] == [backends.NFT, backends.CONNTRACK]
     assert steps[1] == ConntrackFlush(HOST, "udp", 53)
 
 

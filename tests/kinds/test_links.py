@@ -24,7 +24,7 @@ from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, lab_netns
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkSet
-from tests.kinds.mirror import mirror
+from tests.kinds.fake_snapshot import fake_snapshot
 
 SHOP = "shop"
 WEB, ROUTER = "container:web", lab_netns("router")
@@ -127,7 +127,7 @@ def test_every_kind_of_link_is_tried() -> None:
 def test_what_is_made_is_recognised(kind: type[Link], data: st.DataObject) -> None:
     """What a host shows of a link is recognised as that link: every field, and all that the planner asks of it besides."""
     desired = data.draw(STRATEGIES[kind])
-    found = [link for link in kind.recognise(mirror(SHOP, HostState.of(around(desired)))) if link.ref == desired.ref]
+    found = [link for link in kind.recognise(fake_snapshot(SHOP, HostState.of(around(desired)))) if link.ref == desired.ref]
     assert [{each.name: getattr(link, each.name) for each in fields(link)} for link in found] == [
         {each.name: getattr(desired, each.name) for each in fields(desired)}
     ]

@@ -155,7 +155,7 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     wanted = {f"net.ipv6.conf.{scope}.{name}" for scope in ("default", "eth0") for name in names}
     everywhere = {"net.ipv6.conf.all.accept_dad", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.lo.disable_ipv6"}
     assert written == dict.fromkeys(wanted | everywhere, "0") | {"net.ipv6.conf.lo.accept_ra": "1"}
-    heeding = Netns(WEB, heeds_routers=True).lower_update(off)
+    heeding = Netns(WEB, accepts_router_advertisements=True).lower_update(off)
     assert "net.ipv6.conf.eth0.accept_ra" not in {step.key for step in heeding if isinstance(step, SysctlWrite)}
 
 

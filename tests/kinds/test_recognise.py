@@ -20,7 +20,7 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot
 from tests.compile.test_overlays import desired
 from tests.compile.topologies import FULL, load
-from tests.kinds.mirror import mirror
+from tests.kinds.fake_snapshot import fake_snapshot
 
 DESIRED = compile_topology(load(FULL), {}).hosts
 HOSTS = sorted(DESIRED)
@@ -38,13 +38,13 @@ def alter(snapshot: Snapshot, netns: str, name: str, **changes: object) -> Snaps
 @pytest.mark.parametrize("state", [*DESIRED.values(), *SPREAD.values()], ids=[*DESIRED, *(f"spread-{host}" for host in SPREAD)])
 def test_round_trip(state: HostState) -> None:
     """What a host shows of a desired state is recognised as that state: nothing missing, nothing foreign, nothing different."""
-    assert diff_states(recognise_all(mirror("shop", state)), state) == ()
+    assert diff_states(recognise_all(fake_snapshot("shop", state)), state) == ()
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_what_was_read_is_on_the_line_of_what_is_wanted(host: str) -> None:
     """A live record has the same subject as the desired one, though no name is written on most of them."""
-    desired, live = DESIRED[host].records.values(), recognise_all(mirror("shop", DESIRED[host])).records.values()
+    desired, live = DESIRED[host].records.values(), recognise_all(fake_snapshot("shop", DESIRED[host])).records.values()
     names = names_lent_by(record for state in DESIRED.values() for record in state.records.values())
     read, wanted = subjects_of(live, names), subjects_of(desired, names)
     # A masqueraded prefix may be of several subnets, so the file's is the host's; what was read may be one subnet's.
@@ -87,7 +87,7 @@ def test_every_kind_is_tried() -> None:
 def test_dependencies_are_recognised() -> None:
     """What a live record depends on is there under the name that it gives: nothing is deleted in the wrong order."""
     for host in HOSTS:
-        live = recognise_all(mirror("shop", DESIRED[host])).records
+        live = recognise_all(fake_snapshot("shop", DESIRED[host])).records
         for record in live.values():
             assert set(record.depends_on) <= set(live), record
 
@@ -95,7 +95,7 @@ def test_dependencies_are_recognised() -> None:
 def test_another_topologys_links_are_foreign() -> None:
     """Links that carry another topology's alias are not ours, even with our group; nor are links of another group."""
     state = DESIRED["alpha"]
-    snapshot = mirror("shop", state)
+    snapshot = fake_snapshot("shop", state)
     with_alias = alter(snapshot, HOST, "b-shop-back", alias="netctl:other/bridge/back")
     with_group = alter(snapshot, HOST, "b-shop-back", group=0)
     for foreign in (with_alias, with_group):
@@ -108,7 +108,7 @@ def test_a_link_without_alias_is_adopted(alias: str) -> None:
     """A crash between the two messages, or an administrator, leaves a link without our alias: it is repaired, not made again."""
     state = DESIRED["alpha"]
     veth = next(record for record in state.records.values() if isinstance(record, Veth))
-    live = recognise_all(alter(mirror("shop", state), HOST, veth.name, alias=alias))
+    live = recognise_all(alter(fake_snapshot("shop", state), HOST, veth.name, alias=alias))
     (change,) = diff_states(live, state)
     assert change.ref == veth.ref
     assert not change.recreate
@@ -116,7 +116,7 @@ def test_a_link_without_alias_is_adopted(alias: str) -> None:
 
 def test_addresses_on_our_links_are_ours() -> None:
     """An address that somebody added to a bridge of ours is found; one on the uplink, or a link-local one, is not ours."""
-    snapshot = mirror("shop", DESIRED["alpha"])
+    snapshot = fake_snapshot("shop", DESIRED["alpha"])
     host = snapshot.namespaces[HOST]
     bridge = next(index for index, link in host.links.items() if link.name == "b-shop-back")
     added = (AddressInfo(bridge, "10.45.0.99/24", 0x80, 0), AddressInfo(2, "192.0.2.11/24", 0x80, 0))
@@ -128,7 +128,7 @@ def test_addresses_on_our_links_are_ours() -> None:
 
 def test_a_lab_host_is_not_the_labs() -> None:
     """The lab's worker sees a lab host's namespace with all that the host has made there, and takes none of it for its own."""
-    lab, alpha = mirror("shop", DESIRED["lab"]), mirror("shop", DESIRED["alpha"])
+    lab, alpha = fake_snapshot("shop", DESIRED["lab"]), fake_snapshot("shop", DESIRED["alpha"])
     shifted = {index + 100: replace(link, index=index + 100) for index, link in alpha.namespaces[HOST].links.items()}
     there = lab.namespaces["lab:alpha"]
     both = NamespaceInfo({**shifted, **there.links}, there.addresses, there.routes, there.neighbors)

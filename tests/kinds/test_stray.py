@@ -22,7 +22,7 @@ from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import AddressInfo, ContainerInfo, LinkInfo, NamespaceInfo, RouteInfo, Snapshot
 from tests.compile.topologies import FULL, load
-from tests.kinds.mirror import mirror
+from tests.kinds.fake_snapshot import fake_snapshot
 
 STATE = compile_topology(load(FULL), {}).hosts["alpha"]
 WEB = "container:web"
@@ -31,7 +31,7 @@ VETH = next(record for record in STATE.records.values() if isinstance(record, Ve
 
 def extend(netns: str, **more: tuple[Any, ...]) -> Snapshot:
     """The live host with more in one namespace, before what there is."""
-    snapshot = mirror("shop", STATE)
+    snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[netns]
     added = {name: (*values, *getattr(namespace, name)) for name, values in more.items()}
     return replace(snapshot, namespaces={**snapshot.namespaces, netns: replace(namespace, **added)})  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def extend(netns: str, **more: tuple[Any, ...]) -> Snapshot:
 
 def with_link(netns: str, link: LinkInfo, *, without: str = "") -> Snapshot:
     """The live host with one link more in a namespace, and without the one called `without`."""
-    snapshot = mirror("shop", STATE)
+    snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[netns]
     links = {index: each for index, each in namespace.links.items() if each.name != without} | {link.index: link}
     return replace(snapshot, namespaces={**snapshot.namespaces, netns: replace(namespace, links=links)})
@@ -50,7 +50,7 @@ def read(snapshot: Snapshot, desired: HostState = STATE) -> HostState:
 
 
 def index_of(netns: str, name: str) -> int:
-    links = mirror("shop", STATE).namespaces[netns].links
+    links = fake_snapshot("shop", STATE).namespaces[netns].links
     return next(index for index, link in links.items() if link.name == name)
 
 
@@ -91,7 +91,7 @@ def test_copies_of_a_route_are_told_apart() -> None:
 def test_the_kernels_route_on_a_bridge_comes_back() -> None:
     """It gives way to ours; a rollback puts it back, for the host reaches its containers by it."""
     bridge = index_of(HOST, "b-shop-back")
-    snapshot = mirror("shop", STATE)
+    snapshot = fake_snapshot("shop", STATE)
     host = snapshot.namespaces[HOST]
     routes = tuple(
         replace(route, protocol=2) if (route.index, route.dst) == (bridge, "10.45.0.0/24") else route for route in host.routes
@@ -126,7 +126,7 @@ def test_a_second_name_is_taken_off() -> None:
 
 def test_a_forged_pair_is_not_the_far_end() -> None:
     """A link of the container's with our number, peer and hardware address, whose other end is in the container as well."""
-    snapshot = mirror("shop", STATE)
+    snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[WEB]
     index = index_of(WEB, VETH.peer_name)
     links = {**namespace.links, index: replace(namespace.links[index], local_peer=True)}
@@ -145,7 +145,7 @@ def test_a_forged_macvlan_is_not_ours() -> None:
 def test_an_address_goes_before_the_first_of_its_prefix() -> None:
     """The kernel may take it along or promote it: it is removed by a step of its own, first, and made again."""
     index = index_of(WEB, "eth0")
-    snapshot = mirror("shop", STATE)
+    snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[WEB]
     ours = tuple(replace(one, flags=one.flags | 1) if one.cidr == "10.44.0.10/24" else one for one in namespace.addresses)
     addresses = (AddressInfo(index, "10.44.0.99/24", 0x80, 0), *ours)

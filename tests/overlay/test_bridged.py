@@ -102,12 +102,15 @@ def test_second_apply_changes_nothing(segment: World) -> None:
 
 def test_router_behind_routes_is_refused(world: World) -> None:
     """With `overlay: routes` another host's container is on no common segment: the file's line is named, nothing is changed."""
-    text = HOSTS + """\
+    text = (
+        HOSTS
+        + """\
 subnets: {front: {cidr: 10.88.0.0/24, overlay: routes}}
 containers:
   c1: {host: alpha, networks: {front: {address: auto, routes: [{to: 10.89.0.0/24, via: 10.88.0.5}]}}}
   r: {host: beta, networks: {front: 10.88.0.5}}
 """
+    )
     done = world.refused(text)
     assert done.status == 2
     assert "container r cannot be the next hop of c1" in done.err

@@ -78,14 +78,14 @@ def test_packets_of_the_whole_mtu_pass_and_no_larger(spread: World) -> None:
 
 
 def test_the_tables_hold_what_the_file_says_and_nothing_else(spread: World) -> None:
-    """After all that traffic, each VXLAN knows three stations elsewhere (two hosts, and two containers), and learnt nothing."""
+    """After all that traffic, each VXLAN knows three remote endpoints (two hosts, and two containers), and learnt nothing."""
     shown = spread.inside("lab.alpha").run("bridge", "-j", "fdb", "show", "dev", f"x-{spread.name}-front"[:15]).stdout
     entries = json.loads(shown)
     remote = [entry for entry in entries if "dst" in entry]
     assert sorted(entry["dst"] for entry in remote if entry["mac"] == "00:00:00:00:00:00") == ["192.0.2.12", "198.51.100.13"]
-    stations = {entry["mac"] for entry in remote} - {"00:00:00:00:00:00"}
-    assert len(stations) == 4
-    assert {entry["mac"] for entry in entries if entry["state"] == "static"} == stations
+    remotes = {entry["mac"] for entry in remote} - {"00:00:00:00:00:00"}
+    assert len(remotes) == 4
+    assert {entry["mac"] for entry in entries if entry["state"] == "static"} == remotes
     assert all(entry["state"] in ("static", "permanent") for entry in entries)
 
 

@@ -102,7 +102,7 @@ class World:
         return self.machine.run("sh", "-eu", "-s", text=script, netns=netns, check=False).status == 0
 
     def pings(self, container: str, address: str) -> bool:
-        """Whether an answer comes; asked twice, for what was just made anew may have to be found first."""
+        """Whether an answer comes; asked twice, for what was just re-created may have to be found first."""
         return self.passes(f"here.{container}", f"ping -c2 -i0.1 -W1 {address}")
 
     def speak(self, netns: str, *words: str) -> str:

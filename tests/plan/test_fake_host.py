@@ -113,5 +113,5 @@ def test_one_more_port_is_one_element() -> None:
     plans = [compile_plan(hosts[0][name], hosts[1][name]) for name in hosts[0]]
     kinds = {change.ref.kind for plan in plans for change in plan.changes}
     assert kinds == {"element"}
-    assert all(step.lane == "nft" for plan in plans for batch in plan.make for step in batch.steps)
+    assert all(step.backend == "nft" for plan in plans for batch in plan.make for step in batch.steps)
     assert not any(plan.remove for plan in plans)

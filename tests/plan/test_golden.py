@@ -77,7 +77,7 @@ def sign_of(change: Change) -> str:
 
 
 def render_batch(phase: str, batch: Batch) -> Iterator[str]:
-    yield f"{phase}: {batch.lane}" + (f" in {batch.netns}" if batch.netns else "")
+    yield f"{phase}: {batch.backend}" + (f" in {batch.netns}" if batch.netns else "")
     for step in batch.steps:
         yield f"    {render_step(step, batch)}"
 

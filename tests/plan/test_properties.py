@@ -72,7 +72,7 @@ def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: 
     world = World(a)
     for batch in plan.remove + plan.make:
         part = min(stop, len(batch.steps))
-        world.run(type(batch)(batch.lane, batch.netns, batch.steps[:part], batch.refs[:part]))
+        world.run(type(batch)(batch.backend, batch.netns, batch.steps[:part], batch.refs[:part]))
         stop -= part
     run(world, compile_plan(world.state, rollback_target(a)))
     assert world.state == a
@@ -80,11 +80,11 @@ def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: 
 
 @given(states(), states())
 def test_a_batch_is_of_one_lane_and_namespace(a: HostState, b: HostState) -> None:
-    """Every step of a batch is of its lane; in the lanes with a connection per namespace, also of its namespace."""
+    """Every step of a batch is of its backend; in the backends with a connection per namespace, also of its namespace."""
     plan = compile_plan(a, b)
     for batch in plan.remove + plan.make:
-        assert {step.lane for step in batch.steps} == {batch.lane}
-        if batch.lane in ("netlink", "nft"):
+        assert {step.backend for step in batch.steps} == {batch.backend}
+        if batch.backend in ("netlink", "nft"):
             assert {step.netns for step in batch.steps} == {batch.netns}
 
 

@@ -17,7 +17,7 @@ from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.shell import HostShell
-from reconciler.state.steps.lanes import NETLINK, NETNS, NFT, RUNTIME
+from reconciler.state.steps.backends import NETLINK, NETNS, NFT, RUNTIME
 from reconciler.state.steps.step import Step, StepError
 
 
@@ -31,32 +31,32 @@ class _Work(Step):
 
 @dataclass(frozen=True, slots=True)
 class Make(_Work):
-    lane = NETLINK
+    backend = NETLINK
 
 
 @dataclass(frozen=True, slots=True)
 class MakeByNft(_Work):
-    lane = NFT
+    backend = NFT
 
 
 @dataclass(frozen=True, slots=True)
 class MakeByEngine(_Work):
-    lane = RUNTIME
+    backend = RUNTIME
 
 
 @dataclass(frozen=True, slots=True)
 class Mend(_Work):
-    lane = NETLINK
+    backend = NETLINK
 
 
 @dataclass(frozen=True, slots=True)
 class Remove(_Work):
-    lane = NETLINK
+    backend = NETLINK
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveByNetns(_Work):
-    lane = NETNS
+    backend = NETNS
 
 
 MAKERS = {NETLINK: Make, NFT: MakeByNft, RUNTIME: MakeByEngine}
@@ -71,7 +71,7 @@ class Thing(Record):
     name: str
     shape: int = 0
     colour: int = 0
-    lane: str = NETLINK
+    backend: str = NETLINK
     parents: tuple[Ref, ...] = ()
     earlier: tuple[Ref, ...] = field(default=())
 
@@ -92,16 +92,16 @@ class Thing(Record):
 
     def must_recreate(self, before: Record) -> bool:
         assert isinstance(before, Thing)
-        return (before.shape, before.lane, before.parents) != (self.shape, self.lane, self.parents)
+        return (before.shape, before.backend, before.parents) != (self.shape, self.backend, self.parents)
 
     def lower_create(self) -> tuple[Step, ...]:
-        return (MAKERS[self.lane](self.netns, self),)
+        return (MAKERS[self.backend](self.netns, self),)
 
     def lower_update(self, before: Record) -> tuple[Step, ...]:
         return (Mend(self.netns, self),)
 
     def lower_delete(self) -> tuple[Step, ...]:
-        return (RemoveByNetns(self.netns, self),) if self.lane == RUNTIME else (Remove(self.netns, self),)
+        return (RemoveByNetns(self.netns, self),) if self.backend == RUNTIME else (Remove(self.netns, self),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class World:
         for step, ref in zip(batch.steps, batch.refs, strict=True):
             assert isinstance(step, _Work)
             assert step.record.ref == ref
-            assert step.lane == batch.lane
+            assert step.backend == batch.backend
             self._run(step, ref)
 
     def _run(self, step: _Work, ref: Ref) -> None:
@@ -171,7 +171,7 @@ def states(draw: st.DrawFn, size: int = 9) -> HostState:
                 name=f"t{number}",
                 shape=draw(st.integers(0, 1)),
                 colour=draw(st.integers(0, 1)),
-                lane=draw(st.sampled_from((NETLINK, NFT, RUNTIME))),
+                backend=draw(st.sampled_from((NETLINK, NFT, RUNTIME))),
                 parents=draw(some),
                 earlier=draw(some),
             )

@@ -1,4 +1,4 @@
-"""What a good file becomes: defaults filled in, short forms spelled out, replicas expanded, legs known."""
+"""What a good file becomes: defaults filled in, short forms spelled out, replicas expanded, host subnets known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import TopologyError, UsageError
-from reconciler.topology.legs import hosts_beside, legs_of
+from reconciler.topology.host_subnets import host_subnets_of, hosts_beside
 from reconciler.topology.load import load_topology, parse_topology
 from reconciler.topology.types import Attachment, Connect, Party, Policy, PortRange, Publication, Topology
 
@@ -137,7 +137,7 @@ def test_policies(topology: Topology) -> None:
 
 def test_legs(topology: Topology) -> None:
     """A subnet is where its containers are, and where `hosts:` names it."""
-    assert legs_of(topology) == {"front": ("alpha",), "back": ("alpha",), "jobs": ("beta",)}
+    assert host_subnets_of(topology) == {"front": ("alpha",), "back": ("alpha",), "jobs": ("beta",)}
 
 
 def test_positions(topology: Topology) -> None:

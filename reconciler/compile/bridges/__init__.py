@@ -10,15 +10,15 @@ from __future__ import annotations
 from reconciler.compile.bridges.base import SubnetBridge
 from reconciler.compile.bridges.linux import LinuxBridge
 from reconciler.compile.bridges.openvswitch import OpenVSwitch
-from reconciler.compile.model import Leg
+from reconciler.compile.model import HostSubnet
 from reconciler.compile.view import HostView
 
 
-def bridge_type(leg: Leg) -> type[SubnetBridge]:
+def bridge_type(host_subnet: HostSubnet) -> type[SubnetBridge]:
     """The kind of the bridge."""
-    return OpenVSwitch if leg.datapath else LinuxBridge
+    return OpenVSwitch if host_subnet.datapath else LinuxBridge
 
 
-def bridge_of(view: HostView, leg: Leg) -> SubnetBridge:
+def bridge_of(view: HostView, host_subnet: HostSubnet) -> SubnetBridge:
     """The bridge of a host in a subnet."""
-    return bridge_type(leg)(view, leg)
+    return bridge_type(host_subnet)(view, host_subnet)

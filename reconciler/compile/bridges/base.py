@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reconciler.compile.model import Leg, Place, Tunnel
+from reconciler.compile.model import Endpoint, HostSubnet, Tunnel
 from reconciler.compile.view import HostView
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import altname_of
@@ -27,7 +27,7 @@ from reconciler.topology.types import Attachment
 class ContainerPort:
     """A container's connection to the bridge; `owner` is its namespace, `mtu` that of its own end."""
 
-    place: Place
+    endpoint: Endpoint
     attachment: Attachment
     owner: Ref
     mtu: int
@@ -37,13 +37,13 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class SubnetBridge(ABC):
-    """The bridge of the host `view` in the subnet of `leg`."""
+    """The bridge of the host `view` in the subnet of `host_subnet`."""
 
     passes_netfilter: ClassVar[bool]
     """Whether frames between its ports pass netfilter: then nftables filters them, and can hand them on faster."""
 
     view: HostView
-    leg: Leg
+    host_subnet: HostSubnet
 
     @classmethod
     @abstractmethod
@@ -78,22 +78,22 @@ class SubnetBridge(ABC):
     @property
     def about(self) -> str:
         """Whose it is, for people."""
-        return f"subnet {self.leg.subnet}"
+        return f"subnet {self.host_subnet.subnet}"
 
     @property
     def alias(self) -> Alias:
         """Its mark."""
-        return Alias(self.topology, DIRECT if self.leg.lan else Bridge.kind, self.leg.subnet)
+        return Alias(self.topology, DIRECT if self.host_subnet.lan else Bridge.kind, self.host_subnet.subnet)
 
     @property
     def altname(self) -> str:
         """Its second name."""
-        return altname_of(self.alias, self.leg.bridge)
+        return altname_of(self.alias, self.host_subnet.bridge)
 
     @property
     def mtu(self) -> int:
         """In bytes. One in the place of the uplink has the uplink's."""
-        return self.leg.lan.mtu if self.leg.lan else self.leg.mtu
+        return self.host_subnet.lan.mtu if self.host_subnet.lan else self.host_subnet.mtu
 
     @property
     def link_local(self) -> bool:
@@ -101,30 +101,30 @@ class SubnetBridge(ABC):
 
         Without one the host could not ask for a container's IPv6 neighbor. A bridge in the place of the uplink gets the uplink's.
         """
-        return any(own.family == 6 for own in self.leg.addresses)
+        return any(own.family == 6 for own in self.host_subnet.addresses)
 
     def _cable(self, port: ContainerPort, master: str, options: tuple[tuple[str, str], ...], *, arp: bool) -> Veth:
-        place = port.place
-        alias = Alias(self.topology, Veth.kind, place.container, place.subnet)
+        endpoint = port.endpoint
+        alias = Alias(self.topology, Veth.kind, endpoint.container, endpoint.subnet)
         return Veth(
             netns=HOST,
-            name=place.port,
-            peer_netns=container_netns(place.container),
-            peer_name=place.interface,
-            mac=place.mac,
-            mtu=self.leg.mtu,
+            name=endpoint.port,
+            peer_netns=container_netns(endpoint.container),
+            peer_name=endpoint.interface,
+            mac=endpoint.mac,
+            mtu=self.host_subnet.mtu,
             peer_mtu=port.mtu,
             group=group_of(self.topology),
             alias=str(alias),
             master=master,
-            altname=Veth.altname_of(alias, place.port),
+            altname=Veth.altname_of(alias, endpoint.port),
             port_options=options,
             arp=arp,
             peer_owner=port.owner,
         )
 
     def _vxlan(self, tunnel: Tunnel, master: str, options: tuple[tuple[str, str], ...], *, arp: bool) -> Vxlan:
-        alias = Alias(self.topology, Vxlan.kind, self.leg.subnet)
+        alias = Alias(self.topology, Vxlan.kind, self.host_subnet.subnet)
         return Vxlan(
             netns=HOST,
             name=tunnel.name,
@@ -132,7 +132,7 @@ class SubnetBridge(ABC):
             local=tunnel.local,
             port=tunnel.port,
             mac=tunnel.mac,
-            mtu=self.leg.mtu,
+            mtu=self.host_subnet.mtu,
             group=group_of(self.topology),
             alias=str(alias),
             master=master,

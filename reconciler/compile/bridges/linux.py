@@ -33,8 +33,8 @@ class LinuxBridge(SubnetBridge):
         """The bridge; what filters it is the firewall's."""
         yield Bridge(
             netns=HOST,
-            name=self.leg.bridge,
-            mac=self.leg.mac,
+            name=self.host_subnet.bridge,
+            mac=self.host_subnet.mac,
             mtu=self.mtu,
             group=group_of(self.topology),
             alias=str(self.alias),
@@ -44,16 +44,16 @@ class LinuxBridge(SubnetBridge):
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
         """The cable, and a static entry for the container's hardware address: the port learns none."""
-        place, isolated = port.place, bool(port.attachment.isolated)
+        endpoint, isolated = port.endpoint, bool(port.attachment.isolated)
         # A container that calls its own published port gets its packets back by the port that they came from.
         own = (("hairpin", _word(is_on=port.hairpin)), ("isolated", _word(is_on=isolated)))
-        veth = self._cable(port, self.leg.bridge, port_options(*own, *QUIET, *FILTERED), arp=True)
+        veth = self._cable(port, self.host_subnet.bridge, port_options(*own, *QUIET, *FILTERED), arp=True)
         yield veth
-        yield Fdb(HOST, place.port, place.mac, link=veth.ref, about=veth.subject)
+        yield Fdb(HOST, endpoint.port, endpoint.mac, link=veth.ref, about=veth.subject)
 
     def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
         """The VXLAN is a port by its master."""
-        yield self._vxlan(tunnel, self.leg.bridge, PORT_OPTIONS, arp=True)
+        yield self._vxlan(tunnel, self.host_subnet.bridge, PORT_OPTIONS, arp=True)
 
     def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:
         """An entry of the bridge's forwarding database."""
@@ -61,7 +61,7 @@ class LinuxBridge(SubnetBridge):
 
     def uplink(self, name: str) -> Iterator[Record]:
         """The uplink is a port by its master."""
-        yield Uplink(HOST, name, self.leg.bridge, about=self.about)
+        yield Uplink(HOST, name, self.host_subnet.bridge, about=self.about)
 
 
 def _word(*, is_on: bool) -> str:

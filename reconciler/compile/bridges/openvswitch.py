@@ -9,7 +9,7 @@ from reconciler.compile.addresses import link_local_of
 from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Place, Tunnel
+from reconciler.compile.model import Endpoint, Tunnel
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import USERSPACE, OvsBridge, OvsPort, marks_of
@@ -57,7 +57,7 @@ def datapath_of(subnet: Subnet, facts: HostFacts) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenVSwitch(SubnetBridge):
-    """One of Open vSwitch's, in the datapath of the leg."""
+    """One of Open vSwitch's, in the datapath of the host subnet."""
 
     passes_netfilter = False
 
@@ -71,22 +71,24 @@ class OpenVSwitch(SubnetBridge):
 
         One in the place of the host's uplink switches everything where it has lost its rules, for the host must not be lost.
         """
-        leg = self.leg
+        host_subnet = self.host_subnet
         yield OvsBridge(
             HOST,
-            leg.bridge,
-            leg.datapath,
-            leg.mac,
+            host_subnet.bridge,
+            host_subnet.datapath,
+            host_subnet.mac,
             self.mtu,
             group_of(self.topology),
             str(self.alias),
-            marks_of(self.topology, leg.subnet),
+            marks_of(self.topology, host_subnet.subnet),
             self.altname,
             self.link_local,
-            STANDALONE if leg.lan else SECURE,
+            STANDALONE if host_subnet.lan else SECURE,
         )
-        yield from self._flows("", [*BRIDGE_RULES, *(LAN_RULES if leg.lan else SEGMENT_RULES), host_rule(leg.mac)], self.about)
-        if not leg.lan:
+        yield from self._flows(
+            "", [*BRIDGE_RULES, *(LAN_RULES if host_subnet.lan else SEGMENT_RULES), host_rule(host_subnet.mac)], self.about
+        )
+        if not host_subnet.lan:
             yield from self._flows(LOCAL, [TRUSTED_RULE], self.about)
             yield from self._flows("", [GROUPS_RULE], self.about)
         yield from self._flows("", self._isolating_rules(), self.about)
@@ -96,32 +98,41 @@ class OpenVSwitch(SubnetBridge):
         for port, rule in DIRECT_RULES:
             yield from self._flows(port, [rule], self.about)
         yield from self._flows("", [CLOSED_RULE], self.about)
-        marks = marks_of(self.topology, self.leg.subnet, uplink=name)
-        yield Uplink(HOST, name, self.leg.bridge, about=self.about, datapath=self.leg.datapath, marks=marks)
+        marks = marks_of(self.topology, self.host_subnet.subnet, uplink=name)
+        yield Uplink(HOST, name, self.host_subnet.bridge, about=self.about, datapath=self.host_subnet.datapath, marks=marks)
         yield from self._hidden(name, None, self.about)
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
         """The cable, its port in the database, and the rules of what the container may send."""
-        place, about, leg = port.place, f"container {port.place.container}", self.leg
-        veth = Veth.ref_of(HOST, place.port)
+        endpoint, about, host_subnet = port.endpoint, f"container {port.endpoint.container}", self.host_subnet
+        veth = Veth.ref_of(HOST, endpoint.port)
         yield self._cable(port, "", (), arp=False)
-        marks = marks_of(self.topology, place.container, place.subnet)
-        yield OvsPort(HOST, place.port, leg.bridge, marks, veth, is_isolated=bool(port.attachment.isolated), about=about)
-        yield from self._flows(place.port, self._container_rules(port), about)
-        yield from self._flows("", [address_rule(place.mac, place.port)], about)
-        yield from self._hidden(place.port, veth, about)
-        if leg.datapath == USERSPACE:
-            yield Offload(container_netns(place.container), place.interface, veth, about, TX)
+        marks = marks_of(self.topology, endpoint.container, endpoint.subnet)
+        yield OvsPort(
+            HOST, endpoint.port, host_subnet.bridge, marks, veth, is_isolated=bool(port.attachment.isolated), about=about
+        )
+        yield from self._flows(endpoint.port, self._container_rules(port), about)
+        yield from self._flows("", [address_rule(endpoint.mac, endpoint.port)], about)
+        yield from self._hidden(endpoint.port, veth, about)
+        if host_subnet.datapath == USERSPACE:
+            yield Offload(container_netns(endpoint.container), endpoint.interface, veth, about, TX)
 
     def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
         """The other hosts have judged what they send."""
         vxlan = self._vxlan(tunnel, "", (), arp=False)
         yield vxlan
-        yield OvsPort(HOST, vxlan.name, self.leg.bridge, marks_of(self.topology, self.leg.subnet), vxlan.ref, about=self.about)
+        yield OvsPort(
+            HOST,
+            vxlan.name,
+            self.host_subnet.bridge,
+            marks_of(self.topology, self.host_subnet.subnet),
+            vxlan.ref,
+            about=self.about,
+        )
         yield from self._flows(vxlan.name, [TRUSTED_RULE], self.about)
         yield from self._flows("", [tunnel_rule(vxlan.name)], self.about)
         yield from self._hidden(vxlan.name, vxlan.ref, self.about)
-        if self.leg.datapath == USERSPACE:
+        if self.host_subnet.datapath == USERSPACE:
             yield Offload(HOST, vxlan.name, vxlan.ref, self.about, GRO)
 
     def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
@@ -130,18 +141,18 @@ class OpenVSwitch(SubnetBridge):
 
     def _container_rules(self, port: ContainerPort) -> Iterator[Rule]:
         """The container may send from all of its addresses, and from those that the LAN may give it."""
-        view, place, attachment = self.view, port.place, port.attachment
-        closed = tuple(closed_prefixes(view.topology, place))
-        leases = tuple(find_leases(view, place)) if attachment.dhcp else ()
-        addresses = [own.address for each in view.resolved.places[place.container] for own in each.addresses]
+        view, endpoint, attachment = self.view, port.endpoint, port.attachment
+        closed = tuple(closed_prefixes(view.topology, endpoint))
+        leases = tuple(find_leases(view, endpoint)) if attachment.dhcp else ()
+        addresses = [own.address for each in view.resolved.endpoints[endpoint.container] for own in each.addresses]
         addresses += [lease for lease in leases if ":" in lease]
         yield from container_rules(
-            place.mac,
+            endpoint.mac,
             addresses,
-            link_local_of(place.mac) if any(":" in address for address in addresses) else "",
+            link_local_of(endpoint.mac) if any(":" in address for address in addresses) else "",
             attachment.allow,
             leases=[lease for lease in leases if ":" not in lease],
-            forwards=[(each.prefix, each.target) for each in view.resolved.forwards if each.router == place],
+            forwards=[(each.prefix, each.target) for each in view.resolved.forwards if each.router == endpoint],
             following=APART if attachment.isolated else PREFIXES if closed else DELIVER,
         )
         yield from map(prefix_rule, closed)
@@ -151,19 +162,21 @@ class OpenVSwitch(SubnetBridge):
 
         Their addresses are in it, because a gateway (this host, another host, the LAN's router) would route a packet to them.
         """
-        view, leg, topology = self.view, self.leg, self.view.topology
-        here = view.places(leg.subnet)
-        closed = dict.fromkeys(subnet for place in here for subnet in isolated_subnets(topology, place.container))
+        view, host_subnet, topology = self.view, self.host_subnet, self.view.topology
+        here = view.endpoints(host_subnet.subnet)
+        closed = dict.fromkeys(subnet for endpoint in here for subnet in isolated_subnets(topology, endpoint.container))
         if not closed:
             return []
         rules: list[Rule] = []
-        if leg.subnet in closed:
-            parted = list(isolated_members(view, leg))
-            rules += apart_rules([place.mac for place in parted])
-            if afar := [place.mac for place in parted if place.host != leg.host and leg.tunnel]:
-                rules += open_rules(afar, [place.port for place in here if not is_isolated(topology, place)])
-        targets: list[Place] = [place for subnet in closed for place in isolated_members(view, view.legs[subnet])]
-        return [*rules, *target_rules([address for place in targets for address in addresses_of(place)])]
+        if host_subnet.subnet in closed:
+            parted = list(isolated_members(view, host_subnet))
+            rules += apart_rules([endpoint.mac for endpoint in parted])
+            if afar := [endpoint.mac for endpoint in parted if endpoint.host != host_subnet.host and host_subnet.tunnel]:
+                rules += open_rules(afar, [endpoint.port for endpoint in here if not is_isolated(topology, endpoint)])
+        targets: list[Endpoint] = [
+            endpoint for subnet in closed for endpoint in isolated_members(view, view.host_subnets[subnet])
+        ]
+        return [*rules, *target_rules([address for endpoint in targets for address in addresses_of(endpoint)])]
 
     def _hidden(self, port: str, link: Ref | None, about: str) -> Iterator[Record]:
         """What arrives at a port is for the bridge alone.
@@ -178,4 +191,4 @@ class OpenVSwitch(SubnetBridge):
 
     def _flows(self, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:
         for table, priority, match, actions in rules:
-            yield OvsFlow(HOST, self.topology, self.leg.bridge, port, table, priority, match, actions, about)
+            yield OvsFlow(HOST, self.topology, self.host_subnet.bridge, port, table, priority, match, actions, about)

@@ -174,7 +174,7 @@ class DockerEngine:
         """HostError that names every missing image. What has a parked twin needs none."""
         steps = tuple(steps)
         twins = [one for one in self._read_listed() if one.parked] if steps else []
-        images = {step.spec.image for step in steps if not self._find_twin(step, twins)}
+        images = {step.spec.image for step in steps if not self._find_parked(step, twins)}
         missing = sorted(image for image in images if not self._has_image(image))
         if missing:
             what = f"{len(missing)} images are" if len(missing) > 1 else "an image is"
@@ -196,10 +196,10 @@ class DockerEngine:
 
     def create(self, step: ContainerCreate) -> int:
         """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
-        twin = self._find_twin(step, self._read_listed())
+        parked = self._find_parked(step, self._read_listed())
         with self._asking() as client:
-            if twin:
-                client.rename(twin, step.engine_name)
+            if parked:
+                client.rename(parked, step.engine_name)
             else:
                 labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec))
                 client.create_container_from_config(render_create(step.spec, labels), step.engine_name)
@@ -241,7 +241,7 @@ class DockerEngine:
                     if error.status != NOT_FOUND:
                         raise
 
-    def _find_twin(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
+    def _find_parked(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
         """The id of the parked container that was made for the same container from the same spec; "" where there is none."""
         for one in listed:
             fits = one.parked and self._is_ours(one.name, one.labels)

@@ -1,4 +1,4 @@
-"""Container engines as netctl sees them: what one must be able to do, which one serves a runtime, and the steps of that lane.
+"""Container engines as netctl sees them: what one must be able to do, which one serves a runtime, and the steps of that backend.
 
 Docker and Podman are served by `kernel.engines.docker`, LXC by `kernel.engines.lxc`; another engine is another class with
 these methods. One that holds nothing of the topology, and of which its file names no container, costs one question.

@@ -113,7 +113,7 @@ class LxcEngine:
 
     def check(self, steps: Iterable[ContainerCreate]) -> None:
         """HostError that names every root filesystem and template that is missing."""
-        missing = sorted({step.spec.image for step in steps if not self._find_twin(step) and not has_image(step.spec.image)})
+        missing = sorted({step.spec.image for step in steps if not self._find_parked(step) and not has_image(step.spec.image)})
         if missing:
             what = f"{len(missing)} images of LXC's are" if len(missing) > 1 else "an image of LXC's is"
             raise HostError(
@@ -125,9 +125,9 @@ class LxcEngine:
 
     def create(self, step: ContainerCreate) -> int:
         """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
-        twin = self._find_twin(step)
-        if twin:
-            self._rename(twin, step.engine_name, parked=False)
+        parked = self._find_parked(step)
+        if parked:
+            self._rename(parked, step.engine_name, parked=False)
         else:
             self._make(step)
         return self.start(step.engine_name)
@@ -182,7 +182,7 @@ class LxcEngine:
             if mark and self._is_ours(mark) and (mark.parked or not mark.complete):
                 self._destroy(name)
 
-    def _find_twin(self, step: ContainerCreate) -> str:
+    def _find_parked(self, step: ContainerCreate) -> str:
         """The parked container that was made for the same container from the same spec; "" where there is none."""
         for name, mark in self._read_marks():
             if mark and self._is_ours(mark) and mark.parked and (mark.name, mark.spec) == (step.container, step.spec):

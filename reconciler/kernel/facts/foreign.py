@@ -157,9 +157,9 @@ def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
 def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNamespace]:
     """Containers of the engines that are in one network namespace with another of the topology's, or with the host."""
     found: dict[tuple[int, int], str | None] = {}
-    places: list[tuple[str, str | None]] = [(context.own_netns, None)]
-    places += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
-    for path, container in places:
+    namespaces: list[tuple[str, str | None]] = [(context.own_netns, None)]
+    namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
+    for path, container in namespaces:
         try:
             status = os.stat(path)
         except (FileNotFoundError, ProcessLookupError):

@@ -71,7 +71,7 @@ def parse_listeners(protocol: TransportProtocol, state: str, text: str) -> list[
 
 def parse_address(text: str) -> str:
     """An address as the kernel prints it there: 32-bit words in the machine's own byte order."""
-    raw = b"".join(struct.pack("=I", int(text[place : place + 8], 16)) for place in range(0, len(text), 8))
+    raw = b"".join(struct.pack("=I", int(text[index : index + 8], 16)) for index in range(0, len(text), 8))
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
 
 

@@ -139,10 +139,10 @@ def render(conditions: Iterable[Condition]) -> str:
     plain = _plain(conditions)
     if plain:
         return f"{','.join(plain['protocol'])} dport {','.join(plain['dport'])} drop"
-    told = [
+    shown = [
         UNKNOWN if not one.values else f"{one.what}{' !=' if one.negated else ''} {','.join(one.values)}" for one in conditions
     ]
-    return f"{' '.join(dict.fromkeys(told))} drop"
+    return f"{' '.join(dict.fromkeys(shown))} drop"
 
 
 def _plain(conditions: Iterable[Condition]) -> Mapping[str, tuple[str, ...]]:

@@ -143,8 +143,8 @@ def _cmp(reading: _Reading, data: Mapping[int, bytes]) -> None:
         is_any = operation == 1 and not any(value)
         reading.conditions.append(Condition(what, states) if is_any and states else Condition(UNKNOWN))
     elif what == "mark":
-        told = f"{int.from_bytes(value, 'little'):#x}/{mask or 0xFFFFFFFF:#x}"
-        reading.conditions.append(Condition(what, (told,), operation == 1))
+        text = f"{int.from_bytes(value, 'little'):#x}/{mask or 0xFFFFFFFF:#x}"
+        reading.conditions.append(Condition(what, (text,), operation == 1))
     else:
         reading.conditions.append(_condition(reading, what, (value,), negated=operation == 1))
 
@@ -221,9 +221,9 @@ def _match(reading: _Reading, data: Mapping[int, bytes]) -> None:
         reading.conditions.append(Condition("icmp type", (str(info[0]),)))
     elif name == b"conntrack" and len(info) >= 154:
         flags, inverted, states = struct.unpack_from("=HHH", info, 146)
-        told = tuple(word for bit, word in XT_STATES.items() if bit & states)
+        text = tuple(word for bit, word in XT_STATES.items() if bit & states)
         is_plain = flags == XT_CONNTRACK_STATE
-        reading.conditions.append(Condition("ct state", told, bool(inverted & flags)) if is_plain else Condition(UNKNOWN))
+        reading.conditions.append(Condition("ct state", text, bool(inverted & flags)) if is_plain else Condition(UNKNOWN))
     else:
         reading.conditions.append(Condition(UNKNOWN))
 

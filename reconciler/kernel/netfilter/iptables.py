@@ -104,9 +104,13 @@ def parse_docker_ports(output: str, everywhere: str) -> list[HostPort]:
     found = []
     for line in output.splitlines():
         words = shlex.split(line)
-        told = dict(pairwise(words))
-        if told.get("-j") == "DNAT" and told.get("-p") in get_args(TransportProtocol) and told.get("--dport", "").isdecimal():
-            address = told.get("-d", everywhere).partition("/")[0]
-            protocol = cast("TransportProtocol", told["-p"])
-            found.append(HostPort(protocol=protocol, address=ip_address(address), port=int(told["--dport"])))
+        options = dict(pairwise(words))
+        if (
+            options.get("-j") == "DNAT"
+            and options.get("-p") in get_args(TransportProtocol)
+            and options.get("--dport", "").isdecimal()
+        ):
+            address = options.get("-d", everywhere).partition("/")[0]
+            protocol = cast("TransportProtocol", options["-p"])
+            found.append(HostPort(protocol=protocol, address=ip_address(address), port=int(options["--dport"])))
     return found

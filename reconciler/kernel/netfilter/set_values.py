@@ -74,7 +74,7 @@ class Part:
 def format_single(parts: tuple[Part, ...], values: list[bytes]) -> list[str]:
     """Many keys or values without ranges. Their parts repeat, so each is turned into text once."""
     slots = [(lru_cache(1 << 16)(part.text), slice(part.offset, part.offset + part.size)) for part in parts]
-    return [" . ".join([text(value[place]) for text, place in slots]) for value in values]
+    return [" . ".join([text(value[index]) for text, index in slots]) for value in values]
 
 
 def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:

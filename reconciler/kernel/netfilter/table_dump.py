@@ -323,23 +323,23 @@ def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:
     unpack = ATTRIBUTE.unpack_from
     while offset < total:
         length, _ = unpack(data, offset)
-        place, end = offset + 4, offset + length
+        position, end = offset + 4, offset + length
         first = last = value = b""
         flags = 0
-        while place < end:
-            size, number = unpack(data, place)
+        while position < end:
+            size, number = unpack(data, position)
             number &= 0x3FFF
             if number == ELEM_KEY:
-                first = data[place + 8 : place + size]  # past the header of the nested NFTA_DATA_VALUE too
+                first = data[position + 8 : position + size]  # past the header of the nested NFTA_DATA_VALUE too
             elif number == ELEM_KEY_END:
-                last = data[place + 8 : place + size]
+                last = data[position + 8 : position + size]
             elif number == ELEM_DATA:
-                value = data[place + 8 : place + size]
+                value = data[position + 8 : position + size]
             elif number == ELEM_EXPR:
-                value = _read_limit(memoryview(data)[place + 4 : place + size])
+                value = _read_limit(memoryview(data)[position + 4 : position + size])
             elif number == ELEM_FLAGS:
-                flags = int.from_bytes(data[place + 4 : place + size])
-            place += (size + 3) & ~3
+                flags = int.from_bytes(data[position + 4 : position + size])
+            position += (size + 3) & ~3
         yield first, last or first, value, flags
         offset += (length + 3) & ~3
 

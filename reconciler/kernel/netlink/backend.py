@@ -1,4 +1,4 @@
-"""The netlink lane: a batch of steps in one namespace, in as few sends as the kernel allows.
+"""The netlink backend: a batch of steps in one namespace, in as few sends as the kernel allows.
 
 Messages are collected until one needs the number of a link that an earlier one makes; then all go out, and the number is asked
 for. Deletions of links go by group, which costs a twentieth. A thing to be deleted that is gone already is no fault: it went

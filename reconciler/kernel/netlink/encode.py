@@ -130,7 +130,7 @@ def _link_basics(mac: str, mtu: int) -> bytes:
 def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
     """All that the kernel takes in one message; group and master stand from the first moment, alias cannot."""
     flags = IFF_UP if step.up else 0
-    name, place = step.name, b""
+    name, peer_attributes = step.name, b""
     info = attribute(IFLA_INFO_KIND, step.kind.encode() + b"\0")
     tables = BY_KIND.get(step.kind, ({},))
     below = LOWER_DEVICE.get(step.kind, "")
@@ -138,20 +138,20 @@ def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
     if step.peer and step.kind == "veth":
         data += _encode_peer(step.peer, around)
     elif step.peer:  # a macvlan is born in another namespace than the link below it
-        name, place = step.peer.name, _u32(IFLA_NET_NS_FD, around.descriptor(step.peer.netns))
+        name, peer_attributes = step.peer.name, _u32(IFLA_NET_NS_FD, around.descriptor(step.peer.netns))
     if lower := dict(step.options).get(below):
         index = around.index(lower)
         if below in tables[0]:
             data += encode_options(tables, ((below, str(index)),))
         else:
-            place += _u32(IFLA_LINK, index)
+            peer_attributes += _u32(IFLA_LINK, index)
     body = (
         IFINFOMSG.pack(0, 0, 0, flags, flags)
         + _text(IFLA_IFNAME, name)
         + _link_basics(step.mac, step.mtu)
         + _u32(IFLA_GROUP, step.group)
         + (_u32(IFLA_MASTER, around.index(step.master)) if step.master else b"")
-        + place
+        + peer_attributes
         + attribute(IFLA_LINKINFO, info + (attribute(IFLA_INFO_DATA, data) if data else b""))
     )
     return message(RTM_NEWLINK, NEW, body)

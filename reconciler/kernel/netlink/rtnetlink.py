@@ -221,11 +221,11 @@ class RouteSocket:
         """One send; only the last message asks for an answer, but each that fails gets one, with its sequence number."""
         base = self._sequence + 1
         self._sequence += len(messages)
-        for place, one in enumerate(messages):
+        for index, one in enumerate(messages):
             flags = HEADER.unpack_from(one)[2] & ~NLM_F_ACK
-            if place == len(messages) - 1:
+            if index == len(messages) - 1:
                 flags |= NLM_F_ACK
-            FLAGS_AND_SEQUENCE.pack_into(one, FLAGS_OFFSET, flags, base + place)
+            FLAGS_AND_SEQUENCE.pack_into(one, FLAGS_OFFSET, flags, base + index)
         self._send(b"".join(messages))
         refusals: list[Refusal] = []
         while True:

@@ -180,5 +180,3 @@ def parse_numbers(value: Any) -> list[int]:
 def parse_text(value: Any) -> str:
     """A text, or a set of none."""
     return value if isinstance(value, str) else ""
-
-

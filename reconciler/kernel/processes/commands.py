@@ -246,14 +246,14 @@ def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Run
 def read_marked(context: KernelContext) -> list[Marked]:
     """All live processes of the topology's containers. A process that ends meanwhile is one that is not there."""
     named = read_named(context)
-    places = frozenset(named.values())
+    namespaces = frozenset(named.values())
     inside = {netns for name, netns in named.items() if parse_path_name(context.topology, name).startswith("container:")}
     found = []
     for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
         container = _container_of(context.topology, bearer)
         in_place = named.get(f"{context.topology}.{container}") == bearer.netns
         # In a namespace without a name it is left of a container; in one of another name its mark is a lie.
-        if container and (in_place or (bearer.netns not in places and bearer.is_roots)):
+        if container and (in_place or (bearer.netns not in namespaces and bearer.is_roots)):
             found.append(Marked(bearer.running, container, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
     return found
 

@@ -75,13 +75,13 @@ def read_bearers(context: KernelContext, mark: bytes, inside: Collection[Identit
             continue
         # The directory stands for this very process, though its number may go to another.
         with contextlib.suppress(*GONE), _opened(pid) as process:
-            is_stranger = not own.has(process)
-            if is_stranger and netns not in inside:
+            is_foreign = not own.has(process)
+            if is_foreign and netns not in inside:
                 continue
             data = _read_environment(process)
             if mark not in data:
                 continue
-            by_root = not is_stranger and _has_only_root(process)
+            by_root = not is_foreign and _has_only_root(process)
             started = _read_start(process)
             if started is not None and (by_root or netns in inside):
                 yield Bearer(Running(pid, started), netns, data, by_root)

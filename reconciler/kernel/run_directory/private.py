@@ -65,16 +65,16 @@ def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
     It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of variables.
     The draft has a fixed name, so that a kill leaves no more than one. The directory must be root's alone.
     """
-    draft = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+        with os.fdopen(open_private(temporary, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         # A write names no file.
         raise OSError(error.errno, error.strerror, str(path)) from error
 

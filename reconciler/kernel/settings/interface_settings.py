@@ -21,7 +21,7 @@ from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 
-Place = tuple[str, str]
+InterfaceKey = tuple[str, str]
 """A namespace, and the name of an interface in it."""
 Settings = dict[str, str]
 """Values by key."""
@@ -36,36 +36,38 @@ OF_THE_LINK = frozenset(("addr_gen_mode", "mtu"))
 """Settings that are attributes of a link as well, and stand in its record."""
 
 
-def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, places: Iterable[Place]) -> dict[str, Settings]:
+def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey]) -> dict[str, Settings]:
     """By namespace: the settings of these interfaces that a new interface would not have. HostError where they cannot be read."""
     found: dict[str, Settings] = {}
     try:
-        for group, alike in _group(namespaces, snapshot, places):
+        for group, alike in _group(namespaces, snapshot, interfaces):
             netns, dev = alike[0]
             values = namespaces.run(netns, lambda group=group, dev=dev: dict(_read_changed(group, dev)))  # type: ignore[misc]
-            for place, name in alike:
+            for interface, name in alike:
                 keys = {interface_key(family, name, setting, group): value for (family, setting), value in values.items()}
-                found.setdefault(place, {}).update(keys)
+                found.setdefault(interface, {}).update(keys)
     except OSError as error:
         raise HostError(f"cannot read kernel settings of interfaces: {error.strerror or error}") from error
     return found
 
 
-def _group(namespaces: Namespaces, snapshot: Snapshot, places: Iterable[Place]) -> Iterator[tuple[str, list[Place]]]:
+def _group(
+    namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey]
+) -> Iterator[tuple[str, list[InterfaceKey]]]:
     """The interfaces that have the same settings, by the group of settings."""
-    conf: dict[tuple[bool, bytes], list[Place]] = {}
-    neigh: dict[object, list[Place]] = {}
-    for netns, names in groupby(sorted(set(places)), key=itemgetter(0)):
+    conf: dict[tuple[bool, bytes], list[InterfaceKey]] = {}
+    neigh: dict[object, list[InterfaceKey]] = {}
+    for netns, names in groupby(sorted(set(interfaces)), key=itemgetter(0)):
         namespace = snapshot.namespaces.get(netns)
         if namespace is None:
             continue
         links = {link.name: link for link in namespace.links.values()}
         table = _read_neighbor_settings(namespaces.socket(netns))
-        for place in names:
-            if link := links.get(place[1]):
-                conf.setdefault((netns == HOST, link.settings), []).append(place)
+        for interface in names:
+            if link := links.get(interface[1]):
+                conf.setdefault((netns == HOST, link.settings), []).append(interface)
                 if (own := table.get(link.index)) and own != table.get(DEFAULTS):
-                    neigh.setdefault(own, []).append(place)
+                    neigh.setdefault(own, []).append(interface)
     yield from (("conf", alike) for alike in conf.values())
     yield from (("neigh", alike) for alike in neigh.values())
 
@@ -80,9 +82,11 @@ def _read_neighbor_settings(route_socket: RouteSocket) -> Mapping[int, object]:
         for number, value in parse_attributes(data, NDTMSG.size):
             if number != NDTA_PARMS:
                 continue
-            told = {name: bytes(each) for name, each in parse_attributes(value)}
-            index = int.from_bytes(told.pop(NDTPA_IFINDEX, b""), sys.byteorder)
-            settings = ((family, name, each) for name, each in told.items() if name not in (NDTPA_REFCNT, NDTPA_REACHABLE_TIME))
+            attributes = {name: bytes(each) for name, each in parse_attributes(value)}
+            index = int.from_bytes(attributes.pop(NDTPA_IFINDEX, b""), sys.byteorder)
+            settings = (
+                (family, name, each) for name, each in attributes.items() if name not in (NDTPA_REFCNT, NDTPA_REACHABLE_TIME)
+            )
             found[index] = (*found.get(index, ()), *settings)
     return found
 

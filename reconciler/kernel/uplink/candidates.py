@@ -48,15 +48,15 @@ def is_wireless(link: LinkInfo, sysfs: Path = SYSFS) -> bool:
     return is_this and any((directory / name).exists() for name in ("wireless", "phy80211"))
 
 
-def find_routers(host: NamespaceInfo, places: Collection[int]) -> Iterator[str]:
+def find_routers(host: NamespaceInfo, interfaces: Collection[int]) -> Iterator[str]:
     """The next hops of the default routes over links, given by their numbers."""
-    defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in places]
+    defaults = [route for route in host.routes if route.dst == "default" and route.via and route.index in interfaces]
     yield from dict.fromkeys(route.via for route in sorted(defaults, key=_rank))
 
 
-def find_own(host: NamespaceInfo, places: Collection[int]) -> Iterator[str]:
+def find_own(host: NamespaceInfo, interfaces: Collection[int]) -> Iterator[str]:
     """The addresses on links, given by their numbers."""
-    yield from (one.cidr for one in host.addresses if one.index in places and not ip_interface(one.cidr).is_link_local)
+    yield from (one.cidr for one in host.addresses if one.index in interfaces and not ip_interface(one.cidr).is_link_local)
 
 
 def find_places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[int]:

@@ -71,7 +71,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Belongings:
+class LinkConfiguration:
     """Bodies of RTM_NEWADDR, RTM_NEWROUTE and RTM_NEWNEIGH, in the order of the kernel's dump."""
 
     addresses: tuple[bytes, ...] = ()
@@ -96,21 +96,21 @@ class Belongings:
         """The first IPv4 address, without its length; "" where there is none."""
         return next((_address_key(body).partition("/")[0] for body in self.addresses if body[0] == socket.AF_INET), "")
 
-    def without(self, *others: Belongings) -> Belongings:
+    def without(self, *others: LinkConfiguration) -> LinkConfiguration:
         """What of this is in none of the others, whatever link it is on."""
         addresses = {_address_key(body) for other in others for body in other.addresses}
         routes = {_route_key(body) for other in others for body in other.routes}
         neighbors = {_neighbor_key(body) for other in others for body in other.neighbors}
-        return Belongings(
+        return LinkConfiguration(
             tuple(body for body in self.addresses if _address_key(body) not in addresses),
             tuple(body for body in self.routes if _route_key(body) not in routes),
             tuple(body for body in self.neighbors if _neighbor_key(body) not in neighbors),
         )
 
-    def aged(self, elapsed_s: float) -> Belongings:
+    def aged(self, elapsed_s: float) -> LinkConfiguration:
         """As it is `elapsed_s` seconds later: lifetimes are shorter, and what has expired is gone."""
         addresses = tuple(aged for body in self.addresses if (aged := _age_address(body, int(elapsed_s))))
-        return Belongings(addresses, self.routes, self.neighbors)
+        return LinkConfiguration(addresses, self.routes, self.neighbors)
 
     def to_json(self) -> dict[str, list[dict[str, str]]]:
         """Each with a text for people, who may have to read the file when all else has failed."""
@@ -131,12 +131,12 @@ class Belongings:
 class Goods:
     """What is to be moved: what the source has now, what only a file still knows, and labels to be given back."""
 
-    held: Belongings
-    lost: Belongings = field(default_factory=Belongings)
+    held: LinkConfiguration
+    lost: LinkConfiguration = field(default_factory=LinkConfiguration)
     labels: Labels = ()
 
 
-def read_belongings(route_socket: RouteSocket, index: int) -> Belongings:
+def read_link_configuration(route_socket: RouteSocket, index: int) -> LinkConfiguration:
     """All that a link has. Routes of the table `local` are the kernel's, and come with the addresses."""
     addresses = (
         bytes(body) for kind, body in route_socket.dump(RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, 0)) if kind == RTM_NEWADDR
@@ -148,7 +148,7 @@ def read_belongings(route_socket: RouteSocket, index: int) -> Belongings:
         if kind == RTM_NEWROUTE
     )
     neighbors = (bytes(body) for kind, body in route_socket.dump(RTM_GETNEIGH, NDMSG.pack(0, 0, 0, 0, 0)) if kind == RTM_NEWNEIGH)
-    return Belongings(
+    return LinkConfiguration(
         tuple(body for body in addresses if IFADDRMSG.unpack_from(body)[4] == index),
         tuple(body for body in routes if _is_movable(body, index)),
         tuple(body for body in neighbors if NDMSG.unpack_from(body)[1] == index and NDMSG.unpack_from(body)[2] & NUD_PERMANENT),

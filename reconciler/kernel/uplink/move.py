@@ -33,11 +33,11 @@ from reconciler.kernel.openvswitch.backend import run_ovsdb_steps
 from reconciler.kernel.run_directory.private import write_private
 from reconciler.kernel.settings.sysctl import read_sysctl, write_sysctl
 from reconciler.kernel.uplink.arp import answers
-from reconciler.kernel.uplink.link_configuration import Belongings, Goods, encode_move, read_belongings
+from reconciler.kernel.uplink.link_configuration import Goods, LinkConfiguration, encode_move, read_link_configuration
 from reconciler.state.jsontext import parse_json
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import LinkInfo, UplinkInfo
-from reconciler.state.steps.lanes import ETHTOOL, OVSDB
+from reconciler.state.steps.backends import ETHTOOL, OVSDB
 from reconciler.state.steps.links import LinkSet, OffloadSet
 from reconciler.state.steps.openvswitch import OvsPortDelete
 from reconciler.state.steps.step import Step, StepError
@@ -59,12 +59,12 @@ class Kept:
     bridge: str
     topology: str
     phase: str
-    before: Belongings
+    before: LinkConfiguration
     accept_dad: str
     noted_s: float
     """When `before` was read, on the clock that starts with the machine (CLOCK_BOOTTIME): lifetimes go on meanwhile."""
     bridge_index: int = 0
-    """The bridge's interface number: one that was made anew has another, and nothing of what was on it."""
+    """The bridge's interface number: one that was re-created has another, and nothing of what was on it."""
     offloads: tuple[str, ...] = ()
     """Those that were on, and are off while it is a port of Open vSwitch."""
     accept_ra: str = ""
@@ -104,7 +104,7 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     known = kept.get(step.name)
     if known and known.topology != context.topology:
         raise StepError(step, f"{step.name} is in the bridge {known.bridge} of topology {known.topology}")
-    here, there = read_belongings(route_socket, uplink.index), read_belongings(route_socket, bridge.index)
+    here, there = read_link_configuration(route_socket, uplink.index), read_link_configuration(route_socket, bridge.index)
     lost = _lost(known, bridge, here, there)
     note = replace(known or _note(namespaces, step, here), bridge=step.bridge, phase=MOVING, bridge_index=bridge.index)
     write_kept(context, {**kept, step.name: note})
@@ -133,7 +133,7 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
 
 
-def _answering(namespaces: Namespaces, dev: str, held: Belongings, timeout_s: float) -> list[str]:
+def _answering(namespaces: Namespaces, dev: str, held: LinkConfiguration, timeout_s: float) -> list[str]:
     """The first of the host's IPv4 routers that answers on the link; the way out is what a host must not lose."""
     for router in held.routers if held.first_ipv4 else ():
         with contextlib.suppress(OSError):
@@ -151,9 +151,9 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
     known = kept.get(step.name)
     if uplink is not None:
         stands = bridge is not None and (bool(step.leaves) or uplink.master == bridge.index)
-        here = read_belongings(route_socket, uplink.index)
+        here = read_link_configuration(route_socket, uplink.index)
         # What a bridge holds that the uplink was never in is the bridge's own.
-        there = read_belongings(route_socket, bridge.index) if bridge and (stands or known) else Belongings()
+        there = read_link_configuration(route_socket, bridge.index) if bridge and (stands or known) else LinkConfiguration()
         lost = _lost(known, bridge, here, there)
         accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
         if known:
@@ -175,16 +175,16 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
 
 def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
     """What Open vSwitch has to do besides."""
-    for lane, run in groupby(steps, key=lambda step: step.lane):
-        if lane == OVSDB:
+    for backend, run in groupby(steps, key=lambda step: step.backend):
+        if backend == OVSDB:
             run_ovsdb_steps(namespaces.context.openvswitch, list(run))
-        elif lane == ETHTOOL:
+        elif backend == ETHTOOL:
             run_offload_steps(namespaces, list(run))
         else:
-            raise TypeError(f"an uplink joins no bridge by a step of {lane}")
+            raise TypeError(f"an uplink joins no bridge by a step of {backend}")
 
 
-def _note(namespaces: Namespaces, step: UplinkEnslave, here: Belongings) -> Kept:
+def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> Kept:
     """What is to be remembered of an uplink that is about to be moved for the first time."""
     quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
     return Kept(
@@ -205,13 +205,13 @@ def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
     return links[name]
 
 
-def _lost(known: Kept | None, bridge: LinkInfo | None, *held: Belongings) -> Belongings:
+def _lost(known: Kept | None, bridge: LinkInfo | None, *held: LinkConfiguration) -> LinkConfiguration:
     """What was before and is nowhere now, lifetimes shortened by the time that has passed.
 
     Nothing, as long as the bridge is there that all was moved to: what is gone since then was taken away by somebody.
     """
     if known is None or (bridge and known.phase == MOVED and known.bridge_index == bridge.index):
-        return Belongings()
+        return LinkConfiguration()
     return known.before.without(*held).aged(_now_s() - known.noted_s)
 
 
@@ -284,7 +284,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
         data = parse_json(path.read_bytes())
         return {
             # A key that is missing is a TypeError.
-            name: Kept(**{**one, "before": Belongings.from_json(one["before"]), "offloads": tuple(one["offloads"])})
+            name: Kept(**{**one, "before": LinkConfiguration.from_json(one["before"]), "offloads": tuple(one["offloads"])})
             for name, one in data.items()
         }
     except FileNotFoundError:

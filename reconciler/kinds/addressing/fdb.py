@@ -74,9 +74,9 @@ class Fdb(Record):
     @classmethod
     def phrases(cls, records: Sequence[Self], _facts: InterfaceFacts) -> Iterator[Phrase]:
         tunnels = sum(record.mac == BROADCAST_MAC for record in records)
-        stations = sum(bool(record.remote) for record in records) - tunnels
+        remotes = sum(bool(record.remote) for record in records) - tunnels
         if tunnels:
-            yield Phrase(Part.OVERLAY, f"{number(tunnels, 'host')} behind it with {number(stations, 'station')}")
+            yield Phrase(Part.OVERLAY, f"{number(tunnels, 'host')} behind it with {number(remotes, 'remote')}")
 
     def describe(self) -> str:
         if self.mac == BROADCAST_MAC:

@@ -177,9 +177,9 @@ def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:
     seen: Counter[tuple[int, str, int]] = Counter()
     found = {}
     for info in sorted(routes, key=attrgetter("metric")):
-        place = (info.family, info.dst, info.index)
-        found[id(info)] = seen[place]
-        seen[place] += 1
+        key = (info.family, info.dst, info.index)
+        found[id(info)] = seen[key]
+        seen[key] += 1
     return found
 
 

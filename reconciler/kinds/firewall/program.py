@@ -77,7 +77,7 @@ def _inet_sets() -> dict[str, SetSpec]:
         target = (address, "inet_service")
         sets |= {
             f"own{family}": SetSpec((address,), interval=True),
-            # Of `own`, those with a leg on this host: others' packets may arrive over the uplink.
+            # Of `own`, those with a host subnet on this host: others' packets may arrive over the uplink.
             f"local{family}": SetSpec((address,), interval=True),
             f"guarded{family}": SetSpec((address,), interval=True),
             f"natted{family}": SetSpec((address,), interval=True),
@@ -128,7 +128,7 @@ def _netdev_sets() -> dict[str, SetSpec]:
 
 
 WAYS = ("to_tunnel", "to_uplink", "to_bridge")
-"""The maps that name a link, for each protocol. The kernel keeps its number, so a link that is made anew is another one."""
+"""The maps that name a link, for each protocol. The kernel keeps its number, so a link that is re-created is another one."""
 
 SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
@@ -217,7 +217,7 @@ def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[st
     """Patterns of key and value, and the parts of the key that need a closer look: IPv6 addresses and ranges."""
     spec = SETS[family][set_name]
     loose = _RANGED if spec.interval else ("ipv6_addr",)
-    closer = tuple((place, kind) for place, kind in enumerate(spec.key, start=1) if kind in loose)
+    closer = tuple((index, kind) for index, kind in enumerate(spec.key, start=1) if kind in loose)
     value = re.compile("|".join(f"goto {chain}" for chain in spec.chains)) if spec.chains else _pattern(spec.data, interval=False)
     return _pattern(spec.key, spec.interval), value, closer
 
@@ -272,7 +272,7 @@ def check_element(family: str, set_name: str, key: str, value: str) -> None:
         raise ValueError(f"no set {set_name!r} in the {family} table")
     key_pattern, value_pattern, closer = _grammar(family, set_name)
     matched = key_pattern.fullmatch(key)
-    if matched is None or not all(_is_canonical(kind, matched[place]) for place, kind in closer):
+    if matched is None or not all(_is_canonical(kind, matched[index]) for index, kind in closer):
         raise ValueError(f"{key!r} is not in the form of a key of {set_name}")
     target_is_good = "ipv6_addr" not in SETS[family][set_name].data or _is_canonical("ipv6_addr", value.partition(" ")[0])
     if not value_pattern.fullmatch(value) or not target_is_good:

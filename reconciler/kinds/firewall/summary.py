@@ -100,7 +100,7 @@ def _target(element: FirewallElement) -> str:
 
 
 def _policies(changes: Sequence[Change]) -> Iterator[str]:
-    """The services of one policy that come and go. One that does both, at another address or in a new table, is made anew."""
+    """The services of one policy that come and go. One that does both, at another address or in a new table, is re-created."""
     come = _services(change.after for change in changes)
     gone = _services(change.before for change in changes)
     parts = {

@@ -71,7 +71,7 @@ def read_marks(external_ids: Marks) -> Marks:
 def is_connected(port: OvsPortInfo, link: LinkInfo) -> bool:
     """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and takes its packets.
 
-    In user space it does not notice that a link was made anew under its name, and goes on with the one that is gone.
+    In user space it does not notice that a link was re-created under its name, and goes on with the one that is gone.
     """
     return port.number > 0 and link.is_promiscuous
 

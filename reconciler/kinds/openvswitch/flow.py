@@ -171,7 +171,7 @@ class OvsFlow(Record):
             targets = texts[1::2]
             texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in targets]
             # A rule that sends to several ports is the bridge's own.
-            told_by = (port, *(targets if len(targets) == 1 else ()), flow.bridge)
+            reported_by = (port, *(targets if len(targets) == 1 else ()), flow.bridge)
             yield cls(
                 HOST,
                 snapshot.topology,
@@ -181,7 +181,7 @@ class OvsFlow(Record):
                 int(head[2] or DEFAULT_PRIORITY),
                 match,
                 "".join(texts),
-                next((subjects[name] for name in told_by if name in subjects), HOST_SUBJECT),
+                next((subjects[name] for name in reported_by if name in subjects), HOST_SUBJECT),
             )
 
     def must_recreate(self, before: Self) -> bool:

@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.shell import HostShell, comment, quote
-from reconciler.state.steps.lanes import ANNOUNCE, DHCP, NETLINK
+from reconciler.state.steps.backends import ANNOUNCE, DHCP, NETLINK
 from reconciler.state.steps.step import Step
 
 ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat")
@@ -19,7 +19,7 @@ ROUTE_TYPES = ("", "", "local", "broadcast", "anycast", "multicast", "blackhole"
 class AddressAdd(Step):
     """Add an address, without the kernel's own connected route (`noprefixroute`) and, for IPv6, without DAD (`nodad`)."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     cidr: str
 
@@ -34,7 +34,7 @@ class AddressAdd(Step):
 class AddressDelete(Step):
     """Remove an address."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     cidr: str
 
@@ -46,7 +46,7 @@ class AddressDelete(Step):
 class PeerAddressDelete(Step):
     """Remove an address of a point-to-point link, whose far end is `peer`."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     cidr: str
     peer: str
@@ -60,7 +60,7 @@ class PeerAddressDelete(Step):
 class RouteAdd(Step):
     """Add a route of ours (protocol ROUTE_PROTOCOL). `dst` is a CIDR, or "default" with the family in `family`."""
 
-    lane = NETLINK
+    backend = NETLINK
     family: int
     dst: str
     dev: str
@@ -76,7 +76,7 @@ class RouteAdd(Step):
 class RouteDelete(Step):
     """Remove a route of ours."""
 
-    lane = NETLINK
+    backend = NETLINK
     family: int
     dst: str
     dev: str
@@ -92,7 +92,7 @@ class RouteDelete(Step):
 class StrayRouteAdd(Step):
     """Put back a route of another protocol, without a next hop."""
 
-    lane = NETLINK
+    backend = NETLINK
     family: int
     dst: str
     dev: str
@@ -111,7 +111,7 @@ class StrayRouteAdd(Step):
 class StrayRouteDelete(Step):
     """Remove a route that is in the place of one of ours; `form` is as in RouteInfo."""
 
-    lane = NETLINK
+    backend = NETLINK
     family: int
     dst: str
     dev: str
@@ -136,7 +136,7 @@ class StrayRouteDelete(Step):
 class NeighborAdd(Step):
     """Add or replace a permanent neighbor (ARP or NDP) entry; with `proxy`, an entry that we answer for (no mac)."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     address: str
     mac: str = ""
@@ -152,7 +152,7 @@ class NeighborAdd(Step):
 class NeighborDelete(Step):
     """Remove a neighbor entry."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     address: str
     proxy: bool = False
@@ -166,7 +166,7 @@ class NeighborDelete(Step):
 class FdbAdd(Step):
     """Append a static entry to the forwarding database of a VXLAN (`remote` is the VTEP) or of a bridge port (no remote)."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     mac: str
     remote: str = ""
@@ -180,7 +180,7 @@ class FdbAdd(Step):
 class FdbDelete(Step):
     """Remove a static FDB entry."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     mac: str
     remote: str = ""
@@ -197,7 +197,7 @@ class Announce(Step):
     By gratuitous ARP (RFC 5227), or for IPv6 by an unsolicited neighbor advertisement (RFC 4861).
     """
 
-    lane = ANNOUNCE
+    backend = ANNOUNCE
     dev: str
     address: str
     mac: str = ""
@@ -211,7 +211,7 @@ class Announce(Step):
 class DhcpStart(Step):
     """Run a DHCP client for an interface in the container's namespace; with `default`, its lease gives the default route too."""
 
-    lane = DHCP
+    backend = DHCP
     container: str
     dev: str
     default: bool
@@ -225,7 +225,7 @@ class DhcpStart(Step):
 class DhcpStop(Step):
     """End that client; it gives its lease back, and takes away the address."""
 
-    lane = DHCP
+    backend = DHCP
     container: str
     dev: str
 

@@ -13,7 +13,7 @@ from reconciler.state.ref import netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, lxc_path, quote
 from reconciler.state.spec_label import labels_of
-from reconciler.state.steps.lanes import PROCESS, RUNTIME
+from reconciler.state.steps.backends import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
 
@@ -25,7 +25,7 @@ class ContainerCreate(Step):
     of a container is undone.
     """
 
-    lane = RUNTIME
+    backend = RUNTIME
     container: str
     engine_name: str
     spec: ContainerSpec
@@ -61,7 +61,7 @@ class ContainerCreate(Step):
 class ContainerStart(Step):
     """Start a container that is there and stopped."""
 
-    lane = RUNTIME
+    backend = RUNTIME
     runtime: str
     engine_name: str
 
@@ -75,7 +75,7 @@ class ContainerStart(Step):
 class ContainerStop(Step):
     """Stop a container that runs: the inverse of ContainerStart."""
 
-    lane = RUNTIME
+    backend = RUNTIME
     runtime: str
     engine_name: str
 
@@ -88,7 +88,7 @@ class ContainerStop(Step):
 class ContainerPark(Step):
     """Stop a container and rename it, so that it can be brought back; it is removed when the whole apply has succeeded."""
 
-    lane = RUNTIME
+    backend = RUNTIME
     runtime: str
     engine_name: str
 
@@ -106,7 +106,7 @@ class ContainerPark(Step):
 class ProcessStart(Step):
     """Run `command` in the namespace: in a session of its own, marked in its environment, its output logged under /run/netctl."""
 
-    lane = PROCESS
+    backend = PROCESS
     container: str
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
@@ -128,7 +128,7 @@ class ProcessStart(Step):
 class ProcessStop(Step):
     """End the processes that carry the container's mark: SIGTERM, then SIGKILL."""
 
-    lane = PROCESS
+    backend = PROCESS
     container: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:

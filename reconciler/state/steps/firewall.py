@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.state.shell import HostShell, here_document
-from reconciler.state.steps.lanes import CONNTRACK, IPTABLES, NFT
+from reconciler.state.steps.backends import CONNTRACK, IPTABLES, NFT
 from reconciler.state.steps.step import Step
 
 
@@ -15,7 +15,7 @@ from reconciler.state.steps.step import Step
 class NftCommand(Step):
     """Lines of nft(8) syntax. All that stand in one batch are one transaction. Rendered from validated values only."""
 
-    lane = NFT
+    backend = NFT
     text: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -32,7 +32,7 @@ class NftCommand(Step):
 class ConntrackFlush(Step):
     """Forget the connections whose original destination port is this one, so that UDP flows follow a changed DNAT at once."""
 
-    lane = CONNTRACK
+    backend = CONNTRACK
     protocol: str
     port: int
 
@@ -46,7 +46,7 @@ class ConntrackFlush(Step):
 class IptablesAdd(Step):
     """Insert a rule at the head of another's chain, after a check that it is not there (`iptables -w 5 -C`, then `-I`)."""
 
-    lane = IPTABLES
+    backend = IPTABLES
     command: str
     table: str
     chain: str
@@ -62,7 +62,7 @@ class IptablesAdd(Step):
 class IptablesDelete(Step):
     """Delete that rule (`iptables -w 5 -D`)."""
 
-    lane = IPTABLES
+    backend = IPTABLES
     command: str
     table: str
     chain: str

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.state.shell import HostShell, flatten, join
-from reconciler.state.steps.lanes import ETHTOOL, NETLINK
+from reconciler.state.steps.backends import ETHTOOL, NETLINK
 from reconciler.state.steps.step import Step
 
 FREE_NAME = "moved%d"
@@ -31,7 +31,7 @@ class LinkAdd(Step):
     vxlan. A veth has a `peer`.
     """
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     kind: str
     mac: str
@@ -78,7 +78,7 @@ class LinkAdd(Step):
 class LinkSet(Step):
     """Change a link that is there; None (or "" for names) leaves a thing as it is. `master` "-" means none."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     mac: str = ""
     mtu: int | None = None
@@ -115,7 +115,7 @@ class LinkSet(Step):
 class LinkDelete(Step):
     """Delete a link; a veth's other end goes with it, and so do addresses, routes and neighbors on it."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     group: int
 
@@ -127,7 +127,7 @@ class LinkDelete(Step):
 class AltnameAdd(Step):
     """Give a link a second, longer, readable name (ip-link(8), `property add`)."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     altname: str
 
@@ -139,7 +139,7 @@ class AltnameAdd(Step):
 class AltnameDelete(Step):
     """Take a second name off a link."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     altname: str
 
@@ -151,7 +151,7 @@ class AltnameDelete(Step):
 class LinkRename(Step):
     """Give a link another name, so that its own is free: `moved` and a number that the kernel chooses."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -162,7 +162,7 @@ class LinkRename(Step):
 class BridgePortSet(Step):
     """Set options of a bridge port, by the names of ip-link(8), such as ("hairpin", "on") or ("mcast_flood", "off")."""
 
-    lane = NETLINK
+    backend = NETLINK
     name: str
     options: tuple[tuple[str, str], ...]
 
@@ -175,7 +175,7 @@ class BridgePortSet(Step):
 class QdiscSet(Step):
     """Limit what a link sends, by a token bucket at its root (tc-tbf(8)); one that is there is replaced."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
     rate_bytes: int
     """A second."""
@@ -192,7 +192,7 @@ class QdiscSet(Step):
 class QdiscDelete(Step):
     """Let a link send as fast as it can."""
 
-    lane = NETLINK
+    backend = NETLINK
     dev: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -203,7 +203,7 @@ class QdiscDelete(Step):
 class OffloadSet(Step):
     """Switch an offload of a link on or off: `tx` (checksums of what it sends) or `gro` (packets merged on arrival)."""
 
-    lane = ETHTOOL
+    backend = ETHTOOL
     dev: str
     feature: str
     on: bool

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.state.naming import Alias
 from reconciler.state.shell import HostShell, join, quote
-from reconciler.state.steps.lanes import NETNS, SYSCTL
+from reconciler.state.steps.backends import NETNS, SYSCTL
 from reconciler.state.steps.step import Step
 
 SILENT = (
@@ -60,7 +60,7 @@ class NetnsAdd(Step):
     net.ipv6.conf.default.accept_ra to 0: addresses serve at once, and no router is asked for.
     """
 
-    lane = NETNS
+    backend = NETNS
     ipv6: bool
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -76,7 +76,7 @@ class NetnsAdd(Step):
 class NetnsDelete(Step):
     """Unmount and remove the namespace; what is in it goes with it, after a moment."""
 
-    lane = NETNS
+    backend = NETNS
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         yield join(["ip", "netns", "delete", shell.netns_word(self.netns)])
@@ -94,7 +94,7 @@ class SysctlWrite(Step):
     With `if_there`, nothing is done where there is no such key: a link of the name has gone meanwhile.
     """
 
-    lane = SYSCTL
+    backend = SYSCTL
     key: str
     value: str
     remember: bool
@@ -116,7 +116,7 @@ class SysctlWrite(Step):
 class SysctlRestore(Step):
     """Let go of a remembered sysctl: where no other topology uses it and it is still ours, the value before comes back."""
 
-    lane = SYSCTL
+    backend = SYSCTL
     key: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.state.shell import HostShell
-from reconciler.state.steps.lanes import OPENFLOW, OVSDB
+from reconciler.state.steps.backends import OPENFLOW, OVSDB
 from reconciler.state.steps.step import Step
 
 Marks = tuple[tuple[str, str], ...]
@@ -31,11 +31,11 @@ FIRST_FRAGMENTS = "nx-match"
 class OvsBridgeAdd(Step):
     """Make a bridge in the OVSDB, with its internal port of the same name, and wait until ovs-vswitchd has made it.
 
-    All steps of this lane that stand in one batch are one transaction (RFC 7047). Without flows the bridge passes nothing, or
+    All steps of this backend that stand in one batch are one transaction (RFC 7047). Without flows the bridge passes nothing, or
     everything where `fail_mode` is standalone (ovs-vswitchd.conf.db(5)).
     """
 
-    lane = OVSDB
+    backend = OVSDB
     name: str
     datapath: str
     mac: str
@@ -54,7 +54,7 @@ class OvsBridgeAdd(Step):
 class OvsBridgeSet(Step):
     """Set all that netctl has a say in of a bridge that is there."""
 
-    lane = OVSDB
+    backend = OVSDB
     name: str
     mac: str
     mtu: int
@@ -70,7 +70,7 @@ class OvsBridgeSet(Step):
 class OvsBridgeDelete(Step):
     """Remove a bridge, its ports and its flows."""
 
-    lane = OVSDB
+    backend = OVSDB
     name: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -81,7 +81,7 @@ class OvsBridgeDelete(Step):
 class OvsPortAdd(Step):
     """Make a link that is there a port of a bridge."""
 
-    lane = OVSDB
+    backend = OVSDB
     bridge: str
     name: str
     marks: Marks
@@ -102,7 +102,7 @@ class OvsPortAdd(Step):
 class OvsPortSet(Step):
     """Set all that netctl has a say in of a port that is there, and wait until its link is in use."""
 
-    lane = OVSDB
+    backend = OVSDB
     name: str
     marks: Marks
     is_isolated: bool = False
@@ -116,7 +116,7 @@ class OvsPortSet(Step):
 class OvsPortDelete(Step):
     """Remove a port from its bridge; the link stays. With `leaves_queues` it has a QoS of ours, which goes with it."""
 
-    lane = OVSDB
+    backend = OVSDB
     bridge: str
     name: str
     leaves_queues: bool = False
@@ -131,7 +131,7 @@ class OvsPortDelete(Step):
 class FragmentsSet(Step):
     """Set what rules of the bridge see of fragments, in a word of ovs-ofctl(8), `set-frags`. A restart sets it back."""
 
-    lane = OPENFLOW
+    backend = OPENFLOW
     bridge: str
     mode: str
 
@@ -143,7 +143,7 @@ class FragmentsSet(Step):
 class FlowAdd(Step):
     """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8). Those of a bridge in a batch are one bundle: all or none."""
 
-    lane = OPENFLOW
+    backend = OPENFLOW
     bridge: str
     cookie: int
     match: str
@@ -159,7 +159,7 @@ class FlowAdd(Step):
 class FlowDelete(Step):
     """Remove the rule."""
 
-    lane = OPENFLOW
+    backend = OPENFLOW
     bridge: str
     cookie: int
     match: str

@@ -13,7 +13,7 @@ from reconciler.state.shell import HostShell
 class Step:
     """One thing to do, in one namespace."""
 
-    lane: ClassVar[str]
+    backend: ClassVar[str]
     netns: str
 
     def __init_subclass__(cls) -> None:

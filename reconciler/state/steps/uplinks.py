@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.state.shell import HostShell, quote
-from reconciler.state.steps.lanes import UPLINK
+from reconciler.state.steps.backends import UPLINK
 from reconciler.state.steps.step import Step
 
 _MOVE = """\
@@ -56,7 +56,7 @@ class UplinkEnslave(Step):
     is moved.
     """
 
-    lane = UPLINK
+    backend = UPLINK
     name: str
     bridge: str
     joins: tuple[Step, ...] = ()
@@ -76,7 +76,7 @@ class UplinkEnslave(Step):
 class UplinkRelease(Step):
     """Take the uplink out of the bridge, and give it back its addresses and routes as they are now, all in one go."""
 
-    lane = UPLINK
+    backend = UPLINK
     name: str
     bridge: str
     leaves: tuple[Step, ...] = ()

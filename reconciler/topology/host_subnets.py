@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from reconciler.topology.types import Container, Party, Topology
 
 
-def legs_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
+def host_subnets_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
     """For each subnet the hosts on which it is present, in the order in which the file lists the hosts."""
     present: dict[str, set[str]] = {name: set(subnet.hosts) for name, subnet in topology.subnets.items()}
     for container in topology.containers.values():
@@ -35,7 +35,7 @@ def hosts_beside(topology: Topology, host: str) -> frozenset[str]:
     has entries for the other host's containers. Other subnets do not matter: a subnet that the host's containers may reach is
     present on it.
     """
-    shared = (hosts for hosts in legs_of(topology).values() if host in hosts)
+    shared = (hosts for hosts in host_subnets_of(topology).values() if host in hosts)
     return frozenset(name for hosts in shared for name in hosts) - {host}
 
 

@@ -39,7 +39,7 @@ UPLINK = LinkInfo(2, "eth0", "veth", "02:00:00:00:00:02", 1500, 0, up=True, peer
 """A foreign link of the host, as a lab host has one."""
 
 
-class Mirror:
+class FakeSnapshot:
     """Collects what a snapshot of the state's host holds."""
 
     def __init__(self, topology: str, state: HostState) -> None:
@@ -166,6 +166,6 @@ def _loopback(*, ipv6: bool, up: bool) -> LinkInfo:
     return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, accepts_ra=ipv6)
 
 
-def mirror(topology: str, state: HostState) -> Snapshot:
+def fake_snapshot(topology: str, state: HostState) -> Snapshot:
     """What a read of the state's host would give."""
-    return Mirror(topology, state).show()
+    return FakeSnapshot(topology, state).show()

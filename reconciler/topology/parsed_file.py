@@ -14,7 +14,7 @@ from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, parse_document
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ParsedFile:
     """The document, and the text to show faulty lines from; `path` is what the file is called in messages."""
 
     path: str
@@ -22,14 +22,14 @@ class Draft:
     source: str
 
 
-def read_draft(path: str) -> Draft:
+def read_parsed(path: str) -> ParsedFile:
     """The file at `path`, parsed. UsageError if it cannot be read."""
-    return parse_draft(_read_file(path), path)
+    return parse_file(_read_file(path), path)
 
 
-def parse_draft(data: bytes, path: str) -> Draft:
-    """As `read_draft`, for a file's bytes."""
-    return Draft(path, *parse_document(data))
+def parse_file(data: bytes, path: str) -> ParsedFile:
+    """As `read_parsed`, for a file's bytes."""
+    return ParsedFile(path, *parse_document(data))
 
 
 def _read_file(path: str) -> bytes:
