@@ -25,8 +25,9 @@ import pytest
 from hypothesis import settings
 
 from reconciler.state.naming import group_of
-from tests.matrix.summary import pytest_terminal_summary  # noqa: F401  the matrix, printed at the end
-from tests.mounts import REMEDY, is_chroot
+from tests.harness.fixtures.dockerd import dockerd, dockerd_of_session  # noqa: F401  one daemon for tests of two floors
+from tests.harness.matrix_summary import pytest_terminal_summary  # noqa: F401  the matrix, printed at the end
+from tests.harness.mounts import REMEDY, is_chroot
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 NETNS_ROOT = Path("/run/netns")
