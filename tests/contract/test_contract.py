@@ -30,8 +30,8 @@ from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import Step, StepError
-from tests.conftest import Namespace
 from tests.harness.fakes.host import FakeHost
+from tests.harness.netns import Namespace
 
 pytestmark = pytest.mark.kernel
 

@@ -22,8 +22,8 @@ from typing import IO
 
 import pytest
 
-from tests.conftest import Outcome
 from tests.harness.mounts import CLONE_NEWNS, check_private_run
+from tests.harness.netctl import Outcome
 
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h

@@ -10,15 +10,15 @@ import pytest
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
-from tests.conftest import Namespace
-from tests.harness.worlds.kernel import World
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld
 
 
 @pytest.fixture
-def world(namespace: Namespace, topology_name: str, tmp_path: Path) -> Iterator[World]:
+def world(namespace: Namespace, topology_name: str, tmp_path: Path) -> Iterator[KernelWorld]:
     context = KernelContext(topology_name, "local", run_directory=tmp_path / "run", own_netns=str(namespace.path))
     namespaces = Namespaces(context)
-    yield World(namespace, context, namespaces, KernelHost(namespaces))
+    yield KernelWorld(namespace, context, namespaces, KernelHost(namespaces))
     namespaces.close()
 
 

@@ -19,11 +19,12 @@ from reconciler.kernel.netlink.dump import read_links
 from reconciler.state.ref import netns_path_name
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError
-from tests.conftest import NETNS_ROOT, Namespace
-from tests.harness.worlds.kernel import World, picked
+from tests.harness.names import NETNS_ROOT
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld, picked
 
 
-def path_of(world: World, netns: str) -> Path:
+def path_of(world: KernelWorld, netns: str) -> Path:
     return NETNS_ROOT / netns_path_name(world.context.topology, netns)
 
 
@@ -39,14 +40,14 @@ def test_file_of_others(name: str) -> None:
     assert not parse_path_name("shop", name)
 
 
-def addresses_of_v0(world: World, web: Namespace) -> list[object]:
+def addresses_of_v0(world: KernelWorld, web: Namespace) -> list[object]:
     shown: list[object] = picked(world.show("ip", "address", netns=web), ifname="v0")["addr_info"]
     return shown
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("ipv6", [False, True])
-def test_namespace_is_made_whole(world: World, ipv6: bool) -> None:
+def test_namespace_is_made_whole(world: KernelWorld, ipv6: bool) -> None:
     """A new namespace has its loopback up, IPv6 as asked for, and says which host it belongs to."""
     world.run(NetnsAdd("container:web", ipv6))
     web = Namespace(path_of(world, "container:web").name)
@@ -69,7 +70,7 @@ def test_namespace_is_made_whole(world: World, ipv6: bool) -> None:
 
 
 @pytest.mark.kernel
-def test_many_are_made_and_removed(world: World) -> None:
+def test_many_are_made_and_removed(world: KernelWorld) -> None:
     """Two hundred in one batch, each one of its own, and nothing is left of them."""
     names = [f"container:c{i}" for i in range(200)]
     world.run(*(NetnsAdd(name, ipv6=False) for name in names))
@@ -80,7 +81,7 @@ def test_many_are_made_and_removed(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_what_a_kill_left_is_taken_over(world: World) -> None:
+def test_what_a_kill_left_is_taken_over(world: KernelWorld) -> None:
     """A file that stands for no namespace is no namespace, is mounted over; mounts on one another all go."""
     path = path_of(world, "container:web")
     path.touch()
@@ -99,7 +100,7 @@ def test_what_a_kill_left_is_taken_over(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_namespace_that_is_there_is_not_replaced(world: World) -> None:
+def test_namespace_that_is_there_is_not_replaced(world: KernelWorld) -> None:
     """A live namespace under the name is somebody's: the step is refused, and what is in it stays."""
     before = world.namespaces.identity("container:ns")
     with pytest.raises(StepError, match="ip netns delete"):
@@ -108,7 +109,7 @@ def test_namespace_that_is_there_is_not_replaced(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_removing_what_is_gone(world: World) -> None:
+def test_removing_what_is_gone(world: KernelWorld) -> None:
     """A namespace that is gone already is no fault, and the one beside it stays."""
     before = world.namespaces.identity("container:ns")
     world.run(NetnsDelete("container:nobody"))
@@ -116,7 +117,7 @@ def test_removing_what_is_gone(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_namespace_that_cannot_be_made(world: World, tmp_path: Path) -> None:
+def test_namespace_that_cannot_be_made(world: KernelWorld, tmp_path: Path) -> None:
     """Where a directory is in the way, the step is named."""
     blocked = tmp_path / "netns"
     (blocked / f"{world.context.topology}.web").mkdir(parents=True)
@@ -132,7 +133,7 @@ def test_namespace_that_cannot_be_made(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_entering_leaves_the_caller_where_it_was(world: World) -> None:
+def test_entering_leaves_the_caller_where_it_was(world: KernelWorld) -> None:
     """Work runs inside, its result and its exceptions come out, and neither the caller nor the process has moved."""
     threads = set(threading.enumerate())
     before = Path("/proc/thread-self/ns/net").stat().st_ino
@@ -145,7 +146,7 @@ def test_entering_leaves_the_caller_where_it_was(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_restarted_container_is_noticed(world: World) -> None:
+def test_restarted_container_is_noticed(world: KernelWorld) -> None:
     """A container whose namespace is another one than before gets a new socket; the old one is let go of."""
     world.run(NetnsAdd("container:web", ipv6=False))
     first = world.namespaces.socket("container:web")
@@ -160,7 +161,7 @@ def test_restarted_container_is_noticed(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_engine_container_is_found_by_its_process(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_engine_container_is_found_by_its_process(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """The namespace of an engine's container is that of its first process, and is gone when the container is known to be."""
     process = world.own.start("sleep", "60")
     try:
@@ -177,7 +178,7 @@ def test_engine_container_is_found_by_its_process(world: World, make_namespace: 
 
 
 @pytest.mark.kernel
-def test_limit_of_open_files_is_raised(world: World) -> None:
+def test_limit_of_open_files_is_raised(world: KernelWorld) -> None:
     """Where more namespaces are wanted than the soft limit allows, the limit is raised; a few leave it alone."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 

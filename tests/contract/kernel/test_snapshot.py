@@ -18,14 +18,14 @@ from reconciler.state.snapshot import LinkInfo
 from reconciler.state.steps.addresses import AddressAdd, NeighborAdd, RouteAdd
 from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
 from reconciler.state.steps.namespaces import NetnsAdd, SysctlWrite
-from tests.conftest import Namespace
-from tests.harness.worlds.kernel import World
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld
 
 MAC, MAC2 = "02:00:00:00:00:01", "02:00:00:00:00:02"
 TTL = "net.ipv4.ip_default_ttl"
 
 
-def wire(world: World) -> None:
+def wire(world: KernelWorld) -> None:
     """One container at one bridge, as netctl would wire it."""
     group = group_of(world.context.topology)
     alias = str(Alias(world.context.topology, "veth", "web", "front"))
@@ -49,7 +49,7 @@ def wire(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_what_was_wired_is_read(world: World) -> None:
+def test_what_was_wired_is_read(world: KernelWorld) -> None:
     """Host and container are read with links, addresses, routes and neighbors, and the keys that were asked for."""
     wire(world)
     world.run(SysctlWrite("", "net.ipv4.ip_forward", "1", remember=True))
@@ -69,7 +69,7 @@ def test_what_was_wired_is_read(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_settled_is_usable(world: World) -> None:
+def test_settled_is_usable(world: KernelWorld) -> None:
     """When `settle` returns, the first packet gets through."""
     wire(world)
     world.host.settle()
@@ -78,7 +78,7 @@ def test_settled_is_usable(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_settle_names_what_does_not_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settle_names_what_does_not_pass(world: KernelWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that listens and learns for its forward delay is waited for, and named where it takes too long."""
     wire(world)
     world.host.settle()
@@ -91,7 +91,9 @@ def test_settle_names_what_does_not_pass(world: World, monkeypatch: pytest.Monke
 
 
 @pytest.mark.kernel
-def test_hosts_of_a_lab_leave_each_others_namespaces_alone(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_hosts_of_a_lab_leave_each_others_namespaces_alone(
+    world: KernelWorld, make_namespace: Callable[[str], Namespace]
+) -> None:
     """Two lab hosts and the lab itself share /run/netns; each sees its own, and the lab inherits from a host that is gone."""
     topology = world.context.topology
     make_namespace("lab.alpha")
@@ -127,7 +129,7 @@ def test_namespace_without_a_word_belongs_to_who_wired_it() -> None:
 
 
 @pytest.mark.kernel
-def test_unreadable_is_not_absent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_is_not_absent(world: KernelWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a dump fails every time, reading fails; where it fails once, what is there is read."""
     wire(world)
     failures = [2]

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.probes.run import Prober
-from tests.harness.worlds.probes import Make, World
+from tests.harness.worlds.probes import Make, ProbeWorld
 
 
 @pytest.fixture
-def world(make_namespace: Make) -> World:
-    return World(make_namespace)
+def world(make_namespace: Make) -> ProbeWorld:
+    return ProbeWorld(make_namespace)
 
 
 @pytest.fixture
-def prober(world: World) -> Iterator[Prober]:
+def prober(world: ProbeWorld) -> Iterator[Prober]:
     made = Prober(world.path, world.topology)
     yield made
     made.stop()

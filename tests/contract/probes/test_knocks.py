@@ -15,7 +15,7 @@ from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, C
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
 from reconciler.probes.run import Prober
 from reconciler.probes.spoofing import ALL_NODES
-from tests.harness.worlds.probes import World, ask, run_one, serve
+from tests.harness.worlds.probes import ProbeWorld, ask, run_one, serve
 
 pytestmark = pytest.mark.kernel
 
@@ -62,18 +62,18 @@ def by_hand(kind: str, address: str, **values: str) -> Probe:
     return replace(ask("a", address, kind=kind, expected=False, section=FORBIDDEN), interface="eth0", **values)  # type: ignore[arg-type]
 
 
-def mac_of(world: World, name: str, dev: str) -> str:
+def mac_of(world: ProbeWorld, name: str, dev: str) -> str:
     return world.namespaces[name].run("ip", "-br", "link", "show", dev).stdout.split()[2]
 
 
-def to_localhost(world: World, kind: str) -> Probe:
+def to_localhost(world: ProbeWorld, kind: str) -> Probe:
     """From the neighbour, to a port that is translated to one of a container."""
     probe = ask("n", "127.0.0.1", kind=kind, port=5432, expected=False, section=FORBIDDEN, listener=serve("a", kind, 80))
     return replace(probe, interface="eth0", claim="10.7.0.2", mac=mac_of(world, "h", "pn"), via="10.7.0.1")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_localhost_from_a_neighbour(world: World, prober: Prober, kind: str) -> None:
+def test_localhost_from_a_neighbour(world: ProbeWorld, prober: Prober, kind: str) -> None:
     """A port that is translated for whoever comes in is open to a neighbour's frames, and closed by one rule for 127.0.0.0/8."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST)
     probe = to_localhost(world, kind)
@@ -85,7 +85,7 @@ def test_localhost_from_a_neighbour(world: World, prober: Prober, kind: str) -> 
     assert run_one(prober, probe).finding.outcome == "silent"
 
 
-def test_localhost_from_a_foreign_link(world: World, prober: Prober) -> None:
+def test_localhost_from_a_foreign_link(world: ProbeWorld, prober: Prober) -> None:
     """The same from a link that is made for the probe; nothing of it is left afterwards, and while it is there it has no mark."""
     host = world.namespaces["h"]
     host.run("nft", "-f", "-", text=LOCALHOST)
@@ -100,7 +100,7 @@ def test_localhost_from_a_foreign_link(world: World, prober: Prober) -> None:
     assert host.run("ip", "address").stdout + host.run("ip", "route", "show", "table", "all").stdout == before
 
 
-def test_a_foreign_link_sends_at_once(world: World) -> None:
+def test_a_foreign_link_sends_at_once(world: ProbeWorld) -> None:
     """No frame is lost in the moment after the link was made, when the far end has no queue yet; tried twenty times."""
     host, ends = str(world.namespaces["h"].path), foreign_ends(world.topology)
     for _ in range(20):
@@ -123,7 +123,7 @@ def send_frames(link: ForeignLink, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tcp", GROUP, "arp"])
-def test_a_frame_that_is_lost_proves_nothing(world: World, prober: Prober, kind: str) -> None:
+def test_a_frame_that_is_lost_proves_nothing(world: ProbeWorld, prober: Prober, kind: str) -> None:
     """A door that is open is reported as open, though the first frames to it are lost."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST + first_lost("pn" if kind == "tcp" else "pa"))
     probe = by_hand(kind, "10.9.0.1", claim="10.9.0.77" if kind == "arp" else "198.51.100.77")
@@ -133,7 +133,7 @@ def test_a_frame_that_is_lost_proves_nothing(world: World, prober: Prober, kind:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_a_container_from_a_foreign_link(world: World, prober: Prober, family: int) -> None:
+def test_a_container_from_a_foreign_link(world: ProbeWorld, prober: Prober, family: int) -> None:
     """A host that forwards what comes from any link leads a foreign one to a container; its rule against that is noticed."""
     near = foreign_ends(world.topology).cidrs[0 if family == 4 else 1].partition("/")[0]
     probe = ask("h", "10.9.0.2" if family == 4 else "fd09::2", expected=False, section=FORBIDDEN, via=near)
@@ -147,7 +147,7 @@ def test_a_container_from_a_foreign_link(world: World, prober: Prober, family: i
     assert run_one(prober, probe).finding.outcome == "silent"
 
 
-def test_a_link_that_cannot_be_made(world: World, prober: Prober) -> None:
+def test_a_link_that_cannot_be_made(world: ProbeWorld, prober: Prober) -> None:
     """Where the host holds a link of that name, the probes from there are not asked, and the reason is said."""
     ends = foreign_ends(world.topology)
     world.namespaces["h"].run("ip", "link", "add", ends.name, "type", "veth", "peer", "name", "other")
@@ -158,7 +158,7 @@ def test_a_link_that_cannot_be_made(world: World, prober: Prober) -> None:
     assert "other" in world.namespaces["h"].run("ip", "-br", "link").stdout  # and that one is left alone
 
 
-def test_frames_to_link_local_groups(world: World, prober: Prober) -> None:
+def test_frames_to_link_local_groups(world: ProbeWorld, prober: Prober) -> None:
     """They reach the host past the bridge; kept from its stack, the bridge still learns; a filter at the port ends it."""
     host = world.namespaces["h"]
     probe = by_hand(GROUP, "10.9.0.1", claim="198.51.100.77")
@@ -173,7 +173,7 @@ def test_frames_to_link_local_groups(world: World, prober: Prober) -> None:
     assert run_one(prober, probe).finding.outcome == "silent"
 
 
-def test_router_advertisements(world: World, prober: Prober) -> None:
+def test_router_advertisements(world: ProbeWorld, prober: Prober) -> None:
     """One reaches the host and the next container; with the ordinary frame dropped, the host hears it by a group still."""
     at_host, at_next = by_hand(ADVERTISED, ALL_NODES), by_hand(ADVERTISED, ALL_NODES, heard_in="container:b")
     assert [r.finding.outcome for r in (run_one(prober, at_host), run_one(prober, at_next))] == ["answered", "answered"]
@@ -188,7 +188,7 @@ def test_router_advertisements(world: World, prober: Prober) -> None:
 
 
 @pytest.mark.parametrize(("address", "own"), [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")])
-def test_frames_for_an_unknown_address(world: World, prober: Prober, address: str, own: str) -> None:
+def test_frames_for_an_unknown_address(world: ProbeWorld, prober: Prober, address: str, own: str) -> None:
     """A plain bridge floods them to the next container; with flooding off at its port, it gets none."""
     probe = by_hand(STRAY, address, claim=own, heard_in="container:b", heard_at="eth0")
     result = run_one(prober, probe)
@@ -199,7 +199,7 @@ def test_frames_for_an_unknown_address(world: World, prober: Prober, address: st
 
 
 @pytest.mark.parametrize(("address", "own"), [("10.9.0.3", "10.9.0.2"), ("fd09::3", "fd09::2")])
-def test_isolated_ports_by_their_gateway(world: World, prober: Prober, address: str, own: str) -> None:
+def test_isolated_ports_by_their_gateway(world: ProbeWorld, prober: Prober, address: str, own: str) -> None:
     """A host that routes leads one isolated port to another; a rule against it is noticed."""
     host = world.namespaces["h"]
     for port in ("pa", "pb"):

@@ -12,7 +12,8 @@ from reconciler.errors import TopologyError
 from reconciler.probes.model import ALLOWED, FORBIDDEN, ROUTE, ROUTES, Probe
 from reconciler.topology.load import parse_topology
 from reconciler.verify.expectations import compile_probes
-from tests.conftest import Namespace, run_netctl
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 
 HEAD = """\
 version: 1

@@ -112,7 +112,7 @@ class ToughThing(Thing):
     dies_with_parent: ClassVar[bool] = False
 
 
-class World:
+class ThingWorld:
     """A host of things.
 
     It refuses to make what is there or has nothing to stand on, and to remove what is not there or still carries something

@@ -40,8 +40,8 @@ from reconciler.state.steps.lanes import NFT
 from reconciler.state.steps.step import StepError
 from reconciler.topology import load
 from reconciler.worker import __main__ as worker
-from tests.conftest import Outcome
 from tests.harness.machine import Machine, Running
+from tests.harness.netctl import Outcome
 
 PRELOADED = (apply, destroy, diff, status, verify, conntrack, engine, facts, iptables, nft, process, load)
 """So that no forked process has to import them."""

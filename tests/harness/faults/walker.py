@@ -14,10 +14,10 @@ from pathlib import Path
 
 from _pytest.outcomes import Failed
 
-from tests.conftest import Outcome
 from tests.harness.faults.strike import Fault, quick_netctl
 from tests.harness.live import Snapshot, differences, read_live
 from tests.harness.machine import Machine
+from tests.harness.netctl import Outcome
 from tests.harness.topologies.local import LAB_SMALL, LOCAL, LOCAL_CHANGED, furnish, write
 
 MACHINES = 4

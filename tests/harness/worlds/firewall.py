@@ -86,7 +86,7 @@ PUBLISHED: Elements = (
 )
 
 
-class World:
+class FirewallWorld:
     """The namespaces `host`, `outside`, and one for each member."""
 
     def __init__(self, members: bool = True) -> None:

@@ -13,11 +13,11 @@ from reconciler.kernel.namespaces import Namespaces
 from reconciler.plan.order import Batch
 from reconciler.state.ref import Ref
 from reconciler.state.steps.step import Step
-from tests.conftest import Namespace
+from tests.harness.netns import Namespace
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class KernelWorld:
     """The namespace, the netctl that works on it, and its topology."""
 
     own: Namespace

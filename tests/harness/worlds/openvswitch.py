@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import Outcome
 from tests.harness.machine import Machine, Running
+from tests.harness.netctl import Outcome
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 DAEMON = "--detach --no-chdir -vconsole:off -vsyslog:off"
@@ -51,14 +51,14 @@ SPEAKER = Path(__file__).parents[1] / "packets/speaker.py"
 
 
 @dataclass(slots=True)
-class World:
+class SwitchWorld:
     """A machine with Open vSwitch, and the topology file in it."""
 
     machine: Machine
     file: Path
 
     @classmethod
-    def furnish(cls, machine: Machine, topology: str) -> World:
+    def furnish(cls, machine: Machine, topology: str) -> SwitchWorld:
         """Start what the machine needs, and write the file."""
         machine.sh(f"{START}{OUTSIDE}{FOREIGN}")
         world = cls(machine, machine.folder / "topology.yaml")
@@ -66,7 +66,7 @@ class World:
         return world
 
     @classmethod
-    def furnish_lab(cls, machine: Machine, topology: str, hosts: Sequence[str]) -> World:
+    def furnish_lab(cls, machine: Machine, topology: str, hosts: Sequence[str]) -> SwitchWorld:
         """Apply the topology to lab hosts, each with an Open vSwitch of its own."""
         world = cls(machine, machine.folder / "topology.yaml")
         world.write(topology.replace(", bridge: openvswitch", ""))

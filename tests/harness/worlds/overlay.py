@@ -18,7 +18,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from reconciler.kernel.namespaces import enter, run_in_thread
-from tests.conftest import Namespace, Outcome, run_netctl
+from tests.harness.netctl import Outcome, run_netctl
+from tests.harness.netns import Namespace
 
 ETH_P_ALL, ETH_P_ARP = 0x0003, 0x0806
 PATIENCE_S = 2.0
@@ -28,7 +29,7 @@ QUIET_S = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class LabWorld:
     """`name` is the topology's; `file` is where its text is written."""
 
     name: str
@@ -166,7 +167,7 @@ def count_changes(plan: Outcome) -> int:
     return int(found[1].replace(",", ""))
 
 
-def attach_rogue(world: World, bridge: str, address: str) -> Namespace:
+def attach_rogue(world: LabWorld, bridge: str, address: str) -> Namespace:
     """A node that nobody declared, on a segment of the lab's underlay."""
     rogue = Namespace(f"{world.name}.rogue")
     subprocess.run(["ip", "netns", "add", rogue.name], check=True)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from reconciler.probes.model import IN_SUBNETS, Listener, Probe, Result
 from reconciler.probes.run import Prober
-from tests.conftest import Namespace
+from tests.harness.netns import Namespace
 
 Make = Callable[..., Namespace]
 
 
-class World:
+class ProbeWorld:
     """A host `h` that forwards, two containers on its bridge, a third on a link of its own, and a neighbour `n` outside."""
 
     def __init__(self, make: Make) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Outcome
+from tests.harness.netctl import Outcome
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESSES = {"controller": "192.0.2.1", "alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "192.0.2.13"}
@@ -102,7 +102,7 @@ class Machine:
 
 
 @dataclass
-class World:
+class SshWorld:
     """The machines, joined by a bridge."""
 
     name: str

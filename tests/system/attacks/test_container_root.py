@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.state.naming import group_of
-from tests.conftest import Outcome, require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.live import Snapshot, differences, read_live
 from tests.harness.machine import Machine
+from tests.harness.netctl import Outcome
 from tests.harness.topologies.local import LAB, write
 from tests.harness.worlds.attacked import TOPOLOGY
 

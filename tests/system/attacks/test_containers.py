@@ -16,7 +16,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from tests.conftest import Namespace, run_netctl
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 from tests.harness.packets.build import (
     ARP,
     BROADCAST,
@@ -31,7 +32,7 @@ from tests.harness.packets.build import (
     udp,
     unreachable,
 )
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 
 pytestmark = pytest.mark.kernel
 
@@ -77,27 +78,27 @@ HOST = ("192.0.2.11", "2001:db8::11")
 # --- means ------------------------------------------------------------------------------------------------------------
 
 
-def mac_of(spread: World, member: str, dev: str = "eth0") -> str:
+def mac_of(spread: LabWorld, member: str, dev: str = "eth0") -> str:
     (link,) = json.loads(spread.inside(member).run("ip", "-j", "link", "show", "dev", dev).stdout)
     return str(link["address"])
 
 
-def bridge_of(spread: World, subnet: str, host: str = "alpha") -> str:
+def bridge_of(spread: LabWorld, subnet: str, host: str = "alpha") -> str:
     shown = json.loads(spread.inside(f"lab.{host}").run("ip", "-j", "link", "show", "type", "bridge").stdout)
     return next(str(link["ifname"]) for link in shown if link.get("ifalias") == f"netctl:{spread.name}/bridge/{subnet}")
 
 
-def port_of(spread: World, container: str, host: str = "alpha") -> str:
+def port_of(spread: LabWorld, container: str, host: str = "alpha") -> str:
     shown = json.loads(spread.inside(f"lab.{host}").run("ip", "-j", "link", "show", "type", "veth").stdout)
     found = (link for link in shown if str(link.get("ifalias", "")).startswith(f"netctl:{spread.name}/veth/{container}/"))
     return str(next(found)["ifname"])
 
 
-def gateway(spread: World, subnet: str, family: int, host: str = "alpha") -> str:
+def gateway(spread: LabWorld, subnet: str, family: int, host: str = "alpha") -> str:
     return spread.addresses(f"lab.{host}", bridge_of(spread, subnet, host))[family]
 
 
-def send(spread: World, member: str, *frames: bytes, dev: str = "eth0") -> None:
+def send(spread: LabWorld, member: str, *frames: bytes, dev: str = "eth0") -> None:
     with closing(spread.open(member, socket.AF_PACKET, socket.SOCK_RAW)) as wire:
         wire.bind((dev, 0))
         for frame in frames:
@@ -109,7 +110,7 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 @contextmanager
-def hearing(spread: World, member: str, port: int, address: str = "") -> Iterator[socket.socket]:
+def hearing(spread: LabWorld, member: str, port: int, address: str = "") -> Iterator[socket.socket]:
     """A UDP socket in the member, of the family of `address`, or of both."""
     with closing(spread.open(member, family_of(address or "::"), socket.SOCK_DGRAM)) as server:
         if not address:
@@ -119,14 +120,14 @@ def hearing(spread: World, member: str, port: int, address: str = "") -> Iterato
 
 
 @contextmanager
-def watching(spread: World, member: str, dev: str = "eth0") -> Iterator[socket.socket]:
+def watching(spread: LabWorld, member: str, dev: str = "eth0") -> Iterator[socket.socket]:
     """Everything that comes in by a link."""
     with closing(spread.open(member, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))) as wire:
         wire.bind((dev, 3))
         yield wire
 
 
-def tables_of(spread: World, host: str = "alpha") -> tuple[str, str, str]:
+def tables_of(spread: LabWorld, host: str = "alpha") -> tuple[str, str, str]:
     """What a host knows of others: the bridges' tables, neighbors, and IPv6 default routes."""
     where = spread.inside(f"lab.{host}")
     shown = (("bridge", "fdb", "show"), ("ip", "neigh", "show"), ("ip", "-6", "route", "show", "default"))
@@ -142,7 +143,7 @@ def tables_of(spread: World, host: str = "alpha") -> tuple[str, str, str]:
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
 @pytest.mark.parametrize("place", ["neighbour", "foreign bridge"])
 def test_a_port_on_localhost_is_closed_to_other_nodes(
-    spread: World, rogue: Namespace, kind: socket.SocketKind, place: str
+    spread: LabWorld, rogue: Namespace, kind: socket.SocketKind, place: str
 ) -> None:
     """A node that sends to 127.0.0.1 at the host's hardware address gets no answer, while the host itself does.
 
@@ -224,7 +225,7 @@ def answering(server: socket.socket, kind: socket.SocketKind) -> Callable[[], No
 
 
 @pytest.mark.parametrize("attacker", ["mallory", "only4"])
-def test_frames_to_link_local_groups_tell_the_host_nothing(spread: World, attacker: str) -> None:
+def test_frames_to_link_local_groups_tell_the_host_nothing(spread: LabWorld, attacker: str) -> None:
     """No such frame changes a table of the host, makes the container its router, or reaches a socket.
 
     Whatever protocol it carries, and from whichever hardware address it comes.
@@ -259,7 +260,7 @@ def test_frames_to_link_local_groups_tell_the_host_nothing(spread: World, attack
     assert run_netctl("apply", spread.file).status == 0
 
 
-def test_what_a_container_sends_moves_no_entry(spread: World) -> None:
+def test_what_a_container_sends_moves_no_entry(spread: LabWorld) -> None:
     """A container here, or behind the VXLAN, keeps its forwarding entry when another one sends with its hardware address."""
     before = tables_of(spread)[0]
     for name in ("bob", "far"):
@@ -270,7 +271,7 @@ def test_what_a_container_sends_moves_no_entry(spread: World) -> None:
     assert tables_of(spread)[0] == before
 
 
-def test_a_thousand_addresses_fill_no_table(spread: World) -> None:
+def test_a_thousand_addresses_fill_no_table(spread: LabWorld) -> None:
     """Frames from a thousand hardware and IP addresses leave the bridge's and the neighbor table as they were."""
     before = tables_of(spread)
     frames = []
@@ -288,7 +289,7 @@ def test_a_thousand_addresses_fill_no_table(spread: World) -> None:
 
 
 @pytest.mark.parametrize("target", ["bob", "far", "an unknown address"])
-def test_unicast_for_another_is_not_seen(spread: World, target: str) -> None:
+def test_unicast_for_another_is_not_seen(spread: LabWorld, target: str) -> None:
     """What is sent to one container, or to an unknown address, arrives at no other; also after the bridge was flushed."""
     bridge = bridge_of(spread, "front")
     spread.inside("lab.alpha").run("ip", "link", "set", bridge, "type", "bridge", "fdb_flush")
@@ -306,7 +307,7 @@ def test_unicast_for_another_is_not_seen(spread: World, target: str) -> None:
 
 @FAMILIES
 @pytest.mark.parametrize("target", [BROADCAST, "02:00:00:00:77:01", "33:33:00:00:00:01"])
-def test_the_fast_path_takes_only_frames_for_the_host(spread: World, family: int, target: str) -> None:
+def test_the_fast_path_takes_only_frames_for_the_host(spread: LabWorld, family: int, target: str) -> None:
     """A host forwards no frame that was sent to another node or to all; nor one from a container that is not for its gateway."""
     source, goal = spread.addresses("r2")[family], spread.addresses("r1")[family]
     kind = IP6 if family else IP4
@@ -328,7 +329,7 @@ def test_the_fast_path_takes_only_frames_for_the_host(spread: World, family: int
 @pytest.mark.parametrize(("one", "two", "subnet"), [
     ("i1", "i2", "front"), ("i1", "i3", "front"), ("i3", "i1", "front"), ("j1", "j2", "routed"), ("j1", "j3", "routed"),
 ])  # fmt: skip
-def test_isolated_ports_do_not_meet_at_a_gateway(spread: World, family: int, one: str, two: str, subnet: str) -> None:
+def test_isolated_ports_do_not_meet_at_a_gateway(spread: LabWorld, family: int, one: str, two: str, subnet: str) -> None:
     """An isolated container reaches no other by way of its gateway, of the other host's, straight, or by a broadcast."""
     own, goal = spread.addresses(one)[family], spread.addresses(two)[family]
     home = "beta" if one.endswith("3") else "alpha"
@@ -353,7 +354,7 @@ def test_isolated_ports_do_not_meet_at_a_gateway(spread: World, family: int, one
 
 @FAMILIES
 @pytest.mark.parametrize(("source_port", "service"), [(8080, "published"), (40000, "published late"), (123, "the host's")])
-def test_a_container_takes_no_source_port_of_a_service(spread: World, family: int, source_port: int, service: str) -> None:
+def test_a_container_takes_no_source_port_of_a_service(spread: LabWorld, family: int, source_port: int, service: str) -> None:
     """A client reaches a port of the host also after a container has sent to it from that port (CVE-2021-3773)."""
     with apply_port(spread, "40000:80/udp" if service == "published late" else ""):
         listener = "lab.alpha" if service == "the host's" else "web"
@@ -372,7 +373,7 @@ def test_a_container_takes_no_source_port_of_a_service(spread: World, family: in
 
 
 @contextmanager
-def apply_port(spread: World, port: str) -> Iterator[None]:
+def apply_port(spread: LabWorld, port: str) -> Iterator[None]:
     """With one more published port of `web`, for as long as the test needs it."""
     if not port:
         yield
@@ -384,7 +385,7 @@ def apply_port(spread: World, port: str) -> Iterator[None]:
         spread.apply(TEXT)
 
 
-def test_connections_of_one_port_keep_their_number(spread: World) -> None:
+def test_connections_of_one_port_keep_their_number(spread: LabWorld) -> None:
     """An ordinary source port is kept as it is; a privileged one stays privileged, as NFS wants it."""
     with hearing(spread, "lab.outside", 4568) as client:
         for own, wanted in ((45678, range(45678, 45679)), (700, range(914, 989))):
@@ -399,7 +400,7 @@ def test_connections_of_one_port_keep_their_number(spread: World) -> None:
 
 
 @FAMILIES
-def test_errors_about_others_connections_are_dropped(spread: World, family: int) -> None:
+def test_errors_about_others_connections_are_dropped(spread: LabWorld, family: int) -> None:
     """A container reports no error about a connection between two others, nor as its router; an end of the connection may."""
     victim, bob = spread.addresses("victim")[family], spread.addresses("bob")[family]
     kind, own = IP6 if family else IP4, spread.addresses("mallory")[family]
@@ -439,7 +440,7 @@ def errors_of(server: socket.socket, patience_s: float) -> bool:
 # --- connection tracking ----------------------------------------------------------------------------------------------
 
 
-def test_a_container_has_a_share_of_connection_tracking(spread: World) -> None:
+def test_a_container_has_a_share_of_connection_tracking(spread: LabWorld) -> None:
     """A container opens no more connections than the file gives it, and others go on; `status -v` counts them."""
     own, target = spread.addresses("greedy")[0], mac_of(spread, "lab.alpha", bridge_of(spread, "front"))
     source = mac_of(spread, "greedy")
@@ -455,7 +456,7 @@ def test_a_container_has_a_share_of_connection_tracking(spread: World) -> None:
     assert not spread.unreachable([("web", OUTSIDE[0]), ("bob", OUTSIDE[0])])
 
 
-def read_tracked(spread: World, address: str) -> int:
+def read_tracked(spread: LabWorld, address: str) -> int:
     """How many entries of connection tracking a host has from an address."""
     shown = spread.inside("lab.alpha").run("cat", "/proc/net/nf_conntrack", check=False)
     if shown.returncode:
@@ -467,7 +468,7 @@ def read_tracked(spread: World, address: str) -> int:
 
 
 @pytest.mark.parametrize("way", ["out", "in"])
-def test_the_mark_opens_no_other_programs_network(spread: World, rogue: Namespace, way: str) -> None:
+def test_the_mark_opens_no_other_programs_network(spread: LabWorld, rogue: Namespace, way: str) -> None:
     """What goes between a container and another program's bridge has no mark that Docker's chain accepts."""
     alpha = spread.inside("lab.alpha")
     alpha.run("ip", "link", "add", "theirs", "type", "bridge")
@@ -495,7 +496,7 @@ def test_the_mark_opens_no_other_programs_network(spread: World, rogue: Namespac
 # --- fragments --------------------------------------------------------------------------------------------------------
 
 
-def test_fragments_do_not_change_the_port_that_a_policy_checked(spread: World) -> None:
+def test_fragments_do_not_change_the_port_that_a_policy_checked(spread: LabWorld) -> None:
     """Overlapping, reordered and tiny fragments of IPv4, the first to the port that is open: nothing arrives at another port."""
     own, goal = spread.addresses("bob")[0], spread.addresses("victim")[0]
     source, target = mac_of(spread, "bob"), mac_of(spread, "lab.alpha", bridge_of(spread, "front"))
@@ -524,7 +525,7 @@ def test_fragments_do_not_change_the_port_that_a_policy_checked(spread: World) -
         assert received(allowed, payload, PATIENCE_S)
 
 
-def test_the_world_is_as_the_file_says_afterwards(spread: World) -> None:
+def test_the_world_is_as_the_file_says_afterwards(spread: LabWorld) -> None:
     """After all of this netctl has nothing to repair, and its own probes pass."""
     done = run_netctl("diff", spread.file)
     assert done.status == 0, done.out

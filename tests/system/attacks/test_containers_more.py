@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.compile.addresses import link_local_of
 from tests.harness.packets.build import ICMP, ICMP6, IP4, IP6, checksum, ethernet, ip, udp, unreachable, with_checksum
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 from tests.system.attacks.test_containers import (
     FAMILIES,
     HOST,
@@ -79,7 +79,7 @@ def echo_reply(source: str, target: str) -> bytes:
 
 
 @FAMILIES
-def test_a_container_changes_no_path_mtu_of_a_host(spread: World, family: int) -> None:
+def test_a_container_changes_no_path_mtu_of_a_host(spread: LabWorld, family: int) -> None:
     """A host believes no container about what it sent to another host, to another container or to the outside."""
     places = (("mallory", "front", "lab.alpha", HOST[family]), ("open", "side", "lab.beta", BETA[family]))
     for attacker, subnet, victim, own in places:
@@ -94,7 +94,7 @@ def test_a_container_changes_no_path_mtu_of_a_host(spread: World, family: int) -
 
 
 @FAMILIES
-def test_a_host_hears_errors_from_the_ends_of_its_connections(spread: World, family: int) -> None:
+def test_a_host_hears_errors_from_the_ends_of_its_connections(spread: LabWorld, family: int) -> None:
     """Of a host's own connection to a container here or elsewhere that container reports errors, and no other does."""
     router, own = mac_of(spread, "lab.alpha", bridge_of(spread, "front")), gateway(spread, "front", family)
     for peer in ("bob", "far"):
@@ -114,7 +114,7 @@ def test_a_host_hears_errors_from_the_ends_of_its_connections(spread: World, fam
 
 
 @ELSEWHERE
-def test_the_fast_path_takes_no_control_messages(spread: World, one: str, two: str, subnet: str) -> None:
+def test_the_fast_path_takes_no_control_messages(spread: LabWorld, one: str, two: str, subnet: str) -> None:
     """What the bridge's filter drops also arrives at no container on another host: DHCP replies, redirects, queries."""
     (own, own6), (goal, goal6) = spread.addresses(one), spread.addresses(two)
     to = mac_of(spread, two) if subnet == "front" else mac_of(spread, "lab.alpha", bridge_of(spread, subnet))
@@ -137,7 +137,7 @@ def test_the_fast_path_takes_no_control_messages(spread: World, one: str, two: s
 
 @FAMILIES
 @pytest.mark.parametrize("two", ["j2", "j3"])
-def test_a_second_network_is_no_way_around_isolation(spread: World, family: int, two: str) -> None:
+def test_a_second_network_is_no_way_around_isolation(spread: LabWorld, family: int, two: str) -> None:
     """An isolated container reaches no other by the gateway of its other network, whichever of its addresses it uses."""
     goal = spread.addresses(two)[family]
     router = mac_of(spread, "lab.alpha", bridge_of(spread, "back"))
@@ -150,7 +150,7 @@ def test_a_second_network_is_no_way_around_isolation(spread: World, family: int,
 
 
 @pytest.mark.parametrize("two", ["i2", "i3"])
-def test_a_router_joins_no_isolated_ports_by_link_local_addresses(spread: World, two: str) -> None:
+def test_a_router_joins_no_isolated_ports_by_link_local_addresses(spread: LabWorld, two: str) -> None:
     """A frame to a gateway, with another isolated container's link-local address, arrives there from none of the own ones."""
     own = mac_of(spread, "i1")
     goal = link_local_of(mac_of(spread, two))
@@ -165,7 +165,7 @@ def test_a_router_joins_no_isolated_ports_by_link_local_addresses(spread: World,
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_share_holds_on_another_host(spread: World) -> None:
+def test_a_share_holds_on_another_host(spread: LabWorld) -> None:
     """A container has its share on a host that it reaches by a VXLAN, too, also if its own host tracks no bridged frame."""
     for host in ("lab.alpha", "lab.beta"):
         settings = [f"net.bridge.bridge-nf-call-{name}=0" for name in ("iptables", "ip6tables")]
@@ -179,7 +179,7 @@ def test_a_share_holds_on_another_host(spread: World) -> None:
 
 
 @FAMILIES
-def test_unused_addresses_wait_in_no_table(spread: World, family: int) -> None:
+def test_unused_addresses_wait_in_no_table(spread: LabWorld, family: int) -> None:
     """Packets to addresses that nothing has leave no entry in the host's neighbor table that waits for an answer."""
     router, bridge = mac_of(spread, "lab.alpha", bridge_of(spread, "front")), bridge_of(spread, "front")
     goals = [f"fd00:186::1:{number:x}" if family else f"10.186.99.{number}" for number in range(1, 40)]
@@ -192,7 +192,7 @@ def test_unused_addresses_wait_in_no_table(spread: World, family: int) -> None:
     assert not spread.unreachable([*pairs, ("bob", gateway(spread, "front", family)), ("far", spread.addresses("bob")[family])])
 
 
-def test_nothing_differs_afterwards(spread: World) -> None:
+def test_nothing_differs_afterwards(spread: LabWorld) -> None:
     """After all of this netctl has nothing to repair, and its own probes pass."""
     spread.apply(TEXT.replace("connections: 200", "connections: 20000"))  # it has used up its share
     spread.verify()

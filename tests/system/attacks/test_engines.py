@@ -15,10 +15,11 @@ import docker  # noqa: F401  here, so that no forked netctl has to import it
 import pytest
 
 from reconciler.compile.addresses import link_local_of
-from tests.conftest import Outcome, require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.engines import Engine, running_all
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.machine import Machine
+from tests.harness.netctl import Outcome
 from tests.harness.packets.attacker import attack, mac_of
 from tests.harness.packets.build import (
     ARP,
@@ -58,7 +59,7 @@ print(server.recvfrom(100)[1][1])
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class EngineWorld:
     """A host with a node on its uplink; in each engine a container `evil-…`, which somebody else runs and netctl has wired."""
 
     machine: Machine
@@ -77,7 +78,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineWorld]:
     for name in ("root", "nft", "ping", "dockerd", "podman", "lxc", "busybox"):
         require_capability(name)
     machine = Machine.make(tmp_path_factory.mktemp("engines"))
@@ -86,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with running_all(machine) as engines:
             for runtime, engine in engines.items():
                 engine.run(f"evil-{runtime}", *(CAPABILITIES if runtime != "lxc" else ()))
-            made = World(machine, engines, write(machine, engines))
+            made = EngineWorld(machine, engines, write(machine, engines))
             applied = made.netctl("apply")
             assert applied.status == 0, applied.err + applied.out
             yield made
@@ -113,7 +114,7 @@ def write(machine: Machine, engines: dict[str, Engine]) -> Path:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_frames_by_hand(world: World, runtime: str) -> None:
+def test_frames_by_hand(world: EngineWorld, runtime: str) -> None:
     """Nothing forged arrives at the host, at another container, or in another subnet; what is honest does."""
     machine, own_mac, own = world.machine, world.mac(runtime), ADDRESSES[runtime]
     victim, router = mac_of(machine, "here.victim"), mac_of(machine, "", "b-here-front")
@@ -147,7 +148,7 @@ def test_frames_by_hand(world: World, runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_ports_that_are_not_open(world: World, runtime: str) -> None:
+def test_ports_that_are_not_open(world: EngineWorld, runtime: str) -> None:
     """A packet to a container of another subnet, or to a port on the host's localhost, arrives at neither container."""
     machine, own_mac, own = world.machine, world.mac(runtime), ADDRESSES[runtime]
     router = mac_of(machine, "", "b-here-front")
@@ -161,7 +162,7 @@ def test_ports_that_are_not_open(world: World, runtime: str) -> None:
     assert heard_in(world, published, runtime) == ["80"]
 
 
-def heard_in(world: World, frames: dict[str, bytes], runtime: str) -> list[str]:
+def heard_in(world: EngineWorld, frames: dict[str, bytes], runtime: str) -> list[str]:
     """The UDP ports at which the frames arrive in the other containers, which the router has changed on the way."""
     running = []
     for name in ("db", "victim"):
@@ -191,7 +192,7 @@ while (left := end - time.monotonic()) > 0:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_source_ports(world: World, runtime: str) -> None:
+def test_source_ports(world: EngineWorld, runtime: str) -> None:
     """A packet from the number of a published port leaves the host with another one (CVE-2021-3773)."""
     ready = world.machine.folder / "ready"
     ready.unlink(missing_ok=True)
@@ -216,7 +217,7 @@ ROOTS = {
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", ROOTS)
-def test_what_its_root_does(world: World, runtime: str, name: str) -> None:
+def test_what_its_root_does(world: EngineWorld, runtime: str, name: str) -> None:
     """What a container's root does to its own network, `apply` repairs: it reaches its gateway and the node again."""
     engine = world.engines[runtime]
     for command in ROOTS[name]:
@@ -231,7 +232,7 @@ def test_what_its_root_does(world: World, runtime: str, name: str) -> None:
 
 @pytest.mark.parametrize("runtime", ["docker", "podman"])
 @pytest.mark.parametrize("name", ["victim", "db", "other"])
-def test_netctls_labels_on_anothers_container(world: World, runtime: str, name: str) -> None:
+def test_netctls_labels_on_anothers_container(world: EngineWorld, runtime: str, name: str) -> None:
     """A container that got netctl's labels, from its image or so, is still its user's: no plan names or ends it."""
     engine = world.engines[runtime]
     labels = {"netctl.topology": "here", "netctl.host": "local", "netctl.name": name, "netctl.spec": "{}"}

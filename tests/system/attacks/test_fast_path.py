@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.harness.packets.build import IP4, IP6, ethernet, ip, udp
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 from tests.system.attacks.test_containers import FAMILIES, bridge_of, hearing, mac_of, send, watching
 
 pytestmark = pytest.mark.kernel
@@ -35,7 +35,7 @@ PIM, IGMP = 103, 2
 TAGS = {"vlan": (0x8100, 5), "priority": (0x8100, 0), "service": (0x88A8, 5)}
 
 
-def frames_to(spread: World, family: int, one: str, two: str, payload: bytes, source_ports: Iterable[int]) -> list[bytes]:
+def frames_to(spread: LabWorld, family: int, one: str, two: str, payload: bytes, source_ports: Iterable[int]) -> list[bytes]:
     """A datagram from each source port to port 9: over a VXLAN straight to the other container, by routes to the gateway."""
     router = mac_of(spread, "lab.alpha", bridge_of(spread, "routed")) if one.startswith("r") else mac_of(spread, two)
     own, source, target = mac_of(spread, one), spread.addresses(one)[family], spread.addresses(two)[family]
@@ -45,7 +45,7 @@ def frames_to(spread: World, family: int, one: str, two: str, payload: bytes, so
 
 @FAMILIES
 @pytest.mark.parametrize(("one", "two"), [("mallory", "far"), ("r1", "r2")])
-def test_a_tagged_frame_goes_nowhere(spread: World, family: int, one: str, two: str) -> None:
+def test_a_tagged_frame_goes_nowhere(spread: LabWorld, family: int, one: str, two: str) -> None:
     """Neither to the other container, nor with the tag onto the underlay, where it would be in another VLAN."""
     (plain,) = frames_to(spread, family, one, two, b"hidden", [9])
     with watching(spread, "lab.beta") as wire, watching(spread, two) as target:
@@ -58,7 +58,7 @@ def test_a_tagged_frame_goes_nowhere(spread: World, family: int, one: str, two: 
 
 
 @pytest.mark.parametrize(("one", "family"), [("r1", 0), ("r3", 1)], ids=["IPv4", "IPv6"])
-def test_a_share_holds_where_the_other_host_has_no_fast_path(spread: World, one: str, family: int) -> None:
+def test_a_share_holds_where_the_other_host_has_no_fast_path(spread: LabWorld, one: str, family: int) -> None:
     """An isolated port has none, so its host tracks what comes by routes; the sender's host counts it."""
     own = ip_address(spread.addresses(one)[family]).exploded
     send(spread, one, *frames_to(spread, family, one, "i2", b"x", range(2000, 2300)))
@@ -71,7 +71,7 @@ def test_a_share_holds_where_the_other_host_has_no_fast_path(spread: World, one:
 
 @FAMILIES
 @pytest.mark.parametrize(("one", "two"), [("mallory", "far"), ("r1", "r2")])
-def test_what_only_routers_send_takes_no_fast_path(spread: World, family: int, one: str, two: str) -> None:
+def test_what_only_routers_send_takes_no_fast_path(spread: LabWorld, family: int, one: str, two: str) -> None:
     """The filter at the port drops what a router of multicast or a DHCP server says, also to a single container."""
     ends = spread.addresses(one)[family], spread.addresses(two)[family]
     router = mac_of(spread, "lab.alpha", bridge_of(spread, "routed")) if one == "r1" else mac_of(spread, two)

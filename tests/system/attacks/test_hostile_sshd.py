@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Outcome
-from tests.harness.worlds.ssh import World
+from tests.harness.netctl import Outcome
+from tests.harness.worlds.ssh import SshWorld
 from tests.system.ssh.conftest import shop, world, write  # noqa: F401
 
 pytestmark = pytest.mark.kernel
@@ -50,7 +50,7 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def lie(world: World) -> Iterator[Callable[..., None]]:
+def lie(world: SshWorld) -> Iterator[Callable[..., None]]:
     """Lets beta's sshd start a program that lies, in one way or another."""
 
     def start(mode: str, peers: dict[str, str] | None = None) -> None:
@@ -78,7 +78,7 @@ def lie(world: World) -> Iterator[Callable[..., None]]:
     ],
 )
 def test_a_machine_that_lies_is_named(
-    world: World,
+    world: SshWorld,
     shop: Path,
     lie: Callable[..., None],
     mode: str,
@@ -97,7 +97,7 @@ def test_a_machine_that_lies_is_named(
     assert not [name for name in world.machines["alpha"].files() if "/netns/" in name]
 
 
-def test_a_machine_that_lies_sends_ssh_nowhere(world: World, shop: Path, lie: Callable[..., None]) -> None:
+def test_a_machine_that_lies_sends_ssh_nowhere(world: SshWorld, shop: Path, lie: Callable[..., None]) -> None:
     """What it remembers as peers is shown, and the file that an option of ssh's would make is not there."""
     marker = world.folder / "PWNED"
     lie("types", {"gamma": f"ssh://root@-oProxyCommand=touch {marker}", "delta": "ssh://root@192.0.2.99"})

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.packets.build import ARP, BROADCAST, IP4, arp_request, ethernet, udp
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, broadcast_frame, received, vxlan_packet
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, broadcast_frame, received, vxlan_packet
 from tests.system.attacks.test_containers import hearing, mac_of, send, watching
 
 pytestmark = pytest.mark.kernel
@@ -31,13 +31,13 @@ containers:
 
 
 @pytest.fixture(scope="module")
-def leased(world: World) -> World:
+def leased(world: LabWorld) -> LabWorld:
     require_capability("udhcpc")
     world.apply(TEXT)
     return world
 
 
-def test_it_sends_nothing_into_a_vxlan(leased: World) -> None:
+def test_it_sends_nothing_into_a_vxlan(leased: LabWorld) -> None:
     """A host takes what comes from the other one's address, and by the link that leads there: the LAN's bridge."""
     alpha = leased.inside("lab.alpha")
     (link,) = json.loads(alpha.run("ip", "-j", "-d", "link", "show", "type", "vxlan").stdout)
@@ -51,7 +51,7 @@ def test_it_sends_nothing_into_a_vxlan(leased: World) -> None:
 
 
 @pytest.mark.parametrize("address", [ALPHA, BETA])
-def test_it_claims_no_hosts_address(leased: World, address: str) -> None:
+def test_it_claims_no_hosts_address(leased: LabWorld, address: str) -> None:
     """Nor by ARP, which would bring the other host's traffic to it."""
     own = mac_of(leased, "eve")
     with watching(leased, "lab.beta") as wire:

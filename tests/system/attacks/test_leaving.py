@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.harness.packets.build import ICMP6, IP4, IP6, ethernet, ip, udp, with_checksum
-from tests.harness.worlds.overlay import QUIET_S, World, received
+from tests.harness.worlds.overlay import QUIET_S, LabWorld, received
 from tests.system.attacks.test_containers import FAMILIES, OUTSIDE, bridge_of, mac_of, send, watching
 
 pytestmark = pytest.mark.kernel
@@ -44,7 +44,7 @@ def solicitation(source: str, target: str, payload: bytes) -> bytes:
     return ip(source, target, ICMP6, with_checksum(source, target, ICMP6, data, 2))
 
 
-def leave(spread: World, container: str, subnet: str, *packets: bytes) -> bool:
+def leave(spread: LabWorld, container: str, subnet: str, *packets: bytes) -> bool:
     """Whether one of the packets is seen at the uplink, once the container has sent them to its gateway there."""
     kind = IP4 if packets[0][0] >> 4 == 4 else IP6
     own, router = mac_of(spread, container), mac_of(spread, "lab.alpha", bridge_of(spread, subnet))
@@ -56,7 +56,7 @@ def leave(spread: World, container: str, subnet: str, *packets: bytes) -> bool:
 
 @FAMILIES
 @pytest.mark.parametrize(("container", "subnet"), [("web", "front"), ("app", "open")])
-def test_an_isolated_address_leaves_by_no_other_network(spread: World, family: int, container: str, subnet: str) -> None:
+def test_an_isolated_address_leaves_by_no_other_network(spread: LabWorld, family: int, container: str, subnet: str) -> None:
     """A container has a second network, and sends from its address in an isolated one."""
     inner = spread.addresses(container, "eth1")[family]
     assert not leave(spread, container, subnet, udp(inner, OUTSIDE[family], 9, 9, b"x"))
@@ -66,7 +66,7 @@ def test_an_isolated_address_leaves_by_no_other_network(spread: World, family: i
 
 @FAMILIES
 @pytest.mark.parametrize(("container", "subnet"), [("web", "front"), ("db", "let")])
-def test_what_is_of_no_connection_does_not_leave(spread: World, family: int, container: str, subnet: str) -> None:
+def test_what_is_of_no_connection_does_not_leave(spread: LabWorld, family: int, container: str, subnet: str) -> None:
     """Masquerading has no connection for these packets, so they would leave as they are."""
     ends = spread.addresses(container)[family], OUTSIDE[family]
     segments = [segment(*ends, flags, b"x") for flags in (0, FIN, RST, SYN | ACK, FIN | ACK, SYN | FIN)]

@@ -15,9 +15,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.conftest import Namespace, run_netctl
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 from tests.harness.packets.build import IP4, IP6, ethernet, udp, unreachable
-from tests.harness.worlds.overlay import World
+from tests.harness.worlds.overlay import LabWorld
 from tests.system.attacks.test_containers import FAMILIES, OUTSIDE, bridge_of, mac_of, send
 from tests.system.attacks.test_leaving import SYN, segment
 
@@ -51,7 +52,7 @@ PLACES = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def wide(spread: World) -> World:
+def wide(spread: LabWorld) -> LabWorld:
     """Beside the lab's prefix the uplink has a wide one, and so has a bridge of another program: netctl was not told."""
     alpha = spread.inside("lab.alpha")
     alpha.run("ip", "link", "add", "theirs", "type", "bridge")
@@ -65,7 +66,7 @@ def wide(spread: World) -> World:
 
 
 @pytest.fixture(autouse=True)
-def rested(wide: World) -> Iterator[None]:
+def rested(wide: LabWorld) -> Iterator[None]:
     """Every test begins with full shares, and leaves no entry that waits."""
     alpha = wide.inside("lab.alpha")
     for name in ("known4", "known6", "askers", "openers"):
@@ -83,14 +84,14 @@ def unused(link: str, family: int, count: int, first: int = 0) -> list[str]:
     return [str(start + first + place) for place in range(count)]
 
 
-def frames_to(spread: World, sender: str, subnet: str, goals: list[str]) -> list[bytes]:
+def frames_to(spread: LabWorld, sender: str, subnet: str, goals: list[str]) -> list[bytes]:
     family = int(":" in goals[0])
     own, router = mac_of(spread, sender), mac_of(spread, "lab.alpha", bridge_of(spread, subnet))
     source = spread.addresses(sender)[family]
     return [ethernet(own, router, IP6 if family else IP4, udp(source, goal, 9, 9, b"x")) for goal in goals]
 
 
-def waiting(spread: World, link: str) -> int:
+def waiting(spread: LabWorld, link: str) -> int:
     """The entries at a link of the host that wait for an answer; those that wait no longer give way (neigh_forced_gc)."""
     shown = json.loads(spread.inside("lab.alpha").run("ip", "-j", "neigh", "show", "nud", "all", "dev", link).stdout)
     return sum("INCOMPLETE" in entry["state"] for entry in shown)
@@ -99,7 +100,7 @@ def waiting(spread: World, link: str) -> int:
 @FAMILIES
 @PLACES
 def test_unused_addresses_do_not_fill_the_neighbor_table(
-    wide: World, rogue: Namespace, family: int, sender: str, subnet: str, link: str
+    wide: LabWorld, rogue: Namespace, family: int, sender: str, subnet: str, link: str
 ) -> None:
     """A container sends to thousands of on-link addresses; the host and another container still reach a new neighbour."""
     frames = frames_to(wide, sender, subnet, unused(link, family, 1500))
@@ -112,7 +113,7 @@ def test_unused_addresses_do_not_fill_the_neighbor_table(
     assert not wide.unreachable([("lab.alpha", goal), ("bob", goal)] if sender == "mallory" else [("lab.alpha", goal)])
 
 
-def test_addresses_are_not_collected_for_one_blow(wide: World) -> None:
+def test_addresses_are_not_collected_for_one_blow(wide: LabWorld) -> None:
     """A container that asks for a few more addresses each second, and for all so far again and again, has no more at once.
 
     Nor do ICMP errors about all these connections make the host ask for them at once.
@@ -136,7 +137,7 @@ def test_addresses_are_not_collected_for_one_blow(wide: World) -> None:
 
 
 @FAMILIES
-def test_many_containers_together_leave_room(wide: World, family: int) -> None:
+def test_many_containers_together_leave_room(wide: LabWorld, family: int) -> None:
     """Ten containers that do it together leave the host room for its own neighbors."""
     began = time.monotonic()
     for number in range(10):
@@ -150,7 +151,7 @@ def test_many_containers_together_leave_room(wide: World, family: int) -> None:
 
 @FAMILIES
 @pytest.mark.parametrize("place", ["neighbour", "outside"])
-def test_one_service_gets_any_number_of_connections(wide: World, rogue: Namespace, family: int, place: str) -> None:
+def test_one_service_gets_any_number_of_connections(wide: LabWorld, rogue: Namespace, family: int, place: str) -> None:
     """A container opens 300 connections at once to a node of the uplink's prefix, or beyond the router, and all arrive."""
     rogue.run("ip", "address", "add", "2001:db8::99/64", "dev", "eth0", "nodad")
     goal = ("192.0.2.99", "2001:db8::99")[family] if place == "neighbour" else OUTSIDE[family]
@@ -160,7 +161,7 @@ def test_one_service_gets_any_number_of_connections(wide: World, rogue: Namespac
 
 
 @FAMILIES
-def test_a_container_that_scans_still_reaches_the_world(wide: World, family: int) -> None:
+def test_a_container_that_scans_still_reaches_the_world(wide: LabWorld, family: int) -> None:
     """Beyond the router a container has as many connections as before, while its share of new neighbors is used up."""
     frames = frames_to(wide, "mallory", "front", unused("eth0", family, 400))
     with wide.serving("lab.outside", 7502):
@@ -172,7 +173,7 @@ def test_a_container_that_scans_still_reaches_the_world(wide: World, family: int
 
 
 @FAMILIES
-def test_neighbors_that_answered_are_not_limited(wide: World, rogue: Namespace, family: int) -> None:
+def test_neighbors_that_answered_are_not_limited(wide: LabWorld, rogue: Namespace, family: int) -> None:
     """A container that talks to 150 nodes of the uplink's prefix meets them at its rate, and from then on all at once."""
     goals = unused("eth0", family, 150, first=0x2000)
     batch = "".join(f"address add {goal}/{64 if family else 16} dev eth0{' nodad' if family else ''}\n" for goal in goals)
@@ -187,7 +188,7 @@ def test_neighbors_that_answered_are_not_limited(wide: World, rogue: Namespace, 
 
 
 @FAMILIES
-def test_answers_do_not_fill_the_set_of_known_addresses(wide: World, family: int) -> None:
+def test_answers_do_not_fill_the_set_of_known_addresses(wide: LabWorld, family: int) -> None:
     """A helper outside answers for a whole prefix, and refuses each connection, so none takes a share of connection tracking."""
     prefix = "2001:db8:fffe::/80" if family else "198.18.0.0/16"
     words = ("ip", "-6" if family else "-4", "route", "add")
@@ -205,7 +206,7 @@ def test_answers_do_not_fill_the_set_of_known_addresses(wide: World, family: int
     assert 500 <= shown.count("expires") <= ANSWERS_BURST + ANSWERS_RATE * (time.monotonic() - began + 1)
 
 
-def connect_all(spread: World, member: str, goals: list[str], port: int) -> int:
+def connect_all(spread: LabWorld, member: str, goals: list[str], port: int) -> int:
     """How many connections are made, all begun at once, without a second try (the kernel makes one after 1 s)."""
     clients = []
     for goal in goals:
@@ -226,7 +227,7 @@ def connect_all(spread: World, member: str, goals: list[str], port: int) -> int:
     return made
 
 
-def test_what_packets_wrote_is_no_difference(wide: World) -> None:
+def test_what_packets_wrote_is_no_difference(wide: LabWorld) -> None:
     """The sets are full of what packets wrote, and netctl sees a firewall as the file says; its own probes pass."""
     send(wide, "mallory", *frames_to(wide, "mallory", "front", unused("eth0", 0, 100)))
     assert "172.28.16.0" in wide.inside("lab.alpha").run("nft", "list", "set", "inet", f"netctl-{wide.name}", "known4").stdout

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.compile.addresses import link_local_of
 from reconciler.state.naming import interface_name
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.packets import attacker
 from tests.harness.packets.attacker import Places
@@ -27,7 +27,7 @@ from tests.harness.packets.forged import (
     udp,
 )
 from tests.harness.packets.frames import IP4, IP6, Station, ethernet, good_frames, icmp6, ip6, udp4
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -66,55 +66,57 @@ PORT = interface_name("v-", "here", "web", "front")
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A machine with Open vSwitch and the kernel's own defaults, among them to accept router advertisements."""
     for capability in ("root", "nft", "ping", "openvswitch"):
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        yield World.furnish(machine, TOPOLOGY)
+        yield SwitchWorld.furnish(machine, TOPOLOGY)
     finally:
         machine.end()
 
 
 @pytest.fixture
-def world(bare: World) -> World:
+def world(bare: SwitchWorld) -> SwitchWorld:
     """The topology, applied."""
     bare.write(TOPOLOGY)
     bare.apply()
     return bare
 
 
-def station(world: World, name: str, last: int) -> Station:
+def station(world: SwitchWorld, name: str, last: int) -> Station:
     return Station(mac_of(world, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
 
 
-def attack(world: World, frames: Mapping[str, bytes], source: str = "here.web", places: Places = PLACES) -> dict[str, set[str]]:
+def attack(
+    world: SwitchWorld, frames: Mapping[str, bytes], source: str = "here.web", places: Places = PLACES
+) -> dict[str, set[str]]:
     """Where the frames arrive that `source` sends."""
     return attacker.attack(world.machine, frames, source, places)
 
 
-def mac_of(world: World, netns: str, link: str = "eth0") -> str:
+def mac_of(world: SwitchWorld, netns: str, link: str = "eth0") -> str:
     """The hardware address of a link."""
     return attacker.mac_of(world.machine, netns, link)
 
 
-def learnt(world: World, bridge: str = BRIDGE, folder: str = "/run/openvswitch") -> list[str]:
+def learnt(world: SwitchWorld, bridge: str = BRIDGE, folder: str = "/run/openvswitch") -> list[str]:
     """The hardware addresses that the bridge has learnt."""
     return attacker.learnt(world.machine, bridge, folder)
 
 
-def look(world: World) -> str:
+def look(world: SwitchWorld) -> str:
     """The host's neighbors but the uplink's, its routes and addresses."""
     return world.sh("ip neighbor | grep -v ' dev eth0 '; ip route show table all; ip -6 route show table all; ip -br address")
 
 
-def stations(world: World) -> tuple[Station, Station]:
+def stations(world: SwitchWorld) -> tuple[Station, Station]:
     """The attacker and a victim."""
     return station(world, "web", 10), station(world, "app", 20)
 
 
-def test_link_local_groups(world: World) -> None:
+def test_link_local_groups(world: SwitchWorld) -> None:
     """No frame of any kind to one of the 16 groups arrives anywhere, from any hardware address, and the bridge learns none."""
     own, other = stations(world)
     sources = (own.mac, other.mac, mac_of(world, "", BRIDGE), UNKNOWN, MULTICAST_SOURCE)
@@ -126,14 +128,14 @@ def test_link_local_groups(world: World) -> None:
     assert world.pings("app", "10.44.0.10")
 
 
-def test_kinds_of_frames_that_no_container_sends(world: World) -> None:
+def test_kinds_of_frames_that_no_container_sends(world: SwitchWorld) -> None:
     """Tags, BPDUs, LLDP, LACP, EAPOL, MPLS, PPPoE, SNAP, runts: to another, to the host, to all."""
     own, other = stations(world)
     for target in (other.mac, mac_of(world, "", BRIDGE), "ff:ff:ff:ff:ff:ff", "01:00:0c:cc:cc:cc"):
         assert attack(world, never(own, other, target)) == {"app": set(), "third": set(), "host": set()}, target
 
 
-def test_nothing_is_learnt(world: World) -> None:
+def test_nothing_is_learnt(world: SwitchWorld) -> None:
     """A container neither moves another's hardware address to its port nor fills the table, and its own is not learnt either."""
     own, other = stations(world)
     gateway = mac_of(world, "", BRIDGE)
@@ -148,7 +150,7 @@ def test_nothing_is_learnt(world: World) -> None:
     assert learnt(world) == []
 
 
-def test_unicast_arrives_at_its_own_port_only(world: World) -> None:
+def test_unicast_arrives_at_its_own_port_only(world: SwitchWorld) -> None:
     """Also if nobody has sent with the hardware address for long, and nowhere if no container has it."""
     own, other = stations(world)
     frames = {
@@ -167,7 +169,7 @@ def test_unicast_arrives_at_its_own_port_only(world: World) -> None:
     assert arrived == {"web": {"web"}, "app": set(), "third": set()}
 
 
-def test_router_advertisements_behind_headers_and_in_fragments(world: World) -> None:
+def test_router_advertisements_behind_headers_and_in_fragments(world: SwitchWorld) -> None:
     """None passes; a large echo of IPv6, which is in fragments too, does."""
     own, _ = stations(world)
     arrived = attack(world, hidden_advertisements(own))
@@ -179,7 +181,7 @@ def test_router_advertisements_behind_headers_and_in_fragments(world: World) -> 
     assert world.passes("here.web", "ping -c1 -W1 -s 3000 fd44::1")
 
 
-def test_neighbor_discovery_with_anothers_hardware_address(world: World) -> None:
+def test_neighbor_discovery_with_anothers_hardware_address(world: SwitchWorld) -> None:
     """Options that name another's are dropped, also if they come twice; those that are right, or missing, pass."""
     own, other = stations(world)
     assert attack(world, poisoned_discovery(own, other)) == {"app": set(), "third": set(), "host": set()}
@@ -187,14 +189,14 @@ def test_neighbor_discovery_with_anothers_hardware_address(world: World) -> None
     assert attack(world, honest) == {"app": set(honest), "third": set(honest), "host": set(honest)}
 
 
-def test_false_servers_routers_and_arp(world: World) -> None:
+def test_false_servers_routers_and_arp(world: SwitchWorld) -> None:
     """No offer of a DHCP server, whatever its source port and in fragments, no redirect, no query, no ARP about another."""
     own, other = stations(world)
     frames = false_servers(own, other) | false_arp(own, other, "10.44.0.1")
     assert attack(world, frames) == {"app": set(), "third": set(), "host": set()}
 
 
-def test_the_host_gets_nothing_from_a_port(bare: World) -> None:
+def test_the_host_gets_nothing_from_a_port(bare: SwitchWorld) -> None:
     """A host that accepts router advertisements, with IPv4 only: no route, no neighbor, no datagram comes from a port."""
     bare.netctl("destroy")
     bare.write(IPV4_ONLY)
@@ -225,7 +227,7 @@ def test_the_host_gets_nothing_from_a_port(bare: World) -> None:
     bare.netctl("destroy")
 
 
-def test_the_host_follows_no_router_in_its_own_subnet(bare: World) -> None:
+def test_the_host_follows_no_router_in_its_own_subnet(bare: SwitchWorld) -> None:
     """A container that the file lets advertise itself as a router is one for the other containers, not for the host."""
     bare.netctl("destroy")
     bare.write(ROUTER)
@@ -241,7 +243,7 @@ def test_the_host_follows_no_router_in_its_own_subnet(bare: World) -> None:
     bare.netctl("destroy")
 
 
-def test_fragments_at_a_port_are_not_put_together_by_the_host(world: World) -> None:
+def test_fragments_at_a_port_are_not_put_together_by_the_host(world: SwitchWorld) -> None:
     """Or a container's part would be taken into a datagram that another host sends to this one."""
     own, _ = stations(world)
     counter = "awk '/^Ip:/ {print $15}' /proc/net/snmp | tail -1"  # ReasmReqds
@@ -259,7 +261,7 @@ for _name, _last in (("web", 10), ("app", 20)):
     )
 
 
-def test_isolated_ports_reach_each_other_by_no_way(bare: World) -> None:
+def test_isolated_ports_reach_each_other_by_no_way(bare: SwitchWorld) -> None:
     """Neither directly, nor by the gateway, of both families; and each reaches the third container, and the outside."""
     bare.write(ISOLATED)
     bare.apply()
@@ -288,7 +290,7 @@ def test_isolated_ports_reach_each_other_by_no_way(bare: World) -> None:
     assert bare.pings("web", "10.44.0.20"), "isolation goes with its word in the file"
 
 
-def test_what_makes_a_bridge_learn_is_drift(world: World) -> None:
+def test_what_makes_a_bridge_learn_is_drift(world: SwitchWorld) -> None:
     """Learning, another treatment of fragments, a flow to another port: `diff` reports them, and `apply` repairs them."""
     for script in (
         f"ovs-vsctl clear bridge {BRIDGE} flood_vlans",
@@ -304,7 +306,7 @@ def test_what_makes_a_bridge_learn_is_drift(world: World) -> None:
         assert learnt(world) == []
 
 
-def test_flows_grow_with_containers_only(world: World) -> None:
+def test_flows_grow_with_containers_only(world: SwitchWorld) -> None:
     """One more container is as many flows as the one before it, at most 20 with both families."""
 
     def count() -> int:
@@ -339,18 +341,18 @@ containers:
 
 
 @pytest.fixture
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A subnet over two hosts, each with an Open vSwitch of its own."""
     for capability in ("root", "nft", "ping", "openvswitch"):
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        yield World.furnish_lab(machine, LAB, ("alpha", "beta"))
+        yield SwitchWorld.furnish_lab(machine, LAB, ("alpha", "beta"))
     finally:
         machine.end()
 
 
-def test_over_an_overlay(lab: World) -> None:
+def test_over_an_overlay(lab: SwitchWorld) -> None:
     """Nothing behind the VXLAN moves to another port, nor is unicast seen by others; isolated containers stay apart."""
     own, other = stations(lab)
     places = {name: (f"here.{name}", "eth0") for name in ("third", "app", "far")}

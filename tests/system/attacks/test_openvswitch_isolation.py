@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from reconciler.compile.addresses import link_local_of
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.packets import attacker
 from tests.harness.packets.attacker import Places
 from tests.harness.packets.forged import UDP, Frames, ip4, udp, with_hops
 from tests.harness.packets.frames import ARP, IP4, IP6, Station, arp, ethernet, ip6
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -67,11 +67,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """One host with two kinds of bridges."""
     machine = start(tmp_path_factory)
     try:
-        made = World.furnish(machine, TOPOLOGY)
+        made = SwitchWorld.furnish(machine, TOPOLOGY)
         made.apply()
         yield made
     finally:
@@ -79,20 +79,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """Two hosts, joined by a VXLAN and by routes."""
     machine = start(tmp_path_factory)
     try:
-        yield World.furnish_lab(machine, LAB, ("alpha", "beta"))
+        yield SwitchWorld.furnish_lab(machine, LAB, ("alpha", "beta"))
     finally:
         machine.end()
 
 
-def attack(world: World, frames: Mapping[str, bytes], source: str, places: Places, link: str = "eth0") -> dict[str, set[str]]:
+def attack(
+    world: SwitchWorld, frames: Mapping[str, bytes], source: str, places: Places, link: str = "eth0"
+) -> dict[str, set[str]]:
     return attacker.attack(world.machine, frames, f"here.{source}", places, link=link)
 
 
-def own_of(world: World, name: str, link: str) -> Station:
+def own_of(world: SwitchWorld, name: str, link: str) -> Station:
     """What a container has on one of its links."""
     shown = world.sh(f"ip -br address show dev {link} scope global", f"here.{name}").split()[2:]
     four, six = (next(word.partition("/")[0] for word in shown if (":" in word) == is_six) for is_six in (False, True))
@@ -116,7 +118,7 @@ def to_gateway(own: Station, source: Station, target: Station, gateway: str, wor
     ids=["Open vSwitch", "Linux bridge"],
 )
 def test_no_network_is_a_way_around_isolation(
-    world: World, attacker_name: str, victim: str, other: str, links: Mapping[str, str]
+    world: SwitchWorld, attacker_name: str, victim: str, other: str, links: Mapping[str, str]
 ) -> None:
     """An isolated container reaches another by the gateway of no network of its own, of either kind, with no address of its own.
 
@@ -136,7 +138,7 @@ def test_no_network_is_a_way_around_isolation(
         assert arrived == {"gateway": set(good)}, subnet
 
 
-def test_who_is_not_isolated_is_not_held_up(world: World) -> None:
+def test_who_is_not_isolated_is_not_held_up(world: SwitchWorld) -> None:
     """By a policy a container of another network reaches isolated ones, and isolated ones answer it."""
     for address in ("10.44.0.20", "fd44::20", "10.46.0.50", "fd46::50"):
         assert world.pings("free", address), address
@@ -144,7 +146,7 @@ def test_who_is_not_isolated_is_not_held_up(world: World) -> None:
         assert world.pings("web", address), address
 
 
-def test_a_router_joins_no_isolated_ports_by_link_local_addresses(world: World) -> None:
+def test_a_router_joins_no_isolated_ports_by_link_local_addresses(world: SwitchWorld) -> None:
     """A packet to another's link-local address stays at its port, whatever its source; one to the third's does not."""
     own, gateway = own_of(world, "web", "eth0"), attacker.mac_of(world.machine, "", "b-here-front")
     frames = {}
@@ -155,7 +157,7 @@ def test_a_router_joins_no_isolated_ports_by_link_local_addresses(world: World) 
     assert arrived == {"gateway": {name for name in frames if name.startswith("third")}}
 
 
-def test_what_is_live_differs_in_nothing(world: World) -> None:
+def test_what_is_live_differs_in_nothing(world: SwitchWorld) -> None:
     """A rule of isolation that is lost is drift, and comes back."""
     for table in (6, 7):
         world.sh(f"ovs-ofctl del-flows b-here-back table={table}")
@@ -177,7 +179,7 @@ def groups_from(own: Station) -> Frames:
     }
 
 
-def test_groups_over_a_vxlan(lab: World) -> None:
+def test_groups_over_a_vxlan(lab: SwitchWorld) -> None:
     """What an isolated container sends to all arrives on another host at those that are not isolated, and at the host."""
     places = {name: (f"here.{name}", "eth0") for name in ("app", "open")}
     places["beta"] = ("here.lab.beta", "b-here-front")
@@ -187,7 +189,7 @@ def test_groups_over_a_vxlan(lab: World) -> None:
     assert attack(lab, frames, "third", places) == {name: set(frames) for name in places}
 
 
-def test_gateways_of_all_hosts(lab: World) -> None:
+def test_gateways_of_all_hosts(lab: SwitchWorld) -> None:
     """No host, near or far, routes from an isolated container to another: by addresses of the subnet, or of the link."""
     own, other, neighbour = (own_of(lab, name, "eth0") for name in ("web", "app", "open"))
     link_locals = [Station(each.mac, each.ip4, link_local_of(each.mac)) for each in (own, other, neighbour)]
@@ -202,7 +204,7 @@ def test_gateways_of_all_hosts(lab: World) -> None:
         assert arrived == {name: set(good) if host in name else set() for name in places}
 
 
-def test_gateways_of_routes(lab: World) -> None:
+def test_gateways_of_routes(lab: SwitchWorld) -> None:
     """Nor does one where routes join the hosts, nor by the container's second network."""
     stations = {link: own_of(lab, "one", link) for link in ("eth0", "eth1")}
     closed, neighbour = own_of(lab, "two", "eth0"), own_of(lab, "free", "eth0")
@@ -220,7 +222,7 @@ def test_gateways_of_routes(lab: World) -> None:
         assert attack(lab, bad | good, "one", {"gateway": ("here.lab.alpha", bridge)}, link) == {"gateway": set(good)}
 
 
-def test_one_container_more(lab: World) -> None:
+def test_one_container_more(lab: SwitchWorld) -> None:
     """A container that joins gets what isolated ones on other hosts send to all, and leaves nothing behind when it goes."""
     frames = groups_from(own_of(lab, "web", "eth0"))
     lab.write(LAB + '  late: {host: beta, networks: {front: [10.44.0.60, "fd44::60"]}}\n')

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.packets.attacker import attack, mac_of
 from tests.harness.packets.forged import (
@@ -19,7 +19,7 @@ from tests.harness.packets.forged import (
     udp,
 )
 from tests.harness.packets.frames import IP4, IP6, Station, ethernet, ip6
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -40,13 +40,13 @@ PLACES = {"app": ("here.app", "eth0"), "host": ("", BRIDGE)}
 NOWHERE: dict[str, set[str]] = {name: set() for name in PLACES}
 
 
-def furnish(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[World]:
+def furnish(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[SwitchWorld]:
     """The topology, applied, with a kind of bridge."""
     for capability in ("root", "nft", "ping", "openvswitch"):
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        made = World.furnish(machine, TOPOLOGY.replace("KIND", kind))
+        made = SwitchWorld.furnish(machine, TOPOLOGY.replace("KIND", kind))
         made.apply()
         yield made
     finally:
@@ -54,18 +54,18 @@ def furnish(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[Wor
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """With Open vSwitch."""
     yield from furnish(tmp_path_factory, "openvswitch")
 
 
 @pytest.fixture(scope="module")
-def linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """With a Linux bridge."""
     yield from furnish(tmp_path_factory, "linux")
 
 
-def station(world: World, name: str, last: int) -> Station:
+def station(world: SwitchWorld, name: str, last: int) -> Station:
     return Station(mac_of(world.machine, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
 
 
@@ -75,7 +75,7 @@ def test_a_container_is_no_multicast_router(request: pytest.FixtureRequest, kind
 
     Nor does a first fragment without the message's own header, by either kind of bridge.
     """
-    world: World = request.getfixturevalue(kind)
+    world: SwitchWorld = request.getfixturevalue(kind)
     own, other = station(world, "web", 10), station(world, "app", 20)
     frames = multicast_routers4(own, other) | multicast_routers6(own)
     assert attack(world.machine, frames, "here.web", PLACES) == NOWHERE
@@ -83,13 +83,13 @@ def test_a_container_is_no_multicast_router(request: pytest.FixtureRequest, kind
     assert attack(world.machine, tagged(plain), "here.web", PLACES) == NOWHERE
 
 
-def test_reports_of_listeners(world: World) -> None:
+def test_reports_of_listeners(world: SwitchWorld) -> None:
     """On a segment of netctl's own those of IGMP's version 3 pass; those of IPv6 stay at their port, as on a Linux bridge."""
     passed = attack(world.machine, reports(station(world, "web", 10)), "here.web", PLACES)
     assert passed == {name: {"version 3"} for name in PLACES}
 
 
-def test_what_the_file_lets_a_router_send(world: World) -> None:
+def test_what_the_file_lets_a_router_send(world: SwitchWorld) -> None:
     """`allow: [router-advertisements]` opens all of a router's messages for one port, and no DHCP server's."""
     own, other = station(world, "guide", 30), station(world, "app", 20)
     four = {name: frame for name, frame in multicast_routers4(own, other).items() if ":" not in name}
@@ -98,7 +98,7 @@ def test_what_the_file_lets_a_router_send(world: World) -> None:
     assert arrived == {name for name in four | six if not name.startswith("dhcp")}
 
 
-def test_unused_addresses_wait_in_no_table(world: World) -> None:
+def test_unused_addresses_wait_in_no_table(world: SwitchWorld) -> None:
     """Packets to addresses that nothing has leave no entry in the host's neighbor table; containers and host reach each other."""
     own, gateway = station(world, "web", 10), mac_of(world.machine, "", BRIDGE)
     frames = {}

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.harness.packets.build import IP4, IP6, ethernet, udp
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 from tests.system.attacks.test_containers import FAMILIES, OUTSIDE, bridge_of, mac_of, send, watching
 
 pytestmark = pytest.mark.kernel
@@ -37,7 +37,7 @@ A_MOMENT_S = 1
 
 @FAMILIES
 @pytest.mark.parametrize(("one", "two", "subnet"), [("web", "app", "front"), ("db", "cache", "let")])
-def test_a_connection_of_the_bridge_does_not_leave(spread: World, family: int, one: str, two: str, subnet: str) -> None:
+def test_a_connection_of_the_bridge_does_not_leave(spread: LabWorld, family: int, one: str, two: str, subnet: str) -> None:
     """A connection that began between two ports has no masquerading, and what follows on it does not leave by the uplink.
 
     The host tracks it where br_netfilter shows it what a bridge forwards, as Docker has it.
@@ -60,7 +60,7 @@ def test_a_connection_of_the_bridge_does_not_leave(spread: World, family: int, o
 
 
 @FAMILIES
-def test_closed_connections_do_not_fill_the_table(spread: World, family: int) -> None:
+def test_closed_connections_do_not_fill_the_table(spread: LabWorld, family: int) -> None:
     """A share counts no closed connection, so the host forgets those of a container that opens many within a second."""
     own, began = spread.addresses("greedy")[family], time.monotonic()
     with spread.serving("lab.outside", 443):

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.compile.addresses import link_local_of
 from tests.harness.packets.build import IP4, IP6, ethernet, udp
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, broadcast_frame, received, vxlan_packet
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, broadcast_frame, received, vxlan_packet
 from tests.system.attacks.test_containers import bridge_of, hearing, mac_of, send
 
 pytestmark = pytest.mark.kernel
@@ -34,14 +34,14 @@ USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new
 
 
 @pytest.fixture(scope="module", params=HOSTS, ids=["IPv4", "IPv6"])
-def hosts(world: World, request: pytest.FixtureRequest) -> tuple[str, str]:
+def hosts(world: LabWorld, request: pytest.FixtureRequest) -> tuple[str, str]:
     """The addresses of the two hosts on an underlay of that family, with the topology applied."""
     alpha, beta = HOSTS[request.param]
     world.apply(TEXT.replace("ALPHA", alpha).replace("BETA", beta))
     return alpha, beta
 
 
-def forge(world: World) -> tuple[bytes, int]:
+def forge(world: LabWorld) -> tuple[bytes, int]:
     """A datagram that brings a broadcast to all of `front`, and the port of alpha's VXLAN."""
     (link,) = json.loads(world.inside("lab.alpha").run("ip", "-j", "-d", "link", "show", "type", "vxlan").stdout)
     data = link["linkinfo"]["info_data"]
@@ -53,17 +53,17 @@ def group_of(address: str) -> str:
     return f"ff02::1:ff00:{address.rpartition(':')[2]}" if ":" in address else "224.0.0.1"
 
 
-def run_as_user(world: World, code: str) -> str:
+def run_as_user(world: LabWorld, code: str) -> str:
     """What Python prints that runs on alpha as a user without rights; a packet that the host drops is an error there."""
     return world.inside("lab.alpha").run(*USER, f"from socket import *; {code}", check=False).stdout
 
 
-def send_as_user(world: World, text: bytes, target: str, port: int) -> None:
+def send_as_user(world: LabWorld, text: bytes, target: str, port: int) -> None:
     family = "AF_INET6" if ":" in target else "AF_INET"
     run_as_user(world, f"socket({family}, SOCK_DGRAM).sendto(bytes.fromhex('{text.hex()}'), ('{target}', {port}))")
 
 
-def test_a_container_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> None:
+def test_a_container_reaches_no_vxlan(world: LabWorld, hosts: tuple[str, str]) -> None:
     """A container sends to the VXLAN's port of all addresses that its host has, and of the other host."""
     text, port = forge(world)
     own, router = mac_of(world, "mallory"), mac_of(world, "lab.alpha", bridge_of(world, "other"))
@@ -78,7 +78,7 @@ def test_a_container_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> N
         assert not received(there, b"forged", 0.01)
 
 
-def test_a_neighbour_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> None:
+def test_a_neighbour_reaches_no_vxlan(world: LabWorld, hosts: tuple[str, str]) -> None:
     """A node of the hosts' segment sends to all addresses of a host by which it could be meant."""
     text, port = forge(world)
     to, own = mac_of(world, "lab.alpha"), "02:00:00:00:00:98"
@@ -94,7 +94,7 @@ def test_a_neighbour_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> N
         assert not received(here, b"forged", QUIET_S)
 
 
-def test_a_user_of_a_host_reaches_no_vxlan(world: World, hosts: tuple[str, str]) -> None:
+def test_a_user_of_a_host_reaches_no_vxlan(world: LabWorld, hosts: tuple[str, str]) -> None:
     """The VXLAN's socket takes what comes by `lo`, and the other host takes all that comes from this one."""
     text, port = forge(world)
     with hearing(world, "bob", 7777) as here, hearing(world, "far", 7777) as there:
@@ -104,7 +104,7 @@ def test_a_user_of_a_host_reaches_no_vxlan(world: World, hosts: tuple[str, str])
         assert not received(there, b"forged", 0.01)
 
 
-def test_a_users_own_packets_go_by_the_vxlan(world: World, hosts: tuple[str, str]) -> None:
+def test_a_users_own_packets_go_by_the_vxlan(world: LabWorld, hosts: tuple[str, str]) -> None:
     """To a container on another host, and to its port that is published here."""
     targets = [(address, 80) for address in world.addresses("far")] + [(hosts[0], 8080)]
     with world.serving("far", 80):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler.probes.clients import Clients
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.topologies.local import write
 from tests.harness.worlds.openvswitch import START

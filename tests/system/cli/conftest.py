@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_netctl
+from tests.harness.netctl import run_netctl
 
 SHOP = """\
 version: 1

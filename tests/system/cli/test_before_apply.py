@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NETNS_ROOT, run_netctl
+from tests.harness.names import NETNS_ROOT
+from tests.harness.netctl import run_netctl
 
 pytestmark = pytest.mark.kernel
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_netctl
 from tests.harness.dockerd import running_dockerd
+from tests.harness.netctl import run_netctl
 
 SHOP = """\
 version: 1

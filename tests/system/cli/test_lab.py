@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NETNS_ROOT, Namespace, Outcome, run_netctl
+from tests.harness.names import NETNS_ROOT
+from tests.harness.netctl import Outcome, run_netctl
+from tests.harness.netns import Namespace
 from tests.harness.terminal import run_on_terminal
 
 pytestmark = pytest.mark.kernel

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.worlds.lan import pings, serve_dhcp, write
 

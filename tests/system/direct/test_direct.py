@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from tests.conftest import UNSTARTABLE
 from tests.harness.machine import Machine
+from tests.harness.netctl import UNSTARTABLE
 from tests.harness.worlds.lan import TOPOLOGY, look, pings, watch_ping, watch_session, write
 
 pytestmark = pytest.mark.kernel

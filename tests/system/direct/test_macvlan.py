@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import UNSTARTABLE
 from tests.harness.machine import Machine
+from tests.harness.netctl import UNSTARTABLE
 from tests.harness.worlds.lan import look, pings, watch_ping, watch_session, write
 
 pytestmark = pytest.mark.kernel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.packets.frames import Station, bad_frames, good_frames
 from tests.harness.worlds.lan import look, pings, serve_dhcp, watch_ping, watch_session, write

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.worlds.lan import build_lan, write
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.faults.damages import Damage, find_damages
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.live import differences, read_live

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.machine import Machine
 from tests.harness.topologies.local import furnish, write

@@ -13,10 +13,10 @@ from reconciler.errors import HostError, translate
 from reconciler.kernel.processes import limits
 from reconciler.kernel.processes.commands import check_programs
 from reconciler.state.steps.containers import ProcessStart
-from tests.conftest import Outcome
 from tests.harness.faults.strike import Fault, quick_netctl, start_quick, wait_for_fault
 from tests.harness.live import differences, read_live
 from tests.harness.machine import Machine
+from tests.harness.netctl import Outcome
 from tests.harness.topologies.local import LOCAL, write
 
 pytestmark = pytest.mark.kernel

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from reconciler.kernel.netfilter.nft import LIBRARY
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
 from tests.harness.topologies.local import LOCAL, write
 

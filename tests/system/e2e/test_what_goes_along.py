@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from tests.conftest import UNSTARTABLE
 from tests.harness.faults.strike import GO_ON, Fault, quick_netctl, start_quick
 from tests.harness.live import differences, read_live
 from tests.harness.machine import Machine
+from tests.harness.netctl import UNSTARTABLE
 from tests.harness.topologies.local import edit, write
 
 pytestmark = pytest.mark.kernel

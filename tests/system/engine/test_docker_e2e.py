@@ -20,8 +20,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.kernel.namespaces import enter, run_in_thread
-from tests.conftest import Namespace, Outcome, draw_name, remove_leftovers, require_capability, run_netctl
+from tests.harness.capabilities import require_capability
 from tests.harness.dockerd import Dockerd, dockerd_in
+from tests.harness.names import draw_name, remove_leftovers
+from tests.harness.netctl import Outcome, run_netctl
+from tests.harness.netns import Namespace
 
 pytestmark = pytest.mark.docker
 

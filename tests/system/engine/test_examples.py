@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require_capability, run_netctl
+from tests.harness.capabilities import require_capability
 from tests.harness.engines import running_docker, running_lxc, running_podman
+from tests.harness.netctl import run_netctl
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ENGINES = {

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Namespace, require_capability, run_netctl
+from tests.harness.capabilities import require_capability
 from tests.harness.dockerd import Dockerd, dockerd_in
 from tests.harness.engines import running_podman
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 
 pytestmark = pytest.mark.docker
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import UNSTARTABLE, run_netctl
 from tests.harness.dockerd import Dockerd
+from tests.harness.netctl import UNSTARTABLE, run_netctl
 
 pytestmark = pytest.mark.docker
 

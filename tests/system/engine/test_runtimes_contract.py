@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Outcome, require_capability, run_netctl
+from tests.harness.capabilities import require_capability
 from tests.harness.engines import RUNNING, Engine
+from tests.harness.netctl import Outcome, run_netctl
 
 RUNTIMES = ("netns", "docker", "podman", "lxc")
 SERVES = "trap 'exit 0' TERM; busybox httpd -f -p 80 & wait"
@@ -36,7 +37,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
 
 
 @dataclass
-class World:
+class RuntimeWorld:
     """A topology with two containers of ours, and where the runtime has such, one of somebody else's."""
 
     path: Path
@@ -76,11 +77,11 @@ class World:
 
 
 @pytest.fixture
-def world(engine: Engine | None, topology_name: str, tmp_path: Path) -> Iterator[World]:
+def world(engine: Engine | None, topology_name: str, tmp_path: Path) -> Iterator[RuntimeWorld]:
     """Applied, and destroyed at the end."""
     if engine and "theirs" not in engine.names():
         engine.run("theirs")
-    made = World(tmp_path / "topology.yaml", topology_name, engine)
+    made = RuntimeWorld(tmp_path / "topology.yaml", topology_name, engine)
     try:
         made.netctl("apply")
         yield made
@@ -89,7 +90,7 @@ def world(engine: Engine | None, topology_name: str, tmp_path: Path) -> Iterator
         run_netctl("destroy", made.path)
 
 
-def process_of(world: World, container: str) -> int:
+def process_of(world: RuntimeWorld, container: str) -> int:
     """A process of a container's, in its network namespace."""
     shown = world.netctl("exec", container, "--", "readlink", "/proc/self/ns/net").out.strip()
     for entry in Path("/proc").iterdir():
@@ -101,7 +102,7 @@ def process_of(world: World, container: str) -> int:
     raise AssertionError(f"nothing runs in {container}")
 
 
-def restart_web(world: World) -> None:
+def restart_web(world: RuntimeWorld) -> None:
     """As somebody does who knows nothing of netctl; of a bare namespace, the command ends."""
     if world.engine:
         world.engine.restart(f"{world.name}-web")
@@ -109,21 +110,21 @@ def restart_web(world: World) -> None:
         os.kill(process_of(world, "web"), signal.SIGKILL)
 
 
-def stop_web(world: World) -> None:
+def stop_web(world: RuntimeWorld) -> None:
     if world.engine:
         world.engine.stop(f"{world.name}-web")
     else:
         restart_web(world)
 
 
-def changed_subjects(world: World) -> set[str]:
+def changed_subjects(world: RuntimeWorld) -> set[str]:
     """Whom the plan speaks of."""
     lines = world.netctl("diff", status=1).out.splitlines()
     return {line.split("  ")[1].strip(" ~+-/") for line in lines if line.startswith(("  ~", "  +", "  -"))}
 
 
 @pytest.mark.invariant(9)
-def test_contract(world: World) -> None:
+def test_contract(world: RuntimeWorld) -> None:
     """Made, wired, entered, restarted, changed, taken back and destroyed: the same for every runtime."""
     engine, web = world.engine, f"{world.name}-web"
     identity: Callable[[], str] = (lambda: engine.identity(web)) if engine else (lambda: "")

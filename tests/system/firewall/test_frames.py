@@ -11,7 +11,7 @@ import struct
 
 import pytest
 
-from tests.harness.worlds.firewall import MEMBERS, Member, World
+from tests.harness.worlds.firewall import MEMBERS, FirewallWorld, Member
 
 pytestmark = pytest.mark.kernel
 
@@ -67,7 +67,7 @@ def icmp6(source: str, kind: int, address: str = "", behind_options: bool = Fals
     return ip6(source, 58, payload)
 
 
-def passes(world: World, frame: bytes, sender: Member = N2) -> bool:
+def passes(world: FirewallWorld, frame: bytes, sender: Member = N2) -> bool:
     """Whether n1 receives the frame that the sender puts on its wire."""
     marker, honest = (b"mark" + struct.pack("!I", next(_numbers)) for _ in range(2))
     assert MARK in frame
@@ -88,7 +88,7 @@ def passes(world: World, frame: bytes, sender: Member = N2) -> bool:
                 return seen
 
 
-def test_honest_frames_pass(world: World) -> None:
+def test_honest_frames_pass(world: FirewallWorld) -> None:
     """The container's own MAC with its own addresses; duplicate address detection of both families."""
     assert passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4)))
     assert passes(world, ethernet(N2.mac, ARP, arp(2, N2.mac, N2.ip4)))
@@ -99,7 +99,7 @@ def test_honest_frames_pass(world: World) -> None:
     assert passes(world, ethernet(N2.mac, IP6, icmp6("::", 135, "fd91::11")))
 
 
-def test_mld_stays_at_its_port(world: World) -> None:
+def test_mld_stays_at_its_port(world: FirewallWorld) -> None:
     """On a bridge that asks nobody who listens, a report would go to every port. It passes where the port is in a LAN."""
     reports = [ethernet(N2.mac, IP6, icmp6(source, kind)) for source in ("::", N2.link_local) for kind in (131, 143)]
     assert not any(passes(world, report) for report in reports)
@@ -107,7 +107,7 @@ def test_mld_stays_at_its_port(world: World) -> None:
         assert all(passes(world, report) for report in reports)
 
 
-def test_another_mac_is_dropped(world: World) -> None:
+def test_another_mac_is_dropped(world: FirewallWorld) -> None:
     """Whatever it carries, also its owner's own address."""
     for source in (FOREIGN_MAC, N1.mac, MEMBERS["r1"].mac):
         assert not passes(world, ethernet(source, IP4, udp4(N2.ip4)))
@@ -115,7 +115,7 @@ def test_another_mac_is_dropped(world: World) -> None:
         assert not passes(world, ethernet(source, IP6, icmp6("fd91::11", 135, "fd91::10")))
 
 
-def test_forged_arp_is_dropped(world: World) -> None:
+def test_forged_arp_is_dropped(world: FirewallWorld) -> None:
     """ARP that claims another's address, or gives an address another MAC, or is no ARP for Ethernet and IPv4."""
     for operation in (1, 2):
         for sender_mac, sender_ip in ((N2.mac, GATEWAY4), (N2.mac, N1.ip4), (FOREIGN_MAC, N2.ip4), (N1.mac, N1.ip4)):
@@ -125,7 +125,7 @@ def test_forged_arp_is_dropped(world: World) -> None:
         assert not passes(world, ethernet(N2.mac, ARP, arp(1, N2.mac, N2.ip4, kinds)))
 
 
-def test_forged_addresses_are_dropped(world: World) -> None:
+def test_forged_addresses_are_dropped(world: FirewallWorld) -> None:
     """IP packets with an address that is not the container's: another's, the gateway's, none, or a made-up link-local."""
     for source in (N1.ip4, GATEWAY4, "0.0.0.0", "10.91.0.99", "203.0.113.7"):
         assert not passes(world, ethernet(N2.mac, IP4, udp4(source)))
@@ -133,7 +133,7 @@ def test_forged_addresses_are_dropped(world: World) -> None:
         assert not passes(world, ethernet(N2.mac, IP6, ip6(source, 17, struct.pack("!HHHH", 9, 9, 16, 0))))
 
 
-def test_forged_neighbour_discovery_is_dropped(world: World) -> None:
+def test_forged_neighbour_discovery_is_dropped(world: FirewallWorld) -> None:
     """Router advertisements, redirects, and advertisements for an address that is another's, behind an options header too."""
     for source in ("fd91::11", N2.link_local):
         for behind_options in (False, True):
@@ -145,7 +145,7 @@ def test_forged_neighbour_discovery_is_dropped(world: World) -> None:
     assert not passes(world, ethernet(N2.mac, IP6, icmp6("::", 136, "fd91::11")))
 
 
-def test_servers_of_dhcp_and_other_protocols_are_dropped(world: World) -> None:
+def test_servers_of_dhcp_and_other_protocols_are_dropped(world: FirewallWorld) -> None:
     """A container gives nobody an address, and speaks nothing but ARP and IP: no VLAN tag, no LLDP."""
     assert not passes(world, ethernet(N2.mac, IP4, udp4(N2.ip4, 67)))
     assert not passes(world, ethernet(N2.mac, IP6, ip6(N2.link_local, 17, struct.pack("!HHHH", 547, 546, 16, 0))))
@@ -156,7 +156,7 @@ def test_servers_of_dhcp_and_other_protocols_are_dropped(world: World) -> None:
                 assert not passes(world, ethernet(N2.mac, tag, struct.pack("!HH", vlan, IP4) + udp4(forged)))
 
 
-def test_an_address_of_one_port_is_good_on_another_of_the_same_container(world: World) -> None:
+def test_an_address_of_one_port_is_good_on_another_of_the_same_container(world: FirewallWorld) -> None:
     """Replies for a second address leave by the default route: what counts is that the address is the container's own."""
     with world.elements(("addresses4", f"{N2.port} . {N2.mac} . 10.91.1.50", ""), family="bridge"):
         assert passes(world, ethernet(N2.mac, IP4, udp4("10.91.1.50")))
@@ -183,7 +183,7 @@ def sctp_init(source_port: int, target_port: int) -> bytes:
     return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
 
 
-def test_published_sctp_ports_are_translated(world: World) -> None:
+def test_published_sctp_ports_are_translated(world: FirewallWorld) -> None:
     """An INIT to the host's port arrives at the container's port; one to another port does not."""
     with (
         world.elements(("published4", "sctp . 3868", "10.91.0.16 . 90")),

@@ -18,12 +18,13 @@ from pathlib import Path
 import docker  # noqa: F401  here, so that no forked netctl has to import it
 import pytest
 
-from tests.conftest import Outcome, require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.engines import Engine, running_all
 from tests.harness.faults.strike import quick_netctl
 from tests.harness.live import Snapshot, differences, read_live
 from tests.harness.machine import Machine
 from tests.harness.matrix_summary import MATRIX
+from tests.harness.netctl import Outcome
 from tests.harness.worlds.lan import build_lan, pings, serve_dhcp
 from tests.harness.worlds.openvswitch import FOREIGN, START
 
@@ -47,7 +48,7 @@ SETTLE_TIMEOUT_S = 15
 
 
 @dataclass(slots=True)
-class World:
+class MatrixWorld:
     """A machine, its engines, and what it held after the test before."""
 
     machine: Machine
@@ -82,7 +83,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MatrixWorld]:
     """On a LAN, with Open vSwitch, a bridge of its own, and in each engine a container of somebody else's."""
     for name in NEEDS:
         require_capability(name)
@@ -95,7 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with running_all(machine) as engines:
             for engine in engines.values():
                 engine.run("theirs")
-            made = World(machine, engines)
+            made = MatrixWorld(machine, engines)
             made.before = made.look()
             yield made
     finally:
@@ -109,7 +110,7 @@ def addresses(mode: str, runtimes: list[str]) -> dict[str, str]:
     return {f"has-{runtime}": f"{network}{RUNTIMES.index(runtime)}" for runtime in runtimes} | asked
 
 
-def write(world: World, mode: str, bridge: str, runtimes: list[str]) -> Path:
+def write(world: MatrixWorld, mode: str, bridge: str, runtimes: list[str]) -> Path:
     """A container or two of each runtime on one subnet."""
     cidr = "192.0.2.0/24" if mode in ON_LAN else "10.44.0.0/24"
     lines = []
@@ -126,14 +127,14 @@ def write(world: World, mode: str, bridge: str, runtimes: list[str]) -> Path:
     return path
 
 
-def why_refused(world: World, mode: str, bridge: str, runtime: str) -> str:
+def why_refused(world: MatrixWorld, mode: str, bridge: str, runtime: str) -> str:
     """What `validate` says of a mode and a bridge for a runtime; "" where they go together."""
     done, _ = quick_netctl(world.machine, "validate", write(world, mode, bridge, [runtime]))
     assert done.status in (0, 2), done.err
     return done.err.splitlines()[0].rpartition("error: ")[2] if done.status else ""
 
 
-def restart(world: World, containers: Iterable[str]) -> None:
+def restart(world: MatrixWorld, containers: Iterable[str]) -> None:
     """Each engine restarts its containers, knowing nothing of netctl; of bare namespaces the commands end."""
     world.machine.sh("pkill -KILL -f NETCTL_COMMAND")
     engines = {name: world.engines.get(name.partition("-")[2]) for name in containers}
@@ -144,7 +145,7 @@ def restart(world: World, containers: Iterable[str]) -> None:
 
 
 @pytest.mark.parametrize(("mode", "bridge"), ROWS)
-def test_cells(world: World, record_property: Callable[[str, object], None], mode: str, bridge: str) -> None:
+def test_cells(world: MatrixWorld, record_property: Callable[[str, object], None], mode: str, bridge: str) -> None:
     """Applied, reached, verified, applied again without a change, restarted, destroyed to the last; a refusal touches nothing."""
     reasons = {runtime: why_refused(world, mode, bridge, runtime) for runtime in RUNTIMES}
     for runtime, reason in reasons.items():
@@ -163,7 +164,7 @@ def test_cells(world: World, record_property: Callable[[str, object], None], mod
     world.settle(world.before)
 
 
-def carry_through(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+def carry_through(world: MatrixWorld, file: Path, wanted: Mapping[str, str]) -> None:
     """From nothing to nothing."""
 
     def see_them_reached() -> None:
@@ -186,7 +187,7 @@ def carry_through(world: World, file: Path, wanted: Mapping[str, str]) -> None:
     world.netctl("destroy", file)
 
 
-def status(world: World, file: Path) -> str:
+def status(world: MatrixWorld, file: Path) -> str:
     """What `netctl status` prints."""
     return quick_netctl(world.machine, "status", file)[0].out
 
@@ -208,7 +209,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
 """Half a megabyte at once: two seconds of the wider of the limits."""
 
 
-def test_options(world: World) -> None:
+def test_options(world: MatrixWorld) -> None:
     """What a port is asked for is so for every runtime, also after a restart, and both limits and the isolation meet packets."""
     wanted = addresses("nat", list(RUNTIMES))
     file = write(world, "nat", "linux", list(RUNTIMES))
@@ -232,7 +233,7 @@ def test_options(world: World) -> None:
     world.settle(world.before)
 
 
-def read_options(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+def read_options(world: MatrixWorld, file: Path, wanted: Mapping[str, str]) -> None:
     """By other eyes than netctl's, in each container and at the host's end of its cable."""
     for number, container in enumerate(wanted):
         seen = run_inside(world, file, container, "sh", "-c", INSIDE).out
@@ -242,7 +243,7 @@ def read_options(world: World, file: Path, wanted: Mapping[str, str]) -> None:
         assert "rate 2Mbit" in world.machine.sh(f"tc qdisc show dev {port}")
 
 
-def meet_limits(world: World, file: Path, wanted: Mapping[str, str]) -> None:
+def meet_limits(world: MatrixWorld, file: Path, wanted: Mapping[str, str]) -> None:
     """More than may pass at once is dropped, on the way out of each container and on the way in."""
     for container, address in wanted.items():
         run_inside(world, file, container, sys.executable, "-c", FLOOD, "10.44.0.1")
@@ -253,12 +254,12 @@ def meet_limits(world: World, file: Path, wanted: Mapping[str, str]) -> None:
         assert count_dropped(seen) > 0, f"{container} gets without a limit"
 
 
-def run_inside(world: World, file: Path, container: str, *words: str) -> Outcome:
+def run_inside(world: MatrixWorld, file: Path, container: str, *words: str) -> Outcome:
     """A command of the machine's in a container's network, by `netctl exec`."""
     return quick_netctl(world.machine, "exec", "-f", file, container, "--", *words)[0]
 
 
-def port_of(world: World, container: str) -> str:
+def port_of(world: MatrixWorld, container: str) -> str:
     """The host's end of a container's cable, by its alias."""
     links = json.loads(world.machine.run("ip", "-j", "link").out)
     (name,) = (link["ifname"] for link in links if f"/veth/{container}/" in link.get("ifalias", ""))

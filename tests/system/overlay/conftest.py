@@ -8,20 +8,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Namespace, draw_name, remove_leftovers, require_capability, run_netctl
-from tests.harness.worlds.overlay import World, attach_rogue
+from tests.harness.capabilities import require_capability
+from tests.harness.names import draw_name, remove_leftovers
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
+from tests.harness.worlds.overlay import LabWorld, attach_rogue
 
 LOCKED = 7
 """The exit status if another netctl is at work."""
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabWorld]:
     """An empty topology under a name of its own. Whatever it becomes is destroyed, by netctl, and nothing of it is left."""
     for capability in ("root", "ping", "nft"):
         require_capability(capability)
     name = draw_name()
-    made = World(name, tmp_path_factory.mktemp("overlay") / "topology.yaml")
+    made = LabWorld(name, tmp_path_factory.mktemp("overlay") / "topology.yaml")
     try:
         yield made
         if made.file.exists():
@@ -37,14 +40,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def spread(world: World, request: pytest.FixtureRequest) -> World:
+def spread(world: LabWorld, request: pytest.FixtureRequest) -> LabWorld:
     """The topology of the test file (`TEXT`), applied."""
     world.apply(request.module.TEXT)
     return world
 
 
 @pytest.fixture
-def rogue(spread: World) -> Iterator[Namespace]:
+def rogue(spread: LabWorld) -> Iterator[Namespace]:
     """A node on the hosts' segment that nobody declared."""
     node = attach_rogue(spread, "s-192.0.2.0", "192.0.2.99/24")
     yield node

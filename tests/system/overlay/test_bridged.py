@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.harness.worlds.overlay import PATIENCE_S, World, received
+from tests.harness.worlds.overlay import PATIENCE_S, LabWorld, received
 
 pytestmark = pytest.mark.kernel
 
@@ -33,7 +33,7 @@ BEHIND = ("10.89.0.1", "fd89::1")
 
 
 @pytest.fixture(scope="module")
-def segment(world: World) -> World:
+def segment(world: LabWorld) -> LabWorld:
     """The topology with br_netfilter on, and a network behind container `r`."""
     world.apply(TEXT.replace("ROUTES", ROUTES))
     for host in ("alpha", "beta"):
@@ -48,7 +48,7 @@ def segment(world: World) -> World:
 
 @pytest.mark.parametrize("target", ["239.1.2.3", "255.255.255.255", "10.88.0.255"])
 @pytest.mark.parametrize("listener", ["near", "far"])
-def test_groups_keep_the_sender(segment: World, target: str, listener: str) -> None:
+def test_groups_keep_the_sender(segment: LabWorld, target: str, listener: str) -> None:
     """Multicast and broadcast arrive with the sender's address on this host and over the VXLAN: nothing masquerades them."""
     with (
         closing(segment.open(listener, socket.AF_INET, socket.SOCK_DGRAM)) as server,
@@ -66,7 +66,7 @@ def test_groups_keep_the_sender(segment: World, target: str, listener: str) -> N
 
 
 @pytest.mark.parametrize("address", BEHIND)
-def test_container_router(segment: World, address: str) -> None:
+def test_container_router(segment: LabWorld, address: str) -> None:
     """A network behind a container is reached by a route of another one, and sees its own address, not the host's."""
     assert segment.unreachable([("c1", address)]) == []
     with segment.serving("r", 8801):
@@ -74,7 +74,7 @@ def test_container_router(segment: World, address: str) -> None:
         assert segment.ask("c1", address, 8801) == f"r {own}"
 
 
-def test_container_router_speaks_to_its_clients_only(segment: World) -> None:
+def test_container_router_speaks_to_its_clients_only(segment: LabWorld) -> None:
     """From the network behind it, `r` reaches who has the route, and nobody else; other sources stay forbidden."""
     assert heard(segment, "c1", "10.88.0.2", "10.89.0.1")
     assert heard(segment, "c1", "10.88.0.2", "10.89.0.200")
@@ -82,7 +82,7 @@ def test_container_router_speaks_to_its_clients_only(segment: World) -> None:
     assert not heard(segment, "c1", "10.88.0.2", "10.90.0.1")
 
 
-def heard(world: World, listener: str, address: str, source: str) -> bool:
+def heard(world: LabWorld, listener: str, address: str, source: str) -> bool:
     """Whether a datagram that `r` sends from `source` arrives. It has the source on its loopback only."""
     world.inside("r").run("ip", "address", "replace", f"{source}/32", "dev", "lo")
     with (
@@ -95,12 +95,12 @@ def heard(world: World, listener: str, address: str, source: str) -> bool:
         return received(server, source.encode(), 0.7)
 
 
-def test_second_apply_changes_nothing(segment: World) -> None:
+def test_second_apply_changes_nothing(segment: LabWorld) -> None:
     """What lets a container route is seen as it is: no difference after it."""
     assert "nothing to do" in segment.apply(segment.file.read_text()).out.lower()
 
 
-def test_router_behind_routes_is_refused(world: World) -> None:
+def test_router_behind_routes_is_refused(world: LabWorld) -> None:
     """With `overlay: routes` another host's container is on no common segment: the file's line is named, nothing is changed."""
     text = HOSTS + """\
 subnets: {front: {cidr: 10.88.0.0/24, overlay: routes}}

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.harness.dockerd import Dockerd, dockerd_in
-from tests.harness.worlds.overlay import PATIENCE_S, World
+from tests.harness.worlds.overlay import PATIENCE_S, LabWorld
 
 pytestmark = pytest.mark.docker
 
@@ -42,7 +42,7 @@ def wait_until_listening(daemon: Dockerd, container: str) -> None:
         time.sleep(0.05)
 
 
-def test_containers_of_two_dockerds_are_on_one_segment(world: World) -> None:
+def test_containers_of_two_dockerds_are_on_one_segment(world: LabWorld) -> None:
     """They and a bare namespace reach each other by VXLAN and by routes, published ports included; verify says the same."""
     world.apply(BARE.replace("DOCKER_ALPHA", "").replace("DOCKER_BETA", ""))
     with ExitStack() as stack:

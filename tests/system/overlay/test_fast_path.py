@@ -11,8 +11,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.conftest import run_netctl
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.netctl import run_netctl
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 
 pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
@@ -47,7 +47,7 @@ table inet probe {
 
 
 @contextmanager
-def counting(spread: World, host: str) -> Iterator[list[int]]:
+def counting(spread: LabWorld, host: str) -> Iterator[list[int]]:
     """How many TCP packets the host forwarded, and its bridges handed up, filled in at the end."""
     where, seen = spread.inside(f"lab.{host}"), list[int]()
     where.run("nft", "-f", "-", text=COUNTER)
@@ -61,7 +61,7 @@ def counting(spread: World, host: str) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("one", "two"), [("r1", "r2"), ("t1", "t2")])
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
-def test_connections_within_a_subnet_pass_no_firewall_of_ip(spread: World, one: str, two: str, family: int) -> None:
+def test_connections_within_a_subnet_pass_no_firewall_of_ip(spread: LabWorld, one: str, two: str, family: int) -> None:
     """Neither host forwards a packet of theirs, nor does a bridge show one; without the table both hosts pass them as well."""
     address = spread.addresses(two)[family]
     with spread.serving(two, 80):
@@ -76,7 +76,7 @@ def test_connections_within_a_subnet_pass_no_firewall_of_ip(spread: World, one: 
 
 
 @pytest.mark.parametrize(("one", "two"), [("r1", "r2"), ("t1", "t2")])
-def test_nobody_borrows_an_address(spread: World, one: str, two: str) -> None:
+def test_nobody_borrows_an_address(spread: LabWorld, one: str, two: str) -> None:
     """A container that sends from an address that is not its own is not heard on the other host."""
     own, target = spread.addresses(one)[0], spread.addresses(two)[0]
     borrowed = own.rpartition(".")[0] + ".77"
@@ -97,7 +97,7 @@ def test_nobody_borrows_an_address(spread: World, one: str, two: str) -> None:
         spread.inside(one).run("ip", "address", "delete", f"{borrowed}/32", "dev", "eth0")
 
 
-def test_a_dhcp_server_is_no_more_heard_than_before(spread: World) -> None:
+def test_a_dhcp_server_is_no_more_heard_than_before(spread: LabWorld) -> None:
     """What comes from the port of a DHCP server goes the slow way, where the bridge drops it."""
     target = spread.addresses("t2")[0]
     with (
@@ -110,7 +110,7 @@ def test_a_dhcp_server_is_no_more_heard_than_before(spread: World) -> None:
         assert not received(victim, b"an offer", QUIET_S)
 
 
-def test_isolated_ports_and_other_subnets_stay_out(spread: World) -> None:
+def test_isolated_ports_and_other_subnets_stay_out(spread: LabWorld) -> None:
     """An isolated port has no hook; and nobody gets into another subnet by naming the hardware address of somebody there."""
     ports = spread.inside("lab.alpha").run("nft", "list", "table", "netdev", f"netctl-{spread.name}.tunnel").stdout
     assert ports.count("goto leaving\n") == 1
@@ -126,7 +126,7 @@ def test_isolated_ports_and_other_subnets_stay_out(spread: World) -> None:
         outsider.run("ip", "neighbor", "delete", target, "dev", "eth0")
 
 
-def test_what_is_broken_is_seen_and_mended(spread: World) -> None:
+def test_what_is_broken_is_seen_and_mended(spread: LabWorld) -> None:
     """A hook that is gone or leads elsewhere, a rule that was added, links that were made away with."""
     alpha, table = spread.inside("lab.alpha"), f"netctl-{spread.name}"
     routed, tunnel = f"netdev {table}.routed", f"netdev {table}.tunnel"
@@ -152,7 +152,7 @@ def test_what_is_broken_is_seen_and_mended(spread: World) -> None:
         assert spread.unreachable(pairs) == [], words
 
 
-def test_one_more_container_is_one_element_elsewhere(spread: World) -> None:
+def test_one_more_container_is_one_element_elsewhere(spread: LabWorld) -> None:
     """On the other host, and nothing of anybody else's there."""
     text = TEXT.replace("  apart:", "  r3: {host: alpha, networks: {tunnel: {address: auto, ipv6: false}}}\n  apart:")
     spread.file.write_text(text.replace("NAME", spread.name))

@@ -9,8 +9,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.conftest import run_netctl
-from tests.harness.worlds.overlay import PATIENCE_S, World
+from tests.harness.netctl import run_netctl
+from tests.harness.worlds.overlay import PATIENCE_S, LabWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -29,7 +29,7 @@ def text_of(count: int, overlay: str = "vxlan") -> str:
 class Stream:
     """A TCP connection between two containers that echoes a line now and then, and notes what fails."""
 
-    def __init__(self, world: World, one: str, two: str) -> None:
+    def __init__(self, world: LabWorld, one: str, two: str) -> None:
         """It is open when this returns."""
         self._server = world.open(two, socket.AF_INET, socket.SOCK_STREAM)
         self._server.bind(("", 7000))
@@ -70,14 +70,14 @@ class Stream:
             each.close()
 
 
-def everybody(world: World, count: int) -> list[tuple[str, str]]:
+def everybody(world: LabWorld, count: int) -> list[tuple[str, str]]:
     """The first container of each host, and everybody's addresses."""
     names = [f"{host}-{n}" for host in HOSTS[:count] for n in (1, 2)]
     addresses = {name: world.addresses(name) for name in names}
     return [(one, address) for one, two in permutations(names, 2) if one.endswith("-1") for address in addresses[two]]
 
 
-def test_hosts_come_and_go_under_a_stream(world: World) -> None:
+def test_hosts_come_and_go_under_a_stream(world: LabWorld) -> None:
     """The stream lives through all of it, nobody's address moves, and of a host that went nothing is left on the others."""
     world.apply(text_of(2))
     stream = Stream(world, "alpha-1", "beta-1")
@@ -100,7 +100,7 @@ def test_hosts_come_and_go_under_a_stream(world: World) -> None:
         stream.close()
 
 
-def test_another_overlay_takes_over_in_place(world: World) -> None:
+def test_another_overlay_takes_over_in_place(world: LabWorld) -> None:
     """From VXLAN to routes and back: packets pass after each, and what the other one had is gone."""
     world.apply(text_of(3, "routes"))
     assert world.unreachable(everybody(world, 3), size=1500) == []

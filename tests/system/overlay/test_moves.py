@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import UNSTARTABLE, run_netctl
-from tests.harness.worlds.overlay import World
+from tests.harness.netctl import UNSTARTABLE, run_netctl
+from tests.harness.worlds.overlay import LabWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -52,7 +52,7 @@ containers:
 """
 
 
-def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: World) -> None:
+def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: LabWorld) -> None:
     """A container moves away, and a step fails: routes come back after the addresses that they are from, and all is as before."""
     world.apply(ROUTES)
     failing = ROUTES.replace(
@@ -65,7 +65,7 @@ def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: 
     assert world.unreachable([("web", address) for address in world.addresses("db")]) == []
 
 
-def test_no_host_tells_containers_of_shorter_ways(world: World) -> None:
+def test_no_host_tells_containers_of_shorter_ways(world: LabWorld) -> None:
     """Between subnets both hosts see a connection. A container that believed a redirect past one would keep it for minutes."""
     world.apply(POLICY)
     assert world.unreachable([("app", "10.191.0.10")]) == []
@@ -75,7 +75,7 @@ def test_no_host_tells_containers_of_shorter_ways(world: World) -> None:
     assert world.unreachable([("app", "10.191.0.10")]) == []
 
 
-def test_a_container_gets_ipv6_by_another_network(world: World) -> None:
+def test_a_container_gets_ipv6_by_another_network(world: LabWorld) -> None:
     """The link that it has is removed in the same plan, so nothing may be written to its settings."""
     world.apply(FAMILIES)
     world.apply(FAMILIES.replace("x: {networks: {one: auto}}", "x: {networks: {six: auto}}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.worlds.overlay import World
+from tests.harness.worlds.overlay import LabWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -24,7 +24,7 @@ containers:
 EVERYBODY = [(member, address) for member in ("near", "far") for address in ("10.44.0.10", "fd44::10")]
 
 
-def test_an_address_changes_hands(world: World) -> None:
+def test_an_address_changes_hands(world: LabWorld) -> None:
     """From a container to another beside it, and to one on the other host, under both families; hosts are told like others."""
     for owner, host in (("old", "alpha"), ("new", "alpha"), ("elsewhere", "beta"), ("back", "alpha")):
         world.apply(TEXT.replace("OWNER", owner).replace("HOST", host))

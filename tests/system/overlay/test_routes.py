@@ -8,8 +8,8 @@ from itertools import permutations
 
 import pytest
 
-from tests.conftest import Namespace
-from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, World, received
+from tests.harness.netns import Namespace
+from tests.harness.worlds.overlay import PATIENCE_S, QUIET_S, LabWorld, received
 
 pytestmark = pytest.mark.kernel
 
@@ -38,7 +38,7 @@ HOSTS = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "192.0.2.13"}
 HOME = {"web": "alpha", "api": "beta", "db": "gamma"}
 
 
-def test_everybody_reaches_everybody_with_the_whole_mtu(spread: World) -> None:
+def test_everybody_reaches_everybody_with_the_whole_mtu(spread: LabWorld) -> None:
     """Containers each other, with packets as large as the underlay's; hosts all containers, and containers all hosts."""
     bridge = f"b-{spread.name}-front"
     between = [(one, address) for one, two in permutations(HOME, 2) for address in spread.addresses(two)]
@@ -50,7 +50,7 @@ def test_everybody_reaches_everybody_with_the_whole_mtu(spread: World) -> None:
     spread.verify()
 
 
-def test_containers_see_one_segment(spread: World) -> None:
+def test_containers_see_one_segment(spread: LabWorld) -> None:
     """They ask for each other by ARP and NDP, and are answered by their own bridge, at once."""
     bridge = f"b-{spread.name}-front"
     own = spread.inside("lab.alpha").run("ip", "-o", "link", "show", "dev", bridge).stdout.split("link/ether ")[1].split()[0]
@@ -63,7 +63,7 @@ def test_containers_see_one_segment(spread: World) -> None:
         assert f"lladdr {own}" in web.run("ip", "neighbor", "show", address).stdout
 
 
-def test_published_ports_and_policies(spread: World) -> None:
+def test_published_ports_and_policies(spread: LabWorld) -> None:
     """A port is published on every host, the way back included; a policy lets somebody from a subnet of one host only ask."""
     db, job = spread.addresses("db")[0], spread.addresses("job")[0]
     with spread.serving("api", 90), spread.serving("db", 80), spread.serving("db", 81):
@@ -74,7 +74,7 @@ def test_published_ports_and_policies(spread: World) -> None:
         assert spread.ask("job", db, 81) == ""
 
 
-def test_a_rogue_node_cannot_speak_as_a_container(spread: World, rogue: Namespace) -> None:
+def test_a_rogue_node_cannot_speak_as_a_container(spread: LabWorld, rogue: Namespace) -> None:
     """What comes from the underlay as from a container's address is believed when its host sends it, by its hardware address."""
     api, web = spread.addresses("api")[0], spread.addresses("web")[0]
     rogue.run("ip", "address", "add", f"{api}/32", "dev", "lo")
@@ -93,7 +93,7 @@ def test_a_rogue_node_cannot_speak_as_a_container(spread: World, rogue: Namespac
         assert received(victim, b"the truth", PATIENCE_S)
 
 
-def test_refused_where_hosts_share_no_link(spread: World) -> None:
+def test_refused_where_hosts_share_no_link(spread: LabWorld) -> None:
     """With the reason, the line of the file, and what to write; nothing is changed."""
     done = spread.refused(AWAY)
     assert done.status == 2
@@ -103,7 +103,7 @@ def test_refused_where_hosts_share_no_link(spread: World) -> None:
     assert spread.unreachable([("web", spread.addresses("api")[0])]) == []
 
 
-def test_auto_takes_routes_between_neighbours_and_vxlan_beyond(spread: World) -> None:
+def test_auto_takes_routes_between_neighbours_and_vxlan_beyond(spread: LabWorld) -> None:
     """With gamma behind a router, `auto` leads to it by VXLAN and keeps routes between the others; all reach all."""
     spread.apply(AWAY.replace("overlay: routes", "overlay: auto"))
     alpha = spread.inside("lab.alpha")

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from tests.harness.worlds.overlay import World
+from tests.harness.worlds.overlay import LabWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +28,7 @@ containers:
 HOME = ("web", "api", "db")
 
 
-def test_both_families_cross_an_underlay_of_ipv6(world: World) -> None:
+def test_both_families_cross_an_underlay_of_ipv6(world: LabWorld) -> None:
     """By VXLAN with 1,430 bytes a packet, and between neighbours by routes; a published port is asked by IPv6."""
     world.apply(TEXT)
     for dev in ("eth0", "eth1"):

@@ -12,12 +12,13 @@ from itertools import permutations
 import pytest
 
 from reconciler.state.naming import vni_of
-from tests.conftest import Namespace, run_netctl
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 from tests.harness.worlds.overlay import (
     ETH_P_ARP,
     PATIENCE_S,
     QUIET_S,
-    World,
+    LabWorld,
     broadcast_frame,
     count_changes,
     received,
@@ -51,11 +52,11 @@ HOSTS = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "198.51.100.13"}
 HOME = {"web": "alpha", "api": "beta", "db": "gamma"}
 
 
-def bridge_of(world: World, subnet: str = "front") -> str:
+def bridge_of(world: LabWorld, subnet: str = "front") -> str:
     return f"b-{world.name}-{subnet}"
 
 
-def test_everybody_reaches_everybody(spread: World) -> None:
+def test_everybody_reaches_everybody(spread: LabWorld) -> None:
     """Containers each other, hosts all containers, and containers the own addresses of all hosts, in both families."""
     pairs = [(one, address) for one, two in permutations(HOME, 2) for address in spread.addresses(two)]
     for host in HOSTS:
@@ -66,7 +67,7 @@ def test_everybody_reaches_everybody(spread: World) -> None:
     spread.verify()
 
 
-def test_packets_of_the_whole_mtu_pass_and_no_larger(spread: World) -> None:
+def test_packets_of_the_whole_mtu_pass_and_no_larger(spread: LabWorld) -> None:
     """1,450 bytes are left of 1,500 over IPv4. They pass with DF set; one byte more is refused at home, not lost on the way."""
     pairs = [(one, address) for one, two in permutations(HOME, 2) for address in spread.addresses(two)]
     assert spread.unreachable(pairs, size=1450) == []
@@ -77,7 +78,7 @@ def test_packets_of_the_whole_mtu_pass_and_no_larger(spread: World) -> None:
         assert refused.value.errno == errno.EMSGSIZE
 
 
-def test_the_tables_hold_what_the_file_says_and_nothing_else(spread: World) -> None:
+def test_the_tables_hold_what_the_file_says_and_nothing_else(spread: LabWorld) -> None:
     """After all that traffic, each VXLAN knows three stations elsewhere (two hosts, and two containers), and learnt nothing."""
     shown = spread.inside("lab.alpha").run("bridge", "-j", "fdb", "show", "dev", f"x-{spread.name}-front"[:15]).stdout
     entries = json.loads(shown)
@@ -89,7 +90,7 @@ def test_the_tables_hold_what_the_file_says_and_nothing_else(spread: World) -> N
     assert all(entry["state"] in ("static", "permanent") for entry in entries)
 
 
-def test_arp_is_answered_at_home(spread: World) -> None:
+def test_arp_is_answered_at_home(spread: LabWorld) -> None:
     """Who asks for somebody on another host is answered by its own bridge: a third host hears nothing of it."""
     target = spread.addresses("api")[0]
     with closing(spread.open("db", socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))) as listener:
@@ -101,7 +102,7 @@ def test_arp_is_answered_at_home(spread: World) -> None:
         assert not received(listener, socket.inet_aton(target), QUIET_S)
 
 
-def test_broadcast_and_multicast_arrive(spread: World) -> None:
+def test_broadcast_and_multicast_arrive(spread: LabWorld) -> None:
     """At the containers of all hosts, as on one segment."""
     group = "239.1.2.3"
     with (
@@ -121,7 +122,7 @@ def test_broadcast_and_multicast_arrive(spread: World) -> None:
                 assert received(listener, f"to {address}".encode(), PATIENCE_S), address
 
 
-def test_a_port_is_published_on_every_host(spread: World) -> None:
+def test_a_port_is_published_on_every_host(spread: LabWorld) -> None:
     """From outside, from hosts and from containers, by each host's address; replies come back by the host that was asked."""
     gateways = {host: spread.addresses(f"lab.{host}", bridge_of(spread)) for host in HOSTS}
     with spread.serving("api", 90):
@@ -139,7 +140,7 @@ def test_a_port_is_published_on_every_host(spread: World) -> None:
 
 
 @pytest.mark.parametrize("filters_bridges", [True, False], ids=["with br_netfilter", "without"])
-def test_policies_hold_across_hosts(spread: World, filters_bridges: bool) -> None:
+def test_policies_hold_across_hosts(spread: LabWorld, filters_bridges: bool) -> None:
     """Between subnets on different hosts what is allowed passes, replies with it, and nothing else.
 
     Whether bridges are filtered (br_netfilter, which Docker loads) or not: a bridge then shows its packets to no connection
@@ -161,7 +162,7 @@ def test_policies_hold_across_hosts(spread: World, filters_bridges: bool) -> Non
     assert spread.unreachable([("job", web), ("web", job)]) == [("job", web), ("web", job)]
 
 
-def test_only_declared_hosts_get_into_the_overlay(spread: World, rogue: Namespace) -> None:
+def test_only_declared_hosts_get_into_the_overlay(spread: LabWorld, rogue: Namespace) -> None:
     """A frame in a VXLAN packet reaches the containers when a declared host sends it, and from nobody else.
 
     Not from a rogue node, which the hosts hear as well as each other, whatever address of the host it is sent to.
@@ -184,7 +185,7 @@ def test_only_declared_hosts_get_into_the_overlay(spread: World, rogue: Namespac
         assert received(victim, b"from nowhere", PATIENCE_S)
 
 
-def test_a_declared_host_may_be_the_router_of_others(spread: World) -> None:
+def test_a_declared_host_may_be_the_router_of_others(spread: LabWorld) -> None:
     """VXLAN packets from one declared host to another pass through a third, which is no end of that tunnel."""
     beta = spread.inside("lab.beta")
     beta.run("ip", "route", "add", "198.51.100.13/32", "via", "192.0.2.11")
@@ -196,7 +197,7 @@ def test_a_declared_host_may_be_the_router_of_others(spread: World) -> None:
         beta.run("ip", "route", "delete", "198.51.100.13/32", "via", "192.0.2.11")
 
 
-def test_tunnels_take_no_place_in_connection_tracking(spread: World) -> None:
+def test_tunnels_take_no_place_in_connection_tracking(spread: LabWorld) -> None:
     """Each connection of containers has an outer port of its own: it would be tracked once more on each of the two hosts."""
     before = {host: tracked_between(spread, host) for host in ("alpha", "beta")}
     assert spread.unreachable([("web", spread.addresses("api")[0]), ("lab.alpha", HOSTS["beta"])]) == []
@@ -206,14 +207,14 @@ def test_tunnels_take_no_place_in_connection_tracking(spread: World) -> None:
         assert [line for line in between - seen if "dport=4789" in line] == []
 
 
-def tracked_between(spread: World, host: str) -> set[str]:
+def tracked_between(spread: LabWorld, host: str) -> set[str]:
     """What `host` tracks between alpha's and beta's underlay addresses: protocol, addresses and ports, without what changes."""
     lines = spread.inside(f"lab.{host}").run("cat", "/proc/net/nf_conntrack").stdout.splitlines()
     words = ([word for word in line.split() if "=" in word or word in ("icmp", "udp")] for line in lines)
     return {" ".join(each) for each in words if f"src={HOSTS['alpha']}" in each and f"src={HOSTS['beta']}" in each}
 
 
-def test_a_container_cannot_forge_vxlan_packets(spread: World) -> None:
+def test_a_container_cannot_forge_vxlan_packets(spread: LabWorld) -> None:
     """Behind NAT it would look like its host. Its packets to the port of a VXLAN are dropped, whatever host they are for."""
     packet = vxlan_packet(vni_of(spread.name, "front"), broadcast_frame("02:00:00:00:00:66", "10.171.0.66", b"forged"))
     gateway = spread.addresses("lab.alpha", bridge_of(spread))[0]
@@ -231,7 +232,7 @@ def test_a_container_cannot_forge_vxlan_packets(spread: World) -> None:
         assert not received(beyond, b"forged", QUIET_S)
 
 
-def test_a_container_cannot_borrow_an_address_of_another_host(spread: World) -> None:
+def test_a_container_cannot_borrow_an_address_of_another_host(spread: LabWorld) -> None:
     """The filter of its own host drops what is from an address that belongs to a container elsewhere."""
     stolen = spread.addresses("api")[0]
     spread.inside("web").run("ip", "address", "add", f"{stolen}/32", "dev", "eth0")
@@ -246,7 +247,7 @@ def test_a_container_cannot_borrow_an_address_of_another_host(spread: World) -> 
     spread.inside("web").run("ip", "address", "delete", f"{stolen}/32", "dev", "eth0")
 
 
-def test_the_neighbours_of_a_host_do_not_get_in(spread: World, rogue: Namespace) -> None:
+def test_the_neighbours_of_a_host_do_not_get_in(spread: LabWorld, rogue: Namespace) -> None:
     """A node on the underlay that routes to a container by a host, or claims a container's address, is not heard."""
     rogue.run("ip", "route", "add", "10.171.0.0/24", "via", "192.0.2.11")
     rogue.run("ip", "address", "add", f"{spread.addresses('db')[0]}/32", "dev", "lo")
@@ -255,7 +256,7 @@ def test_the_neighbours_of_a_host_do_not_get_in(spread: World, rogue: Namespace)
     assert rogue.run("ping", "-c1", "-W1", "-I", spread.addresses("db")[0], web, check=False).returncode != 0
 
 
-def test_the_printed_commands_make_the_same(spread: World) -> None:
+def test_the_printed_commands_make_the_same(spread: LabWorld) -> None:
     """What `diff --commands` prints is run by sh on an empty machine; there is nothing left to do then, and packets pass."""
     assert run_netctl("destroy", spread.file).status == 0
     script = run_netctl("diff", "--commands", spread.file).out
@@ -266,7 +267,7 @@ def test_the_printed_commands_make_the_same(spread: World) -> None:
     assert spread.unreachable([("web", address) for address in spread.addresses("db")]) == []
 
 
-def test_one_more_container_touches_only_its_own_entries(spread: World) -> None:
+def test_one_more_container_touches_only_its_own_entries(spread: LabWorld) -> None:
     """On each other host: elements of the fast path and of its addresses, two forwarding entries, neighbors, and no more."""
     text = TEXT.replace("  job:", "  new: {host: beta, networks: {front: auto}}\n  job:")
     spread.file.write_text(text.replace("NAME", spread.name))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 TOPOLOGY = """\
 version: 1
@@ -28,19 +28,19 @@ policies:
 
 
 @pytest.fixture(scope="module")
-def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A machine with Open vSwitch, shared by the tests of a module; each leaves nothing of netctl's."""
     for capability in ("root", "nft", "ping", "openvswitch"):
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        yield World.furnish(machine, TOPOLOGY)
+        yield SwitchWorld.furnish(machine, TOPOLOGY)
     finally:
         machine.end()
 
 
 @pytest.fixture
-def world(bare_world: World) -> World:
+def world(bare_world: SwitchWorld) -> SwitchWorld:
     """The topology, applied. It stays for the next test."""
     bare_world.write(TOPOLOGY)
     bare_world.apply()
@@ -48,7 +48,7 @@ def world(bare_world: World) -> World:
 
 
 @pytest.fixture
-def cleared(bare_world: World) -> World:
+def cleared(bare_world: SwitchWorld) -> SwitchWorld:
     """Nothing of netctl's."""
     bare_world.write(TOPOLOGY)
     bare_world.netctl("destroy")

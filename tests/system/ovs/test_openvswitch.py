@@ -10,7 +10,7 @@ import pytest
 from reconciler.state.naming import interface_name
 from tests.harness.live import differences, read_live
 from tests.harness.packets.frames import Station, bad_frames, good_frames
-from tests.harness.worlds.openvswitch import SPEAKER, SWITCH, World
+from tests.harness.worlds.openvswitch import SPEAKER, SWITCH, SwitchWorld
 from tests.system.ovs.conftest import TOPOLOGY
 
 pytestmark = pytest.mark.kernel
@@ -19,7 +19,7 @@ PORT = interface_name("v-", "here", "web", "front")
 LINUX = TOPOLOGY.replace(", bridge: openvswitch", "")
 
 
-def judge(world: World, sender: str, receiver: str) -> tuple[set[str], set[str], set[str]]:
+def judge(world: SwitchWorld, sender: str, receiver: str) -> tuple[set[str], set[str], set[str]]:
     """Which of the good and of the bad frames of web arrive at app; and the names of all good ones."""
     macs = {name: world.sh("ip -br link show dev eth0", f"here.{name}").split()[2] for name in (sender, receiver)}
     own = Station(macs["web"], "10.44.0.10", "fd44::10")
@@ -34,7 +34,7 @@ def judge(world: World, sender: str, receiver: str) -> tuple[set[str], set[str],
 
 
 @pytest.mark.invariant(1)
-def test_it_works_as_on_a_linux_bridge(world: World) -> None:
+def test_it_works_as_on_a_linux_bridge(world: SwitchWorld) -> None:
     """Levels 1 to 3a, isolation and published ports, with packets that are large enough to show open checksums and MTUs."""
     again = world.netctl("apply")
     assert "Nothing to do" in again.out
@@ -55,14 +55,14 @@ def test_it_works_as_on_a_linux_bridge(world: World) -> None:
     assert not world.passes("here.app", "ping -c1 -W1 -M do -s 1373 10.45.0.20")
 
 
-def test_a_container_sends_only_as_itself(world: World) -> None:
+def test_a_container_sends_only_as_itself(world: SwitchWorld) -> None:
     """What is forged does not arrive, all that is honest does."""
     good, bad, all_good = judge(world, "web", "app")
     assert good == all_good
     assert bad == set()
 
 
-def test_there_is_no_way_past_the_bridge(world: World) -> None:
+def test_there_is_no_way_past_the_bridge(world: SwitchWorld) -> None:
     """The host sees what ovs-vswitchd reads: it takes no packet for the port's own MAC, and answers ARP with the bridge's."""
     near = world.sh(f"ip -br link show dev {PORT}").split()[2]
     bridge = world.sh("ip -br link show dev b-here-front").split()[2]
@@ -77,7 +77,7 @@ def test_there_is_no_way_past_the_bridge(world: World) -> None:
     world.netctl("apply")
 
 
-def test_permissions_and_isolated_ports(world: World) -> None:
+def test_permissions_and_isolated_ports(world: SwitchWorld) -> None:
     """`allow` lets a container be a DHCP server or a router; isolated ports reach the host, and not each other."""
     own = '[10.44.0.10, "fd44::10"]'
     world.write(TOPOLOGY.replace(own, f"{{address: {own}, allow: [dhcp-server, router-advertisements]}}"))
@@ -127,7 +127,7 @@ DRIFTS = {
 }
 
 
-def test_drift_is_seen_and_repaired(world: World) -> None:
+def test_drift_is_seen_and_repaired(world: SwitchWorld) -> None:
     """Whatever somebody does to a bridge, a port or a flow: after the next apply, all is as it was."""
 
     def everything() -> frozenset[str]:
@@ -145,7 +145,7 @@ def test_drift_is_seen_and_repaired(world: World) -> None:
 
 
 @pytest.mark.invariant(3)
-def test_what_others_do_at_our_bridge_stays(world: World) -> None:
+def test_what_others_do_at_our_bridge_stays(world: SwitchWorld) -> None:
     """An administrator's port and flow on a bridge of ours are let alone, and one more container cuts no other off."""
     world.sh("ip link add extra0 type veth peer name extra1; ovs-vsctl add-port b-here-front extra0")
     world.sh("ovs-ofctl add-flow b-here-front 'cookie=0x77,priority=77,in_port=extra0,actions=NORMAL'")
@@ -160,7 +160,7 @@ def test_what_others_do_at_our_bridge_stays(world: World) -> None:
 
 
 @pytest.mark.invariant(2)
-def test_destroy_leaves_nothing(cleared: World) -> None:
+def test_destroy_leaves_nothing(cleared: SwitchWorld) -> None:
     """Nothing is left in the database or on the machine, and another's bridge is as it was. By name it is the same."""
     before = read_live(cleared.machine), cleared.database()
     for words in ((), ("--name", "here")):
@@ -173,7 +173,7 @@ def test_destroy_leaves_nothing(cleared: World) -> None:
 
 
 @pytest.mark.invariant(4)
-def test_killed_at_any_moment_it_converges(cleared: World) -> None:
+def test_killed_at_any_moment_it_converges(cleared: SwitchWorld) -> None:
     """Controller and worker are killed in the middle of an apply; the next one finds what is left and goes on from there."""
     cleared.write(TOPOLOGY)
     before = cleared.database()
@@ -190,7 +190,7 @@ def test_killed_at_any_moment_it_converges(cleared: World) -> None:
     assert cleared.database() == before
 
 
-def test_the_script_makes_what_apply_makes(cleared: World) -> None:
+def test_the_script_makes_what_apply_makes(cleared: SwitchWorld) -> None:
     """`diff --commands | sh` leads to the same ports and flows, and to bridges that learn nothing."""
 
     def everything() -> str:
@@ -214,7 +214,7 @@ def test_the_script_makes_what_apply_makes(cleared: World) -> None:
     cleared.netctl("destroy")
 
 
-def test_linux_to_openvswitch_and_back(cleared: World) -> None:
+def test_linux_to_openvswitch_and_back(cleared: SwitchWorld) -> None:
     """The kind of the bridge is changed in place, in one plan; what was on the other kind is gone without a trace."""
     cleared.write(LINUX)
     cleared.apply()
@@ -233,7 +233,7 @@ def test_linux_to_openvswitch_and_back(cleared: World) -> None:
     cleared.netctl("destroy")
 
 
-def test_a_container_routes_for_another(cleared: World) -> None:
+def test_a_container_routes_for_another(cleared: SwitchWorld) -> None:
     """By a static route over a container its network is reached; from there it speaks to who has the route, and to no other."""
     routed = "app: {networks: {front: {address: [10.44.0.20], routes: [{to: 10.89.0.0/24, via: 10.44.0.10}]}, back: auto}}"
     cleared.write("\n".join(f"  {routed}" if line.startswith("  app:") else line for line in TOPOLOGY.splitlines()))
@@ -244,7 +244,7 @@ def test_a_container_routes_for_another(cleared: World) -> None:
     cleared.sh("! ip netns exec here.web ping -c1 -W1 -I 10.89.0.1 10.44.0.1")
 
 
-def test_without_openvswitch_it_says_what_to_do(cleared: World) -> None:
+def test_without_openvswitch_it_says_what_to_do(cleared: SwitchWorld) -> None:
     """A host whose Open vSwitch does not run is a sentence and status 3, before anything is touched."""
     cleared.write(TOPOLOGY.replace("{connect: local}", "{connect: local, openvswitch: unix:///run/nowhere/db.sock}"))
     told = cleared.netctl("apply", status=3)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
 STRICT = "add table inet strict\nadd chain inet strict through { type filter hook forward priority 10; policy drop; }\n"
 
 
-def test_drops_are_told_and_the_advice_helps(cleared: World) -> None:
+def test_drops_are_told_and_the_advice_helps(cleared: SwitchWorld) -> None:
     """A table that drops is named before anything is done, with the command that lets the traffic of the switch pass."""
     cleared.machine.run("nft", "-f", "-", text=STRICT)
     try:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
-from tests.harness.worlds.openvswitch import START, World
+from tests.harness.worlds.openvswitch import START, SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -38,13 +38,13 @@ def render(bridge: str) -> str:
 
 
 @pytest.fixture
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """The lab with Linux bridges, and an Open vSwitch in each of its hosts."""
     for capability in ("root", "nft", "ping", "openvswitch"):
         require_capability(capability)
     machine = Machine.make(tmp_path_factory.mktemp("ovs"))
     try:
-        world = World(machine, machine.folder / "topology.yaml")
+        world = SwitchWorld(machine, machine.folder / "topology.yaml")
         world.write(render(""))
         world.apply()
         for host in ("alpha", "beta"):
@@ -54,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         machine.end()
 
 
-def test_a_segment_over_two_hosts(lab: World) -> None:
+def test_a_segment_over_two_hosts(lab: SwitchWorld) -> None:
     """By VXLAN and by routes: across hosts all is as within one, of both families; the tunnel's port is repaired and goes."""
     lab.write(render(", bridge: openvswitch"))
     lab.apply()

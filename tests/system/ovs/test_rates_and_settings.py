@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.worlds.openvswitch import World
+from tests.harness.worlds.openvswitch import SwitchWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -21,7 +21,7 @@ containers:
 """
 
 
-def test_settings_stay_when_the_bridge_becomes_another(cleared: World) -> None:
+def test_settings_stay_when_the_bridge_becomes_another(cleared: SwitchWorld) -> None:
     """A subnet that changes from a Linux bridge to Open vSwitch's, and back, keeps what the file sets on interfaces."""
     settings = TOPOLOGY.replace("OPTION", "sysctls: {net.ipv4.conf.IFNAME.log_martians: 1}")
     for kind in ("linux", "openvswitch", "linux"):
@@ -31,7 +31,7 @@ def test_settings_stay_when_the_bridge_becomes_another(cleared: World) -> None:
         assert cleared.netctl("diff").status == 0
 
 
-def test_a_rate_holds(cleared: World) -> None:
+def test_a_rate_holds(cleared: SwitchWorld) -> None:
     """A rate limit at both ends of a container's cable is there after the apply, and after another container came."""
     rates = TOPOLOGY.replace("OPTION", "rate: 10mbit").replace("KIND", "openvswitch")
     for more in ("", "  late: {networks: {front: auto}}\n"):

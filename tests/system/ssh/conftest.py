@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import draw_name, remove_leftovers, require_capability
-from tests.harness.worlds.ssh import World
+from tests.harness.capabilities import require_capability
+from tests.harness.names import draw_name, remove_leftovers
+from tests.harness.worlds.ssh import SshWorld
 
 FILE = """\
 version: 1
@@ -28,14 +29,14 @@ containers:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world() -> Iterator[SshWorld]:
     require_capability("root")
     require_capability("sshd")
     name = draw_name()
     # Not below pytest's own, which is root's alone: sshd looks for keys as the user who logs in.
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
     folder.chmod(0o755)
-    built = World(name, folder)
+    built = SshWorld(name, folder)
     try:
         built.build("alpha", "beta")
         yield built
@@ -46,7 +47,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture
-def write(world: World) -> Callable[[str], Path]:
+def write(world: SshWorld) -> Callable[[str], Path]:
     """Writes the topology, with the words replaced that the test says: `write("8080", "8081")`."""
 
     def write_file(*pairs: str) -> Path:
@@ -62,7 +63,7 @@ def write(world: World) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def shop(world: World, write: Callable[..., Path]) -> Iterator[Path]:
+def shop(world: SshWorld, write: Callable[..., Path]) -> Iterator[Path]:
     """The topology; nothing of it is there before, and nothing afterwards."""
     path = write()
     yield path

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import ADDRESSES, World
+from tests.harness.worlds.ssh import ADDRESSES, SshWorld
 
 pytestmark = pytest.mark.kernel
 Write = Callable[..., Path]
 
 
-def test_from_nothing_to_nothing(world: World, shop: Path, write: Write) -> None:
+def test_from_nothing_to_nothing(world: SshWorld, shop: Path, write: Write) -> None:
     """Apply, again, one change, verify, destroy: each does what it says on both machines, and the last leaves no file at all.
 
     The worker's code goes there once, is root's alone, and goes with the last topology.
@@ -60,7 +60,7 @@ def test_from_nothing_to_nothing(world: World, shop: Path, write: Write) -> None
         assert sorted(machine.run("ls", "/sys/class/net").stdout.split()) == ["eth0", "lo"]
 
 
-def test_a_damaged_code_is_replaced(world: World, shop: Path) -> None:
+def test_a_damaged_code_is_replaced(world: SshWorld, shop: Path) -> None:
     """What lies in the directory is not what its name says: it is not run, and brought again."""
     alpha = world.machines["alpha"]
     assert world.netctl("apply", shop).status == 0
@@ -70,7 +70,7 @@ def test_a_damaged_code_is_replaced(world: World, shop: Path) -> None:
     assert alpha.run("grep", "-r", "raise SystemExit(1)", "/run/netctl/.worker", check=False).stdout == ""
 
 
-def test_every_machine_that_cannot_be_had_is_named_before_any_is_touched(world: World, shop: Path) -> None:
+def test_every_machine_that_cannot_be_had_is_named_before_any_is_touched(world: SshWorld, shop: Path) -> None:
     """One has another host key, on the other nothing listens: status 3, both are named, neither is changed."""
     world.trust("alpha", "beta", known=("alpha",))
     known = world.machines["controller"].run("cat", "/run/root/.ssh/known_hosts").stdout
@@ -93,7 +93,7 @@ def test_every_machine_that_cannot_be_had_is_named_before_any_is_touched(world: 
     assert world.machines["alpha"].files() == []
 
 
-def test_one_host_is_enough_where_only_one_is_meant(world: World, shop: Path, write: Write) -> None:
+def test_one_host_is_enough_where_only_one_is_meant(world: SshWorld, shop: Path, write: Write) -> None:
     """--host applies to one machine though another does not answer, which is said where they share a subnet.
 
     The status of all is 3.
@@ -109,7 +109,7 @@ def test_one_host_is_enough_where_only_one_is_meant(world: World, shop: Path, wr
     assert world.netctl("status", shop).status == 3
 
 
-def test_a_key_that_is_not_let_in(world: World, shop: Path) -> None:
+def test_a_key_that_is_not_let_in(world: SshWorld, shop: Path) -> None:
     """A user whose key the machine does not know: status 3, and what to try."""
     keys = world.machines["alpha"].folder / "authorized_keys"
     text = keys.read_text()
@@ -124,7 +124,7 @@ def test_a_key_that_is_not_let_in(world: World, shop: Path) -> None:
     assert world.machines["beta"].files() == []
 
 
-def test_machines_that_lack_something_are_all_named(world: World, shop: Path) -> None:
+def test_machines_that_lack_something_are_all_named(world: SshWorld, shop: Path) -> None:
     """One machine has no python3, the other no libnftables: status 3, and what to install, for both in one run."""
     world.stop_serving("alpha")
     world.serve("alpha", more="SetEnv PATH=/run/nothing")

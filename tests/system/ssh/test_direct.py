@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import Machine, World, wait_for
+from tests.harness.worlds.ssh import Machine, SshWorld, wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -30,7 +30,7 @@ add rule bridge door arriving iifname "controller" tcp dport 22 tcp flags & (syn
 
 
 @pytest.fixture
-def lan(world: World) -> Iterator[Path]:
+def lan(world: SshWorld) -> Iterator[Path]:
     """The file; before and afterwards alpha has nothing of it."""
     path = world.folder / "direct.yaml"
     path.write_text(FILE.format(name=world.name))
@@ -45,7 +45,7 @@ def lan(world: World) -> Iterator[Path]:
 class Shell:
     """A shell on alpha by ssh, open for as long as it is wanted."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SshWorld) -> None:
         """Log in."""
         command = world.machines["controller"].enter("env", "HOME=/run/root", "ssh", "-F", "/run/root/.ssh/config")
         options = ["-o", "UserKnownHostsFile=/run/root/.ssh/known_hosts", "-i", "/run/root/.ssh/id_ed25519", "root@alpha", "cat"]
@@ -67,7 +67,7 @@ class Shell:
 
 
 @pytest.fixture
-def shell(world: World, lan: Path) -> Iterator[Shell]:
+def shell(world: SshWorld, lan: Path) -> Iterator[Shell]:
     """Somebody is logged in on alpha, over the uplink that is about to move."""
     opened = Shell(world)
     assert opened.answers("before")
@@ -81,7 +81,7 @@ def place_of(machine: Machine) -> str:
     return machine.run("ip", "-4", "-o", "address").stdout + routes.replace("linkdown ", "")
 
 
-def test_the_session_lives_on_and_a_new_one_confirms(world: World, lan: Path, shell: Shell) -> None:
+def test_the_session_lives_on_and_a_new_one_confirms(world: SshWorld, lan: Path, shell: Shell) -> None:
     """To a bridge and back: whoever is logged in stays so, and the containers are on the LAN."""
     alpha, controller = world.machines["alpha"], world.machines["controller"]
     before = place_of(alpha)
@@ -96,7 +96,7 @@ def test_the_session_lives_on_and_a_new_one_confirms(world: World, lan: Path, sh
     assert place_of(alpha) == before
 
 
-def test_a_move_that_nobody_can_confirm_is_taken_back(world: World, lan: Path, shell: Shell) -> None:
+def test_a_move_that_nobody_can_confirm_is_taken_back(world: SshWorld, lan: Path, shell: Shell) -> None:
     """The uplink moves, and no new connection is let in after it: all is as before, though the old connections live."""
     alpha = world.machines["alpha"]
     before = place_of(alpha)
@@ -109,7 +109,7 @@ def test_a_move_that_nobody_can_confirm_is_taken_back(world: World, lan: Path, s
     assert shell.answers("still here")
 
 
-def test_a_cable_that_is_pulled_in_the_middle(world: World, lan: Path) -> None:
+def test_a_cable_that_is_pulled_in_the_middle(world: SshWorld, lan: Path) -> None:
     """The switch shuts the port as soon as the uplink is in a bridge: the machine is as before by itself."""
     alpha = world.machines["alpha"]
     before = place_of(alpha)

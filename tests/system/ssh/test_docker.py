@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.dockerd import Dockerd, dockerd_in
-from tests.harness.worlds.ssh import World
+from tests.harness.worlds.ssh import SshWorld
 
 pytestmark = [pytest.mark.kernel, pytest.mark.docker]
 
@@ -31,7 +31,7 @@ WAIT = "trap exit TERM; sleep 1000 & wait"
 
 
 @pytest.fixture(scope="module")
-def daemons(world: World) -> Iterator[dict[str, Dockerd]]:
+def daemons(world: SshWorld) -> Iterator[dict[str, Dockerd]]:
     require_capability("dockerd")
     with ExitStack() as stack:
         started = {}
@@ -41,7 +41,7 @@ def daemons(world: World) -> Iterator[dict[str, Dockerd]]:
         yield started
 
 
-def test_docker_on_two_machines(world: World, daemons: dict[str, Dockerd]) -> None:
+def test_docker_on_two_machines(world: SshWorld, daemons: dict[str, Dockerd]) -> None:
     """Apply, again, an address changed, destroy: packets as large as the segment takes pass, and no container is left."""
     path = world.folder / "docker.yaml"
     urls = {host: daemon.url for host, daemon in daemons.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import World
+from tests.harness.worlds.ssh import SshWorld
 
 pytestmark = pytest.mark.kernel
 Write = Callable[..., Path]
@@ -30,7 +30,7 @@ WITHOUT_BETA = (
 )
 
 
-def test_a_machine_that_leaves_the_file_is_pruned(world: World, shop: Path, write: Write) -> None:
+def test_a_machine_that_leaves_the_file_is_pruned(world: SshWorld, shop: Path, write: Write) -> None:
     """It is not in the file any more: diff and apply find it, and leave nothing there; then nobody remembers it."""
     beta = world.machines["beta"]
     assert world.netctl("apply", shop).status == 0
@@ -46,7 +46,7 @@ def test_a_machine_that_leaves_the_file_is_pruned(world: World, shop: Path, writ
     assert not [name for name in world.machines["alpha"].files() if name.endswith(".peers")]
 
 
-def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: World, shop: Path, write: Write) -> None:
+def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: SshWorld, shop: Path, write: Write) -> None:
     """Apply says what stays where, does the rest, and still remembers: when the machine is back, it is pruned."""
     beta = world.machines["beta"]
     assert world.netctl("apply", shop).status == 0
@@ -61,7 +61,7 @@ def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: World,
     assert beta.files() == []
 
 
-def test_a_controller_that_was_never_there_is_told_and_does_not_go(world: World, shop: Path, write: Write) -> None:
+def test_a_controller_that_was_never_there_is_told_and_does_not_go(world: SshWorld, shop: Path, write: Write) -> None:
     """Where only another machine remembers it, it is named and let alone; with --yes it is pruned, and nobody remembers it."""
     beta, controller = world.machines["beta"], world.machines["controller"]
     assert world.netctl("apply", shop).status == 0
@@ -79,7 +79,7 @@ def test_a_controller_that_was_never_there_is_told_and_does_not_go(world: World,
     assert "says that" not in world.netctl("apply", path).err
 
 
-def test_destroy_where_a_machine_is_gone(world: World, shop: Path) -> None:
+def test_destroy_where_a_machine_is_gone(world: SshWorld, shop: Path) -> None:
     """Without --keep-going nothing is touched. With it the rest is removed; status 5 names what is left, and the way to it."""
     alpha, beta = world.machines["alpha"], world.machines["beta"]
     assert world.netctl("apply", shop).status == 0
@@ -101,7 +101,7 @@ def test_destroy_where_a_machine_is_gone(world: World, shop: Path) -> None:
     assert "alpha (ssh://root@alpha)" in last.err
 
 
-def test_two_names_of_one_machine(world: World, shop: Path, write: Write) -> None:
+def test_two_names_of_one_machine(world: SshWorld, shop: Path, write: Write) -> None:
     """Each would remove what the other makes: refused before anything is touched."""
     path = write("ssh://root@beta", f"ssh://root@{'192.0.2.11'}", "address: 192.0.2.12", "address: 192.0.2.99")
     done = world.netctl("apply", path)
@@ -110,9 +110,9 @@ def test_two_names_of_one_machine(world: World, shop: Path, write: Write) -> Non
     assert world.machines["alpha"].files() == []
 
 
-def test_an_ordinary_user_becomes_root_by_sudo(world: World, shop: Path, write: Write) -> None:
+def test_an_ordinary_user_becomes_root_by_sudo(world: SshWorld, shop: Path, write: Write) -> None:
     """Who logs in without being root works through sudo, where that asks no password; where it does, that is a sentence."""
-    from tests.conftest import require_capability
+    from tests.harness.capabilities import require_capability
 
     require_capability("sudo")
     alpha = world.machines["alpha"]

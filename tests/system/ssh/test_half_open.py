@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import World, wait_for
+from tests.harness.worlds.ssh import SshWorld, wait_for
 from tests.system.ssh.test_kept import paused
 from tests.system.ssh.test_lost import end, is_empty
 
@@ -21,7 +21,7 @@ PATIENCE_S = 5
 WORKER = "import io;exec"
 
 
-def test_gone_before_anything_was_touched(world: World, shop: Path) -> None:
+def test_gone_before_anything_was_touched(world: SshWorld, shop: Path) -> None:
     """Status 3 and a sentence; the worker over there ends by itself; when the network is back, the next apply does all."""
     with paused(world, shop, "before", "plan", "--rollback-after", str(PATIENCE_S)) as process:
         world.cut("beta")
@@ -38,7 +38,7 @@ def test_gone_before_anything_was_touched(world: World, shop: Path) -> None:
     assert world.netctl("apply", shop).status == 0
 
 
-def test_gone_for_a_moment_in_mid_apply(world: World, shop: Path) -> None:
+def test_gone_for_a_moment_in_mid_apply(world: SshWorld, shop: Path) -> None:
     """A network that is back before either end has given up costs time and nothing else: status 0."""
     with paused(world, shop, "before", "apply") as process:
         world.cut("beta")

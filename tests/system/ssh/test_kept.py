@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import World, wait_for
+from tests.harness.worlds.ssh import SshWorld, wait_for
 from tests.system.ssh.test_lost import end, is_empty, log_of
 
 pytestmark = pytest.mark.kernel
@@ -21,7 +21,7 @@ TIMEOUT_S = 30.0
 
 
 @contextlib.contextmanager
-def paused(world: World, path: Path, moment: str, verb: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def paused(world: SshWorld, path: Path, moment: str, verb: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     """An apply that stands still where `verb` is said to beta (see `faults.paused`); it goes on at the end of the block."""
     signs = [world.folder / "paused", world.folder / "go-on"]
     for sign in signs:
@@ -35,20 +35,20 @@ def paused(world: World, path: Path, moment: str, verb: str, *options: str) -> I
         signs[1].touch()
 
 
-def hang_up(world: World, host: str) -> None:
+def hang_up(world: SshWorld, host: str) -> None:
     """End the connections to the host, as seen from the controller."""
     controller = world.machines["controller"]
     for pid in controller.pids(f"^ssh .* {host}"):
         controller.run("kill", "-9", str(pid))
 
 
-def is_whole(world: World, path: Path) -> bool:
+def is_whole(world: SshWorld, path: Path) -> bool:
     """All is there, nothing more is to be done, and no worker is left at it."""
     told = world.netctl("status", path)
     return told.status == 0 and not world.machines["beta"].pids("import io;exec")
 
 
-def test_lost_before_it_is_told_to_keep(world: World, shop: Path) -> None:
+def test_lost_before_it_is_told_to_keep(world: SshWorld, shop: Path) -> None:
     """All has been made and confirmed, and the other host may have been told to keep it, when one is lost and cannot be reached.
 
     It takes itself back, and the other is taken back: status 5 says which could not be told, and nothing is left anywhere.
@@ -69,7 +69,7 @@ def test_lost_before_it_is_told_to_keep(world: World, shop: Path) -> None:
     assert is_whole(world, shop)
 
 
-def test_lost_before_its_answer_arrives(world: World, shop: Path) -> None:
+def test_lost_before_its_answer_arrives(world: SshWorld, shop: Path) -> None:
     """A host was told to keep the change, but its answer is not heard: it is taken back over a new connection. Status 4."""
     with paused(world, shop, "unheard", "keep") as process:
         assert "db" in str(world.machines["beta"].files())
@@ -81,7 +81,7 @@ def test_lost_before_its_answer_arrives(world: World, shop: Path) -> None:
     assert log_of(world, "beta").splitlines()[-1].endswith("what was done here is taken back over a new connection")
 
 
-def test_lost_after_it_was_told_to_keep(world: World, shop: Path) -> None:
+def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
     """All hosts were told, and then one hangs up: it keeps the change, as all do. Status 0, and it is said that it was lost."""
     with paused(world, shop, "after", "keep") as process:
         hang_up(world, "beta")
@@ -92,7 +92,7 @@ def test_lost_after_it_was_told_to_keep(world: World, shop: Path) -> None:
     assert is_whole(world, shop)
 
 
-def test_a_controller_that_is_killed_when_all_were_told(world: World, shop: Path) -> None:
+def test_a_controller_that_is_killed_when_all_were_told(world: SshWorld, shop: Path) -> None:
     """One host hears no more that it is over; both keep the change."""
     with paused(world, shop, "before", "commit") as process:
         controller = world.machines["controller"]

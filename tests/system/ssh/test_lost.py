@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Outcome
-from tests.harness.worlds.ssh import World, wait_for
+from tests.harness.netctl import Outcome
+from tests.harness.worlds.ssh import SshWorld, wait_for
 
 pytestmark = pytest.mark.kernel
 Write = Callable[..., Path]
 
 
 @contextlib.contextmanager
-def held(world: World, path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def held(world: SshWorld, path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """An apply that is held on beta when alpha is done; it goes on at the end of the block."""
     beta, alpha = world.machines["beta"], world.machines["alpha"]
     holder = subprocess.Popen(beta.enter("flock", "/run/netns", "sleep", "1000"))
@@ -38,7 +38,7 @@ def held(world: World, path: Path, *options: str) -> Iterator[subprocess.Popen[s
         holder.wait()
 
 
-def release(world: World) -> None:
+def release(world: SshWorld) -> None:
     """Let beta's worker go on."""
     for pid in world.machines["beta"].pids("^sleep 1000"):
         world.machines["beta"].run("kill", str(pid), check=False)
@@ -50,11 +50,11 @@ def end(process: subprocess.Popen[str]) -> Outcome:
     return Outcome(process.returncode, out, err)
 
 
-def log_of(world: World, host: str) -> str:
+def log_of(world: SshWorld, host: str) -> str:
     return world.machines[host].run("cat", f"/run/netctl/local/{world.name}.log", check=False).stdout
 
 
-def is_empty(world: World, host: str) -> bool:
+def is_empty(world: SshWorld, host: str) -> bool:
     """Nothing of the topology but the log."""
     machine = world.machines[host]
     tables = machine.run("nft", "list", "tables").stdout
@@ -63,7 +63,7 @@ def is_empty(world: World, host: str) -> bool:
     return files <= {f"/run/netctl/local/{world.name}.log"} and world.name not in tables and sorted(links) == ["eth0", "lo"]
 
 
-def test_a_connection_that_ends(world: World, shop: Path) -> None:
+def test_a_connection_that_ends(world: SshWorld, shop: Path) -> None:
     """The ssh client of alpha is killed: alpha takes back what it did at once; the apply takes back beta, and ends with 4."""
     with held(world, shop) as process:
         controller = world.machines["controller"]
@@ -81,7 +81,7 @@ def test_a_connection_that_ends(world: World, shop: Path) -> None:
     assert log_of(world, "alpha") == "", "an apply that succeeds has no use for it"
 
 
-def test_a_cable_that_is_pulled(world: World, shop: Path) -> None:
+def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
     """Nothing more is heard of alpha, which takes itself back after the time given; so does the controller the rest: status 5.
 
     When the cable is back, everything goes on.
@@ -100,7 +100,7 @@ def test_a_cable_that_is_pulled(world: World, shop: Path) -> None:
     assert world.netctl("apply", shop).status == 0
 
 
-def test_a_machine_that_lets_nobody_in_any_more(world: World, shop: Path) -> None:
+def test_a_machine_that_lets_nobody_in_any_more(world: SshWorld, shop: Path) -> None:
     """After the apply no new connection to alpha can be made: it is not kept, though the old connection lives. Status 4."""
     with held(world, shop) as process:
         world.stop_serving("alpha")
@@ -111,7 +111,7 @@ def test_a_machine_that_lets_nobody_in_any_more(world: World, shop: Path) -> Non
     assert is_empty(world, "beta")
 
 
-def test_a_controller_that_is_killed(world: World, shop: Path) -> None:
+def test_a_controller_that_is_killed(world: SshWorld, shop: Path) -> None:
     """Both machines go back by themselves. One that still is at it is no obstacle: the next apply takes its place at once."""
     beta = world.machines["beta"]
     with held(world, shop) as process:
@@ -129,7 +129,7 @@ def test_a_controller_that_is_killed(world: World, shop: Path) -> None:
     assert world.netctl("diff", shop).status == 0
 
 
-def test_an_interrupt_goes_back_in_order(world: World, shop: Path) -> None:
+def test_an_interrupt_goes_back_in_order(world: SshWorld, shop: Path) -> None:
     """Ctrl-C reaches netctl and not its connections, by which it takes back what was done: status 4, and no log over there."""
     with held(world, shop) as process:
         controller = world.machines["controller"]
@@ -146,7 +146,7 @@ def test_an_interrupt_goes_back_in_order(world: World, shop: Path) -> None:
         assert log_of(world, host) == ""
 
 
-def test_a_live_controller_is_left_alone(world: World, shop: Path) -> None:
+def test_a_live_controller_is_left_alone(world: SshWorld, shop: Path) -> None:
     """While one is at work, a second is told which, and from where: status 7."""
     with held(world, shop) as process:
         begun = time.monotonic()

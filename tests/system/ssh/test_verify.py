@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.worlds.ssh import World
+from tests.harness.worlds.ssh import SshWorld
 
 pytestmark = pytest.mark.kernel
 DOOR = """
@@ -25,7 +25,7 @@ table ip door { chain leaving {
 """
 
 
-def test_a_declared_neighbour_asks(world: World, shop: Path, write: Callable[..., Path]) -> None:
+def test_a_declared_neighbour_asks(world: SshWorld, shop: Path, write: Callable[..., Path]) -> None:
     """The other host of the file asks for the port on localhost by its uplink, and gets an answer once a rule lets it in."""
     assert world.netctl("apply", shop).status == 0
     world.machines["alpha"].run("sh", "-c", f"nft -f - <<'EOF'\n{DOOR}\nEOF")

@@ -38,7 +38,7 @@ from reconciler.state.steps.containers import ProcessStart
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete
 from reconciler.state.steps.step import StepError
 from reconciler.topology.load import parse_topology
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 
 FILE = """\
 version: 1

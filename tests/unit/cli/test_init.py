@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.topology.yaml import STARTER, parse_document
-from tests.conftest import run_netctl
+from tests.harness.netctl import run_netctl
 
 
 def test_the_file_is_valid_and_the_next_steps_are_told(tmp_path: Path) -> None:

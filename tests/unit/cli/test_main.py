@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.cli import main as main_module
 from reconciler.errors import HostError, LeftoverError, LockedError, NetctlError, RolledBackError, UsageError, VerificationError
-from tests.conftest import run_netctl
+from tests.harness.netctl import run_netctl
 from tests.harness.terminal import run_on_terminal
 
 BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"

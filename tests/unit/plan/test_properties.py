@@ -17,10 +17,10 @@ from reconciler.state.host import HostState
 from reconciler.state.ref import Ref
 from reconciler.state.steps.step import StepError
 from tests.harness.fakes.inverse import invert_changes
-from tests.harness.fakes.things import Make, Remove, Thing, ToughThing, World, states
+from tests.harness.fakes.things import Make, Remove, Thing, ThingWorld, ToughThing, states
 
 
-def run(world: World, plan: Plan) -> None:
+def run(world: ThingWorld, plan: Plan) -> None:
     outcome = execute_batches(world, plan.remove + plan.make, lambda done, total: None)
     assert outcome.failure is None
     assert outcome.steps_done == plan.step_count
@@ -43,7 +43,7 @@ def test_nothing_differs_from_itself(state: HostState) -> None:
 @settings(max_examples=400)
 def test_the_plan_leads_from_one_to_the_other(a: HostState, b: HostState) -> None:
     """The batches of diff(a, b), run on a in a world that refuses every wrong order, give b."""
-    world = World(a)
+    world = ThingWorld(a)
     run(world, compile_plan(a, b))
     assert world.state == b
 
@@ -52,7 +52,7 @@ def test_the_plan_leads_from_one_to_the_other(a: HostState, b: HostState) -> Non
 @settings(max_examples=400)
 def test_the_inverse_leads_back(a: HostState, b: HostState) -> None:
     """The inverse of diff(a, b), run on b, gives a."""
-    world = World(b)
+    world = ThingWorld(b)
     run(world, plan_changes(invert_changes(diff_states(a, b))))
     assert world.state == a
 
@@ -69,7 +69,7 @@ def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: 
     """Stopped after any number of steps, even within a batch, the rollback plan leads back to a."""
     plan = compile_plan(a, b)
     stop = data.draw(st.integers(0, plan.step_count))
-    world = World(a)
+    world = ThingWorld(a)
     for batch in plan.remove + plan.make:
         part = min(stop, len(batch.steps))
         world.run(type(batch)(batch.lane, batch.netns, batch.steps[:part], batch.refs[:part]))
@@ -126,7 +126,7 @@ def test_a_thousand_containers_take_few_batches() -> None:
 def test_the_executor_reports_the_thing_that_failed() -> None:
     """A refused step stops the execution; its thing and the host's own word are in the outcome."""
 
-    class Refusing(World):
+    class Refusing(ThingWorld):
         def _run(self, step: object, ref: Ref) -> None:
             if ref.name == "b":
                 raise StepError(step, "no room")  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_the_executor_reports_the_thing_that_failed() -> None:
 
 def test_a_cancelled_execution_stops_between_batches() -> None:
     """After a cancellation the batch in hand is finished and no other begun."""
-    world = World(HostState({}))
+    world = ThingWorld(HostState({}))
     below = Thing("", "a")
     plan = compile_plan(world.state, HostState.of([below, Thing("container:x", "b", parents=(below.ref,))]))
     outcome = execute_batches(world, plan.make, lambda done, total: None, cancelled=lambda: bool(world.records))

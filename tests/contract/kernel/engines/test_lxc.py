@@ -27,7 +27,7 @@ from reconciler.state.lxc_config import (
 )
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark
 from reconciler.state.steps.step import StepError
-from tests.conftest import require_capability
+from tests.harness.capabilities import require_capability
 from tests.harness.engines import Engine, running_lxc
 
 SPEC = ContainerSpec("lxc", "/srv/web", ("sleep", "1000"), (("A", "it's $B"),), ("/srv/my data:/data:ro",), "always")

@@ -17,7 +17,7 @@ from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
 from tests.harness.topologies.full import load
-from tests.harness.worlds.firewall import World
+from tests.harness.worlds.firewall import FirewallWorld
 
 SINGLE: dict[str, tuple[str, ...]] = {
     "ifname": ("b-shop-front", "ip", "drop", "0xa.b_c-d", "v-fifteen-bytes"),
@@ -95,7 +95,7 @@ def test_whose_an_element_is() -> None:
 
 
 @pytest.mark.kernel
-def test_every_set_reads_back_what_was_written(bare_world: World) -> None:
+def test_every_set_reads_back_what_was_written(bare_world: FirewallWorld) -> None:
     """Each type in each set and map: the kernel's elements, read raw, are the records that made them; and all can be deleted."""
     topology = bare_world.topology
     subnets = {"inet": "", "bridge": "", "arp": "", "netdev": "front"}
@@ -120,7 +120,7 @@ def test_every_set_reads_back_what_was_written(bare_world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_whole_ranges_read_back(bare_world: World) -> None:
+def test_whole_ranges_read_back(bare_world: FirewallWorld) -> None:
     """All addresses as one interval, which the kernel keeps without an end, and listeners on every address."""
     entries = (
         ("own4", "0.0.0.0/0", ""),
@@ -134,7 +134,7 @@ def test_whole_ranges_read_back(bare_world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_a_changed_value_is_replaced_in_one_transaction(bare_world: World) -> None:
+def test_a_changed_value_is_replaced_in_one_transaction(bare_world: FirewallWorld) -> None:
     """The key stays, the value is new; and UDP flows to the port are forgotten, by the host's port."""
     table = FirewallTable("", "inet", bare_world.topology)
     before = bare_world.element(("published4", "udp . 5300", "10.1.0.1 . 53"))
@@ -312,7 +312,7 @@ policies:
 
 
 @pytest.mark.kernel
-def test_what_overlaps_in_a_file_does_not_in_a_set(bare_world: World) -> None:
+def test_what_overlaps_in_a_file_does_not_in_a_set(bare_world: FirewallWorld) -> None:
     """Sources within each other, and policies that speak of the same packets: the kernel takes all, and gives it back so."""
     topology = bare_world.topology
     desired = compile_topology(load(OVERLAPS.replace("NAME", topology)), {}).hosts["alpha"].records.values()

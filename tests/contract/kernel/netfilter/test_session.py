@@ -20,18 +20,18 @@ from reconciler.kinds.firewall.program import SETS
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.step import StepError
-from tests.harness.worlds.firewall import World
+from tests.harness.worlds.firewall import FirewallWorld
 
 pytestmark = pytest.mark.kernel
 
 
-def load(world: World, *entries: tuple[str, str, str]) -> None:
+def load(world: FirewallWorld, *entries: tuple[str, str, str]) -> None:
     records = [FirewallTable("", family, world.topology) for family in ("inet", "bridge")]
     elements = [world.element(entry) for entry in entries]
     world.nft([step for record in (*records, *elements) for step in record.lower_create()])
 
 
-def test_a_refused_command_is_named_and_nothing_is_done(bare_world: World) -> None:
+def test_a_refused_command_is_named_and_nothing_is_done(bare_world: FirewallWorld) -> None:
     """One transaction: the step at fault is told with nft's words, and the good ones before it are not done either."""
     load(bare_world)
     good = bare_world.element(("bridges", "b-x", "")).lower_create()[0]
@@ -51,7 +51,7 @@ def test_a_refused_command_is_named_and_nothing_is_done(bare_world: World) -> No
     assert bare_world.tables()[0].elements == ()
 
 
-def test_a_dry_run_asks_the_kernel_and_changes_nothing(bare_world: World) -> None:
+def test_a_dry_run_asks_the_kernel_and_changes_nothing(bare_world: FirewallWorld) -> None:
     """What would be refused is told; what would be done is not."""
     load(bare_world)
     good = bare_world.element(("bridges", "b-x", "")).lower_create()[0]
@@ -105,7 +105,7 @@ ENTRIES = (("published4", "tcp . 80", "10.0.0.1 . 80"),)
         "add rule bridge {table} arriving counter",
     ],
 )
-def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: World, change: str) -> None:
+def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: FirewallWorld, change: str) -> None:
     """A rule, a chain, a set, a flag or a policy more or less: the table is not intact any more, until it is loaded again."""
     load(bare_world, *ENTRIES)
     assert all(table.intact for table in bare_world.tables())
@@ -119,7 +119,7 @@ def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: World, c
     assert bare_world.tables()[0].elements == ENTRIES
 
 
-def test_what_is_not_there_and_what_is_foreign(bare_world: World) -> None:
+def test_what_is_not_there_and_what_is_foreign(bare_world: FirewallWorld) -> None:
     """No table reads as none; other tables are not looked at; after the removal nothing of ours is left, theirs is."""
     assert bare_world.tables() == ()
     bare_world.run("host", "nft", "add table inet netctl-other { set s { type ipv4_addr; elements = { 1.2.3.4 }; }; }")
@@ -153,7 +153,7 @@ def test_the_programs_need_no_file_of_names() -> None:
     assert done.stdout == "()\n", done.stdout + done.stderr
 
 
-def test_udp_flows_are_forgotten_by_the_hosts_port(world: World) -> None:
+def test_udp_flows_are_forgotten_by_the_hosts_port(world: FirewallWorld) -> None:
     """A flow to a published port goes, one to another port stays; TCP of the same number too."""
     target = "192.0.2.11"
     assert world.ask("outside", target, 8080, "udp").startswith("n1")
@@ -165,7 +165,7 @@ def test_udp_flows_are_forgotten_by_the_hosts_port(world: World) -> None:
     assert world.inside("host", lambda: flush_flows([("udp", 22)])) >= 1
 
 
-def test_a_busy_udp_flow_follows_a_moved_port(world: World) -> None:
+def test_a_busy_udp_flow_follows_a_moved_port(world: FirewallWorld) -> None:
     """The same socket, sending on, is answered by the new container once its flow is forgotten."""
     before = world.element(("published4", "udp . 5353", "10.91.0.16 . 80"))
     after = world.element(("published4", "udp . 5353", "10.91.0.17 . 80"))
@@ -188,7 +188,7 @@ def test_a_busy_udp_flow_follows_a_moved_port(world: World) -> None:
 
 
 @pytest.mark.parametrize("command", ["iptables", "ip6tables"])
-def test_the_rule_in_docker_user(bare_world: World, command: str) -> None:
+def test_the_rule_in_docker_user(bare_world: FirewallWorld, command: str) -> None:
     """It is made once, read back as the record, shown truly by iptables, and deleted; without the chain there is none."""
     namespaces = bare_world.namespaces()
     assert read_docker_user(namespaces) == ((), ())

@@ -20,8 +20,8 @@ from reconciler.state.host import HostState
 from reconciler.state.naming import Alias, group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
-from tests.conftest import Namespace
-from tests.harness.worlds.kernel import World
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld
 
 pytestmark = pytest.mark.kernel
 
@@ -88,13 +88,13 @@ def sample(kind: type[Link], topology: str) -> Link:
     raise AssertionError(f"a sample of {kind.kind} is missing")
 
 
-def read(world: World) -> HostState:
+def read(world: KernelWorld) -> HostState:
     """The links of the topology's own on the host."""
     snapshot = read_snapshot(world.namespaces, Interest())
     return HostState.of(record for kind in LINKS for record in kind.recognise(snapshot))
 
 
-def turn(world: World, live: HostState, desired: HostState) -> None:
+def turn(world: KernelWorld, live: HostState, desired: HostState) -> None:
     """Carry out what turns one state into the other."""
     plan = compile_plan(live, desired)
     for batch in (*plan.remove, *plan.make):
@@ -102,7 +102,7 @@ def turn(world: World, live: HostState, desired: HostState) -> None:
 
 
 @pytest.fixture
-def ready(world: World, make_namespace: Callable[[str], Namespace]) -> World:
+def ready(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> KernelWorld:
     """A host with a container's namespace and a foreign link."""
     make_namespace("web")
     world.own.run(*["ip", "link", "add", "v-other", "type", "veth", "peer", "name", "v-else"])
@@ -110,7 +110,7 @@ def ready(world: World, make_namespace: Callable[[str], Namespace]) -> World:
 
 
 @pytest.mark.parametrize("kind", LINKS, ids=lambda kind: kind.kind)
-def test_what_is_made_is_read_back(ready: World, kind: type[Link]) -> None:
+def test_what_is_made_is_read_back(ready: KernelWorld, kind: type[Link]) -> None:
     """The kernel shows a link that was made as the record that made it, every field of it; deleted, it is gone."""
     link = sample(kind, ready.context.topology)
     others: list[Record] = [sample(Bridge, ready.context.topology)] if kind is not Bridge else []
@@ -123,7 +123,7 @@ def test_what_is_made_is_read_back(ready: World, kind: type[Link]) -> None:
 
 
 @pytest.mark.parametrize("kind", LINKS, ids=lambda kind: kind.kind)
-def test_what_drifts_is_set_back_in_place(ready: World, kind: type[Link]) -> None:
+def test_what_drifts_is_set_back_in_place(ready: KernelWorld, kind: type[Link]) -> None:
     """All that can be changed in place is changed by one update, and the link keeps its number."""
     link = sample(kind, ready.context.topology)
     others: list[Record] = [sample(Bridge, ready.context.topology)] if kind is not Bridge else []
@@ -137,6 +137,6 @@ def test_what_drifts_is_set_back_in_place(ready: World, kind: type[Link]) -> Non
     assert _index_of(ready, link) == index
 
 
-def _index_of(world: World, link: Link) -> int:
+def _index_of(world: KernelWorld, link: Link) -> int:
     links = read_snapshot(world.namespaces, Interest()).namespaces[link.netns].links
     return next(index for index, info in links.items() if info.name == link.name)

@@ -39,8 +39,8 @@ from reconciler.kernel.netlink.rtnetlink import (
     parse_error,
     parse_messages,
 )
-from tests.conftest import Namespace
-from tests.harness.worlds.kernel import World
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld
 
 BUILD = """
 ip link add br0 address 02:00:00:00:00:01 group 77 type bridge forward_delay 0 mcast_snooping 0
@@ -72,14 +72,14 @@ bridge fdb append 00:00:00:00:00:00 dev x0 dst 192.0.2.2
 
 
 @pytest.fixture
-def built(world: World) -> World:
+def built(world: KernelWorld) -> KernelWorld:
     for line in BUILD.strip().splitlines():
         world.own.run(*line.split())
     return world
 
 
 @pytest.mark.kernel
-def test_links_as_ip_shows_them(built: World) -> None:
+def test_links_as_ip_shows_them(built: KernelWorld) -> None:
     """Every link of a mixed namespace, as `ip -d -j link` shows it."""
     shown = {one["ifname"]: one for one in built.show("ip", "-d", "link")}
     links = netlink_dump.read_links(built.namespaces.socket(""))
@@ -103,7 +103,7 @@ def test_links_as_ip_shows_them(built: World) -> None:
 
 
 @pytest.mark.kernel
-def test_ipv6_switched_off_is_seen(built: World) -> None:
+def test_ipv6_switched_off_is_seen(built: KernelWorld) -> None:
     """disable_ipv6 of each link is read, and a link that is too small for IPv6 counts as without."""
     built.own.run("sysctl", "-qw", "net.ipv6.conf.br0.disable_ipv6=1")
     links = {link.name: link for link in netlink_dump.read_links(built.namespaces.socket("")).values()}
@@ -111,7 +111,7 @@ def test_ipv6_switched_off_is_seen(built: World) -> None:
 
 
 @pytest.mark.kernel
-def test_addresses_as_ip_shows_them(built: World) -> None:
+def test_addresses_as_ip_shows_them(built: KernelWorld) -> None:
     """Every address, a point-to-point one by its own side."""
     names = {link.index: link.name for link in netlink_dump.read_links(built.namespaces.socket("")).values()}
     shown = {
@@ -125,7 +125,7 @@ def test_addresses_as_ip_shows_them(built: World) -> None:
 
 
 @pytest.mark.kernel
-def test_routes_as_ip_shows_them(built: World) -> None:
+def test_routes_as_ip_shows_them(built: KernelWorld) -> None:
     """The unicast routes of the main table: no blackhole, no other table, an IPv6 metric of 1024 as none."""
     found = {(one.dst, one.via, one.src, one.metric) for one in netlink_dump.read_routes(built.namespaces.socket(""))}
     shown = [one for one in built.show("ip", "route") + built.show("ip", "-6", "route") if one.get("type") != "blackhole"]
@@ -138,7 +138,7 @@ def test_routes_as_ip_shows_them(built: World) -> None:
 
 
 @pytest.mark.kernel
-def test_neighbors_and_entries(built: World) -> None:
+def test_neighbors_and_entries(built: KernelWorld) -> None:
     """Permanent entries, proxies and a VXLAN's entries are found, the kernel's own multicast entries are not."""
     route_socket = built.namespaces.socket("")
     neighbors = netlink_neighbors.read_neighbors(route_socket)
@@ -149,7 +149,7 @@ def test_neighbors_and_entries(built: World) -> None:
 
 
 @pytest.mark.kernel
-def test_empty_namespace_has_nothing(namespace: Namespace, world: World) -> None:
+def test_empty_namespace_has_nothing(namespace: Namespace, world: KernelWorld) -> None:
     """A namespace with nothing but a loopback reads as that, without an error: a young one has no routing table yet."""
     route_socket = world.namespaces.socket("")
     assert [link.name for link in netlink_dump.read_links(route_socket).values()] == ["lo"]
@@ -162,7 +162,7 @@ def test_empty_namespace_has_nothing(namespace: Namespace, world: World) -> None
 
 
 @pytest.mark.kernel
-def test_cut_off_answers_are_errors_of_ours(built: World) -> None:
+def test_cut_off_answers_are_errors_of_ours(built: KernelWorld) -> None:
     """However an object of the kernel's is cut, or its bytes changed, the parser gives a value or NetlinkError, nothing else."""
     route_socket = built.namespaces.socket("")
     parsers: tuple[tuple[Callable[[memoryview], object], int, bytes], ...] = (

@@ -23,8 +23,8 @@ from reconciler.state.steps.addresses import (
 )
 from reconciler.state.steps.links import AltnameAdd, BridgePortSet, LinkAdd, LinkDelete, LinkSet, Peer
 from reconciler.state.steps.step import StepError
-from tests.conftest import Namespace
-from tests.harness.worlds.kernel import World, picked
+from tests.harness.netns import Namespace
+from tests.harness.worlds.kernel import KernelWorld, picked
 
 pytestmark = pytest.mark.kernel
 
@@ -32,17 +32,17 @@ MAC, MAC2 = "02:00:00:00:00:01", "02:00:00:00:00:02"
 OPTIONS = (("forward_delay", "0"), ("mcast_snooping", "0"), ("stp_state", "0"))
 
 
-def add_bridge(world: World, name: str = "br0") -> None:
+def add_bridge(world: KernelWorld, name: str = "br0") -> None:
     world.run(LinkAdd("", name, "bridge", MAC, 1400, group_of(world.context.topology), options=OPTIONS))
 
 
-def add_veth(world: World, name: str = "v0", container: str = "web", mtu: int = 1400) -> None:
+def add_veth(world: KernelWorld, name: str = "v0", container: str = "web", mtu: int = 1400) -> None:
     group = group_of(world.context.topology)
     peer = Peer(f"container:{container}", "eth0", MAC2, mtu)
     world.run(LinkAdd("", name, "veth", "", mtu, group, peer=peer))
 
 
-def test_bridge_is_made_as_asked(world: World) -> None:
+def test_bridge_is_made_as_asked(world: KernelWorld) -> None:
     """Name, MAC, MTU, group and options of a bridge stand as the step says."""
     add_bridge(world)
     shown = picked(world.show("ip", "-d", "link"), ifname="br0")
@@ -52,7 +52,7 @@ def test_bridge_is_made_as_asked(world: World) -> None:
     assert "UP" not in shown["flags"]
 
 
-def test_link_is_changed_in_one_batch(world: World) -> None:
+def test_link_is_changed_in_one_batch(world: KernelWorld) -> None:
     """Alias, altname, addrgenmode, MAC, MTU, options and state are set on a bridge that is there, and taken back."""
     add_bridge(world)
     world.run(
@@ -73,7 +73,7 @@ def test_link_is_changed_in_one_batch(world: World) -> None:
     assert "UP" not in shown["flags"]
 
 
-def test_veth_is_born_in_its_places(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_veth_is_born_in_its_places(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """A pair made in one batch with its bridge is a port of it, and its far end stands in the container under its name."""
     web = make_namespace("web")
     group = group_of(world.context.topology)
@@ -93,7 +93,7 @@ def test_veth_is_born_in_its_places(world: World, make_namespace: Callable[[str]
     assert "master" not in picked(world.show("ip", "link"), ifname="v0")
 
 
-def test_link_without_ipv6_stays_silent(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_link_without_ipv6_stays_silent(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """On a link whose MTU is too small for IPv6, `addrgenmode none` cannot be set and is no fault: it is as good as set."""
     make_namespace("web")
     add_veth(world, mtu=600)
@@ -103,7 +103,7 @@ def test_link_without_ipv6_stays_silent(world: World, make_namespace: Callable[[
     assert not info.link_local
 
 
-def test_vxlan_and_its_entries(world: World) -> None:
+def test_vxlan_and_its_entries(world: KernelWorld) -> None:
     """A VXLAN has all that was asked for; entries per VTEP are appended to it, read back, and go one by one."""
     options = (("df", "set"), ("dstport", "4789"), ("id", "77"), ("learning", "off"), ("local", "192.0.2.1"), ("ttl", "64"))
     world.run(LinkAdd("", "vx0", "vxlan", MAC, 1400, 5, options=options))
@@ -125,7 +125,7 @@ def test_vxlan_and_its_entries(world: World) -> None:
     assert shown == ["192.0.2.3"]
 
 
-def test_vxlan_over_ipv6_names_the_link_below(world: World) -> None:
+def test_vxlan_over_ipv6_names_the_link_below(world: KernelWorld) -> None:
     """The device below and an IPv6 VTEP are written, and read back by name."""
     add_bridge(world)
     world.run(LinkAdd("", "vx0", "vxlan", MAC, 1400, 5, options=(("dev", "br0"), ("id", "9"), ("local", "fd00::1"))))
@@ -133,7 +133,7 @@ def test_vxlan_over_ipv6_names_the_link_below(world: World) -> None:
     assert {("dev", "br0"), ("id", "9"), ("local", "fd00::1")} <= set(link.options)
 
 
-def test_macvlan_is_born_in_the_container(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_macvlan_is_born_in_the_container(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """A macvlan stands in the container's namespace, over a link of the host's."""
     web = make_namespace("web")
     add_bridge(world)
@@ -143,7 +143,7 @@ def test_macvlan_is_born_in_the_container(world: World, make_namespace: Callable
     assert (shown["address"], shown["linkinfo"]["info_data"]["mode"]) == (MAC2, "bridge")
 
 
-def test_macvlan_waits_for_its_hardware_address(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_macvlan_waits_for_its_hardware_address(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """One in a namespace that is about to end holds the address; the new one is up when that is gone, with what follows on it."""
     add_bridge(world)
     old, new = make_namespace("old"), make_namespace("new")
@@ -159,7 +159,7 @@ def test_macvlan_waits_for_its_hardware_address(world: World, make_namespace: Ca
 
 
 @pytest.mark.parametrize(("cidr", "broadcast"), [("10.9.0.1/24", "10.9.0.255"), ("10.9.0.1/31", None), ("fd00::1/64", None)])
-def test_address_brings_no_route(world: World, cidr: str, broadcast: str | None) -> None:
+def test_address_brings_no_route(world: KernelWorld, cidr: str, broadcast: str | None) -> None:
     """An address stands with its broadcast address and without a route of the kernel's; in IPv6 it is usable at once."""
     add_bridge(world)
     world.run(LinkSet("", "br0", up=True, link_local=False), AddressAdd("", "br0", cidr))
@@ -173,7 +173,7 @@ def test_address_brings_no_route(world: World, cidr: str, broadcast: str | None)
     assert not picked(world.show("ip", "address"), ifname="br0")["addr_info"]
 
 
-def test_routes_carry_our_protocol(world: World) -> None:
+def test_routes_carry_our_protocol(world: KernelWorld) -> None:
     """Connected, default and sourced routes of both families read back as they were asked for, and go again."""
     add_bridge(world)
     world.run(LinkSet("", "br0", up=True, link_local=False))
@@ -199,7 +199,7 @@ def test_routes_carry_our_protocol(world: World) -> None:
     assert not read_routes(world.namespaces.socket(""))
 
 
-def test_route_of_another_is_not_deleted(world: World) -> None:
+def test_route_of_another_is_not_deleted(world: KernelWorld) -> None:
     """A deletion takes a route of ours only: the same one by an administrator stays, and that is no fault."""
     add_bridge(world)
     world.run(LinkSet("", "br0", up=True))
@@ -208,7 +208,7 @@ def test_route_of_another_is_not_deleted(world: World) -> None:
     assert picked(world.show("ip", "route"), dst="10.8.0.0/16")["protocol"] == "static"
 
 
-def test_neighbors_are_permanent(world: World) -> None:
+def test_neighbors_are_permanent(world: KernelWorld) -> None:
     """Entries of both families are permanent and ours, one that is there is replaced, and proxies are answered for."""
     add_bridge(world)
     world.run(LinkSet("", "br0", up=True), AddressAdd("", "br0", "10.9.0.1/24"))
@@ -232,7 +232,7 @@ def test_neighbors_are_permanent(world: World) -> None:
     assert not read_neighbors(world.namespaces.socket(""))
 
 
-def test_static_entry_of_a_port(world: World, make_namespace: Callable[[str], Namespace]) -> None:
+def test_static_entry_of_a_port(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
     """A forwarding entry of a bridge port is static, and is told apart from the port's own address."""
     make_namespace("web")
     add_bridge(world)
@@ -246,7 +246,7 @@ def test_static_entry_of_a_port(world: World, make_namespace: Callable[[str], Na
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def test_refusal_names_the_step_and_the_kernels_reason(world: World) -> None:
+def test_refusal_names_the_step_and_the_kernels_reason(world: KernelWorld) -> None:
     """Of a batch in which one step fails, StepError names that one with the kernel's errno; those after it have run."""
     taken = LinkAdd("", "lo", "bridge", MAC, 1400, 5)
     with pytest.raises(StepError, match=r"File exists \(EEXIST\)") as caught:
@@ -255,7 +255,7 @@ def test_refusal_names_the_step_and_the_kernels_reason(world: World) -> None:
     assert {"b1", "b2"} <= {link["ifname"] for link in world.show("ip", "link")}
 
 
-def test_refusals_beyond_the_first_chunk(world: World) -> None:
+def test_refusals_beyond_the_first_chunk(world: KernelWorld) -> None:
     """In a batch that takes many sends, the last step is named where it is the one that fails."""
     add_bridge(world)
     last = NeighborAdd("", "br0", "10.9.9.9", "", proxy=False)
@@ -278,7 +278,7 @@ def test_refusals_beyond_the_first_chunk(world: World) -> None:
         LinkAdd("", "b0", "no-such-kind", MAC, 1400, 5),
     ],
 )
-def test_impossible_step_is_a_step_error(world: World, step: LinkAdd) -> None:
+def test_impossible_step_is_a_step_error(world: KernelWorld, step: LinkAdd) -> None:
     """What cannot be done is a StepError that names the step, wherever it is found out."""
     with pytest.raises(StepError) as caught:
         world.run(step)
@@ -286,7 +286,7 @@ def test_impossible_step_is_a_step_error(world: World, step: LinkAdd) -> None:
     assert caught.value.message
 
 
-def test_what_is_gone_need_not_be_deleted(world: World) -> None:
+def test_what_is_gone_need_not_be_deleted(world: KernelWorld) -> None:
     """Deleting a thing that went by itself, or along with its link, is no fault."""
     add_bridge(world)
     before = world.show("ip", "address")
@@ -299,7 +299,7 @@ def test_what_is_gone_need_not_be_deleted(world: World) -> None:
 # --- deletions --------------------------------------------------------------------------------------------------------
 
 
-def fill(world: World, count: int) -> list[LinkDelete]:
+def fill(world: KernelWorld, count: int) -> list[LinkDelete]:
     group = group_of(world.context.topology)
     names = [f"b{i}" for i in range(count)]
     world.run(*(LinkAdd("", name, "bridge", "", 1400, group) for name in names))
@@ -307,12 +307,12 @@ def fill(world: World, count: int) -> list[LinkDelete]:
     return [LinkDelete("", name, group) for name in names]
 
 
-def names_of(world: World) -> set[str]:
+def names_of(world: KernelWorld) -> set[str]:
     return {link["ifname"] for link in world.show("ip", "link")}
 
 
 @pytest.mark.parametrize("going", [1, 4, 6])
-def test_deletion_takes_exactly_what_is_named(world: World, going: int) -> None:
+def test_deletion_takes_exactly_what_is_named(world: KernelWorld, going: int) -> None:
     """One link, some of a topology's links, or all: those named go, the others keep their group, and foreign ones stay."""
     deletes = fill(world, 6)
     world.own.run("ip", "link", "add", "foreign", "type", "bridge")
@@ -323,7 +323,7 @@ def test_deletion_takes_exactly_what_is_named(world: World, going: int) -> None:
 
 
 @pytest.mark.parametrize("going", [1, 4])
-def test_link_with_anothers_mark_is_not_deleted(world: World, going: int) -> None:
+def test_link_with_anothers_mark_is_not_deleted(world: KernelWorld, going: int) -> None:
     """A link that another topology has marked since is not deleted, nor is anything else of that batch."""
     deletes = fill(world, 4)
     world.own.run("ip", "link", "set", "b0", "alias", "netctl:other/bridge/b0")
@@ -332,7 +332,7 @@ def test_link_with_anothers_mark_is_not_deleted(world: World, going: int) -> Non
     assert {f"b{i}" for i in range(4)} <= names_of(world)
 
 
-def test_deletion_that_was_killed_half_way(world: World) -> None:
+def test_deletion_that_was_killed_half_way(world: KernelWorld) -> None:
     """Links left in the group of those that go are deleted where they are named, and stay where they are not."""
     deletes = fill(world, 6)
     doomed = doomed_group_of(world.context.topology)

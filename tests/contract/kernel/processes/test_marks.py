@@ -19,7 +19,7 @@ from reconciler.kernel.processes.marks import Running, is_roots, is_running, rea
 from reconciler.kernel.run_directory.flock import is_locked_by_others_only, lock_among_root, try_lock
 from reconciler.kinds.addressing.dhcp import DHCP_MARK
 from reconciler.state.process_mark import marks_of, parse_command_mark
-from tests.conftest import Namespace
+from tests.harness.netns import Namespace
 
 AS_USER = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
 

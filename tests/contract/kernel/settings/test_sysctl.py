@@ -12,16 +12,16 @@ from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls, sysctl_path
 from reconciler.state.steps.namespaces import FILE_NAME, HEADING, NetnsAdd, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import StepError
-from tests.harness.worlds.kernel import World
+from tests.harness.worlds.kernel import KernelWorld
 
 FORWARD = "net.ipv4.ip_forward"
 
 
-def live(world: World, key: str = FORWARD) -> str:
+def live(world: KernelWorld, key: str = FORWARD) -> str:
     return world.own.run("sysctl", "-n", key).stdout.strip()
 
 
-def other_topology(world: World) -> World:
+def other_topology(world: KernelWorld) -> KernelWorld:
     context = replace(world.context, topology=world.context.topology + "x")
     namespaces = Namespaces(context)
     return replace(world, context=context, namespaces=namespaces, host=KernelHost(namespaces))
@@ -33,7 +33,7 @@ def test_key_with_a_dot_in_a_name() -> None:
 
 
 @pytest.mark.kernel
-def test_written_in_the_right_namespace(world: World) -> None:
+def test_written_in_the_right_namespace(world: KernelWorld) -> None:
     """Settings go to the namespace of their step, and are read from there; a key that is not there reads as nothing."""
     world.run(NetnsAdd("container:web", ipv6=True))
     world.run(
@@ -48,7 +48,7 @@ def test_written_in_the_right_namespace(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_remembered_and_put_back(world: World) -> None:
+def test_remembered_and_put_back(world: KernelWorld) -> None:
     """The value before is in the file while we use the setting, is never written over, comes back, and the file goes."""
     world.own.run("sysctl", "-qw", f"{FORWARD}=0")
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_remembered_and_put_back(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_last_user_puts_back(world: World) -> None:
+def test_last_user_puts_back(world: KernelWorld) -> None:
     """While another topology uses the setting it stays; with the last one the first value comes back."""
     world.own.run("sysctl", "-qw", f"{FORWARD}=0")
     other = other_topology(world)
@@ -76,7 +76,7 @@ def test_last_user_puts_back(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_value_that_others_changed_stays(world: World) -> None:
+def test_value_that_others_changed_stays(world: KernelWorld) -> None:
     """A setting that somebody has changed since is not ours any more: it is let alone."""
     key = "net.ipv4.ip_default_ttl"
     world.run(SysctlWrite("", key, "70", remember=True))
@@ -87,7 +87,7 @@ def test_value_that_others_changed_stays(world: World) -> None:
 
 
 @pytest.mark.kernel
-def test_noted_ahead_of_the_change(world: World) -> None:
+def test_noted_ahead_of_the_change(world: KernelWorld) -> None:
     """Where the kernel refuses the value, the file has noted it already, and a restore leaves the value as it was."""
     step = SysctlWrite("", FORWARD, "not a number", remember=True)
     with pytest.raises(StepError, match="ip_forward") as caught:
@@ -101,7 +101,7 @@ def test_noted_ahead_of_the_change(world: World) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("remember", [False, True])
-def test_key_that_is_not_there(world: World, remember: bool) -> None:
+def test_key_that_is_not_there(world: KernelWorld, remember: bool) -> None:
     """A setting that the kernel does not have is a StepError, and is not remembered."""
     with pytest.raises(StepError, match="no_such_thing"):
         world.run(SysctlWrite("", "net.ipv4.no_such_thing", "1", remember=remember))
@@ -109,7 +109,7 @@ def test_key_that_is_not_there(world: World, remember: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", f"{HEADING}\nnet.x\n", f"{HEADING}\nnet.x t 1 0\n", "net.x\tt\t1\t0\n"])
-def test_file_that_cannot_be_understood(world: World, text: str) -> None:
+def test_file_that_cannot_be_understood(world: KernelWorld, text: str) -> None:
     """A damaged file is an error that names it, and never an empty memory."""
     world.context.host_directory.mkdir(parents=True)
     (world.context.host_directory / FILE_NAME).write_text(text)
