@@ -3,6 +3,7 @@
     live.yaml       a topology that has been applied; without it (and without live.json), nothing is there
     live.json       instead: by host, records in JSON as the worker sends them, for what no file can describe (drift)
     desired.yaml    the topology that is wanted; without it, nothing is (a destroy)
+    facts.json      what the hosts are, in JSON as the worker sends it: uplinks, links, capabilities; without it, lab hosts
     plan.txt        per host: the changes with their reasons, and the steps in their batches
 
 After a change that is meant, `GOLDEN=write pytest tests/unit/plan/test_golden.py` writes plan.txt anew; review the difference.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,19 @@ def read_side(folder: Path, name: str, facts: Mapping[str, HostFacts]) -> Mappin
 
 
 def read_facts(folder: Path) -> Mapping[str, HostFacts]:
-    """What the hosts tell where live.yaml has been applied: live addresses stay where they are."""
+    """What the hosts are before anything is applied; empty for a lab, which has defaults."""
+    path = folder / "facts.json"
+    data = json.loads(path.read_text()) if path.exists() else {}
+    return {host: CODEC.decode(HostFacts, facts) for host, facts in data.items()}
+
+
+def read_live_facts(folder: Path, facts: Mapping[str, HostFacts]) -> Mapping[str, HostFacts]:
+    """The same where live.yaml has been applied: live addresses stay where they are."""
     path = folder / "live.yaml"
-    return facts_of(compile_topology(load_topology(str(path)), {})) if path.exists() else {}
+    if not path.exists():
+        return facts
+    found = facts_of(compile_topology(load_topology(str(path)), facts))
+    return {**facts, **{host: replace(facts.get(host, told), leases=told.leases) for host, told in found.items()}}
 
 
 def render(live: Mapping[str, HostState], desired: Mapping[str, HostState]) -> str:
@@ -98,7 +109,8 @@ def render_step(step: Step, batch: Batch) -> str:
 def test_the_plan_is_as_reviewed(case: str) -> None:
     """The plan of each case is, line for line, the one in its folder."""
     folder = ROOT / case
-    text = render(read_side(folder, "live", {}), read_side(folder, "desired", read_facts(folder)))
+    facts = read_facts(folder)
+    text = render(read_side(folder, "live", facts), read_side(folder, "desired", read_live_facts(folder, facts)))
     golden = folder / "plan.txt"
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(text)
