@@ -14,7 +14,7 @@ NETCTL := $(strip $(SUDO) .venv/bin/netctl)
 help:
 	@echo "make demo    installs what is missing, applies topology.yaml (all in namespaces of its own) and verifies it"
 	@echo "make test    installs what the tests need, then runs linters, types, import rules and tests (as root: all of them)"
-	@echo "             TESTS=tests/e2e names some; SUITE=trixie runs them in a fresh Debian 13 (as root; needs debootstrap)"
+	@echo "             TESTS=tests/unit names some; SUITE=trixie runs them in a fresh Debian 13 (as root; needs debootstrap)"
 	@echo "make setup   installs what netctl needs, and makes .venv/bin/netctl"
 	@echo "make bench   measures netctl beside hand-written ways to do the same (as root, about ten minutes);"
 	@echo "             by hand: benchmarks/fleet.py (many hosts), throughput.py (iperf3), runtimes.py (docker, podman, lxc)"

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.measure import BenchmarkError, run_measured  # noqa: E402  # the checkout has to be on the path first
 from benchmarks.places import NETCTL, read_output, remove_all  # noqa: E402
-from tests.engines import RUNNING, Engine  # noqa: E402
+from tests.harness.engines import RUNNING, Engine  # noqa: E402
 
 TOPOLOGY = "bench-run"
 COMMANDS = {"netns": "ip", "docker": "dockerd", "podman": "podman", "lxc": "lxc-start"}

@@ -31,7 +31,7 @@ from benchmarks import by_hand  # noqa: E402  # the checkout has to be on the pa
 from benchmarks.measure import BenchmarkError  # noqa: E402
 from benchmarks.places import NETCTL, inside, read_output, remove_all  # noqa: E402
 from benchmarks.traffic import Flow, Way, measure_ways  # noqa: E402
-from tests.dockerd import IMAGE, dockerd_in  # noqa: E402
+from tests.harness.dockerd import IMAGE, dockerd_in  # noqa: E402
 
 TOPOLOGY = "bench-wire"
 DOCKER_PLACE = "bench-hand.docker"

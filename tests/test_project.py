@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from reconciler import __version__
-from tests import conftest, language
+from tests import language
+from tests.harness import capabilities, names
+from tests.harness.netctl import run_netctl
+from tests.harness.netns import Namespace
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -89,7 +92,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_readme_names_every_command() -> None:
     """The README's table has a line for each subcommand that `netctl --help` lists, and for no other."""
-    shown = conftest.run_netctl("--help").out
+    shown = run_netctl("--help").out
     commands = set(re.findall(r"^\s{2,}(apply|diff|destroy|validate|status|verify|exec|[a-z]+)\s{2,}\S", shown, re.MULTILINE))
     table = set(re.findall(r"^\| `netctl ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert table
@@ -159,31 +162,31 @@ def test_scripts_are_plain_sh(script: str) -> None:
 
 def test_missing_capability_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the machine lacks fails the test in CI, unless CI's own kernel is known to lack it; elsewhere the test is skipped."""
-    monkeypatch.setitem(conftest.CAPABILITIES, "nft", (lambda: False, "install it"))
-    monkeypatch.setitem(conftest.CAPABILITIES, "sctp", (lambda: False, "another kernel"))
-    monkeypatch.setattr(conftest, "_found", {})
-    monkeypatch.setattr(conftest, "IN_CI", True)
+    monkeypatch.setitem(capabilities.CAPABILITIES, "nft", (lambda: False, "install it"))
+    monkeypatch.setitem(capabilities.CAPABILITIES, "sctp", (lambda: False, "another kernel"))
+    monkeypatch.setattr(capabilities, "_found", {})
+    monkeypatch.setattr(capabilities, "IN_CI", True)
     with pytest.raises(pytest.fail.Exception, match="lacks nft: install it"):
-        conftest.require_capability("nft")
+        capabilities.require_capability("nft")
     with pytest.raises(pytest.skip.Exception, match="lacks sctp"):
-        conftest.require_capability("sctp")
-    monkeypatch.setattr(conftest, "IN_CI", False)
+        capabilities.require_capability("sctp")
+    monkeypatch.setattr(capabilities, "IN_CI", False)
     with pytest.raises(pytest.skip.Exception, match="lacks nft"):
-        conftest.require_capability("nft")
+        capabilities.require_capability("nft")
 
 
 @pytest.mark.kernel
-def test_leftovers_are_found_and_removed(make_namespace: Callable[..., conftest.Namespace], topology_name: str) -> None:
+def test_leftovers_are_found_and_removed(make_namespace: Callable[..., Namespace], topology_name: str) -> None:
     """A namespace and a process that a test leaves behind are both found by the test's name, and both removed."""
     left = make_namespace("left")
     process = left.start("sleep", "1000")
     try:
-        found = conftest._read_leftovers(topology_name)
+        found = names.read_leftovers(topology_name)
         assert any(line.startswith("namespace") for line in found)
         assert any(line.startswith(f"process {process.pid} ") for line in found)
-        conftest.remove_leftovers(topology_name)
+        names.remove_leftovers(topology_name)
         assert process.wait(timeout=5) != 0
-        assert conftest._read_leftovers(topology_name) == []
+        assert names.read_leftovers(topology_name) == []
     finally:
         process.kill()
         process.wait()
@@ -199,7 +202,7 @@ def test_topologies_in_documents_are_valid(tmp_path: Path) -> None:
             if "version: 1" in block:
                 file = tmp_path / f"{document.stem}-{count}.yaml"
                 file.write_text(block)
-                outcome = conftest.run_netctl("validate", file)
+                outcome = run_netctl("validate", file)
                 assert outcome.status == 0, f"{document.name}: {outcome.out}{outcome.err}"
                 count += 1
     assert count >= 2

@@ -1,5 +1,4 @@
-"""Verification on a host: the worker sends the probes from inside the namespaces, listens for them, and says where one was lost.
+"""Verification on a host: the worker sends the probes from inside the namespaces, listens, and says where one is lost.
 
-`verify.expectations` compiles the list on the controller, `run` executes it in each worker, and `diagnose` names the hop at
-fault.
+`verify.expectations` compiles the list on the controller, `run` executes it in each worker, `diagnose` names the hop at fault.
 """
