@@ -12,10 +12,9 @@ from ipaddress import ip_address
 from typing import Literal
 
 from reconciler.compile.policy_routes import joined_subnets
-from reconciler.probes.model import PUBLISHED, ROUTE, ROUTES, TO_OUTSIDE, WITH_HOST, Probe
-from reconciler.state.ref import container_netns
+from reconciler.probes.model import PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, PacketProbe, Probe, RouteLookup
 from reconciler.topology.types import Attachment, Container, Network
-from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
+from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of, origin_of
 
 HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
@@ -104,18 +103,23 @@ def misleads(view: View, probe: Probe) -> bool:
 def route_probes(view: View) -> Iterator[Probe]:
     """Each route: the container's kernel picks its next hop, and one of ours answers."""
     for container in view.topology.containers.values():
-        place = (container.host, container_netns(container.name), container.name)
+        origin = origin_of(container)
         for way in ways_of(view, container):
             asked = _sample(way.prefix, _inner(view, container, way.prefix))
             interface, subnet = way.attachment.interface, way.attachment.subnet
             if asked:
                 why = f"the file leads {way.prefix} by {way.via}"
                 target = f"{way.prefix} by {way.via}"
-                yield Probe(*place, target, ROUTES, ROUTE, asked, True, why, via=way.via, subnet=subnet, interface=interface)
+                yield RouteLookup(
+                    **origin, target=target, section=ROUTES, address=asked, expected=True, why=why,
+                    subnet=subnet, via=way.via, interface=interface,
+                )  # fmt: skip
             if way.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, way):
                 why = f"it is the next hop of {container.name} to {way.prefix}"
                 name = f"host {container.host}" if way.hop == HOST_HOP else way.hop
-                yield Probe(*place, name, ROUTES, "icmp", way.via, True, why, subnet=subnet)
+                yield PacketProbe(
+                    **origin, target=name, section=ROUTES, kind="icmp", address=way.via, expected=True, why=why, subnet=subnet
+                )
 
 
 def _is_parted(view: View, container: Container, way: Way) -> bool:
