@@ -1,4 +1,4 @@
-"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall.program`).
+"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall.set_elements`).
 
 Pure. Each element answers one question of a packet from a container: how many connections it may have, about which connections
 it may report errors, which source port it gets on its way out, which links it may reach past other programs' filters, and
@@ -16,32 +16,43 @@ from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isola
 from reconciler.compile.model import is_named
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
-from reconciler.kinds.firewall.program import format_range
+from reconciler.kinds.firewall.element_text import format_range
+from reconciler.kinds.firewall.set_elements import (
+    BlockElement,
+    ConnectionLimit,
+    EndpointPair,
+    IsolatedPrefix,
+    LinkElement,
+    MacElement,
+    SetElement,
+    SourcePorts,
+)
+from reconciler.state.subject import HOST_SUBJECT
 
-Element = tuple[str, str, str, str]
-"""Set, key, value, and whose it is."""
+Owned = tuple[SetElement, str]
+"""An element, and whose it is."""
 PortRange = tuple[int, int]
 FIRST_PORT = 1024
 """The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
 
 
-def contain_connections(view: HostView) -> Iterator[Element]:
+def contain_connections(view: HostView) -> Iterator[Owned]:
     """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
     topology = view.topology
     for name in view.containers:
         for endpoint in view.resolved.endpoints[name]:
             if view.subnet(endpoint).mode != "macvlan":  # which passes the host by
-                key = f"{view.host_subnets[endpoint.subnet].bridge} . {endpoint.mac}"
-                yield "connections", key, str(topology.containers[name].connections), f"container {name}"
+                bridge, limit = view.host_subnets[endpoint.subnet].bridge, topology.containers[name].connections
+                yield ConnectionLimit(bridge, endpoint.mac, limit), f"container {name}"
     for host_subnet in view.host_subnets.values():
         # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
         for peer in (peer for peer in host_subnet.peers if peer.is_tunnelled):
             for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
-                share = str(topology.containers[endpoint.container].connections)
-                yield "connections", f"{host_subnet.bridge} . {endpoint.mac}", share, f"subnet {host_subnet.subnet}"
+                limit = topology.containers[endpoint.container].connections
+                yield ConnectionLimit(host_subnet.bridge, endpoint.mac, limit), f"subnet {host_subnet.subnet}"
 
 
-def contain_errors(view: HostView) -> Iterator[Element]:
+def contain_errors(view: HostView) -> Iterator[Owned]:
     """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
 
     A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
@@ -51,7 +62,7 @@ def contain_errors(view: HostView) -> Iterator[Element]:
         for peer in host_subnet.peers:
             there = view.beside(peer.host)
             for own in there.host_subnets[host_subnet.subnet].addresses:
-                yield f"gateways{own.family}", own.address, "", f"subnet {host_subnet.subnet}"
+                yield BlockElement("gateways", own.address), f"subnet {host_subnet.subnet}"
             for name in there.containers:
                 if any(
                     endpoint.subnet == host_subnet.subnet or is_named(view.topology, endpoint, resolved.parties)
@@ -59,22 +70,22 @@ def contain_errors(view: HostView) -> Iterator[Element]:
                 ):
                     named.add(name)
     for name in (*view.containers, *sorted(named)):
-        about = f"container {name}" if name not in named else "host"
+        about = f"container {name}" if name not in named else HOST_SUBJECT
         for own in (own for endpoint in resolved.endpoints[name] for own in endpoint.addresses):
-            yield f"endpoints{own.family}", f"{own.address} . {own.address}", "", about
+            yield EndpointPair(own.address, own.address), about
 
 
-def contain_marks(view: HostView) -> Iterator[Element]:
+def contain_marks(view: HostView) -> Iterator[Owned]:
     """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
     uplink = view.egress.dev
     if uplink:
-        yield "uplinks", uplink, "", "host"
+        yield LinkElement("uplinks", uplink), HOST_SUBJECT
 
 
 # --- isolated ports ---------------------------------------------------------------------------------------------------
 
 
-def contain_isolated(view: HostView) -> Iterator[Element]:
+def contain_isolated(view: HostView) -> Iterator[Owned]:
     """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
     topology, closed = view.topology, dict[str, None]()
     for name in view.containers:
@@ -84,27 +95,23 @@ def contain_isolated(view: HostView) -> Iterator[Element]:
                 continue  # nothing filters a macvlan, and such a bridge has rules of its own
             closed |= dict.fromkeys(isolated_subnets(topology, name))
             if is_isolated(topology, port):
-                yield "isolated_ports", port.port, "", about
+                yield LinkElement("isolated_ports", port.port), about
             for prefix in closed_prefixes(topology, port):
-                yield f"isolated_ports{_family_of(prefix)}", f"{port.port} . {prefix}", "", about
+                yield IsolatedPrefix(port.port, prefix), about
     for subnet in closed:
         host_subnet = view.host_subnets[subnet]
         for endpoint in isolated_members(view, host_subnet):
             about = f"container {endpoint.container}" if endpoint.host == view.name else f"subnet {subnet}"
             if endpoint.host != view.name and bridge_type(host_subnet).passes_netfilter:
-                yield "isolated_macs", endpoint.mac, "", about
+                yield MacElement("isolated_macs", endpoint.mac), about
             for address in addresses_of(endpoint):
-                yield f"isolated{_family_of(address)}", address, "", about
-
-
-def _family_of(text: str) -> int:
-    return 6 if ":" in text else 4
+                yield BlockElement("isolated", address), about
 
 
 # --- source ports -----------------------------------------------------------------------------------------------------
 
 
-def contain_source_ports(view: HostView) -> Iterator[Element]:
+def contain_source_ports(view: HostView) -> Iterator[Owned]:
     """`source_ports`: those that a masqueraded connection may get: none that is published, reserved or listened on.
 
     With such a port, replies would have the look of what is meant for the service there, and the other way round: the service's
@@ -118,8 +125,8 @@ def contain_source_ports(view: HostView) -> Iterator[Element]:
     if not chosen or live != _render(chosen) or not _are_free(chosen, firm):
         listening = [(port, port) for port in facts.listening_ports]
         chosen = _choose([*firm, *listening]) or _choose(firm)
-    for key, value in _render(chosen).items():
-        yield "source_ports", key, value, "host"
+    for ports, chain in _render(chosen).items():
+        yield SourcePorts(ports, chain), HOST_SUBJECT
 
 
 def _choose(taken: Iterable[PortRange]) -> tuple[PortBlock, ...]:
@@ -150,13 +157,13 @@ def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
         high = blocks[1:]
         for number, block in enumerate(PORT_BLOCKS):
             verdicts[block.first, block.last] = block if block in high else high[number % len(high)]
-    return {format_range("inet_service", *key): f"goto {block.chain}" for key, block in verdicts.items()}
+    return {format_range("inet_service", *key): block.chain for key, block in verdicts.items()}
 
 
 def _parse(live: Mapping[str, str]) -> tuple[PortBlock, ...]:
     """The blocks that live elements name; the inverse of `_render`, where they are its work."""
-    by_verdict = {f"goto {block.chain}": block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
-    low = by_verdict.get(live.get(f"0-{FIRST_PORT - 1}", ""))
-    high = sorted({by_verdict[value] for key, value in live.items() if value in by_verdict and not key.startswith("0-")},
+    by_chain = {block.chain: block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
+    low = by_chain.get(live.get(f"0-{FIRST_PORT - 1}", ""))
+    high = sorted({by_chain[chain] for key, chain in live.items() if chain in by_chain and not key.startswith("0-")},
                   key=lambda block: block.first)  # fmt: skip
     return (low, *high) if low and high else ()

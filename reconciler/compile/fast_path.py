@@ -13,8 +13,19 @@ from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Endpoint, HostSubnet, Peer, Resolved
 from reconciler.compile.view import Egress, HostView
+from reconciler.kinds.firewall.element_text import format_element
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
+from reconciler.kinds.firewall.set_elements import (
+    BlockElement,
+    MacElement,
+    NextHop,
+    ProtocolLink,
+    ProtocolPurpose,
+    RemoteSender,
+    SenderAddress,
+    SetElement,
+)
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
@@ -70,29 +81,30 @@ class _FastPath:
         """To the other hosts and back to the bridge, for each family of the subnet."""
         host_subnet, tunnel = self._host_subnet, self._host_subnet.tunnel
         if way != "routes" and tunnel:
-            dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
+            dev, link, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), TUNNELLED
         else:
-            dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
+            dev, link, chain = self._uplink.dev, None, ROUTED
+        purpose: ProtocolPurpose = "to_tunnel" if link else "to_uplink"
         yield FastPathHook(HOST, self._topology.name, host_subnet.subnet, dev, chain, link, self._about)
         for own in host_subnet.addresses:
-            yield self._way(name, own.family, dev, link)
+            yield self._way(purpose, own.family, dev, link)
             yield self._way("to_bridge", own.family, host_subnet.bridge, host_subnet.ref)
         if way == "routes":
-            yield self._element("gateway", host_subnet.mac)
+            yield self._element(MacElement("gateway", host_subnet.mac))
 
-    def _way(self, name: str, family: int, dev: str, link: Ref | None) -> FastPathWay:
-        protocol = FAMILY_WORDS[family]
-        return FastPathWay(HOST, FAMILY, self._topology.name, name, protocol, dev, self._about, self._host_subnet.subnet, link)
+    def _way(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
+        text = format_element(ProtocolLink(purpose, FAMILY_WORDS[family], dev))
+        return FastPathWay(HOST, FAMILY, self._topology.name, *text, self._about, self._host_subnet.subnet, link)
 
     def member(self, endpoint: Endpoint, ways: set[str]) -> Iterator[Record]:
         """A container of this host."""
         about = f"container {endpoint.container}"
         for own in endpoint.addresses:
-            yield self._element(f"addresses{own.family}", f"{endpoint.port} . {endpoint.mac} . {own.address}", about=about)
+            yield self._element(SenderAddress("addresses", endpoint.port, endpoint.mac, own.address), about)
             if "routes" in ways:
-                yield self._element(f"members{own.family}", own.address, about=about)
+                yield self._element(BlockElement("members", own.address), about)
         if ways - {"routes"}:
-            yield self._element("members", endpoint.mac, about=about)
+            yield self._element(MacElement("members", endpoint.mac), about)
         link = Veth.ref_of(HOST, endpoint.port)
         yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)
 
@@ -103,14 +115,12 @@ class _FastPath:
         share they are.
         """
         if peer.is_tunnelled:
-            yield self._element("behind", endpoint.mac)
+            yield self._element(MacElement("behind", endpoint.mac))
             return
         for own in endpoint.addresses:
             if is_fast:
-                yield self._element(f"hops{own.family}", own.address, peer.hop(own.family))
-            yield self._element(f"neighbours{own.family}", f"{mac} . {own.address}")
+                yield self._element(NextHop(own.address, peer.hop(own.family)))
+            yield self._element(RemoteSender(mac, own.address))
 
-    def _element(self, name: str, key: str, value: str = "", about: str = "") -> FirewallElement:
-        return FirewallElement(
-            HOST, FAMILY, self._topology.name, name, key, value, about or self._about, self._host_subnet.subnet
-        )
+    def _element(self, element: SetElement, about: str = "") -> FirewallElement:
+        return FirewallElement.of(HOST, FAMILY, self._topology.name, element, about or self._about, self._host_subnet.subnet)

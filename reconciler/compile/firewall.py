@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from reconciler.compile.addresses import link_local_of, plain_block
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.containment import (
-    Element,
+    Owned,
     contain_connections,
     contain_errors,
     contain_isolated,
@@ -23,23 +23,34 @@ from reconciler.compile.containment import (
 from reconciler.compile.disjoint import RangeProduct, disjoint, range_of, subtract
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Endpoint, Port
+from reconciler.compile.model import Endpoint
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
+from reconciler.kinds.firewall.element_text import format_range
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.port_chains import PORT, PORT_ISOLATED
-from reconciler.kinds.firewall.program import format_range
+from reconciler.kinds.firewall.set_elements import (
+    BlockElement,
+    BridgePair,
+    ForwardedPrefix,
+    LanClients,
+    LinkElement,
+    PortFilter,
+    PortMac,
+    ReturnAddress,
+    SenderAddress,
+    SetElement,
+    VxlanPort,
+    VxlanSender,
+)
+from reconciler.kinds.firewall.traffic_elements import ANYWHERE, AllowedTraffic, PublishedPort
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
+from reconciler.state.subject import HOST_SUBJECT
 from reconciler.state.uapi import PROTOCOLS
 from reconciler.topology.types import Network, Party, Policy
 
 PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
-
-ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
-
-HOST_ITSELF = "host"
-"""Whose an element is that belongs to no container, subnet or policy of this host."""
 
 
 def compile_firewall(view: HostView) -> Iterator[Record]:
@@ -51,81 +62,80 @@ def compile_firewall(view: HostView) -> Iterator[Record]:
     ):
         yield FirewallTable(HOST, family, view.topology.name)
         for find in finders:
-            for name, key, value, about in find(view):
-                yield FirewallElement(HOST, family, view.topology.name, name, key, value, about)
+            for element, about in find(view):
+                yield FirewallElement.of(HOST, family, view.topology.name, element, about)
 
 
 # --- bridges and prefixes ---------------------------------------------------------------------------------------------
 
 
-def _bridges(view: HostView) -> Iterator[Element]:
+def _bridges(view: HostView) -> Iterator[Owned]:
     for host_subnet in view.host_subnets.values():
         about = f"subnet {host_subnet.subnet}"
         if host_subnet.lan:
             if view.subnet(host_subnet).mode == "direct" and bridge_type(host_subnet).passes_netfilter:
-                yield "same_bridge", f"{host_subnet.bridge} . {host_subnet.bridge}", "", about
+                yield BridgePair(host_subnet.bridge, host_subnet.bridge), about
             continue
-        yield "bridges", host_subnet.bridge, "", about
-        yield "same_bridge", f"{host_subnet.bridge} . {host_subnet.bridge}", "", about
+        yield LinkElement("bridges", host_subnet.bridge), about
+        yield BridgePair(host_subnet.bridge, host_subnet.bridge), about
         mode = view.subnet(host_subnet).mode
-        if mode in ("nat", "routed"):
-            yield f"{mode}_bridges", host_subnet.bridge, "", about
+        if mode == "nat":
+            yield LinkElement("nat_bridges", host_subnet.bridge), about
+        if mode == "routed":
+            yield LinkElement("routed_bridges", host_subnet.bridge), about
 
 
-def _prefixes(view: HostView) -> Iterator[Element]:
+def _prefixes(view: HostView) -> Iterator[Owned]:
     """own: the topology's; local: with a host subnet here; guarded: not routed to from outside; natted: masqueraded."""
     topology, host_subnets, natted = view.topology, view.host_subnets, set[Network]()
     for subnet in topology.subnets.values():
         # To the other subnets a LAN is the outside, and so are the containers on it.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
             # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
-            about = f"subnet {subnet.name}" if subnet.name in host_subnets else HOST_ITSELF
-            yield f"own{cidr.version}", str(cidr), "", about
+            about = f"subnet {subnet.name}" if subnet.name in host_subnets else HOST_SUBJECT
+            yield BlockElement("own", str(cidr)), about
             if subnet.name not in host_subnets:
                 continue
-            yield f"local{cidr.version}", str(cidr), "", about
+            yield BlockElement("local", str(cidr)), about
             if subnet.mode in ("nat", "isolated"):
-                yield f"guarded{cidr.version}", str(cidr), "", about
+                yield BlockElement("guarded", str(cidr)), about
             if subnet.mode == "nat":
                 natted.add(cidr)
     for policy in topology.policies:
         if policy.target.kind == "outside":
             natted |= {ip_network(block) for block in _isolated_blocks(view, policy.source)}
     for network in collapse(iter(natted)):
-        yield f"natted{network.version}", plain_block(str(network)), "", HOST_ITSELF
+        yield BlockElement("natted", plain_block(str(network))), HOST_SUBJECT
 
 
 # --- published ports --------------------------------------------------------------------------------------------------
 
 
-def _published(view: HostView) -> Iterator[Element]:
+def _published(view: HostView) -> Iterator[Owned]:
     for port in view.resolved.ports:
         if port.host == view.name:
-            about, value = f"container {port.container}", f"{port.target} . {port.to_port}"
-            for name, key in _published_keys(port):
-                yield f"{name}{port.family}", key, value, about
+            anywhere = ANYWHERE[port.family] if port.sources else ""
+            for source in port.sources or ("",):
+                element = PublishedPort(
+                    protocol=port.protocol,
+                    port=port.port,
+                    target=port.target,
+                    target_port=port.to_port,
+                    listen=port.listen or anywhere,
+                    source=plain_block(source) if source else "",
+                )
+                yield element, f"container {port.container}"
 
 
-def _published_keys(port: Port) -> Iterator[tuple[str, str]]:
-    if port.sources:
-        listen = port.listen or ANYWHERE[port.family]
-        for source in port.sources:
-            yield "published_from", f"{port.protocol} . {listen} . {port.port} . {plain_block(source)}"
-    elif port.listen:
-        yield "published_at", f"{port.protocol} . {port.listen} . {port.port}"
-    else:
-        yield "published", f"{port.protocol} . {port.port}"
-
-
-def _returns(view: HostView) -> Iterator[Element]:
+def _returns(view: HostView) -> Iterator[Owned]:
     """Of a port published here for a container elsewhere: replies come back to this host, by its address in the subnet."""
     for port in view.resolved.ports:
         gateway = view.host_subnets[port.subnet].gateway(port.family) if port.host == view.name else None
         if gateway and view.topology.containers[port.container].host != view.name:
-            yield f"returns{port.family}", port.target, gateway.address, f"container {port.container}"
+            yield ReturnAddress(port.target, gateway.address), f"container {port.container}"
 
 
-def _lan_clients(view: HostView) -> Iterator[Element]:
+def _lan_clients(view: HostView) -> Iterator[Owned]:
     """Published containers that are on a LAN, too, and the clients whose answers they send there, past their host.
 
     Those are the LAN's, or all clients if the default route leads there. The host translates their addresses to its own, so that
@@ -140,29 +150,26 @@ def _lan_clients(view: HostView) -> Iterator[Element]:
                 found.setdefault((port.container, port.target), []).extend(networks)
     for (container, target), clients in found.items():
         for network in collapse(iter(clients)):
-            yield f"lan_clients{network.version}", f"{target} . {network}", "", f"container {container}"
+            yield LanClients(target, str(network)), f"container {container}"
 
 
 # --- other hosts ------------------------------------------------------------------------------------------------------
 
 
-def _tunnels(view: HostView) -> Iterator[Element]:
+def _tunnels(view: HostView) -> Iterator[Owned]:
     """The UDP ports of VXLANs, and from which host to which address of ours."""
-    elements = {}
+    elements: dict[SetElement, str] = {}
     for host_subnet in view.host_subnets.values():
         if host_subnet.tunnel:
             about = f"subnet {host_subnet.subnet}"
-            elements["vxlan_ports", str(host_subnet.tunnel.port)] = about
+            elements[VxlanPort(host_subnet.tunnel.port)] = about
             for vtep in host_subnet.tunnel.vteps:
                 if vtep != host_subnet.tunnel.local:
-                    elements[
-                        f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {host_subnet.tunnel.local} . {host_subnet.tunnel.port}"
-                    ] = about
-    for (name, key), about in elements.items():
-        yield name, key, "", about
+                    elements[VxlanSender(vtep, host_subnet.tunnel.local, host_subnet.tunnel.port)] = about
+    yield from elements.items()
 
 
-def _peers(view: HostView) -> Iterator[Element]:
+def _peers(view: HostView) -> Iterator[Owned]:
     """Hosts that share a subnet with this one. Towards their own addresses a container has its host's, whatever its mode.
 
     They take nothing with an address of the subnet that comes by the underlay, for anybody could claim one there.
@@ -170,10 +177,10 @@ def _peers(view: HostView) -> Iterator[Element]:
     names = dict.fromkeys(peer.host for host_subnet in view.host_subnets.values() for peer in host_subnet.peers)
     for name in names:
         for address in view.beside(name).host.addresses:
-            yield f"peers{address.version}", str(address), "", "host"
+            yield BlockElement("peers", str(address)), HOST_SUBJECT
 
 
-def _routed(view: HostView) -> Iterator[Element]:
+def _routed(view: HostView) -> Iterator[Owned]:
     """Within a subnet that routes join everything passes; and each neighbour may send what its own containers and it may.
 
     A container may use any of its own addresses, and who asks by a policy comes from another subnet; so they are all of the
@@ -183,23 +190,22 @@ def _routed(view: HostView) -> Iterator[Element]:
     for host_subnet in view.host_subnets.values():
         if any(peer.way == "routes" for peer in host_subnet.peers):
             for cidr in view.subnet(host_subnet).cidrs:
-                yield f"allowed{cidr.version}", f"{cidr} . {cidr}", "", f"subnet {host_subnet.subnet}"
+                yield AllowedTraffic(source=str(cidr), target=str(cidr)), f"subnet {host_subnet.subnet}"
             neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.way == "routes"}
     uplink = view.egress.dev
     for neighbour, subnet in neighbours.items():
         there = view.beside(neighbour)
-        remote = f"{uplink} . {there.uplink_mac}"
         own = [address for host_subnet in there.host_subnets.values() for address in host_subnet.addresses]
         for name in there.containers:
             own += [address for endpoint in view.resolved.endpoints[name] for address in endpoint.addresses]
         for address in own:
-            yield f"neighbours{address.family}", f"{remote} . {address.address}", "", f"subnet {subnet}"
+            yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), f"subnet {subnet}"
 
 
 # --- who may use which address ----------------------------------------------------------------------------------------
 
 
-def _own_addresses(view: HostView) -> Iterator[Element]:
+def _own_addresses(view: HostView) -> Iterator[Owned]:
     """On each of its ports, a container may use that port's hardware address with any of its own addresses."""
     for container in view.containers:
         endpoints = view.resolved.endpoints[container]
@@ -209,18 +215,17 @@ def _own_addresses(view: HostView) -> Iterator[Element]:
         for endpoint in endpoints:
             if view.subnet(endpoint).mode == "macvlan" or not bridge_type(view.host_subnets[endpoint.subnet]).passes_netfilter:
                 continue  # it has no port on the host, and passes by its filters; or the bridge has rules of its own
-            remote = f"{endpoint.port} . {endpoint.mac}"
-            yield "ports", endpoint.port, f"goto {chain}", about
-            yield "macs", remote, "", about
+            yield PortFilter(endpoint.port, chain), about
+            yield PortMac(endpoint.port, endpoint.mac), about
             if view.subnet(endpoint).mode == "direct":
-                yield "lan_ports", endpoint.port, "", about
+                yield LinkElement("lan_ports", endpoint.port), about
             for address in own:
-                yield f"addresses{address.family}", f"{remote} . {address.address}", "", about
+                yield SenderAddress("addresses", endpoint.port, endpoint.mac, address.address), about
             if any(address.family == 6 for address in own):
-                yield "addresses6", f"{remote} . {link_local_of(endpoint.mac)}", "", about
+                yield SenderAddress("addresses", endpoint.port, endpoint.mac, link_local_of(endpoint.mac)), about
 
 
-def _forwarded(view: HostView) -> Iterator[Element]:
+def _forwarded(view: HostView) -> Iterator[Owned]:
     """What a container may hand on besides what it says itself, because others have a static route by it."""
     prefixes: dict[tuple[Endpoint, str], list[Network]] = {}
     for forward in view.resolved.forwards:
@@ -228,13 +233,12 @@ def _forwarded(view: HostView) -> Iterator[Element]:
             prefixes.setdefault((forward.router, forward.target), []).append(ip_network(forward.prefix))
     for (router, target), networks in prefixes.items():
         for network in collapse(iter(networks)):
-            key = f"{router.port} . {router.mac} . {plain_block(str(network))} . {target}"
-            yield f"forwarded{network.version}", key, "", f"container {router.container}"
+            element = ForwardedPrefix(router.port, router.mac, plain_block(str(network)), target)
+            yield element, f"container {router.container}"
 
 
-def _permissions(view: HostView) -> Iterator[Element]:
+def _permissions(view: HostView) -> Iterator[Owned]:
     """Which ports may send as a DHCP server, or as a router."""
-    sets = {"dhcp-server": "dhcp_servers", "router-advertisements": "routers"}
     for name in view.containers:
         for endpoint, attachment in zip(view.resolved.endpoints[name], view.topology.containers[name].attachments, strict=True):
             if not bridge_type(view.host_subnets[endpoint.subnet]).passes_netfilter:
@@ -242,30 +246,30 @@ def _permissions(view: HostView) -> Iterator[Element]:
             if attachment.dhcp and view.subnet(endpoint).mode == "direct":
                 yield from _leases(view, endpoint)
             for word in attachment.allow:
-                yield sets[word], endpoint.port, "", f"container {name}"
+                yield LinkElement("dhcp_servers" if word == "dhcp-server" else "routers", endpoint.port), f"container {name}"
 
 
-def _leases(view: HostView, endpoint: Endpoint) -> Iterator[Element]:
-    about, remote = f"container {endpoint.container}", f"{endpoint.port} . {endpoint.mac}"
-    yield "dhcp_clients", endpoint.port, "", about
+def _leases(view: HostView, endpoint: Endpoint) -> Iterator[Owned]:
+    about = f"container {endpoint.container}"
+    yield LinkElement("dhcp_clients", endpoint.port), about
     for lease in find_leases(view, endpoint):
         if ":" in lease:
-            yield "addresses6", f"{remote} . {link_local_of(endpoint.mac)}", "", about
-            yield "addresses6", f"{remote} . {lease}", "", about
+            yield SenderAddress("addresses", endpoint.port, endpoint.mac, link_local_of(endpoint.mac)), about
+            yield SenderAddress("addresses", endpoint.port, endpoint.mac, lease), about
         else:
-            yield "leases4", f"{remote} . {lease}", "", about
+            yield SenderAddress("leases", endpoint.port, endpoint.mac, lease), about
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
-def _policies(view: HostView) -> Iterator[Element]:
+def _policies(view: HostView) -> Iterator[Owned]:
     """Each policy as products of ranges in the space of sources, targets and ports, less what an earlier policy covers.
 
     Between the host and its containers everything is allowed already, and so is what a nat or routed subnet sends outside,
     and what a routed one gets from there.
     """
-    done: dict[tuple[str, int], list[RangeProduct]] = {}
+    done: dict[tuple[bool, bool, int], list[RangeProduct]] = {}
     for policy in view.topology.policies:
         ends = _ends(view, policy)
         services = disjoint(((PROTOCOLS[p.protocol],) * 2, (p.first, p.last)) for p in policy.ports)
@@ -275,12 +279,12 @@ def _policies(view: HostView) -> Iterator[Element]:
             ]
             if services:
                 products = [(*product, *service) for product in products for service in services]
-            name = ("outbound" if policy.target.kind == "outside" else "allowed") + ("_ports" if services else "")
-            earlier = done.setdefault((name, family), [])
+            is_outbound = policy.target.kind == "outside"
+            earlier = done.setdefault((is_outbound, bool(services), family), [])
             products = subtract(products, earlier)
             earlier += products
             for product in products:
-                yield f"{name}{family}", _format_product(product, family, services=bool(services)), "", _about(policy)
+                yield _traffic_of(product, family, is_outbound=is_outbound), _about(policy)
 
 
 def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
@@ -322,13 +326,16 @@ def _blocks(view: HostView, party: Party) -> list[tuple[str, str]]:
     ]
 
 
-def _format_product(product: RangeProduct, family: int, *, services: bool) -> str:
-    ends = product[:-2] if services else product
-    parts = [format_range(f"ipv{family}_addr", first, last) for first, last in ends]
-    if services:
-        (protocol, _), (first, last) = product[-2:]
-        parts += [PROTOCOL_NAMES[protocol], format_range("inet_service", first, last)]
-    return " . ".join(parts)
+def _traffic_of(product: RangeProduct, family: int, *, is_outbound: bool) -> AllowedTraffic:
+    """What a box of the space says: source, target unless that is the outside, then protocol and ports if not all."""
+    end_count = 1 if is_outbound else 2
+    ends, service = product[:end_count], product[end_count:]
+    source, target, *_ = *(format_range(f"ipv{family}_addr", *end) for end in ends), ""
+    if not service:
+        return AllowedTraffic(source=source, target=target)
+    (protocol, _), ports = service
+    services = format_range("inet_service", *ports)
+    return AllowedTraffic(source=source, target=target, protocol=PROTOCOL_NAMES[protocol], ports=services)
 
 
 def _about(policy: Policy) -> str:

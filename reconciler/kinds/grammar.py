@@ -13,8 +13,8 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, cast
 
+from reconciler.kinds.firewall.element_text import check_element
 from reconciler.kinds.firewall.elements import FirewallElement
-from reconciler.kinds.firewall.program import check_element
 from reconciler.state.codec import fields_of
 from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError
@@ -67,7 +67,7 @@ FIELDS: Mapping[str, str] = {
 }
 """By the name of a field that holds text."""
 ELEMENT_FIELDS = {"key": LINE, "value": LINE}
-"""Of elements, which have a grammar of their own (`firewall_program.check_element`)."""
+"""Of elements, which have a grammar of their own (`kinds.firewall.element_text`)."""
 
 
 def check_record(record: Record) -> None:

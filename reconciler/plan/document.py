@@ -1,6 +1,6 @@
 """The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same but for the values of variables.
 
-Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `plan.schema`.
+Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `render.schema`.
 
 A saved plan is an approval, not a program: `apply --plan FILE` plans anew and goes on only where the result is the one that
 was saved, so nothing in the file is ever executed. Each host's fingerprint covers all that was live, so a plan is also

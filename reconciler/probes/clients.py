@@ -18,13 +18,20 @@ from dataclasses import dataclass, field
 
 from reconciler.kernel.netlink.neighbors import read_learnt
 from reconciler.kernel.netlink.rtnetlink import RouteSocket
-from reconciler.probes.frames import KINDS as FRAMES
 from reconciler.probes.knocks import Knock
 from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.lookup import compare_route
-from reconciler.probes.model import FOREIGN_NETNS, ROUTE, Finding, Probe
+from reconciler.probes.model import (
+    FOREIGN_NETNS,
+    ClaimProbe,
+    Finding,
+    FramedPacketProbe,
+    FrameProbe,
+    PacketProbe,
+    Probe,
+    RouteLookup,
+)
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
-from reconciler.probes.spoofing import KINDS as CLAIMS
 from reconciler.probes.spoofing import is_heard, open_below, send_claim
 from reconciler.state.ref import HOST
 
@@ -36,8 +43,6 @@ PAST_ROUTES_TIMEOUT_S = 1.5
 """The same, where a neighbor is to be found first."""
 REPEAT_S = (0.3, 0.7)
 """When a datagram or frame without an answer is sent again: the first may have been lost, as to address resolution."""
-REPEATED = ("icmp", "udp", *CLAIMS)
-"""What the kernel does not send again by itself."""
 AT_ONCE = 1000
 """So many packets are read from one socket before the others and the time are looked at: a container may send without end."""
 PMTUDISC_DO = 2
@@ -113,26 +118,26 @@ class Clients:
         probe = attempt.probe
         try:
             self.enter(probe.netns)
-            if probe.mac or probe.kind in FRAMES:
-                self._start_knocking(attempt)
-            elif probe.kind in CLAIMS:
-                self._start_borrowing(attempt)
-            elif probe.kind == ROUTE:
-                self._end(attempt, *compare_route(probe))
-            elif probe.kind != "icmp":
-                self._start_stream_or_datagram(attempt)
-            elif probe.via:
-                self._start_past_routes(attempt)
-            else:
-                self._raw_socket(probe.netns, probe.family)
-                self._send(attempt)
+            match probe:
+                case FrameProbe() | FramedPacketProbe():
+                    self._start_knocking(attempt, Knock.prepare(probe, self.enter))
+                case ClaimProbe():
+                    self._start_claiming(attempt, probe)
+                case RouteLookup():
+                    self._end(attempt, *compare_route(probe))
+                case PacketProbe(kind="icmp", via=""):
+                    self._raw_socket(probe.netns, probe.family)
+                    self._send(attempt)
+                case PacketProbe(kind="icmp"):
+                    self._start_past_routes(attempt, probe)
+                case PacketProbe():
+                    self._start_stream_or_datagram(attempt, probe)
         except OSError as error:
             absent = error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT)
             reason = f"this kernel has no {probe.kind}" if absent else (error.strerror or str(error))
             self._end(attempt, "skipped" if absent else "unsent", reason)
 
-    def _start_stream_or_datagram(self, attempt: Attempt) -> None:
-        probe = attempt.probe
+    def _start_stream_or_datagram(self, attempt: Attempt, probe: PacketProbe) -> None:
         client = open_socket(probe.kind, probe.family)
         status = client.connect_ex((probe.address, probe.port))
         if status not in (0, errno.EINPROGRESS):
@@ -144,22 +149,19 @@ class Clients:
         if probe.kind == "udp":
             self._send(attempt)
 
-    def _start_borrowing(self, attempt: Attempt) -> None:
-        probe = attempt.probe
+    def _start_claiming(self, attempt: Attempt, probe: ClaimProbe) -> None:
         self.enter(HOST if probe.heard_at else probe.netns)
         attempt.socket = open_below(probe.heard_at or probe.interface, probe.kind)
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
         self._send(attempt)
 
-    def _start_knocking(self, attempt: Attempt) -> None:
-        attempt.knock = Knock.prepare(attempt.probe, self.enter)
-        attempt.socket = attempt.knock.ear
+    def _start_knocking(self, attempt: Attempt, knock: Knock) -> None:
+        attempt.knock, attempt.socket = knock, knock.ear
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
         self._send(attempt)
 
-    def _start_past_routes(self, attempt: Attempt) -> None:
+    def _start_past_routes(self, attempt: Attempt, probe: PacketProbe) -> None:
         """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
-        probe = attempt.probe
         family = probe.family
         below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P[family]))
         attempt.socket = below
@@ -181,21 +183,23 @@ class Clients:
         return raw
 
     def _send(self, attempt: Attempt) -> None:
-        probe = attempt.probe
-        if attempt.knock:
-            self.enter(probe.netns)
-            attempt.knock.send(probe.interface)
-            return
-        if probe.kind in CLAIMS:
-            self.enter(probe.netns)
-            own = own_address(probe.family, probe.address) if probe.heard_at else ""
-            with open_below(probe.interface, probe.kind) as below:
-                send_claim(below, probe.kind, probe.claim, probe.address, own)
-            return
-        if probe.kind == "udp":
-            assert attempt.socket
-            attempt.socket.send(b"netctl")
-            return
+        match attempt.probe:
+            case FrameProbe() | FramedPacketProbe() as probe:
+                self.enter(probe.netns)
+                assert attempt.knock
+                attempt.knock.send(probe.interface)
+            case ClaimProbe() as probe:
+                self.enter(probe.netns)
+                own = own_address(probe.family, probe.address) if probe.heard_at else ""
+                with open_below(probe.interface, probe.kind) as below:
+                    send_claim(below, probe.kind, probe.claim, probe.address, own)
+            case PacketProbe(kind="udp"):
+                assert attempt.socket
+                attempt.socket.send(b"netctl")
+            case PacketProbe() as probe:
+                self._send_echo_request(attempt, probe)
+
+    def _send_echo_request(self, attempt: Attempt, probe: PacketProbe) -> None:
         if attempt.learnt and attempt.learnt[0]:
             interface, mac, source = attempt.learnt
             assert attempt.socket
@@ -233,7 +237,7 @@ class Clients:
 
     def _repeat(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            if attempt.finding is None and (attempt.knock or attempt.probe.kind in REPEATED):
+            if attempt.finding is None and is_repeated(attempt.probe):
                 try:
                     self._send(attempt)
                 except OSError as error:
@@ -249,20 +253,24 @@ class Clients:
             self._receive_icmp(key.fileobj, key.data)
         elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
             try:
-                if key.data.knock:
-                    self._receive_knock(key.data, key.fileobj)
-                elif key.data.probe.claim:
-                    self._receive_claim(key.data, key.fileobj)
-                elif key.data.probe.via:
-                    self._receive_past_routes(key.data, key.fileobj)
-                elif key.events & selectors.EVENT_WRITE:
-                    self._connected(key.data, key.fileobj)
-                else:
-                    self._answered(key.data, key.fileobj.recv(2048))
+                self._receive_for(key.data, key.fileobj, is_writable=bool(key.events & selectors.EVENT_WRITE))
             except BlockingIOError:
                 return
             except OSError as error:
                 self._fail(key.data, error)
+
+    def _receive_for(self, attempt: Attempt, ready: socket.socket, *, is_writable: bool) -> None:
+        match attempt.probe:
+            case FrameProbe() | FramedPacketProbe() as probe:
+                self._receive_knock(attempt, probe, ready)
+            case ClaimProbe() as probe:
+                self._receive_claim(attempt, probe, ready)
+            case PacketProbe() as probe if probe.via:
+                self._receive_past_routes(attempt, probe, ready)
+            case _ if is_writable:
+                self._connected(attempt, ready)
+            case _:
+                self._answered(attempt, ready.recv(2048))
 
     def _connected(self, attempt: Attempt, client: socket.socket) -> None:
         status = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -295,26 +303,25 @@ class Clients:
             if echo is None or echo.identifier != self.identifier or echo.sequence >= len(self.attempts):
                 continue
             attempt = self.attempts[echo.sequence]
-            if attempt.probe.via:
+            if attempt.learnt:
                 continue  # its own socket hears of it
             if echo.error:
                 self._end(attempt, "refused", f"{echo.error}, says {echo.source}")
             else:
                 self._end(attempt, "answered")
 
-    def _receive_claim(self, attempt: Attempt, below: socket.socket) -> None:
-        probe = attempt.probe
+    def _receive_claim(self, attempt: Attempt, probe: ClaimProbe, below: socket.socket) -> None:
         for _ in range(AT_ONCE):
             if is_heard(below.recv(128), probe.kind, probe.claim, probe.address):
                 self._end(attempt, "answered")
                 return
 
-    def _receive_knock(self, attempt: Attempt, ear: socket.socket) -> None:
+    def _receive_knock(self, attempt: Attempt, probe: FrameProbe | FramedPacketProbe, ear: socket.socket) -> None:
         knock = attempt.knock
         for _ in range(AT_ONCE):
             if knock and knock.is_heard(ear.recv(2048)):
-                self.enter(attempt.probe.netns)
-                knock.take_leave(attempt.probe.interface)
+                self.enter(probe.netns)
+                knock.take_leave(probe.interface)
                 self._end(attempt, "answered")
                 return
 
@@ -332,8 +339,7 @@ class Clients:
         for mac in learnt.intersection(sent):
             sent[mac].finding = Finding("answered", "the bridge has learnt its source address", self._elapsed_ms())
 
-    def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
-        probe = attempt.probe
+    def _receive_past_routes(self, attempt: Attempt, probe: PacketProbe, below: socket.socket) -> None:
         for _ in range(AT_ONCE):
             data, (interface, _, _, _, mac) = below.recvfrom(65535)
             family, source, message = parse_ip(data)
@@ -360,11 +366,20 @@ def is_silent(attempt: Attempt) -> bool:
     return bool(attempt.finding and attempt.finding.outcome == "silent")
 
 
+def is_repeated(probe: Probe) -> bool:
+    """Whether it is sent again while there is no answer, because the kernel does not do that by itself."""
+    match probe:
+        case PacketProbe():
+            return probe.kind in ("icmp", "udp")
+        case _:
+            return not isinstance(probe, RouteLookup)
+
+
 def timeout_s(probe: Probe) -> float:
     """How long a probe waits for its answer."""
     if probe.expected:
         return ANSWER_TIMEOUT_S
-    is_found_first = probe.via and not probe.mac and probe.netns != FOREIGN_NETNS
+    is_found_first = isinstance(probe, PacketProbe) and probe.via and probe.netns != FOREIGN_NETNS
     return PAST_ROUTES_TIMEOUT_S if is_found_first else SILENCE_TIMEOUT_S
 
 

@@ -12,13 +12,17 @@ from reconciler.probes.model import (
     FOREIGN_NETNS,
     IN_SUBNETS,
     PUBLISHED,
-    ROUTE,
     ROUTES,
     TO_OUTSIDE,
     WITH_HOST,
+    ClaimProbe,
+    FramedPacketProbe,
+    FrameProbe,
     Opened,
+    PacketProbe,
     Probe,
     Result,
+    RouteLookup,
 )
 
 
@@ -37,7 +41,7 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     probe, finding = failed.probe, failed.finding
     if not probe.expected:
         return _why_open(probe)
-    if probe.kind == ROUTE:
+    if isinstance(probe, RouteLookup):
         return "a route of the container's own stands before the file's, or the file's is missing: netctl status"
     if finding.outcome == "wrong":
         return f"{finding.detail}: another server holds that address and port"
@@ -59,18 +63,18 @@ OPEN_FRAMES = {
 
 
 def _why_open(probe: Probe) -> str:
-    if probe.kind in OPEN_FRAMES:
-        return OPEN_FRAMES[probe.kind]
-    if probe.mac and probe.address.startswith("127."):
-        return "packets to 127.0.0.0/8 come in by a link other than lo: the rule that drops them in prerouting is missing"
-    if probe.mac:
-        return "a frame that is not for the host is handed on: the fast path does not check the frame's destination"
-    if probe.via and probe.netns == FOREIGN_NETNS:
-        return "the host forwards to a container what comes from another link: the guard chain of netctl's table is missing"
-    if probe.via:
-        return "the host forwards to a container what comes from its uplink: the guard chain of netctl's table is missing"
-    if probe.claim:
-        return "nothing in the bridge checks who sends: the bridge table of netctl is missing or does not match"
+    match probe:
+        case FrameProbe():
+            return OPEN_FRAMES[probe.kind]
+        case FramedPacketProbe() if probe.address.startswith("127."):
+            return "packets to 127.0.0.0/8 come in by a link other than lo: the rule that drops them in prerouting is missing"
+        case FramedPacketProbe():
+            return "a frame that is not for the host is handed on: the fast path does not check the frame's destination"
+        case PacketProbe() if probe.via:
+            origin = "another link" if probe.netns == FOREIGN_NETNS else "its uplink"
+            return f"the host forwards to a container what comes from {origin}: the guard chain of netctl's table is missing"
+        case ClaimProbe():
+            return "nothing in the bridge checks who sends: the bridge table of netctl is missing or does not match"
     if probe.section == FORBIDDEN:
         return "nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
     return "the file keeps this source out: the restriction by source is missing"
@@ -117,7 +121,7 @@ def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
         return f"the next hop of a route does not answer: look at {probe.target}'s link and its bridge port"
     if probe.section == WITH_HOST:
         return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
-    if probe.section == TO_OUTSIDE and probe.on_lan:
+    if probe.section == TO_OUTSIDE and isinstance(probe, PacketProbe) and probe.on_lan:
         what = "an access point or a switch drops hardware addresses that it does not know"
         return f"the LAN's router does not answer {probe.source}: {what}, or the router keeps it out"
     if probe.section == TO_OUTSIDE:

@@ -16,11 +16,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from typing import Final
 
 from reconciler.probes.packets import checksum, icmp6_packet
 from reconciler.probes.spoofing import ALL_NODES, ARP, BROADCAST, ETHERTYPES, HEAD
 
-GROUP, ADVERTISED, STRAY, DETOUR = "link-local group", "router advertisement", "unknown address", "by its gateway"
+GROUP: Final = "link-local group"
+ADVERTISED: Final = "router advertisement"
+STRAY: Final = "unknown address"
+DETOUR: Final = "by its gateway"
 KINDS = (GROUP, ADVERTISED, STRAY, DETOUR)
 TCP, UDP = 6, 17
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}

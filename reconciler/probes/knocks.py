@@ -37,7 +37,7 @@ from reconciler.probes.frames import (
     mac_bytes,
 )
 from reconciler.probes.listen import ANY, open_socket
-from reconciler.probes.model import Probe
+from reconciler.probes.model import FramedPacketProbe, FrameProbe
 from reconciler.probes.packets import PROTOCOL, icmp6_filter
 
 SO_ATTACH_FILTER = 26
@@ -65,9 +65,9 @@ class Knock:
     """A hardware address of this probe's own that a bridge must not have learnt afterwards; b"" if none is used."""
 
     @classmethod
-    def prepare(cls, probe: Probe, enter: Callable[[str], None]) -> Knock:
+    def prepare(cls, probe: FrameProbe | FramedPacketProbe, enter: Callable[[str], None]) -> Knock:
         """Open the ear in its namespace, where `enter` moves the calling thread to. OSError if the kernel has no such socket."""
-        if probe.kind in PROTOCOLS:
+        if isinstance(probe, FramedPacketProbe):
             enter(probe.netns)
             return _connection(probe)
         enter(probe.heard_in)
@@ -92,7 +92,7 @@ def _send(interface: str, make: Callable[[bytes], Sequence[bytes]]) -> None:
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
-def _connection(probe: Probe) -> Knock:
+def _connection(probe: FramedPacketProbe) -> Knock:
     """Ask a port at an address that the hardware address does not belong to, and wait for an answer from there."""
     family, source = probe.family, ip_address(probe.address).packed
     words = [(SOURCE_OFFSET[family] + index, source[index : index + 4]) for index in range(0, len(source), 4)]
@@ -112,7 +112,7 @@ def _connection(probe: Probe) -> Knock:
     return Knock(ear, asked.is_answer, opening, farewell)
 
 
-def _to_groups(probe: Probe) -> Knock:
+def _to_groups(probe: FrameProbe) -> Knock:
     """A datagram for the host in frames to each link-local group, from the interface's hardware address and from a stranger's."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)
@@ -125,7 +125,7 @@ def _to_groups(probe: Probe) -> Knock:
     )
 
 
-def _advertised(_: Probe) -> Knock:
+def _advertised(_: FrameProbe) -> Knock:
     """A router advertisement, to all nodes and to each link-local group."""
     ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[6])
     ear.setsockopt(*ICMP6_FILTER, icmp6_filter(ROUTER_ADVERTISEMENT))
@@ -137,7 +137,7 @@ def _advertised(_: Probe) -> Knock:
     )
 
 
-def _astray(probe: Probe) -> Knock:
+def _astray(probe: FrameProbe) -> Knock:
     """A datagram to a hardware address that no one has, which nothing at `heard_at` must see."""
     token, nobody = os.urandom(TOKEN_BYTES), _draw_mac()
     ear = _open_below(probe.heard_at, probe.family, socket.SOCK_RAW, ((0, nobody[:4]), (4, nobody[4:])))
@@ -145,7 +145,7 @@ def _astray(probe: Probe) -> Knock:
     return Knock(ear, lambda data: token in data, lambda own: [frame(nobody, own, packet)])
 
 
-def _by_gateway(probe: Probe) -> Knock:
+def _by_gateway(probe: FrameProbe) -> Knock:
     """A datagram for another container in a frame to the gateway."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from reconciler.kernel.netlink.encode import RTA_DST, RTA_GATEWAY, RTA_OIF, RTM_GETROUTE, RTMSG
 from reconciler.kernel.netlink.rtnetlink import NetlinkError, RouteSocket, attribute, find_attributes, ip_of, message, u32_of
-from reconciler.probes.model import Probe
+from reconciler.probes.model import RouteLookup
 
 
 def look_up(address: str) -> tuple[str, str]:
@@ -32,8 +32,8 @@ def look_up(address: str) -> tuple[str, str]:
     return ip_of(family, found, RTA_GATEWAY), socket.if_indextoname(index) if index else ""
 
 
-def compare_route(probe: Probe) -> tuple[str, str]:
-    """Outcome and detail of a probe of kind ROUTE: "answered" if the kernel picks the next hop and interface of the file."""
+def compare_route(probe: RouteLookup) -> tuple[str, str]:
+    """Outcome and detail of a lookup: "answered" if the kernel picks the next hop and interface of the file."""
     via, interface = look_up(probe.address)
     if (ip_address(via) if via else None, interface) == (ip_address(probe.via), probe.interface):
         return "answered", ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from reconciler.state.ref import HOST
+from reconciler.state.foreign import TransportProtocol
 
 IN_SUBNETS = "subnets"
 WITH_HOST = "host"
@@ -13,9 +14,6 @@ PUBLISHED = "published ports"
 ALLOWED = "policies"
 ROUTES = "static routes"
 FORBIDDEN = "forbidden"
-
-ROUTE = "route"
-"""As a probe's kind: the kernel of the probing namespace is asked by which next hop (`via`) and `interface` it would send."""
 
 OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
 """What may have happened to a probe (`Finding`)."""
@@ -36,24 +34,23 @@ class Listener:
 
     host: str
     netns: str
-    protocol: str
+    protocol: TransportProtocol
     family: int
     port: int
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One question to the network, and the answer that the topology file promises.
+PacketKind = Literal["icmp", "tcp", "udp", "sctp"]
+SegmentKind = Literal["tcp", "udp"]
+FrameKind = Literal["link-local group", "router advertisement", "unknown address", "by its gateway"]
+ClaimKind = Literal["arp", "ndp", "advertisement"]
 
-    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp, ROUTE or one of
-    `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small
-    one. With `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
-    get around NAT. With `claim`, which is another's address, `interface` speaks as if it were its own.
 
-    With `mac`, and for each of `frames.KINDS`, the frame is made by hand: `interface` sends it to that hardware address, from the
-    IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive; tcp and udp listen for an answer
-    instead, and with `via` introduce themselves to that address of the host first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeBase:
+    """What all probes have: one question to the network, and the answer that the topology file promises.
+
+    `host` is the worker that asks, `netns` where it asks from. What only some probes have is empty in others.
     """
 
     host: str
@@ -61,42 +58,105 @@ class Probe:
     source: str
     target: str
     section: str
-    kind: str
     address: str
     expected: bool
     why: str
-    port: int = 0
-    size: int = 0
-    via: str = ""
     subnet: str = ""
-    listener: Listener | None = None
-    """Who should answer, where somebody of ours is to listen."""
-    interface: str = ""
-    claim: str = ""
-    heard_at: str = ""
-    """The interface where a claim or a frame would arrive that nobody answers."""
-    mac: str = ""
-    heard_in: str = HOST
-    on_lan: bool = False
-    """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
+
+    @property
+    def port(self) -> int:
+        """The port of `address`."""
+        return 0
+
+    @property
+    def size(self) -> int:
+        """The size of the whole packet in bytes, if it is not a small one."""
+        return 0
+
+    @property
+    def listener(self) -> Listener | None:
+        """The server that should answer, if netctl opens one."""
+        return None
 
     @property
     def family(self) -> int:
         """4 or 6."""
         return 6 if ":" in self.address else 4
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketProbe(ProbeBase):
+    """A packet that the kernel of the probing namespace makes: an echo request, a connection or a datagram.
+
+    A packet with a `size` has DF set. With `via`, an echo request goes to that on-link neighbor whatever the routes say: a
+    neighbour on the segment that tries to get around NAT.
+    """
+
+    kind: PacketKind
+    port: int = 0
+    size: int = 0
+    via: str = ""
+    listener: Listener | None = None
+    on_lan: bool = False
+    """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimProbe(ProbeBase):
+    """An ARP or neighbor discovery packet in which `interface` says that it has the address `claim` (`probes.spoofing`)."""
+
+    kind: ClaimKind
+    interface: str
+    claim: str
+    heard_at: str = ""
+    """The interface of the host where a claim that nobody answers would arrive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameProbe(ProbeBase):
+    """A frame made by hand, which `interface` sends from the IP address `claim`, and which must not arrive (`probes.frames`)."""
+
+    kind: FrameKind
+    interface: str
+    heard_in: str
+    """The namespace on the same worker where it must not arrive."""
+    heard_at: str = ""
+    """The interface there, if the frame is for no address of the namespace."""
+    claim: str = ""
+    mac: str = ""
+    """The hardware address of the gateway that it is sent to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedPacketProbe(ProbeBase):
+    """A segment or a datagram in a frame made by hand, to the hardware address `mac`, from the IP address `claim`.
+
+    An answer must not come. With `via`, `interface` first introduces itself to that address of the host.
+    """
+
+    kind: SegmentKind
+    interface: str
+    claim: str
+    mac: str
+    port: int
+    listener: Listener | None
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteLookup(ProbeBase):
+    """No packet: the kernel of the probing namespace is asked by which next hop (`via`) and `interface` it would send."""
+
+    via: str
+    interface: str
+
     @property
-    def question(self) -> str:
-        """For people: `web -> db 10.44.0.20 tcp 80`."""
-        what = (
-            f"{self.kind} {self.port}"
-            if self.port
-            else "ping"
-            if self.kind == "icmp"
-            else self.kind + (f" as {self.claim}" if self.claim else "")
-        )
-        size = f", {self.size} bytes" if self.size else ""
-        return f"{self.source} -> {self.target} ({self.address}) {what}{size}"
+    def kind(self) -> Literal["route"]:
+        """What the output calls it."""
+        return "route"
+
+
+Probe = PacketProbe | ClaimProbe | FrameProbe | FramedPacketProbe | RouteLookup
 
 
 @dataclass(frozen=True, slots=True)

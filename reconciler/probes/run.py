@@ -20,7 +20,7 @@ from reconciler.probes.clients import Clients
 from reconciler.probes.diagnose import NetnsFacts, diagnose
 from reconciler.probes.gather import read_default_gateway, read_netns_facts
 from reconciler.probes.listen import Listeners
-from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, Finding, Listener, Opened, Probe, Result
+from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, Finding, Listener, Opened, PacketProbe, Probe, Result
 from reconciler.state.ref import HOST
 
 PROBES_AT_ONCE = 4000
@@ -154,7 +154,9 @@ def _find_gateway(entrance: Entrance) -> tuple[str, str]:
     address = read_default_gateway()
     if not address:
         return "", "the host has no default gateway"
-    asked = Probe("", "", "host", "gateway", "", "icmp", address, True, "")
+    asked = PacketProbe(
+        host="", netns="", source="host", target="gateway", section="", kind="icmp", address=address, expected=True, why=""
+    )
     (finding,) = Clients([asked], [""], entrance).run()
     answers = finding.outcome == "answered"
     return (address, "") if answers else ("", f"the default gateway {address} does not answer the host either")

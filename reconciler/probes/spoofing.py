@@ -13,11 +13,13 @@ from __future__ import annotations
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from reconciler.probes.packets import PROTOCOL, icmp6_packet
 
-ARP, NDP, ADVERTISEMENT = "arp", "ndp", "advertisement"
-KINDS = (ARP, NDP, ADVERTISEMENT)
+ARP: Final = "arp"
+NDP: Final = "ndp"
+ADVERTISEMENT: Final = "advertisement"
 ETHERTYPES = {ARP: 0x0806, NDP: 0x86DD, ADVERTISEMENT: 0x86DD}
 BROADCAST = b"\xff" * 6
 HEAD = struct.pack("!HHBB", 1, 0x0800, 6, 4)

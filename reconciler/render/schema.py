@@ -1,23 +1,103 @@
-"""schemas/status.schema.json: what `status --json` prints, as a JSON Schema. `python -m reconciler.render.schema` writes it.
+"""The JSON Schemas (draft 2020-12) of what `--json` prints, so that scripts know its form.
 
-Made from the dataclasses of `render.status` by the same rules as the plan's; a test keeps the file in step.
+`python -m reconciler.render.schema` writes schemas/plan.schema.json and schemas/status.schema.json; tests keep them in step. Made
+by pydantic from the dataclasses, with what `state.codec` adds to them: the tag of a record or a step, and fields that are always
+written.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal
 
-from reconciler.plan.schema import json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from reconciler.plan.document import CODEC, PlanDocument
 from reconciler.render.status import StatusDocument
+from reconciler.state.codec import listed_fields, tag_of
+from reconciler.state.record import Record
+from reconciler.state.ref import Ref
+from reconciler.state.steps.step import Step
 
-SCHEMA_PATH = Path("schemas/status.schema.json")
+PLAN_PATH, STATUS_PATH = Path("schemas/plan.schema.json"), Path("schemas/status.schema.json")
+
+Schema = dict[str, Any]
+
+REF: Schema = {
+    "description": "The identity of one thing on one host; netns is empty for the host's own namespace.",
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in Ref._fields},
+    "required": list(Ref._fields),
+    "additionalProperties": False,
+}
+"""Pydantic takes a named tuple for an array."""
 
 
-def render_schema() -> str:
-    """The schema's text."""
-    return json.dumps(json_schema(StatusDocument, "netctl status --json"), indent=2) + "\n"
+class _Generator(GenerateJsonSchema):
+    """The schema of what `state.codec` writes, where pydantic by itself would write something else."""
+
+    def dataclass_schema(self, schema: Any) -> Schema:
+        cls = schema["cls"]
+        if cls in (Record, Step):
+            classes: Iterable[type] = CODEC.kinds.values() if cls is Record else CODEC.steps.values()
+            return {"anyOf": [{"$ref": f"#/$defs/{each.__name__}"} for each in classes]}
+        made = super().dataclass_schema(schema)
+        tag = {name: {"const": value} for name, value in tag_of(cls).items()}
+        properties = tag | made["properties"]
+        required = {*tag, *made.get("required", ()), *listed_fields(cls)}
+        return {
+            "description": inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " "),
+            "type": "object",
+            "properties": properties,
+            "required": [name for name in properties if name in required],
+            "additionalProperties": False,
+        }
+
+    def default_schema(self, schema: Any) -> Schema:
+        # A default is not written, so it is no business of a reader's.
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, _schema: Any) -> bool:
+        return False
+
+    def sort(self, value: Any, _parent_key: str | None = None) -> Any:
+        return value
+
+
+def plan_schema() -> Schema:
+    """Of `diff --json` and `diff --plan`."""
+    schema = _json_schema(PlanDocument, "netctl plan, version 1", (*CODEC.kinds.values(), *CODEC.steps.values()))
+    schema["$defs"]["Ref"] = REF
+    return schema
+
+
+def status_schema() -> Schema:
+    """Of `status --json`."""
+    return _json_schema(StatusDocument, "netctl status --json")
+
+
+def _json_schema(cls: type, title: str, held: Iterable[type] = ()) -> Schema:
+    """The schema of a dataclass; `held` are classes of which it may hold some, as a `Record` or a `Step`."""
+    adapters: list[tuple[str, Literal["validation"], TypeAdapter[Any]]]
+    adapters = [(each.__name__, "validation", TypeAdapter(each)) for each in (cls, *held)]
+    found, shared = TypeAdapter.json_schemas(adapters, schema_generator=_Generator)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **found[cls.__name__, "validation"],
+        "$defs": dict(sorted(shared["$defs"].items())),
+    }
+
+
+def render_schema(schema: Schema) -> str:
+    """The text of a file in schemas/."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    SCHEMA_PATH.write_text(render_schema(), encoding="utf-8")
+    PLAN_PATH.write_text(render_schema(plan_schema()), encoding="utf-8")
+    STATUS_PATH.write_text(render_schema(status_schema()), encoding="utf-8")

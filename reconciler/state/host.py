@@ -104,7 +104,7 @@ class HostFacts:
     reserved_ports: tuple[tuple[int, int], ...] = ()
     """Ranges of ports, both ends included, that the administrator keeps for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[tuple[str, str], ...] = ()
-    """The live elements of the topology's map of that name."""
+    """The live elements of the topology's map of that name: ports, and the chain that chooses for them."""
     published: tuple[HostPort, ...] = ()
     """The ports that the topology publishes there already."""
     docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()

@@ -17,13 +17,16 @@ from reconciler.probes.model import (
     ROUTES,
     TO_OUTSIDE,
     WITH_HOST,
+    ClaimKind,
+    ClaimProbe,
     Listener,
+    PacketProbe,
     Probe,
     ProbePlan,
 )
 from reconciler.probes.spoofing import ADVERTISEMENT, ARP, NDP
 from reconciler.state.host import HostFacts
-from reconciler.state.ref import HOST, LAB, container_netns
+from reconciler.state.ref import LAB, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 from reconciler.verify.intrusions import intrusion_probes
 from reconciler.verify.publications import published_probes
@@ -32,12 +35,15 @@ from reconciler.verify.view import (
     OUTSIDE,
     OUTSIDE_NETNS,
     ROUTER_NETNS,
+    Origin,
     View,
     are_isolated,
     are_parted,
     family_of,
+    host_origin,
     meets_host,
     members_meet,
+    origin_of,
     token_of,
 )
 
@@ -90,10 +96,27 @@ def ask(
     on_lan: bool = False,
 ) -> Probe:
     """A probe that starts in a container: a ping, or where a `server` is to answer, a connection to it."""
-    asker = (container.host, container_netns(container.name), container.name)
-    kind, port = (server.protocol, server.port) if server else ("icmp", 0)
-    question = (*asker, target, section, kind, address, expected, why)
-    return Probe(*question, port=port, size=size, subnet=subnet, listener=server, on_lan=on_lan)
+    return PacketProbe(
+        **origin_of(container), target=target, section=section, kind=server.protocol if server else "icmp", address=address,
+        expected=expected, why=why, port=server.port if server else 0, size=size, subnet=subnet, listener=server, on_lan=on_lan,
+    )  # fmt: skip
+
+
+def ping(
+    origin: Origin,
+    target: str,
+    address: str,
+    *,
+    section: str,
+    why: str,
+    expected: bool = True,
+    via: str = "",
+    subnet: str = "",
+) -> Probe:
+    """An echo request from anywhere."""
+    return PacketProbe(
+        **origin, target=target, section=section, kind="icmp", address=address, expected=expected, why=why, via=via, subnet=subnet
+    )
 
 
 def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
@@ -134,8 +157,8 @@ def _with_hosts(view: View) -> Iterator[Probe]:
                     yield ask(container, host, gateway, section=WITH_HOST, why=why, subnet=subnet.name, size=mtu)
             for address in own if meets else ():
                 why = "a host reaches its containers"
-                asker = (container.host, HOST, host)
-                yield Probe(*asker, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+                origin = host_origin(container.host)
+                yield ping(origin, container.name, address, section=WITH_HOST, why=why, subnet=subnet.name)
             if attachment.default and subnet.mode in ("nat", "routed"):
                 for address in view.host_addresses(container.host):
                     if family_of(address) in families:
@@ -161,9 +184,8 @@ def _across_hosts(view: View) -> Iterator[Probe]:
                         why = f"{host} is in {subnet.name}, too"
                         yield ask(container, f"host {host}", gateway, section=WITH_HOST, why=why, subnet=subnet.name)
                 for address in own:
-                    asker = (host, HOST, f"host {host}")
                     why = f"a host of {subnet.name} reaches its containers on other hosts"
-                    yield Probe(*asker, container.name, WITH_HOST, "icmp", address, True, why, subnet=subnet.name)
+                    yield ping(host_origin(host), container.name, address, section=WITH_HOST, why=why, subnet=subnet.name)
         for one, first in firsts.values():
             size, why = view.mtu(one, first), f"packets of the whole MTU of {subnet.name} pass from {one.host}"
             for two, second in firsts.values():
@@ -295,16 +317,17 @@ def _from_outside(view: View) -> Iterator[Probe]:
 
 def _one_from_outside(view: View, container: Container, subnet: str, address: str, uplink: str) -> Iterator[Probe]:
     mode = view.topology.subnets[subnet].mode
+    outside = Origin(host=LAB, netns=OUTSIDE_NETNS, source="outside")
     if mode in ("routed", "direct", "macvlan"):  # only for these does the outside know a way
         if not view.default(container):
             return  # it hears the outside, and has no route by which to answer
         why = f"{subnet} is {mode}"
-        yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, why)
+        yield ping(outside, container.name, address, section=TO_OUTSIDE, why=why)
         return
     why = f"{subnet} is {mode}, and nobody may route into it"
-    yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)
-    asker = (LAB, ROUTER_NETNS, "a neighbour")
-    yield Probe(*asker, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)
+    yield ping(outside, container.name, address, section=FORBIDDEN, why=why, expected=False)
+    neighbour = Origin(host=LAB, netns=ROUTER_NETNS, source="a neighbour")
+    yield ping(neighbour, container.name, address, section=FORBIDDEN, why=why, expected=False, via=uplink)
 
 
 def _borrowed(view: View) -> Iterator[Probe]:
@@ -324,13 +347,13 @@ def _borrowed(view: View) -> Iterator[Probe]:
 def _claims(view: View, container: Container, attachment: Attachment, gateway: str) -> Iterator[Probe]:
     claim = _free_address(view, view.subnet(attachment), family_of(gateway))
     bridge = view.bridge(container.host, attachment.subnet)
+    kinds: tuple[tuple[ClaimKind, str], ...]
     kinds = ((ARP, ""),) if family_of(gateway) == 4 else ((NDP, ""), (ADVERTISEMENT, bridge))
-    asker = (container.host, container_netns(container.name), container.name)
     why = f"{claim} is not the address of {container.name}"
     for kind, heard_at in kinds if claim else ():
-        yield Probe(
-            *asker, f"host {container.host}, as {claim}", FORBIDDEN, kind, gateway, False, why,
-            interface=attachment.interface, claim=claim, heard_at=heard_at,
+        yield ClaimProbe(
+            **origin_of(container), target=f"host {container.host}, as {claim}", section=FORBIDDEN, kind=kind,
+            address=gateway, expected=False, why=why, interface=attachment.interface, claim=claim, heard_at=heard_at,
         )  # fmt: skip
 
 

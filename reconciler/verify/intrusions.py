@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, STRAY
-from reconciler.probes.model import FORBIDDEN, Listener, Probe
+from reconciler.probes.model import FORBIDDEN, FramedPacketProbe, FrameProbe, Listener, PacketProbe, Probe, SegmentKind
 from reconciler.probes.spoofing import ALL_NODES
 from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Publication, Subnet
 from reconciler.verify.publications import LOCALHOST
 from reconciler.verify.vantage import Stand, foreign_link_of, neighbour_of
-from reconciler.verify.view import View, are_parted, family_of, token_of
+from reconciler.verify.view import View, are_parted, family_of, origin_of, token_of
 
 UNKNOWN_SOURCE = "198.51.100.77"
 """The source of a datagram that claims to come from elsewhere (TEST-NET-2, RFC 5737)."""
@@ -56,6 +56,7 @@ class _LocalPort:
     """A port that is published on the localhost of a host, and the server that would answer if it is open elsewhere."""
 
     host: str
+    protocol: SegmentKind
     address: str
     port: int
     server: Listener
@@ -63,10 +64,10 @@ class _LocalPort:
     def probe(self, stand: Stand) -> Probe:
         """Asked from a place that is not the host."""
         why = f"localhost is for processes on {self.host} only"
-        return Probe(
-            stand.worker, stand.netns, stand.name, f"host {self.host}", FORBIDDEN, self.server.protocol, self.address, False, why,
-            port=self.port, listener=self.server, interface=stand.interface, claim=stand.own[0], mac=stand.mac,
-            via=next(each for each in stand.host_addresses if family_of(each) == 4),
+        return FramedPacketProbe(
+            **stand.origin, target=f"host {self.host}", section=FORBIDDEN, kind=self.protocol, address=self.address,
+            expected=False, why=why, port=self.port, listener=self.server, interface=stand.interface, claim=stand.own[0],
+            mac=stand.mac, via=next(each for each in stand.host_addresses if family_of(each) == 4),
         )  # fmt: skip
 
 
@@ -77,8 +78,9 @@ def _localhost_ports(view: View, host: str) -> Iterator[_LocalPort]:
         for publication in container.publications:
             listen = publication.address
             everywhere = listen is None or listen.is_unspecified
-            is_local = publication.protocol != "sctp" and host in (publication.hosts or (container.host,))
-            if not is_local or not _has_ipv4(view, container, publication) or (listen and listen.version != 4):
+            is_here = host in (publication.hosts or (container.host,))
+            is_ipv4 = (listen is None or listen.version == 4) and _has_ipv4(view, container, publication)
+            if publication.protocol == "sctp" or not is_here or not is_ipv4:
                 continue
             if everywhere and (publication.sources or publication.protocol in seen):
                 continue
@@ -88,7 +90,7 @@ def _localhost_ports(view: View, host: str) -> Iterator[_LocalPort]:
                 address = LOCALHOST if everywhere else str(listen)
                 inside = (container.host, container_netns(container.name))
                 server = Listener(*inside, publication.protocol, 4, publication.to_port, token_of(view, container))
-                yield _LocalPort(host, address, publication.port, server)
+                yield _LocalPort(host, publication.protocol, address, publication.port, server)
 
 
 def _has_ipv4(view: View, container: Container, publication: Publication) -> bool:
@@ -124,8 +126,10 @@ def _past_guard(view: View, host: str) -> Iterator[Probe]:
             for address in view.addresses(container, attachment):
                 near = next(each for each in stand.host_addresses if family_of(each) == family_of(address))
                 why = f"{subnet.name} is {subnet.mode}, and only its own bridge leads into it"
-                question = (host, stand.netns, stand.name, container.name, FORBIDDEN, "icmp", address, False, why)
-                yield Probe(*question, via=near, subnet=subnet.name)
+                yield PacketProbe(
+                    **stand.origin, target=container.name, section=FORBIDDEN, kind="icmp", address=address,
+                    expected=False, why=why, via=near, subnet=subnet.name,
+                )  # fmt: skip
 
 
 def _misdirected(view: View, host: str) -> Iterator[Probe]:
@@ -144,9 +148,9 @@ def _misdirected_to(
     container, attachment = one
     server = Listener(other.host, container_netns(other.name), "udp", family_of(address), ECHO, token_of(view, other))
     for mac, words in ((mac_of(view.topology.name, "no one"), "has another hardware address"), (BROADCAST, "is a broadcast")):
-        yield Probe(
-            container.host, container_netns(container.name), container.name, other.name, FORBIDDEN, "udp", address, False,
-            f"the frame {words}, and is not for the gateway", port=ECHO, subnet=subnet.name, listener=server,
+        yield FramedPacketProbe(
+            **origin_of(container), target=other.name, section=FORBIDDEN, kind="udp", address=address, expected=False,
+            why=f"the frame {words}, and is not for the gateway", port=ECHO, subnet=subnet.name, listener=server,
             interface=attachment.interface, claim=_address_of(view, container, attachment, family_of(address)), mac=mac,
         )  # fmt: skip
 
@@ -168,22 +172,23 @@ def _in_subnet(view: View, subnet: Subnet, host: str) -> Iterator[Probe]:
 
 def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container, attachment: Attachment) -> Iterator[Probe]:
     """What the kernel would give to the host as if it came from the port itself."""
-    index = (host, container_netns(container.name), container.name)
+    origin = origin_of(container)
     own = next((a for a in (*view.host_addresses(host), *view.gateways(host, subnet)) if family_of(a) == 4), "")
     if own:
         why = "a frame to a link-local group goes no further than the port"
-        yield Probe(
-            *index, f"host {host}", FORBIDDEN, GROUP, own, False, why,
+        yield FrameProbe(
+            **origin, target=f"host {host}", section=FORBIDDEN, kind=GROUP, address=own, expected=False, why=why,
             subnet=subnet.name, interface=attachment.interface, claim=UNKNOWN_SOURCE, heard_in=HOST,
         )  # fmt: skip
     if not subnet.is_lan and "router-advertisements" not in attachment.allow:
-        yield _advertisement(index, f"host {host}", subnet, attachment, HOST)
+        yield _advertisement(container, f"host {host}", attachment, HOST)
 
 
-def _advertisement(index: tuple[str, str, str], target: str, subnet: Subnet, attachment: Attachment, heard_in: str) -> Probe:
-    why = f"{index[2]} is no router"
-    question = (*index, target, FORBIDDEN, ADVERTISED, ALL_NODES, False, why)
-    return Probe(*question, subnet=subnet.name, interface=attachment.interface, heard_in=heard_in)
+def _advertisement(container: Container, target: str, attachment: Attachment, heard_in: str) -> Probe:
+    return FrameProbe(
+        **origin_of(container), target=target, section=FORBIDDEN, kind=ADVERTISED, address=ALL_NODES, expected=False,
+        why=f"{container.name} is no router", subnet=attachment.subnet, interface=attachment.interface, heard_in=heard_in,
+    )  # fmt: skip
 
 
 def _to_the_next(
@@ -191,18 +196,17 @@ def _to_the_next(
 ) -> Iterator[Probe]:
     """What another port of the bridge must not be given."""
     (sender, attachment), (other, listening) = one, two
-    index = (sender.host, container_netns(sender.name), sender.name)
     netns = container_netns(other.name)
     own = next(iter(view.addresses(sender, attachment)), "")
     gateway = next((each for each in view.gateways(sender.host, subnet) if own and family_of(each) == family_of(own)), "")
     if gateway:
         why = f"{other.name} does not have that hardware address"
-        yield Probe(
-            *index, other.name, FORBIDDEN, STRAY, gateway, False, why,
+        yield FrameProbe(
+            **origin_of(sender), target=other.name, section=FORBIDDEN, kind=STRAY, address=gateway, expected=False, why=why,
             subnet=subnet.name, interface=attachment.interface, claim=own, heard_in=netns, heard_at=listening.interface,
         )  # fmt: skip
     if _address_of(view, other, listening, 6) and "router-advertisements" not in attachment.allow:
-        yield _advertisement(index, other.name, subnet, attachment, netns)
+        yield _advertisement(sender, other.name, attachment, netns)
 
 
 def _by_gateway(
@@ -214,8 +218,8 @@ def _by_gateway(
     if subnet.is_lan or not mac or not are_parted(sender, attachment, other, listening):
         return
     for address in view.shared(sender, attachment, other, listening):
-        yield Probe(
-            sender.host, container_netns(sender.name), sender.name, other.name, FORBIDDEN, DETOUR, address, False,
-            "both of their ports are isolated", subnet=subnet.name, interface=attachment.interface,
+        yield FrameProbe(
+            **origin_of(sender), target=other.name, section=FORBIDDEN, kind=DETOUR, address=address, expected=False,
+            why="both of their ports are isolated", subnet=subnet.name, interface=attachment.interface,
             claim=_address_of(view, sender, attachment, family_of(address)), mac=mac, heard_in=container_netns(other.name),
         )  # fmt: skip

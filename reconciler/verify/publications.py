@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from reconciler.probes.model import PUBLISHED, Listener, Probe
+from reconciler.probes.model import PUBLISHED, Listener, PacketProbe, Probe
 from reconciler.state.ref import HOST, LAB, container_netns
 from reconciler.topology.types import Container, Publication
 from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
@@ -49,7 +49,7 @@ def _of_publication(view: View, container: Container, publication: Publication, 
             for asker in _askers(view, host, container, publication.subnet, address):
                 expected = not publication.sources or _is_named(publication, asker.address)
                 why = f"{host} publishes {publication.protocol} {port}" + ("" if expected else f", and not to {asker.address}")
-                yield Probe(
+                yield PacketProbe(
                     host=asker.host,
                     netns=asker.netns,
                     source=asker.name,

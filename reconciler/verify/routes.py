@@ -12,10 +12,9 @@ from ipaddress import ip_address
 from typing import Literal
 
 from reconciler.compile.policy_routes import joined_subnets
-from reconciler.probes.model import PUBLISHED, ROUTE, ROUTES, TO_OUTSIDE, WITH_HOST, Probe
-from reconciler.state.ref import container_netns
+from reconciler.probes.model import PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, PacketProbe, Probe, RouteLookup
 from reconciler.topology.types import Attachment, Container, Network
-from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
+from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of, origin_of
 
 HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
@@ -104,18 +103,23 @@ def misleads(view: View, probe: Probe) -> bool:
 def route_probes(view: View) -> Iterator[Probe]:
     """Each route: the container's kernel picks its next hop, and one of ours answers."""
     for container in view.topology.containers.values():
-        asker = (container.host, container_netns(container.name), container.name)
+        origin = origin_of(container)
         for route in routes_of(view, container):
             asked = _sample(route.prefix, _inner(view, container, route.prefix))
             interface, subnet = route.attachment.interface, route.attachment.subnet
             if asked:
                 why = f"the file leads {route.prefix} by {route.via}"
                 target = f"{route.prefix} by {route.via}"
-                yield Probe(*asker, target, ROUTES, ROUTE, asked, True, why, via=route.via, subnet=subnet, interface=interface)
+                yield RouteLookup(
+                    **origin, target=target, section=ROUTES, address=asked, expected=True, why=why,
+                    subnet=subnet, via=route.via, interface=interface,
+                )  # fmt: skip
             if route.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, route):
                 why = f"it is the next hop of {container.name} to {route.prefix}"
                 name = f"host {container.host}" if route.hop == HOST_HOP else route.hop
-                yield Probe(*asker, name, ROUTES, "icmp", route.via, True, why, subnet=subnet)
+                yield PacketProbe(
+                    **origin, target=name, section=ROUTES, kind="icmp", address=route.via, expected=True, why=why, subnet=subnet
+                )
 
 
 def _is_parted(view: View, container: Container, route: StaticRoute) -> bool:

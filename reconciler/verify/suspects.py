@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.compile.foreign_firewalls import find_drops
-from reconciler.probes.model import ROUTE, Result
+from reconciler.probes.model import Result, RouteLookup
 from reconciler.state.foreign import Drop, PossibleDrop
 from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
@@ -22,7 +22,7 @@ def name_suspects(
     drops = {host: find_drops(topology, desired.get(host), told) for host, told in facts.items()}
     return tuple(
         replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))
-        if not result.passed and result.probe.expected and result.probe.kind != ROUTE
+        if not result.passed and result.probe.expected and not isinstance(result.probe, RouteLookup)
         else result
         for result in results
     )

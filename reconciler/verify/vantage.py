@@ -18,7 +18,7 @@ from reconciler.compile.underlay import address_of, share_link, underlay_of, upl
 from reconciler.kernel.foreign_link import foreign_ends
 from reconciler.probes.model import FOREIGN_NETNS
 from reconciler.state.ref import HOST, LAB
-from reconciler.verify.view import ROUTER_NETNS, View
+from reconciler.verify.view import ROUTER_NETNS, Origin, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Stand:
     own: tuple[str, ...]
     mac: str
     host_addresses: tuple[str, ...]
+
+    @property
+    def origin(self) -> Origin:
+        """The fields of a probe that starts there."""
+        return Origin(host=self.worker, netns=self.netns, source=self.name)
 
 
 def neighbour_of(view: View, host: str) -> Stand | None:

@@ -9,16 +9,36 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_interface
+from typing import TypedDict
 
 from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.policy_routes import joined_subnets
 from reconciler.state.host import HostFacts
+from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
 
 OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
 """The lab's world outside."""
 OUTSIDE_NETNS = "lab:outside"
 ROUTER_NETNS = "lab:router"
+
+
+class Origin(TypedDict):
+    """Where a probe starts: the fields of `ProbeBase` that say so."""
+
+    host: str
+    netns: str
+    source: str
+
+
+def origin_of(container: Container) -> Origin:
+    """A container."""
+    return Origin(host=container.host, netns=container_netns(container.name), source=container.name)
+
+
+def host_origin(host: str) -> Origin:
+    """A host's own namespace."""
+    return Origin(host=host, netns=HOST, source=f"host {host}")
 
 
 @dataclass(frozen=True)  # no slots: cached_property keeps its values in the instance

@@ -16,9 +16,10 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.snapshot import Interest, read_snapshot
+from reconciler.kinds.firewall.element_text import render_element
 from reconciler.kinds.firewall.elements import FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall.program import WAYS, render_element, render_table
+from reconciler.kinds.firewall.program import WAYS, render_table
 from reconciler.plan.execute import BatchRunner
 from reconciler.plan.order import Batch
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of

@@ -11,6 +11,7 @@ from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isola
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Endpoint, Tunnel
 from reconciler.kinds.firewall.elements import FirewallElement
+from reconciler.kinds.firewall.set_elements import LinkElement
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.openvswitch.flow import (
@@ -185,7 +186,7 @@ class OpenVSwitch(SubnetBridge):
         flow. (And would answer ARP in the bridge's place; so that is off there, too.) `link` is the port's, if it is netctl's: it
         has no IPv6, so what arrives is dropped before the firewall, and no fragment is put together with one of another port.
         """
-        yield FirewallElement(HOST, "inet", self.topology, "switched", port, "", about)
+        yield FirewallElement.of(HOST, "inet", self.topology, LinkElement("switched", port), about)
         if link:
             yield Sysctl(HOST, interface_key(6, port, "disable_ipv6"), "1", owner=link, about=about)
 

@@ -17,7 +17,9 @@ from reconciler.kernel.facts.listeners import read_listeners
 from reconciler.kernel.netfilter.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.netfilter.table_dump import ChainInfo, TableReader
 from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
+from reconciler.kinds.firewall.element_text import is_element, parse_elements
 from reconciler.kinds.firewall.program import TABLE_PREFIX
+from reconciler.kinds.firewall.traffic_elements import PublishedPort
 from reconciler.kinds.links.marks import bears_tag
 from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.kinds.openvswitch.bridge import own_switches
@@ -39,7 +41,6 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.uapi import LOOPBACK
 
 FAMILY_TOOLS: tuple[tuple[str, Literal["iptables", "ip6tables"]], ...] = (("ip", "iptables"), ("ip6", "ip6tables"))
-EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 
 def is_own(topology: str, link: LinkInfo) -> bool:
@@ -128,16 +129,14 @@ def find_others_ports(reader: TableReader, topology: str, chains: Iterable[Chain
     names = {chain.table for chain in chains if chain.family == "inet" and chain.table.startswith(TABLE_PREFIX)}
     for name in sorted(names - {own}):
         table = reader.read_table("inet", name)
-        for where, key, _ in table.elements if table else ():
-            if where.startswith("published"):
-                yield ForeignPort(port=parse_published(where, key), topology=name.removeprefix(TABLE_PREFIX))
+        elements = [element for element in table.elements if is_element("inet", *element)] if table else []
+        for port in parse_elements("inet", elements, PublishedPort):
+            yield ForeignPort(port=host_port_of(port), topology=name.removeprefix(TABLE_PREFIX))
 
 
-def parse_published(where: str, key: str) -> HostPort:
-    """The port of an element of a set `published4`, `published_at4` or `published_from4` (kinds.firewall.program)."""
-    protocol, *parts = key.split(" . ")
-    address = parts.pop(0).removesuffix("/0") if where.startswith("published_") else EVERYWHERE[where[-1]]
-    return HostPort(protocol=cast("TransportProtocol", protocol), address=ip_address(address), port=int(parts[0]))
+def host_port_of(port: PublishedPort) -> HostPort:
+    """The host's side of a published port."""
+    return HostPort(protocol=cast("TransportProtocol", port.protocol), address=ip_address(port.address), port=port.port)
 
 
 def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[Literal["iptables", "ip6tables"], ...]:

@@ -29,8 +29,8 @@ from reconciler.kernel.facts.foreign import (
     find_others_ports,
     find_routes,
     find_shared,
+    host_port_of,
     is_own,
-    parse_published,
 )
 from reconciler.kernel.facts.listeners import read_sockets
 from reconciler.kernel.netfilter.foreign_drops import find_drops, find_legacy_drops
@@ -41,7 +41,10 @@ from reconciler.kernel.processes.dhcp_clients import find_client
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.uplink.candidates import find_places, read_link_facts
 from reconciler.kinds.firewall.chains import LOW_BLOCKS, WHOLE_RANGE
+from reconciler.kinds.firewall.element_text import parse_elements
 from reconciler.kinds.firewall.fast_path import FAMILY
+from reconciler.kinds.firewall.set_elements import LinkElement, SenderAddress, SourcePorts
+from reconciler.kinds.firewall.traffic_elements import PublishedPort
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.openvswitch.flow import OvsFlow
@@ -189,10 +192,9 @@ def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
     """By the name of a port: the addresses that it may send from, on all networks of its container; link-local ones left out."""
     found: dict[str, list[str]] = {}
     for table in snapshot.tables:
-        for name, key, _ in table.elements if table.family == "bridge" else ():
-            if name in ("addresses4", "addresses6"):
-                port, _, rest = key.partition(" . ")
-                found.setdefault(port.strip('"'), []).append(rest.rpartition(" . ")[2])
+        for sender in parse_elements("bridge", table.elements, SenderAddress) if table.family == "bridge" else ():
+            if sender.purpose == "addresses":
+                found.setdefault(sender.link, []).append(sender.address)
     for flow in OvsFlow.recognise(snapshot):
         if (address := FLOW_SOURCE.search(flow.match)) and not FLOW_TARGET.search(flow.match):
             found.setdefault(flow.port, []).append(address[1])
@@ -202,7 +204,8 @@ def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
 def find_asking(snapshot: Snapshot) -> set[str]:
     """The ports that may ask a DHCP server for an address."""
     tables = (table for table in snapshot.tables if table.family == "bridge")
-    asking = {key.strip('"') for table in tables for name, key, _ in table.elements if name == "dhcp_clients"}
+    ports = (port for table in tables for port in parse_elements(table.family, table.elements, LinkElement))
+    asking = {port.link for port in ports if port.purpose == "dhcp_clients"}
     return asking | {
         flow.port for flow in OvsFlow.recognise(snapshot) if "tp_dst=67" in flow.match and "nw_src=0.0.0.0" in flow.match
     }
@@ -229,16 +232,17 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
 
 
 def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """What the live firewall does with source ports, as key and value; empty where there is none."""
+    """What the live firewall does with source ports, as ports and chain; empty where there is none."""
     tables = (table for table in snapshot.tables if table.family == "inet")
-    return tuple((key, value) for table in tables for name, key, value in table.elements if name == "source_ports")
+    elements = (element for table in tables for element in parse_elements(table.family, table.elements, SourcePorts))
+    return tuple((element.matched, element.chain) for element in elements)
 
 
 def find_published(snapshot: Snapshot) -> tuple[HostPort, ...]:
     """The ports that the live firewall publishes."""
     tables = (table for table in snapshot.tables if table.family == "inet")
-    elements = (element for table in tables for element in table.elements if element[0].startswith("published"))
-    return tuple(sorted({parse_published(where, key) for where, key, _ in elements}, key=str))
+    ports = (port for table in tables for port in parse_elements(table.family, table.elements, PublishedPort))
+    return tuple(sorted({host_port_of(port) for port in ports}, key=str))
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
 from reconciler.kernel.netfilter.table_dump import Structure, TableReader
-from reconciler.kinds.firewall.program import SETS, check_element, parse_table_name, render_table, table_name
+from reconciler.kinds.firewall.element_text import is_element
+from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import StepError
@@ -131,19 +132,11 @@ def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
         dump = reader.read_table(family, name)
         if dump is None:
             continue
-        elements = tuple(element for element in dump.elements if _is_ours(family, element))
+        elements = tuple(element for element in dump.elements if is_element(family, *element))
         # An element that our grammar does not know was put there by somebody else; only a new table is free of it.
         intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
         found.append(TableInfo(family, name, intact, elements, dump.hooks))
     return tuple(found)
-
-
-def _is_ours(family: str, element: tuple[str, str, str]) -> bool:
-    try:
-        check_element(family, *element)
-    except ValueError:
-        return False
-    return True
 
 
 _programs: dict[tuple[str, str], Structure] = {}

@@ -1,6 +1,6 @@
 """Keys and values of nftables' sets as text: what the parts of a concatenation are, and how each reads.
 
-A dump has bytes and the number of a type; a record has `tcp . 8080`. The text is that of `kinds.firewall.program`, so that
+A dump has bytes and the number of a type; a record has `tcp . 8080`. The text is that of `kinds.firewall.element_text`, so that
 what was written reads back the same.
 """
 
@@ -14,7 +14,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from reconciler.kernel.netlink.rtnetlink import parse_attributes
-from reconciler.kinds.firewall.program import format_range
+from reconciler.kinds.firewall.element_text import format_range
+from reconciler.kinds.firewall.program import CONCATENATION
 
 VERDICT_CODE, VERDICT_CHAIN, NFT_GOTO = 1, 2, -4
 DATA_VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the type of a map's data that are verdicts
@@ -74,7 +75,7 @@ class Part:
 def format_single(parts: tuple[Part, ...], values: list[bytes]) -> list[str]:
     """Many keys or values without ranges. Their parts repeat, so each is turned into text once."""
     slots = [(lru_cache(1 << 16)(part.text), slice(part.offset, part.offset + part.size)) for part in parts]
-    return [" . ".join([text(value[index]) for text, index in slots]) for value in values]
+    return [CONCATENATION.join([text(value[index]) for text, index in slots]) for value in values]
 
 
 def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:

@@ -33,6 +33,7 @@ from reconciler.kernel.netlink.rtnetlink import (
     parse_messages,
 )
 from reconciler.kinds.firewall.fast_path import parse_hook_name
+from reconciler.kinds.firewall.program import CONCATENATION
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -257,7 +258,7 @@ class TableReader:
         if info.flags & FLAG_INTERVAL:
             if len(info.key) == 1:
                 raw = _pair_intervals(raw, info.key[0].size)
-            keys = [" . ".join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
+            keys = [CONCATENATION.join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
         else:
             keys = format_single(info.key, [one[0] for one in raw])
         values = format_single(info.data, [one[2] for one in raw])

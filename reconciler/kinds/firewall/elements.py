@@ -6,7 +6,8 @@ hosts is a table of its own (see `fast_path`). A table is recognised by its name
 its elements with it. An element is its own record, so that publishing one more port, or adding one container, is one
 `add element`.
 
-The program and the grammar of elements are in `kinds.firewall.program`, what they say in `kinds.firewall.words`.
+The program is in `kinds.firewall.program`, what elements say in `kinds.firewall.set_elements`, their text in
+`kinds.firewall.element_text`.
 """
 
 from __future__ import annotations
@@ -15,20 +16,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from reconciler.kinds.firewall.program import WAYS, parse_table_name, render_element, render_table, table_name
+from reconciler.kinds.firewall.element_text import format_element, parse_element, render_element
+from reconciler.kinds.firewall.holders import POLICY_FROM, find_holder, holders_of, without_number
+from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
+from reconciler.kinds.firewall.set_elements import ProtocolLink, SetElement
 from reconciler.kinds.firewall.summary import describe_elements, describe_ports, summarise_ports
-from reconciler.kinds.firewall.words import (
-    POLICIES,
-    POLICY_FROM,
-    PUBLISHED,
-    about_element,
-    describe_element,
-    describe_services,
-    holders_of,
-    purpose_of,
-    split_policy,
-    without_number,
-)
+from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
 from reconciler.kinds.identity import element_name, table_ref, uplink_ref
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
@@ -118,7 +111,7 @@ def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
 
 @dataclass(frozen=True, slots=True)
 class FirewallElement(FirewallPart):
-    """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall.program`."""
+    """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall.element_text`."""
 
     kind = "element"
     described_as = "nftables elements"
@@ -130,6 +123,27 @@ class FirewallElement(FirewallPart):
     """Whose element it is, for people: `container web`."""
     subnet: str = ""
     """Of its table."""
+
+    @classmethod
+    def of(cls, netns: str, family: str, topology: str, element: SetElement, about: str, subnet: str = "") -> Self:
+        """The record of an element in a table."""
+        return cls(netns, family, topology, *format_element(element), about, subnet)
+
+    @property
+    def element(self) -> SetElement:
+        """What it says, as a type of its own for each shape of set."""
+        return parse_element(self.family, self.set, self.key, self.value)
+
+    @property
+    def shape(self) -> type[SetElement]:
+        """The type of what it says."""
+        return SETS[self.family][self.set].element
+
+    @property
+    def published(self) -> PublishedPort | None:
+        """What it says, if it is a published port."""
+        element = self.element if self.is_named else None
+        return element if isinstance(element, PublishedPort) else None
 
     @classmethod
     def ref_of(cls, netns: str, family: str, set_name: str, key: str, subnet: str = "") -> Ref:
@@ -156,31 +170,32 @@ class FirewallElement(FirewallPart):
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:
         # What was read may not say for whom it is there: the addresses and links in it do.
-        return () if self.about not in ("", HOST_SUBJECT) else tuple(f"{self.value} . {self.key}".split(" . "))
+        return () if self.about not in ("", HOST_SUBJECT) else self.element.names
 
     def subject_among(self, names: LentNames) -> str:
         subject = super(FirewallElement, self).subject_among(names)
-        if not subject.startswith(POLICY_FROM):
+        element = self.element if subject.startswith(POLICY_FROM) else None
+        if not isinstance(element, AllowedTraffic):
             return subject
         # The host of a policy that was read may know only the address of a container that is on another host.
         said = subject.removeprefix(POLICY_FROM).split(" to ")
-        found = [names.container_at(end) for end in split_policy(self.set, self.key)]
+        found = [names.container_at(end) for end in element.ends]
         source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
         return f"{POLICY_FROM}{source} to {target}"
 
     @property
     def services(self) -> str:
-        is_policys = purpose_of(self.set) in POLICIES
-        return (describe_services(self.set, self.key) or "everything") if is_policys else ""
+        element = self.element if issubclass(self.shape, AllowedTraffic) else None
+        return element.describe_services() if isinstance(element, AllowedTraffic) else ""
 
     @property
     def is_named(self) -> bool:
         # A port of the host's that leads to a container of another host.
-        return purpose_of(self.set) in PUBLISHED
+        return issubclass(self.shape, PublishedPort)
 
     @classmethod
     def phrases(cls, records: Sequence[Self], _facts: InterfaceFacts) -> Iterator[Phrase]:
-        if published := [record for record in records if record.is_named]:
+        if published := [port for record in records if (port := record.published)]:
             ports = ", ".join(summarise_ports(published))
             yield Phrase(Part.PORTS, ports, alone=", ".join(describe_ports(published)))
 
@@ -189,17 +204,20 @@ class FirewallElement(FirewallPart):
         yield from describe_elements(list(changes))
 
     def describe(self) -> str:
-        return describe_element(self.set, self.key, self.value)
+        return self.element.describe()
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
-        tables = tuple(own_tables(snapshot))
-        holders = holders_of(snapshot) if tables else {}
-        for table, subnet in tables:
-            for name, key, value in table.elements:
-                if name not in WAYS:
-                    about = f"subnet {subnet}" if subnet else about_element(name, key, value, holders)
-                    yield cls("", table.family, snapshot.topology, name, key, value, about, subnet)
+        tables = [
+            (table, subnet, [parse_element(table.family, *text) for text in table.elements])
+            for table, subnet in own_tables(snapshot)
+        ]
+        holders = holders_of(snapshot, (one for table, _, found in tables if table.family == "bridge" for one in found))
+        for table, subnet, elements in tables:
+            for text, element in zip(table.elements, elements, strict=True):
+                if not isinstance(element, ProtocolLink):
+                    about = f"subnet {subnet}" if subnet else find_holder(element, holders)
+                    yield cls("", table.family, snapshot.topology, *text, about, subnet)
 
     def must_recreate(self, before: Self) -> bool:
         return False
@@ -224,9 +242,5 @@ class FirewallElement(FirewallPart):
 
     def _flush(self) -> tuple[Step, ...]:
         """A UDP flow keeps the translation that it began with for as long as it is busy, so a changed port forgets its flows."""
-        if not self.set.startswith("published") or not self.key.startswith("udp . "):
-            return ()
-        parts = self.key.split(" . ")
-        port = parts[1] if len(parts) == 2 else parts[2]
-        # A range is none of ours, one element is one port; it could be of all ports.
-        return (ConntrackFlush(self.netns, "udp", int(port)),) if port.isdecimal() else ()
+        port = self.published
+        return (ConntrackFlush(self.netns, "udp", port.port),) if port and port.protocol == "udp" else ()

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from reconciler.kinds.firewall.element_text import format_element, parse_elements
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable, own_tables
-from reconciler.kinds.firewall.program import WAYS, table_name
+from reconciler.kinds.firewall.program import table_name
+from reconciler.kinds.firewall.set_elements import ProtocolLink
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -127,12 +129,12 @@ class FastPathWay(FirewallElement):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         own, links = own_interfaces(snapshot).get(HOST, {}), snapshot.namespace(HOST).links
         for table, subnet in own_tables(snapshot):
-            for name, key, value in table.elements:
-                if name in WAYS:
-                    index, whose = int(value), f"subnet {subnet}"
-                    dev = links[index].name if index in links else value
-                    link = own[index].link if index in own else None
-                    yield cls(HOST, FAMILY, snapshot.topology, name, key, dev, whose, subnet, link, index not in links)
+            for element in parse_elements(table.family, table.elements, ProtocolLink):
+                index = int(element.link)
+                named = replace(element, link=links[index].name) if index in links else element
+                link = own[index].link if index in own else None
+                text = format_element(named)
+                yield cls(HOST, FAMILY, snapshot.topology, *text, f"subnet {subnet}", subnet, link, index not in links)
 
 
 def hook_name(dev: str) -> str:

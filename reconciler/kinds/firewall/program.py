@@ -1,27 +1,49 @@
-"""The ruleset: a constant program for each family, and the grammar of the data that they work on.
+"""The ruleset: a constant program for each family, and the sets of the data that they work on.
 
 The text of a program depends on nothing but the topology's name. Everything that a topology says (bridges, published ports,
 policies, addresses) is an element of a set or map, so one more port is one more element, and no rule is ever rewritten.
 Sets are hash tables wherever possible; the few interval sets hold what a user writes as a CIDR or a range.
 
 `kinds.firewall.elements` makes steps of it, `kernel.netfilter.nft` compares it with what is live,
-`kernel.netfilter.table_dump` reads the elements back in the text form that is defined here, and `compile` fills the sets.
+and `compile` fills the sets. The text of their elements is in `kinds.firewall.element_text`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
 from reconciler.kinds.firewall.chains import SOURCE_PORT_CHAINS, render_chains
 from reconciler.kinds.firewall.port_chains import PORT, PORT_ISOLATED
+from reconciler.kinds.firewall.set_elements import (
+    BlockElement,
+    BridgePair,
+    ConnectionLimit,
+    EndpointPair,
+    ForwardedPrefix,
+    IsolatedPrefix,
+    LanClients,
+    LinkElement,
+    MacElement,
+    NextHop,
+    PortFilter,
+    PortMac,
+    ProtocolLink,
+    RemoteSender,
+    ReturnAddress,
+    SenderAddress,
+    SetElement,
+    SourcePorts,
+    VxlanPort,
+    VxlanSender,
+)
+from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
 from reconciler.state.grammar import is_label, is_topology_name
 from reconciler.state.naming import group_of
 
 TABLE_PREFIX = "netctl-"
+CONCATENATION = " . "
+"""What stands between the parts of a key or value (nft(8), concatenations)."""
 
 
 COUNT_MAX = 2**32 - 1
@@ -32,6 +54,8 @@ COUNT_MAX = 2**32 - 1
 class SetSpec:
     """A set, or with `data` a map: the nft types of its key's and its data's parts, and whether parts may be ranges."""
 
+    element: type[SetElement]
+    """What its elements say."""
     key: tuple[str, ...]
     data: tuple[str, ...] = ()
     interval: bool = False
@@ -39,14 +63,16 @@ class SetSpec:
     """The expressions whose types the key has, where nft has no names for these types."""
     chains: tuple[str, ...] = ()
     """The chains of its table to which its verdicts go."""
+    single: tuple[int, ...] = ()
+    """Of an interval set: the numbers of the parts that are one value, or all addresses."""
     statement: str = ""
     """What each element does when it is found, with the element's value as its number: `ct count over`."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
         is_map = self.data and not self.statement
-        types = f"typeof {self.typeof}" if self.typeof else "type " + " . ".join(self.key)
-        data = " : " + " . ".join(self.data) if is_map else ""
+        types = f"typeof {self.typeof}" if self.typeof else "type " + CONCATENATION.join(self.key)
+        data = " : " + CONCATENATION.join(self.data) if is_map else ""
         flags = "\t\tflags interval\n" if self.interval else ""
         # The kernel wants one for the set, too; each element has its own.
         statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
@@ -55,53 +81,59 @@ class SetSpec:
 
 def _inet_sets() -> dict[str, SetSpec]:
     sets = {
-        "bridges": SetSpec(("ifname",)),
+        "bridges": SetSpec(LinkElement, ("ifname",)),
         # Each bridge with itself. What stays on it is none of our business, but others' firewalls must let it pass.
-        "same_bridge": SetSpec(("ifname", "ifname")),
-        "nat_bridges": SetSpec(("ifname",)),
-        "routed_bridges": SetSpec(("ifname",)),
-        "vxlan_ports": SetSpec(("inet_service",)),
+        "same_bridge": SetSpec(BridgePair, ("ifname", "ifname")),
+        "nat_bridges": SetSpec(LinkElement, ("ifname",)),
+        "routed_bridges": SetSpec(LinkElement, ("ifname",)),
+        "vxlan_ports": SetSpec(VxlanPort, ("inet_service",)),
         # An uplink that is a port of Open vSwitch. Where that works in user space, the host sees its packets, too, and must not
         # take them. Ports of containers are known by their group.
-        "switched": SetSpec(("ifname",)),
+        "switched": SetSpec(LinkElement, ("ifname",)),
         # Links to the world: what goes between them and our bridges may pass other programs' filters, too.
-        "uplinks": SetSpec(("ifname",)),
+        "uplinks": SetSpec(LinkElement, ("ifname",)),
         # How many connections a container may have, by its bridge and its hardware address there.
-        "connections": SetSpec(("ifname", "ether_addr"), ("count",), statement="ct count over"),
+        "connections": SetSpec(ConnectionLimit, ("ifname", "ether_addr"), ("count",), statement="ct count over"),
         # Of a masqueraded connection: where its new source port comes from, by its own.
-        "source_ports": SetSpec(("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
+        "source_ports": SetSpec(SourcePorts, ("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
     }
     for family in "46":
         address = f"ipv{family}_addr"
         service = ("inet_proto", "inet_service")
         target = (address, "inet_service")
         sets |= {
-            f"own{family}": SetSpec((address,), interval=True),
+            f"own{family}": SetSpec(BlockElement, (address,), interval=True),
             # Of `own`, those with a host subnet on this host: others' packets may arrive over the uplink.
-            f"local{family}": SetSpec((address,), interval=True),
-            f"guarded{family}": SetSpec((address,), interval=True),
-            f"natted{family}": SetSpec((address,), interval=True),
-            f"published{family}": SetSpec(service, target),
-            f"published_at{family}": SetSpec(("inet_proto", address, "inet_service"), target),
-            f"published_from{family}": SetSpec(("inet_proto", address, "inet_service", address), target, interval=True),
-            f"allowed{family}": SetSpec((address, address), interval=True),
-            f"allowed_ports{family}": SetSpec((address, address, *service), interval=True),
-            f"outbound{family}": SetSpec((address,), interval=True),
-            f"outbound_ports{family}": SetSpec((address, *service), interval=True),
+            f"local{family}": SetSpec(BlockElement, (address,), interval=True),
+            f"guarded{family}": SetSpec(BlockElement, (address,), interval=True),
+            f"natted{family}": SetSpec(BlockElement, (address,), interval=True),
+            f"published{family}": SetSpec(PublishedPort, service, target),
+            f"published_at{family}": SetSpec(PublishedPort, ("inet_proto", address, "inet_service"), target),
+            f"published_from{family}": SetSpec(
+                PublishedPort,
+                ("inet_proto", address, "inet_service", address),
+                target,
+                interval=True,
+                single=(1, 2),
+            ),
+            f"allowed{family}": SetSpec(AllowedTraffic, (address, address), interval=True),
+            f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
+            f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
+            f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
             # The far end, our end and the port of a VXLAN.
-            f"vteps{family}": SetSpec((address, address, "inet_service")),
+            f"vteps{family}": SetSpec(VxlanSender, (address, address, "inet_service")),
             # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
-            f"neighbours{family}": SetSpec(("ifname", "ether_addr", address)),
+            f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
             # Hosts that share a subnet with this one, by their underlay addresses.
-            f"peers{family}": SetSpec((address,)),
+            f"peers{family}": SetSpec(BlockElement, (address,)),
             # Containers elsewhere with a port published here, and the address of this host that they answer to.
-            f"returns{family}": SetSpec((address,), (address,)),
+            f"returns{family}": SetSpec(ReturnAddress, (address,), (address,)),
             # Containers on a LAN with a published port, and the LAN. They would answer its clients there, past this host.
-            f"lan_clients{family}": SetSpec((address, address), interval=True),
+            f"lan_clients{family}": SetSpec(LanClients, (address, address), interval=True),
             # Our own hosts in their subnets, which route and so may speak of connections that are not theirs (ICMP errors).
-            f"gateways{family}": SetSpec((address,)),
+            f"gateways{family}": SetSpec(BlockElement, (address,)),
             # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
-            f"endpoints{family}": SetSpec((address, address)),
+            f"endpoints{family}": SetSpec(EndpointPair, (address, address)),
         }
     return sets
 
@@ -110,21 +142,21 @@ def _netdev_sets() -> dict[str, SetSpec]:
     """Of the fast path of one subnet: who is here, who is elsewhere and which way, and the links that lead there."""
     sets = {
         # Hardware addresses behind the VXLAN, and of containers here.
-        "behind": SetSpec(("ether_addr",)),
-        "members": SetSpec(("ether_addr",)),
+        "behind": SetSpec(MacElement, ("ether_addr",)),
+        "members": SetSpec(MacElement, ("ether_addr",)),
         # With routes: the bridge's own, to which containers send what is for other hosts.
-        "gateway": SetSpec(("ether_addr",)),
+        "gateway": SetSpec(MacElement, ("ether_addr",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
         sets |= {
-            f"addresses{family}": SetSpec(("ifname", "ether_addr", address)),
+            f"addresses{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
             # With routes: the next hop to a container elsewhere, what its host sends for it, and the containers here.
-            f"hops{family}": SetSpec((address,), (address,)),
-            f"neighbours{family}": SetSpec(("ether_addr", address)),
-            f"members{family}": SetSpec((address,)),
+            f"hops{family}": SetSpec(NextHop, (address,), (address,)),
+            f"neighbours{family}": SetSpec(RemoteSender, ("ether_addr", address)),
+            f"members{family}": SetSpec(BlockElement, (address,)),
         }
-    return sets | {name: SetSpec(("ether_type",), ("iface_index",)) for name in WAYS}
+    return sets | {name: SetSpec(ProtocolLink, ("ether_type",), ("iface_index",)) for name in WAYS}
 
 
 WAYS = ("to_tunnel", "to_uplink", "to_bridge")
@@ -134,32 +166,32 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
         # Each container's port, and the chain for what comes in there.
-        "ports": SetSpec(("ifname",), ("verdict",), chains=(PORT, PORT_ISOLATED)),
+        "ports": SetSpec(PortFilter, ("ifname",), ("verdict",), chains=(PORT, PORT_ISOLATED)),
         # Ports that may send as a DHCP server, and as an IPv6 router.
         # Ports whose addresses the LAN gives: which ones, is seen only when they have them.
-        "dhcp_clients": SetSpec(("ifname",)),
-        "leases4": SetSpec(("ifname", "ether_addr", "ipv4_addr"), interval=True),
-        "dhcp_servers": SetSpec(("ifname",)),
-        "routers": SetSpec(("ifname",)),
+        "dhcp_clients": SetSpec(LinkElement, ("ifname",)),
+        "leases4": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv4_addr"), interval=True),
+        "dhcp_servers": SetSpec(LinkElement, ("ifname",)),
+        "routers": SetSpec(LinkElement, ("ifname",)),
         # Ports in a LAN, whose switches may learn from MLD who listens to what. Our own bridges do not (mcast_snooping 0): there
         # each report would go to every port. Of 1,000 new containers with IPv6, five each: both cores busy for half a minute.
-        "lan_ports": SetSpec(("ifname",)),
-        "macs": SetSpec(("ifname", "ether_addr")),
-        "addresses4": SetSpec(("ifname", "ether_addr", "ipv4_addr")),
+        "lan_ports": SetSpec(LinkElement, ("ifname",)),
+        "macs": SetSpec(PortMac, ("ifname", "ether_addr")),
+        "addresses4": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv4_addr")),
         # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
         # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
-        "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
+        "addresses6": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
         # What containers forward for others: their port, the prefix behind them, and who has a route to it by them.
-        "forwarded4": SetSpec(("ifname", "ether_addr", "ipv4_addr", "ipv4_addr"), interval=True),
-        "forwarded6": SetSpec(("ifname", "ether_addr", "ipv6_addr", "ipv6_addr"), interval=True),
+        "forwarded4": SetSpec(ForwardedPrefix, ("ifname", "ether_addr", "ipv4_addr", "ipv4_addr"), interval=True),
+        "forwarded6": SetSpec(ForwardedPrefix, ("ifname", "ether_addr", "ipv6_addr", "ipv6_addr"), interval=True),
         # Isolated ports, with the prefixes in which they reach no address of another one, those addresses, and the hardware
         # addresses of isolated ones on other hosts.
-        "isolated_ports": SetSpec(("ifname",)),
-        "isolated_ports4": SetSpec(("ifname", "ipv4_addr"), interval=True),
-        "isolated_ports6": SetSpec(("ifname", "ipv6_addr"), interval=True),
-        "isolated4": SetSpec(("ipv4_addr",)),
-        "isolated6": SetSpec(("ipv6_addr",)),
-        "isolated_macs": SetSpec(("ether_addr",)),
+        "isolated_ports": SetSpec(LinkElement, ("ifname",)),
+        "isolated_ports4": SetSpec(IsolatedPrefix, ("ifname", "ipv4_addr"), interval=True),
+        "isolated_ports6": SetSpec(IsolatedPrefix, ("ifname", "ipv6_addr"), interval=True),
+        "isolated4": SetSpec(BlockElement, ("ipv4_addr",)),
+        "isolated6": SetSpec(BlockElement, ("ipv6_addr",)),
+        "isolated_macs": SetSpec(MacElement, ("ether_addr",)),
     },
     "arp": {},
     "netdev": _netdev_sets(),
@@ -167,80 +199,7 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
 """The sets and maps of each table, in the order of their declaration."""
 
 
-# --- the grammar of elements ------------------------------------------------------------------------------------------
-
-
-def format_range(kind: str, first: int, last: int) -> str:
-    """The canonical text of a range of the nft type `kind`: one value bare, an aligned block as a CIDR, else `first-last`.
-
-    A range of ports is never a CIDR.
-    """
-    if kind == "inet_service":
-        return str(first) if first == last else f"{first}-{last}"
-    make = IPv4Address if kind == "ipv4_addr" else IPv6Address
-    low, high = make(first), make(last)
-    if low == high:
-        return str(low)
-    blocks = summarize_address_range(low, high)
-    block = next(blocks)
-    return str(block) if next(blocks, None) is None else f"{low}-{high}"
-
-
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_PATTERNS = {
-    "ifname": "[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
-    "ether_type": "ip|ip6",
-    "iface_index": "[A-Za-z0-9][A-Za-z0-9_.-]{0,14}",
-    "ether_addr": "[0-9a-f]{2}(?::[0-9a-f]{2}){5}",
-    "inet_proto": "tcp|udp|sctp",
-    "inet_service": "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0)",
-    "ipv4_addr": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
-    "ipv6_addr": "[0-9a-f:.]{2,45}",
-    "count": "[1-9][0-9]{0,8}",
-}
-"""One value of each type. All but the IPv6 address are strict: what matches is canonical."""
-_RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
-
-
-def _pattern(kinds: tuple[str, ...], interval: bool) -> re.Pattern[str]:
-    """Of a whole key or value, one group for each part."""
-    parts = []
-    for kind in kinds:
-        one = _PATTERNS[kind]
-        prefix = "|/[0-9]{1,3}" if kind != "inet_service" else ""
-        parts.append(f"({one}(?:-{one}{prefix})?)" if interval and kind in _RANGED else f"({one})")
-    return re.compile(" \\. ".join(parts), re.ASCII)
-
-
-@cache
-def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[str], tuple[tuple[int, str], ...]]:
-    """Patterns of key and value, and the parts of the key that need a closer look: IPv6 addresses and ranges."""
-    spec = SETS[family][set_name]
-    loose = _RANGED if spec.interval else ("ipv6_addr",)
-    closer = tuple((index, kind) for index, kind in enumerate(spec.key, start=1) if kind in loose)
-    value = re.compile("|".join(f"goto {chain}" for chain in spec.chains)) if spec.chains else _pattern(spec.data, interval=False)
-    return _pattern(spec.key, spec.interval), value, closer
-
-
-def _first_and_last(kind: str, text: str) -> tuple[int, int]:
-    """The ends of a value, a CIDR or a range; ValueError where an address is none."""
-    if kind == "inet_service":
-        low, _, high = text.partition("-")
-        return int(low), int(high or low)
-    make, bits = (IPv4Address, 32) if kind == "ipv4_addr" else (IPv6Address, 128)
-    low, dash, high = text.partition("-")
-    if dash:
-        return int(make(low)), int(make(high))
-    base, _, prefix = text.partition("/")
-    return int(make(base)), int(make(base)) + (1 << max(0, bits - int(prefix or bits))) - 1
-
-
-def _is_canonical(kind: str, text: str) -> bool:
-    try:
-        first, last = _first_and_last(kind, text)
-        return first <= last and format_range(kind, first, last) == text
-    except ValueError:
-        return False
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def check_topology(name: str) -> None:
@@ -261,49 +220,6 @@ def parse_table_name(name: str) -> tuple[str, str]:
     """Topology and subnet of a table; both "" where the name is not one of netctl's."""
     topology, _, subnet = name.removeprefix(TABLE_PREFIX).partition(".")
     return (topology, subnet) if name.startswith(TABLE_PREFIX) else ("", "")
-
-
-def check_element(family: str, set_name: str, key: str, value: str) -> None:
-    """Raises ValueError unless the element is in the grammar of its set.
-
-    A quoted nft string has no escape, so nothing reaches nft(8) that has not passed here.
-    """
-    if set_name not in SETS.get(family, {}):
-        raise ValueError(f"no set {set_name!r} in the {family} table")
-    key_pattern, value_pattern, closer = _grammar(family, set_name)
-    matched = key_pattern.fullmatch(key)
-    if matched is None or not all(_is_canonical(kind, matched[index]) for index, kind in closer):
-        raise ValueError(f"{key!r} is not in the form of a key of {set_name}")
-    target_is_good = "ipv6_addr" not in SETS[family][set_name].data or _is_canonical("ipv6_addr", value.partition(" ")[0])
-    if not value_pattern.fullmatch(value) or not target_is_good:
-        raise ValueError(f"{value!r} is not in the form of a value of {set_name}")
-
-
-def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
-    """A key or value as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as such."""
-    parts = []
-    for kind, part in zip(kinds, text.split(" . "), strict=True):
-        if kind in ("ifname", "iface_index"):
-            parts.append(f'"{part}"')
-        elif kind == "ipv6_addr" and spec.typeof:
-            parts.append(f"0x{int(IPv6Address(part)):032x}")
-        else:
-            parts.append(part)
-    return " . ".join(parts)
-
-
-def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, value: str) -> str:
-    """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and name.
-
-    ValueError where something is not in the grammar.
-    """
-    family, name = table
-    table_name(*parse_table_name(name))
-    check_element(family, set_name, key, value)
-    spec = SETS[family][set_name]
-    joint = spec.statement or ":"
-    data = f" {joint} {_render(spec, spec.data, value)}" if value and verb == "add" else ""
-    return f"{verb} element {family} {name} {set_name} {{ {_render(spec, spec.key, key)}{data} }}"
 
 
 # --- the programs -----------------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ What only follows from the subnets (which bridges and prefixes there are) is sum
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from reconciler.kinds.firewall.words import FILTERS, POLICIES, PUBLISHED, describe_port, join_port, purpose_of
+from reconciler.kinds.firewall.set_elements import PortFilter, PortMac, SenderAddress, SetElement
+from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
 from reconciler.state.record import Change, Record
 
 if TYPE_CHECKING:
@@ -18,88 +20,107 @@ if TYPE_CHECKING:
 FEW = 3
 """Up to so many of one sort are named, more are counted."""
 
+T = TypeVar("T", bound=SetElement)
+
+
+@dataclass(frozen=True, slots=True)
+class _ElementChange:
+    """A change, by what the element says before and after it."""
+
+    before: SetElement | None
+    after: SetElement | None
+
+    @property
+    def element(self) -> SetElement:
+        element = self.after or self.before
+        assert element
+        return element
+
+
+_Describe = Callable[[Sequence[_ElementChange]], Iterable[str]]
+"""What puts the changes of one sort of elements into words."""
+
 
 def describe_elements(changes: Sequence[Change]) -> list[str]:
     """What the changes of elements come to, a few words each."""
-    known = (_ports(_of(changes, PUBLISHED)), _policies(_of(changes, POLICIES)), _filters(_of(changes, FILTERS)))
-    return [words for part in (*known, _rest(changes)) for words in part]
+    sorts: dict[_Describe, list[_ElementChange]] = {_ports: [], _policies: [], _filters: [], _rest: []}
+    for change in changes:
+        found = _ElementChange(_said_by(change.before), _said_by(change.after))
+        sorts[_sort_of(found.element)].append(found)
+    return [words for describe, sort in sorts.items() for words in describe(sort)]
 
 
-def summarise_ports(published: Sequence[FirewallElement]) -> list[str]:
+def _sort_of(element: SetElement) -> _Describe:
+    match element:
+        case PublishedPort():
+            return _ports
+        case AllowedTraffic():
+            return _policies
+        case PortFilter() | PortMac() | SenderAddress(purpose="addresses"):
+            return _filters
+        case _:
+            return _rest
+
+
+def _said_by(record: Record | None) -> SetElement | None:
+    """What a record says. All here are elements: `FirewallElement.describe_changes` gives no others."""
+    return cast("FirewallElement", record).element if record else None
+
+
+def summarise_ports(published: Iterable[PublishedPort]) -> list[str]:
     """What a container publishes: `2 published ports (tcp 8080, udp 53)`; where there are many, only how many."""
-    ports = dict.fromkeys(_listen(element).removeprefix("port ") for element in published)
+    ports = dict.fromkeys(f"{port.protocol} {port.listening}" for port in published)
     names = f" ({', '.join(ports)})" if len(ports) <= FEW else ""
     return [f"{len(ports):,} published {'port' if len(ports) == 1 else 'ports'}{names}"] if ports else []
 
 
-def describe_ports(published: Sequence[FirewallElement]) -> list[str]:
+def describe_ports(published: Sequence[PublishedPort]) -> list[str]:
     """The ports of a host that lead to containers elsewhere: `published port tcp 9090 to 10.44.0.20:90`."""
-    told: dict[str, list[str]] = {}
-    for element in published:
-        told.setdefault(_listen(element), []).append(_target(element))
-    if len(told) > FEW:
+    targets: dict[str, list[str]] = {}
+    for port in published:
+        targets.setdefault(port.describe_listen(), []).append(port.describe_target())
+    if len(targets) > FEW:
         return summarise_ports(published)
-    return [f"published {listen} to {' and '.join(dict.fromkeys(targets))}" for listen, targets in told.items()]
+    return [f"published {listen} to {' and '.join(dict.fromkeys(found))}" for listen, found in targets.items()]
 
 
-def _element(change: Change) -> FirewallElement:
-    return _as_element(change.record)
-
-
-def _as_element(record: Record) -> FirewallElement:
-    """All changes here are of elements: `FirewallElement.describe_changes` gives no others."""
-    return cast("FirewallElement", record)
-
-
-def _of(changes: Iterable[Change], stems: Sequence[str]) -> list[Change]:
-    return [change for change in changes if purpose_of(_element(change).set) in stems]
-
-
-def _ports(changes: Sequence[Change]) -> list[str]:
+def _ports(changes: Sequence[_ElementChange]) -> list[str]:
     """One line for each port, whatever the families; where there are many, only how many come, go and change."""
-    told = list(_each_port(changes))
-    if len(told) <= FEW:
-        return told
-    verbs = [words.partition(" ")[0] for words in told]
+    lines = list(_each_port(changes))
+    if len(lines) <= FEW:
+        return lines
+    verbs = [words.partition(" ")[0] for words in lines]
     counts = {verb: verbs.count(word) for verb, word in (("add", "add"), ("change", "port"), ("remove", "remove"))}
     return [f"{verb} {count:,} published {'port' if count == 1 else 'ports'}" for verb, count in counts.items() if count]
 
 
-def _each_port(changes: Sequence[Change]) -> Iterator[str]:
+def _each_port(changes: Sequence[_ElementChange]) -> Iterator[str]:
     """What goes and what comes are one where both lead to the same place."""
-    gone = {_target(_as_element(c.before)): _as_element(c.before) for c in changes if c.before and not c.after}
+    gone = {port.describe_target(): port for port in _only(PublishedPort, (c.before for c in changes if not c.after))}
     targets: dict[str, list[str]] = {}
     for change in changes:
-        element, before = _element(change), change.before
-        listen, target = _listen(element), _target(element)
-        if before and change.after:
-            was = _target(_as_element(before))
+        if not isinstance(change.after, PublishedPort):
+            continue
+        listen, target = change.after.describe_listen(), change.after.describe_target()
+        if isinstance(change.before, PublishedPort):
+            was = change.before.describe_target()
             targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (made anew)")
-        elif change.after and target in gone:
-            was = _listen(gone.pop(target))
-            targets.setdefault(f"{was} -> {_less(listen, was)}", []).append(target)
-        elif change.after:
+        elif moved := gone.pop(target, None):
+            now = change.after.listening
+            now = now if moved.protocol == change.after.protocol else f"{change.after.protocol} {now}"
+            targets.setdefault(f"{moved.describe_listen()} -> {now}", []).append(target)
+        else:
             targets.setdefault(f"add {listen}", []).append(target)
-    for target, element in gone.items():
-        targets.setdefault(f"remove {_listen(element)}", []).append(target)
+    for target, port in gone.items():
+        targets.setdefault(f"remove {port.describe_listen()}", []).append(target)
     yield from (f"{listen} to {' and '.join(found)}" for listen, found in targets.items())
 
 
-def _listen(element: FirewallElement) -> str:
-    return describe_port(element.set, element.key)
+def _only(shape: type[T], elements: Iterable[SetElement | None]) -> Iterator[T]:
+    return (element for element in elements if isinstance(element, shape))
 
 
-def _less(listen: str, was: str) -> str:
-    """The new side of a port that moves, without the words that both sides begin with: `8081`, `udp 53`."""
-    protocol = listen.split()[1]
-    return listen.removeprefix(f"port {protocol} ") if was.split()[1] == protocol else listen.removeprefix("port ")
-
-
-def _target(element: FirewallElement) -> str:
-    return join_port(*element.value.split(" . "))
-
-
-def _policies(changes: Sequence[Change]) -> Iterator[str]:
+def _policies(changes: Sequence[_ElementChange]) -> Iterator[str]:
     """The services of one policy that come and go. One that does both, at another address or in a new table, is re-created."""
     come = _services(change.after for change in changes)
     gone = _services(change.before for change in changes)
@@ -113,24 +134,22 @@ def _policies(changes: Sequence[Change]) -> Iterator[str]:
             yield words.format(", ".join(services) if len(services) <= FEW else f"{len(services):,} services")
 
 
-def _services(sides: Iterable[Record | None]) -> dict[str, None]:
+def _services(sides: Iterable[SetElement | None]) -> dict[str, None]:
     """What the elements allow, each once, in their order."""
-    return dict.fromkeys(_as_element(side).services for side in sides if side)
+    return dict.fromkeys(traffic.describe_services() for traffic in _only(AllowedTraffic, sides))
 
 
-def _filters(changes: Sequence[Change]) -> Iterator[str]:
+def _filters(changes: Sequence[_ElementChange]) -> Iterator[str]:
     """The addresses that may be used; a filter that comes or goes as a whole would only repeat them."""
     for verb in ("add", "remove"):
-        elements = [_element(change) for change in changes if (change.after is not None) == (verb == "add")]
+        elements = [change.element for change in changes if (change.after is not None) == (verb == "add")]
         if len(elements) > FEW:
             yield f"{verb} {len(elements):,} filter entries"
         else:
             yield from (f"{verb}: {element.describe()}" for element in elements)
 
 
-def _rest(changes: Sequence[Change]) -> Iterator[str]:
-    known = (*PUBLISHED, *POLICIES, *FILTERS)
-    rest = [change for change in changes if purpose_of(_element(change).set) not in known]
-    if rest:
-        verbs = {"add" if change.before is None else "remove" if change.after is None else "change" for change in rest}
+def _rest(changes: Sequence[_ElementChange]) -> Iterator[str]:
+    if changes:
+        verbs = {"add" if change.before is None else "remove" if change.after is None else "change" for change in changes}
         yield f"{verbs.pop() if len(verbs) == 1 else 'change'} firewall entries"

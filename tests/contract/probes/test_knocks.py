@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,10 +11,12 @@ import pytest
 from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
-from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe
+from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, FramedPacketProbe, FrameKind, FrameProbe, Probe, SegmentKind
 from reconciler.probes.run import Prober
 from reconciler.probes.spoofing import ALL_NODES
-from tests.harness.worlds.probes import ProbeWorld, ask, run_one, serve
+from reconciler.state.ref import HOST
+from reconciler.verify.view import Origin
+from tests.harness.worlds.probes import ProbeWorld, ask, claim_to, origin, run_one, serve
 
 pytestmark = pytest.mark.kernel
 
@@ -57,26 +58,37 @@ def first_lost(port: str) -> str:
     return FIRST_LOST.replace("PORT", port).replace("FRAMES", str(2 * len(GROUPS)))
 
 
-def by_hand(kind: str, address: str, **values: str) -> Probe:
+def by_hand(kind: FrameKind, address: str, *, heard_in: str = HOST, claim: str = "", heard_at: str = "", mac: str = "") -> Probe:
     """From a, on the bridge."""
-    return replace(ask("a", address, kind=kind, expected=False, section=FORBIDDEN), interface="eth0", **values)  # type: ignore[arg-type]
+    return FrameProbe(
+        **origin("a"), target="target", section=FORBIDDEN, kind=kind, address=address, expected=False, why="",
+        interface="eth0", heard_in=heard_in, claim=claim, heard_at=heard_at, mac=mac,
+    )  # fmt: skip
 
 
 def mac_of(world: ProbeWorld, name: str, dev: str) -> str:
     return world.namespaces[name].run("ip", "-br", "link", "show", dev).stdout.split()[2]
 
 
-def to_localhost(world: ProbeWorld, kind: str) -> Probe:
-    """From the neighbour, to a port that is translated to one of a container."""
-    probe = ask("n", "127.0.0.1", kind=kind, port=5432, expected=False, section=FORBIDDEN, listener=serve("a", kind, 80))
-    return replace(probe, interface="eth0", claim="10.7.0.2", mac=mac_of(world, "h", "pn"), via="10.7.0.1")
+def to_localhost(kind: SegmentKind, from_there: Origin, *, interface: str, claim: str, mac: str, via: str) -> Probe:
+    """To a port that is translated to one of a container."""
+    return FramedPacketProbe(
+        **from_there, target="target", section=FORBIDDEN, kind=kind, address="127.0.0.1", expected=False, why="",
+        interface=interface, claim=claim, mac=mac, port=5432, listener=serve("a", kind, 80), via=via,
+    )  # fmt: skip
+
+
+def from_neighbour(world: ProbeWorld, kind: SegmentKind) -> Probe:
+    """To localhost, from the neighbour."""
+    mac = mac_of(world, "h", "pn")
+    return to_localhost(kind, origin("n"), interface="eth0", claim="10.7.0.2", mac=mac, via="10.7.0.1")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-def test_localhost_from_a_neighbour(world: ProbeWorld, prober: Prober, kind: str) -> None:
+def test_localhost_from_a_neighbour(world: ProbeWorld, prober: Prober, kind: SegmentKind) -> None:
     """A port that is translated for whoever comes in is open to a neighbour's frames, and closed by one rule for 127.0.0.0/8."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST)
-    probe = to_localhost(world, kind)
+    probe = from_neighbour(world, kind)
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
     assert "127.0.0.0/8" in result.fault
@@ -91,9 +103,9 @@ def test_localhost_from_a_foreign_link(world: ProbeWorld, prober: Prober) -> Non
     host.run("nft", "-f", "-", text=LOCALHOST)
     before = host.run("ip", "address").stdout + host.run("ip", "route", "show", "table", "all").stdout
     ends = foreign_ends(world.topology)
-    probe = ask("h", "127.0.0.1", kind="tcp", port=5432, expected=False, section=FORBIDDEN, listener=serve("a", "tcp", 80))
     far, near = (cidrs[0].partition("/")[0] for cidrs in (ends.far_cidrs, ends.cidrs))
-    probe = replace(probe, netns=FOREIGN_NETNS, interface=ends.far_name, claim=far, mac=ends.mac, via=near)
+    start = origin("h", FOREIGN_NETNS)
+    probe = to_localhost("tcp", start, interface=ends.far_name, claim=far, mac=ends.mac, via=near)
     assert run_one(prober, probe).finding.outcome == "answered"
     host.run("nft", "-f", "-", text=CLOSED)
     assert run_one(prober, probe).finding.outcome == "silent"
@@ -126,9 +138,11 @@ def send_frames(link: ForeignLink, name: str) -> None:
 def test_a_frame_that_is_lost_proves_nothing(world: ProbeWorld, prober: Prober, kind: str) -> None:
     """A door that is open is reported as open, though the first frames to it are lost."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST + first_lost("pn" if kind == "tcp" else "pa"))
-    probe = by_hand(kind, "10.9.0.1", claim="10.9.0.77" if kind == "arp" else "198.51.100.77")
-    if kind == "tcp":
-        probe = to_localhost(world, kind)
+    probe = {
+        "tcp": from_neighbour(world, "tcp"),
+        GROUP: by_hand(GROUP, "10.9.0.1", claim="198.51.100.77"),
+        "arp": claim_to("10.9.0.1", "arp", "10.9.0.77"),
+    }[kind]
     assert run_one(prober, probe).finding.outcome == "answered"
 
 
@@ -136,8 +150,7 @@ def test_a_frame_that_is_lost_proves_nothing(world: ProbeWorld, prober: Prober, 
 def test_a_container_from_a_foreign_link(world: ProbeWorld, prober: Prober, family: int) -> None:
     """A host that forwards what comes from any link leads a foreign one to a container; its rule against that is noticed."""
     near = foreign_ends(world.topology).cidrs[0 if family == 4 else 1].partition("/")[0]
-    probe = ask("h", "10.9.0.2" if family == 4 else "fd09::2", expected=False, section=FORBIDDEN, via=near)
-    probe = replace(probe, netns=FOREIGN_NETNS)
+    probe = ask("h", "10.9.0.2" if family == 4 else "fd09::2", expected=False, section=FORBIDDEN, via=near, netns=FOREIGN_NETNS)
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
     assert "another link" in result.fault
@@ -151,7 +164,7 @@ def test_a_link_that_cannot_be_made(world: ProbeWorld, prober: Prober) -> None:
     """Where the host holds a link of that name, the probes from there are not asked, and the reason is said."""
     ends = foreign_ends(world.topology)
     world.namespaces["h"].run("ip", "link", "add", ends.name, "type", "veth", "peer", "name", "other")
-    probe = replace(ask("h", "10.9.0.2", expected=False, section=FORBIDDEN, via="169.254.64.1"), netns=FOREIGN_NETNS)
+    probe = ask("h", "10.9.0.2", expected=False, section=FORBIDDEN, via="169.254.64.1", netns=FOREIGN_NETNS)
     result = run_one(prober, probe)
     assert result.skipped
     assert "File exists" in result.finding.detail

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.probes.model import FORBIDDEN, PUBLISHED, TO_OUTSIDE, WITH_HOST, Opened
+from reconciler.probes.model import FORBIDDEN, PUBLISHED, TO_OUTSIDE, WITH_HOST, ClaimKind, Opened
 from reconciler.probes.run import Prober
+from reconciler.state.foreign import TransportProtocol
 from tests.harness.capabilities import require_capability
-from tests.harness.worlds.probes import ProbeWorld, ask, run_one, serve
+from tests.harness.worlds.probes import ProbeWorld, ask, claim_to, run_one, serve
 
 pytestmark = pytest.mark.kernel
 
@@ -51,7 +51,7 @@ def test_ping_to_nobody_is_silent_or_refused(world: ProbeWorld, prober: Prober, 
 
 
 @pytest.mark.parametrize(("protocol", "family"), [("tcp", 4), ("tcp", 6), ("udp", 4), ("udp", 6), ("sctp", 4)])
-def test_listener_answers_with_its_token(world: ProbeWorld, prober: Prober, protocol: str, family: int) -> None:
+def test_listener_answers_with_its_token(world: ProbeWorld, prober: Prober, protocol: TransportProtocol, family: int) -> None:
     """A listener of ours answers a client in another namespace, by either family."""
     if protocol == "sctp":
         require_capability("sctp")
@@ -132,18 +132,17 @@ def test_neighbour_past_the_routes(world: ProbeWorld, prober: Prober) -> None:
     ],
     ids=["arp", "ndp", "advertisement"],
 )
-def test_a_borrowed_address(world: ProbeWorld, prober: Prober, kind: str, claim: str, heard_at: str, rule: str) -> None:
+def test_a_borrowed_address(world: ProbeWorld, prober: Prober, kind: ClaimKind, claim: str, heard_at: str, rule: str) -> None:
     """A claim to another's address gets through where nothing in the bridge looks who sends, and dies where a filter does."""
     gateway = "fd09::1" if ":" in claim else "10.9.0.1"
-    probe = ask("a", gateway, kind=kind, expected=False, section=FORBIDDEN)
-    probe = replace(probe, interface="eth0", claim=claim, heard_at=heard_at)
+    probe = claim_to(gateway, kind, claim, heard_at)
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
     assert "bridge table" in result.fault
     chain = f"type filter hook prerouting priority -300; {rule};"
     world.namespaces["h"].run("nft", "-f", "-", text=f"table bridge t {{ chain c {{ {chain} }}\n }}")
     assert run_one(prober, probe).passed
-    assert run_one(prober, replace(probe, interface="eth7")).finding.outcome == "unsent"
+    assert run_one(prober, claim_to(gateway, kind, claim, heard_at, "eth7")).finding.outcome == "unsent"
 
 
 def test_faults_name_the_hop(world: ProbeWorld, prober: Prober) -> None:

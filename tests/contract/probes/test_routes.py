@@ -9,7 +9,7 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.compile.routers import find_unknown_routers
 from reconciler.errors import TopologyError
-from reconciler.probes.model import ALLOWED, FORBIDDEN, ROUTE, ROUTES, Probe
+from reconciler.probes.model import ALLOWED, FORBIDDEN, ROUTES, Probe, RouteLookup
 from reconciler.topology.load import parse_topology
 from reconciler.verify.expectations import compile_probes
 from tests.harness.netctl import run_netctl
@@ -45,7 +45,7 @@ def test_every_route_is_asked() -> None:
     """The kernel must pick the next hop, asked of an address that no other route takes; and a next hop of ours must answer."""
     routes = "[{to: 10.8.0.0/15, via: 10.44.0.9}, {to: 10.8.0.0/24, via: 10.44.0.77}, {to: 10.9.0.7, via: 10.44.0.1}]"
     probes = probes_of(THERE.replace("[{to: 10.45.0.0/24, via: 10.44.0.9}]", routes) + ROUTER)
-    found = [(each.target, each.address, each.via, each.interface) for each in probes if each.kind == ROUTE]
+    found = [(each.target, each.address, each.via, each.interface) for each in probes if isinstance(each, RouteLookup)]
     assert found == [
         ("10.8.0.0/15 by 10.44.0.9", "10.8.1.0", "10.44.0.9", "eth0"),
         ("10.8.0.0/24 by 10.44.0.77", "10.8.0.1", "10.44.0.77", "eth0"),

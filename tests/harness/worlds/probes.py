@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconciler.probes.model import IN_SUBNETS, Listener, Probe, Result
+from reconciler.probes.model import FORBIDDEN, IN_SUBNETS, ClaimKind, ClaimProbe, Listener, PacketKind, PacketProbe, Probe, Result
 from reconciler.probes.run import Prober
+from reconciler.state.foreign import TransportProtocol
+from reconciler.verify.view import Origin
 from tests.harness.netns import Namespace
 
 Make = Callable[..., Namespace]
@@ -58,7 +60,8 @@ def ask(
     source: str,
     address: str,
     *,
-    kind: str = "icmp",
+    kind: PacketKind = "icmp",
+    netns: str = "",
     port: int = 0,
     expected: bool = True,
     section: str = IN_SUBNETS,
@@ -66,8 +69,23 @@ def ask(
     via: str = "",
     listener: Listener | None = None,
 ) -> Probe:
-    netns = source if source in ("h", "n") else f"container:{source}"
-    return Probe("here", netns, source, "target", section, kind, address, expected, "", port, size, via, "", listener)
+    return PacketProbe(
+        **origin(source, netns), target="target", section=section, kind=kind, address=address, expected=expected, why="",
+        port=port, size=size, via=via, listener=listener,
+    )  # fmt: skip
+
+
+def origin(source: str, netns: str = "") -> Origin:
+    """A namespace of the world; h and n are hosts."""
+    return Origin(host="here", netns=netns or (source if source in ("h", "n") else f"container:{source}"), source=source)
+
+
+def claim_to(address: str, kind: ClaimKind, claim: str, heard_at: str = "", interface: str = "eth0") -> Probe:
+    """A claim of a's, to another's address."""
+    return ClaimProbe(
+        **origin("a"), target="target", section=FORBIDDEN, kind=kind, address=address, expected=False, why="",
+        interface=interface, claim=claim, heard_at=heard_at,
+    )  # fmt: skip
 
 
 def run_one(prober: Prober, probe: Probe, *others: Probe) -> Result:
@@ -79,5 +97,5 @@ def run_one(prober: Prober, probe: Probe, *others: Probe) -> Result:
         prober.stop()
 
 
-def serve(netns: str, protocol: str, port: int, family: int = 4) -> Listener:
+def serve(netns: str, protocol: TransportProtocol, port: int, family: int = 4) -> Listener:
     return Listener("here", netns, protocol, family, port, f"netctl t {netns}")

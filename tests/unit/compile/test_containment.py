@@ -43,6 +43,11 @@ def elements(name: str, expose: str = '"8080:80"', facts: HostFacts = FACTS) -> 
 WHOLE = {"0-1023": "goto ports-914-952", "1024-65535": "goto ports-32768-65535"}
 
 
+def live(found: dict[str, str]) -> HostFacts:
+    """The facts of a host that has these elements."""
+    return replace(FACTS, source_ports=tuple((ports, verdict.removeprefix("goto ")) for ports, verdict in found.items()))
+
+
 def test_source_ports_are_all_that_clients_get() -> None:
     """Nothing published above 32767: one range, and one for privileged ports."""
     assert elements("source_ports") == WHOLE
@@ -68,11 +73,11 @@ def test_a_privileged_service_moves_the_low_block() -> None:
 
 def test_a_listener_that_comes_later_changes_nothing() -> None:
     """What is chosen stays, though a socket is in it; a published port in it does change it."""
-    live = replace(FACTS, listening_ports=(40000,), source_ports=tuple(WHOLE.items()))
-    assert elements("source_ports", facts=live) == WHOLE
-    assert elements("source_ports", '"40000:80"', live) != WHOLE
-    parted = tuple(elements("source_ports", '"40000:80"').items())
-    assert tuple(elements("source_ports", facts=replace(FACTS, source_ports=parted)).items()) == parted
+    facts = replace(live(WHOLE), listening_ports=(40000,))
+    assert elements("source_ports", facts=facts) == WHOLE
+    assert elements("source_ports", '"40000:80"', facts) != WHOLE
+    parted = elements("source_ports", '"40000:80"')
+    assert elements("source_ports", facts=live(parted)) == parted
 
 
 def test_sockets_everywhere_leave_the_published_ones_out() -> None:
@@ -82,7 +87,7 @@ def test_sockets_everywhere_leave_the_published_ones_out() -> None:
     assert elements("source_ports", ", ".join(f'"{port}:80"' for port in everywhere)) == {}
 
 
-@pytest.mark.parametrize("damage", [(("0-1023", "goto ports-914-952"),), (("0-1023", "x"), ("1024-65535", "y")), (("a", "b"),)])
+@pytest.mark.parametrize("damage", [(("0-1023", "ports-914-952"),), (("0-1023", "x"), ("1024-65535", "y")), (("a", "b"),)])
 def test_damaged_elements_are_made_anew(damage: tuple[tuple[str, str], ...]) -> None:
     """What is live and is not a choice of netctl's counts for nothing."""
     assert elements("source_ports", facts=replace(FACTS, source_ports=damage)) == WHOLE

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 from reconciler.compile import compile_topology
 from reconciler.compile.addresses import link_local_of
+from reconciler.kinds.firewall.element_text import check_element
 from reconciler.kinds.firewall.elements import FirewallElement
-from reconciler.kinds.firewall.program import check_element
 from tests.harness.topologies.full import FULL, load
 
 HEAD = """

@@ -14,10 +14,9 @@ from reconciler.kinds.netns import Netns
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
-from reconciler.plan.schema import json_schema
 from reconciler.plan.subjects import subjects_of
 from reconciler.render.plan import render_plan
-from reconciler.render.schema import SCHEMA_PATH, render_schema
+from reconciler.render.schema import STATUS_PATH, render_schema, status_schema
 from reconciler.render.status import HostStatus, Item, StatusDocument, compile_status, render_status
 from reconciler.render.verify import VerifyDocument
 from reconciler.state.host import HostState
@@ -198,7 +197,7 @@ def test_status_of_each_thing() -> None:
 
 def test_schema_is_in_step() -> None:
     """schemas/status.schema.json is what `python -m reconciler.render.schema` writes."""
-    assert SCHEMA_PATH.read_text() == render_schema()
+    assert STATUS_PATH.read_text() == render_schema(status_schema())
 
 
 def test_replicas_rename_a_container() -> None:
@@ -228,5 +227,5 @@ def test_lists_of_documents_are_present() -> None:
     plan = CODEC.encode(HostPlan("alpha", "", 0))
     assert (plan["changes"], plan["remove"], plan["make"]) == ([], [], [])
     assert CODEC.encode(VerifyDocument(1, "shop", passed=True, probes=()))["notes"] == []
-    schema = json_schema(StatusDocument, "")["$defs"]
+    schema = status_schema()["$defs"]
     assert {"foreign", "connections"} <= set(schema["HostStatus"]["required"])

@@ -11,9 +11,9 @@ from hypothesis import given
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
 from reconciler.plan.diff import diff_states
-from reconciler.plan.document import CODEC, HostPlan, PlanDocument, compile_document, host_plan
+from reconciler.plan.document import CODEC, HostPlan, compile_document, host_plan
 from reconciler.plan.plan import compile_plan
-from reconciler.plan.schema import SCHEMA_PATH, json_schema, render_schema
+from reconciler.render.schema import PLAN_PATH, plan_schema, render_schema
 from reconciler.state.codec import Codec
 from reconciler.state.host import HostFacts, HostState, Lease
 from reconciler.state.record import Change
@@ -92,15 +92,15 @@ def test_every_kind_and_step_has_a_json_form() -> None:
 
 
 def test_the_schema_is_in_step() -> None:
-    """schemas/plan.schema.json is what `python -m reconciler.plan.schema` writes."""
-    assert SCHEMA_PATH.read_text() == render_schema()
+    """schemas/plan.schema.json is what `python -m reconciler.render.schema` writes."""
+    assert PLAN_PATH.read_text() == render_schema(plan_schema())
 
 
 def test_a_plan_follows_its_schema() -> None:
     """A real plan has the keys that the schema names, no other, and all that it demands; every kind of value is of its type."""
     empty = HostState({})
     plans = tuple(host_plan(host, empty, compile_plan(empty, state)) for host, state in CREATED.items())
-    schema = json_schema(PlanDocument, "")
+    schema = plan_schema()
     assert list(faults_of(CODEC.encode(compile_document("shop", plans)), schema, schema["$defs"])) == []
 
 

@@ -18,7 +18,7 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import FIELDS, check_record
 from reconciler.plan.document import CODEC, HostPlan, LivePlan, host_plan, live_plan
 from reconciler.plan.plan import compile_plan
-from reconciler.probes.model import Finding, Listener, Opened, Probe, Result
+from reconciler.probes.model import Finding, Listener, Opened, PacketProbe, Result
 from reconciler.state.codec import fields_of
 from reconciler.state.foreign import (
     Chain,
@@ -55,7 +55,10 @@ FACTS = HostFacts(
     links=(LinkFacts("eth0", "veth", "02:00:00:00:00:01", 1500, addresses=("192.0.2.11/24",), routers=("192.0.2.1",)),),
 )
 LISTENER = Listener("alpha", "", "tcp", 4, 80, "t")
-PROBE = Probe("alpha", "", "a", "b", "subnets", "tcp", "10.0.0.1", expected=True, why="w", port=80, listener=LISTENER)
+PROBE = PacketProbe(
+    host="alpha", netns="", source="a", target="b", section="subnets", kind="tcp", address="10.0.0.1",
+    expected=True, why="w", port=80, listener=LISTENER,
+)  # fmt: skip
 PLAN = host_plan("alpha", HostState({}), compile_plan(HostState({}), ALPHA))
 SAMPLES: list[tuple[Any, Any]] = [
     (HostState, CODEC.encode(ALPHA)),

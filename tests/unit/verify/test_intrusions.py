@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from reconciler.compile import compile_topology
-from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, KINDS, STRAY
-from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, Probe, ProbePlan
+from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, STRAY
+from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, FramedPacketProbe, FrameProbe, ProbePlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import mac_of
 from reconciler.topology.load import parse_topology
@@ -22,8 +22,16 @@ def probes_of(text: str, facts: dict[str, HostFacts] | None = None) -> ProbePlan
     return compile_probes(topology, compile_topology(topology, facts or {}).resolved, facts or {})
 
 
-def at_localhost(plan: ProbePlan) -> list[Probe]:
-    return [probe for probe in plan.probes if probe.mac and probe.address.startswith("127.")]
+def framed(plan: ProbePlan) -> list[FramedPacketProbe]:
+    return [probe for probe in plan.probes if isinstance(probe, FramedPacketProbe)]
+
+
+def frames(plan: ProbePlan) -> list[FrameProbe]:
+    return [probe for probe in plan.probes if isinstance(probe, FrameProbe)]
+
+
+def at_localhost(plan: ProbePlan) -> list[FramedPacketProbe]:
+    return [probe for probe in framed(plan) if probe.address.startswith("127.")]
 
 
 def facts_of(number: int, prefix: int = 24) -> HostFacts:
@@ -79,14 +87,13 @@ def test_every_container_tries_its_own_port() -> None:
     """Each sends to the link-local groups and plays router, towards its host; the next one listens for what is flooded."""
     containers = "containers: {a: {host: alpha, networks: {s: auto}}, b: {host: alpha, networks: {s: auto}}}\n"
     plan = probes_of(LAB + "subnets: {s: {cidr: [10.44.0.0/24, 'fd44::/64']}}\n" + containers)
-    frames = Counter((p.kind, p.source, p.target) for p in plan.probes if p.kind in KINDS)
-    assert frames == Counter(
+    assert Counter((p.kind, p.source, p.target) for p in frames(plan)) == Counter(
         [
             *((kind, name, "host alpha") for kind in (GROUP, ADVERTISED) for name in "ab"),
             *((kind, one, two) for kind in (STRAY, ADVERTISED) for one, two in ("ab", "ba")),
         ]
     )
-    assert not any(probe.expected for probe in plan.probes if probe.kind in KINDS)
+    assert not any(probe.expected for probe in frames(plan))
 
 
 def test_isolated_ports_try_their_gateway() -> None:
@@ -100,7 +107,7 @@ def test_isolated_ports_try_their_gateway() -> None:
     )
     tried = Counter((p.source, p.target) for p in plan.probes if p.kind == DETOUR)
     assert tried == {("a", "b"): 2, ("b", "c"): 2, ("c", "a"): 2}
-    assert {probe.mac for probe in plan.probes if probe.kind == DETOUR} == {mac_of("shop", "bridge", "alpha", "s")}
+    assert {probe.mac for probe in frames(plan) if probe.kind == DETOUR} == {mac_of("shop", "bridge", "alpha", "s")}
 
 
 def test_a_router_may_advertise_and_a_lan_is_left_alone() -> None:
@@ -111,7 +118,7 @@ def test_a_router_may_advertise_and_a_lan_is_left_alone() -> None:
         + "subnets: {s: {cidr: [10.44.0.0/24, 'fd44::/64']}, lan: {cidr: 192.0.2.0/24, mode: direct}}\n"
         + f"containers: {{r: {{host: alpha, networks: {{s: {allowed}}}}}, l: {{host: alpha, networks: {{lan: 192.0.2.50}}}}}}\n"
     )
-    kinds = {(probe.source, probe.kind) for probe in plan.probes if probe.kind in KINDS}
+    kinds = {(probe.source, probe.kind) for probe in frames(plan)}
     assert kinds == {("r", GROUP), ("l", GROUP)}
 
 
@@ -119,10 +126,10 @@ def test_routes_are_asked_with_frames_for_others() -> None:
     """Over routes, a frame for another hardware address and a broadcast must not lead to the other host; over VXLAN none is."""
     text = "subnets: {s: {cidr: 10.44.0.0/24, overlay: routes}}\n"
     text += "containers: {a: {host: alpha, networks: {s: auto}}, b: {host: beta, networks: {s: auto}}}\n"
-    asked = [(p.source, p.target, p.mac) for p in probes_of(LAB + text).probes if p.mac and not p.address.startswith("127.")]
+    asked = [(p.source, p.target, p.mac) for p in framed(probes_of(LAB + text)) if not p.address.startswith("127.")]
     nobody = mac_of("shop", "no one")
     assert asked == [("a", "b", nobody), ("a", "b", "ff:ff:ff:ff:ff:ff"), ("b", "a", nobody), ("b", "a", "ff:ff:ff:ff:ff:ff")]
-    assert not [p for p in probes_of(LAB + text.replace("routes", "vxlan")).probes if p.mac]
+    assert not framed(probes_of(LAB + text.replace("routes", "vxlan")))
 
 
 def test_the_number_grows_with_the_containers_only() -> None:
@@ -130,6 +137,6 @@ def test_the_number_grows_with_the_containers_only() -> None:
     plan = probes_of(
         LAB + "subnets: {s: {cidr: 10.44.0.0/16}}\ncontainers: {w: {host: alpha, replicas: 1000, networks: {s: auto}}}\n"
     )
-    by_kind = Counter(probe.kind for probe in plan.probes if probe.kind in KINDS)
+    by_kind = Counter(probe.kind for probe in frames(plan))
     assert max(by_kind.values()) <= 32
     assert len([probe for probe in plan.probes if probe.netns == FOREIGN_NETNS]) == 1

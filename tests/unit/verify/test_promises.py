@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from reconciler.compile import compile_topology
-from reconciler.probes.model import ALLOWED, FORBIDDEN, IN_SUBNETS, PUBLISHED, TO_OUTSIDE, Probe, ProbePlan
-from reconciler.probes.spoofing import KINDS as CLAIMS
+from reconciler.probes.model import (
+    ALLOWED,
+    FORBIDDEN,
+    IN_SUBNETS,
+    PUBLISHED,
+    TO_OUTSIDE,
+    ClaimProbe,
+    PacketProbe,
+    Probe,
+    ProbePlan,
+)
 from reconciler.topology.load import parse_topology
 from reconciler.verify.expectations import compile_probes
 
@@ -30,7 +39,9 @@ def test_without_a_policy_nothing_passes_between_subnets() -> None:
     for source, target in (("web", "db"), ("db", "web"), ("db", "outside"), ("outside", "web"), ("a neighbour", "db")):
         assert find(plan, source, target, section=FORBIDDEN, expected=False), (source, target)
     assert find(plan, "web", "outside", section=TO_OUTSIDE, expected=True)
-    assert find(plan, "a neighbour", "web")[0].via == "192.0.2.11"
+    (straight,) = find(plan, "a neighbour", "web")
+    assert isinstance(straight, PacketProbe)
+    assert straight.via == "192.0.2.11"
 
 
 def test_a_policy_opens_one_direction() -> None:
@@ -87,14 +98,15 @@ def test_a_borrowed_address_is_forbidden() -> None:
         'subnets: {front: {cidr: [10.44.0.0/24, "fd44::/64"]}, back: {cidr: 10.45.0.0/24}}\n'
         "containers: {web: {networks: {front: auto}}, app: {networks: {front: auto}}, db: {networks: {back: auto}}}\n"
     )
-    borrowed = [(p.source, p.kind, p.address, p.claim, p.interface, p.heard_at) for p in plan.probes if p.kind in CLAIMS]
+    claims = [probe for probe in plan.probes if isinstance(probe, ClaimProbe)]
+    borrowed = [(p.source, p.kind, p.address, p.claim, p.interface, p.heard_at) for p in claims]
     assert borrowed == [
         ("web", "arp", "10.44.0.1", "10.44.0.4", "eth0", ""),
         ("web", "ndp", "fd44::1", "fd44::4", "eth0", ""),
         ("web", "advertisement", "fd44::1", "fd44::4", "eth0", "b-shop-front"),
         ("db", "arp", "10.45.0.1", "10.45.0.3", "eth0", ""),
     ]
-    assert not any(probe.expected for probe in plan.probes if probe.kind in CLAIMS)
+    assert not any(probe.expected for probe in claims)
 
 
 def test_all_addresses_of_one_family() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
@@ -10,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.compile import compile_topology
+from reconciler.kinds.firewall.element_text import (
+    check_element,
+    format_element,
+    format_range,
+    is_element,
+    parse_element,
+    render_element,
+)
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall.program import SETS, WAYS, SetSpec, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall.program import SETS, WAYS, SetSpec, render_table
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand
@@ -42,7 +51,8 @@ def examples(family: str, name: str) -> list[tuple[str, str]]:
     spec = SETS[family][name]
     if spec.key == ("inet_service",) and spec.interval:
         return list(zip(("0-1023", "1024-65535"), verdicts(spec), strict=False))
-    choices = [RANGES.get(kind, SINGLE[kind]) if spec.interval else SINGLE[kind] for kind in spec.key]
+    ranged = [spec.interval and number not in spec.single for number in range(len(spec.key))]
+    choices = [RANGES.get(kind, SINGLE[kind]) if either else SINGLE[kind] for kind, either in zip(spec.key, ranged, strict=True)]
     count = max(len(choice) for choice in choices) if not spec.interval else min(len(c) for c in choices if len(c) > 3)
     keys = [" . ".join(choice[number % len(choice)] for choice in choices) for number in range(count)]
     datas = [verdicts(spec)] if spec.chains else [SINGLE[kind] for kind in spec.data]
@@ -92,6 +102,24 @@ def test_whose_an_element_is() -> None:
         "container worker-2",
         "host",
     ]
+
+
+@pytest.mark.parametrize(("family", "name"), [(family, name) for family, sets in SETS.items() for name in sets])
+def test_elements_as_values_and_as_text(family: str, name: str) -> None:
+    """Of every set: the text that becomes a value comes back from it, the set's name included."""
+    for key, value in examples(family, name):
+        assert is_element(family, name, key, value)
+        element = parse_element(family, name, key, value)
+        assert format_element(element) == (name, key, value)
+        assert replace(element) == element
+        assert element.describe()
+
+
+@pytest.mark.parametrize("key", ["tcp . 0.0.0.0/0 . 80-90 . 10.0.0.0/8", "tcp . 10.0.0.0/24 . 80 . 10.0.0.0/8"])
+def test_a_published_port_is_one_port_on_one_address(key: str) -> None:
+    """The set has intervals, for the clients: a range of ports or of addresses in it was put there by another program."""
+    assert not is_element("inet", "published_from4", key, "10.44.0.10 . 80")
+    assert is_element("inet", "published_from4", "tcp . 0.0.0.0/0 . 80 . 10.0.0.0/8", "10.44.0.10 . 80")
 
 
 @pytest.mark.kernel

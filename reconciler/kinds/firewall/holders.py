@@ -1,0 +1,69 @@
+"""Whose an element of the firewall is, for people.
+
+The kernel keeps no word on it, so for what is live it is told by the links and addresses of the same snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_interface, ip_network
+
+from reconciler.kinds.firewall.set_elements import PortMac, SenderAddress, SetElement
+from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
+from reconciler.state.naming import parse_alias
+from reconciler.state.ref import HOST
+from reconciler.state.snapshot import NamespaceInfo, Snapshot
+from reconciler.state.subject import HOST_SUBJECT
+
+POLICY_FROM = "policy from "
+"""With which the subject of a policy begins: `policy from web to db`."""
+
+
+def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[str, str]:
+    """By interface, address and prefix: `container web` or `subnet front`, as the host's links and the ports' filters say."""
+    host = snapshot.namespaces.get(HOST, NamespaceInfo())
+    holders: dict[str, str] = {}
+    for link in host.links.values():
+        alias = parse_alias(link.alias)
+        if alias and alias.topology == snapshot.topology and alias.kind in ("bridge", "veth"):
+            holders[link.name] = f"{'subnet' if alias.kind == 'bridge' else 'container'} {alias.name}"
+    for address in host.addresses:
+        link_holder = holders.get(host.links[address.index].name) if address.index in host.links else None
+        if link_holder:
+            holders[str(ip_interface(address.cidr).network)] = link_holder
+    for element in port_elements:
+        if isinstance(element, PortMac):
+            holders[element.mac] = holders.get(element.port, HOST_SUBJECT)
+        elif isinstance(element, SenderAddress) and element.purpose == "addresses" and element.link in holders:
+            holders[element.address] = holders[element.link]
+    return holders
+
+
+def find_holder(element: SetElement, holders: Mapping[str, str]) -> str:
+    """Whose element it is: `container web`, `subnet front`, `policy from … to …`; `host` where nothing tells."""
+    if isinstance(element, AllowedTraffic) and element.source != element.target:  # else no policy: routes join the subnet
+        source, target = element.ends
+        return f"{POLICY_FROM}{_party_of(source, holders)} to {_party_of(target, holders)}"
+    return holders.get(element.owner, HOST_SUBJECT)
+
+
+def _party_of(block: str, holders: Mapping[str, str]) -> str:
+    """The name that a policy has for a block of addresses: a container's, that of its replicas, or the subnet's around it."""
+    if block not in holders:
+        return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
+    name = holders[block].rpartition(" ")[2]
+    return without_number(name) if holders[block].startswith("container ") else name
+
+
+def without_number(container: str) -> str:
+    """The name that the file has for a replica: `worker` for `worker-3`."""
+    stem, _, number = container.rpartition("-")
+    return stem if stem and number.isdecimal() else container
+
+
+def _is_within(block: str, cidr: str) -> bool:
+    """Whether a CIDR, a range or an address lies in a prefix."""
+    try:
+        return ip_address(block.partition("-")[0].partition("/")[0]) in ip_network(cidr)
+    except ValueError:  # `outside`
+        return False
