@@ -17,12 +17,12 @@ from itertools import islice
 from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import Leg, Port, Tunnel
+from reconciler.compile.model import Leg, Port
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -30,7 +30,6 @@ from reconciler.state.foreign import (
     ForeignListener,
     ForeignPort,
     ForeignRoute,
-    ForeignVxlan,
     HostAddress,
     HostPort,
     Interceptor,
@@ -149,14 +148,15 @@ def _lan(view: HostView) -> Iterator[Conflict]:
 
 
 def _underlay(view: HostView) -> Iterator[Conflict]:
-    """What keeps a host from the others of its subnets: an address that it lacks, a VXLAN's number or port that is taken."""
+    """What keeps a host from the others of its subnets: an address that it lacks, or what a tunnel needs and another has."""
     host, facts = view.host, view.facts
     held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
     used: dict[str, str] = {}
     for leg in view.legs.values():
-        if leg.tunnel:
-            used.setdefault(leg.tunnel.local, leg.subnet)
-            yield from _taken_tunnel(view, leg, leg.tunnel)
+        for end in leg.tunnels:
+            used.setdefault(end.local, leg.subnet)
+            for message, help_text in overlay_of(end).find_taken(view, leg, end):
+                yield Conflict(leg.host, _at(view.topology, ("subnets", leg.subnet)) + message, help_text)
         if any(peer.way == "routes" for peer in leg.peers):
             families = {own.family for own in leg.addresses}
             used |= {str(own): leg.subnet for own in host.addresses if own.version in families}
@@ -167,26 +167,6 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
                 f"{_at(view.topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
                 f"by which the other hosts of {subnet} are to reach it",
                 f"it has {', '.join(sorted(held))}" if held else "give it the address",
-            )
-
-
-def _taken_tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Conflict]:
-    """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
-    at = _at(view.topology, ("subnets", leg.subnet))
-    for vxlan in view.facts.foreign_of(ForeignVxlan):
-        if (vxlan.vni, vxlan.port) == (tunnel.vni, tunnel.port):
-            yield Conflict(
-                leg.host,
-                f"{at}host {leg.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
-                f"write `vni:` with another number in {leg.subnet}, or `vxlan_port:`",
-            )
-    for listener in view.facts.foreign_of(ForeignListener):
-        if listener.holder and (listener.port.protocol, listener.port.port) == ("udp", tunnel.port):
-            yield Conflict(
-                leg.host,
-                f"{at}port {tunnel.port}/udp, which the VXLAN of {leg.subnet} needs, is held by {listener.holder} "
-                f"on host {leg.host}",
-                "stop it, or write `vxlan_port:` with another port",
             )
 
 
@@ -309,9 +289,9 @@ def _link_names(view: HostView, leg: Leg) -> Iterator[str]:
     if leg.lan is None or leg.lan.is_taken_in:
         yield leg.bridge
         yield bridge_of(view, leg).altname
-    if leg.tunnel:
-        yield leg.tunnel.name
-        yield Vxlan.altname_of(Alias(topology, Vxlan.kind, leg.subnet), leg.tunnel.name)
+    for end in leg.tunnels:
+        yield end.name
+        yield overlay_of(end).link(topology, leg, end).altname
     if view.subnet(leg).mode == "macvlan":
         yield shim_name(topology, leg.subnet)
 

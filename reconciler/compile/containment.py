@@ -34,7 +34,7 @@ def contain_connections(view: HostView) -> Iterator[Element]:
                 key = f"{view.legs[place.subnet].bridge} . {place.mac}"
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
     for leg in view.legs.values():
-        # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
+        # A tunnel brings what a container elsewhere sends to this host; its own host only hands the frames on.
         for peer in (peer for peer in leg.peers if peer.is_tunnelled):
             for place in view.beside(peer.host).places(leg.subnet):
                 share = str(topology.containers[place.container].connections)

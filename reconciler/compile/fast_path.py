@@ -2,7 +2,7 @@
 
 Pure. A host knows its own containers by port and address, and each container elsewhere by one element, or with routes by two
 for each address. What has no fast path takes the slow one: Open vSwitch and LANs, which have no port or no overlay of the
-kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
+kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved; tunnels with a link for each other host.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -29,7 +28,8 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
     """The table of each subnet with a peer, its hooks, and who is where."""
     topology, uplink = view.topology, view.way_out
     for leg in view.legs.values():
-        peers = [peer for peer in leg.peers if peer.is_tunnelled or not uplink.uplink]
+        # The table has one link to send to.
+        peers = [peer for peer in leg.peers if (len(leg.tunnels) == 1 if peer.is_tunnelled else not uplink.uplink)]
         if not peers or leg.lan or not bridge_type(leg).passes_netfilter:
             continue
         path = _FastPath(topology, leg, uplink)
@@ -63,9 +63,10 @@ class _FastPath:
 
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
-        leg, tunnel = self._leg, self._leg.tunnel
-        if way != "routes" and tunnel:
-            dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
+        leg = self._leg
+        if way == "tunnel":
+            (end,) = leg.tunnels
+            dev, link, name, chain = end.name, end.ref, "to_tunnel", TUNNELLED
         else:
             dev, link, name, chain = self._uplink.dev, None, "to_uplink", ROUTED
         yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
@@ -86,7 +87,7 @@ class _FastPath:
             yield self._element(f"addresses{own.family}", f"{place.port} . {place.mac} . {own.address}", about=about)
             if "routes" in ways:
                 yield self._element(f"members{own.family}", own.address, about=about)
-        if ways - {"routes"}:
+        if "tunnel" in ways:
             yield self._element("members", place.mac, about=about)
         link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)

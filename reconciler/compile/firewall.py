@@ -24,6 +24,7 @@ from reconciler.compile.disjoint import Box, disjoint, range_of, subtract
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Place, Port
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
@@ -147,15 +148,13 @@ def _lan_clients(view: HostView) -> Iterator[Element]:
 
 
 def _tunnels(view: HostView) -> Iterator[Element]:
-    """The UDP ports of VXLANs, and from which host to which address of ours."""
-    elements = {}
-    for leg in view.legs.values():
-        if leg.tunnel:
-            about = f"subnet {leg.subnet}"
-            elements["vxlan_ports", str(leg.tunnel.port)] = about
-            for vtep in leg.tunnel.vteps:
-                if vtep != leg.tunnel.local:
-                    elements[f"vteps{6 if ':' in vtep else 4}", f"{vtep} . {leg.tunnel.local} . {leg.tunnel.port}"] = about
+    """By what the packets of tunnels are known; those of several subnets may be known by the same."""
+    elements = {
+        element: f"subnet {leg.subnet}"
+        for leg in view.legs.values()
+        for end in leg.tunnels
+        for element in overlay_of(end).elements(end)
+    }
     for (name, key), about in elements.items():
         yield name, key, "", about
 

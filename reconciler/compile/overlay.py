@@ -3,13 +3,14 @@
 Pure. Everything follows from the file, so nothing is learnt, and nothing is flooded but true broadcast. For each address
 elsewhere in the subnet, a container's or a host's own:
 
-    vxlan    where its hardware address is: behind the VXLAN port (the bridge's table), and there behind which host (the VXLAN's);
-             and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP are answered at home
+    tunnel   where its hardware address is: behind the tunnel's port (the bridge's table), and there behind which host (if the
+             tunnel has a table); and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP
+             are answered at home
     routes   a route to it by its host's underlay address, and a proxy entry, by which the bridge answers ARP or NDP for it
 
 A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: two to four entries each.
 Packets between subnets are routed by both hosts, the source's and the target's, in both directions, so that each of them sees
-whole connections and can tell a reply from a first packet. By itself a VXLAN would be left on the target's segment, past its
+whole connections and can tell a reply from a first packet. By itself a tunnel would be left on the target's segment, past its
 host; so who is named by a policy gets, on the other hosts, a route by its own host (`_detours`).
 """
 
@@ -19,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.bridges import bridge_of
-from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
+from reconciler.compile.model import Assigned, Leg, Peer, Place, is_named
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.addressing.address import Address
-from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.addressing.fdb import BROADCAST_MAC
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.state.naming import group_of
@@ -51,8 +53,7 @@ def stations_of(view: HostView, subnet: str) -> Iterator[Station]:
 def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
     """What joins a leg to its peers; nothing where it has none."""
     about = f"subnet {leg.subnet}"
-    if leg.tunnel:
-        yield from _tunnel(view, leg, leg.tunnel)
+    yield from _tunnels(view, leg)
     uplink = view.way_out
     for peer in leg.peers:
         for station in stations_of(view.beside(peer.host), leg.subnet):
@@ -62,22 +63,22 @@ def compile_overlay(view: HostView, leg: Leg) -> Iterator[Record]:
                 yield from _routed(view.topology.name, leg, peer, station, uplink)
 
 
-# --- by VXLAN ---------------------------------------------------------------------------------------------------------
+# --- by tunnel --------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
-    """The VXLAN port, and where it sends what is for everybody."""
-    yield from bridge_of(view, leg).tunnel(tunnel)
-    for peer in leg.peers:
-        if peer.is_tunnelled:
-            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
+def _tunnels(view: HostView, leg: Leg) -> Iterator[Record]:
+    """The ports, and where they send what is for everybody."""
+    for end in leg.tunnels:
+        overlay = overlay_of(end)
+        yield from bridge_of(view, leg).tunnel(overlay.link(view.topology.name, leg, end))
+        for remote in end.remotes:
+            yield from overlay.entries(end, remote, BROADCAST_MAC, f"subnet {leg.subnet}")
 
 
 def _tunnelled(view: HostView, leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
-    if leg.tunnel is None:
-        return
-    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
-    yield from bridge_of(view, leg).entries_behind(leg.tunnel, station.mac)
+    end = leg.tunnel_to(peer)
+    yield from overlay_of(end).entries(end, peer.hops[0], station.mac, about)
+    yield from bridge_of(view, leg).entries_behind(end, station.mac)
     for own in station.addresses:
         near, announced = _own(leg, own.family), leg.is_inhabited
         yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)

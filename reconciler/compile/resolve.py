@@ -84,7 +84,7 @@ def _leg(topology: str, subnet: Subnet, host: str, span: Span, assignment: Assig
         mtu=span.mtu,
         addresses=assignment.gateways.get((subnet.name, host), ()),
         peers=span.peers.get(host, ()),
-        tunnel=span.tunnels.get(host),
+        tunnels=span.tunnels.get(host, ()),
         is_inhabited=is_inhabited,
     )
 

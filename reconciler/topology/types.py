@@ -19,6 +19,11 @@ Network = IPv4Network | IPv6Network
 CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
 """How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
 track (nf_conntrack_max), so that no container alone fills the table; and what a file may say."""
+TunnelKind = Literal["vxlan"]
+"""The kinds of tunnels between hosts."""
+DEFAULT_TUNNEL: TunnelKind = "vxlan"
+OverlayKey = Literal[TunnelKind, "routes", "auto", "none"]
+"""How a subnet spans hosts: by tunnels, by routes, or with `auto` by routes where they lead, else by tunnels."""
 Path = tuple[str | int, ...]
 """Where a value stands in the file: ("containers", "web", "expose", 0)."""
 
@@ -54,7 +59,7 @@ class Subnet:
     name: str
     cidrs: tuple[Network, ...]
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = "nat"
-    overlay: Literal["vxlan", "routes", "auto", "none"] = "vxlan"
+    overlay: OverlayKey = DEFAULT_TUNNEL
     bridge: Literal["linux", "openvswitch"] = "linux"
     mtu: int | None = None
     hosts: tuple[str, ...] = ()
@@ -70,6 +75,17 @@ class Subnet:
     hairpin: bool = False
     datapath: Literal["", "system", "netdev"] = ""
     """Of an Open vSwitch bridge; "" is what the host has."""
+
+    @property
+    def tunnel(self) -> TunnelKind | Literal[""]:
+        """The kind of its tunnels; "" if it can have none."""
+        match self.overlay:
+            case "auto":
+                return DEFAULT_TUNNEL
+            case "routes" | "none":
+                return ""
+            case kind:
+                return kind
 
     @property
     def is_lan(self) -> bool:

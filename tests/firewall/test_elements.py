@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reconciler.compile import compile_topology
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall.program import SETS, WAYS, SetSpec, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall.program import SETS, WAYS, check_element, format_range, render_element, render_table
+from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand

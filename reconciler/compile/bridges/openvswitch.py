@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.compile.addresses import link_local_of
 from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Place, Tunnel
+from reconciler.compile.model import Place, TunnelEnd
 from reconciler.kinds.firewall.elements import FirewallElement
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.openvswitch.flow import (
@@ -113,18 +114,17 @@ class OpenVSwitch(SubnetBridge):
         if leg.datapath == USERSPACE:
             yield Offload(container_netns(place.container), place.interface, veth, about, TX)
 
-    def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
+    def tunnel(self, link: Tunnel) -> Iterator[Record]:
         """The other hosts have judged what they send."""
-        vxlan = self._vxlan(tunnel, "", (), arp=False)
-        yield vxlan
-        yield OvsPort(HOST, vxlan.name, self.leg.bridge, marks_of(self.topology, self.leg.subnet), vxlan.ref, about=self.about)
-        yield from self._flows(vxlan.name, [TRUSTED_RULE], self.about)
-        yield from self._flows("", [tunnel_rule(vxlan.name)], self.about)
-        yield from self._hidden(vxlan.name, vxlan.ref, self.about)
+        yield replace(link, port_options=(), arp=False)
+        yield OvsPort(HOST, link.name, self.leg.bridge, marks_of(self.topology, self.leg.subnet), link.ref, about=self.about)
+        yield from self._flows(link.name, [TRUSTED_RULE], self.about)
+        yield from self._flows("", [tunnel_rule(link.name)], self.about)
+        yield from self._hidden(link.name, link.ref, self.about)
         if self.leg.datapath == USERSPACE:
-            yield Offload(HOST, vxlan.name, vxlan.ref, self.about, GRO)
+            yield Offload(HOST, link.name, link.ref, self.about, GRO)
 
-    def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
+    def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
         """None: `tunnel_rule` sends there what is for no container of the host."""
         return iter(())
 
@@ -160,7 +160,7 @@ class OpenVSwitch(SubnetBridge):
         if leg.subnet in closed:
             parted = list(isolated_members(view, leg))
             rules += apart_rules([place.mac for place in parted])
-            if afar := [place.mac for place in parted if place.host != leg.host and leg.tunnel]:
+            if afar := [place.mac for place in parted if place.host != leg.host and leg.tunnels]:
                 rules += open_rules(afar, [place.port for place in here if not is_isolated(topology, place)])
         targets: list[Place] = [place for subnet in closed for place in isolated_members(view, view.legs[subnet])]
         return [*rules, *target_rules([address for place in targets for address in addresses_of(place)])]

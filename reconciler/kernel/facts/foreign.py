@@ -18,8 +18,8 @@ from reconciler.kernel.netfilter.iptables import DOCKER_NAT_CHAIN, read_docker_p
 from reconciler.kernel.netfilter.table_dump import ChainInfo, TableReader
 from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall.program import TABLE_PREFIX
+from reconciler.kinds.links import TUNNELS
 from reconciler.kinds.links.marks import bears_tag
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.kinds.openvswitch.bridge import own_switches
 from reconciler.state.foreign import (
     ForeignContainer,
@@ -28,7 +28,7 @@ from reconciler.state.foreign import (
     ForeignListener,
     ForeignPort,
     ForeignRoute,
-    ForeignVxlan,
+    ForeignTunnel,
     HostPort,
     SharedNamespace,
     TransportProtocol,
@@ -39,6 +39,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.uapi import LOOPBACK
 
 FAMILY_TOOLS: tuple[tuple[str, Literal["iptables", "ip6tables"]], ...] = (("ip", "iptables"), ("ip6", "ip6tables"))
+TUNNEL_KINDS = frozenset(kind.kind for kind in TUNNELS)
 EVERYWHERE = {"4": "0.0.0.0", "6": "::"}
 
 
@@ -75,7 +76,7 @@ def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
         yield ForeignRoute(destination=ip_network(route.dst), link=link.name, by_netctl=another)
 
 
-def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
+def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignTunnel]:
     """Links on the host that are not ours, whose names are taken."""
     # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
     switches = {bridge.name for bridge, _ in own_switches(snapshot)}
@@ -83,9 +84,8 @@ def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield ForeignLink(name=link.name)
             yield from (ForeignLink(name=altname, altname_of=link.name) for altname in link.altnames)
-            if link.kind == Vxlan.kind:
-                options = dict(link.options)
-                yield ForeignVxlan(name=link.name, vni=int(options.get("id", 0)), port=int(options.get("dstport", 0)))
+            if link.kind in TUNNEL_KINDS:
+                yield ForeignTunnel(name=link.name, link_kind=link.kind, options=link.options)
 
 
 def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:

@@ -1,34 +1,27 @@
-"""A VXLAN: the port of a subnet's bridge that leads to the subnet's other hosts, in UDP over the underlay (RFC 7348).
+"""A VXLAN: a tunnel in UDP over the underlay (RFC 7348), one for each subnet on a host, with a forwarding database of its own.
 
-It is recognised by its mark (see `marks`). Nothing is learnt from packets and nothing is flooded but true broadcast: who
-is where follows from the file, and stands in static entries (see `fdb` and `neighbor`). So learning is off, and the port
-answers ARP and neighbor solicitations for the far side from the bridge's neighbor table (`neigh_suppress`).
-
-Its number, its port and its own address are fixed when it is made; a change of these forces a re-creation. Its MAC is given
-at creation, for udev may rewrite one that the kernel chose. The outer packet is never fragmented silently: the MTU leaves
-room for the overhead, 50 bytes over IPv4 and 70 over IPv6 (outer Ethernet is not counted in the underlay's MTU, the inner
-one is).
+It is recognised by its mark (see `marks`). Its number, its port and its own address are fixed when it is made; a change of these
+forces a re-creation. Its MAC is given at creation, for udev may rewrite one that the kernel chose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.kinds.identity import element_ref
 from reconciler.kinds.links.base import Options
-from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.kinds.links.tunnel import Encapsulation, Tunnel
 from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
-PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
-"""What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
-OVERHEAD_BYTES = {4: 50, 6: 70}
-"""By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
 USUAL_PORT = 4789
 """The UDP port that a VXLAN has by default (RFC 7348, section 5)."""
+PORTS_SET, ENDS_SETS = "vxlan_ports", {4: "vteps4", 6: "vteps6"}
+"""Sets of the table `inet`: the UDP ports, and by family, the far end, our end and the port of each tunnel."""
 
 WIRE: Table = {
     "id": (1, U32),
@@ -55,29 +48,40 @@ WIRE_IPV6: Table = {"remote": (16, IPV6), "local": (17, IPV6)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vxlan(Port):
-    """VNI `vni` from the underlay address `local` to UDP `port`.
-
-    If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
-    """
+class Vxlan(Tunnel):
+    """VNI `vni` to UDP `port`."""
 
     kind = "vxlan"
     wire = (WIRE, WIRE_IPV6)
     lower_option = "dev"
     fixed = ("vni", "local", "port")
+    has_forwarding_table = True
+    title = "VXLAN"
+    # Inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40. The underlay's MTU does not count the outer Ethernet.
+    overhead_bytes: ClassVar[Mapping[int, int]] = {4: 50, 6: 70}
+    encapsulation = Encapsulation(
+        protocol="udp",
+        port=USUAL_PORT,
+        sets={
+            PORTS_SET: SetSpec(("inet_service",)),
+            ENDS_SETS[4]: SetSpec(("ipv4_addr", "ipv4_addr", "inet_service")),
+            ENDS_SETS[6]: SetSpec(("ipv6_addr", "ipv6_addr", "inet_service")),
+        },
+        received=("ip saddr . ip daddr . udp dport @vteps4", "ip6 saddr . ip6 daddr . udp dport @vteps6"),
+        sent=("ip daddr . ip saddr . udp dport @vteps4", "ip6 daddr . ip6 saddr . udp dport @vteps6"),
+        alike=("udp dport @vxlan_ports",),
+    )
 
     vni: int
-    local: str
     port: int
-    port_options: Options = PORT_OPTIONS
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (*super(Vxlan, self).follows, element_ref(HOST, "inet", "vxlan_ports", str(self.port)))
+        return (*super(Vxlan, self).follows, element_ref(HOST, "inet", PORTS_SET, str(self.port)))
 
     @property
-    def is_addressed(self) -> bool:
-        return False
+    def is_usual(self) -> bool:
+        return self.port == USUAL_PORT
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.LINKS, f"VXLAN {self.vni}")

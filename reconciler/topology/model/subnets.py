@@ -12,7 +12,7 @@ from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, R
 from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
-from reconciler.topology.types import IPAddress
+from reconciler.topology.types import DEFAULT_TUNNEL, IPAddress, OverlayKey
 
 BRIDGES = ("linux", "openvswitch")
 
@@ -96,8 +96,9 @@ class SubnetModel(Model):
         "nat",
         description="How it reaches other networks: nat (masqueraded), routed, isolated (its host only), direct, macvlan.",
     )
-    overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
-        "vxlan", description="How it spans several hosts; auto: routes between hosts on one link, vxlan between others."
+    overlay: OverlayKey = Field(
+        DEFAULT_TUNNEL,
+        description=f"How it spans several hosts; auto: routes between hosts on one link, {DEFAULT_TUNNEL} between others.",
     )
     bridge: Bridge = Field(
         "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."
