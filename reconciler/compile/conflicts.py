@@ -23,6 +23,7 @@ from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.links.veth import Veth
+from reconciler.state.engines import ENGINES
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -320,11 +321,11 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
         state = states.get((container.spec.runtime, container.engine_name), "missing")
         if container.host == host.name and container.existing and state != "running":
             name, at = container.engine_name, _at(topology, ("containers", container.origin))
-            start = "lxc-start" if container.spec.runtime == "lxc" else f"{container.spec.runtime} start"
+            start = ENGINES[container.spec.runtime].start_words(name)
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({start} {name}), or give an image in place of `existing` and netctl makes it",
+                f"start it ({start}), or give an image in place of `existing` and netctl makes it",
             )
 
 

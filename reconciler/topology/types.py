@@ -40,15 +40,14 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" if the file does not name them."""
+    """A host. `addresses` are where other hosts reach it; `uplink` is "" if the file does not name it."""
 
     name: str
     connect: Connect
     addresses: tuple[IPAddress, ...] = ()
     uplink: str = ""
-    docker: str = ""
-    podman: str = ""
-    lxc: str = ""
+    engines: Mapping[str, str] = field(default_factory=dict)
+    """Where an engine listens, by the runtime that it serves, if the file says so."""
     openvswitch: str = ""
 
 
