@@ -13,7 +13,7 @@ from typing import Literal
 from reconciler.kinds.bridges import bridge_ref
 from reconciler.state.foreign import TransportProtocol
 from reconciler.state.ref import Ref
-from reconciler.topology.types import Party, Topology
+from reconciler.topology.types import BridgeKind, Party, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +108,17 @@ class Leg:
     tunnels: tuple[TunnelEnd, ...] = ()
     lan: Lan | None = None
     """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
+    kind: BridgeKind = "linux"
+    """Of its bridge."""
     datapath: str = ""
-    """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+    """Of an Open vSwitch bridge, `system` or `netdev`; "" for any other."""
     is_inhabited: bool = True
     """Whether somebody may be there, on any host, who remembers at which hardware address an address was before."""
 
     @property
     def ref(self) -> Ref:
         """Its bridge, as others depend on it."""
-        return bridge_ref(self.bridge, self.datapath)
+        return bridge_ref(self.kind, self.bridge)
 
     def tunnel_to(self, peer: Peer) -> TunnelEnd:
         """The tunnel that leads to a tunnelled peer."""

@@ -39,7 +39,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
                 leg = lan_leg(topology, subnet, topology.hosts[host], known)
             else:
                 leg = _leg(topology.name, subnet, host, span, assignment, is_inhabited=subnet.name in inhabited)
-            legs[host][subnet.name] = replace(leg, datapath=datapath_of(subnet, known))
+            legs[host][subnet.name] = replace(leg, kind=subnet.bridge, datapath=datapath_of(subnet, known))
     places = {container.name: _places(topology, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, places))
     members: dict[tuple[str, str], list[Place]] = {}

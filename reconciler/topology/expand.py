@@ -37,7 +37,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
                 subnet.cidr,
                 subnet.mode,
                 subnet.overlay,
-                "openvswitch" if subnet.bridge == "openvswitch" else "linux",
+                "linux" if isinstance(subnet.bridge, ExistingBridge) else subnet.bridge,
                 subnet.mtu,
                 subnet.hosts,
                 subnet.gateway,

@@ -19,6 +19,8 @@ Network = IPv4Network | IPv6Network
 CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
 """How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
 track (nf_conntrack_max), so that no container alone fills the table; and what a file may say."""
+BridgeKind = Literal["linux", "openvswitch"]
+"""The kinds of bridges that netctl creates."""
 TunnelKind = Literal["vxlan"]
 """The kinds of tunnels between hosts."""
 DEFAULT_TUNNEL: TunnelKind = "vxlan"
@@ -59,7 +61,7 @@ class Subnet:
     cidrs: tuple[Network, ...]
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = "nat"
     overlay: OverlayKey = DEFAULT_TUNNEL
-    bridge: Literal["linux", "openvswitch"] = "linux"
+    bridge: BridgeKind = "linux"
     mtu: int | None = None
     hosts: tuple[str, ...] = ()
     gateways: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)

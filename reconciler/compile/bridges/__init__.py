@@ -7,16 +7,21 @@ openvswitch   a bridge of Open vSwitch: OpenFlow rules do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.compile.bridges.base import SubnetBridge
 from reconciler.compile.bridges.linux import LinuxBridge
 from reconciler.compile.bridges.openvswitch import OpenVSwitch
 from reconciler.compile.model import Leg
 from reconciler.compile.view import HostView
+from reconciler.topology.types import BridgeKind
+
+_TYPES: Mapping[BridgeKind, type[SubnetBridge]] = {"linux": LinuxBridge, "openvswitch": OpenVSwitch}
 
 
 def bridge_type(leg: Leg) -> type[SubnetBridge]:
     """The kind of the bridge."""
-    return OpenVSwitch if leg.datapath else LinuxBridge
+    return _TYPES[leg.kind]
 
 
 def bridge_of(view: HostView, leg: Leg) -> SubnetBridge:
