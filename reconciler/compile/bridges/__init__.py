@@ -16,12 +16,13 @@ from reconciler.compile.model import Leg
 from reconciler.compile.view import HostView
 from reconciler.topology.types import BridgeKind
 
-_TYPES: Mapping[BridgeKind, type[SubnetBridge]] = {"linux": LinuxBridge, "openvswitch": OpenVSwitch}
+TYPES: Mapping[BridgeKind, type[SubnetBridge]] = {"linux": LinuxBridge, "openvswitch": OpenVSwitch}
+"""By what the file calls the kind."""
 
 
 def bridge_type(leg: Leg) -> type[SubnetBridge]:
     """The kind of the bridge."""
-    return _TYPES[leg.kind]
+    return TYPES[leg.kind]
 
 
 def bridge_of(view: HostView, leg: Leg) -> SubnetBridge:
