@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 DIFFERS = 1
 MASKED = "The values of variables are masked ({mask}), so this script is to be read only: --show-secrets prints one that runs."
-ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
-"""By which an engine's command line is told where the engine listens."""
 EXAMPLES = """\
   netctl diff                         what would change
   netctl diff --commands              the same as ip, nft and docker command lines
@@ -92,17 +90,16 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
 
 def shell_of(topology: Topology, target: Target) -> HostShell:
     """How command lines reach the host's namespaces."""
-    from reconciler.state.shell import HostShell
+    from reconciler.state.engines import ENGINES
+    from reconciler.state.shell import EngineShell, HostShell
 
     mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
-    engines = {c.name: (_engine_command(target, c.spec.runtime), c.engine_name) for c in mine}
+    engines = {}
+    for container in mine:
+        engine = ENGINES[container.spec.runtime]
+        command = engine.command(target.engines.get(container.spec.runtime, ""))
+        engines[container.name] = EngineShell(command, engine.pid(command, container.engine_name))
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
-
-
-def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:
-    """The engine's command line, led to where the host's engine listens."""
-    url = target.engines.get(runtime)
-    return (runtime, *ENGINE_OPTIONS[runtime], url) if url else (runtime,)
 
 
 COMMAND = Command("diff", "print the plan and touch nothing", EXAMPLES, add_arguments, run)

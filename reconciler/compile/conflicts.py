@@ -17,12 +17,13 @@ from itertools import islice
 from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import HostSubnet, Port, Tunnel
+from reconciler.compile.model import HostSubnet, Port
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.links.vxlan import Vxlan
+from reconciler.state.engines import ENGINES
 from reconciler.state.foreign import (
     ForeignContainer,
     ForeignInterface,
@@ -30,7 +31,6 @@ from reconciler.state.foreign import (
     ForeignListener,
     ForeignPort,
     ForeignRoute,
-    ForeignVxlan,
     HostAddress,
     HostPort,
     Interceptor,
@@ -149,14 +149,15 @@ def _lan(view: HostView) -> Iterator[Conflict]:
 
 
 def _underlay(view: HostView) -> Iterator[Conflict]:
-    """What keeps a host from the others of its subnets: an address that it lacks, a VXLAN's number or port that is taken."""
+    """What keeps a host from the others of its subnets: an address that it lacks, or what a tunnel needs and another has."""
     host, facts = view.host, view.facts
     held = {str(ip_interface(cidr).ip) for cidr in facts.addresses}
     used: dict[str, str] = {}
     for host_subnet in view.host_subnets.values():
-        if host_subnet.tunnel:
-            used.setdefault(host_subnet.tunnel.local, host_subnet.subnet)
-            yield from _taken_tunnel(view, host_subnet, host_subnet.tunnel)
+        for end in host_subnet.tunnels:
+            used.setdefault(end.local, host_subnet.subnet)
+            for message, help_text in overlay_of(end).find_taken(view, host_subnet, end):
+                yield Conflict(host_subnet.host, _at(view.topology, ("subnets", host_subnet.subnet)) + message, help_text)
         if any(peer.way == "routes" for peer in host_subnet.peers):
             families = {own.family for own in host_subnet.addresses}
             used |= {str(own): host_subnet.subnet for own in host.addresses if own.version in families}
@@ -167,26 +168,6 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
                 f"{_at(view.topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
                 f"by which the other hosts of {subnet} are to reach it",
                 f"it has {', '.join(sorted(held))}" if held else "give it the address",
-            )
-
-
-def _taken_tunnel(view: HostView, host_subnet: HostSubnet, tunnel: Tunnel) -> Iterator[Conflict]:
-    """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
-    at = _at(view.topology, ("subnets", host_subnet.subnet))
-    for vxlan in view.facts.foreign_of(ForeignVxlan):
-        if (vxlan.vni, vxlan.port) == (tunnel.vni, tunnel.port):
-            yield Conflict(
-                host_subnet.host,
-                f"{at}host {host_subnet.host} has a VXLAN of the number {tunnel.vni} already, the link {vxlan.name}",
-                f"write `vni:` with another number in {host_subnet.subnet}, or `vxlan_port:`",
-            )
-    for listener in view.facts.foreign_of(ForeignListener):
-        if listener.holder and (listener.port.protocol, listener.port.port) == ("udp", tunnel.port):
-            yield Conflict(
-                host_subnet.host,
-                f"{at}port {tunnel.port}/udp, which the VXLAN of {host_subnet.subnet} needs, is held by {listener.holder} "
-                f"on host {host_subnet.host}",
-                "stop it, or write `vxlan_port:` with another port",
             )
 
 
@@ -309,9 +290,9 @@ def _link_names(view: HostView, host_subnet: HostSubnet) -> Iterator[str]:
     if host_subnet.lan is None or host_subnet.lan.is_taken_in:
         yield host_subnet.bridge
         yield bridge_of(view, host_subnet).altname
-    if host_subnet.tunnel:
-        yield host_subnet.tunnel.name
-        yield Vxlan.altname_of(Alias(topology, Vxlan.kind, host_subnet.subnet), host_subnet.tunnel.name)
+    for end in host_subnet.tunnels:
+        yield end.name
+        yield overlay_of(end).link(topology, host_subnet, end).altname
     if view.subnet(host_subnet).mode == "macvlan":
         yield shim_name(topology, host_subnet.subnet)
 
@@ -340,11 +321,11 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
         state = states.get((container.spec.runtime, container.engine_name), "missing")
         if container.host == host.name and container.existing and state != "running":
             name, at = container.engine_name, _at(topology, ("containers", container.origin))
-            start = "lxc-start" if container.spec.runtime == "lxc" else f"{container.spec.runtime} start"
+            start = ENGINES[container.spec.runtime].start_words(name)
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({start} {name}), or give an image in place of `existing` and netctl makes it",
+                f"start it ({start}), or give an image in place of `existing` and netctl makes it",
             )
 
 

@@ -45,7 +45,7 @@ def contain_connections(view: HostView) -> Iterator[Owned]:
                 bridge, limit = view.host_subnets[endpoint.subnet].bridge, topology.containers[name].connections
                 yield ConnectionLimit(bridge, endpoint.mac, limit), f"container {name}"
     for host_subnet in view.host_subnets.values():
-        # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
+        # A tunnel brings what a container elsewhere sends to this host; its own host only hands the frames on.
         for peer in (peer for peer in host_subnet.peers if peer.is_tunnelled):
             for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
                 limit = topology.containers[endpoint.container].connections

@@ -2,7 +2,7 @@
 
 Pure. A host knows its own containers by port and address, and each container elsewhere by one element, or with routes by two
 for each address. What has no fast path takes the slow one: Open vSwitch and LANs, which have no port or no overlay of the
-kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
+kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved; tunnels with a link for each other host.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from reconciler.kinds.firewall.set_elements import (
     SetElement,
 )
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -40,7 +39,10 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
     """The table of each subnet with a peer, its hooks, and who is where."""
     topology, uplink = view.topology, view.egress
     for host_subnet in view.host_subnets.values():
-        peers = [peer for peer in host_subnet.peers if peer.is_tunnelled or not uplink.uplink]
+        # The table has one link to send to.
+        peers = [
+            peer for peer in host_subnet.peers if (len(host_subnet.tunnels) == 1 if peer.is_tunnelled else not uplink.uplink)
+        ]
         if not peers or host_subnet.lan or not bridge_type(host_subnet).passes_netfilter:
             continue
         path = _FastPath(topology, host_subnet, uplink)
@@ -79,9 +81,10 @@ class _FastPath:
 
     def ways(self, way: str) -> Iterator[Record]:
         """To the other hosts and back to the bridge, for each family of the subnet."""
-        host_subnet, tunnel = self._host_subnet, self._host_subnet.tunnel
-        if way != "routes" and tunnel:
-            dev, link, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), TUNNELLED
+        host_subnet = self._host_subnet
+        if way == "tunnel":
+            (end,) = host_subnet.tunnels
+            dev, link, chain = end.name, end.ref, TUNNELLED
         else:
             dev, link, chain = self._uplink.dev, None, ROUTED
         purpose: ProtocolPurpose = "to_tunnel" if link else "to_uplink"
@@ -103,7 +106,7 @@ class _FastPath:
             yield self._element(SenderAddress("addresses", endpoint.port, endpoint.mac, own.address), about)
             if "routes" in ways:
                 yield self._element(BlockElement("members", own.address), about)
-        if ways - {"routes"}:
+        if "tunnel" in ways:
             yield self._element(MacElement("members", endpoint.mac), about)
         link = Veth.ref_of(HOST, endpoint.port)
         yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)

@@ -24,6 +24,7 @@ from reconciler.compile.disjoint import RangeProduct, disjoint, range_of, subtra
 from reconciler.compile.isolation import isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Endpoint
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.resolve import collapse
 from reconciler.compile.view import HostView
 from reconciler.kinds.firewall.element_text import format_range
@@ -40,8 +41,6 @@ from reconciler.kinds.firewall.set_elements import (
     ReturnAddress,
     SenderAddress,
     SetElement,
-    VxlanPort,
-    VxlanSender,
 )
 from reconciler.kinds.firewall.traffic_elements import ANYWHERE, AllowedTraffic, PublishedPort
 from reconciler.state.record import Record
@@ -157,15 +156,13 @@ def _lan_clients(view: HostView) -> Iterator[Owned]:
 
 
 def _tunnels(view: HostView) -> Iterator[Owned]:
-    """The UDP ports of VXLANs, and from which host to which address of ours."""
-    elements: dict[SetElement, str] = {}
-    for host_subnet in view.host_subnets.values():
-        if host_subnet.tunnel:
-            about = f"subnet {host_subnet.subnet}"
-            elements[VxlanPort(host_subnet.tunnel.port)] = about
-            for vtep in host_subnet.tunnel.vteps:
-                if vtep != host_subnet.tunnel.local:
-                    elements[VxlanSender(vtep, host_subnet.tunnel.local, host_subnet.tunnel.port)] = about
+    """By what the packets of tunnels are known; those of several subnets may be known by the same."""
+    elements: dict[SetElement, str] = {
+        element: f"subnet {host_subnet.subnet}"
+        for host_subnet in view.host_subnets.values()
+        for end in host_subnet.tunnels
+        for element in overlay_of(end).elements(end)
+    }
     yield from elements.items()
 
 

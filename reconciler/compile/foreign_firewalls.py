@@ -6,11 +6,11 @@ only here the file's ports and tunnels are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import assert_never
 
 from reconciler.kinds.bridges import bridge_names
-from reconciler.kinds.links.vxlan import USUAL_PORT, Vxlan
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.state.foreign import Drop, ForwardDrop, PacketDrop, PossibleDrop, TunnelDrop
 from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
@@ -24,18 +24,18 @@ def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) ->
     if state is None or not bridge_names(state):
         return ()
     # Only drops of the usual port are looked for (`kernel.netfilter.foreign_drops`).
-    tunnels = any(isinstance(record, Vxlan) and record.port == USUAL_PORT for record in state.records.values())
+    tunnels = {record.title for record in state.records.values() if isinstance(record, Tunnel) and record.is_usual}
     promised = tuple(_promised(topology))
     drops = (each for each in facts.foreign if isinstance(each, PacketDrop))
     return tuple(drop for drop in drops if _is_certain(drop, promised, tunnels=tunnels))
 
 
-def _is_certain(drop: Drop, promised: Sequence[Ports], *, tunnels: bool) -> bool:
+def _is_certain(drop: Drop, promised: Sequence[Ports], *, tunnels: Collection[str]) -> bool:
     match drop:
         case ForwardDrop():
             return True
         case TunnelDrop():
-            return tunnels
+            return drop.tunnel in tunnels
         case PossibleDrop():
             return drop.ports is not None and any(drop.ports.meets(*ports) for ports in promised)
     assert_never(drop)

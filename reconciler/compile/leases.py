@@ -14,7 +14,7 @@ from reconciler.compile.view import HostView
 def find_leases(view: HostView, endpoint: Endpoint) -> Iterator[str]:
     """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
 
-    Hosts believe what comes from each other's addresses (`vteps`). For IPv6, the one address that follows from the container's
+    Hosts believe what comes from each other by a tunnel. For IPv6, the one address that follows from the container's
     hardware address (RFC 4862).
     """
     resolved = view.resolved

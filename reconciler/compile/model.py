@@ -13,7 +13,7 @@ from typing import Literal
 from reconciler.kinds.bridges import bridge_ref
 from reconciler.state.foreign import TransportProtocol
 from reconciler.state.ref import Ref
-from reconciler.topology.types import Party, Topology
+from reconciler.topology.types import BridgeKind, Party, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Assigned:
 class Peer:
     """Another host in the same subnet, and the way there.
 
-    `hops` are the other host's underlay addresses: of a VXLAN its end of the tunnel; of routes the next hop, one of each family
-    that the subnet has.
+    `hops` are the other host's underlay addresses: its end of the tunnel; or of routes the next hop, one of each family that the
+    subnet has.
     """
 
     host: str
-    way: Literal["vxlan", "routes"]
+    way: Literal["tunnel", "routes"]
     hops: tuple[str, ...]
 
     @property
     def is_tunnelled(self) -> bool:
-        """Whether frames go there by the overlay's link, whatever its kind, and not by routes."""
-        return self.way != "routes"
+        """Whether frames go there by a tunnel, whatever its kind, and not by routes."""
+        return self.way == "tunnel"
 
     def hop(self, family: int) -> str:
         """The next hop of a family."""
@@ -53,15 +53,22 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Tunnel:
-    """A host's end of a subnet's VXLAN: the interface, and what it speaks with. `vteps` are the ends of all its hosts."""
+class TunnelEnd:
+    """A host's end of a tunnel: its link, and the underlay addresses of this end and of those at which it reaches other hosts."""
 
-    name: str
+    ref: Ref
     mac: str
-    vni: int
-    port: int
     local: str
-    vteps: tuple[str, ...]
+    remotes: tuple[str, ...]
+    number: int
+    """What keeps the tunnels of different subnets apart."""
+    port: int = 0
+    """Of its packets; 0 if they have none."""
+
+    @property
+    def name(self) -> str:
+        """The name of its link."""
+        return self.ref.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class Lan:
 class HostSubnet:
     """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers.
 
-    Where the subnet spans hosts, `peers` are the others, and `tunnel` is the way to those that are reached by VXLAN.
+    Where the subnet spans hosts, `peers` are the others, and `tunnels` lead to those that are not reached by routes.
     """
 
     host: str
@@ -98,18 +105,24 @@ class HostSubnet:
     mtu: int
     addresses: tuple[Assigned, ...]
     peers: tuple[Peer, ...] = ()
-    tunnel: Tunnel | None = None
+    tunnels: tuple[TunnelEnd, ...] = ()
     lan: Lan | None = None
     """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
+    kind: BridgeKind = "linux"
+    """Of its bridge."""
     datapath: str = ""
-    """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+    """Of an Open vSwitch bridge, `system` or `netdev`; "" for any other."""
     is_inhabited: bool = True
     """Whether somebody may be there, on any host, who remembers at which hardware address an address was before."""
 
     @property
     def ref(self) -> Ref:
         """Its bridge, as others depend on it."""
-        return bridge_ref(self.bridge, self.datapath)
+        return bridge_ref(self.kind, self.bridge)
+
+    def tunnel_to(self, peer: Peer) -> TunnelEnd:
+        """The tunnel that leads to a tunnelled peer."""
+        return next(tunnel for tunnel in self.tunnels if peer.hops[0] in tunnel.remotes)
 
     def gateway(self, family: int) -> Assigned | None:
         """The host's own address of a family."""

@@ -3,13 +3,14 @@
 Pure. Everything follows from the file, so nothing is learnt, and nothing is flooded but true broadcast. For each address
 elsewhere in the subnet, a container's or a host's own:
 
-    vxlan    where its hardware address is: behind the VXLAN port (the bridge's table), and there behind which host (the VXLAN's);
-             and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP are answered at home
+    tunnel   where its hardware address is: behind the tunnel's port (the bridge's table), and there behind which host (if the
+             tunnel has a table); and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP
+             are answered at home
     routes   a route to it by its host's underlay address, and a proxy entry, by which the bridge answers ARP or NDP for it
 
 A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: two to four entries each.
 Packets between subnets are routed by both hosts, the source's and the target's, in both directions, so that each of them sees
-whole connections and can tell a reply from a first packet. By itself a VXLAN would be left on the target's segment, past its
+whole connections and can tell a reply from a first packet. By itself a tunnel would be left on the target's segment, past its
 host; so who is named by a policy gets, on the other hosts, a route by its own host (`_detours`).
 """
 
@@ -19,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.bridges import bridge_of
-from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Peer, Tunnel, is_named
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Peer, is_named
+from reconciler.compile.overlays import overlay_of
 from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.addressing.address import Address
-from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
+from reconciler.kinds.addressing.fdb import BROADCAST_MAC
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.state.naming import group_of
@@ -51,8 +53,7 @@ def remotes_of(view: HostView, subnet: str) -> Iterator[RemoteEndpoint]:
 def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
     """What joins a host subnet to its peers; nothing where it has none."""
     about = f"subnet {host_subnet.subnet}"
-    if host_subnet.tunnel:
-        yield from _tunnel(view, host_subnet, host_subnet.tunnel)
+    yield from _tunnels(view, host_subnet)
     uplink = view.egress
     for peer in host_subnet.peers:
         for remote in remotes_of(view.beside(peer.host), host_subnet.subnet):
@@ -62,22 +63,22 @@ def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]
                 yield from _routed(view.topology.name, host_subnet, peer, remote, uplink)
 
 
-# --- by VXLAN ---------------------------------------------------------------------------------------------------------
+# --- by tunnel --------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(view: HostView, host_subnet: HostSubnet, tunnel: Tunnel) -> Iterator[Record]:
-    """The VXLAN port, and where it sends what is for everybody."""
-    yield from bridge_of(view, host_subnet).tunnel(tunnel)
-    for peer in host_subnet.peers:
-        if peer.is_tunnelled:
-            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {host_subnet.subnet}")
+def _tunnels(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
+    """The ports, and where they send what is for everybody."""
+    for end in host_subnet.tunnels:
+        overlay = overlay_of(end)
+        yield from bridge_of(view, host_subnet).tunnel(overlay.link(view.topology.name, host_subnet, end))
+        for remote in end.remotes:
+            yield from overlay.entries(end, remote, BROADCAST_MAC, f"subnet {host_subnet.subnet}")
 
 
 def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, about: str) -> Iterator[Record]:
-    if host_subnet.tunnel is None:
-        return
-    yield Fdb(HOST, host_subnet.tunnel.name, remote.mac, peer.hops[0], about=about)
-    yield from bridge_of(view, host_subnet).entries_behind(host_subnet.tunnel, remote.mac)
+    end = host_subnet.tunnel_to(peer)
+    yield from overlay_of(end).entries(end, peer.hops[0], remote.mac, about)
+    yield from bridge_of(view, host_subnet).entries_behind(end, remote.mac)
     for own in remote.addresses:
         near, announced = _own(host_subnet, own.family), host_subnet.is_inhabited
         yield Neighbor(

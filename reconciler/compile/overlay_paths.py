@@ -1,32 +1,32 @@
 """How a subnet spans hosts: for each pair of its hosts the way from one to the other, and what there is room for in a packet.
 
-Pure. `overlay: vxlan` goes everywhere; `routes` wants each host as a neighbour of each other; `auto` takes routes between
-neighbours and VXLAN between the rest. A VXLAN speaks IPv4 where all hosts of the subnet have an IPv4 address, else IPv6;
+Pure. A tunnel goes everywhere; `overlay: routes` wants each host as a neighbour of each other; `auto` takes routes between
+neighbours and tunnels between the rest. A tunnel speaks IPv4 where all hosts of the subnet have an IPv4 address, else IPv6;
 routes need an underlay address of each family that the subnet has, for a packet is not encapsulated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.compile.model import Assigned, Peer, Tunnel
+from reconciler.compile.model import Assigned, Peer, TunnelEnd
+from reconciler.compile.overlays import overlay_named
+from reconciler.compile.overlays.base import Overlay
 from reconciler.compile.underlay import address_of, share_link, underlay_of
 from reconciler.errors import Fault
-from reconciler.kinds.links.vxlan import OVERHEAD_BYTES
 from reconciler.state.host import HostFacts
-from reconciler.state.naming import interface_name, mac_of, vni_of
 from reconciler.state.uapi import IPV6_MTU_MIN
-from reconciler.topology.types import Subnet, Topology
+from reconciler.topology.types import DEFAULT_TUNNEL, Subnet, Topology
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayPaths:
-    """How a subnet spans its hosts: by host, its peers and its end of the VXLAN; and the MTU of the whole segment, in bytes."""
+    """How a subnet spans its hosts: by host, its peers and its ends of tunnels; and the MTU of the whole segment, in bytes."""
 
     mtu: int
     peers: Mapping[str, tuple[Peer, ...]] = field(default_factory=dict)
-    tunnels: Mapping[str, Tunnel] = field(default_factory=dict)
+    tunnels: Mapping[str, tuple[TunnelEnd, ...]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
 
@@ -35,7 +35,8 @@ def overlay_paths_of(topology: Topology, subnet: Subnet, hosts: tuple[str, ...],
     if len(hosts) < 2:
         return OverlayPaths(_mtu(subnet, hosts, facts, overhead=0))
     own = {host: underlay_of(topology.hosts[host], facts.get(host)) for host in hosts}
-    family = next((family for family in (4, 6) if all(address_of(one, family) for one in own.values())), 0)
+    overlay = overlay_named(subnet.tunnel) if subnet.tunnel else None
+    family = _family(overlay, own.values())
     faults: list[Fault] = []
     peers: dict[str, tuple[Peer, ...]] = {}
     for host in hosts:
@@ -44,43 +45,43 @@ def overlay_paths_of(topology: Topology, subnet: Subnet, hosts: tuple[str, ...],
             faults.append(_no_way(topology, subnet, host, own))
             break
         peers[host] = tuple(peer for peer in found if peer)
-    tunnelled = [host for host, others in peers.items() if any(peer.is_tunnelled for peer in others)]
-    mtu = _mtu(subnet, hosts, facts, overhead=OVERHEAD_BYTES[family] if tunnelled else 0)
-    vteps = tuple(one.address for host in tunnelled if (one := address_of(own[host], family)))
-    tunnels = {host: _tunnel(topology.name, subnet, host, vtep, vteps) for host, vtep in zip(tunnelled, vteps, strict=True)}
+    tunnels: dict[str, tuple[TunnelEnd, ...]] = {}
+    for host, others in peers.items():
+        remotes = tuple(peer.hops[0] for peer in others if peer.is_tunnelled)
+        local = address_of(own[host], family)
+        if overlay and local and remotes:
+            tunnels[host] = overlay.ends(topology.name, subnet, host, local.address, remotes)
+    overhead = overlay.link_type.overhead_bytes[family] if overlay and tunnels else 0
     if not faults:
-        faults += _too_small(topology, subnet, hosts, facts, OVERHEAD_BYTES[family] if tunnelled else 0)
-    return OverlayPaths(mtu, peers, tunnels, tuple(faults))
+        faults += _too_small(topology, subnet, hosts, facts, overhead)
+    return OverlayPaths(_mtu(subnet, hosts, facts, overhead), peers, tunnels, tuple(faults))
+
+
+def _family(overlay: Overlay | None, own: Collection[tuple[Assigned, ...]]) -> int:
+    """The family in which tunnels of the kind can join all hosts; 0 if there is none."""
+    families = overlay.link_type.overhead_bytes if overlay else ()
+    return next((family for family in families if all(address_of(one, family) for one in own)), 0)
 
 
 def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> Peer | None:
-    """The way to the host `other`; None where there is none. `family` is that of a VXLAN, 0 where none can be."""
+    """The way to the host `other`; None where there is none. `family` is that of tunnels, 0 where none can be."""
     if subnet.overlay in ("routes", "auto"):
         hops = [address_of(there, cidr.version) for cidr in subnet.cidrs]
         if all(share_link(address_of(here, cidr.version), hop) for cidr, hop in zip(subnet.cidrs, hops, strict=True)):
             return Peer(other, "routes", tuple(hop.address for hop in hops if hop))
-    vtep = address_of(there, family)
-    return Peer(other, "vxlan", (vtep.address,)) if vtep and subnet.overlay != "routes" else None
-
-
-def _tunnel(topology: str, subnet: Subnet, host: str, local: str, vteps: tuple[str, ...]) -> Tunnel:
-    return Tunnel(
-        interface_name("x-", topology, subnet.name),
-        mac_of(topology, "vxlan", host, subnet.name),
-        vni=subnet.vni if subnet.vni is not None else vni_of(topology, subnet.name),
-        port=subnet.vxlan_port,
-        local=local,
-        vteps=vteps,
-    )
+    end = address_of(there, family)
+    return Peer(other, "tunnel", (end.address,)) if end else None
 
 
 def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tuple[Assigned, ...]]) -> Fault:
     """The first host that one cannot reach by the overlay that the file wants, and why."""
     here, position = own[host], topology.position(("subnets", subnet.name, "overlay"))
-    if subnet.overlay != "routes":
+    if subnet.tunnel:
+        link = overlay_named(subnet.tunnel).link_type
+        families = " or an ".join(f"IPv{family}" for family in link.overhead_bytes)
         return Fault(
             position,
-            f"the hosts of {subnet.name} have no family in common: a VXLAN needs an IPv4 address of each host, or an IPv6 one",
+            f"the hosts of {subnet.name} have no family in common: a {link.title} needs an {families} address of each host",
             "give each host an `address` of one family",
         )
     for other, there in own.items():
@@ -94,7 +95,7 @@ def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tup
                 help_text = f"give each host an {family} `address`, too, or write `overlay: auto`"
             else:
                 why = f"{host} ({one.address}) and {other} ({two.address}) share no link, and a next hop must be on one"
-                help_text = f"write `overlay: vxlan` or `auto`{_guest(topology, subnet, host, other)}"
+                help_text = f"write `overlay: {DEFAULT_TUNNEL}` or `auto`{_guest(topology, subnet, host, other)}"
             return Fault(position, f"{subnet.name} cannot span its hosts by routes: {why}", help_text)
     raise AssertionError(f"there is a way between the hosts of {subnet.name}")
 
@@ -126,7 +127,7 @@ def _too_small(
         yield Fault(
             topology.position(("subnets", subnet.name, "mtu")),
             f"packets of {subnet.mtu} bytes do not fit: the smallest uplink of {subnet.name} takes {room + overhead}"
-            + (f", less {overhead} for the VXLAN" if overhead else ""),
+            + (f", less {overhead} for the {overlay_named(subnet.tunnel).link_type.title}" if overhead and subnet.tunnel else ""),
             f"write `mtu: auto`, or {room} at most",
         )
     elif room < IPV6_MTU_MIN and any(cidr.version == 6 for cidr in subnet.cidrs):

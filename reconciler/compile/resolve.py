@@ -39,7 +39,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
                 host_subnet = lan_subnet(topology, subnet, topology.hosts[host], known)
             else:
                 host_subnet = _host_subnet(topology.name, subnet, host, paths, assignment, is_inhabited=subnet.name in inhabited)
-            host_subnets[host][subnet.name] = replace(host_subnet, datapath=datapath_of(subnet, known))
+            host_subnets[host][subnet.name] = replace(host_subnet, kind=subnet.bridge, datapath=datapath_of(subnet, known))
     endpoints = {container.name: _endpoints(topology, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, endpoints))
     members: dict[tuple[str, str], list[Endpoint]] = {}
@@ -86,7 +86,7 @@ def _host_subnet(
         mtu=paths.mtu,
         addresses=assignment.gateways.get((subnet.name, host), ()),
         peers=paths.peers.get(host, ()),
-        tunnel=paths.tunnels.get(host),
+        tunnels=paths.tunnels.get(host, ()),
         is_inhabited=is_inhabited,
     )
 

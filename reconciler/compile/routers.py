@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.model import Endpoint, Forward, Resolved
 from reconciler.errors import Fault, Position
-from reconciler.topology.types import Attachment, Topology
+from reconciler.topology.types import DEFAULT_TUNNEL, Attachment, Topology
 
 
 def find_forwards(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> tuple[Forward, ...]:
@@ -49,7 +49,7 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
                 _position(topology, client),
                 f"container {router.container} cannot be the next hop of {client.container}: it is on host {router.host}, "
                 f"and {client.subnet} reaches that host by routes, not as one segment",
-                f"write `overlay: vxlan` in {client.subnet}, or put both containers on one host",
+                f"write `overlay: {DEFAULT_TUNNEL}` in {client.subnet}, or put both containers on one host",
             )
         elif all(_attachment(topology, endpoint).isolated for endpoint in (router, client)):
             yield Fault(

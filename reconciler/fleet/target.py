@@ -161,9 +161,8 @@ def engines_of(host: Host) -> dict[str, str]:
 
     The environment is this machine's, and says nothing of another.
     """
-    given = {"docker": host.docker, "podman": host.podman, "lxc": host.lxc}
     default = {} if host.connect.scheme == "ssh" else default_engines()
-    return default | {runtime: url for runtime, url in given.items() if url}
+    return {**default, **host.engines}
 
 
 def default_engines() -> dict[str, str]:

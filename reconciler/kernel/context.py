@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.state.engines import DEFAULT_ENGINES
+from reconciler.state.engines import ENGINES
 
 DEFAULT_OPENVSWITCH = "unix:///var/run/openvswitch/db.sock"
 
@@ -23,7 +23,7 @@ class KernelContext:
     own_netns: str = "/proc/self/ns/net"
     """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
     engines: tuple[tuple[str, str], ...] = ()
-    """Runtime and where its engine is, for those that are not at the usual place (DEFAULT_ENGINES)."""
+    """Runtime and where its engine is, for those that are not at the usual place."""
     openvswitch: str = ""
     """Where the OVSDB listens, `unix:/run/openvswitch/db.sock`; "" where the host has none to be asked."""
     machine_netns: str = "/proc/self/ns/net"
@@ -38,7 +38,7 @@ class KernelContext:
 
     def engine_url(self, runtime: str) -> str:
         """Where the engine of a runtime is: a socket's URL; LXC's directory."""
-        return dict(self.engines).get(runtime) or DEFAULT_ENGINES[runtime]
+        return dict(self.engines).get(runtime) or ENGINES[runtime].usual_place
 
     @property
     def is_lab_world(self) -> bool:

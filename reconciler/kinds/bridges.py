@@ -1,6 +1,8 @@
-"""The bridge of a subnet, of either kind: Linux's own (`bridge`), or Open vSwitch's (`openvswitch`)."""
+"""The bridge of a subnet, of any kind: Linux's own (`bridge`), or Open vSwitch's (`openvswitch`)."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
@@ -8,10 +10,13 @@ from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, Ref
 
+BRIDGES: Mapping[str, type[Bridge | OvsBridge]] = {"linux": Bridge, "openvswitch": OvsBridge}
+"""By what the file calls the kind."""
 
-def bridge_ref(name: str, datapath: str) -> Ref:
-    """A bridge of the host. `datapath` is that of Open vSwitch, "" for a Linux bridge."""
-    return (OvsBridge if datapath else Bridge).ref_of(HOST, name)
+
+def bridge_ref(kind: str, name: str) -> Ref:
+    """A bridge of the host."""
+    return BRIDGES[kind].ref_of(HOST, name)
 
 
 def bridge_names(state: HostState | None) -> tuple[str, ...]:
@@ -19,10 +24,11 @@ def bridge_names(state: HostState | None) -> tuple[str, ...]:
 
     A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is at it.
     """
+    kinds = {kind.kind for kind in BRIDGES.values()}
     names: dict[str, None] = {}
     for record in state.records.values() if state else ():
-        if isinstance(record, Bridge | OvsBridge):
-            names[record.name] = None
+        if record.ref.kind in kinds:
+            names[record.ref.name] = None
         elif isinstance(record, Veth) and record.netns == HOST and record.master:
             names[record.master] = None
     return tuple(names)

@@ -16,6 +16,7 @@ from typing import Any, cast
 from reconciler.kinds.firewall.element_text import check_element
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.codec import fields_of
+from reconciler.state.engines import ENGINES
 from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Record
@@ -57,7 +58,7 @@ FIELDS: Mapping[str, str] = {
     "port": rf"(?:{LINK})?",
     "queue": WORD,
     "remote": rf"(?:{ADDRESS})?",
-    "runtime": "docker|podman|lxc",
+    "runtime": "|".join(ENGINES),
     "set": r"[a-z0-9_]{1,32}",
     "src": rf"(?:{ADDRESS})?",
     "subnet": rf"(?:{LABEL})?",

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from reconciler.kinds.bridges import BRIDGES
 from reconciler.kinds.links import LINKS
-from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.marks import is_direct
-from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 
-INTERFACE_KINDS: tuple[type[Link | OvsBridge], ...] = (*LINKS, OvsBridge)
+INTERFACE_KINDS = tuple(dict.fromkeys((*LINKS, *BRIDGES.values())))
 
 
 class Interface(NamedTuple):

@@ -78,7 +78,7 @@ class Uplink(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (bridge_ref(self.bridge, self.datapath),) if self.bridge else ()
+        return (bridge_ref("openvswitch" if self.datapath else "linux", self.bridge),) if self.bridge else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:

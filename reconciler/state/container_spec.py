@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from reconciler.state.secrets import mask_env
 
@@ -24,3 +24,9 @@ class ContainerSpec:
     def masked(self) -> ContainerSpec:
         """The same without the values of its variables."""
         return replace(self, env=mask_env(self.env)) if self.env else self
+
+
+SPEC_KEYS = tuple(each.name for each in fields(ContainerSpec) if each.name != "runtime")
+"""The keys of a container in the file that its spec holds under the same name."""
+BARE_KEYS = ("command", "env")
+"""Those that a bare namespace has, too."""

@@ -183,12 +183,15 @@ class Chain:
 class PacketDrop(Interceptor):
     """A chain of `program`'s that drops packets."""
 
-    effect: ClassVar[str]
-    """What it does, after its name."""
     program: str
     chain: Chain
     commands: tuple[str, ...] = ()
     """What lets the packets pass; BRIDGE stands for each of the topology's bridges."""
+
+    @property
+    @abstractmethod
+    def effect(self) -> str:
+        """What it does, after its name."""
 
     @property
     def name(self) -> str:
@@ -213,15 +216,24 @@ class ForwardDrop(PacketDrop):
 
     __slots__ = ()
     kind: ClassVar[str] = "drop"
-    effect: ClassVar[str] = "drops what it does not know"
+
+    @property
+    def effect(self) -> str:
+        """It knows no addresses of a topology."""
+        return "drops what it does not know"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelDrop(PacketDrop):
-    """A chain that drops VXLAN packets on their way in."""
+    """A chain that drops the packets of a kind of tunnel on their way in; `tunnel` is what people call the kind."""
 
-    __slots__ = ()
     kind: ClassVar[str] = "tunnel drop"
-    effect: ClassVar[str] = "drops VXLAN packets"
+    tunnel: str
+
+    @property
+    def effect(self) -> str:
+        """It names the kind of tunnel."""
+        return f"drops {self.tunnel} packets"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,10 +253,14 @@ class PossibleDrop(PacketDrop):
     """A rule that drops packets of which only some are the topology's. `rule` is its text, as nft(8) writes it."""
 
     kind: ClassVar[str] = "may drop"
-    effect: ClassVar[str] = "drops what the file lets pass"
     rule: str
     ports: PortMatch | None = None
     """What it drops, if it looks at protocol and port alone."""
+
+    @property
+    def effect(self) -> str:
+        """A policy or a published port allows it."""
+        return "drops what the file lets pass"
 
     @property
     def detail(self) -> str:
@@ -275,12 +291,13 @@ class ForeignLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignVxlan:
-    """A VXLAN link; the kernel has one of a number at a port."""
+class ForeignTunnel:
+    """A link of a kind that tunnels have, which may have what the kernel gives to one link only: see the kind's options."""
 
     name: str
-    vni: int
-    port: int
+    link_kind: str
+    options: tuple[tuple[str, str], ...]
+    """By iproute2's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,7 +342,7 @@ ForeignResource = (
     | ForeignPort
     | Drop
     | ForeignLink
-    | ForeignVxlan
+    | ForeignTunnel
     | ForeignInterface
     | SharedNamespace
     | ForeignContainer

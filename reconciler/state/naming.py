@@ -55,7 +55,7 @@ def mac_of(*parts: str) -> str:
 
 
 def vni_of(topology: str, subnet: str) -> int:
-    """The number of a subnet's VXLAN: 24 bits of the names' hash (RFC 7348), never 0."""
+    """The number of a subnet's tunnels: 24 bits of the names' hash (RFC 7348), never 0."""
     return int.from_bytes(_digest("vni", topology, subnet)[:3], "big") or 1
 
 

@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.state.engines import DEFAULT_ENGINES
 from reconciler.state.ref import HOST, netns_path_name
 from reconciler.state.visible import visible_line
 
@@ -61,18 +60,28 @@ def _print(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineShell:
+    """How command lines reach a container of an engine."""
+
+    command: tuple[str, ...]
+    """The engine's program, with where it listens."""
+    pid: str
+    """The command line that prints the first process of the container."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostShell:
     """How command lines reach the namespaces of one host.
 
     `host_key` is what the host is called in labels and under /run/netctl: `local`, or `shop.lab.alpha`. `own` is the file
     name under /run/netns of the host's own namespace, "" for the machine's. `engines` maps a container that an
-    engine runs to the engine's command and the container's name there, such as (("docker",), "shop-web").
+    engine runs to how command lines reach it.
     """
 
     topology: str
     host_key: str
     own: str = ""
-    engines: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    engines: Mapping[str, EngineShell] = field(default_factory=dict)
     openvswitch: str = ""
     """Where the host's Open vSwitch database listens; "" for the usual place."""
 
@@ -82,8 +91,7 @@ class HostShell:
             return self.own
         scope, _, member = netns.partition(":")
         if scope == "container" and member in self.engines:
-            command, name = self.engines[member]
-            return f"$({join(pid_words(command, name))})"
+            return f"$({self.engines[member].pid})"
         return netns_path_name(self.topology, netns)
 
     def link_netns(self, netns: str) -> str:
@@ -105,19 +113,7 @@ class HostShell:
     def engine(self, netns: str, runtime: str) -> tuple[str, ...]:
         """The command of the engine that runs the container of a namespace."""
         container = netns.partition(":")[2]
-        return self.engines[container][0] if container in self.engines else (runtime,)
-
-
-def pid_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
-    """The command line that prints the first process of a container."""
-    if engine[0] == "lxc":
-        return ["lxc-info", "-P", lxc_path(engine), "-n", engine_name, "--pid", "--no-humanize"]
-    return [*engine, "inspect", "-f", "{{.State.Pid}}", engine_name]
-
-
-def lxc_path(engine: tuple[str, ...]) -> str:
-    """The directory of LXC's containers, which is the last word of its command where the file names one."""
-    return engine[-1] if len(engine) > 1 else DEFAULT_ENGINES["lxc"]
+        return self.engines[container].command if container in self.engines else (runtime,)
 
 
 def flatten(options: Iterable[tuple[str, str]]) -> list[str]:

@@ -36,7 +36,7 @@ class LinkInfo:
     has_ipv6: bool = True
     """Whether it has such settings at all: not below an MTU of 1280, nor on a kernel without IPv6."""
     options: tuple[tuple[str, str], ...] = ()
-    """Of the link's kind (bridge, vxlan, macvlan …), by iproute2's names and spelling, sorted."""
+    """Of the link's kind (bridge, macvlan …), by iproute2's names and spelling, sorted."""
     qdisc: str = ""
     """What its packets wait in before they are sent: `noqueue`, `tbf` …"""
     port_options: tuple[tuple[str, str], ...] = ()
@@ -107,7 +107,7 @@ class NeighborInfo:
 
 @dataclass(frozen=True, slots=True)
 class FdbInfo:
-    """A static entry of a forwarding database; `remote` is the VTEP of a VXLAN entry.
+    """A static entry of a forwarding database; `remote` is the far end, of an entry of a tunnel.
 
     A `sticky` one stays at its port, whatever comes in elsewhere (NTF_STICKY, linux/neighbour.h).
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.jsontext import parse_json
@@ -42,14 +42,12 @@ def _pairs(value: object) -> tuple[tuple[str, ...], ...]:
 
 
 PAIR = 2
-READERS: Mapping[str, Callable[[object], object]] = {
-    "runtime": _text,
-    "image": _text,
-    "command": _texts,
-    "env": _pairs,
-    "volumes": _texts,
-    "restart": _text,
+_BY_TYPE: Mapping[object, Callable[[object], object]] = {
+    str: _text,
+    tuple[str, ...]: _texts,
+    tuple[tuple[str, str], ...]: _pairs,
 }
+READERS = {name: _BY_TYPE[kind] for name, kind in get_type_hints(ContainerSpec).items()}
 """How each field of a spec is read from a label. All raise TypeError or ValueError for a value of another form."""
 
 

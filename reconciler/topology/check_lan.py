@@ -46,7 +46,7 @@ def _check_keys(subnet: Subnet, faults: FaultList) -> None:
     if subnet.macvlan != "bridge" and subnet.mode != "macvlan":
         what = f"`type` has no effect on `{subnet.name}`, whose mode is {subnet.mode}"
         faults.add_at_key((*here, "type"), what, "remove it, or write `mode: macvlan`")
-    if subnet.bridge == "openvswitch" and subnet.mode == "macvlan":
+    if subnet.bridge != "linux" and subnet.mode == "macvlan":
         what = f"`{subnet.name}` of mode macvlan has no bridge: a macvlan is a switch of its own, in the uplink itself"
         faults.add((*here, "bridge"), what, "leave `bridge` out, or write `mode: direct`")
     if subnet.datapath and subnet.bridge != "openvswitch":

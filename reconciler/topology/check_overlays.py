@@ -1,4 +1,4 @@
-"""Rules about subnets that span hosts: an overlay joins them, the hosts have addresses, and each VXLAN has its own number.
+"""Rules about subnets that span hosts: an overlay joins them, the hosts have addresses, and each tunnel has its own number.
 
 They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`host_subnets`).
 `compile` checks what depends on the hosts themselves, such as which of them share a link.
@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.state.naming import vni_of
+from reconciler.topology.check_vxlan import check_ports
 from reconciler.topology.faults import FaultList
 from reconciler.topology.host_subnets import host_subnets_of
-from reconciler.topology.types import Subnet, Topology
-
-VXLAN_OVERLAYS = ("vxlan", "auto")
+from reconciler.topology.types import DEFAULT_TUNNEL, Subnet, Topology
 
 
 def check_overlays(topology: Topology, faults: FaultList) -> None:
@@ -26,11 +25,11 @@ def check_overlays(topology: Topology, faults: FaultList) -> None:
             faults.add(
                 ("subnets", name, "overlay"),
                 f"cannot join the hosts of `{name}` ({', '.join(hosts)}) without an overlay",
-                "write `overlay: vxlan`, or keep its containers, their policies and ports, and `hosts:` on one host",
+                f"write `overlay: {DEFAULT_TUNNEL}`, or keep its containers, their policies and ports, and `hosts:` on one host",
             )
     _check_addresses(topology, spanning, faults)
     _check_numbers(topology, spanning, faults)
-    _check_ports(topology, spanning, faults)
+    check_ports(topology, spanning, faults)
 
 
 def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
@@ -46,34 +45,15 @@ def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]]
 
 
 def _check_numbers(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """A VXLAN is known by its number, so two with one number would be one segment. Hashes may meet, one time in millions."""
-    taken: dict[int, Subnet] = {}
+    """A tunnel is known by its number, so two with one number would be one segment. Hashes may meet, one time in millions."""
+    taken: dict[tuple[str, int], Subnet] = {}
     for name in spanning:
         subnet = topology.subnets[name]
-        if subnet.overlay not in VXLAN_OVERLAYS:
+        if not subnet.tunnel:
             continue
         number = subnet.vni if subnet.vni is not None else vni_of(topology.name, name)
-        other = taken.setdefault(number, subnet)
+        other = taken.setdefault((subnet.tunnel, number), subnet)
         if other is not subnet:
             line = faults.line(("subnets", other.name))
             message = f"the VNI {number} of `{name}` is that of `{other.name}` already, line {line}"
             faults.add_at_key(("subnets", name), message, "write `vni:` with another number from 1 to 16777215")
-
-
-def _check_ports(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """The UDP port of a VXLAN is the kernel's on every host of the subnet."""
-    taken: dict[tuple[str, int], str] = {}
-    for name, hosts in spanning.items():
-        subnet = topology.subnets[name]
-        if subnet.overlay in VXLAN_OVERLAYS:
-            taken |= {(host, subnet.vxlan_port): name for host in hosts}
-    for container in topology.containers.values():
-        for publication in container.publications:
-            ports = range(publication.port, publication.port + publication.count)
-            for host, port in taken:
-                if publication.protocol == "udp" and port in ports and host in publication.hosts:
-                    faults.add(
-                        publication.path,
-                        f"port {port}/udp of `{host}` is that of the VXLAN of `{taken[host, port]}`",
-                        f"publish another port, or write `vxlan_port:` in `{taken[host, port]}`",
-                    )

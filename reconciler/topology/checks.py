@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 
+from reconciler.state.container_spec import BARE_KEYS, SPEC_KEYS
 from reconciler.state.naming import interface_name
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
@@ -25,8 +26,8 @@ from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.scalars import shorten
 from reconciler.topology.types import Path
 
-_ENGINE_KEYS = ("image", "volumes", "restart")
-_MADE_BY_US_KEYS = ("image", "command", "env", "volumes", "restart", "replicas")
+_ENGINE_KEYS = tuple(key for key in SPEC_KEYS if key not in BARE_KEYS)
+_MADE_BY_US_KEYS = (*SPEC_KEYS, "replicas")
 
 
 def check_topology(model: TopologyModel, faults: FaultList) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import SPEC_KEYS, ContainerSpec
+from reconciler.state.engines import ENGINES, Runtime
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
+from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import ExistingBridge
@@ -26,7 +28,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
     return Topology(
         name=model.name,
         hosts={
-            name: Host(name, host.connect, host.address, host.uplink, host.docker, host.podman, host.lxc, host.openvswitch)
+            name: Host(name, host.connect, host.address, host.uplink, engines_of(host), host.openvswitch)
             for name, host in model.hosts.items()
         },
         subnets={
@@ -35,7 +37,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
                 subnet.cidr,
                 subnet.mode,
                 subnet.overlay,
-                "openvswitch" if subnet.bridge == "openvswitch" else "linux",
+                "linux" if isinstance(subnet.bridge, ExistingBridge) else subnet.bridge,
                 subnet.mtu,
                 subnet.hosts,
                 subnet.gateway,
@@ -64,7 +66,12 @@ def host_of(model: TopologyModel, container: ContainerModel) -> str:
     return container.host or (next(iter(model.hosts)) if len(model.hosts) == 1 else "")
 
 
-def runtime_of(container: ContainerModel) -> Literal["docker", "podman", "lxc", "netns"]:
+def engines_of(host: HostModel) -> dict[str, str]:
+    """Where the engines of a host listen, if the file says so."""
+    return {runtime: place for runtime in ENGINES if (place := getattr(host, runtime))}
+
+
+def runtime_of(container: ContainerModel) -> Runtime:
     """The given runtime; else docker if the container has an image or exists; else a bare namespace."""
     return container.runtime or ("docker" if container.image or container.existing else "netns")
 
@@ -125,9 +132,7 @@ def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
 def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
     container = model.containers[origin]
     host = host_of(model, container)
-    spec = ContainerSpec(
-        runtime_of(container), container.image, container.command, container.env, container.volumes, container.restart
-    )
+    spec = ContainerSpec(runtime_of(container), **{key: getattr(container, key) for key in SPEC_KEYS})
     default = default_network_of(model, container.networks)
     attachments = tuple(
         _attachment(model, name, network, interface, name == default)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from reconciler.state.engines import ENGINES
+
 
 class Word(NamedTuple):
     """The key that is meant ("" for none), and what to write."""
@@ -24,6 +26,7 @@ def _renamed(meant: str, *words: str) -> dict[str, Word]:
     return _keys(meant, f"write `{meant}:` in its place", *words)
 
 
+_ENGINES = " or ".join(ENGINES)
 _NO_ORDER = "remove it: netctl starts containers in no order"
 _NOT_RUN = "remove it, or start the container with its engine and write `existing: true`; netctl only connects it then"
 _NEIGHBOURS = "remove it: containers of one subnet reach each other, and a policy connects those of two"
@@ -96,7 +99,7 @@ KEYS: Mapping[str, Mapping[str, Word]] = {
         **_keys("", 'write it in the network: `networks: {front: {mac: "02:00:00:00:00:10"}}`', "mac_address", "mac"),
         **_keys("", "write it in the network: `networks: {front: {sysctls: {net.ipv4.conf.IFNAME.rp_filter: 2}}}`", "sysctls"),
         **_renamed("host", "node", "on", "hosts", "machine", "server"),
-        **_keys("runtime", "write `runtime: netns` (also docker, podman or lxc)", "kind", "type", "engine", "driver"),
+        **_keys("runtime", f"write `runtime: netns` (also {_ENGINES})", "kind", "type", "engine", "driver"),
         **_keys("", "write it in the network: `networks: {front: {mtu: 1400}}`", "mtu"),
         **_keys("", "write it in the network: `networks: {front: {rate: 10mbit}}`", "rate", "bandwidth"),
         **_keys("", "write it in the subnet: `gateway: 10.44.0.1`", "gateway", "default_gateway"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from reconciler.state.engines import ENGINES
 from reconciler.topology.addresses import parse_addresses
 from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
 from reconciler.topology.scalars import parse_interface, parse_label, parse_topology_name
@@ -23,9 +24,7 @@ HOST_KEYS: dict[str, Callable[[Any], Any]] = {
     "connect": parse_connect,
     "address": parse_addresses,
     "uplink": parse_interface,
-    "docker": parse_engine,
-    "podman": parse_engine,
-    "lxc": parse_lxc_path,
+    **{runtime: parse_engine if engine.has_socket else parse_lxc_path for runtime, engine in ENGINES.items()},
     "openvswitch": parse_engine,
 }
 """The keys of a host, as `model.hosts` has them."""
@@ -56,7 +55,8 @@ def outline_of(tree: Tree) -> Outline | None:
 def _parse_host(name: str, values: dict[str, Any]) -> Host:
     """LookupError or TypeError if it is no mapping, lacks `connect`, or has a key that no host has."""
     parsed = {key: HOST_KEYS[key](value) for key, value in dict(values).items()}
-    return Host(name, parsed.pop("connect"), parsed.pop("address", ()), **parsed)
+    engines = {runtime: place for runtime in ENGINES if (place := parsed.pop(runtime, ""))}
+    return Host(name, parsed.pop("connect"), parsed.pop("address", ()), engines=engines, **parsed)
 
 
 def _is_bare(tree: dict[str, Any]) -> bool:

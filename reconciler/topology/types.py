@@ -19,6 +19,13 @@ Network = IPv4Network | IPv6Network
 CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
 """How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
 track (nf_conntrack_max), so that no container alone fills the table; and what a file may say."""
+BridgeKind = Literal["linux", "openvswitch"]
+"""The kinds of bridges that netctl creates."""
+TunnelKind = Literal["vxlan"]
+"""The kinds of tunnels between hosts."""
+DEFAULT_TUNNEL: TunnelKind = "vxlan"
+OverlayKey = Literal[TunnelKind, "routes", "auto", "none"]
+"""How a subnet spans hosts: by tunnels, by routes, or with `auto` by routes where they lead, else by tunnels."""
 Path = tuple[str | int, ...]
 """Where a value stands in the file: ("containers", "web", "expose", 0)."""
 
@@ -35,15 +42,14 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" if the file does not name them."""
+    """A host. `addresses` are where other hosts reach it; `uplink` is "" if the file does not name it."""
 
     name: str
     connect: Connect
     addresses: tuple[IPAddress, ...] = ()
     uplink: str = ""
-    docker: str = ""
-    podman: str = ""
-    lxc: str = ""
+    engines: Mapping[str, str] = field(default_factory=dict)
+    """Where an engine listens, by the runtime that it serves, if the file says so."""
     openvswitch: str = ""
 
 
@@ -54,8 +60,8 @@ class Subnet:
     name: str
     cidrs: tuple[Network, ...]
     mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = "nat"
-    overlay: Literal["vxlan", "routes", "auto", "none"] = "vxlan"
-    bridge: Literal["linux", "openvswitch"] = "linux"
+    overlay: OverlayKey = DEFAULT_TUNNEL
+    bridge: BridgeKind = "linux"
     mtu: int | None = None
     hosts: tuple[str, ...] = ()
     gateways: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
@@ -70,6 +76,17 @@ class Subnet:
     hairpin: bool = False
     datapath: Literal["", "system", "netdev"] = ""
     """Of an Open vSwitch bridge; "" is what the host has."""
+
+    @property
+    def tunnel(self) -> TunnelKind | Literal[""]:
+        """The kind of its tunnels; "" if it can have none."""
+        match self.overlay:
+            case "auto":
+                return DEFAULT_TUNNEL
+            case "routes" | "none":
+                return ""
+            case kind:
+                return kind
 
     @property
     def is_lan(self) -> bool:

@@ -7,16 +7,22 @@ openvswitch   a bridge of Open vSwitch: OpenFlow rules do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.compile.bridges.base import SubnetBridge
 from reconciler.compile.bridges.linux import LinuxBridge
 from reconciler.compile.bridges.openvswitch import OpenVSwitch
 from reconciler.compile.model import HostSubnet
 from reconciler.compile.view import HostView
+from reconciler.topology.types import BridgeKind
+
+TYPES: Mapping[BridgeKind, type[SubnetBridge]] = {"linux": LinuxBridge, "openvswitch": OpenVSwitch}
+"""By what the file calls the kind."""
 
 
 def bridge_type(host_subnet: HostSubnet) -> type[SubnetBridge]:
     """The kind of the bridge."""
-    return OpenVSwitch if host_subnet.datapath else LinuxBridge
+    return TYPES[host_subnet.kind]
 
 
 def bridge_of(view: HostView, host_subnet: HostSubnet) -> SubnetBridge:

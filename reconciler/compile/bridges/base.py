@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reconciler.compile.model import Endpoint, HostSubnet, Tunnel
+from reconciler.compile.model import Endpoint, HostSubnet, TunnelEnd
 from reconciler.compile.view import HostView
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.marks import altname_of
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import DIRECT, Alias, group_of
 from reconciler.state.record import Record
@@ -59,11 +59,11 @@ class SubnetBridge(ABC):
         """The cable of a container, and what the container may send by it."""
 
     @abstractmethod
-    def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
-        """The VXLAN to the subnet's other hosts as a port."""
+    def tunnel(self, link: Tunnel) -> Iterator[Record]:
+        """A tunnel to the subnet's other hosts as a port."""
 
     @abstractmethod
-    def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:
+    def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:
         """What tells the bridge that a hardware address is behind the tunnel."""
 
     @abstractmethod
@@ -121,22 +121,4 @@ class SubnetBridge(ABC):
             port_options=options,
             arp=arp,
             peer_owner=port.owner,
-        )
-
-    def _vxlan(self, tunnel: Tunnel, master: str, options: tuple[tuple[str, str], ...], *, arp: bool) -> Vxlan:
-        alias = Alias(self.topology, Vxlan.kind, self.host_subnet.subnet)
-        return Vxlan(
-            netns=HOST,
-            name=tunnel.name,
-            vni=tunnel.vni,
-            local=tunnel.local,
-            port=tunnel.port,
-            mac=tunnel.mac,
-            mtu=self.host_subnet.mtu,
-            group=group_of(self.topology),
-            alias=str(alias),
-            master=master,
-            altname=Vxlan.altname_of(alias, tunnel.name),
-            port_options=options,
-            arp=arp,
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
-from reconciler.compile.model import Tunnel
+from reconciler.compile.model import TunnelEnd
 from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.port import FILTERED, QUIET, port_options
-from reconciler.kinds.links.vxlan import PORT_OPTIONS
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts
 from reconciler.state.naming import group_of
@@ -51,13 +51,13 @@ class LinuxBridge(SubnetBridge):
         yield veth
         yield Fdb(HOST, endpoint.port, endpoint.mac, link=veth.ref, about=veth.subject)
 
-    def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
-        """The VXLAN is a port by its master."""
-        yield self._vxlan(tunnel, self.host_subnet.bridge, PORT_OPTIONS, arp=True)
+    def tunnel(self, link: Tunnel) -> Iterator[Record]:
+        """The tunnel is a port by its master."""
+        yield replace(link, master=self.host_subnet.bridge)
 
-    def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:
+    def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:
         """An entry of the bridge's forwarding database."""
-        yield Fdb(HOST, tunnel.name, mac, about=self.about)
+        yield Fdb(HOST, end.name, mac, link=end.ref, about=self.about)
 
     def uplink(self, name: str) -> Iterator[Record]:
         """The uplink is a port by its master."""

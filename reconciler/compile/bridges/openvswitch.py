@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.compile.addresses import link_local_of
 from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.leases import find_leases
-from reconciler.compile.model import Endpoint, Tunnel
+from reconciler.compile.model import Endpoint, TunnelEnd
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.firewall.set_elements import LinkElement
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.bridge import USERSPACE, OvsBridge, OvsPort, marks_of
 from reconciler.kinds.openvswitch.flow import (
@@ -118,25 +119,19 @@ class OpenVSwitch(SubnetBridge):
         if host_subnet.datapath == USERSPACE:
             yield Offload(container_netns(endpoint.container), endpoint.interface, veth, about, TX)
 
-    def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
+    def tunnel(self, link: Tunnel) -> Iterator[Record]:
         """The other hosts have judged what they send."""
-        vxlan = self._vxlan(tunnel, "", (), arp=False)
-        yield vxlan
+        yield replace(link, port_options=(), arp=False)
         yield OvsPort(
-            HOST,
-            vxlan.name,
-            self.host_subnet.bridge,
-            marks_of(self.topology, self.host_subnet.subnet),
-            vxlan.ref,
-            about=self.about,
+            HOST, link.name, self.host_subnet.bridge, marks_of(self.topology, self.host_subnet.subnet), link.ref, about=self.about
         )
-        yield from self._flows(vxlan.name, [TRUSTED_RULE], self.about)
-        yield from self._flows("", [tunnel_rule(vxlan.name)], self.about)
-        yield from self._hidden(vxlan.name, vxlan.ref, self.about)
+        yield from self._flows(link.name, [TRUSTED_RULE], self.about)
+        yield from self._flows("", [tunnel_rule(link.name)], self.about)
+        yield from self._hidden(link.name, link.ref, self.about)
         if self.host_subnet.datapath == USERSPACE:
-            yield Offload(HOST, vxlan.name, vxlan.ref, self.about, GRO)
+            yield Offload(HOST, link.name, link.ref, self.about, GRO)
 
-    def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
+    def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
         """None: `tunnel_rule` sends there what is for no container of the host."""
         return iter(())
 
@@ -172,7 +167,7 @@ class OpenVSwitch(SubnetBridge):
         if host_subnet.subnet in closed:
             parted = list(isolated_members(view, host_subnet))
             rules += apart_rules([endpoint.mac for endpoint in parted])
-            if afar := [endpoint.mac for endpoint in parted if endpoint.host != host_subnet.host and host_subnet.tunnel]:
+            if afar := [endpoint.mac for endpoint in parted if endpoint.host != host_subnet.host and host_subnet.tunnels]:
                 rules += open_rules(afar, [endpoint.port for endpoint in here if not is_isolated(topology, endpoint)])
         targets: list[Endpoint] = [
             endpoint for subnet in closed for endpoint in isolated_members(view, view.host_subnets[subnet])

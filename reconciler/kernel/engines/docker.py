@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.errors import AwayError, HostError, SilentError
-from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed, render_create
+from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
 from reconciler.state.container_spec import PARKED
+from reconciler.state.engines.docker import create_body
 from reconciler.state.grammar import is_label
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.spec_label import HOST_LABEL, NAME_LABEL, TOPOLOGY_LABEL, labels_of
@@ -202,7 +203,7 @@ class DockerEngine:
                 client.rename(parked, step.engine_name)
             else:
                 labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec))
-                client.create_container_from_config(render_create(step.spec, labels), step.engine_name)
+                client.create_container_from_config(create_body(step.spec, labels), step.engine_name)
         return self.start(step.engine_name)
 
     def start(self, engine_name: str) -> int:

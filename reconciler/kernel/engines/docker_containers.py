@@ -1,4 +1,4 @@
-"""Containers in the words of Docker's API: the labels by which they are netctl's, what lists them, what creates them. Pure."""
+"""Containers in the words of Docker's API: the labels by which they are netctl's, and what lists them. Pure."""
 
 from __future__ import annotations
 
@@ -36,24 +36,6 @@ class Listed:
     def spec(self) -> ContainerSpec | None:
         """What it was made from; None where its label does not say."""
         return parse_spec(self.labels.get(SPEC_LABEL, ""))
-
-
-def render_create(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The body of POST /containers/create. A command that the file leaves out is the image's own."""
-    policy, _, retries = spec.restart.partition(":")
-    body: dict[str, Any] = {
-        "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.env],
-        "Labels": dict(labels),
-        "HostConfig": {
-            "NetworkMode": "none",
-            "Binds": list(spec.volumes),
-            "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
-        },
-    }
-    if spec.command:
-        body["Cmd"] = list(spec.command)
-    return body
 
 
 def parse_listed(item: Mapping[str, Any]) -> Listed:

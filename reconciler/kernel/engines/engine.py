@@ -15,12 +15,12 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.docker import DockerEngine
 from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
+from reconciler.state.engines import ENGINES
 from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step, StepError
 
-RUNTIMES = ("docker", "podman", "lxc")
 WORKERS = 32
 """Containers worked on at a time. An engine makes few at once, but those that take their ten seconds to stop only wait."""
 
@@ -62,8 +62,8 @@ class Engine(Protocol):
 @cache
 def engine_of(context: KernelContext, runtime: str) -> Engine:
     """The engine that serves a runtime. HostError where this version has none."""
-    if runtime not in RUNTIMES:
-        raise HostError(f"no engine serves `runtime: {runtime}`", f"this version serves {', '.join(RUNTIMES)} and netns")
+    if runtime not in ENGINES:
+        raise HostError(f"no engine serves `runtime: {runtime}`", f"this version serves {', '.join(ENGINES)} and netns")
     if runtime == "lxc":
         return LxcEngine(context.topology, context.host_key, context.engine_url(runtime), context.machine_netns)
     return DockerEngine(runtime, context.topology, context.host_key, context.engine_url(runtime))
@@ -76,7 +76,7 @@ def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tup
     """
     wanted = wanted or {}
     found: list[ContainerInfo] = []
-    for runtime in RUNTIMES:
+    for runtime in ENGINES:
         engine = engine_of(context, runtime)
         if runtime in wanted or engine.holds_any():
             found += engine.read_containers(wanted.get(runtime, {}))
@@ -100,7 +100,7 @@ def by_runtime(steps: Iterable[Step]) -> dict[str, list[ContainerCreate]]:
 
 def remove_parked(context: KernelContext) -> None:
     """For the worker, when an apply has succeeded on every host or has been taken back on all: nobody needs them any more."""
-    for runtime in RUNTIMES:
+    for runtime in ENGINES:
         engine = engine_of(context, runtime)
         if engine.holds_any():
             engine.remove_parked()

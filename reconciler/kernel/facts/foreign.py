@@ -20,8 +20,8 @@ from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall.element_text import is_element, parse_elements
 from reconciler.kinds.firewall.program import TABLE_PREFIX
 from reconciler.kinds.firewall.traffic_elements import PublishedPort
+from reconciler.kinds.links import TUNNELS
 from reconciler.kinds.links.marks import bears_tag
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.kinds.openvswitch.bridge import own_switches
 from reconciler.state.foreign import (
     ForeignContainer,
@@ -30,7 +30,7 @@ from reconciler.state.foreign import (
     ForeignListener,
     ForeignPort,
     ForeignRoute,
-    ForeignVxlan,
+    ForeignTunnel,
     HostPort,
     SharedNamespace,
     TransportProtocol,
@@ -41,6 +41,7 @@ from reconciler.state.snapshot import LinkInfo, NamespaceInfo, Snapshot
 from reconciler.state.uapi import LOOPBACK
 
 FAMILY_TOOLS: tuple[tuple[str, Literal["iptables", "ip6tables"]], ...] = (("ip", "iptables"), ("ip6", "ip6tables"))
+TUNNEL_KINDS = frozenset(kind.kind for kind in TUNNELS)
 
 
 def is_own(topology: str, link: LinkInfo) -> bool:
@@ -76,7 +77,7 @@ def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
         yield ForeignRoute(destination=ip_network(route.dst), link=link.name, by_netctl=another)
 
 
-def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
+def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignTunnel]:
     """Links on the host that are not ours, whose names are taken."""
     # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
     switches = {bridge.name for bridge, _ in own_switches(snapshot)}
@@ -84,9 +85,8 @@ def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignVxlan]:
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
             yield ForeignLink(name=link.name)
             yield from (ForeignLink(name=altname, altname_of=link.name) for altname in link.altnames)
-            if link.kind == Vxlan.kind:
-                options = dict(link.options)
-                yield ForeignVxlan(name=link.name, vni=int(options.get("id", 0)), port=int(options.get("dstport", 0)))
+            if link.kind in TUNNEL_KINDS:
+                yield ForeignTunnel(name=link.name, link_kind=link.kind, options=link.options)
 
 
 def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:

@@ -15,7 +15,6 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.foreign_rules import UNKNOWN, Condition, Rule, parse_rule
@@ -24,7 +23,7 @@ from reconciler.kernel.netfilter.table_dump import ChainInfo, TableReader
 from reconciler.kinds.firewall.chains import FORWARD_MARK
 from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
 from reconciler.kinds.firewall.program import TABLE_PREFIX
-from reconciler.kinds.links.vxlan import USUAL_PORT
+from reconciler.kinds.links import TUNNELS
 from reconciler.state.foreign import (
     BRIDGE,
     Chain,
@@ -48,7 +47,7 @@ PORT_CONDITIONS = ("protocol", "dport")
 class Packet:
     """What is known of a packet of ours at a hook: its protocol, "" for any; it bears our mark if `marked`."""
 
-    protocol: Literal["", "icmp", "udp"] = ""
+    protocol: str = ""
     comes_by: frozenset[str] = frozenset()
     leaves_by: frozenset[str] = frozenset()
     """A condition on one of these links holds for packets of ours."""
@@ -56,7 +55,9 @@ class Packet:
     """On one of these it holds for some of them: the uplink, which others' packets pass as well."""
     marked: bool = False
     port: int = 0
-    """The destination port of a UDP packet."""
+    """The destination port; 0 if the protocol has none."""
+    tunnel: str = ""
+    """Of a tunnel's packet: what people call the kind of tunnel."""
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ def _holds(condition: Condition, packet: Packet) -> bool | None:
         case "icmp type" if packet.protocol:
             return packet.protocol == "icmp" and not ECHO_REQUESTS.isdisjoint(condition.values)
         case "dport" if packet.protocol:
-            return packet.protocol == "udp" and any(_is_within(packet.port, each) for each in condition.values)
+            return bool(packet.port) and any(_is_within(packet.port, each) for each in condition.values)
     return None
 
 
@@ -236,29 +237,33 @@ def _judge(
     base: ChainInfo, rules: Mapping[str, Sequence[Rule]], own: frozenset[str], uplink: str, *, has_ufw: bool, legacy: bool = False
 ) -> Iterator[Drop]:
     chain = Chain(family=base.family, table=base.table, name=base.name)
-    for drop, packet in _packets(base, own, uplink):
+    for packet in _packets(base, own, uplink):
         walk = _Walk(rules, packet)
         result = walk.follow(base.name) or ("drop" if base.drops else "")
         if result == "drop":
             program, commands = _name(base, packet, has_ufw=has_ufw, legacy=legacy)
-            yield drop(program=program, chain=chain, commands=commands)
-        elif drop is ForwardDrop:
+            if packet.tunnel:
+                yield TunnelDrop(program=program, chain=chain, commands=commands, tunnel=packet.tunnel)
+            else:
+                yield ForwardDrop(program=program, chain=chain, commands=commands)
+        elif not packet.tunnel:
             program = f"a rule of {_tool(base, legacy=legacy)}"
             for rule, ports in {render(conditions): match_of(conditions) for conditions in walk.may}.items():
                 yield PossibleDrop(program=program, chain=chain, rule=rule, ports=ports)
 
 
-def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[tuple[type[ForwardDrop | TunnelDrop], Packet]]:
-    """What of ours meets the chain, and what a drop of it is."""
+def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[Packet]:
+    """What of ours meets the chain."""
     outside = frozenset((uplink,)) if uplink else frozenset()
     if base.hook == "input":
-        yield ForwardDrop, Packet("icmp", comes_by=own)
-        if base.family not in ("bridge", "netdev"):
-            yield TunnelDrop, Packet("udp", comes_by=outside, port=USUAL_PORT)
+        yield Packet("icmp", comes_by=own)
+        for kind in TUNNELS if base.family not in ("bridge", "netdev") else ():
+            outer = kind.encapsulation
+            yield Packet(outer.protocol, comes_by=outside, port=outer.port, tunnel=kind.title)
     elif base.hook == "output":
-        yield ForwardDrop, Packet("icmp", leaves_by=own)
+        yield Packet("icmp", leaves_by=own)
     else:
-        yield ForwardDrop, Packet("", own, own, outside, marked=base.hook == "forward" and base.family != "bridge")
+        yield Packet("", own, own, outside, marked=base.hook == "forward" and base.family != "bridge")
 
 
 def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tuple[str, tuple[str, ...]]:
@@ -269,7 +274,9 @@ def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tu
     is_iptables = tool.startswith(("iptables", "ip6tables"))
     who = f"the policy of {tool}" if is_iptables and base.drops else tool if not is_iptables else f"a rule of {tool}"
     if packet.port:
-        rule, nft = f"-p udp --dport {packet.port}", f"udp dport {packet.port}"
+        rule, nft = f"-p {packet.protocol} --dport {packet.port}", f"{packet.protocol} dport {packet.port}"
+    elif packet.tunnel:
+        rule, nft = f"-p {packet.protocol}", f"meta l4proto {packet.protocol}"
     elif base.hook == "forward" and base.family != "bridge":
         rule, nft = f"-m mark --mark {FORWARD_MARK:#x}/{FORWARD_MARK:#x}", f"meta mark and {FORWARD_MARK:#x} == {FORWARD_MARK:#x}"
     elif base.family == "bridge":

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 from reconciler.kernel.netlink.rtnetlink import parse_attributes
 from reconciler.kinds.firewall.element_text import format_range
-from reconciler.kinds.firewall.program import CONCATENATION
+from reconciler.kinds.firewall.sets import CONCATENATION
 
 VERDICT_CODE, VERDICT_CHAIN, NFT_GOTO = 1, 2, -4
 DATA_VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the type of a map's data that are verdicts

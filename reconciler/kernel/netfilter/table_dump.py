@@ -33,7 +33,7 @@ from reconciler.kernel.netlink.rtnetlink import (
     parse_messages,
 )
 from reconciler.kinds.firewall.fast_path import parse_hook_name
-from reconciler.kinds.firewall.program import CONCATENATION
+from reconciler.kinds.firewall.sets import CONCATENATION
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES

@@ -320,7 +320,7 @@ def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete
 
 
 def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surroundings) -> bytearray:
-    """An entry of a VXLAN is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`), static and sticky.
+    """An entry of a tunnel is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`), static and sticky.
 
     A permanent one at a bridge port would say that the address is the bridge's own.
     """

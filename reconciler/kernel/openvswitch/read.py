@@ -108,7 +108,7 @@ def _has_internal_port(snapshot: Snapshot) -> bool:
 
 
 def _minded(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
-    """Namespace, link and feature of what leads to a bridge in user space: containers' ends of veths, VXLANs, and the uplink."""
+    """Namespace, link and feature of what leads to a bridge in user space: containers' ends of veths, tunnels, and the uplink."""
     there = [port for bridge, _ in own_switches(snapshot) if bridge.datapath == USERSPACE for port in bridge.ports]
     yield from ((HOST, port.name, GRO) for port in there if is_uplink_port(port))
     ports = {port.name for port in there}

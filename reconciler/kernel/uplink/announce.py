@@ -3,7 +3,7 @@
 Who has talked to an address keeps what it learnt for half a minute and more (neighbour(7)), and sends there until it has found
 out that nobody answers. So who gets an address says so, and a bridge says it for those on other hosts: by gratuitous ARP (RFC
 5227, section 3) for IPv4, by an unsolicited neighbor advertisement (RFC 4861, section 7.2.6) for IPv6. Both correct what
-others know, and make no entries. A VXLAN's port passes neither on, where ARP is answered at home (br_do_proxy_suppress_arp in
+others know, and make no entries. A tunnel's port passes neither on, where ARP is answered at home (br_do_proxy_suppress_arp in
 net/bridge/br_arp_nd_proxy.c). 5 µs each.
 """
 

@@ -1,14 +1,14 @@
-"""An entry of a forwarding database: behind which VTEP, or behind which port of the bridge, a hardware address is.
+"""An entry of a forwarding database: behind which end of a tunnel, or behind which port of the bridge, a hardware address is.
 
-Two tables take part in sending a frame to another host. The bridge's own says that the address is behind the VXLAN port
-(`remote` empty; bridge(8): `master static`); the VXLAN's says at which host it is (`remote` is that host's underlay address;
+Two tables take part in sending a frame to another host. The bridge's own says that the address is behind the tunnel's port
+(`remote` empty; bridge(8): `master static`); a tunnel's says at which host it is (`remote` is that host's underlay address;
 `self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
 
 An entry of the bridge is static and sticky (bridge(8)): a static one alone would move to another port with the first frame
 that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too, and learn nothing:
 what a container sends never changes where frames go.
 
-All static entries on a VXLAN or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
+All static entries on a tunnel or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
 is its identity.
 """
 
@@ -18,10 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.links import PORTS
-from reconciler.kinds.links.bridge import Bridge
+from reconciler.kinds.links import LINKS, PORTS
 from reconciler.kinds.links.marks import about
-from reconciler.kinds.links.vxlan import Vxlan
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -32,8 +30,8 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 BROADCAST_MAC = "00:00:00:00:00:00"
-"""In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
-LINKS_WITH_TABLE = (Bridge.kind, Vxlan.kind)
+"""In a tunnel's table: what has no entry of its own, broadcast and multicast (`all_zeros_mac` of its driver)."""
+LINKS_WITH_TABLE = tuple(kind.kind for kind in LINKS if kind.has_forwarding_table)
 """The kinds of links that have a forwarding database."""
 
 
@@ -49,8 +47,8 @@ class Fdb(Record):
     remote: str = ""
     sticky: bool = True
     """Of an entry of the bridge: whether it stays at its port, whatever comes in elsewhere."""
-    link: Ref | None = field(default=None, compare=False)
-    """What makes `dev`; None for a VXLAN."""
+    link: Ref = field(compare=False, kw_only=True)
+    """What makes `dev`."""
     about: str = field(default="host", compare=False)
     """Whose it is, for people: `subnet front`."""
 
@@ -65,7 +63,7 @@ class Fdb(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (self.link or Vxlan.ref_of(self.netns, self.dev),)
+        return (self.link,)
 
     @property
     def subject(self) -> str:

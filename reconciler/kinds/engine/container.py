@@ -22,6 +22,7 @@ from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import bears_tag
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.engines import ENGINES
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
@@ -71,8 +72,7 @@ class EngineContainer(Record):
     @property
     def logs_help(self) -> str:
         """Where to read why it has ended."""
-        command = f"lxc-start -n {self.engine_name} -F" if self.runtime == "lxc" else f"{self.runtime} logs {self.engine_name}"
-        return f"`{command}` says why"
+        return f"`{ENGINES[self.runtime].logs(self.engine_name)}` says why"
 
     def masked(self) -> Self:
         return replace(self, spec=self.spec and self.spec.masked())

@@ -9,11 +9,12 @@ what it does not know takes the slow path. See docs/how-it-works.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.kinds.firewall.memory import ANSWERS, MEMORY, OPENED
 from reconciler.kinds.firewall.port_chains import ARP, BRIDGE, NETDEV
-from reconciler.kinds.links import PORTS
+from reconciler.kinds.links import PORTS, TUNNELS
 
 FORWARD_MARK = 0x00001000
 """The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.firewall.docker_user) accepts it.
@@ -55,10 +56,7 @@ MEMORY\tchain door {
 \t}
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
-\t\tip saddr . ip daddr . udp dport @vteps4 fib saddr . iif oif exists notrack accept
-\t\tip6 saddr . ip6 daddr . udp dport @vteps6 fib saddr . iif oif exists notrack accept
-\t\tudp dport @vxlan_ports jump underlay
-\t\tiif "lo" return
+TUNNEL_RECEIVED\t\tiif "lo" return
 \t\tip daddr 127.0.0.0/8 drop
 \t\tip saddr 127.0.0.0/8 drop
 \t\tiifname @bridges return
@@ -79,9 +77,7 @@ MEMORY\tchain door {
 \t}
 \tchain sending {
 \t\ttype filter hook output priority -300; policy accept;
-\t\tip daddr . ip saddr . udp dport @vteps4 notrack
-\t\tip6 daddr . ip6 saddr . udp dport @vteps6 notrack
-\t\tmeta l4proto { icmp, icmpv6 } oifname @bridges jump redirects
+TUNNEL_SENT\t\tmeta l4proto { icmp, icmpv6 } oifname @bridges jump redirects
 \t}
 \tchain redirects {
 \t\ticmp type redirect drop
@@ -94,9 +90,7 @@ MEMORY\tchain door {
 \tchain users {
 \t\toifname @bridges meta mark set meta mark | FORWARD_MARK
 \t\tct status dnat meta mark set meta mark | FORWARD_MARK
-\t\tmeta mark & FORWARD_MARK == 0 ip daddr . ip saddr . udp dport @vteps4 drop
-\t\tmeta mark & FORWARD_MARK == 0 ip6 daddr . ip6 saddr . udp dport @vteps6 drop
-\t}
+TUNNEL_FORGED\t}
 \tchain arriving {
 \t\ttype nat hook prerouting priority -100; policy accept;
 \t\tiifname . ether saddr @connections drop
@@ -258,6 +252,9 @@ PORT_LINKS = "{ " + ", ".join(f'"{kind.kind}"' for kind in PORTS) + " }"
 def render_chains(family: str, group: int) -> str:
     """The chains of a family's table; `group` is the mark of the topology's links."""
     values = {
+        "TUNNEL_RECEIVED": _render_received(),
+        "TUNNEL_SENT": _lines(f"{known} notrack" for each in _ENCAPSULATIONS for known in each.sent),
+        "TUNNEL_FORGED": _lines(f"meta mark & FORWARD_MARK == 0 {known} drop" for each in _ENCAPSULATIONS for known in each.sent),
         "FORWARD_MARK": f"{FORWARD_MARK:#010x}",
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
         "WHOLE_RANGE": f"{WHOLE_RANGE.first}-{WHOLE_RANGE.last}",
@@ -278,6 +275,25 @@ def render_chains(family: str, group: int) -> str:
     for word, value in values.items():
         text = text.replace(word, value)
     return text
+
+
+_ENCAPSULATIONS = tuple(kind.encapsulation for kind in TUNNELS)
+
+
+def _render_received() -> str:
+    """Of each kind of tunnel: its packets between known ends come in by the right link, and all others are judged."""
+    return _lines(
+        rule
+        for each in _ENCAPSULATIONS
+        for rule in (
+            *(f"{known} fib saddr . iif oif exists notrack accept" for known in each.received),
+            *(f"{alike} jump underlay" for alike in each.alike),
+        )
+    )
+
+
+def _lines(rules: Iterable[str]) -> str:
+    return "".join(f"\t\t{rule}\n" for rule in rules)
 
 
 def _render_block(block: PortBlock) -> str:

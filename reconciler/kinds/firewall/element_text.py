@@ -13,8 +13,9 @@ from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from typing import TypeVar, cast
 
-from reconciler.kinds.firewall.program import CONCATENATION, SETS, SetSpec, parse_table_name, table_name
+from reconciler.kinds.firewall.program import SETS, parse_table_name, table_name
 from reconciler.kinds.firewall.set_elements import GOTO, SetElement
+from reconciler.kinds.firewall.sets import CONCATENATION, SetSpec
 from reconciler.kinds.firewall.traffic_elements import ANYWHERE
 
 T = TypeVar("T", bound=SetElement)

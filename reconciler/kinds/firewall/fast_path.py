@@ -2,7 +2,7 @@
 
 Within a subnet everything passes, so such a packet needs neither the host's firewalls nor its connection tracking, whose hooks
 take a third of its time. A table of the family netdev, one for each such subnet, sees packets at a link's ingress hook, before
-anything else of the host does (nft(8), `fwd`): from a container's port they go to the VXLAN, or to the next hop's neighbour over
+anything else of the host does (nft(8), `fwd`): from a container's port they go to the tunnel, or to the next hop's neighbour over
 the uplink; from there to the bridge. The table knows who may send and who is where. What it does not know takes the slow path,
 which works without it, and is the way of everything else: other subnets, the host, published ports, ARP, broadcast.
 
@@ -33,7 +33,7 @@ from reconciler.state.subject import subject_in
 
 FAMILY = "netdev"
 LEAVING, TUNNELLED, ROUTED = "leaving", "tunnelled", "routed"
-"""The chains for what comes from a container, out of the VXLAN, and from the uplink."""
+"""The chains for what comes from a container, out of the tunnel, and from the uplink."""
 
 _HOOK = re.compile(r"at-([A-Za-z0-9][A-Za-z0-9_.-]{0,14})", re.ASCII)
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_/.-]{0,127}", re.ASCII)

@@ -11,7 +11,6 @@ and `compile` fills the sets. The text of their elements is in `kinds.firewall.e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from reconciler.kinds.firewall.chains import SOURCE_PORT_CHAINS, render_chains
 from reconciler.kinds.firewall.port_chains import PORT, PORT_ISOLATED
@@ -32,51 +31,15 @@ from reconciler.kinds.firewall.set_elements import (
     RemoteSender,
     ReturnAddress,
     SenderAddress,
-    SetElement,
     SourcePorts,
-    VxlanPort,
-    VxlanSender,
 )
+from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
+from reconciler.kinds.links import TUNNELS
 from reconciler.state.grammar import is_label, is_topology_name
 from reconciler.state.naming import group_of
 
 TABLE_PREFIX = "netctl-"
-CONCATENATION = " . "
-"""What stands between the parts of a key or value (nft(8), concatenations)."""
-
-
-COUNT_MAX = 2**32 - 1
-"""The largest number of connections that an element can name (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetSpec:
-    """A set, or with `data` a map: the nft types of its key's and its data's parts, and whether parts may be ranges."""
-
-    element: type[SetElement]
-    """What its elements say."""
-    key: tuple[str, ...]
-    data: tuple[str, ...] = ()
-    interval: bool = False
-    typeof: str = ""
-    """The expressions whose types the key has, where nft has no names for these types."""
-    chains: tuple[str, ...] = ()
-    """The chains of its table to which its verdicts go."""
-    single: tuple[int, ...] = ()
-    """Of an interval set: the numbers of the parts that are one value, or all addresses."""
-    statement: str = ""
-    """What each element does when it is found, with the element's value as its number: `ct count over`."""
-
-    def declare(self, name: str) -> str:
-        """Its declaration in a table."""
-        is_map = self.data and not self.statement
-        types = f"typeof {self.typeof}" if self.typeof else "type " + CONCATENATION.join(self.key)
-        data = " : " + CONCATENATION.join(self.data) if is_map else ""
-        flags = "\t\tflags interval\n" if self.interval else ""
-        # The kernel wants one for the set, too; each element has its own.
-        statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
-        return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"
 
 
 def _inet_sets() -> dict[str, SetSpec]:
@@ -86,7 +49,6 @@ def _inet_sets() -> dict[str, SetSpec]:
         "same_bridge": SetSpec(BridgePair, ("ifname", "ifname")),
         "nat_bridges": SetSpec(LinkElement, ("ifname",)),
         "routed_bridges": SetSpec(LinkElement, ("ifname",)),
-        "vxlan_ports": SetSpec(VxlanPort, ("inet_service",)),
         # An uplink that is a port of Open vSwitch. Where that works in user space, the host sees its packets, too, and must not
         # take them. Ports of containers are known by their group.
         "switched": SetSpec(LinkElement, ("ifname",)),
@@ -120,8 +82,6 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
             f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
             f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
-            # The far end, our end and the port of a VXLAN.
-            f"vteps{family}": SetSpec(VxlanSender, (address, address, "inet_service")),
             # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
             f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
             # Hosts that share a subnet with this one, by their underlay addresses.
@@ -135,13 +95,17 @@ def _inet_sets() -> dict[str, SetSpec]:
             # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
             f"endpoints{family}": SetSpec(EndpointPair, (address, address)),
         }
+    for kind in TUNNELS:
+        sets |= kind.encapsulation.sets
+    for kind in TUNNELS:
+        sets |= kind.encapsulation.sets
     return sets
 
 
 def _netdev_sets() -> dict[str, SetSpec]:
     """Of the fast path of one subnet: who is here, who is elsewhere and which way, and the links that lead there."""
     sets = {
-        # Hardware addresses behind the VXLAN, and of containers here.
+        # Hardware addresses behind the tunnel, and of containers here.
         "behind": SetSpec(MacElement, ("ether_addr",)),
         "members": SetSpec(MacElement, ("ether_addr",)),
         # With routes: the bridge's own, to which containers send what is for other hosts.

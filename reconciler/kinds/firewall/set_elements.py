@@ -321,38 +321,6 @@ class LanClients(SetElement):
 
 
 @dataclass(frozen=True, slots=True)
-class VxlanPort(SetElement):
-    """The UDP port of a VXLAN."""
-
-    stem = "vxlan_ports"
-    key_fields = ("port",)
-
-    port: int
-
-    @classmethod
-    def from_parts(cls, _set_name: str, key: Sequence[str], _data: Sequence[str]) -> Self:
-        (port,) = key
-        return cls(int(port))
-
-
-@dataclass(frozen=True, slots=True)
-class VxlanSender(SetElement):
-    """The far end, the near end and the UDP port of a VXLAN."""
-
-    stem, by_family = "vteps", "remote"
-    key_fields = ("remote", "local", "port")
-
-    remote: str
-    local: str
-    port: int
-
-    @classmethod
-    def from_parts(cls, _set_name: str, key: Sequence[str], _data: Sequence[str]) -> Self:
-        remote, local, port = key
-        return cls(remote, local, int(port))
-
-
-@dataclass(frozen=True, slots=True)
 class NextHop(SetElement):
     """A container elsewhere, and the address of its host in the underlay."""
 

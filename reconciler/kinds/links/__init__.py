@@ -9,6 +9,7 @@ from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.port import Port
+from reconciler.kinds.links.tunnel import Tunnel
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
 
@@ -16,3 +17,5 @@ LINKS: tuple[type[Link], ...] = (Bridge, Veth, Macvlan, Vxlan)
 """In the order in which links are made, as people read a plan."""
 PORTS: tuple[type[Port], ...] = tuple(kind for kind in LINKS if issubclass(kind, Port))
 """Those that can be ports of a bridge."""
+TUNNELS: tuple[type[Tunnel], ...] = tuple(kind for kind in LINKS if issubclass(kind, Tunnel))
+"""Those that join the hosts of a subnet."""

@@ -38,6 +38,8 @@ class Link(Record):
     """The options of the kind in netlink (IFLA_INFO_DATA). If a name stands in several tables, the first that takes the value."""
     lower_option: ClassVar[str] = ""
     """The option that names the link below; "" if the kind has none. Without a place in `wire`, IFLA_LINK holds it."""
+    has_forwarding_table: ClassVar[bool] = False
+    """Whether links of the kind have a forwarding database (see `fdb`)."""
 
     name: str
     mac: str

@@ -58,6 +58,7 @@ class Bridge(Link):
     kind = "bridge"
     root_of = ("subnet",)
     wire = (WIRE,)
+    has_forwarding_table = True
 
     options: Options = BRIDGE_OPTIONS
 

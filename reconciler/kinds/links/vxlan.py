@@ -1,32 +1,24 @@
-"""A VXLAN: the port of a subnet's bridge that leads to the subnet's other hosts, in UDP over the underlay (RFC 7348).
+"""A VXLAN: a tunnel in UDP over the underlay (RFC 7348), one for each subnet on a host, with a forwarding database of its own.
 
-It is recognised by its mark (see `marks`). Nothing is learnt from packets and nothing is flooded but true broadcast: who
-is where follows from the file, and stands in static entries (see `fdb` and `neighbor`). So learning is off, and the port
-answers ARP and neighbor solicitations for the far side from the bridge's neighbor table (`neigh_suppress`).
-
-Its number, its port and its own address are fixed when it is made; a change of these forces a re-creation. Its MAC is given
-at creation, for udev may rewrite one that the kernel chose. The outer packet is never fragmented silently: the MTU leaves
-room for the overhead, 50 bytes over IPv4 and 70 over IPv6 (outer Ethernet is not counted in the underlay's MTU, the inner
-one is).
+It is recognised by its mark (see `marks`). Its number, its port and its own address are fixed when it is made; a change of these
+forces a re-creation. Its MAC is given at creation, for udev may rewrite one that the kernel chose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
+from reconciler.kinds.firewall.set_elements import SetElement
+from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.kinds.identity import element_ref
 from reconciler.kinds.links.base import Options
-from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.kinds.links.tunnel import Encapsulation, Tunnel
 from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
-PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
-"""What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
-OVERHEAD_BYTES = {4: 50, 6: 70}
-"""By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
 USUAL_PORT = 4789
 """The UDP port that a VXLAN has by default (RFC 7348, section 5)."""
 
@@ -54,30 +46,73 @@ WIRE_IPV6: Table = {"remote": (16, IPV6), "local": (17, IPV6)}
 """The same names, for values with a colon."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vxlan(Port):
-    """VNI `vni` from the underlay address `local` to UDP `port`.
+@dataclass(frozen=True, slots=True)
+class VxlanPort(SetElement):
+    """The UDP port of a VXLAN."""
 
-    If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
-    """
+    stem = "vxlan_ports"
+    key_fields = ("port",)
+
+    port: int
+
+    @classmethod
+    def from_parts(cls, _set_name: str, key: Sequence[str], _data: Sequence[str]) -> Self:
+        (port,) = key
+        return cls(int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class VxlanSender(SetElement):
+    """The remote end, the local end and the UDP port of a VXLAN."""
+
+    stem, by_family = "vteps", "remote"
+    key_fields = ("remote", "local", "port")
+
+    remote: str
+    local: str
+    port: int
+
+    @classmethod
+    def from_parts(cls, _set_name: str, key: Sequence[str], _data: Sequence[str]) -> Self:
+        remote, local, port = key
+        return cls(remote, local, int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vxlan(Tunnel):
+    """VNI `vni` to UDP `port`."""
 
     kind = "vxlan"
     wire = (WIRE, WIRE_IPV6)
     lower_option = "dev"
     fixed = ("vni", "local", "port")
+    has_forwarding_table = True
+    title = "VXLAN"
+    # Inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40. The underlay's MTU does not count the outer Ethernet.
+    overhead_bytes: ClassVar[Mapping[int, int]] = {4: 50, 6: 70}
+    encapsulation = Encapsulation(
+        protocol="udp",
+        port=USUAL_PORT,
+        sets={
+            "vxlan_ports": SetSpec(VxlanPort, ("inet_service",)),
+            "vteps4": SetSpec(VxlanSender, ("ipv4_addr", "ipv4_addr", "inet_service")),
+            "vteps6": SetSpec(VxlanSender, ("ipv6_addr", "ipv6_addr", "inet_service")),
+        },
+        received=("ip saddr . ip daddr . udp dport @vteps4", "ip6 saddr . ip6 daddr . udp dport @vteps6"),
+        sent=("ip daddr . ip saddr . udp dport @vteps4", "ip6 daddr . ip6 saddr . udp dport @vteps6"),
+        alike=("udp dport @vxlan_ports",),
+    )
 
     vni: int
-    local: str
     port: int
-    port_options: Options = PORT_OPTIONS
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (*super(Vxlan, self).follows, element_ref(HOST, "inet", "vxlan_ports", str(self.port)))
+        return (*super(Vxlan, self).follows, element_ref(HOST, "inet", VxlanPort.stem, str(self.port)))
 
     @property
-    def is_addressed(self) -> bool:
-        return False
+    def is_usual(self) -> bool:
+        return self.port == USUAL_PORT
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.LINKS, f"VXLAN {self.vni}")

@@ -6,7 +6,7 @@ so that a kill leaves nothing unmarked. Other bridges and ports, and an administ
 
 The bridge has an internal port of its own name: an interface of the host like a Linux bridge, with the host's address in the
 subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
-our other links are. What a port is depends on its link: a container's veth, or the VXLAN of an overlay. A port can be in the
+our other links are. What a port is depends on its link: a container's veth, or the tunnel of an overlay. A port can be in the
 database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
 
 The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also

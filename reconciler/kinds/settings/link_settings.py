@@ -13,7 +13,7 @@ that of `all` (include/linux/inetdevice.h, net/ipv6/addrconf.c, net/ipv6/ndisc.c
     IPv6 forwarding               `all` alone; a link's own says whether it answers for others (proxy NDP), as a router
     disable_ipv6, accept_ra       the link's; a new link takes that of `default`
 
-A port of a bridge (the host's end of a cable, a VXLAN) has no row: the bridge takes its packets before IP sees them. Neither has
+A port of a bridge (the host's end of a cable, a tunnel) has no row: the bridge takes its packets before IP sees them. Neither has
 the uplink's rp_filter: what comes in there is answered there.
 """
 

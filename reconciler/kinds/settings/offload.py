@@ -3,7 +3,7 @@
 A container leaves the checksums of what it sends to its network card, and a veth pair passes them on open, for the kernel at the
 other end knows that nothing can have happened on the way. ovs-vswitchd reads frames as they are, by AF_PACKET, and sends
 them on with the open checksum, which no receiver accepts: pings pass, TCP does not. So the container's end does not offer to
-do it (`tx`, ethtool(8)); the kernel then also cuts large packets before it sends them. In the same way a VXLAN merges packets on
+do it (`tx`, ethtool(8)); the kernel then also cuts large packets before it sends them. In the same way a tunnel merges packets on
 arrival (`gro`) into larger ones than the next link can take.
 
 It has no mark: on a link of ours, what is off is ours. A kernel's datapath needs none of this.

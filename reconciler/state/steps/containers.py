@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.state import lxc_config as lxc
 from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.engines import ENGINES
+from reconciler.state.engines.base import ContainerOrder
 from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
 from reconciler.state.ref import netns_path_name
 from reconciler.state.secrets import mask_env
-from reconciler.state.shell import HostShell, join, lxc_path, quote
-from reconciler.state.spec_label import labels_of
+from reconciler.state.shell import HostShell, join, quote
 from reconciler.state.steps.backends import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
@@ -34,27 +34,8 @@ class ContainerCreate(Step):
         return replace(self, spec=self.spec.masked())
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        engine = shell.engine(self.netns, self.spec.runtime)
-        if self.spec.runtime == "lxc":
-            directory = f"{lxc_path(engine)}/{self.engine_name}"
-            yield from lxc.create_commands(shell.topology, shell.host_key, self.container, self.spec, directory)
-            yield join(["lxc-start", "-P", lxc_path(engine), "-n", self.engine_name])
-            return
-        yield join([*engine, "create", *self._create_words(shell)])
-        yield join([*engine, "start", self.engine_name])
-
-    def _create_words(self, shell: HostShell) -> list[str]:
-        spec = self.spec
-        words = ["--name", self.engine_name, "--network", "none"]
-        for label, value in labels_of(shell.topology, shell.host_key, self.container, spec):
-            words += ["--label", f"{label}={value}"]
-        for name, value in spec.env:
-            words += ["--env", f"{name}={value}"]
-        for volume in spec.volumes:
-            words += ["--volume", volume]
-        if spec.restart != "no":
-            words += ["--restart", spec.restart]
-        return [*words, spec.image, *spec.command]
+        order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key)
+        yield from ENGINES[self.spec.runtime].create(shell.engine(self.netns, self.spec.runtime), order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +47,7 @@ class ContainerStart(Step):
     engine_name: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        engine = shell.engine(self.netns, self.runtime)
-        lxc_words = ["lxc-start", "-P", lxc_path(engine), "-n", self.engine_name]
-        yield join(lxc_words if self.runtime == "lxc" else [*engine, "start", self.engine_name])
+        yield ENGINES[self.runtime].start(shell.engine(self.netns, self.runtime), self.engine_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +59,7 @@ class ContainerStop(Step):
     engine_name: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        engine = shell.engine(self.netns, self.runtime)
-        yield join(_lxc_stop_words(engine, self.engine_name) if self.runtime == "lxc" else [*engine, "stop", self.engine_name])
+        yield ENGINES[self.runtime].stop(shell.engine(self.netns, self.runtime), self.engine_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +71,8 @@ class ContainerPark(Step):
     engine_name: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        engine = shell.engine(self.netns, self.runtime)
         yield "# apply parks it until every host has succeeded, then removes it"
-        if self.runtime == "lxc":
-            yield f"{join(_lxc_stop_words(engine, self.engine_name))} || true"
-            yield join(["rm", "-r", f"{lxc_path(engine)}/{self.engine_name}"])
-        else:
-            yield join([*engine, "rm", "--force", self.engine_name])
+        yield from ENGINES[self.runtime].remove(shell.engine(self.netns, self.runtime), self.engine_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +111,3 @@ class ProcessStop(Step):
         yield f"for pid in $({pids} 2>/dev/null); do"
         yield f"    ! grep -qzxF {mark} /proc/$pid/environ 2>/dev/null || kill $pid 2>/dev/null || true"
         yield "done"
-
-
-def _lxc_stop_words(engine: tuple[str, ...], engine_name: str) -> list[str]:
-    return ["lxc-stop", "-P", lxc_path(engine), "-n", engine_name, "--timeout", "10"]

@@ -1,8 +1,8 @@
-"""Steps on links: bridges, veths, VXLANs and macvlans, and what hangs on them."""
+"""Steps on links: bridges, veths, tunnels and macvlans, and what hangs on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.state.shell import HostShell, flatten, join
@@ -11,6 +11,8 @@ from reconciler.state.steps.step import Step
 
 FREE_NAME = "moved%d"
 """A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
+IP_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {("learning", "off"): ("nolearning",)}
+"""Options of links that ip(8) does not write as a name and a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,7 @@ class Peer:
 class LinkAdd(Step):
     """Make a link (RTM_NEWLINK with CREATE and EXCL).
 
-    `options` are the link kind's own, by iproute2's names, such as ("forward_delay", "0") of a bridge or ("id", "77") of a
-    vxlan. A veth has a `peer`.
+    `options` are the link kind's own, by iproute2's names, such as ("forward_delay", "0") of a bridge. A veth has a `peer`.
     """
 
     backend = NETLINK
@@ -49,9 +50,9 @@ class LinkAdd(Step):
         words = ["ip", "link", "add", "dev", self.name, *self._common_words()]
         words += ["master", self.master] if self.master else []
         words += ["up"] if self.up else []
-        words += ["type", self.kind, *flatten(self.options)]
-        if words[-2:] == ["learning", "off"]:  # the one option that ip(8) has two words for
-            words[-2:] = ["nolearning"]
+        words += ["type", self.kind]
+        for option in self.options:
+            words += IP_WORDS.get(option, option)
         if self.peer:
             words += ["peer", "name", self.peer.name]
             words += ["address", self.peer.mac] if self.peer.mac else []

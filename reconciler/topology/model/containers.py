@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from reconciler.state.engines import Runtime
 from reconciler.state.grammar import ENGINE_NAME
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
@@ -174,7 +175,7 @@ class ContainerModel(Model):
     """A container, or several alike (`replicas`)."""
 
     host: Reference = Field("", description="The host that it runs on. May be left out if the file has one host.")
-    runtime: Annotated[Literal["docker", "podman", "lxc", "netns"] | None, Given] = Field(
+    runtime: Annotated[Runtime | None, Given] = Field(
         None, description="Default: docker if `image` or `existing` is given, else netns (a bare namespace)."
     )
     image: Image = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -12,9 +12,9 @@ from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, R
 from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
-from reconciler.topology.types import IPAddress
+from reconciler.topology.types import DEFAULT_TUNNEL, BridgeKind, IPAddress, OverlayKey
 
-BRIDGES = ("linux", "openvswitch")
+BRIDGES: tuple[BridgeKind, ...] = get_args(BridgeKind)
 
 
 class ExistingBridge(NamedTuple):
@@ -37,19 +37,19 @@ def parse_mtu(value: Any) -> int | None:
     return value
 
 
-def parse_bridge(value: Any) -> str | ExistingBridge:
-    """`linux`, `openvswitch`, or {existing: NAME}."""
+def parse_bridge(value: Any) -> BridgeKind | ExistingBridge:
+    """A kind of bridge, or {existing: NAME}."""
     if isinstance(value, dict):
         if tuple(value) != ("existing",):
             raise refuse("must be {existing: NAME} if it is a mapping", "write `bridge: {existing: br0}`")
         return ExistingBridge(parse_item(parse_interface, value["existing"], "existing"))
     if value not in BRIDGES:
-        known = "write linux, openvswitch, or {existing: NAME} for a bridge that the host has already"
+        known = f"write {', '.join(BRIDGES)}, or {{existing: NAME}} for a bridge that the host has already"
         help_text = find_value("subnets", "bridge", value) or known
         if isinstance(value, str) and re.fullmatch(r"[a-z][a-z.-]*[0-9.]+", value):
             help_text = f"write `bridge: {{existing: {value}}}` and `mode: direct`, if the host has a bridge of that name"
         raise refuse(f"must be one of {', '.join(BRIDGES)}, or {{existing: NAME}}, but is {describe(value)}", help_text)
-    return str(value)
+    return cast("BridgeKind", value)
 
 
 def parse_gateway(value: Any) -> dict[str, tuple[IPAddress, ...]]:
@@ -65,7 +65,7 @@ Mtu = Annotated[
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 576, "maximum": 65535}]}),
 ]
 Bridge = Annotated[
-    str | ExistingBridge,
+    BridgeKind | ExistingBridge,
     PlainValidator(parse_bridge),
     WithJsonSchema(
         {
@@ -96,8 +96,9 @@ class SubnetModel(Model):
         "nat",
         description="How it reaches other networks: nat (masqueraded), routed, isolated (its host only), direct, macvlan.",
     )
-    overlay: Literal["vxlan", "routes", "auto", "none"] = Field(
-        "vxlan", description="How it spans several hosts; auto: routes between hosts on one link, vxlan between others."
+    overlay: OverlayKey = Field(
+        DEFAULT_TUNNEL,
+        description=f"How it spans several hosts; auto: routes between hosts on one link, {DEFAULT_TUNNEL} between others.",
     )
     bridge: Bridge = Field(
         "linux", description="What the bridge is made of; or {existing: NAME}, one that the host has already (mode: direct)."

@@ -16,7 +16,7 @@ from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
-from reconciler.state.foreign import ForeignVxlan
+from reconciler.state.foreign import ForeignTunnel
 from reconciler.state.host import HostFacts
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST
@@ -174,8 +174,8 @@ def test_what_keeps_a_host_from_the_others() -> None:
     """A VXLAN of that number which is not ours, and a program at its port; sockets of the kernel itself are no matter."""
     vni = of(desired(), "alpha", Vxlan)[0].vni
     taken = (
-        ForeignVxlan(name="flannel.1", vni=vni, port=4789),
-        ForeignVxlan(name="flannel.2", vni=1, port=4789),
+        ForeignTunnel(name="flannel.1", link_kind="vxlan", options=(("dstport", "4789"), ("id", str(vni)))),
+        ForeignTunnel(name="flannel.2", link_kind="vxlan", options=(("dstport", "4789"), ("id", "1"))),
         listener("udp 0.0.0.0 4789", "socat (pid 7)"),
         listener("udp 0.0.0.0 4789"),
     )

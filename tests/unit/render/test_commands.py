@@ -9,7 +9,8 @@ import pytest
 from reconciler.render.commands import Section, render_run, render_script
 from reconciler.state.codec import step_types
 from reconciler.state.container_spec import ContainerSpec
-from reconciler.state.shell import HostShell
+from reconciler.state.engines import ENGINES
+from reconciler.state.shell import EngineShell, HostShell
 from reconciler.state.steps.addresses import (
     AddressAdd,
     AddressDelete,
@@ -63,7 +64,9 @@ from reconciler.state.steps.openvswitch import (
 from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
-LAB = HostShell("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": (("docker", "-H", "unix:///d.sock"), "shop-api")})
+ENGINE = ENGINES["docker"].command("unix:///d.sock")
+API = EngineShell(ENGINE, ENGINES["docker"].pid(ENGINE, "shop-api"))
+LAB = HostShell("shop", "shop.lab.alpha", "shop.lab.alpha", {"api": API})
 MACHINE = HostShell("shop", "local")
 PID = "$(docker -H unix:///d.sock inspect -f '{{.State.Pid}}' shop-api)"
 SPEC = ContainerSpec("docker", "nginx:1.27", ("nginx", "-g", "daemon off;"), (("A", "b c"),), ("/srv:/www",), "always")

@@ -21,7 +21,8 @@ from reconciler.kinds.firewall.element_text import (
 )
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
-from reconciler.kinds.firewall.program import SETS, WAYS, SetSpec, render_table
+from reconciler.kinds.firewall.program import SETS, WAYS, render_table
+from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.state.host import HostState
 from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.firewall import ConntrackFlush, NftCommand

@@ -1,0 +1,41 @@
+"""What a set or map of a table is: the types of its keys and values, and how nft(8) declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.kinds.firewall.set_elements import SetElement
+
+CONCATENATION = " . "
+"""What stands between the parts of a key or value (nft(8), concatenations)."""
+COUNT_MAX = 2**32 - 1
+"""The largest number of connections that an element can name (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetSpec:
+    """A set, or with `data` a map: the nft types of its key's and its data's parts, and whether parts may be ranges."""
+
+    element: type[SetElement]
+    """What its elements say."""
+    key: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    interval: bool = False
+    typeof: str = ""
+    """The expressions whose types the key has, where nft has no names for these types."""
+    chains: tuple[str, ...] = ()
+    """The chains of its table to which its verdicts go."""
+    single: tuple[int, ...] = ()
+    """Of an interval set: the numbers of the parts that are one value, or all addresses."""
+    statement: str = ""
+    """What each element does when it is found, with the element's value as its number: `ct count over`."""
+
+    def declare(self, name: str) -> str:
+        """Its declaration in a table."""
+        is_map = self.data and not self.statement
+        types = f"typeof {self.typeof}" if self.typeof else "type " + CONCATENATION.join(self.key)
+        data = " : " + CONCATENATION.join(self.data) if is_map else ""
+        flags = "\t\tflags interval\n" if self.interval else ""
+        # The kernel wants one for the set, too; each element has its own.
+        statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
+        return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"

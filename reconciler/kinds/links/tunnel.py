@@ -1,0 +1,66 @@
+"""A tunnel: a port of a subnet's bridge that leads to the subnet's other hosts, over the underlay.
+
+Nothing is learnt from packets and nothing is flooded but true broadcast: who is where follows from the file, and stands in
+static entries (see `fdb` and `neighbor`). So learning is off, and the port answers ARP and neighbor solicitations for the far
+side from the bridge's neighbor table (`neigh_suppress`).
+
+A kind of tunnel states what every firewall must know of its packets, and what it takes of the underlay's MTU. The outer packet
+is never fragmented silently: the MTU leaves room for the overhead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from reconciler.kinds.firewall.sets import SetSpec
+from reconciler.kinds.links.base import Options
+from reconciler.kinds.links.port import QUIET, Port, port_options
+
+TUNNEL_PORT = port_options(*QUIET, ("neigh_suppress", "on"))
+"""What the bridge knows of this port. `flood` is of unicast frames for an unknown address; broadcast and multicast do pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encapsulation:
+    """The outer packets of a kind of tunnel, as firewalls know them. `received`, `sent` and `alike` are conditions of nft(8)."""
+
+    protocol: str
+    """Of IP, by nft's name."""
+    port: int = 0
+    """The usual destination port; 0 if the protocol has none."""
+    sets: Mapping[str, SetSpec] = field(default_factory=dict)
+    """The sets of the table `inet` that the conditions look into."""
+    received: tuple[str, ...] = ()
+    """From another host's end to this host's."""
+    sent: tuple[str, ...] = ()
+    """From this host's end to another host's."""
+    alike: tuple[str, ...] = ()
+    """What has the look of such a packet, whoever sends it: only hosts may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel(Port):
+    """A tunnel from the underlay address `local`.
+
+    If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
+    """
+
+    title: ClassVar[str]
+    """What people call it."""
+    overhead_bytes: ClassVar[Mapping[int, int]]
+    """What it takes of a packet, by each family of the underlay that it can use."""
+    encapsulation: ClassVar[Encapsulation]
+
+    local: str
+    port_options: Options = TUNNEL_PORT
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its packets have the usual port of its kind: what other firewalls drop is looked for by that."""
+        return True
+
+    @property
+    def is_addressed(self) -> bool:
+        return False

@@ -1,0 +1,25 @@
+"""The container engines: where each listens, and its command lines. `ENGINES` is the only list of them.
+
+base      what every engine's command lines can do
+docker    Docker, and engines that take its words; also the body by which its API creates a container
+lxc       LXC
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from reconciler.state.engines.base import EngineCommands
+from reconciler.state.engines.docker import DockerCommands
+from reconciler.state.engines.lxc import LxcCommands
+
+EngineRuntime = Literal["docker", "podman", "lxc"]
+Runtime = Literal[EngineRuntime, "netns"]
+"""What can run a container: an engine, or none."""
+ENGINES: Mapping[str, EngineCommands] = {
+    "docker": DockerCommands("docker", "unix:///var/run/docker.sock", ("-H",)),
+    "podman": DockerCommands("podman", "unix:///run/podman/podman.sock", ("--remote", "--url")),
+    "lxc": LxcCommands("lxc", "/var/lib/lxc", ("-P",)),
+}
+"""By the runtime that each serves."""

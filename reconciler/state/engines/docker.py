@@ -1,0 +1,80 @@
+"""Docker's words for a container: those of its command line, which Podman takes, too, and those of its API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.engines.base import ContainerOrder, EngineCommands
+from reconciler.state.shell import join
+from reconciler.state.spec_label import labels_of
+
+
+class DockerCommands(EngineCommands):
+    """Of Docker, and of every engine that takes its words."""
+
+    __slots__ = ()
+
+    def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
+        """Two lines, as `docker run` would wait for the container."""
+        labels = labels_of(order.topology, order.host_key, order.container, order.spec)
+        name = ["--name", order.engine_name, "--network", "none"]
+        yield join([*command, "create", *name, *create_words(order.spec, labels)])
+        yield join([*command, "start", order.engine_name])
+
+    def start(self, command: tuple[str, ...], engine_name: str) -> str:
+        """`docker start`."""
+        return join([*command, "start", engine_name])
+
+    def stop(self, command: tuple[str, ...], engine_name: str) -> str:
+        """`docker stop`."""
+        return join([*command, "stop", engine_name])
+
+    def remove(self, command: tuple[str, ...], engine_name: str) -> Iterator[str]:
+        """`docker rm`, which stops it first."""
+        yield join([*command, "rm", "--force", engine_name])
+
+    def pid(self, command: tuple[str, ...], engine_name: str) -> str:
+        """`docker inspect`."""
+        return join([*command, "inspect", "-f", "{{.State.Pid}}", engine_name])
+
+    def logs(self, engine_name: str) -> str:
+        """`docker logs`."""
+        return f"{self.program} logs {engine_name}"
+
+    def start_words(self, engine_name: str) -> str:
+        """`docker start`."""
+        return f"{self.program} start {engine_name}"
+
+
+def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> list[str]:
+    """The options of `docker create`, then image and command. A command that the file leaves out is the image's own."""
+    words = []
+    for label, value in labels:
+        words += ["--label", f"{label}={value}"]
+    for name, value in spec.env:
+        words += ["--env", f"{name}={value}"]
+    for volume in spec.volumes:
+        words += ["--volume", volume]
+    if spec.restart != "no":
+        words += ["--restart", spec.restart]
+    return [*words, spec.image, *spec.command]
+
+
+def create_body(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The body of POST /containers/create, which says the same."""
+    policy, _, retries = spec.restart.partition(":")
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "Labels": dict(labels),
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Binds": list(spec.volumes),
+            "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
+        },
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    return body

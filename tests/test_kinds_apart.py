@@ -1,0 +1,67 @@
+"""What is particular to a kind stays in its own files, so that adding one touches few (docs/contributing/add-a-kind.md)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from reconciler.compile.bridges import TYPES
+from reconciler.compile.overlays import overlay_named
+from reconciler.kinds.bridges import BRIDGES
+from reconciler.kinds.links import TUNNELS
+from reconciler.state.engines import ENGINES, EngineRuntime
+from reconciler.topology.types import BridgeKind, OverlayKey, TunnelKind
+
+PACKAGE = Path(__file__).resolve().parent.parent / "reconciler"
+DOCUMENT = PACKAGE.parent / "docs/contributing/add-a-kind.md"
+VXLAN_FILES = {
+    "compile/overlays/__init__.py",
+    "compile/overlays/vxlan.py",
+    "kinds/links/__init__.py",
+    "kinds/links/vxlan.py",
+    "topology/check_overlays.py",
+    "topology/check_vxlan.py",
+    "topology/expand.py",
+    "topology/foreign.py",
+    "topology/model/subnets.py",
+    "topology/types.py",
+}
+"""The kind itself, the tables of kinds, and the key `vxlan_port`."""
+FILES_MAX = {"openvswitch|ovs": 49, "macvlan": 31, "podman": 7}
+"""In how many files a word may stand. If one leaves a file, lower the number; it must not grow."""
+
+
+def naming(word: str) -> set[str]:
+    """The files of the package that have the word, in code or in prose."""
+    files = {str(path.relative_to(PACKAGE)): path.read_text() for path in PACKAGE.rglob("*.py")}
+    return {name for name, text in files.items() if re.search(word, text, re.IGNORECASE)}
+
+
+def test_vxlan_is_named_in_its_own_files() -> None:
+    """All other code knows tunnels, and no kind of them."""
+    assert naming("vxlan") == VXLAN_FILES
+
+
+@pytest.mark.parametrize("word", FILES_MAX)
+def test_no_further_file_names_a_kind(word: str) -> None:
+    """A kind that spreads makes the next one of its sort expensive."""
+    found = naming(word)
+    assert len(found) <= FILES_MAX[word], sorted(found)
+
+
+def test_every_word_of_the_file_has_its_class() -> None:
+    """A kind that the file accepts, and that a table lacks, would fail only when a topology uses it."""
+    assert {overlay_named(name).link_type for name in get_args(TunnelKind)} == set(TUNNELS)
+    assert set(get_args(OverlayKey)) == {*get_args(TunnelKind), "routes", "auto", "none"}
+    assert set(TYPES) == set(BRIDGES) == set(get_args(BridgeKind))
+    assert set(ENGINES) == set(get_args(EngineRuntime))
+
+
+def test_the_lists_name_files_that_are_there() -> None:
+    """A file that has moved would send a contributor astray."""
+    named = set(re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", DOCUMENT.read_text()))
+    assert named
+    assert {name for name in named if not (PACKAGE / name).is_file() and not (PACKAGE.parent / name).is_file()} == set()
