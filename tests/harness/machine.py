@@ -24,6 +24,7 @@ import pytest
 
 from tests.harness.mounts import CLONE_NEWNS, check_private_run
 from tests.harness.netctl import Outcome
+from tests.harness.spawn import spawn
 
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
@@ -182,9 +183,29 @@ class Machine:
         command = [sys.executable, "-m", "reconciler", *map(str, arguments)]
         return self.start(lambda: os.execve(command[0], command, {**os.environ, "NO_COLOR": "1"}))
 
-    def netctl(self, *arguments: str | Path) -> Outcome:
-        """The command as users run it, to its end."""
+    def exec_netctl(self, *arguments: str | Path) -> Outcome:
+        """The command as a program of its own, to its end."""
         return self.start_netctl(*arguments).wait(120)
+
+    def netctl(self, *arguments: str | Path) -> Outcome:
+        """The command as users run it, to its end; a copy of a process that has imported it (see `spawn`)."""
+        if os.environ.get("EXEC"):
+            return self.exec_netctl(*arguments)
+        out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  read by `Running.wait`
+        nothing = os.open(os.devnull, os.O_RDWR)
+        spaces = [(os.open(f"/proc/{self.first}/ns/{name}", os.O_RDONLY), flag) for name, flag in SPACES]
+        try:
+            streams = (nothing, out.fileno(), err.fileno())
+            netctl = spawn([*map(str, arguments)], {**os.environ, "NO_COLOR": "1"}, streams, spaces)
+        finally:
+            for descriptor in (nothing, *(space for space, _ in spaces)):
+                os.close(descriptor)
+
+        def wait(timeout_s: float) -> int:
+            code = netctl.wait(timeout_s)
+            return 128 + os.WTERMSIG(code) if os.WIFSIGNALED(code) else os.WEXITSTATUS(code)
+
+        return Running(netctl.pid, out, err, wait).wait(120)
 
 
 def _be_machine(writing: int, watched: int) -> None:

@@ -43,21 +43,21 @@ def test_invariant_8_the_same_plan(furnished: Machine) -> None:
 def test_invariant_8_a_saved_plan(furnished: Machine) -> None:
     """A saved plan is applied where nothing has moved; where the host or the file has, it is refused and nothing is done."""
     file, plan = write(furnished, LOCAL), furnished.folder / "plan.json"
-    assert furnished.netctl("diff", "--plan", plan, file).status == 1
-    assert furnished.netctl("apply", "--plan", plan, file).status == 0
+    assert furnished.exec_netctl("diff", "--plan", plan, file).status == 1
+    assert furnished.exec_netctl("apply", "--plan", plan, file).status == 0
     file.write_text(LOCAL_CHANGED)
-    assert furnished.netctl("diff", "--plan", plan, file).status == 1
+    assert furnished.exec_netctl("diff", "--plan", plan, file).status == 1
     before = read_live(furnished)
     edit(file, ("9090:90", "9091:90"))
-    stale = furnished.netctl("apply", "--plan", plan, file)
+    stale = furnished.exec_netctl("apply", "--plan", plan, file)
     assert (stale.status, "stale" in stale.err) == (2, True)
     edit(file, ("9091:90", "9090:90"))
     furnished.sh("ip -n here.web link set eth0 mtu 1300")
-    stale = furnished.netctl("apply", "--plan", plan, file)
+    stale = furnished.exec_netctl("apply", "--plan", plan, file)
     assert (stale.status, "stale" in stale.err) == (2, True)
     furnished.sh("ip -n here.web link set eth0 mtu 1500")
     assert differences(before, read_live(furnished)) == ""
-    assert furnished.netctl("apply", "--plan", plan, file).status == 0
+    assert furnished.exec_netctl("apply", "--plan", plan, file).status == 0
 
 
 LAB_CHANGED = LAB.replace("replicas: 3", "replicas: 1").replace('"8080:80", ', "")

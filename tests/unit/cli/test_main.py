@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.cli import main as main_module
 from reconciler.errors import HostError, LeftoverError, LockedError, NetctlError, RolledBackError, UsageError, VerificationError
-from tests.harness.netctl import run_netctl
+from tests.harness.netctl import exec_netctl
 from tests.harness.terminal import run_on_terminal
 
 BROKEN = "version: 1\nname: 12\nhosts: {a: {connect: lab, adress: 192.0.2.1}}\n"
@@ -40,7 +40,7 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("arguments", [("destroy", "--name", ""), ("destroy", "--host", ""), ("exec", "--host", "", "true")])
 def test_an_empty_name_is_not_everything(arguments: tuple[str, ...]) -> None:
     """What a shell makes of a variable that is not set is refused: `destroy` would take all of the file that it finds."""
-    done = run_netctl(*arguments)
+    done = exec_netctl(*arguments)
     assert done.status == 2
     assert "the name is empty" in done.err
 
@@ -89,7 +89,7 @@ def test_each_command_has_a_module_of_its_name() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_examples(name: str) -> None:
     """The help of every command shows how it is used."""
-    done = run_netctl(name, "--help")
+    done = exec_netctl(name, "--help")
     assert done.status == 0
     assert f"netctl {name}" in done.out
     assert "examples:" in done.out
@@ -117,7 +117,7 @@ def test_help_has_examples(name: str) -> None:
 )
 def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> None:
     """What the command line may not say is refused with status 2, on standard error, with what to write instead."""
-    done = run_netctl(*arguments)
+    done = exec_netctl(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")
     assert said in done.err
@@ -126,15 +126,15 @@ def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> No
 def test_faults_of_a_file_are_2(tmp_path: Path) -> None:
     """Every fault is told with its place; with --json, as a list on standard output."""
     path = write(tmp_path, BROKEN)
-    done = run_netctl("validate", path)
+    done = exec_netctl("validate", path)
     assert done.status == 2
     assert f"{path}:2:7: error:" in done.err
     assert f"{path}:3:27: error:" in done.err
-    told = json.loads(run_netctl("validate", "--json", path).out)
+    told = json.loads(exec_netctl("validate", "--json", path).out)
     assert told["valid"] is False
     assert {(fault["line"], fault["column"]) for fault in told["faults"]} >= {(2, 7), (3, 27)}
     for command in ("diff", "apply", "status", "verify", "destroy"):
-        assert run_netctl(command, path).status == 2
+        assert exec_netctl(command, path).status == 2
 
 
 def test_what_shows_without_a_host_is_told_by_validate(tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ name: shop
 hosts: {a: {connect: lab, address: 192.0.2.11}, b: {connect: lab, address: 198.51.100.11}}
 subnets: {far: {cidr: 10.44.0.0/24, overlay: routes, hosts: [a, b]}}
 """
-    done = run_netctl("validate", write(tmp_path, text))
+    done = exec_netctl("validate", write(tmp_path, text))
     assert done.status == 2
     assert "share no link" in done.err
 
 
 def test_unknown_host_is_suggested(tmp_path: Path) -> None:
     """--host with a name that the file does not have is refused, and the nearest one is named."""
-    done = run_netctl("diff", "--host", "alhpa", write(tmp_path, GOOD.replace("t-none", "t-nonn")))
+    done = exec_netctl("diff", "--host", "alhpa", write(tmp_path, GOOD.replace("t-none", "t-nonn")))
     assert done.status == 2
     assert "alpha" in done.err
 
@@ -226,4 +226,4 @@ def test_colour_on_a_terminal_only() -> None:
     assert "\x1b[31merror:" in run_on_terminal("aply", NO_COLOR="")
     assert "\x1b" not in run_on_terminal("aply", NO_COLOR="1")
     assert "\x1b" not in run_on_terminal("aply", NO_COLOR="", TERM="dumb")
-    assert "\x1b" not in run_netctl("aply", env={"NO_COLOR": ""}).err
+    assert "\x1b" not in exec_netctl("aply", env={"NO_COLOR": ""}).err

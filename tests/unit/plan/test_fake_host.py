@@ -16,6 +16,7 @@ from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
 from tests.harness.fakes.host import FakeHost
+from tests.harness.topologies import every_kind
 
 EXAMPLES = ("dual-stack", "routed", "isolated", "two-hosts-vxlan")
 FILES = ("topology.yaml", *(f"examples/{name}.yaml" for name in EXAMPLES))
@@ -80,6 +81,35 @@ def test_a_failure_at_every_step_is_taken_back(host_name: str, *, make: bool) ->
         host.fail_at = -1
         halfway = live(host, desired)
         run(host, compile_plan(halfway, rollback_target(before)))
+        assert diff_states(live(host, desired), before) == (), f"failed at step {step}: {outcome.failure.ref}"
+
+
+def equipped(topology: str) -> FakeHost:
+    """A host with an uplink on a LAN, and with Docker's chain."""
+    host = FakeHost(topology)
+    host.add_uplink("eth0", every_kind.MAC, every_kind.ADDRESS)
+    host.chains = {"iptables": [], "ip6tables": []}
+    return host
+
+
+@pytest.mark.parametrize("make", [True, False], ids=["apply", "destroy"])
+@pytest.mark.parametrize("name", sorted(every_kind.EXAMPLES))
+def test_a_failure_with_every_kind_is_taken_back(name: str, *, make: bool) -> None:
+    """The same for things of every kind: Open vSwitch, uplinks, macvlans, overlays, queues, DHCP clients and engines."""
+    desired = every_kind.EXAMPLES[name].compile("shop")
+    first = equipped("shop")
+    if not make:
+        run(first, compile_plan(live(first, desired), desired))
+    before = live(first, desired)
+    plan = compile_plan(before, desired if make else NOTHING)
+    for step in range(plan.step_count):
+        host = copy.deepcopy(first)
+        host.fail_at = step
+        outcome = execute_batches(host, plan.remove + plan.make, lambda done, total: None)
+        assert outcome.failure is not None
+        assert outcome.failure.message == "injected"
+        host.fail_at = -1
+        run(host, compile_plan(live(host, desired), rollback_target(before)))
         assert diff_states(live(host, desired), before) == (), f"failed at step {step}: {outcome.failure.ref}"
 
 

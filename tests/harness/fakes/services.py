@@ -1,0 +1,133 @@
+"""What runs on the fake host: commands, engines' containers and DHCP clients; and the move of its uplink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from reconciler.kinds.links.macvlan import Macvlan
+from reconciler.kinds.links.veth import Veth
+from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.snapshot import ContainerInfo, DhcpInfo, ProcessInfo, UplinkInfo
+from reconciler.state.steps.addresses import DhcpStart, DhcpStop
+from reconciler.state.steps.containers import (
+    ContainerCreate,
+    ContainerPark,
+    ContainerStart,
+    ContainerStop,
+    ProcessStart,
+    ProcessStop,
+)
+from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
+from tests.harness.fakes.base import Handlers, Refused
+from tests.harness.fakes.links import PORT_DEFAULTS
+from tests.harness.fakes.spaces import Link, Space
+from tests.harness.fakes.standing import Standing
+from tests.harness.fakes.switches import Switches
+
+PARKED = "-parked"
+
+
+class Services(Standing, Switches):
+    """The steps of programs, and of the uplink, which joins a bridge of either kind."""
+
+    def service_handlers(self) -> Handlers:
+        return {
+            ProcessStart: self._process_start,
+            ProcessStop: lambda step: self.processes.pop(step.container, None),
+            ContainerCreate: self._container_create,
+            ContainerStart: lambda step: self._container_run(step.netns, step.engine_name),
+            ContainerStop: lambda step: self._container_stop(step.netns, step.engine_name),
+            ContainerPark: self._container_park,
+            DhcpStart: self._dhcp_start,
+            DhcpStop: lambda step: self.clients.pop((step.container, step.dev), None),
+            UplinkEnslave: self._uplink_enslave,
+            UplinkRelease: self._uplink_release,
+        }
+
+    def _process_start(self, step: ProcessStart) -> None:
+        self._space(step.netns)
+        self.processes[step.container] = ProcessInfo(1, step.container, step.command, step.env)
+
+    # --- engines ----------------------------------------------------------------------------------------------------
+
+    def _container_create(self, step: ContainerCreate) -> None:
+        """A parked twin is brought back in place of a new one."""
+        if step.engine_name in self.containers:
+            raise Refused(f"the name {step.engine_name} is in use")
+        twin = self.containers.pop(step.engine_name + PARKED, None)
+        info = ContainerInfo(step.spec.runtime, step.container, step.engine_name, step.spec, running=False, pid=0, existing=False)
+        self.containers[step.engine_name] = info if twin is None or twin.spec != step.spec else replace(twin, parked=False)
+        self._container_run(step.netns, step.engine_name)
+
+    def _container_run(self, netns: str, engine_name: str) -> None:
+        """It gets a namespace of its own, with nothing but a loopback."""
+        if engine_name not in self.containers:
+            raise Refused(f"No such container: {engine_name}")
+        self.containers[engine_name] = replace(self.containers[engine_name], running=True, pid=1)
+        self.spaces[netns] = Space(is_engines=True)
+        self._add_link(self.spaces[netns], Link(1, "lo", "loopback", up=True))
+
+    def _container_stop(self, netns: str, engine_name: str) -> None:
+        """Its namespace goes with its last process, and its links with that."""
+        if engine_name not in self.containers:
+            raise Refused(f"No such container: {engine_name}")
+        self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
+        for name in tuple(self.spaces[netns].links) if netns in self.spaces else ():
+            self._drop_link(netns, name)
+        self.spaces.pop(netns, None)
+
+    def _container_park(self, step: ContainerPark) -> None:
+        self._container_stop(step.netns, step.engine_name)
+        self.containers[step.engine_name + PARKED] = replace(self.containers.pop(step.engine_name), parked=True)
+
+    # --- DHCP clients -----------------------------------------------------------------------------------------------
+
+    def _dhcp_start(self, step: DhcpStart) -> None:
+        self.clients[step.container, step.dev] = (step.default, self._space(step.netns))
+
+    def read_clients(self) -> Iterator[DhcpInfo]:
+        """A client outlives the file of the namespace that it runs in."""
+        for (container, dev), (default, space) in self.clients.items():
+            in_place = self.spaces.get(container_netns(container)) is space
+            yield DhcpInfo(container, dev, default, in_place, self._maker_of(container, dev) if in_place else None)
+
+    def _maker_of(self, container: str, dev: str) -> Ref | None:
+        link = self.spaces[container_netns(container)].links.get(dev)
+        if link is None:
+            return None
+        if link.kind == Macvlan.kind:
+            return Macvlan.ref_of(container_netns(container), dev, link.options["mode"])
+        return Veth.ref_of(HOST, link.peer[1]) if link.peer else None
+
+    # --- the uplink -------------------------------------------------------------------------------------------------
+
+    def _uplink_enslave(self, step: UplinkEnslave) -> None:
+        uplink, bridge = self._link(HOST, step.name), self._link(HOST, step.bridge)
+        for join in step.joins:
+            {**self.standing_handlers(), **self.switch_handlers()}[type(join)](join)
+        if not step.joins:
+            uplink.master, uplink.port_options = step.bridge, dict(PORT_DEFAULTS)
+        uplink.up = True
+        self._move(step.name, step.bridge)
+        self.uplinks[step.name] = (step.bridge, bridge.index)
+
+    def _uplink_release(self, step: UplinkRelease) -> None:
+        """All that was on the bridge goes back to the uplink; nothing where the uplink is gone."""
+        if uplink := self.spaces[HOST].links.get(step.name):
+            uplink.master, uplink.port_options = "", {}
+            self._move(step.bridge, step.name)
+            for leave in step.leaves:
+                self.switch_handlers()[type(leave)](leave)
+            self.spaces[HOST].offloads_off -= {(step.name, "gro")}
+        self.uplinks.pop(step.name, None)
+
+    def _move(self, source: str, target: str) -> None:
+        space = self.spaces[HOST]
+        space.addresses = [(target if dev == source else dev, cidr) for dev, cidr in space.addresses]
+        space.routes = {key: replace(r, dev=target) if r.dev == source else r for key, r in space.routes.items()}
+
+    def read_uplinks(self) -> Iterator[UplinkInfo]:
+        numbers = {link.index for link in self.spaces[HOST].links.values()}
+        for name, (bridge, index) in self.uplinks.items():
+            yield UplinkInfo(name, bridge, index in numbers)
