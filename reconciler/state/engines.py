@@ -1,4 +1,4 @@
-"""Where each container engine listens, if the file does not say otherwise."""
+"""The default socket of each container engine."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ DEFAULT_ENGINES = {
     "podman": "unix:///run/podman/podman.sock",
     "lxc": "/var/lib/lxc",
 }
-"""Where each engine is, by the runtime that it serves."""
+"""The default socket by the runtime that the engine serves."""
