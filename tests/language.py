@@ -1,16 +1,19 @@
 """The language of the project: words to avoid with what to write instead, and the length of sentences. `make lint` runs it.
 
-It reads the documents and the texts of the package that users read: errors, help lines, headings of a plan. Code, in a
-document or between backticks, is not prose. CONTRIBUTING.md says how to write.
+It reads the documents, the texts of the package that users read (errors, help lines, headings of a plan), and the
+docstrings and comments of the package. Code, in a document or between backticks, is not prose. CONTRIBUTING.md says how to
+write.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +72,7 @@ WORDS = {
 
 _WORDS = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})(?![\w-])", re.IGNORECASE)
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[)\"]*\s+(?=[\"(]*(?:[A-Z0-9/]|netctl|ovs|libyaml))")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[)\"]*\s+(?=[\"(]*(?:[A-Z0-9/]|netctl|ovs|libyaml|nft |docs/))")
 
 SENTENCE_MAX_WORDS = 25
 LONG_SENTENCES_MAX = 0
@@ -150,6 +153,43 @@ def find_long(texts: Iterable[Text]) -> list[tuple[Text, str]]:
         for sentence in split_sentences(text.words)
         if count_words(sentence) > SENTENCE_MAX_WORDS
     ]
+
+
+# --- docstrings and comments ------------------------------------------------------------------------------------------
+
+
+def read_docs(file: Path) -> Iterator[Text]:
+    """The paragraphs of a module's docstrings, those of its fields included, and its comments."""
+    yield from _read_docstrings(file)
+    yield from _read_comments(file)
+
+
+def _read_docstrings(file: Path) -> Iterator[Text]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from _shift(split_prose(file, inspect.cleandoc(node.value.value)), node.lineno - 1)
+
+
+def _read_comments(file: Path) -> Iterator[Text]:
+    """Comments on lines of their own that follow each other are one text; one behind code is a text of its own."""
+    block, start, last = list[str](), 0, 0
+    with tokenize.open(file) as source:
+        tokens = [token for token in tokenize.generate_tokens(source.readline) if token.type == tokenize.COMMENT]
+    for token in tokens:
+        line, column = token.start
+        is_alone = not token.line[:column].strip()
+        if block and not (is_alone and line == last + 1):
+            yield from _shift(split_prose(file, "\n".join(block)), start - 1)
+            block = []
+        start = start if block else line
+        block.append(token.string.lstrip("#").strip())
+        last = line if is_alone else 0
+    if block:
+        yield from _shift(split_prose(file, "\n".join(block)), start - 1)
+
+
+def _shift(texts: Iterable[Text], lines: int) -> Iterator[Text]:
+    return (replace(text, line=text.line + lines) for text in texts)
 
 
 # --- texts of the package ---------------------------------------------------------------------------------------------

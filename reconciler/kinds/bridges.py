@@ -15,9 +15,9 @@ def bridge_ref(name: str, datapath: str) -> Ref:
 
 
 def bridge_names(state: HostState | None) -> tuple[str, ...]:
-    """The names of a host's bridges: what other firewalls must know to let their traffic pass.
+    """The names of a host's bridges, which other firewalls need to let their traffic pass.
 
-    A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is at it.
+    A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is connected to it.
     """
     names: dict[str, None] = {}
     for record in state.records.values() if state else ():

@@ -1,9 +1,9 @@
 """Records: what a thing on a host should be, or is. Changes: a record before, a record after, and the reason.
 
 A record is a frozen dataclass of strings, numbers, booleans and tuples, so it can be compared, hashed, printed and sent
-as JSON. All that netctl knows of a kind stands in its record's class, in one file of `kinds/`: recognition in a
-snapshot, comparison, fields that force a re-creation, and steps. The class does not decide *when*: that is the work of
-`plan/`, which knows no kind by name.
+as JSON. All that netctl knows of a kind stands in its record's class, in one file of `kinds/`. The class has its
+recognition in a snapshot, comparison, fields that force a re-creation, and steps. The class does not decide *when*:
+that is the work of `plan/`, which knows no kind by name.
 """
 
 from __future__ import annotations

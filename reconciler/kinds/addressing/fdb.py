@@ -1,15 +1,15 @@
-"""An entry of a forwarding database: behind which VTEP, or behind which port of the bridge, a hardware address is.
+"""An entry of a forwarding database: the VTEP or the bridge port behind which a hardware address is.
 
-Two tables take part in sending a frame to another host. The bridge's own says that the address is behind the VXLAN port
-(`remote` empty; bridge(8): `master static`); the VXLAN's says at which host it is (`remote` is that host's underlay address;
-`self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
+Two tables direct a frame to another host. The bridge's table says that the address is behind the VXLAN port (`remote`
+empty; bridge(8): `master static`). The VXLAN's table says on which host it is (`remote` is that host's underlay
+address; `self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
 
-An entry of the bridge is static and sticky (bridge(8)): a static one alone would move to another port with the first frame
-that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too, and learn nothing:
-what a container sends never changes where frames go.
+An entry of the bridge is static and sticky (bridge(8)). A static entry alone would move to another port with the first
+frame that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too,
+and do not learn. So frames of a container never change the forwarding.
 
-All static entries on a VXLAN or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
-is its identity.
+All static entries on netctl's VXLANs and ports are owned. An entry that is not sticky is made so in place; all its
+other properties are its identity.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
 BROADCAST_MAC = "00:00:00:00:00:00"
-"""In a VXLAN's table: what has no entry of its own, broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
+"""The key in a VXLAN's table of all without an entry: broadcast and multicast (vxlan driver, `all_zeros_mac`)."""
 LINKS_WITH_TABLE = (Bridge.kind, Vxlan.kind)
 """The kinds of links that have a forwarding database."""
 
@@ -48,11 +48,11 @@ class Fdb(Record):
     mac: str
     remote: str = ""
     sticky: bool = True
-    """Of an entry of the bridge: whether it stays at its port, whatever comes in elsewhere."""
+    """Of an entry of the bridge: whether it stays at its port, whichever port frames from its address come in by."""
     link: Ref | None = field(default=None, compare=False)
-    """What makes `dev`; None for a VXLAN."""
+    """The record that creates `dev`; None for a VXLAN."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `subnet front`."""
+    """Its owner, for users: `subnet front`."""
 
     @classmethod
     def ref_of(cls, netns: str, dev: str, mac: str, remote: str = "") -> Ref:

@@ -1,11 +1,11 @@
-"""The ruleset: a constant program for each family, and the grammar of the data that they work on.
+"""The ruleset: a constant program for each family, and the grammar of its data.
 
-The text of a program depends on nothing but the topology's name. Everything that a topology says (bridges, published ports,
-policies, addresses) is an element of a set or map, so one more port is one more element, and no rule is ever rewritten.
-Sets are hash tables wherever possible; the few interval sets hold what a user writes as a CIDR or a range.
+The text of a program depends only on the topology's name. All data of a topology (bridges, published ports, policies,
+addresses) are elements of sets and maps. So one more port is one more element, and no rule is ever rewritten. Sets are
+hash tables wherever possible; the few interval sets hold what a user writes as a CIDR or a range.
 
-`kinds.firewall.elements` makes steps of it, `kernel.netfilter.nft` compares it with what is live,
-`kernel.netfilter.table_dump` reads the elements back in the text form that is defined here, and `compile` fills the sets.
+`kinds.firewall.elements` turns it into steps, and `compile` fills the sets. `kernel.netfilter.nft` compares it with the
+live tables. `kernel.netfilter.table_dump` reads elements in the text form that is defined here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TABLE_PREFIX = "netctl-"
 
 
 COUNT_MAX = 2**32 - 1
-"""The largest number of connections that an element can name (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
+"""The largest limit of connections in an element (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class SetSpec:
     data: tuple[str, ...] = ()
     interval: bool = False
     typeof: str = ""
-    """The expressions whose types the key has, where nft has no names for these types."""
+    """Expressions with the types of the key, if nft has no names for these types."""
     chains: tuple[str, ...] = ()
-    """The chains of its table to which its verdicts go."""
+    """The chains of its table that its verdicts jump to."""
     statement: str = ""
-    """What each element does when it is found, with the element's value as its number: `ct count over`."""
+    """The statement that runs when an element matches, with the element's value as its number: `ct count over`."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
@@ -48,7 +48,7 @@ class SetSpec:
         types = f"typeof {self.typeof}" if self.typeof else "type " + " . ".join(self.key)
         data = " : " + " . ".join(self.data) if is_map else ""
         flags = "\t\tflags interval\n" if self.interval else ""
-        # The kernel wants one for the set, too; each element has its own.
+        # The kernel requires one for the set, too; each element has its own.
         statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
         return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"
 
@@ -56,19 +56,20 @@ class SetSpec:
 def _inet_sets() -> dict[str, SetSpec]:
     sets = {
         "bridges": SetSpec(("ifname",)),
-        # Each bridge with itself. What stays on it is none of our business, but others' firewalls must let it pass.
+        # Each bridge with itself. netctl does not filter traffic within a bridge, but foreign firewalls must let it
+        # pass.
         "same_bridge": SetSpec(("ifname", "ifname")),
         "nat_bridges": SetSpec(("ifname",)),
         "routed_bridges": SetSpec(("ifname",)),
         "vxlan_ports": SetSpec(("inet_service",)),
-        # An uplink that is a port of Open vSwitch. Where that works in user space, the host sees its packets, too, and must not
-        # take them. Ports of containers are known by their group.
+        # An uplink that is a port of Open vSwitch. If that works in user space, the host sees its packets too, and must
+        # not accept them. Ports of containers are known by their group.
         "switched": SetSpec(("ifname",)),
-        # Links to the world: what goes between them and our bridges may pass other programs' filters, too.
+        # Links to the outside: packets between them and netctl's bridges may pass foreign filters, too.
         "uplinks": SetSpec(("ifname",)),
-        # How many connections a container may have, by its bridge and its hardware address there.
+        # The limit of a container's connections, by its bridge and its hardware address there.
         "connections": SetSpec(("ifname", "ether_addr"), ("count",), statement="ct count over"),
-        # Of a masqueraded connection: where its new source port comes from, by its own.
+        # The block of new source ports for a masqueraded connection, by its own source port.
         "source_ports": SetSpec(("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
     }
     for family in "46":
@@ -77,7 +78,7 @@ def _inet_sets() -> dict[str, SetSpec]:
         target = (address, "inet_service")
         sets |= {
             f"own{family}": SetSpec((address,), interval=True),
-            # Of `own`, those with a host subnet on this host: others' packets may arrive over the uplink.
+            # The members of `own` with a host subnet on this host: other packets may arrive over the uplink.
             f"local{family}": SetSpec((address,), interval=True),
             f"guarded{family}": SetSpec((address,), interval=True),
             f"natted{family}": SetSpec((address,), interval=True),
@@ -88,38 +89,41 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"allowed_ports{family}": SetSpec((address, address, *service), interval=True),
             f"outbound{family}": SetSpec((address,), interval=True),
             f"outbound_ports{family}": SetSpec((address, *service), interval=True),
-            # The far end, our end and the port of a VXLAN.
+            # The remote end, the local end and the port of a VXLAN.
             f"vteps{family}": SetSpec((address, address, "inet_service")),
-            # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
+            # Other hosts, by link and hardware address, that send packets of their containers without encapsulation.
             f"neighbours{family}": SetSpec(("ifname", "ether_addr", address)),
             # Hosts that share a subnet with this one, by their underlay addresses.
             f"peers{family}": SetSpec((address,)),
-            # Containers elsewhere with a port published here, and the address of this host that they answer to.
+            # Containers on other hosts with a port published here, and this host's address that they answer to.
             f"returns{family}": SetSpec((address,), (address,)),
-            # Containers on a LAN with a published port, and the LAN. They would answer its clients there, past this host.
+            # Containers on a LAN with a published port, and the LAN: they would answer its clients directly, past this
+            # host.
             f"lan_clients{family}": SetSpec((address, address), interval=True),
-            # Our own hosts in their subnets, which route and so may speak of connections that are not theirs (ICMP errors).
+            # The topology's hosts in their subnets. They route, so their ICMP errors may concern connections of others.
             f"gateways{family}": SetSpec((address,)),
-            # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
+            # Each container with itself: nft cannot compare two addresses of a packet, but it can look up both
+            # together.
             f"endpoints{family}": SetSpec((address, address)),
         }
     return sets
 
 
 def _netdev_sets() -> dict[str, SetSpec]:
-    """Of the fast path of one subnet: who is here, who is elsewhere and which way, and the links that lead there."""
+    """The sets of one subnet's fast path: local and remote containers, and the links to them."""
     sets = {
-        # Hardware addresses behind the VXLAN, and of containers here.
+        # Hardware addresses behind the VXLAN, and those of local containers.
         "behind": SetSpec(("ether_addr",)),
         "members": SetSpec(("ether_addr",)),
-        # With routes: the bridge's own, to which containers send what is for other hosts.
+        # With routes: the bridge's hardware address, to which containers send packets for other hosts.
         "gateway": SetSpec(("ether_addr",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
         sets |= {
             f"addresses{family}": SetSpec(("ifname", "ether_addr", address)),
-            # With routes: the next hop to a container elsewhere, what its host sends for it, and the containers here.
+            # With routes: the next hop to a remote container, the sources that its host sends for it, and the local
+            # containers.
             f"hops{family}": SetSpec((address,), (address,)),
             f"neighbours{family}": SetSpec(("ether_addr", address)),
             f"members{family}": SetSpec((address,)),
@@ -128,32 +132,33 @@ def _netdev_sets() -> dict[str, SetSpec]:
 
 
 WAYS = ("to_tunnel", "to_uplink", "to_bridge")
-"""The maps that name a link, for each protocol. The kernel keeps its number, so a link that is re-created is another one."""
+"""The maps that name a link, for each protocol. The kernel stores the link's number, so a re-created link is another one."""
 
 SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
-        # Each container's port, and the chain for what comes in there.
+        # Each container's port, and the chain for packets that come in there.
         "ports": SetSpec(("ifname",), ("verdict",), chains=(PORT, PORT_ISOLATED)),
-        # Ports that may send as a DHCP server, and as an IPv6 router.
-        # Ports whose addresses the LAN gives: which ones, is seen only when they have them.
+        # Ports that may send as a DHCP server, and as an IPv6 router. Ports with addresses from the LAN, which are
+        # known only later.
         "dhcp_clients": SetSpec(("ifname",)),
         "leases4": SetSpec(("ifname", "ether_addr", "ipv4_addr"), interval=True),
         "dhcp_servers": SetSpec(("ifname",)),
         "routers": SetSpec(("ifname",)),
-        # Ports in a LAN, whose switches may learn from MLD who listens to what. Our own bridges do not (mcast_snooping 0): there
-        # each report would go to every port. Of 1,000 new containers with IPv6, five each: both cores busy for half a minute.
+        # Ports in a LAN, whose switches may learn group members from MLD. netctl's bridges do not (mcast_snooping 0):
+        # there each report would go to every port. 1,000 new containers with IPv6 send five each, and keep both cores
+        # busy for half a minute.
         "lan_ports": SetSpec(("ifname",)),
         "macs": SetSpec(("ifname", "ether_addr")),
         "addresses4": SetSpec(("ifname", "ether_addr", "ipv4_addr")),
-        # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
-        # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
+        # Two rules use this set: one with a packet's source, one with the target of a neighbor advertisement. In nft
+        # 1.0.6, only bits of a payload (`@th,64,128`) of type integer can express the target. So both rules use bits.
         "addresses6": SetSpec(("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
-        # What containers forward for others: their port, the prefix behind them, and who has a route to it by them.
+        # Forwarding containers: the port, the prefix behind it, and the containers with a route to the prefix by it.
         "forwarded4": SetSpec(("ifname", "ether_addr", "ipv4_addr", "ipv4_addr"), interval=True),
         "forwarded6": SetSpec(("ifname", "ether_addr", "ipv6_addr", "ipv6_addr"), interval=True),
-        # Isolated ports, with the prefixes in which they reach no address of another one, those addresses, and the hardware
-        # addresses of isolated ones on other hosts.
+        # Isolated ports, with the prefixes in which they reach no address of another isolated one, and those addresses.
+        # The hardware addresses of isolated ones on other hosts.
         "isolated_ports": SetSpec(("ifname",)),
         "isolated_ports4": SetSpec(("ifname", "ipv4_addr"), interval=True),
         "isolated_ports6": SetSpec(("ifname", "ipv6_addr"), interval=True),
@@ -198,12 +203,12 @@ _PATTERNS = {
     "ipv6_addr": "[0-9a-f:.]{2,45}",
     "count": "[1-9][0-9]{0,8}",
 }
-"""One value of each type. All but the IPv6 address are strict: what matches is canonical."""
+"""The pattern of one value of each type. All but that of IPv6 addresses are strict: a match is canonical."""
 _RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
 
 
 def _pattern(kinds: tuple[str, ...], interval: bool) -> re.Pattern[str]:
-    """Of a whole key or value, one group for each part."""
+    """The pattern of a whole key or value, with one group for each part."""
     parts = []
     for kind in kinds:
         one = _PATTERNS[kind]
@@ -214,7 +219,7 @@ def _pattern(kinds: tuple[str, ...], interval: bool) -> re.Pattern[str]:
 
 @cache
 def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[str], tuple[tuple[int, str], ...]]:
-    """Patterns of key and value, and the parts of the key that need a closer look: IPv6 addresses and ranges."""
+    """Patterns of key and value, and the parts of the key that need a closer check: IPv6 addresses and ranges."""
     spec = SETS[family][set_name]
     loose = _RANGED if spec.interval else ("ipv6_addr",)
     closer = tuple((index, kind) for index, kind in enumerate(spec.key, start=1) if kind in loose)
@@ -223,7 +228,7 @@ def _grammar(family: str, set_name: str) -> tuple[re.Pattern[str], re.Pattern[st
 
 
 def _first_and_last(kind: str, text: str) -> tuple[int, int]:
-    """The ends of a value, a CIDR or a range; ValueError where an address is none."""
+    """The first and last value of a value, a CIDR or a range; ValueError if an address is invalid."""
     if kind == "inet_service":
         low, _, high = text.partition("-")
         return int(low), int(high or low)
@@ -244,13 +249,13 @@ def _is_canonical(kind: str, text: str) -> bool:
 
 
 def check_topology(name: str) -> None:
-    """Raises ValueError unless `name` is a DNS label of at most 20 characters."""
+    """Raise ValueError unless `name` is a DNS label of at most 20 characters."""
     if not is_topology_name(name):
         raise ValueError(f"{name!r} is not a name of a topology")
 
 
 def table_name(topology: str, subnet: str = "") -> str:
-    """`netctl-shop`, and of what belongs to one subnet `netctl-shop.front`; ValueError where a name is none of a file's."""
+    """`netctl-shop`, or for a subnet `netctl-shop.front`; ValueError if a name is invalid in a file."""
     check_topology(topology)
     if subnet and not is_label(subnet):
         raise ValueError(f"{subnet!r} is not a name of a subnet")
@@ -258,15 +263,15 @@ def table_name(topology: str, subnet: str = "") -> str:
 
 
 def parse_table_name(name: str) -> tuple[str, str]:
-    """Topology and subnet of a table; both "" where the name is not one of netctl's."""
+    """Topology and subnet of a table; both "" if the name is not one of netctl's."""
     topology, _, subnet = name.removeprefix(TABLE_PREFIX).partition(".")
     return (topology, subnet) if name.startswith(TABLE_PREFIX) else ("", "")
 
 
 def check_element(family: str, set_name: str, key: str, value: str) -> None:
-    """Raises ValueError unless the element is in the grammar of its set.
+    """Raise ValueError unless the element is in the grammar of its set.
 
-    A quoted nft string has no escape, so nothing reaches nft(8) that has not passed here.
+    A quoted nft string has no escape, so every text for nft(8) passes here.
     """
     if set_name not in SETS.get(family, {}):
         raise ValueError(f"no set {set_name!r} in the {family} table")
@@ -280,7 +285,10 @@ def check_element(family: str, set_name: str, key: str, value: str) -> None:
 
 
 def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
-    """A key or value as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as such."""
+    """A key or value for nft.
+
+    Interface names are quoted, because a name such as `ip` would be a keyword; plain numbers are not.
+    """
     parts = []
     for kind, part in zip(kinds, text.split(" . "), strict=True):
         if kind in ("ifname", "iface_index"):
@@ -295,7 +303,7 @@ def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
 def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, value: str) -> str:
     """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and name.
 
-    ValueError where something is not in the grammar.
+    ValueError if a part is not in the grammar.
     """
     family, name = table
     table_name(*parse_table_name(name))
@@ -310,7 +318,7 @@ def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, v
 
 
 def render_table(family: str, name: str) -> str:
-    """The table with its empty sets, chains and rules, as `nft -f` takes it; ValueError where it is no name of a table's."""
+    """The table with its empty sets, chains and rules, as `nft -f` reads it; ValueError if the name is not a table's."""
     topology, subnet = parse_table_name(name)
     table_name(topology, subnet)
     sets = "".join(spec.declare(each) for each, spec in SETS[family].items())

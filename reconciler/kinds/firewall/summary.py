@@ -1,7 +1,7 @@
-"""Changes of the firewall for people: which ports, policies and filters come, go or become others.
+"""Changes of the firewall, for users: the ports, policies and filters that are added, removed or changed.
 
-A port that moves is an element that goes and one that comes, both leading to the same place; to people it is one change.
-What only follows from the subnets (which bridges and prefixes there are) is summed up.
+A port that moves is one removed and one added element, both with the same target; for users it is one change. Elements
+that only follow from the subnets (bridges and prefixes) are summed up.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from reconciler.kinds.firewall.elements import FirewallElement
 
 FEW = 3
-"""Up to so many of one sort are named, more are counted."""
+"""The largest number of changes of one sort that are named; more are counted."""
 
 
 def describe_elements(changes: Sequence[Change]) -> list[str]:
-    """What the changes of elements come to, a few words each."""
+    """The changes of elements, in a few words each."""
     known = (_ports(_of(changes, PUBLISHED)), _policies(_of(changes, POLICIES)), _filters(_of(changes, FILTERS)))
     return [words for part in (*known, _rest(changes)) for words in part]
 
 
 def summarise_ports(published: Sequence[FirewallElement]) -> list[str]:
-    """What a container publishes: `2 published ports (tcp 8080, udp 53)`; where there are many, only how many."""
+    """The published ports of a container: `2 published ports (tcp 8080, udp 53)`; only their number if there are many."""
     ports = dict.fromkeys(_listen(element).removeprefix("port ") for element in published)
     names = f" ({', '.join(ports)})" if len(ports) <= FEW else ""
     return [f"{len(ports):,} published {'port' if len(ports) == 1 else 'ports'}{names}"] if ports else []
 
 
 def describe_ports(published: Sequence[FirewallElement]) -> list[str]:
-    """The ports of a host that lead to containers elsewhere: `published port tcp 9090 to 10.44.0.20:90`."""
+    """The ports of a host that lead to containers on other hosts: `published port tcp 9090 to 10.44.0.20:90`."""
     told: dict[str, list[str]] = {}
     for element in published:
         told.setdefault(_listen(element), []).append(_target(element))
@@ -47,7 +47,7 @@ def _element(change: Change) -> FirewallElement:
 
 
 def _as_element(record: Record) -> FirewallElement:
-    """All changes here are of elements: `FirewallElement.describe_changes` gives no others."""
+    """The record as an element: `FirewallElement.describe_changes` passes no others."""
     return cast("FirewallElement", record)
 
 
@@ -56,7 +56,7 @@ def _of(changes: Iterable[Change], stems: Sequence[str]) -> list[Change]:
 
 
 def _ports(changes: Sequence[Change]) -> list[str]:
-    """One line for each port, whatever the families; where there are many, only how many come, go and change."""
+    """One line for each port, whatever the families; only the counts of added, removed and changed ports if there are many."""
     told = list(_each_port(changes))
     if len(told) <= FEW:
         return told
@@ -66,7 +66,7 @@ def _ports(changes: Sequence[Change]) -> list[str]:
 
 
 def _each_port(changes: Sequence[Change]) -> Iterator[str]:
-    """What goes and what comes are one where both lead to the same place."""
+    """Pairs of a removed and an added port with the same target."""
     gone = {_target(_as_element(c.before)): _as_element(c.before) for c in changes if c.before and not c.after}
     targets: dict[str, list[str]] = {}
     for change in changes:
@@ -100,7 +100,10 @@ def _target(element: FirewallElement) -> str:
 
 
 def _policies(changes: Sequence[Change]) -> Iterator[str]:
-    """The services of one policy that come and go. One that does both, at another address or in a new table, is re-created."""
+    """The added and removed services of one policy.
+
+    A service with both, at another address or in a new table, is re-created.
+    """
     come = _services(change.after for change in changes)
     gone = _services(change.before for change in changes)
     parts = {
@@ -114,12 +117,12 @@ def _policies(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _services(sides: Iterable[Record | None]) -> dict[str, None]:
-    """What the elements allow, each once, in their order."""
+    """The services that the elements allow, each once, in their order."""
     return dict.fromkeys(_as_element(side).services for side in sides if side)
 
 
 def _filters(changes: Sequence[Change]) -> Iterator[str]:
-    """The addresses that may be used; a filter that comes or goes as a whole would only repeat them."""
+    """The added and removed addresses of a filter; lines for a whole filter would only repeat them."""
     for verb in ("add", "remove"):
         elements = [_element(change) for change in changes if (change.after is not None) == (verb == "add")]
         if len(elements) > FEW:

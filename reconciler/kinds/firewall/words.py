@@ -1,7 +1,6 @@
-"""The firewall's elements in people's words: what each one says, and whose it is.
+"""Descriptions of firewall elements for users, and the owner of each.
 
-The kernel keeps no word on whose an element is, so for what is live it is told by the links and addresses of the same
-snapshot.
+The kernel stores no owner of an element. The links and addresses of the same snapshot identify it.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
 
 POLICY_FROM = "policy from "
-"""With which the subject of a policy begins: `policy from web to db`."""
+"""The first words of the subject of a policy: `policy from web to db`."""
 POLICIES = ("allowed", "outbound")
 PUBLISHED = ("published", "published_at", "published_from")
 FILTERS = ("ports", "macs", "addresses")
 CONTAINED = ("endpoints", "isolated", "isolated_ports", "isolated_macs")
-"""Those that say what a container must not do."""
+"""Sets that restrict a container."""
 FAST_PATH = {"behind": "to", "hops": "to", "members": "from other hosts to"}
-"""Of the sets of a fast path, those whose elements are somebody's place."""
-"""The sets, less their family's digit, that hold what a file says; all others follow from the subnets."""
+"""Sets of a fast path whose elements name a container's location, with the word for it."""
+"""The sets above, without the digit of their family, have the contents of a file; those of all others follow from the subnets."""
 
 
 @cache
 def purpose_of(set_name: str) -> str:
-    """`published_at` of `published_at4`, `allowed` of `allowed_ports6`: what a set is for, without its family and form."""
+    """`published_at` of `published_at4`, `allowed` of `allowed_ports6`: the purpose of a set, without its family and form."""
     return set_name.rstrip("46").removesuffix("_ports")
 
 
 def describe_element(set_name: str, key: str, value: str) -> str:
-    """What an element says: `port tcp 8080 to 10.44.0.10:80`, `from 10.44.0.10 to 10.45.0.20 tcp 5432`."""
+    """An element in words: `port tcp 8080 to 10.44.0.10:80`, `from 10.44.0.10 to 10.45.0.20 tcp 5432`."""
     stem, parts = purpose_of(set_name), key.split(" . ")
     if stem in PUBLISHED:
         return f"{describe_port(set_name, key)} to {join_port(*value.split(' . '))}"
@@ -88,7 +87,7 @@ def split_policy(set_name: str, key: str) -> tuple[str, str]:
 
 
 def describe_services(set_name: str, key: str) -> str:
-    """`tcp 5432`; "" where a policy's element is for everything."""
+    """`tcp 5432`; "" if a policy's element allows everything."""
     return " ".join(key.split(" . ")[-2:]) if set_name.rstrip("46").endswith("_ports") else ""
 
 
@@ -96,7 +95,7 @@ def describe_services(set_name: str, key: str) -> str:
 
 
 def holders_of(snapshot: Snapshot) -> dict[str, str]:
-    """By interface, address and prefix: `container web` or `subnet front`, as the links of the host say."""
+    """The owner of each interface, address and prefix by the host's links: `container web` or `subnet front`."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     holders: dict[str, str] = {}
     for link in host.links.values():
@@ -120,11 +119,11 @@ def holders_of(snapshot: Snapshot) -> dict[str, str]:
 
 
 def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str]) -> str:
-    """Whose element it is: `container web`, `subnet front`, `policy from … to …`; `host` where nothing tells."""
+    """The owner of an element: `container web`, `subnet front`, `policy from … to …`; `host` if nothing identifies it."""
     stem = purpose_of(set_name)
     if stem in POLICIES:
         source, target = split_policy(set_name, key)
-        if source == target:  # no policy: routes join the subnet
+        if source == target:  # no policy: the subnet is connected by routes
             return holders.get(source, "host")
         return f"{POLICY_FROM}{_party_of(source, holders)} to {_party_of(target, holders)}"
     if stem == "connections":
@@ -134,7 +133,7 @@ def about_element(set_name: str, key: str, value: str, holders: Mapping[str, str
 
 
 def _party_of(block: str, holders: Mapping[str, str]) -> str:
-    """The name that a policy has for a block of addresses: a container's, that of its replicas, or the subnet's around it."""
+    """The name of a block of addresses in a policy: a container's, that of its replicas, or the subnet's."""
     if block not in holders:
         return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
     name = holders[block].rpartition(" ")[2]
@@ -142,13 +141,13 @@ def _party_of(block: str, holders: Mapping[str, str]) -> str:
 
 
 def without_number(container: str) -> str:
-    """The name that the file has for a replica: `worker` for `worker-3`."""
+    """The name of a replica in the file: `worker` for `worker-3`."""
     stem, _, number = container.rpartition("-")
     return stem if stem and number.isdecimal() else container
 
 
 def _is_within(block: str, cidr: str) -> bool:
-    """Whether a CIDR, a range or an address lies in a prefix."""
+    """Whether a prefix contains a CIDR, a range or an address."""
     try:
         return ip_address(block.partition("-")[0].partition("/")[0]) in ip_network(cidr)
     except ValueError:  # `outside`

@@ -1,13 +1,14 @@
-"""A VXLAN: the port of a subnet's bridge that leads to the subnet's other hosts, in UDP over the underlay (RFC 7348).
+"""A VXLAN: the port of a subnet's bridge to the subnet's other hosts, in UDP over the underlay (RFC 7348).
 
-It is recognised by its mark (see `marks`). Nothing is learnt from packets and nothing is flooded but true broadcast: who
-is where follows from the file, and stands in static entries (see `fdb` and `neighbor`). So learning is off, and the port
-answers ARP and neighbor solicitations for the far side from the bridge's neighbor table (`neigh_suppress`).
+netctl recognises it by its mark (see `marks`). It learns nothing from packets, and floods only broadcast and multicast.
+The file determines the location of each container, which static entries hold (see `fdb` and `neighbor`). So learning is
+off. The port answers ARP and neighbor solicitations for remote containers from the bridge's neighbor table
+(`neigh_suppress`).
 
-Its number, its port and its own address are fixed when it is made; a change of these forces a re-creation. Its MAC is given
-at creation, for udev may rewrite one that the kernel chose. The outer packet is never fragmented silently: the MTU leaves
-room for the overhead, 50 bytes over IPv4 and 70 over IPv6 (outer Ethernet is not counted in the underlay's MTU, the inner
-one is).
+Its number, its port and its own address are fixed at its creation; a change of these forces a re-creation. Its MAC
+address is set at creation, because udev may rewrite one that the kernel chose. The outer packet is never fragmented
+silently: the MTU leaves room for the overhead, 50 bytes over IPv4 and 70 over IPv6. The underlay's MTU counts the inner
+Ethernet header, but not the outer one.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 PORT_OPTIONS = port_options(*QUIET, ("neigh_suppress", "on"))
-"""What the bridge is told of this port. `flood` is of unicast frames for somebody unknown; broadcast and multicast do pass."""
+"""The bridge's options of this port. `flood` concerns unicast frames to unknown addresses; broadcast and multicast pass."""
 OVERHEAD_BYTES = {4: 50, 6: 70}
-"""By the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
+"""The overhead by the underlay's family: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 or IPv6 40."""
 USUAL_PORT = 4789
-"""The UDP port that a VXLAN has by default (RFC 7348, section 5)."""
+"""The default UDP port of a VXLAN (RFC 7348, section 5)."""
 
 WIRE: Table = {
     "id": (1, U32),
     "remote": (2, IPV4),
-    "dev": (3, U32),  # an interface number here; the reader puts a name in its place
+    "dev": (3, U32),  # an interface number here; the reader replaces it by a name
     "local": (4, IPV4),
     "ttl": (5, U8),
     "tos": (6, U8),
@@ -58,7 +59,7 @@ WIRE_IPV6: Table = {"remote": (16, IPV6), "local": (17, IPV6)}
 class Vxlan(Port):
     """VNI `vni` from the underlay address `local` to UDP `port`.
 
-    If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).
+    On a bridge of Open vSwitch, `master` is "", and its database lists the ports (`openvswitch`).
     """
 
     kind = "vxlan"
