@@ -1,8 +1,8 @@
-"""What keeps a container to its own, as elements of the host's tables (see `kinds.firewall.program`).
+"""The restrictions of containers, as elements of the host's tables (see `kinds.firewall.program`).
 
-Pure. Each element answers one question of a packet from a container: how many connections it may have, about which connections
-it may report errors, which source port it gets on its way out, which links it may reach past other programs' filters, and
-which isolated containers it must not reach by way of a router.
+Pure. Each element states one limit for packets of a container. It may have so many connections, and may report errors
+only about certain ones. It gets certain source ports on its way out. It reaches certain links past foreign filters. It
+must not reach certain isolated containers via a router.
 
 The cost: for each container on the host, one element for each of its networks and one for each of its addresses.
 """
@@ -19,22 +19,22 @@ from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANG
 from reconciler.kinds.firewall.program import format_range
 
 Element = tuple[str, str, str, str]
-"""Set, key, value, and whose it is."""
+"""Set, key, value, and owner."""
 PortRange = tuple[int, int]
 FIRST_PORT = 1024
-"""The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
+"""The first unprivileged port (net.ipv4.ip_unprivileged_port_start)."""
 
 
 def contain_connections(view: HostView) -> Iterator[Element]:
-    """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
+    """`connections`: the limit of a container's entries in connection tracking, on each of its networks."""
     topology = view.topology
     for name in view.containers:
         for endpoint in view.resolved.endpoints[name]:
-            if view.subnet(endpoint).mode != "macvlan":  # which passes the host by
+            if view.subnet(endpoint).mode != "macvlan":  # whose packets bypass the host
                 key = f"{view.host_subnets[endpoint.subnet].bridge} . {endpoint.mac}"
                 yield "connections", key, str(topology.containers[name].connections), f"container {name}"
     for host_subnet in view.host_subnets.values():
-        # A VXLAN brings what a container elsewhere sends to this host; its own host only hands the frames on.
+        # A VXLAN carries packets of a remote container to this host; its own host only forwards the frames.
         for peer in (peer for peer in host_subnet.peers if peer.is_tunnelled):
             for endpoint in view.beside(peer.host).endpoints(host_subnet.subnet):
                 share = str(topology.containers[endpoint.container].connections)
@@ -44,7 +44,8 @@ def contain_connections(view: HostView) -> Iterator[Element]:
 def contain_errors(view: HostView) -> Iterator[Element]:
     """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
 
-    A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
+    A remote container has passed its own host's check. Its packets arrive here by a shared subnet, or if a policy names
+    it.
     """
     resolved, named = view.resolved, set[str]()
     for host_subnet in view.host_subnets.values():
@@ -65,7 +66,7 @@ def contain_errors(view: HostView) -> Iterator[Element]:
 
 
 def contain_marks(view: HostView) -> Iterator[Element]:
-    """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
+    """`uplinks`: the links to the outside. Such a link may be a bridge or a veth, like those of other programs' containers."""
     uplink = view.egress.dev
     if uplink:
         yield "uplinks", uplink, "", "host"
@@ -75,7 +76,7 @@ def contain_marks(view: HostView) -> Iterator[Element]:
 
 
 def contain_isolated(view: HostView) -> Iterator[Element]:
-    """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
+    """The bridge separates isolated ports; these elements also separate them via a router and via another host."""
     topology, closed = view.topology, dict[str, None]()
     for name in view.containers:
         about = f"container {name}"
@@ -105,11 +106,11 @@ def _family_of(text: str) -> int:
 
 
 def contain_source_ports(view: HostView) -> Iterator[Element]:
-    """`source_ports`: those that a masqueraded connection may get: none that is published, reserved or listened on.
+    """`source_ports`: those of masqueraded connections, without ports that are published, reserved or listened on.
 
-    With such a port, replies would have the look of what is meant for the service there, and the other way round: the service's
-    next packet from that client would go to the container ("port shadow", CVE-2021-3773). What is chosen stays until a
-    published or reserved port is in it: sockets come and go, and must not be a difference each time.
+    With such a port, a reply would look like a packet to the service there. The other way round, the service's next
+    packet to that client would go to the container ("port shadow", CVE-2021-3773). The choice stays until it contains a
+    published or reserved port: sockets open and close, which must not be a difference each time.
     """
     facts = view.facts
     firm = [(port.port, port.port) for port in view.resolved.ports if port.host == view.name] + list(facts.reserved_ports)
@@ -123,7 +124,7 @@ def contain_source_ports(view: HostView) -> Iterator[Element]:
 
 
 def _choose(taken: Iterable[PortRange]) -> tuple[PortBlock, ...]:
-    """The blocks to use, the privileged one first; empty where no block is free."""
+    """The blocks to use, the privileged one first; empty if no block is free."""
     ranges = tuple(taken)
     if _are_free((WHOLE_RANGE,), ranges):
         high: tuple[PortBlock, ...] = (WHOLE_RANGE,)
@@ -138,7 +139,7 @@ def _are_free(blocks: Iterable[PortBlock], taken: Iterable[PortRange]) -> bool:
 
 
 def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
-    """Where a connection's source port comes from, by its own: from the same block, where that is free."""
+    """The source ports of a connection by its own: from the same block if that is free."""
     if not blocks:
         return {}
     low, first, *_ = blocks
@@ -154,7 +155,7 @@ def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
 
 
 def _parse(live: Mapping[str, str]) -> tuple[PortBlock, ...]:
-    """The blocks that live elements name; the inverse of `_render`, where they are its work."""
+    """The blocks in live elements; the inverse of `_render` if that created them."""
     by_verdict = {f"goto {block.chain}": block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
     low = by_verdict.get(live.get(f"0-{FIRST_PORT - 1}", ""))
     high = sorted({by_verdict[value] for key, value in live.items() if value in by_verdict and not key.startswith("0-")},

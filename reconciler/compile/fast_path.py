@@ -1,8 +1,8 @@
 """The fast path of each subnet that a host shares with others, as records (see `kinds.firewall.fast_path`).
 
-Pure. A host knows its own containers by port and address, and each container elsewhere by one element, or with routes by two
-for each address. What has no fast path takes the slow one: Open vSwitch and LANs, which have no port or no overlay of the
-kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
+Pure. A host identifies its own containers by port and address. It identifies each remote container by one element, or
+with routes by two for each address. All without a fast path takes the slow one. Open vSwitch and LANs have no port or
+no overlay of the kernel's. A bridge separates isolated ports. An uplink may be moved.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 
 def compile_fast_path(view: HostView) -> Iterator[Record]:
-    """The table of each subnet with a peer, its hooks, and who is where."""
+    """The table of each subnet with a peer, its hooks, and the location of each container."""
     topology, uplink = view.topology, view.egress
     for host_subnet in view.host_subnets.values():
         peers = [peer for peer in host_subnet.peers if peer.is_tunnelled or not uplink.uplink]
@@ -49,7 +49,7 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
-    """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
+    """Hosts whose packets would take the fast path if their kernel supported it, and the reason why it does not."""
     for host, host_subnets in resolved.host_subnets.items():
         fault = facts[host].fast_path_fault if host in facts else ""
         if fault and any(
@@ -60,14 +60,14 @@ def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Itera
 
 
 class _FastPath:
-    """Makes the records of one host subnet."""
+    """Creates the records of one host subnet."""
 
     def __init__(self, topology: Topology, host_subnet: HostSubnet, uplink: Egress) -> None:
         self._topology, self._host_subnet, self._uplink = topology, host_subnet, uplink
         self._about = f"subnet {host_subnet.subnet}"
 
     def ways(self, way: str) -> Iterator[Record]:
-        """To the other hosts and back to the bridge, for each family of the subnet."""
+        """The records that lead to the other hosts and back to the bridge, for each family of the subnet."""
         host_subnet, tunnel = self._host_subnet, self._host_subnet.tunnel
         if way != "routes" and tunnel:
             dev, link, name, chain = tunnel.name, Vxlan.ref_of(HOST, tunnel.name), "to_tunnel", TUNNELLED
@@ -99,8 +99,8 @@ class _FastPath:
     def elsewhere(self, endpoint: Endpoint, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.
 
-        By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
-        share they are.
+        With routes, a container without a fast path on its host has none here. That host tracks such connections, and
+        only this one knows in whose share they count.
         """
         if peer.is_tunnelled:
             yield self._element("behind", endpoint.mac)

@@ -1,6 +1,6 @@
-"""The JSON Schema (draft 2020-12) of what our dataclasses become in JSON, so that scripts know what `--json` prints.
+"""The JSON Schema (draft 2020-12) of the JSON form of dataclasses, so that scripts know what `--json` prints.
 
-Made from the dataclasses by the same rules as `state.codec`. `python -m reconciler.plan.schema` writes
+It follows from the dataclasses by the same rules as `state.codec`. `python -m reconciler.plan.schema` writes
 schemas/plan.schema.json; `render.status` uses `json_schema` for its own document. Tests keep the files in step.
 """
 
@@ -30,7 +30,7 @@ Schema = dict[str, Any]
 
 
 def json_schema(cls: type, title: str) -> Schema:
-    """The schema of a dataclass's JSON form, with that of all it holds under `$defs`."""
+    """The schema of a dataclass's JSON form, with those of its parts under `$defs`."""
     builder = _Builder()
     root = builder.schema_of(cls)
     return {
@@ -42,13 +42,13 @@ def json_schema(cls: type, title: str) -> Schema:
 
 
 class _Builder:
-    """Collects a definition for each dataclass on the way."""
+    """Collects a definition for each dataclass that it meets."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
 
     def schema_of(self, kind: Any) -> Schema:
-        """The schema of one type. TypeError where it has no JSON form."""
+        """The schema of one type. TypeError if it has no JSON form."""
         if kind in SCALARS:
             return {"type": SCALARS[kind]}
         if kind is Record:
@@ -79,7 +79,7 @@ class _Builder:
 
     def _named(self, name: str, make: Any) -> Schema:
         if name not in self.definitions:
-            self.definitions[name] = {}  # a definition may lead back to itself
+            self.definitions[name] = {}  # a definition may refer to itself
             self.definitions[name] = make()
         return {"$ref": f"#/$defs/{name}"}
 
