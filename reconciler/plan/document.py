@@ -1,4 +1,6 @@
-"""The plan document: `diff --json` prints it, and `diff --plan FILE` saves it. The printed one does not have the values of environment variables.
+"""The plan document: `diff --json` prints it, and `diff --plan FILE` saves it.
+
+The printed document does not have the values of environment variables.
 
 Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `plan.schema`.
 
