@@ -41,7 +41,7 @@ def main(remove_code: Callable[[], None]) -> None:
         service.end()
     except NetctlError as error:
         service.log(f"not all could be taken back: {error.message}")
-    except Exception as error:  # noqa: BLE001  nobody is left to be told, but whoever reads the log
+    except Exception as error:  # noqa: BLE001  only the log can still report it
         service.log(f"not all could be taken back: {type(error).__name__}: {error}\n{traceback.format_exc()}")
     service.leave()
     remove_code()
