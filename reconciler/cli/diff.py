@@ -1,4 +1,4 @@
-"""`netctl diff`: prints the plan and touches nothing: for people, as JSON, or as a shell script. Saves it with `--plan`."""
+"""`netctl diff`: prints the plan and changes nothing: for users, as JSON, or as a shell script. `--plan` saves it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIFFERS = 1
 MASKED = "The values of variables are masked ({mask}), so this script is to be read only: --show-secrets prints one that runs."
 ENGINE_OPTIONS = {"docker": ("-H",), "podman": ("--remote", "--url"), "lxc": ("-P",)}
-"""By which an engine's command line is told where the engine listens."""
+"""The options that pass the engine's socket to its command line."""
 EXAMPLES = """\
   netctl diff                         what would change
   netctl diff --commands              the same as ip, nft and docker command lines
@@ -30,7 +30,7 @@ exit status: 0 nothing differs, 1 something does, 2 or more trouble
 
 
 def add_arguments(parser: Parser) -> None:
-    """FILE, and how the plan is printed or saved."""
+    """FILE, and the options for the form of the plan."""
     add_file(parser)
     add_host(parser)
     add_plan_options(parser)
@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where nothing differs, 1 where something does."""
+    """0 if nothing differs, 1 otherwise."""
     from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
     from reconciler.cli.planfile import save_plan
     from reconciler.plan.document import compile_document, render_document, shown_document
@@ -82,7 +82,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
         Section(
             f"{host}: {phase}", shells[host], tuple(batch.steps for batch in getattr(plans[host], phase)), remote.get(host, "")
         )
-        # The order of an apply: the lab carries its hosts, so it goes last and comes first.
+        # The order of an apply: the lab contains its hosts, so it is last in the removal, and first in the creation.
         for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
         for host in group
         if host in shells
@@ -91,7 +91,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
 
 
 def shell_of(topology: Topology, target: Target) -> HostShell:
-    """How command lines reach the host's namespaces."""
+    """How command lines enter the host's namespaces."""
     from reconciler.state.shell import HostShell
 
     mine = [c for c in topology.containers.values() if c.host == target.host and c.spec.runtime != "netns"]
@@ -100,7 +100,7 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
 
 
 def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:
-    """The engine's command line, led to where the host's engine listens."""
+    """The engine's command line, with the socket of the host's engine."""
     url = target.engines.get(runtime)
     return (runtime, *ENGINE_OPTIONS[runtime], url) if url else (runtime,)
 

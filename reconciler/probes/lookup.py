@@ -1,4 +1,4 @@
-"""What the kernel answers when asked for the route to an address (ip-route(8), `get`)."""
+"""The kernel's route to an address (ip-route(8), `get`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.probes.model import Probe
 
 
 def look_up(address: str) -> tuple[str, str]:
-    """Next hop and interface, in the calling thread's namespace. OSError if the kernel knows no way.
+    """Next hop and interface, in the calling thread's namespace. OSError if the kernel has no route.
 
     The next hop is "" for an address on the interface's own segment.
     """

@@ -15,23 +15,23 @@ ROUTES = "static routes"
 FORBIDDEN = "forbidden"
 
 ROUTE = "route"
-"""As a probe's kind: the kernel of the probing namespace is asked by which next hop (`via`) and `interface` it would send."""
+"""The kind of a probe that asks the kernel of its namespace for the next hop (`via`) and `interface` to its target."""
 
 OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
-"""What may have happened to a probe (`Finding`)."""
+"""The possible outcomes of a probe (`Finding`)."""
 
 DEFAULT_GATEWAY = "default gateway"
-"""As a probe's address: whatever the probing host's default route leads to, found when the probe runs."""
+"""The address of a probe to the probing host's default gateway, which is looked up when the probe runs."""
 
 FOREIGN_NETNS = "foreign:link"
-"""As a probe's namespace: the far end of a link of the host that is not netctl's, made when a probe starts there."""
+"""The namespace of a probe from the remote end of a foreign link of the host, which is created when a probe starts there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A short-lived server that a probe needs: `host` is the worker that opens it, in `netns`, on every address of `family`.
+    """A short-lived server that a probe needs: the worker of `host` opens it, in `netns`, on every address of `family`.
 
-    It answers with `token`, so that the client knows who has answered.
+    It answers with `token`, so that the client can identify it.
     """
 
     host: str
@@ -44,16 +44,16 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question to the network, and the answer that the topology file promises.
+    """One test of the network, and the result that the topology file promises.
 
-    `host` is the worker that asks, `netns` where it asks from. `kind` is icmp, tcp, udp, sctp, ROUTE or one of
-    `borrow.KINDS` or `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small
-    one. With `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
-    get around NAT. With `claim`, which is another's address, `interface` speaks as if it were its own.
+    The worker of `host` sends it from `netns`. `kind` is icmp, tcp, udp, sctp, ROUTE or one of `spoofing.KINDS` or
+    `frames.KINDS`; some have no `port`. `size` is the whole packet in bytes, sent with DF set; 0 is a small one. With
+    `via`, the packet goes to that on-link neighbor whatever the routes say: a neighbour on the segment that tries to
+    bypass NAT. With `claim`, which is another's address, `interface` sends as if it were its own.
 
-    With `mac`, and for each of `frames.KINDS`, the frame is made by hand: `interface` sends it to that hardware address, from the
-    IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive; tcp and udp listen for an answer
-    instead, and with `via` introduce themselves to that address of the host first.
+    With `mac`, and for each of `frames.KINDS`, the frame is forged: `interface` sends it to that hardware address, from
+    the IP address `claim`. `heard_in` is the namespace on the same worker where it must not arrive. Probes of tcp and
+    udp wait for an answer instead, and with `via` first make the sender known to that address of the host.
     """
 
     host: str
@@ -70,15 +70,15 @@ class Probe:
     via: str = ""
     subnet: str = ""
     listener: Listener | None = None
-    """Who should answer, where somebody of ours is to listen."""
+    """The server that should answer, if netctl opens one."""
     interface: str = ""
     claim: str = ""
     heard_at: str = ""
-    """The interface where a claim or a frame would arrive that nobody answers."""
+    """The interface where an unanswered claim or frame would arrive."""
     mac: str = ""
     heard_in: str = HOST
     on_lan: bool = False
-    """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
+    """The source is on the physical LAN by a hardware address of its own: its packets pass no router of the host."""
 
     @property
     def family(self) -> int:
@@ -87,7 +87,7 @@ class Probe:
 
     @property
     def question(self) -> str:
-        """For people: `web -> db 10.44.0.20 tcp 80`."""
+        """The probe for users: `web -> db 10.44.0.20 tcp 80`."""
         what = (
             f"{self.kind} {self.port}"
             if self.port
@@ -101,10 +101,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What happened to one probe.
+    """The result of one probe.
 
-    `outcome` is "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (somebody else answered), "unsent" (the
-    sender's own kernel refused) or "skipped" (it could not be asked; `detail` says why).
+    `outcome` is "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (another server answered), "unsent"
+    or "skipped". With "unsent", the sender's own kernel refused. With "skipped", it could not be sent, and `detail`
+    says why.
     """
 
     outcome: str
@@ -114,7 +115,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A probe, what it found, and for a failed one what is thought to be at fault."""
+    """A probe, its finding, and for a failed one the suspected fault."""
 
     probe: Probe
     finding: Finding
@@ -122,7 +123,7 @@ class Result:
 
     @property
     def skipped(self) -> bool:
-        """Whether it says nothing either way."""
+        """Whether it proves nothing."""
         return self.finding.outcome == "skipped"
 
     @property
@@ -133,7 +134,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The answer to "open these listeners": who listens there already, and what cannot be listened on, with the reason."""
+    """The answer to "open these listeners": ports with a foreign server, and failed ones with the reason."""
 
     taken: tuple[Listener, ...] = ()
     failed: tuple[tuple[Listener, str], ...] = ()
@@ -141,7 +142,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """All probes of a topology, and notes on what is not asked: where there are too many, a sample is."""
+    """All probes of a topology, and notes on omitted ones: if there are too many, a sample is sent."""
 
     probes: tuple[Probe, ...]
     notes: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""schemas/status.schema.json: what `status --json` prints, as a JSON Schema. `python -m reconciler.render.schema` writes it.
+"""schemas/status.schema.json: the JSON Schema of `status --json`. `python -m reconciler.render.schema` writes it.
 
-Made from the dataclasses of `render.status` by the same rules as the plan's; a test keeps the file in step.
+It follows from the dataclasses of `render.status` by the same rules as the plan's; a test keeps the file in step.
 """
 
 from __future__ import annotations

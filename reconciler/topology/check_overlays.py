@@ -1,4 +1,4 @@
-"""Rules about subnets that span hosts: an overlay joins them, the hosts have addresses, and each VXLAN has its own number.
+"""Rules about subnets that span hosts: an overlay joins them, hosts have addresses, and each VXLAN has its own number.
 
 They need a topology that is otherwise valid, because the hosts of a subnet follow from the whole file (`host_subnets`).
 `compile` checks what depends on the hosts themselves, such as which of them share a link.
@@ -34,7 +34,7 @@ def check_overlays(topology: Topology, faults: FaultList) -> None:
 
 
 def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """Hosts of one subnet need addresses at which they reach each other."""
+    """Hosts of one subnet need addresses by which they reach each other."""
     reached = {host: name for name, hosts in reversed(list(spanning.items())) for host in hosts}
     for host, name in reached.items():
         if not topology.hosts[host].addresses:
@@ -46,7 +46,7 @@ def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]]
 
 
 def _check_numbers(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """A VXLAN is known by its number, so two with one number would be one segment. Hashes may meet, one time in millions."""
+    """A number identifies a VXLAN, so two with one number would be one segment. Two hashes collide once in millions."""
     taken: dict[int, Subnet] = {}
     for name in spanning:
         subnet = topology.subnets[name]
@@ -61,7 +61,7 @@ def _check_numbers(topology: Topology, spanning: Mapping[str, tuple[str, ...]], 
 
 
 def _check_ports(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """The UDP port of a VXLAN is the kernel's on every host of the subnet."""
+    """The UDP port of a VXLAN belongs to the kernel on every host of the subnet."""
     taken: dict[tuple[str, int], str] = {}
     for name, hosts in spanning.items():
         subnet = topology.subnets[name]

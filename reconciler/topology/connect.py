@@ -1,4 +1,4 @@
-"""How a host and its engines are reached, as a topology file writes it.
+"""Destinations of a host and sockets of its engines, in the form of a topology file.
 
 `fields` makes pydantic field types of the `parse_` functions, as of those of `scalars`.
 """
@@ -36,7 +36,7 @@ def parse_connect(value: Any) -> Connect:
 
 
 def parse_engine(value: Any) -> str:
-    """The engine's socket: on the host itself, since netctl enters its containers' namespaces."""
+    """The engine's socket: on the host itself, because netctl enters its containers' namespaces."""
     example = "write unix:///var/run/docker.sock: netctl enters the namespaces of the engine's containers"
     text = expect_text(value, "a socket on the host", example)
     if not re.fullmatch(r"unix:///[^\s\0]+", text):
@@ -46,7 +46,7 @@ def parse_engine(value: Any) -> str:
 
 
 def parse_lxc_path(value: Any) -> str:
-    """The directory in which LXC's containers stand."""
+    """The directory of LXC's containers."""
     text = expect_text(value, "a directory", "write /var/lib/lxc")
     if not re.fullmatch(r"/[^\s\0:]*", text):
         raise refuse(f"must be a directory, by its whole path: `{shorten(text)}`", "write /var/lib/lxc")

@@ -36,7 +36,7 @@ _SLIPS = tuple(
         ("PORTS/PORTS", "has no protocol behind the slash", r"\1:\2\3"),
     )
 )
-"""Almost published ports: their form, what is wrong with them, and what is meant."""
+"""Nearly valid published ports: their pattern, the fault, and the intended form."""
 
 
 def _sides(text: str) -> dict[str, str]:
@@ -78,7 +78,7 @@ class ExposeModel(Model):
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        """Both sides are as long, one protocol is said, and each host once."""
+        """Both sides have equal lengths, one protocol is given, and each host occurs once."""
         if len(set(self.on)) < len(self.on) or ("on" in self.model_fields_set and not self.on):
             raise refuse("names no host in `on`, or one twice", "write each host once, or leave `on` out")
         if self.to is not None:
@@ -94,5 +94,5 @@ class ExposeModel(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The short forms beside the long one."""
+        """The short forms in addition to the long one."""
         return {"anyOf": [EXPOSE_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}
