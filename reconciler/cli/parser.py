@@ -154,7 +154,7 @@ def add_apply_options(parser: Parser) -> None:
     """Options for the execution of a plan: --yes and --rollback-after."""
     help_text = "ask nothing: also go to machines that only a host speaks of"
     parser.add_argument("--yes", "-y", action="store_true", help=help_text)
-    help_text = "what an ssh host does without hearing of netctl before it takes itself back (default: 60)"
+    help_text = "seconds without a sign of life after which an ssh host rolls back (default: 60)"
     parser.add_argument("--rollback-after", metavar="S", type=_parse_seconds, default=60.0, help=help_text)
 
 

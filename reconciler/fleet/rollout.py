@@ -46,7 +46,7 @@ ROUNDS_MAX = 3
 """The most rounds that re-create what other hosts' changes deleted."""
 SHOWN_MAX = 5
 """The number of remaining changes that an error names."""
-TAKES_OVER = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+TAKES_OVER = "run `netctl status` to see what differs; `netctl apply` continues from there, and `netctl destroy` removes it"
 
 
 class Connector(Protocol):
@@ -125,7 +125,7 @@ class Rollout:
             raise NetctlError("stopped by the user")
 
     def _walk_phase(self, session: Session, phase: Phase) -> None:
-        shown = "take back" if self._going_back else phase
+        shown = "roll back" if self._going_back else phase
 
         def tell(event: Event) -> None:
             with contextlib.suppress(OSError):  # a closed terminal is no reason to leave a host half changed
@@ -201,7 +201,7 @@ class Rollout:
             self._hosts.run(lambda session: session.call(protocol.Commit()), back)
         except NetctlError as error:
             raise LeftoverError(
-                _add(cause.message, f"and not all of it could be taken back: {error.message}"),
+                _add(cause.message, f"and the rollback is incomplete: {error.message}"),
                 _join(cause.help_text, error.help_text, TAKES_OVER),
             ) from cause
         if lost:
@@ -226,13 +226,13 @@ class Rollout:
             help_text = _join(cause.help_text, merge_errors(lost).help_text, TAKES_OVER)
         elif self._keeping:
             help_text = (
-                f"whether {names} {'was' if one else 'were'} still told to keep the change is not known:"
-                f" /run/netctl/local/*.log there says so within {self._patience_s:.0f} s; the next apply makes all hosts alike"
+                f"it is unknown whether {names} {'was' if one else 'were'} asked in time to keep the change:"
+                f" read /run/netctl/local/*.log there after {self._patience_s:.0f} s; the next apply makes all hosts alike"
             )
         else:
             help_text = (
-                f"{names} {'takes itself' if one else 'take themselves'} back within {self._patience_s:.0f} s"
-                f" of being lost, and {'says' if one else 'say'} so there in /run/netctl/local/*.log"
+                f"{names} {'rolls' if one else 'roll'} back within {self._patience_s:.0f} s"
+                f" of the loss, and {'logs' if one else 'log'} it there to /run/netctl/local/*.log"
             )
         return LeftoverError(_add(cause.message, words), help_text)
 

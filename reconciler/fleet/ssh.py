@@ -66,7 +66,7 @@ FAILURES = (
     ),
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one in known_hosts: it was set up anew, or somebody is in between",
+        "its host key differs from the one in known_hosts: the host was reinstalled, or the connection is intercepted",
         "find out which; only then: ssh-keygen -R {name}, and {ssh} once by hand",
     ),
     (
@@ -86,7 +86,7 @@ FAILURES = (
     ),
     (
         r"Could not resolve hostname",
-        "nobody knows an address for the name {name}",
+        "cannot resolve host name {name}",
         "check `connect:`, ssh_config and DNS",
     ),
     (

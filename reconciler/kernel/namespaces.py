@@ -248,7 +248,7 @@ class Namespaces:
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
             if _is_namespace(path):
-                remedy = f"if nobody needs it: ip netns delete {path.name}"
+                remedy = f"if it is unused: ip netns delete {path.name}"
                 raise StepError(step, f"the namespace {path.name} is there already; {remedy}")
             self.forget(step.netns)
             try:

@@ -114,7 +114,7 @@ def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
         alias = parse_alias(read_loopback(namespaces.socket(netns))[LOOPBACK].alias)
         if alias is None or alias.topology != topology:
             name = netns_path_name(topology, netns)
-            remedy = f"if nobody needs it: ip netns delete {name}"
+            remedy = f"if it is unused: ip netns delete {name}"
             raise HostError(f"the namespace {name} is there already, and not netctl's", remedy)
 
 

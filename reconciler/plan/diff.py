@@ -150,7 +150,7 @@ def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Re
     for ref in met.difference(gone):
         # Of several deleted parents, the first by name: the plan must not depend on the order of the records.
         parent = min(each for each in before[ref].depends_on if each in met)
-        reason = changes[ref].reason if ref in changes else f"goes along with {parent}"
+        reason = changes[ref].reason if ref in changes else f"deleted with {parent}"
         changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
 
 

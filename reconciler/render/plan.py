@@ -187,7 +187,7 @@ def _verbose_lines(host: HostPlan, palette: Palette, names: Mapping[str, str]) -
         yield f"  {visible_line(subject)}"
         for change in group:
             sign = "+" if change.before is None else "-" if change.after is None else "~"
-            along = " (goes along)" if change.implied else ""
+            along = " (deleted with its parent)" if change.implied else ""
             text = change.after.describe() if change.before is None and change.after else change.describe()
             if change.after is None and change.before:
                 text = change.before.describe()

@@ -206,7 +206,7 @@ class Change:
     def describe(self) -> str:
         """The change in a few words, for users, with the differences if it has both sides."""
         if self.before and self.after:
-            again = " (made anew)" if self.recreate else ""
+            again = " (re-created)" if self.recreate else ""
             reason = self.reason.replace("→", "->")
             return f"{self.after.describe()}{again}: {reason}" if reason else f"{self.after.describe()}{again}"
         return f"{'add' if self.after else 'remove'} {self.record.describe()}"

@@ -176,7 +176,7 @@ def _across_hosts(view: View) -> Iterator[Probe]:
 
 def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
     if not all(view.is_lab(name) for name in view.topology.hosts):
-        notes.append("outside of a real host only its default gateway is asked, and nobody there is asked to come in")
+        notes.append("outside of a real host only its default gateway is probed, and no probe comes from there")
     for container in view.topology.containers.values():
         default = view.default(container)
         if default is None:
@@ -304,7 +304,7 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
         why = f"{subnet} is {mode}"
         yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, TO_OUTSIDE, "icmp", address, True, why)
         return
-    why = f"{subnet} is {mode}, and nobody may route into it"
+    why = f"{subnet} is {mode}, and outside hosts must not route into it"
     yield Probe(LAB, OUTSIDE_NETNS, "outside", container.name, FORBIDDEN, "icmp", address, False, why)
     asker = (LAB, ROUTER_NETNS, "a neighbour")
     yield Probe(*asker, container.name, FORBIDDEN, "icmp", address, False, why, via=uplink)

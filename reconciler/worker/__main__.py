@@ -94,7 +94,7 @@ class Service:
         if isinstance(request, Hello):
             return CODEC.encode(self._greet(request))
         if self._work is None:
-            raise ProtocolError("the worker has not been told which host it is")
+            raise ProtocolError("cannot answer: the worker does not know its host yet")
         return CODEC.encode(self._work.answer(request))
 
     def _greet(self, hello: Hello) -> Introduction:

@@ -40,9 +40,9 @@ def main(remove_code: Callable[[], None]) -> None:
     try:
         service.end()
     except NetctlError as error:
-        service.log(f"not all could be taken back: {error.message}")
+        service.log(f"the rollback is incomplete: {error.message}")
     except Exception as error:  # noqa: BLE001  only the log can still report it
-        service.log(f"not all could be taken back: {type(error).__name__}: {error}\n{traceback.format_exc()}")
+        service.log(f"the rollback is incomplete: {type(error).__name__}: {error}\n{traceback.format_exc()}")
     service.leave()
     remove_code()
     os._exit(0)

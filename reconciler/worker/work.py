@@ -280,7 +280,7 @@ class Work:
         return self._describe(request.host, "")
 
     def _rollback_to(self, request: protocol.RollbackTo) -> HostPlan:
-        self._machine.log("what was done here is taken back over a new connection")
+        self._machine.log("the controller rolls this host back over a new connection")
         self._state = state = RollingBack(request.before, armed=True)
         self._turn_back(state)
         return self._describe(request.host, "")
@@ -309,7 +309,7 @@ class Work:
     def _restore(self, before: HostState) -> None:
         """Roll back to the state before, without a controller."""
         self._emit = lambda _: None
-        self._machine.log("the controller was lost in the middle of it; what was done here is taken back")
+        self._machine.log("lost the controller during an apply; rolling back")
         self._machine.enter()
         self._turn_back(RollingBack(before, armed=True))
         phases: tuple[Phase, ...] = ("remove", "make")

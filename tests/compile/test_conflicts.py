@@ -148,7 +148,7 @@ def test_all_at_once() -> None:
         ("who: ss -Hlntp sport = :80", "who: netctl exec --host alpha -- ss -Hlntp sport = :80"),
         ("iptables -I FORWARD -j ACCEPT; nft list tables",
          "netctl exec --host alpha -- iptables -I FORWARD -j ACCEPT; netctl exec --host alpha -- nft list tables"),
-        ("if nobody needs it: ip netns delete x", "if nobody needs it: ip netns delete x"),
+        ("if it is unused: ip netns delete x", "if it is unused: ip netns delete x"),
         ("which: docker ps --filter publish=80", "which: docker ps --filter publish=80"),
         ("write ip 10.0.0.1, and no more", "write ip 10.0.0.1, and no more"),
     ],

@@ -48,7 +48,7 @@ BAD_LUCK = {
     ),
     "what settings were before cannot be read": (
         "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
-        ("/run/netctl/local/sysctl cannot be understood", "mend it or remove it"),
+        ("/run/netctl/local/sysctl cannot be understood", "repair or delete the file"),
     ),
     "libnftables is no library": (NO_LIBRARY, ("cannot load", "libnftables.so.1: file too short")),
 }

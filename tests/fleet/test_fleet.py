@@ -196,7 +196,7 @@ def test_errors_keep_their_class_on_the_way(topology: Topology) -> None:
     """What a worker raises is raised in the controller with the same class, sentence and help."""
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
-        with pytest.raises(NetctlError, match="has not been told which host it is"):
+        with pytest.raises(NetctlError, match="the worker does not know its host yet"):
             session.call(protocol.Read(engines={}, openvswitch=False))
         with pytest.raises(HostError, match="the controller has gone"):
             session.call(replace(HELLO, parent=1 if os.getpid() != 1 else 2))

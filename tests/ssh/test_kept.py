@@ -61,7 +61,7 @@ def test_lost_before_it_is_told_to_keep(world: World, shop: Path) -> None:
     done = end(process)
     assert done.status == 5, done.err
     assert "every host that can be reached is as it was before, and not beta: ssh://root@beta: nothing listens" in done.err
-    assert "whether beta was still told to keep the change is not known" in done.err
+    assert "unknown whether beta was asked in time to keep the change" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     world.serve("beta")
@@ -78,7 +78,7 @@ def test_lost_before_its_answer_arrives(world: World, shop: Path) -> None:
     assert "every host is as it was before" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
-    assert log_of(world, "beta").splitlines()[-1].endswith("what was done here is taken back over a new connection")
+    assert log_of(world, "beta").splitlines()[-1].endswith("the controller rolls this host back over a new connection")
 
 
 def test_lost_after_it_was_told_to_keep(world: World, shop: Path) -> None:

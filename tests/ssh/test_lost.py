@@ -92,7 +92,7 @@ def test_a_cable_that_is_pulled(world: World, shop: Path) -> None:
     done = end(process)
     assert done.status == 5, done.err
     assert "every host that can be reached is as it was before" in done.err
-    assert "alpha takes itself back within 5 s of being lost" in done.err
+    assert "alpha rolls back within 5 s of the loss" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     assert "the controller was lost in the middle of it" in log_of(world, "alpha")

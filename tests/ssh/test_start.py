@@ -95,7 +95,7 @@ def test_code_that_is_in_use_stays(tmp_path: Path) -> None:
     [
         ("ssh: connect to host alpha port 22: Connection refused", "connection refused"),
         ("ssh: connect to host alpha port 22: Connection timed out", "it does not answer"),
-        ("ssh: Could not resolve hostname alpha: Name or service not known", "nobody knows an address for the name"),
+        ("ssh: Could not resolve hostname alpha: Name or service not known", "cannot resolve host name"),
         ("ssh: connect to host alpha port 22: No route to host", "there is no way to it from here"),
         ("No ED25519 host key is known for alpha and you have requested strict checking.", "its host key is not known here"),
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", "not the one in known_hosts"),

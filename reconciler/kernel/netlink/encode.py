@@ -220,7 +220,7 @@ def _encode_link_delete(step: LinkDelete, _: Surroundings) -> bytearray:
 def encode_group_delete(group: int) -> bytearray:
     """Delete all links of a group: 0.6 ms each, while single deletions cost 16. ValueError for 0, the default group."""
     if not group:
-        raise ValueError("group 0 holds the links of everybody")
+        raise ValueError("group 0 is the default group of all links")
     return message(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(IFLA_GROUP, group))
 
 

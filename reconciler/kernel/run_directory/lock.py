@@ -87,7 +87,7 @@ class HostLock:
             if not self._gives_way(holder, run, time.monotonic() - begun):
                 raise LockedError(
                     f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
-                    "wait until it is done, or end it; what it leaves, the next apply takes over",
+                    "wait until it is done, or end it; the next apply continues from there",
                 )
             time.sleep(POLL_S)
         os.fchmod(descriptor, FILE_MODE)

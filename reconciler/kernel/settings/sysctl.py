@@ -118,7 +118,7 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
     except FileNotFoundError:
         return {}
     if lines[:1] != [HEADING] or any(line.count("\t") != 3 for line in lines[1:]):
-        help_text = "it holds what kernel settings were before netctl; mend it or remove it"
+        help_text = "repair or delete the file; it has the values of kernel settings before netctl"
         raise HostError(f"{path} cannot be understood", help_text)
     remembered: dict[str, Remembered] = {}
     for line in lines[1:]:

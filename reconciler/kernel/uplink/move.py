@@ -290,7 +290,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        help_text = "it says what a network interface of the host was before netctl; mend it or remove it"
+        help_text = "repair or delete the file; it has the configuration of a network interface before netctl"
         raise HostError(f"{path} cannot be understood", help_text) from error
 
 

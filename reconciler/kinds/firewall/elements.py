@@ -89,7 +89,7 @@ class FirewallTable(FirewallPart):
 
     def describe(self) -> str:
         name = table_name(self.topology, self.subnet)
-        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by somebody")
+        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by another program")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

@@ -74,7 +74,7 @@ def _each_port(changes: Sequence[Change]) -> Iterator[str]:
         listen, target = _listen(element), _target(element)
         if before and change.after:
             was = _target(_as_element(before))
-            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (made anew)")
+            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (re-created)")
         elif change.after and target in gone:
             was = _listen(gone.pop(target))
             targets.setdefault(f"{was} -> {_less(listen, was)}", []).append(target)
@@ -108,7 +108,7 @@ def _policies(changes: Sequence[Change]) -> Iterator[str]:
     gone = _services(change.before for change in changes)
     parts = {
         "add {}": [service for service in come if service not in gone],
-        "{} (made anew)": [service for service in come if service in gone],
+        "{} (re-created)": [service for service in come if service in gone],
         "remove {}": [service for service in gone if service not in come],
     }
     for words, services in parts.items():

@@ -33,7 +33,7 @@ accepts their advertisements.
 
 FILE_NAME = "sysctl"
 """The file in the host's directory under /run/netctl with the previous values of the host's settings."""
-HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
+HEADING = "# kernel setting, topology, value written, value before: for netctl to restore"
 
 _NOTED = """\
 notes={folder}/{name}
@@ -46,7 +46,7 @@ remember() {{ # note what it is now, for netctl destroy, and set it
     {tool} -qw "$1=$2"
 }}"""
 _RESTORE = """\
-restore() {{ # set it to what it was, unless another topology needs it, or somebody has changed it since
+restore() {{ # set it to what it was, unless another topology needs it, or another program has changed it since
     [ -e "$notes" ] || return 0
     written=$(noted "$1" 3) before=$(noted "$1" 4)
     (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
