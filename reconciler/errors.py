@@ -56,9 +56,9 @@ _HELP = {
     errno.EDQUOT: "that file system is full; make room: df -h /run, df -i /run",
     errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
     errno.ENFILE: "raise the machine's limit of open files: sysctl -w fs.file-max=NUMBER",
-    errno.ENOTDIR: "what stands there is no directory: look at it, then remove it",
-    errno.EISDIR: "a directory stands there: look at it, then remove it",
-    errno.ELOOP: "a symbolic link stands there: look at it, then remove it",
+    errno.ENOTDIR: "look at it, then remove it: it is no directory",
+    errno.EISDIR: "look at it, then remove it: it is a directory",
+    errno.ELOOP: "look at it, then remove it: it is a symbolic link",
     errno.ENOMEM: SHORT_OF_MEMORY,
     errno.EAGAIN: SHORT_OF_PROCESSES,
     errno.EIO: "the disk reports an error: dmesg",
@@ -71,7 +71,7 @@ def translate(error: Exception) -> HostError | None:
     if isinstance(error, MemoryError):
         return HostError("cannot go on: out of memory", SHORT_OF_MEMORY)
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
-        return HostError("cannot start a thread: the kernel refused it", SHORT_OF_PROCESSES)
+        return HostError("cannot start a thread: the kernel rejects it", SHORT_OF_PROCESSES)
     if not isinstance(error, OSError) or not help_for(error):
         return None
     what = f"use {error.filename}" if error.filename else "go on"

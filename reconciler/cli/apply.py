@@ -64,7 +64,7 @@ def _read_saved(path: str) -> str:
             return file.read(SIZE_MAX_BYTES + 1).decode("utf-8")
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"{path} cannot be read: {reason}", "such a file is made by `netctl diff --plan FILE`") from None
+        raise UsageError(f"cannot read {path}: {reason}", "create such a file with `netctl diff --plan FILE`") from None
 
 
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:

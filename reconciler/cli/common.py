@@ -126,7 +126,7 @@ def watching(fleet: Fleet) -> Iterator[None]:
             raise LockedError(message, "try again when it is done") from error
         raise
     for holder, hosts in _disturbances_of(fleet):
-        words = f"warning: {hosts}: another netctl was at work during the reading, and differences may be its work: {holder}"
+        words = f"warning: {hosts}: another netctl was at work during the reading, and it may have caused differences: {holder}"
         print(visible_line(words), file=sys.stderr)
 
 
@@ -195,7 +195,7 @@ def greet_dropped(
     chosen = choose_peers(options, topology.name, dropped)
     gone = (*dropped.known, *chosen)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
-    warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
+    warn_of_unreachable(lost, "it is no longer in the file, and its resources of the topology remain")
     kept = {target.host: target.destination for target in gone if target.host in lost}
     return {**kept, **present}, {} if chosen else dropped.destinations
 
@@ -237,7 +237,7 @@ def settle_stops() -> None:
 def warn_of_lost(fleet: Fleet) -> None:
     """Print to standard error the machines whose connection was lost after all was done."""
     for host, error in fleet.lost.items():
-        words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
+        words = f"warning: {host} lost its connection at the end: it keeps the change, and cleans up by itself ({error.message})"
         print(visible(words), file=sys.stderr)
 
 
@@ -270,7 +270,7 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop what does so in the container, and apply again; all else is as the file says", file=sys.stderr)
+            print("help: stop the program that does so, and apply again; all else is as the file says", file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:

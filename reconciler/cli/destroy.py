@@ -153,8 +153,9 @@ def _left_over(scope: _Scope) -> LeftoverError:
     """The error that names the remaining resources and their hosts."""
     name, left, destinations = scope.topology, scope.left, scope.destinations
     words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
-    help_text = "when they are back: " + "; ".join(f"netctl destroy --name {name} --host {destinations[host]}" for host in left)
-    return LeftoverError(f"what these hosts have of {name} stays there: {words}", help_text)
+    commands = [f"netctl destroy --name {name} --host {destinations[host]}" for host in left]
+    help_text = f"delete them when the hosts are back: {'; '.join(commands)}"
+    return LeftoverError(f"resources of {name} remain on: {words}", help_text)
 
 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:
@@ -211,4 +212,4 @@ def _remove_files(scope: _Scope) -> None:
         LOG_DIRECTORY.rmdir()
 
 
-COMMAND = Command("destroy", "remove everything the topology made", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command("destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True)

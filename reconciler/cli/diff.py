@@ -105,4 +105,4 @@ def _engine_command(target: Target, runtime: str) -> tuple[str, ...]:
     return (runtime, *ENGINE_OPTIONS[runtime], url) if url else (runtime,)
 
 
-COMMAND = Command("diff", "print the plan and touch nothing", EXAMPLES, add_arguments, run)
+COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run)

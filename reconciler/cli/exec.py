@@ -81,7 +81,7 @@ def _container_path(topology: Topology, name: str) -> str:
         engine = engine_of(namespaces.context, container.spec.runtime)
         found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
         if not found.get(name):
-            raise HostError(f"container {name} does not run", "`netctl apply` starts it")
+            raise HostError(f"container {name} does not run", "run `netctl apply` to start it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))
 
@@ -121,11 +121,11 @@ def _enter(path: str, name: str) -> None:
     try:
         enter(path)
     except FileNotFoundError:
-        raise HostError(f"{name} has no network namespace: {path} is not there", "`netctl apply` makes it") from None
+        raise HostError(f"{name} has no network namespace: {path} is not there", "run `netctl apply` to create it") from None
     except PermissionError:
         raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
     except OSError as error:
-        raise HostError(f"{path} cannot be entered: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot enter {path}: {error.strerror}", help_for(error)) from error
 
 
 def _become(words: list[str]) -> int:
@@ -137,7 +137,7 @@ def _become(words: list[str]) -> int:
         print(f"error: there is no command {words[0]!r} on this machine", file=sys.stderr)
         return NOT_FOUND
     except OSError as error:
-        print(f"error: {words[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        print(f"error: cannot run {words[0]}: {error.strerror}", file=sys.stderr)
         return NOT_EXECUTABLE
 
 

@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
         if isinstance(error, OSError) and (reason := _refused_output()):
-            print(f"error: the output cannot be written: {reason}", file=sys.stderr)
+            print(f"error: cannot write the output: {reason}", file=sys.stderr)
         elif translated := translate(error):
             _report(translated)
         else:
@@ -188,8 +188,8 @@ def _report_defect(error: Exception) -> None:
 
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="netctl-", suffix=".log", delete=False) as log:
         log.write(visible("".join(traceback.format_exception(error))))
-    print(f"error: netctl has met a defect of its own ({type(error).__name__})", file=sys.stderr)
-    print(f"help: `netctl status` tells what is live; please report the defect, with {log.name}", file=sys.stderr)
+    print(f"error: defect in netctl ({type(error).__name__})", file=sys.stderr)
+    print(f"help: run `netctl status` to see the live state, and report the defect, with {log.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":

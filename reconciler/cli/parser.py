@@ -152,7 +152,7 @@ def add_plan_options(parser: Parser) -> None:
 
 def add_apply_options(parser: Parser) -> None:
     """Options for the execution of a plan: --yes and --rollback-after."""
-    help_text = "ask nothing: also go to machines that only a host speaks of"
+    help_text = "ask nothing: also connect to machines that only a host reports"
     parser.add_argument("--yes", "-y", action="store_true", help=help_text)
     help_text = "seconds without a sign of life after which an ssh host rolls back (default: 60)"
     parser.add_argument("--rollback-after", metavar="S", type=_parse_seconds, default=60.0, help=help_text)

@@ -16,7 +16,7 @@ from reconciler.fleet.target import Target
 def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -> tuple[Target, ...]:
     """The reported machines that netctl may connect to: all, or none. Those that are left out are reported."""
     for what, by in dropped.refused:
-        print(f"warning: {by} remembers what is no way to reach a host, and it is ignored: {what[:200]!r}", file=sys.stderr)
+        print(f"warning: {by} remembers an invalid destination, which is ignored: {what[:200]!r}", file=sys.stderr)
     if not dropped.reported:
         return ()
     if getattr(options, "yes", False) or _ask(options, topology, dropped.reported):
@@ -28,7 +28,7 @@ def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -
 def warn_of_reported(topology: str, dropped: Dropped) -> None:
     """Report the machines that netctl does not connect to."""
     for each in dropped.reported:
-        print(f"warning: {_describe(topology, each)}; netctl does not go there unasked", file=sys.stderr)
+        print(f"warning: {_describe(topology, each)}; netctl does not connect there without your consent", file=sys.stderr)
         print(f"help: if that is so: netctl destroy --name {topology} --host {each.target.destination}", file=sys.stderr)
 
 

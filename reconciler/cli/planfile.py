@@ -28,7 +28,7 @@ def save_plan(path: str, text: str) -> None:
             _replace(target, text)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
-        raise UsageError(f"the plan cannot be saved in {path}: {reason}", "name a file that can be written") from None
+        raise UsageError(f"cannot save the plan in {path}: {reason}", "name a writable file") from None
 
 
 def _follow(path: Path) -> Path:
@@ -43,9 +43,9 @@ def _follow(path: Path) -> Path:
             return path
         if status.st_uid not in _own_users():
             help_text = "name another file; a plan holds the values of environment variables"
-            raise UsageError(f"the plan is not saved in {path}: it is a link of the user with number {status.st_uid}", help_text)
+            raise UsageError(f"the plan is not saved in {path}: it is a link of user ID {status.st_uid}", help_text)
         path = path.parent / path.readlink()
-    raise UsageError(f"the plan cannot be saved in {path}: there are too many links", "name a file that can be written")
+    raise UsageError(f"cannot save the plan in {path}: too many links", "name a writable file")
 
 
 def _write_through(target: Path, text: str) -> None:
@@ -77,7 +77,7 @@ def check_approver(path: str, status: os.stat_result) -> None:
         return
     if status.st_uid not in _own_users():
         help_text = f"look at it, and if it is what you approve: chown root {path}"
-        raise UsageError(f"{path} belongs to the user with number {status.st_uid}, who can change it at any moment", help_text)
+        raise UsageError(f"{path} belongs to user ID {status.st_uid}, who can change it at any moment", help_text)
     if status.st_mode & OTHERS_WRITE:
         help_text = f"look at it, and if it is what you approve: chmod go-w {path}"
         raise UsageError(f"other users can write {path} (mode {stat.S_IMODE(status.st_mode):04o})", help_text)

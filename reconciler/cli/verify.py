@@ -65,7 +65,8 @@ def _require_hosts(job: Job) -> None:
     """HostError if a lab host does not exist: every probe would fail for the same reason."""
     absent = [name for name, facts in job.facts.items() if name in job.topology.hosts and not facts.exists]
     if absent:
-        raise HostError(f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there", "`netctl apply` makes the lab")
+        verb = "does" if len(absent) == 1 else "do"
+        raise HostError(f"{', '.join(absent)} {verb} not exist", "run `netctl apply` to create the lab")
 
 
-COMMAND = Command("verify", "probe what the file promises and forbids", EXAMPLES, add_arguments, run)
+COMMAND = Command("verify", "test with packets what the file promises and forbids", EXAMPLES, add_arguments, run)

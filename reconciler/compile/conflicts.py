@@ -106,7 +106,7 @@ def refuse(conflicts: tuple[Conflict, ...]) -> None:
     # Names of processes, links and containers are in it: none may begin a line of its own.
     shown = [(visible_line(each.message), visible_line(each.help_text)) for each in conflicts]
     lines = [f"  {message}" + (f"\n    help: {help_text}" if help_text else "") for message, help_text in shown]
-    raise HostError(f"{len(conflicts)} things are in the way, and nothing was changed:\n" + "\n".join(lines))
+    raise HostError(f"{len(conflicts)} conflicts, and nothing was changed:\n" + "\n".join(lines))
 
 
 def _at(topology: Topology, path: Path) -> str:
@@ -303,7 +303,7 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
             yield Conflict(
                 host.name,
                 f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
-                "rename one of the two, or write `existing: true` to wire it as it is",
+                "rename one of the two, or write `existing: true` to connect it unchanged",
             )
 
 

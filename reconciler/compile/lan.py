@@ -152,4 +152,4 @@ def _taken(view: HostView, subnet: Subnet) -> Iterator[Refusal]:
             for address in attachment.addresses if attachment.subnet == subnet.name else ():
                 if address in held:
                     where: Path = ("containers", container.origin, "networks", subnet.name, "address")
-                    yield where, f"{address} is an address of host {host.name} itself", "choose an address that no node of the LAN has"
+                    yield where, f"{address} is an address of host {host.name} itself", "choose a free address of the LAN"

@@ -285,8 +285,8 @@ class Fleet:
             self._hosts.finish(lambda session: session.call(protocol.Commit()))
         except NetctlError as error:
             raise LeftoverError(
-                f"all was made, but not all that was kept for a way back could be removed: {error.message}",
-                "the next apply removes it",
+                f"all changes are made, but the data for a rollback could not be deleted completely: {error.message}",
+                "the next `netctl apply` deletes it",
             ) from error
 
     def confirm(self, session: Session) -> None:

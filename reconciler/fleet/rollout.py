@@ -187,7 +187,7 @@ class Rollout:
             if changes:
                 shown = visible_line("; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX]))
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
-                raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
+                raise NetctlError(f"{host} differs from its desired state {when}: {shown}{more}")
 
     # --- where it fails ---------------------------------------------------------------------------------------------
 

@@ -212,7 +212,7 @@ class Session:
         where = f" ({self.target.destination})" if self.target.ssh else ""
         raise AnswerError(
             f"host {self.target.host}{where} answered `{request.verb()}` with {what}",
-            f"another program than netctl's worker speaks on {self.target.host}: find out which before you trust that host",
+            f"find out which program answers on {self.target.host} before you trust that host: it is no worker of netctl",
         )
 
     @contextlib.contextmanager
@@ -302,9 +302,9 @@ class Session:
             return error
         log = self._keep_words()
         return NetctlError(
-            f"the worker of {self.target.host} came upon a defect of netctl's while it was asked to {request.verb()}: "
+            f"the worker of {self.target.host} has a defect, found during `{request.verb()}`: "
             f"{error.message}",
-            f"the details are in {log}" if log else "",
+            f"read the details in {log}" if log else "",
         )
 
     def _death(self, verb: str) -> WorkerDiedError:
@@ -317,16 +317,16 @@ class Session:
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason.rstrip('.')}", help_text)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         if status == NO_MEMORY:
-            message = f"the worker of {self.target.host} ran out of memory while it was asked to {verb}"
+            message = f"the worker of {self.target.host} ran out of memory during `{verb}`"
             return WorkerDiedError(message, SHORT_OF_MEMORY)
         log = self._keep_words()
         if log:
-            help_text = f"its last words are in {log}"
+            help_text = f"read its last output in {log}"
         elif status == -signal.SIGKILL:
-            help_text = "run netctl again; if the kernel killed it for want of memory, dmesg says so (Out of memory)"
+            help_text = "run netctl again, and look for `Out of memory` in the output of dmesg"
         else:
             help_text = "run netctl again"
-        return WorkerDiedError(f"the worker of {self.target.host} {how} while it was asked to {verb}", help_text)
+        return WorkerDiedError(f"the worker of {self.target.host} {how} during `{verb}`", help_text)
 
     def _await_end(self) -> int:
         """The status of a worker that has closed its output, or reads no input; one that does not end is killed."""

@@ -76,13 +76,13 @@ FAILURES = (
     ),
     (
         r"sudo: .*(password|not allowed|no tty|sorry)|is not in the sudoers|may not run sudo",
-        "its user may not become root: {words}",
+        "its user cannot become root: {words}",
         "connect as root, or let the user run python3 by sudo without a password (NOPASSWD in sudoers)",
     ),
     (
         r"Permission denied|Too many authentication failures|no mutual signature",
-        "it does not let us in with the keys at hand",
-        "{ssh} has to work without a password: an agent, or ssh-copy-id",
+        "it rejects the available keys",
+        "use an agent, or ssh-copy-id: {ssh} must work without a password",
     ),
     (
         r"Could not resolve hostname",
@@ -92,17 +92,17 @@ FAILURES = (
     (
         r"Connection refused",
         "nothing listens at its ssh port: connection refused",
-        "is sshd running there, and the port right?",
+        "check that sshd runs there, and the port",
     ),
     (
         r"No route to host|Network is unreachable",
-        "there is no way to it from here: {words}",
-        "check routes and firewalls; {ssh} tells more",
+        "no route to it from here: {words}",
+        "check routes and firewalls; try {ssh}",
     ),
     (
         r"timed out|Timeout",
         "it does not answer: {words}",
-        "is it up, and its address right? {ssh} tells more",
+        "check that it is up, and its address; try {ssh}",
     ),
 )
 """A message of ssh, a shell or sudo, its meaning, and the advice."""
@@ -176,7 +176,7 @@ def _start(worker: WorkerProcess, connect: Connect) -> None:
                 raise HostError(f"{render_destination(connect)}: {message}", help_text)
             case _:
                 break
-    raise _not_ours(connect, "what is none of the bootstrap's messages")
+    raise _not_ours(connect, "an unknown message")
 
 
 def _write(worker: WorkerProcess, data: bytes) -> None:
@@ -186,7 +186,7 @@ def _write(worker: WorkerProcess, data: bytes) -> None:
 
 
 def _not_ours(connect: Connect, what: str) -> HostError:
-    help_text = f"another program than python3 answers there: `ssh {_by_hand(connect)}` tells more"
+    help_text = f"look for the program that answers in place of python3: `ssh {_by_hand(connect)}`"
     return HostError(f"{render_destination(connect)} answered netctl's bootstrap with {what}", help_text)
 
 
@@ -202,8 +202,8 @@ def _hear(worker: WorkerProcess, connect: Connect) -> Any:
                 return parse_json(line.partition(b" ")[2])
             except MalformedError as error:
                 raise _not_ours(connect, str(error)) from None
-    help_text = "look at what its shell runs at a login"
-    raise HostError(f"{render_destination(connect)}: its login prints without end where a program was called for", help_text)
+    help_text = "check the start-up files of its login shell"
+    raise HostError(f"{render_destination(connect)}: its login shell prints output without end", help_text)
 
 
 @contextlib.contextmanager
@@ -221,15 +221,15 @@ def _failure(connect: Connect, words: str, status: int) -> HostError:
     """The error for a remote side that ended before its worker was ready."""
     destination = render_destination(connect)
     if status == -9:
-        message = f"{destination} did not answer in time while netctl started there"
-        return HostError(message, f"`ssh {_by_hand(connect)}` tells more")
+        message = f"{destination} did not answer in time when netctl started"
+        return HostError(message, f"see the whole output: `ssh {_by_hand(connect)}`")
     if status == 127 and "sudo" not in words:
         return HostError(f"{destination}: it has no python3", bootstrap.INSTALL)  # as shells report a missing command
     known = explain(connect, words)
     if known:
         return HostError(f"{destination}: {known[0]}", known[1])
     said = _last_line(words) or f"ssh ended with status {status}"
-    return HostError(f"{destination} cannot be used: {said}", f"`ssh {_by_hand(connect)}` tells more")
+    return HostError(f"cannot use {destination}: {said}", f"see the whole output: `ssh {_by_hand(connect)}`")
 
 
 def render_shell(connect: Connect) -> str:

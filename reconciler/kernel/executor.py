@@ -178,7 +178,7 @@ class KernelHost:
                         waiting(bridge, delay_s)
                 limit_s = SETTLE_TIMEOUT_S + max(delays.values(), default=0)
                 if time.monotonic() > begin_s + limit_s:
-                    stp = f"STP of {', '.join(delays)} holds back {', '.join(held[:5])}" if delays else ""
+                    stp = f"STP of {', '.join(delays)} blocks {', '.join(held[:5])}" if delays else ""
                     raise HostError(_not_ready(netns, unready, limit_s, stp))
                 time.sleep(STP_POLL_S if delays else SETTLE_POLL_S)
         self._rewired.clear()

@@ -186,7 +186,7 @@ class Namespaces:
             enter(self.path(netns))
         except OSError as error:
             where = f"the network namespace of {netns or 'the host'}"
-            raise HostError(f"{where} cannot be entered: {self.path(netns)}: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot enter {where}: {self.path(netns)}: {error.strerror}", help_for(error)) from error
 
     def forget(self, netns: str) -> None:
         """Close the open files of the namespace."""
@@ -262,7 +262,7 @@ class Namespaces:
                 _mount(path)
             except OSError as error:
                 self.forget(step.netns)
-                raise StepError(step, f"the namespace {path} cannot be made: {error.strerror}") from error
+                raise StepError(step, f"cannot create the namespace {path}: {error.strerror}") from error
 
     def remove(self, steps: Iterable[NetnsDelete]) -> None:
         """Unmount and delete namespaces; a missing one is no error. StepError if one cannot be deleted."""
@@ -273,7 +273,7 @@ class Namespaces:
                 _unmount(path)
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise StepError(step, f"the namespace {path} cannot be removed: {error.strerror}") from error
+                raise StepError(step, f"cannot delete the namespace {path}: {error.strerror}") from error
 
 
 def _allow_descriptors(count: int) -> None:
@@ -316,7 +316,7 @@ def _share(directory: Path) -> None:
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: it is no mount point yet
-            raise HostError(f"{directory} cannot be shared: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot make {directory} a shared mount: {error.strerror}", help_for(error)) from error
         _call("mount", target, target, b"none", MS_BIND | MS_REC, None)
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
 

@@ -55,7 +55,7 @@ class Process(Record):
         return Phrase(Part.COMMAND, f"runs {' '.join(self.command)}") if self.command else None
 
     def describe(self) -> str:
-        return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
+        return f"command {' '.join(self.command)}" if self.command else "the rest of a command that has ended"
 
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env)) if self.env else self

@@ -26,7 +26,7 @@ def rollback_target(before: HostState, live: HostState = HostState({})) -> HostS
 def find_repaired(before: HostState, target: HostState) -> tuple[Change, ...]:
     """The earlier damages that a rollback does not restore, each as the remaining difference."""
     pairs = ((target.records[ref], record) for ref, record in before.records.items() if ref in target.records)
-    reason = "netctl re-created it, so the change that was made in it by hand is lost"
+    reason = "netctl re-created it, so the manual change in it is lost"
     return tuple(Change(record.ref, now, record, reason) for now, record in pairs if now != record)
 
 

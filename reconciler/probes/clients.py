@@ -280,7 +280,7 @@ class Clients:
         elif said.startswith("netctl "):
             self._end(attempt, "wrong", f"answered by {said.rpartition(' ')[2]}")
         else:
-            self._end(attempt, "wrong", "answered by something else")
+            self._end(attempt, "wrong", "another server answered")
 
     def _receive_icmp(self, raw: socket.socket, family: int) -> None:
         for _ in range(AT_ONCE):
@@ -330,7 +330,7 @@ class Clients:
         finally:
             route_socket.close()
         for mac in learnt.intersection(sent):
-            sent[mac].finding = Finding("answered", "the bridge has learnt its source address", self._elapsed_ms())
+            sent[mac].finding = Finding("answered", "the bridge has learned its source address", self._elapsed_ms())
 
     def _receive_past_routes(self, attempt: Attempt, below: socket.socket) -> None:
         probe = attempt.probe

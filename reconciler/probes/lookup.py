@@ -38,4 +38,4 @@ def compare_route(probe: Probe) -> tuple[str, str]:
     if (ip_address(via) if via else None, interface) == (ip_address(probe.via), probe.interface):
         return "answered", ""
     by = f" by {via}" if via else ""
-    return "wrong", f"the kernel sends{by} over {interface}" if interface else "the kernel knows no way"
+    return "wrong", f"the kernel sends{by} over {interface}" if interface else "the kernel has no route"

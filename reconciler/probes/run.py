@@ -144,7 +144,7 @@ def _reason_to_skip(probe: Probe, taken: set[Listener], failed: dict[Listener, s
     if listener in failed:
         return f"nothing can listen on {listener.protocol} {listener.port} for {probe.target}: {failed[listener]}"
     if listener in taken and probe.kind == "udp" and probe.expected:
-        return "a server listens there already, and what it would answer to is not known"
+        return "another server listens there, and its protocol is unknown"
     return ""
 
 

@@ -70,7 +70,7 @@ class Bars:
 
 
 def _wait_text(bridge: str, seconds: int) -> str:
-    return f"waits {seconds} s for STP of the bridge {bridge}, which holds new ports back"
+    return f"waits {seconds} s for STP of the bridge {bridge}, which blocks new ports"
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def _sums(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
     good = sum(row.passed for row in rows)
     symbol = "ok" if good == len(rows) else "FAIL"
     members = len({row.source for row in rows})
-    yield f"  {_paint(symbol, symbol, palette)}  {members:,} members, {good:,} of {len(rows):,} probes as they should be"
+    yield f"  {_paint(symbol, symbol, palette)}  {members:,} members, {good:,} of {len(rows):,} probes passed"
 
 
 def _table(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:

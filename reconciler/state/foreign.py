@@ -138,7 +138,7 @@ class ForeignListener(Interceptor):
     @property
     def help_text(self) -> str:
         """The command that shows the program."""
-        return f"who: ss -Hln{self.port.protocol[0]}p sport = :{self.port.port}"
+        return f"find it: ss -Hln{self.port.protocol[0]}p sport = :{self.port.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ class ForeignPort(Interceptor):
     @property
     def help_text(self) -> str:
         """The command that shows the container."""
-        return "" if self.topology else f"which: docker ps --filter publish={self.port.port}"
+        return "" if self.topology else f"find it: docker ps --filter publish={self.port.port}"
 
 
 # --- what drops packets -------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class ForwardDrop(PacketDrop):
 
     __slots__ = ()
     kind: ClassVar[str] = "drop"
-    effect: ClassVar[str] = "drops what it does not know"
+    effect: ClassVar[str] = "drops unknown packets"
 
 
 class TunnelDrop(PacketDrop):
@@ -242,7 +242,7 @@ class PossibleDrop(PacketDrop):
     """A rule that drops packets, some of which may be the topology's. `rule` is its text, as nft(8) writes it."""
 
     kind: ClassVar[str] = "may drop"
-    effect: ClassVar[str] = "drops what the file lets pass"
+    effect: ClassVar[str] = "drops packets that the file allows"
     rule: str
     ports: PortMatch | None = None
     """The packets that it drops, if it matches protocol and port alone."""
@@ -272,7 +272,7 @@ class ForeignLink:
     def help_text(self) -> str:
         """The command that frees an altname."""
         words = f"dev {quote(self.altname_of)} altname {quote(self.name)}"
-        return f"take it off: ip link property delete {words}" if self.altname_of else ""
+        return f"delete it: ip link property delete {words}" if self.altname_of else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def main(code_hash: str) -> None:
     try:
         directory, lock = open_code(code_hash)
     except OSError as error:
-        fail(f"the worker's code cannot be kept in {CODE}: {error.strerror}", "netctl needs some megabytes in /run")
+        fail(f"cannot store the worker's code in {CODE}: {error.strerror}", "make room in /run: netctl needs some megabytes")
     signal.alarm(0)
     say({"say": "ready"})
     sys.path.insert(0, directory)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def open_machine(hello: Hello) -> KernelMachine:
     """The host that a controller's first message names, its namespace entered. HostError if that is not possible."""
     if hello.parent and not die_with_parent(hello.parent):
-        raise HostError("the controller has gone")
+        raise HostError("the controller has ended")
     context = KernelContext(
         hello.topology,
         hello.host_key,
@@ -83,7 +83,7 @@ class KernelMachine:
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EACCES):
                 raise HostError("netctl needs root to enter network namespaces", "run it with sudo") from error
-            raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot enter the namespace {self._netns}: {error.strerror}", help_for(error)) from error
 
     def lock(self) -> None:
         """Take the host's lock, or raise LockedError."""

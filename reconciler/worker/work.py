@@ -301,7 +301,7 @@ class Work:
             case Idle() | Planned() | RollingBack(armed=False):
                 pass
             case Kept():
-                self._machine.log("the controller was lost at the end of it; what was done here stays")
+                self._machine.log("lost the controller at the end of an apply; keeping the change")
                 self._machine.commit(keep_log=True)
             case Armed(before) | RollingBack(before, armed=True):
                 self._restore(before)
@@ -321,7 +321,7 @@ class Work:
         if remaining:
             raise NetctlError("; ".join(f"{change.ref}: {change.reason}" for change in remaining[:5]))
         self._machine.commit(keep_log=True)
-        self._machine.log("all is as it was before")
+        self._machine.log("rolled back")
 
     def _listen(self, request: protocol.Listen) -> Opened:
         return self._machine.prober().start_listeners(request.listeners)

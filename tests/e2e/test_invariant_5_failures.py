@@ -77,7 +77,7 @@ def test_invariant_5_a_damaged_firewall(furnished: Machine, damage: str) -> None
             assert differences(before, read_live(furnished)) == ""
         else:
             assert done.status == LEFT, done.err
-            said = "firewall inet: netctl re-created it, so the change that was made in it by hand is lost"
+            said = "firewall inet: netctl re-created it, so the manual change in it is lost"
             assert f"after the rollback: {said}" in done.err
             assert "deleted with" not in done.err
             assert "accept" in differences(before, read_live(furnished))

@@ -291,7 +291,7 @@ class DockerEngine:
         if not self._path.startswith("/"):
             variable = PRODUCTS[self._runtime][2]
             raise EngineError(
-                f"the engine at {self._path} cannot be used: netctl reaches an engine by a unix socket",
+                f"cannot use the engine at {self._path}: netctl reaches an engine by a unix socket",
                 f"write `{self._runtime}: unix:///PATH` at the host" + (f", or unset {variable}" if variable else ""),
             )
         # The package's message would be longer than the kernel's.
@@ -332,19 +332,19 @@ class DockerEngine:
 
     def _no_answer(self, error: object) -> EngineError:
         return EngineError(
-            f"the engine at {self._path} gives no proper answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
+            f"the engine at {self._path} sent a malformed answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
         )
 
     def _unreachable(self, error: OSError) -> EngineError:
         product, unit, variable = PRODUCTS[self._runtime]
         if error.errno in (errno.EACCES, errno.EPERM):
-            return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
+            return EngineError(f"cannot use the engine's socket {self._path}: permission denied", "run netctl as root")
         if isinstance(error, TimeoutError):
             silent_s, self._patience_s = self._patience_s, NEXT_TIMEOUT_S
             if self._client is not None:
                 self._client.timeout = NEXT_TIMEOUT_S
             message = f"the engine at {self._path} gives no answer within {silent_s} s"
-            return SilentEngineError(message, f"is it stopped, or busy? systemctl status {unit}")
+            return SilentEngineError(message, f"check whether it is stopped or busy: systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
         where = f", or in {variable}" if variable else ""
         return AbsentEngineError(

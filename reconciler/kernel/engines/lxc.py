@@ -198,7 +198,7 @@ class LxcEngine:
         """Write the new name to the mark, then rename the directory; LXC's own renaming would copy the root filesystem."""
         mark = self._read_mark(engine_name)
         if mark is None or (self._path / new_name).exists():
-            raise HostError(f"container {engine_name} cannot be renamed to {new_name}", f"look at {self._path}")
+            raise HostError(f"cannot rename container {engine_name} to {new_name}", f"look at {self._path}")
         replace_file(self._path / engine_name / MARK_FILE, render_mark(replace(mark, parked=parked)))
         (self._path / engine_name).rename(self._path / new_name)
         self._place_rootfs(new_name)
@@ -256,4 +256,4 @@ def unpack(image: str, rootfs: Path) -> None:
         command = ["tar", "--extract", "--numeric-owner", "--file", image, "--directory", str(rootfs)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise HostError(f"{image} cannot be copied: {first_words(done)}", shlex.join(command))
+        raise HostError(f"cannot copy {image}: {first_words(done)}", shlex.join(command))

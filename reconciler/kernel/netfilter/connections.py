@@ -38,7 +38,7 @@ def count_connections(sources: Collection[str]) -> dict[str, int]:
     try:
         found = _count(wanted.keys())
     except OSError as error:
-        raise HostError(f"connection tracking cannot be read: {error.strerror or error}") from error
+        raise HostError(f"cannot read connection tracking: {error.strerror or error}") from error
     return {source: found[packed] for packed, source in wanted.items()}
 
 

@@ -30,7 +30,7 @@ def flush_flows(ports: Collection[tuple[str, int]]) -> int:
     try:
         return sum(_flush_family(family, wanted) for family in (socket.AF_INET, socket.AF_INET6))
     except (NetlinkError, OSError) as error:
-        raise HostError(f"connections cannot be read or forgotten: {error}") from error
+        raise HostError(f"cannot read or delete connections: {error}") from error
 
 
 def _flush_family(family: socket.AddressFamily, wanted: Collection[tuple[int, int]]) -> int:

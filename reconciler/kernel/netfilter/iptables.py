@@ -37,7 +37,7 @@ def run_iptables(command: str, table: str, *arguments: str) -> tuple[int, str, s
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
-        return 127, "", f"{command} cannot be run: {error.strerror}"
+        return 127, "", f"cannot run {command}: {error.strerror}"
     except subprocess.TimeoutExpired:
         return 124, "", f"{command} gave no answer for {TIMEOUT_S} s"
     return done.returncode, done.stdout, done.stderr.strip().partition("\n")[0]

@@ -68,7 +68,7 @@ class NftSession:
     def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
         """The step that makes the transaction fail, by bisection: libnftables 1.0.6 shows the wrong line of a text."""
         good, bad = 0, len(steps)
-        words = self.check(steps) or "it failed once, and would not fail now"
+        words = self.check(steps) or "it failed once, and now succeeds"
         while bad - good > 1:
             middle = (good + bad) // 2
             fault = self.check(steps[:middle])
@@ -189,7 +189,7 @@ def _load(family: str, topology: str) -> Structure:
     finally:
         reader.close()
     if dump is None:
-        raise HostError("a table that was loaded cannot be read back")
+        raise HostError("cannot read a table that was just loaded")
     return dump.structure
 
 

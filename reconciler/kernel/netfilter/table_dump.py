@@ -134,7 +134,7 @@ class TableReader:
             except _ChangedError:
                 continue
             except OSError as error:
-                raise HostError(f"the nftables tables cannot be read: {error.strerror or error}") from error
+                raise HostError(f"cannot read the nftables tables: {error.strerror or error}") from error
         raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
 
     def read_table(self, family: str, name: str) -> TableDump | None:
@@ -146,7 +146,7 @@ class TableReader:
             except _ChangedError:
                 continue
             except OSError as error:
-                raise HostError(f"the nftables table {family} {name} cannot be read: {error.strerror or error}") from error
+                raise HostError(f"cannot read the nftables table {family} {name}: {error.strerror or error}") from error
         raise HostError(
             f"the nftables ruleset changed in each of {TRIES} readings",
             "some other program keeps changing it; stop that one, or try again",
@@ -161,7 +161,7 @@ class TableReader:
             except _ChangedError:
                 continue
             except OSError as error:
-                raise HostError(f"the nftables chains cannot be read: {error.strerror or error}") from error
+                raise HostError(f"cannot read the nftables chains: {error.strerror or error}") from error
         raise HostError(f"the nftables ruleset changed in each of {TRIES} readings", "try again")
 
     def read_rules(self, chain: ChainInfo) -> tuple[bytes, ...]:
@@ -174,7 +174,7 @@ class TableReader:
             except _ChangedError:
                 continue
             except OSError as error:
-                raise HostError(f"the nftables chain {chain.name} cannot be read: {error.strerror or error}") from error
+                raise HostError(f"cannot read the nftables chain {chain.name}: {error.strerror or error}") from error
             # A kernel before 4.10 returns the rules of the whole table.
             mine = (rule for rule in rules if text_of_name(bytes(rule[RULE_CHAIN])) == chain.name)
             return tuple(bytes(rule.get(RULE_EXPRESSIONS, b"")) for rule in mine)
@@ -282,7 +282,7 @@ class TableReader:
                     if changed or code in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                         raise _ChangedError  # an object of the dump before is gone
                     if code:
-                        raise NetlinkError(f"nftables cannot be read: {words or errno.errorcode.get(code, code)}", code)
+                        raise NetlinkError(f"cannot read nftables: {words or errno.errorcode.get(code, code)}", code)
                     return iter(bodies)
                 generation = GENERIC.unpack_from(answer)[2]
                 changed |= self._generation not in (None, generation)

@@ -180,7 +180,7 @@ def delete_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]
     for step in steps:
         link = links.get(step.name)
         if link and not _is_ours(namespaces.context.topology, step, link):
-            raise StepError(step, f"{step.name} does not carry the mark of {namespaces.context.topology}: it is another's now")
+            raise StepError(step, f"{step.name} does not carry the mark of {namespaces.context.topology}: another has it now")
     going = [step for step in steps if step.name in links]
     if len(going) >= GROUP_DELETE_MIN:
         for group in sorted({step.group for step in going}):

@@ -160,7 +160,7 @@ def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
 def parse_link(data: memoryview) -> LinkInfo:
     """One RTM_NEWLINK. A link without IPv6 (an MTU below 1280) creates no link-local address."""
     if len(data) < IFINFOMSG.size:
-        raise NetlinkError("a link in the kernel's answer is cut off")
+        raise NetlinkError("a link in the kernel's answer is truncated")
     _, _, index, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     kind, options, port_options = parse_link_info(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else ("", (), ())
@@ -206,7 +206,7 @@ def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None,
     found = find_attributes(inet6, 0, INET6_ATTRIBUTES)
     mode, conf = found.get(IFLA_INET6_ADDR_GEN_MODE), found.get(IFLA_INET6_CONF)
     if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
-        raise NetlinkError("what the kernel says of IPv6 on a link is cut off")
+        raise NetlinkError("the IPv6 part of a link in the kernel's answer is truncated")
     accept_ra, disabled = (_s32.unpack_from(conf, 4 * number)[0] for number in (DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6))
     return (mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0), ipv4 + bytes(conf)
 
@@ -233,12 +233,12 @@ def read_addresses(route_socket: RouteSocket) -> tuple[AddressInfo, ...]:
 def parse_address(data: memoryview) -> AddressInfo:
     """One RTM_NEWADDR. IFA_LOCAL is the address itself, and IFA_ADDRESS its peer; IPv6 without a peer has only the latter."""
     if len(data) < IFADDRMSG.size:
-        raise NetlinkError("an address in the kernel's answer is cut off")
+        raise NetlinkError("an address in the kernel's answer is truncated")
     family, length, flags, scope, index = IFADDRMSG.unpack_from(data)
     found = find_attributes(data, IFADDRMSG.size, ADDRESS_ATTRIBUTES)
     address = found.get(IFA_LOCAL, found.get(IFA_ADDRESS))
     if address is None:
-        raise NetlinkError("an address in the kernel's answer says none")
+        raise NetlinkError("an address in the kernel's answer has no value")
     flags = parse_u32(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
     own, peer = parse_ip(family, address), ip_of(family, found, IFA_ADDRESS)
     return AddressInfo(index, f"{own}/{length}", flags, scope, peer if peer != own else "")
@@ -276,7 +276,7 @@ def parse_route(data: memoryview) -> RouteInfo | None:
     it.
     """
     if len(data) < RTMSG.size:
-        raise NetlinkError("a route in the kernel's answer is cut off")
+        raise NetlinkError("a route in the kernel's answer is truncated")
     family, length, source_length, tos, table, protocol, scope, sort, flags = RTMSG.unpack_from(data)
     if table != RT_TABLE_MAIN or flags & RTM_F_CLONED or tos or source_length:
         return None
@@ -321,14 +321,14 @@ def read_rates(route_socket: RouteSocket) -> tuple[RateInfo, ...]:
 def parse_rate(data: memoryview) -> RateInfo | None:
     """One RTM_NEWQDISC; None for a foreign one."""
     if len(data) < TCMSG.size:
-        raise NetlinkError("a queue in the kernel's answer is cut off")
+        raise NetlinkError("a queue in the kernel's answer is truncated")
     _, index, handle, _, _ = TCMSG.unpack_from(data)
     found = find_attributes(data, TCMSG.size, (TCA_KIND, TCA_OPTIONS))
     if handle != QDISC_HANDLE or text_of(found, TCA_KIND) != "tbf" or TCA_OPTIONS not in found:
         return None
     options = find_attributes(found[TCA_OPTIONS], 0, (TCA_TBF_PARMS, TCA_TBF_RATE64))
     if len(options.get(TCA_TBF_PARMS, b"")) < RATESPEC.size:
-        raise NetlinkError("a rate in the kernel's answer is cut off")
+        raise NetlinkError("a rate in the kernel's answer is truncated")
     rate = RATESPEC.unpack_from(options[TCA_TBF_PARMS])[5]
     if TCA_TBF_RATE64 in options:
         rate = struct.unpack("=Q", options[TCA_TBF_RATE64])[0]
@@ -360,7 +360,7 @@ def read_stp_delays(route_socket: RouteSocket, ports: Collection[str]) -> dict[s
 def parse_unready_port(data: memoryview, group: int) -> tuple[str, int] | None:
     """Name and bridge of a port of the group that has a carrier and does not forward; None for any other link."""
     if len(data) < IFINFOMSG.size:
-        raise NetlinkError("a port in the kernel's answer is cut off")
+        raise NetlinkError("a port in the kernel's answer is truncated")
     _, _, _, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     info = find_attributes(found[IFLA_LINKINFO], 0, INFO_ATTRIBUTES) if IFLA_LINKINFO in found else {}

@@ -40,7 +40,7 @@ def run_offload_steps(namespaces: Namespaces, steps: Sequence[Step]) -> None:
             try:
                 namespaces.run(step.netns, partial(switch_offload, step.dev, step.feature, on=step.on))
             except OSError as error:
-                raise StepError(step, f"{step.feature} of {step.dev} cannot be switched: {error.strerror}") from error
+                raise StepError(step, f"cannot switch {step.feature} of {step.dev}: {error.strerror}") from error
 
 
 def switch_offload(dev: str, feature: str, *, on: bool) -> None:

@@ -41,7 +41,7 @@ def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[Nei
 def parse_neighbor(data: memoryview) -> NeighborInfo | None:
     """One RTM_NEWNEIGH of IPv4 or IPv6; None for the kernel's own entries (multicast and loopback: NUD_NOARP)."""
     if len(data) < NDMSG.size:
-        raise NetlinkError("a neighbor in the kernel's answer is cut off")
+        raise NetlinkError("a neighbor in the kernel's answer is truncated")
     family, index, state, flags, _ = NDMSG.unpack_from(data)
     if family not in (socket.AF_INET, socket.AF_INET6) or state & NUD_NOARP:
         return None
@@ -66,7 +66,7 @@ def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
 def parse_fdb(data: memoryview) -> FdbInfo | None:
     """One RTM_NEWNEIGH of AF_BRIDGE; None for a link's own addresses and for learned ones."""
     if len(data) < NDMSG.size:
-        raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
+        raise NetlinkError("a forwarding entry in the kernel's answer is truncated")
     _, index, state, flags, _ = NDMSG.unpack_from(data)
     found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
     remote = found.get(NDA_DST)

@@ -36,7 +36,7 @@ def _encode_option(tables: Iterable[Table], name: str, value: str) -> bytes:
                 return attribute(number, codec.encode(value))
             except (ValueError, struct.error):
                 continue  # an IPv6 address in the table of IPv4
-    raise ValueError(f"{name} cannot be {value!r}" if tried else f"there is no option called {name}")
+    raise ValueError(f"invalid value of {name}: {value!r}" if tried else f"unknown option: {name}")
 
 
 def parse_options(tables: tuple[Table, ...], data: memoryview) -> Options:

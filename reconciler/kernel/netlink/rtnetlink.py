@@ -84,7 +84,7 @@ def parse_attributes(data: memoryview, offset: int = 0) -> Iterator[tuple[int, m
     while offset + 4 <= end:
         length, number = ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > end:
-            raise NetlinkError("an attribute in the kernel's answer is cut off")
+            raise NetlinkError("an attribute in the kernel's answer is truncated")
         yield number & NLA_TYPE_MASK, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
 
@@ -101,7 +101,7 @@ def find_attributes(data: memoryview, offset: int, wanted: Container[int]) -> di
     while offset + 4 <= end:
         length, number = unpack(data, offset)
         if length < 4 or offset + length > end:
-            raise NetlinkError("an attribute in the kernel's answer is cut off")
+            raise NetlinkError("an attribute in the kernel's answer is truncated")
         number &= NLA_TYPE_MASK
         if number in wanted:
             found[number] = data[offset + 4 : offset + length]
@@ -115,7 +115,7 @@ def parse_messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
     while offset + HEADER.size <= len(view):
         length, number, flags, sequence, _ = HEADER.unpack_from(view, offset)
         if length < HEADER.size or offset + length > len(view):
-            raise NetlinkError("a message of the kernel is cut off")
+            raise NetlinkError("a message of the kernel is truncated")
         yield number, flags, sequence, view[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
@@ -292,10 +292,10 @@ class RouteSocket:
         try:
             self._socket.send(data)
         except OSError as error:
-            raise NetlinkError(f"the kernel takes no request: {error.strerror or error}", error.errno or 0) from error
+            raise NetlinkError(f"netlink send failed: {error.strerror or error}", error.errno or 0) from error
 
     def _receive(self) -> bytes:
         try:
             return self._socket.recv(RECEIVE_BYTES)
         except OSError as error:
-            raise NetlinkError(f"the kernel gave no answer: {error.strerror or error}", error.errno or 0) from error
+            raise NetlinkError(f"netlink receive failed: {error.strerror or error}", error.errno or 0) from error

@@ -76,7 +76,7 @@ def _wait(database: Ovsdb, wanted: int) -> None:
         if time.monotonic() > deadline:
             raise HostError(
                 f"Open vSwitch has not carried out a change after {TIMEOUT_S:.0f} s",
-                "is ovs-vswitchd running? systemctl start openvswitch-switch",
+                "start ovs-vswitchd: systemctl start openvswitch-switch",
             )
         time.sleep(POLL_S)
 

@@ -86,7 +86,7 @@ class Ovsdb:
 
     def _check(self, error: int) -> None:
         if error:
-            raise HostError(f"the connection to Open vSwitch at {self._url} broke", "is ovsdb-server running?")
+            raise HostError(f"the connection to Open vSwitch at {self._url} broke", "check that ovsdb-server runs")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def understanding() -> Iterator[None]:
         yield
     except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
         raise HostError(
-            f"Open vSwitch gives an answer in no known form ({type(error).__name__})", "is it ovsdb-server that listens there?"
+            f"Open vSwitch sent a malformed answer ({type(error).__name__})", "check that ovsdb-server listens there"
         ) from error
 
 

@@ -114,7 +114,7 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
             except OSError as error:
                 where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
                 remedy = f" ({words})" if (words := help_for(error)) else ""
-                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}{remedy}") from error
+                raise StepError(step, f"cannot start {step.command[0]}: {where}{error.strerror}{remedy}") from error
 
     start_in_thread(start)
 

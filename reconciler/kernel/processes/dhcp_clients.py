@@ -172,7 +172,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     try:
         start_in_thread(start)
     except OSError as error:
-        raise StepError(step, f"{words[0]} cannot be started: {error.strerror}") from error
+        raise StepError(step, f"cannot start {words[0]}: {error.strerror}") from error
 
 
 def _write_script(script: Path) -> None:

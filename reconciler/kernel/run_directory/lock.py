@@ -98,7 +98,7 @@ class HostLock:
             self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
         except OSError as error:
             self.release(remove=True)
-            raise HostError(f"{self._path} cannot be written: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot write {self._path}: {error.strerror}", help_for(error)) from error
         return self
 
     def mark(self, *, orphan: bool) -> None:
@@ -150,8 +150,8 @@ class HostLock:
             except (FileNotFoundError, FileExistsError):
                 continue  # another's release deleted the directory in between
             except OSError as error:
-                raise HostError(f"{self._path} cannot be made: {error.strerror}", help_for(error)) from error
-        raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
+                raise HostError(f"cannot create {self._path}: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot create {self._path}", f"check that {self._path.parent} is a directory")
 
 
 def read_occupancy(context: KernelContext) -> Occupancy:

@@ -128,4 +128,4 @@ def _replace(path: Path, text: str) -> None:
     try:
         write_private(path, text)
     except OSError as error:
-        raise HostError(f"{path} cannot be written: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot write {path}: {error.strerror}", help_for(error)) from error

@@ -96,7 +96,7 @@ def _open_directory(directory: Path) -> int:
         os.close(descriptor)
         raise HostError(f"netctl needs root: {directory} is root's", "run it with sudo")
     if status.st_uid != os.geteuid():
-        reason = f"belongs to the user with number {status.st_uid}"
+        reason = f"belongs to user ID {status.st_uid}"
     elif status.st_mode & OTHERS_WRITE:
         reason = f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"
     if reason:

@@ -68,7 +68,7 @@ def read_sysctls(namespaces: Namespaces, wanted: Mapping[str, Iterable[str]]) ->
         try:
             run_in_thread(body)
         except OSError as error:
-            raise HostError(f"the kernel's settings cannot be read: {error.strerror or error}") from error
+            raise HostError(f"cannot read kernel settings: {error.strerror or error}") from error
     return found
 
 
@@ -89,7 +89,7 @@ def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
                 # The file with the previous values may have failed, and a setting's own path says no more than its key.
                 file = str(_path(namespaces.context))
                 where = f"{file}: " if error.filename in (file, f"{file}.tmp") else ""
-                raise RefusedError(step, f"{key} cannot be set: {where}{error.strerror or error}") from error
+                raise RefusedError(step, f"cannot set {key}: {where}{error.strerror or error}") from error
 
     run_in_thread(body)
 
@@ -119,7 +119,7 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
         return {}
     if lines[:1] != [HEADING] or any(line.count("\t") != 3 for line in lines[1:]):
         help_text = "repair or delete the file; it has the values of kernel settings before netctl"
-        raise HostError(f"{path} cannot be understood", help_text)
+        raise HostError(f"cannot parse {path}", help_text)
     remembered: dict[str, Remembered] = {}
     for line in lines[1:]:
         key, topology, written, before = line.split("\t")

@@ -47,7 +47,7 @@ def _send(sender: socket.socket, step: Announce) -> None:
         sender.send(make(mac, step.address))
     except OSError as error:
         if error.errno != errno.ENETDOWN:
-            raise StepError(step, f"{step.address} cannot be announced on {step.dev}: {error.strerror}") from error
+            raise StepError(step, f"cannot announce {step.address} on {step.dev}: {error.strerror}") from error
 
 
 def gratuitous_arp(mac: bytes, address: str) -> bytes:

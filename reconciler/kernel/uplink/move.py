@@ -129,7 +129,7 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     if routers and not _answering(namespaces, step.bridge, here, ROUTER_AFTER_S):
         _release(namespaces, back)
         what = f"the router {routers[0]} answered on {step.name}, and does not on {step.bridge}"
-        raise StepError(step, f"{what}: the uplink was given back (does its switch shut a port that has a bridge?)")
+        raise StepError(step, f"{what}: the uplink was returned (check whether its switch disables a port with a bridge)")
     write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
 
 
@@ -169,7 +169,7 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
         _run_switch_steps(namespaces, step.leaves)
         _run_switch_steps(namespaces, [OffloadSet(HOST, step.name, name, on=True) for name in (known.offloads if known else ())])
         if refusals:
-            raise StepError(step, f"the kernel refused to give {step.name} back: {refusals[0]}")
+            raise StepError(step, f"the kernel refused to return {step.name} back: {refusals[0]}")
     write_kept(context, {name: one for name, one in read_kept(context).items() if name != step.name})
 
 
@@ -181,7 +181,7 @@ def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
         elif backend == ETHTOOL:
             run_offload_steps(namespaces, list(run))
         else:
-            raise TypeError(f"an uplink joins no bridge by a step of {backend}")
+            raise TypeError(f"cannot add an uplink to a bridge by a step of {backend}")
 
 
 def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> Kept:
@@ -291,7 +291,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         help_text = "repair or delete the file; it has the configuration of a network interface before netctl"
-        raise HostError(f"{path} cannot be understood", help_text) from error
+        raise HostError(f"cannot parse {path}", help_text) from error
 
 
 def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:

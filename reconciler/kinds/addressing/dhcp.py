@@ -74,7 +74,7 @@ class Dhcp(Record):
         return (InterfaceFact(self.netns, self.dev, is_leased=True),)
 
     def describe(self) -> str:
-        return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a namespace that is gone")
+        return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a deleted namespace")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

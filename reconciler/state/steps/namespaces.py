@@ -39,14 +39,14 @@ _NOTED = """\
 notes={folder}/{name}
 noted() {{ awk -F '\\t' -v key="$1" -v field="$2" '$1 == key {{ print $field; exit }}' "$notes"; }}"""
 _REMEMBER = """\
-remember() {{ # note what it is now, for netctl destroy, and set it
+remember() {{ # note the current value, for netctl destroy, and set it
     (umask 077; mkdir -p {folder}; [ -e "$notes" ] || echo '{heading}' > "$notes")
     before=$(noted "$1" 4)
     printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "${{before:-$({tool} -n "$1")}}" >> "$notes"
     {tool} -qw "$1=$2"
 }}"""
 _RESTORE = """\
-restore() {{ # set it to what it was, unless another topology needs it, or another program has changed it since
+restore() {{ # restore the previous value, unless another topology needs it, or another program has changed it since
     [ -e "$notes" ] || return 0
     written=$(noted "$1" 3) before=$(noted "$1" 4)
     (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")

@@ -63,7 +63,7 @@ class UplinkEnslave(Step):
     """Steps that add it to an Open vSwitch bridge. A Linux bridge needs none: the message with the addresses adds it, too."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        yield "# apply also notes what was before, so that destroy can put it back even after a crash"
+        yield "# apply also notes the previous state, so that destroy can restore it even after a crash"
         for step in self.joins:
             yield from step.commands(shell)
         silent = f"sysctl -qw net.ipv6.conf.{quote(self.bridge)}.accept_dad=0 || true"
