@@ -130,7 +130,7 @@ def read_foreign(
     finally:
         reader.close()
     published = tuple(find_docker_ports(chains))
-    # Docker's proxy of a port listens as well, which tells less.
+    # Docker's proxy of a port listens as well, which shows less.
     proxied = {one.port for one in published}
     foreign = (
         *find_routes(snapshot),

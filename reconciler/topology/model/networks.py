@@ -55,7 +55,7 @@ def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
         raise refuse(f"must be a mapping, but is {describe(value)}", "write {net.ipv4.conf.IFNAME.rp_filter: 2}")
     for key, setting in value.items():
         if not re.fullmatch(r"net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}", key):
-            help_text = "write IFNAME in the place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
+            help_text = "write IFNAME in place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
             raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text, (key,))
         is_plain = isinstance(setting, int | str) and not isinstance(setting, bool)
         if not is_plain or not re.fullmatch(r"[0-9a-zA-Z:. -]{1,80}", str(setting)):
