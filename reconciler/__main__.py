@@ -1,6 +1,6 @@
 """The process `netctl`, also as `python -m reconciler`.
 
-Until `start` can say it better, a Ctrl-C ends it as the kernel does: without a traceback of what was just being imported.
+Before `start` reports it, the kernel's default ends the process at Ctrl-C: without a traceback of an import.
 """
 
 import signal

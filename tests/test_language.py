@@ -61,6 +61,27 @@ def test_texts_of_a_module_are_its_literals(tmp_path: Path) -> None:
     assert [text.line for text, _ in language.find_words(language.read_texts(module))] == [5, 5]
 
 
+def test_docs_of_a_module_are_its_docstrings_and_comments(tmp_path: Path) -> None:
+    """Docstrings of a module, a class, a field and a function, a block of comments, and a comment behind code; no literals."""
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""Two\n\nIt is\ntold.\n\n    code = told\n"""\n'
+        'class A:\n    """It told."""\n\n    field = "not told"\n    """Told."""\n\n'
+        "    # It is\n    # told.\n    size = 1  # told\n    # told\n"
+    )
+    found = language.find_words(language.read_docs(module))
+    assert [(text.line, word) for text, word in found] == [(line, "told") for line in (3, 9, 12, 14, 16, 17)]
+
+
+def test_long_comment_is_found(tmp_path: Path) -> None:
+    """A sentence over several lines of a comment counts as one; a blank comment line ends it."""
+    module = tmp_path / "module.py"
+    words = " ".join(["word"] * 13)
+    module.write_text(f"# {words}\n# {words}\n\n# {words}\n#\n# {words}\n")
+    ((text, _),) = language.find_long(language.read_docs(module))
+    assert text.line == 1
+
+
 def test_released_versions_are_not_read() -> None:
     """A version of the changelog that is out stays as it was."""
     lines = (language.ROOT / "CHANGELOG.md").read_text().splitlines()
@@ -69,5 +90,5 @@ def test_released_versions_are_not_read() -> None:
 
 
 def test_language_of_the_project() -> None:
-    """No document has a word to avoid, and neither long sentences nor words to avoid in texts have become more."""
+    """No document, docstring, comment or message has a word to avoid, and no sentence of the first three is too long."""
     assert list(language.find_faults()) == []

@@ -1,4 +1,4 @@
-"""`netctl apply`: brings every host to the file. Prints the plan, carries it out, and rolls back where a step fails."""
+"""`netctl apply`: brings every host to the file. It prints the plan, executes it, and rolls back if a step fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: Parser) -> None:
-    """FILE, and how it is applied."""
+    """FILE, and the options of an apply."""
     add_file(parser)
     add_host(parser)
     add_quiet(parser)
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when every host is as the file says; 1 where the root of a container keeps its own network from being so."""
+    """0 if every host is as the file says; 1 if the root of a container prevents that in its own network."""
     from reconciler.cli.common import drift_of, open_job, print_json
     from reconciler.plan.document import CODEC, shown_document
 
@@ -64,11 +64,11 @@ def _read_saved(path: str) -> str:
             return file.read(SIZE_MAX_BYTES + 1).decode("utf-8")
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"{path} cannot be read: {reason}", "such a file is made by `netctl diff --plan FILE`") from None
+        raise UsageError(f"cannot read {path}: {reason}", "create such a file with `netctl diff --plan FILE`") from None
 
 
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
-    """Plan, show, carry out; the plan that was carried out."""
+    """Plan, show, execute; returns the executed plan."""
     from reconciler.cli.common import settle_stops, warn_of_drift, warn_of_lost
     from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document

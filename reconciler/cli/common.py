@@ -1,4 +1,4 @@
-"""What the commands share: the file, the hosts that it names and what should be on them; names, colours, JSON."""
+"""Shared code of the commands: the file, its hosts and their desired state; names, colours, JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 SHOWN_MAX = 5
-"""How many differences of one container a warning names."""
+"""The most differences of one container in a warning."""
 
 
 def load(options: argparse.Namespace) -> Topology:
@@ -43,7 +43,7 @@ def load(options: argparse.Namespace) -> Topology:
 
 
 def check(options: argparse.Namespace, parsed: ParsedFile) -> Topology:
-    """The same, of a file that was read."""
+    """The same, of a file that was already parsed."""
     from reconciler.topology.load import check_parsed
 
     topology = check_parsed(parsed)
@@ -53,7 +53,7 @@ def check(options: argparse.Namespace, parsed: ParsedFile) -> Topology:
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:
-    """UsageError with a suggestion where `name` is none of the known ones."""
+    """UsageError with a suggestion if `name` is not a known one."""
     known = tuple(known)
     if name in known:
         return
@@ -75,25 +75,25 @@ def print_json(value: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a command that looks at hosts works with: the workers, what they told, and what should be."""
+    """The data of a command that reads hosts: the workers, the facts, and the desired states."""
 
     topology: Topology
     fleet: Fleet
     facts: Mapping[str, HostFacts]
     desired: Desired
     peers: Mapping[str, str]
-    """The other machines that the hosts are to remember: those of the file, and those that may still have something."""
+    """The other machines for the hosts to remember: those of the file, and those that may still have resources."""
     reported: Mapping[str, str]
-    """Those that only hosts on other machines speak of, and that were not gone to."""
+    """Machines that only hosts on other machines report, and that netctl did not connect to."""
 
 
 @contextmanager
 def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) -> Iterator[Job]:
-    """Read the file and the hosts that it names, and compile; with `lock`, nobody else works on them meanwhile.
+    """Read the file and its hosts, and compile; with `lock`, no other netctl changes the hosts meanwhile.
 
-    With `to_apply` false, foreign things that are in the way are noted in the job, and not refused.
+    With `to_apply` false, conflicts are noted in the job, and not raised.
 
-    With --host, others are read only where they share a subnet with it, and are not locked or planned for.
+    With --host, other hosts are read only if they share a subnet with it, and are neither locked nor planned for.
     """
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import count_workers, targets_of
@@ -117,7 +117,7 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
 
 @contextmanager
 def watching(fleet: Fleet) -> Iterator[None]:
-    """Say if another netctl was at work during a reading without a lock. LockedError if the reading then fails."""
+    """Warn if another netctl changed a host during a reading without a lock. LockedError if the reading then fails."""
     try:
         yield
     except HostError as error:
@@ -126,19 +126,19 @@ def watching(fleet: Fleet) -> Iterator[None]:
             raise LockedError(message, "try again when it is done") from error
         raise
     for holder, hosts in _disturbances_of(fleet):
-        words = f"warning: {hosts}: another netctl was at work during the reading, and differences may be its work: {holder}"
+        words = f"warning: {hosts}: another netctl was at work during the reading, and it may have caused differences: {holder}"
         print(visible_line(words), file=sys.stderr)
 
 
 def _disturbances_of(fleet: Fleet) -> Iterator[tuple[str, str]]:
-    """Each netctl that was at work during the reading, and its hosts."""
+    """Each netctl that changed hosts during the reading, and its hosts."""
     found = fleet.find_disturbances()
     for holder in dict.fromkeys(found.values()):
         yield holder, ", ".join(host for host in found if found[host] == holder)
 
 
 def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> dict[str, HostFacts]:
-    """The facts of the hosts that share a subnet with this one. One that cannot be reached is named, and left out."""
+    """The facts of the hosts that share a subnet with this one. An unreachable one is reported, and left out."""
     from reconciler.fleet.target import targets_of
     from reconciler.topology.host_subnets import hosts_beside
 
@@ -149,7 +149,7 @@ def read_beside(topology: Topology, host: str, fleet: Fleet, command: str) -> di
 
 
 def read_outlined(path: str) -> tuple[ParsedFile, Outline | None]:
-    """The file, parsed and not yet checked, and its outline unless that is wrong. UsageError if it cannot be read."""
+    """The file, parsed and not yet checked, and its outline unless that is invalid. UsageError if it cannot be read."""
     from reconciler.topology.outline import outline_of
     from reconciler.topology.parsed_file import read_parsed
 
@@ -160,7 +160,7 @@ def read_outlined(path: str) -> tuple[ParsedFile, Outline | None]:
 def check_beside(
     options: argparse.Namespace, parsed: ParsedFile, outline: Outline | None, fleet: Fleet, command: str, *, lock: bool
 ) -> Topology:
-    """The topology, as `check` gives it; meanwhile its hosts are read, if the outline says all that this takes."""
+    """The topology, as `check` returns it; its hosts are read meanwhile, if the outline is sufficient."""
     from reconciler.fleet.target import early_targets_of
 
     targets = early_targets_of(outline) if outline and not options.host else ()
@@ -170,7 +170,7 @@ def check_beside(
 
 
 def dropped_targets(topology: Topology | Outline, only: str = "") -> tuple[Target, ...]:
-    """Lab hosts that are live and no longer in the file. They are to have nothing, so apply prunes them."""
+    """Lab hosts that are live and no longer in the file. Their desired state is empty, so apply prunes them."""
     if only:
         return ()
     return tuple(target for target in find_lab_targets(topology.name) if target.host not in topology.hosts)
@@ -179,10 +179,10 @@ def dropped_targets(topology: Topology | Outline, only: str = "") -> tuple[Targe
 def greet_dropped(
     options: argparse.Namespace, topology: Topology, fleet: Fleet, command: str
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Greet the machines that are remembered and that the file does not name any more: they are to have nothing.
+    """Connect to remembered machines that the file does not name any more: their desired state is empty.
 
-    Gives what is to be remembered afterwards: what is certain, and what only other machines say. A machine that cannot be reached
-    is named, and remembered on; so is one to which the user does not want to go.
+    It returns the machines to remember afterwards: known ones, and those that only other machines report. An
+    unreachable machine is reported, and still remembered; so is one that the user refuses to connect to.
     """
     from reconciler.cli.peers import choose_peers
     from reconciler.fleet.peers import find_dropped
@@ -195,7 +195,7 @@ def greet_dropped(
     chosen = choose_peers(options, topology.name, dropped)
     gone = (*dropped.known, *chosen)
     lost = fleet.greet(gone, command, optional=True) if gone else {}
-    warn_of_unreachable(lost, "it is no longer in the file, and what it has of the topology stays there")
+    warn_of_unreachable(lost, "it is no longer in the file, and its resources of the topology remain")
     kept = {target.host: target.destination for target in gone if target.host in lost}
     return {**kept, **present}, {} if chosen else dropped.destinations
 
@@ -203,7 +203,7 @@ def greet_dropped(
 def warn_of_file(topology: Topology, resolved: Resolved | None = None) -> None:
     """Print a warning for each part of the file without effect.
 
-    With all addresses known (`resolved`), also for each next hop that no container and no host has.
+    With all addresses known (`resolved`), also for each next hop that is no container's and no host's.
     """
     from reconciler.compile.routers import find_unknown_routers
     from reconciler.render.errors import render_warning
@@ -214,13 +214,13 @@ def warn_of_file(topology: Topology, resolved: Resolved | None = None) -> None:
 
 
 def warn_of_unreachable(errors: Mapping[str, NetctlError], what: str) -> None:
-    """Say on standard error which hosts are left out, and what that means."""
+    """Print to standard error the hosts that are left out, and the effect."""
     for host, error in errors.items():
         print(visible(f"warning: {host} is left out: {what} ({error.message})"), file=sys.stderr)
 
 
 def settle_stops() -> None:
-    """All is done, so one SIGINT or SIGTERM comes too late and is ignored; a second one ends the wait for other machines."""
+    """All is done, so one late SIGINT or SIGTERM is ignored; a second one ends the wait for other machines."""
     if threading.current_thread() is not threading.main_thread():
         return
     asked: list[int] = []
@@ -235,20 +235,20 @@ def settle_stops() -> None:
 
 
 def warn_of_lost(fleet: Fleet) -> None:
-    """Say on standard error which machines were lost when all was done already."""
+    """Print to standard error the machines whose connection was lost after all was done."""
     for host, error in fleet.lost.items():
-        words = f"warning: {host} was lost at the very end: it keeps what was done, and tidies up by itself ({error.message})"
+        words = f"warning: {host} lost its connection at the end: it keeps the change, and cleans up by itself ({error.message})"
         print(visible(words), file=sys.stderr)
 
 
 def drift_of(fleet: Fleet) -> tuple[str, ...]:
-    """The containers that are not as the file says after an apply, for their own roots keep them from it: `container web`."""
+    """The containers that differ from the file after an apply because of their own roots: `container web`."""
     found = {change.exposed_to.replace(":", " ") for changes in fleet.drift.values() for change in changes if change.exposed_to}
     return tuple(sorted(found))
 
 
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
-    """Say on standard error which containers these are, and in what they differ."""
+    """Print these containers to standard error, with their differences."""
     from reconciler.kinds.engine.container import EngineContainer
     from reconciler.kinds.process import Process
 
@@ -270,11 +270,11 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"
             print(visible(words), file=sys.stderr)
-            print("help: stop what does so in the container, and apply again; all else is as the file says", file=sys.stderr)
+            print("help: stop the program that does so, and apply again; all else is as the file says", file=sys.stderr)
 
 
 def find_lab_targets(name: str) -> tuple[Target, ...]:
-    """The lab hosts of a topology that are live on this machine, found by the names of their namespaces."""
+    """The live lab hosts of a topology on this machine, found by the names of their namespaces."""
     from reconciler.fleet.target import Target, default_engines
     from reconciler.state.ref import lab_netns, netns_path_name
 
@@ -289,7 +289,7 @@ def find_lab_targets(name: str) -> tuple[Target, ...]:
 
 
 def warn_of_slow_paths(job: Job) -> None:
-    """Say on standard error which hosts lack the fast path, and why. All works without it, but slower."""
+    """Print to standard error the hosts without the fast path, and the reason. All works without it, but slower."""
     from reconciler.compile.fast_path import find_slow_paths
 
     for host, fault in find_slow_paths(job.desired.resolved, job.facts):
@@ -297,7 +297,7 @@ def warn_of_slow_paths(job: Job) -> None:
 
 
 def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
-    """By host, what others' firewalls drop of the topology's packets, each with the commands that let them pass."""
+    """By host, the topology's packets that foreign firewalls drop, each with the commands that let them pass."""
     from reconciler.compile.foreign_firewalls import find_drops
     from reconciler.compile.paste import pasted
     from reconciler.kinds.bridges import bridge_names
@@ -311,7 +311,7 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
 
 
 def warn_of_drops(job: Job) -> None:
-    """Say on standard error what of others' firewalls will drop our traffic, and what would let it pass."""
+    """Print to standard error the foreign firewalls that will drop netctl's packets, and the commands that let them pass."""
     far = {target.host for target in job.fleet.targets if target.ssh}
     for host, drops in drops_of(job).items():
         for drop, help_text in drops:

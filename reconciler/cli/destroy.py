@@ -1,7 +1,7 @@
-"""`netctl destroy`: removes all that carries the topology's mark, and puts back what it had changed.
+"""`netctl destroy`: deletes all that carries the topology's mark, and restores what it had changed.
 
-Every host is planned for with an empty desired state and carried out as an apply is, hosts first and the lab last. With
---name no file is needed: this machine is looked at, and the lab hosts that are live.
+The desired state of every host is empty, and the plan is executed like that of an apply, hosts first and the lab last.
+With --name no file is needed: netctl clears this machine, and the live lab hosts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: Parser) -> None:
-    """FILE or --name, and how the hosts are cleared."""
+    """FILE or --name, and the options of a destroy."""
     add_file(parser, default=None)
     add_host(parser)
     add_quiet(parser)
@@ -45,28 +45,28 @@ def add_arguments(parser: Parser) -> None:
 
 
 class _Scope(NamedTuple):
-    """What a destroy is to clear: the hosts that it connected to, and those that it did not."""
+    """The hosts of a destroy: those with a connection, and those without."""
 
     topology: str
     targets: tuple[Target, ...]
-    """The hosts that the file or the command line names."""
+    """The hosts in the file or on the command line."""
     others: tuple[Target, ...]
-    """Further hosts that the topology is on."""
+    """Further hosts of the topology."""
     unseen: tuple[Target, ...]
-    """Hosts that only another host names, and that are left alone."""
+    """Hosts that only another host reports, and that are left alone."""
     left: dict[str, NetctlError]
-    """By host, why it could not be reached."""
+    """By host, the reason why it could not be reached."""
     peers: dict[str, str]
-    """How the other machines of the file are reached."""
+    """The destinations of the file's other machines."""
 
     @property
     def destinations(self) -> dict[str, str]:
-        """How each host is reached."""
+        """The destination of each host."""
         return {each.host: each.destination for each in (*self.targets, *self.others)}
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 when nothing of the topology is left."""
+    """0 if nothing of the topology is left."""
     from reconciler.cli.common import read_outlined, warn_of_lost
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.peers import write_own_peers
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     with Fleet.start(count) as fleet:
         scope = _greet_all(options, parsed, outline, fleet)
         document = _clear(options, fleet, scope.topology)
-        if options.host:  # the others still have what they had
+        if options.host:  # the other hosts still have their resources
             cleared = {"", *(target.destination for target in fleet.targets)}
             known = {**scope.destinations, **scope.peers}
             remaining = {host: destination for host, destination in known.items() if destination not in cleared}
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: Outline | None, fleet: Fleet) -> _Scope:
-    """Connect to every host that the topology may be on; `parsed` is the file unless it is gone."""
+    """Connect to every host that may have resources of the topology; `parsed` is the file unless it is gone."""
     from reconciler.cli.peers import choose_peers
     from reconciler.fleet.peers import find_dropped
 
@@ -106,7 +106,7 @@ def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: 
     fleet.patience_s = options.rollback_after
     name, targets, peers = _targets(options, parsed, outline, fleet, command)
     left = fleet.greet(targets, command, optional=options.keep_going)
-    dropped = find_dropped(name, peers, fleet)  # what left the file, or is not named by it
+    dropped = find_dropped(name, peers, fleet)  # hosts that were removed from the file, or are not in it
     others, unseen = dropped.known, tuple(each.target for each in dropped.reported)
     if not options.host:
         chosen = choose_peers(options, name, dropped)
@@ -116,7 +116,7 @@ def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: 
 
 
 def _clear(options: argparse.Namespace, fleet: Fleet, name: str) -> PlanDocument:
-    """Plan for nothing, show, carry out; the plan that was carried out."""
+    """Plan for an empty state, show, execute; returns the executed plan."""
     from reconciler.cli.common import settle_stops
     from reconciler.plan.document import compile_document
     from reconciler.render.progress import show_progress
@@ -134,7 +134,7 @@ def _clear(options: argparse.Namespace, fleet: Fleet, name: str) -> PlanDocument
 
 
 def _report(options: argparse.Namespace, document: PlanDocument, scope: _Scope, elapsed_s: float, *, has_lost: bool) -> None:
-    """Print what was removed, and where something may remain."""
+    """Print the deletions, and where resources may remain."""
     from reconciler.cli.common import print_json
     from reconciler.plan.document import CODEC, shown_document
 
@@ -150,11 +150,12 @@ def _report(options: argparse.Namespace, document: PlanDocument, scope: _Scope, 
 
 
 def _left_over(scope: _Scope) -> LeftoverError:
-    """What is left where."""
+    """The error that names the remaining resources and their hosts."""
     name, left, destinations = scope.topology, scope.left, scope.destinations
     words = "; ".join(f"{host} ({destinations[host]}): {error.message}" for host, error in left.items())
-    help_text = "when they are back: " + "; ".join(f"netctl destroy --name {name} --host {destinations[host]}" for host in left)
-    return LeftoverError(f"what these hosts have of {name} stays there: {words}", help_text)
+    commands = [f"netctl destroy --name {name} --host {destinations[host]}" for host in left]
+    help_text = f"delete them when the hosts are back: {'; '.join(commands)}"
+    return LeftoverError(f"resources of {name} remain on: {words}", help_text)
 
 
 def _render(document: PlanDocument, options: argparse.Namespace) -> str:
@@ -169,7 +170,7 @@ def _render(document: PlanDocument, options: argparse.Namespace) -> str:
 def _targets(
     options: argparse.Namespace, parsed: ParsedFile | None, outline: Outline | None, fleet: Fleet, command: str
 ) -> tuple[str, tuple[Target, ...], dict[str, str]]:
-    """The topology's name, the hosts to clear, and how the other machines of the file are reached."""
+    """The topology's name, the hosts to clear, and the destinations of the file's other machines."""
     from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
     from reconciler.fleet.target import Target, default_engines, far_target, peers_of, targets_of
     from reconciler.state.grammar import is_topology_name
@@ -178,7 +179,7 @@ def _targets(
     if parsed:
         topology = check_beside(options, parsed, outline, fleet, command, lock=True)
         if options.host:
-            # The lab stays: other hosts stand in it.
+            # The lab stays: it contains other hosts.
             return topology.name, tuple(t for t in targets_of(topology, options.host) if t.host != LAB), peers_of(topology)
         return topology.name, (*targets_of(topology), *dropped_targets(topology)), peers_of(topology)
     if not is_topology_name(options.name):
@@ -198,7 +199,7 @@ def _targets(
 
 
 def _remove_files(scope: _Scope) -> None:
-    """The logs of the topology's processes and workers; the directory of all topologies where it is empty by then."""
+    """Delete the logs of the topology's processes and workers, and the directory of all topologies if it is empty then."""
     import contextlib
     import shutil
 
@@ -211,4 +212,4 @@ def _remove_files(scope: _Scope) -> None:
         LOG_DIRECTORY.rmdir()
 
 
-COMMAND = Command("destroy", "remove everything the topology made", EXAMPLES, add_arguments, run, changes_hosts=True)
+COMMAND = Command("destroy", "delete all resources of the topology", EXAMPLES, add_arguments, run, changes_hosts=True)

@@ -1,4 +1,4 @@
-"""`netctl diff`: prints the plan and touches nothing: for people, as JSON, or as a shell script. Saves it with `--plan`."""
+"""`netctl diff`: prints the plan and changes nothing: for users, as JSON, or as a shell script. `--plan` saves it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ exit status: 0 nothing differs, 1 something does, 2 or more trouble
 
 
 def add_arguments(parser: Parser) -> None:
-    """FILE, and how the plan is printed or saved."""
+    """FILE, and the options for the form of the plan."""
     add_file(parser)
     add_host(parser)
     add_plan_options(parser)
@@ -37,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where nothing differs, 1 where something does."""
+    """0 if nothing differs, 1 otherwise."""
     from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
     from reconciler.cli.planfile import save_plan
     from reconciler.plan.document import compile_document, render_document, shown_document
@@ -80,7 +80,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
         Section(
             f"{host}: {phase}", shells[host], tuple(batch.steps for batch in getattr(plans[host], phase)), remote.get(host, "")
         )
-        # The order of an apply: the lab carries its hosts, so it goes last and comes first.
+        # The order of an apply: the lab contains its hosts, so it is last in the removal, and first in the creation.
         for phase, group in (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
         for host in group
         if host in shells
@@ -89,7 +89,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
 
 
 def shell_of(topology: Topology, target: Target) -> HostShell:
-    """How command lines reach the host's namespaces."""
+    """How command lines enter the host's namespaces."""
     from reconciler.state.engines import ENGINES
     from reconciler.state.shell import EngineShell, HostShell
 

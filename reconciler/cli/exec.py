@@ -1,8 +1,8 @@
 """`netctl exec CONTAINER -- CMD`: runs a command of this machine in a container's network namespace.
 
-Only the network is entered: the command and its libraries are this machine's, so an image needs no tools of its own.
-netctl becomes the command (execvp), so signals, terminal and exit status are the command's. On another machine it becomes ssh,
-and the command is one of that machine's.
+It enters only the network: the command and its libraries are this machine's, so an image needs no tools of its own.
+netctl becomes the command (execvp), so signals, terminal and exit status are the command's. On another machine it
+becomes ssh, and the command is one of that machine's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.topology.types import Host, Topology
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""As shells report them."""
+"""The statuses of a shell for these errors."""
 EXAMPLES = """\
   netctl exec web -- ip address       run a command in a container's network
   netctl exec --host alpha -- ss -lnt in a host's own network
@@ -39,12 +39,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Does not return where the command was found."""
+    """It does not return if the command was found."""
     from reconciler.cli.common import check_name, load
     from reconciler.state.ref import HOST, container_netns
 
     words = list(options.words)
-    if options.host and options.container:  # with --host, there is no container before the command
+    if options.host and options.container:  # with --host, no container precedes the command
         words.insert(0, options.container)
     elif not options.host and not options.container:
         help_text = "write netctl exec CONTAINER -- CMD, or netctl exec --host NAME -- CMD"
@@ -81,7 +81,7 @@ def _container_path(topology: Topology, name: str) -> str:
         engine = engine_of(namespaces.context, container.spec.runtime)
         found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
         if not found.get(name):
-            raise HostError(f"container {name} does not run", "`netctl apply` starts it")
+            raise HostError(f"container {name} does not run", "run `netctl apply` to start it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))
 
@@ -121,11 +121,11 @@ def _enter(path: str, name: str) -> None:
     try:
         enter(path)
     except FileNotFoundError:
-        raise HostError(f"{name} has no network namespace: {path} is not there", "`netctl apply` makes it") from None
+        raise HostError(f"{name} has no network namespace: {path} is not there", "run `netctl apply` to create it") from None
     except PermissionError:
         raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
     except OSError as error:
-        raise HostError(f"{path} cannot be entered: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot enter {path}: {error.strerror}", help_for(error)) from error
 
 
 def _become(words: list[str]) -> int:
@@ -137,7 +137,7 @@ def _become(words: list[str]) -> int:
         print(f"error: there is no command {words[0]!r} on this machine", file=sys.stderr)
         return NOT_FOUND
     except OSError as error:
-        print(f"error: {words[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        print(f"error: cannot run {words[0]}: {error.strerror}", file=sys.stderr)
         return NOT_EXECUTABLE
 
 

@@ -1,4 +1,4 @@
-"""`netctl init`: writes a topology file to start from, and says what to do with it. Needs no root and looks at no host."""
+"""`netctl init`: writes a first topology file, and says what to do with it. It needs no root and reads no host."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ containers:
   one: {networks: {front: auto}}      # an address that netctl chooses, and keeps
   two: {networks: {front: auto}}
 """
-"""What `yaml.STARTER` says, in the style of the examples."""
+"""The content of `yaml.STARTER`, in the style of the examples."""
 NEXT = """\
 next:
   sudo netctl apply {file}      create the host, the subnet and the containers
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 after the file is written; UsageError if there is one already, or if it cannot be written."""
+    """0 after the file is written; UsageError if it exists already, or cannot be written."""
     from reconciler.cli.common import print_json
     from reconciler.state.visible import visible_line
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write_new(path: str) -> None:
-    """Write the file. O_EXCL: one that is there, or a symbolic link of that name, is never written over (open(2))."""
+    """Write the file. O_EXCL never overwrites an existing file or symbolic link (open(2))."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:

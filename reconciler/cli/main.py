@@ -1,7 +1,7 @@
-"""The entry of `netctl`: reads the command line, runs the command, and turns every failure into a sentence and an exit status.
+"""The entry of `netctl`: it parses the command line, runs the command, and reports every failure as a sentence and a status.
 
-Each command states its name, its arguments and what it runs in a file of its own, and imports what it needs when it runs, so that
-`netctl --help` answers at once.
+Each command states its name, its arguments and its function in a file of its own, and imports what it needs when it
+runs. So `netctl --help` answers at once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError, translate
 
 STOPPED = 128
-"""And the number of the signal, as shells report it."""
+"""The sum of it and the signal's number is the status, as shells report it."""
 STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-"""What ends a command outside of an apply, which takes back what it has done, and ends with 4."""
+"""Signals that end a command outside of an apply; an apply rolls back, and ends with 4."""
 BROKEN_PIPE = 141
 DEFECT = 5
-"""Something may be left on a host."""
+"""The status of a defect that may leave resources on a host."""
 UNTOUCHED = 3
-"""What a defect ends with in a command that changes nothing, so that nothing can be left."""
+"""The status of a defect in a command that changes nothing, so that it leaves no resources."""
 COMMANDS = (
     init.COMMAND,
     apply.COMMAND,
@@ -40,11 +40,11 @@ COMMANDS = (
     verify.COMMAND,
     execute.COMMAND,
 )
-"""In the order of `netctl --help`."""
+"""The commands in the order of `netctl --help`."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that came from elsewhere than the keyboard: locks are let go of, whoever ends us."""
+    """A signal from another source than the keyboard: locks are released for it, too."""
 
     def __init__(self, number: int) -> None:
         """`number` is the signal's."""
@@ -53,18 +53,18 @@ class Stopped(KeyboardInterrupt):
 
 
 class VisibleText(io.TextIOWrapper):
-    """A text stream that lets nothing through by which text from elsewhere could steer a terminal (`render.stream`)."""
+    """A text stream that escapes foreign text which could steer a terminal (`render.stream`)."""
 
     _plain = re.compile("[ -~\n\t]*")
 
     def __init__(self, stream: TextIO) -> None:
-        """Takes the place of `stream`. A character that its encoding lacks is escaped, too."""
+        """Replaces `stream`. It also escapes a character that the stream's encoding lacks."""
         stream.flush()
         super().__init__(stream.buffer, stream.encoding, "backslashreplace", line_buffering=bool(stream.line_buffering))
-        self._replaced = stream  # were it closed, so would be what is below both
+        self._replaced = stream  # if it were closed, so would be the descriptor below both
 
     def write(self, text: str, /) -> int:
-        """Writes it; the number of characters that were given."""
+        """Write the text; returns the number of characters given."""
         if not self._plain.fullmatch(text):
             from reconciler.render.colour import wants_colour
             from reconciler.render.stream import filter_text
@@ -75,19 +75,19 @@ class VisibleText(io.TextIOWrapper):
 
     @property
     def steering(self) -> Steering:
-        """The stream for what draws on the terminal, and is given no text that was not made visible."""
+        """The stream for code that draws on the terminal. Its callers escape foreign text themselves."""
         return Steering(self)
 
 
 class Steering:
-    """A VisibleText that writes all as it is."""
+    """A VisibleText that writes all text unchanged."""
 
     def __init__(self, stream: VisibleText) -> None:
         """All but `write` is the stream's own."""
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes it as it is."""
+        """Write it unchanged."""
         return io.TextIOWrapper.write(self._stream, text)
 
     def __getattr__(self, name: str) -> Any:
@@ -97,19 +97,19 @@ class Steering:
 def start() -> NoReturn:
     """The process `netctl`: runs `main`, and ends.
 
-    It lives for one command, so what it makes lives as long: to collect garbage, and at last to free a hundred thousand objects
-    one by one, would take a fifth of the time of a `diff` of a thousand containers.
+    It lives for one command, and so do its objects. Garbage collection, and freeing a hundred thousand objects one by
+    one at the end, would cost time. It is a fifth of a `diff` of a thousand containers.
     """
     gc.disable()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # the parent process closed it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         setattr(sys, name, VisibleText(getattr(sys, name)))
     try:
         exit_status = main()
-    except KeyboardInterrupt:  # another one, while the first was being told
+    except KeyboardInterrupt:  # another one, during the report of the first
         exit_status = STOPPED + signal.SIGINT
     with contextlib.suppress(OSError, KeyboardInterrupt):
         sys.stdout.flush()
@@ -122,7 +122,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run netctl with the arguments (default: the process's own); its exit status. Nothing but SystemExit is raised."""
+    """Run netctl with the arguments (default: the process's own); its exit status. It raises only SystemExit."""
     changes_hosts = False
     try:
         command, options = parse_arguments(sys.argv[1:] if arguments is None else arguments, COMMANDS)
@@ -137,11 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nerror: {STOPS[number]}; nothing more was done", file=sys.stderr)
         return STOPPED + number
     except BrokenPipeError:
-        _drop_output()  # whoever read it has gone
+        _drop_output()  # the reader has closed it
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  the last line of defence: a user gets a sentence, and the traceback is a file
         if isinstance(error, OSError) and (reason := _refused_output()):
-            print(f"error: the output cannot be written: {reason}", file=sys.stderr)
+            print(f"error: cannot write the output: {reason}", file=sys.stderr)
         elif translated := translate(error):
             _report(translated)
         else:
@@ -151,9 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused_output() -> str:
-    """Why standard output takes no more, as a full disk does; "" where it does."""
+    """The reason why standard output rejects text, such as a full disk; "" if it does not."""
     try:
-        print(flush=True)  # what could not be written is gone from the buffer, so only more of it tells
+        print(flush=True)  # the text that failed is not in the buffer any more, so only another write shows the error
     except OSError as error:
         _drop_output()
         return error.strerror or str(error)
@@ -161,12 +161,12 @@ def _refused_output() -> str:
 
 
 def _drop_output() -> None:
-    """What is still in the buffer must not fail again at exit."""
+    """Drop the rest of the buffer, which must not fail again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _status(exit_status: int, *, changes_hosts: bool) -> int:
-    """The status of a failure: nothing is left by a command that changes nothing, whatever it met."""
+    """The status of a failure: a command that changes nothing leaves no resources, whatever the error."""
     return UNTOUCHED if exit_status == DEFECT and not changes_hosts else exit_status
 
 
@@ -188,8 +188,8 @@ def _report_defect(error: Exception) -> None:
 
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="netctl-", suffix=".log", delete=False) as log:
         log.write(visible("".join(traceback.format_exception(error))))
-    print(f"error: netctl has met a defect of its own ({type(error).__name__})", file=sys.stderr)
-    print(f"help: `netctl status` tells what is live; please report the defect, with {log.name}", file=sys.stderr)
+    print(f"error: defect in netctl ({type(error).__name__})", file=sys.stderr)
+    print(f"help: run `netctl status` to see the live state, and report the defect, with {log.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a command is, how its arguments are parsed, and the options that several commands share. `cli.main` has the table.
+"""The definition of a command, the parsing of its arguments, and the shared options. `cli.main` has the table of commands.
 
 Every start of netctl imports this module and those of the commands, so they import what they need only when they run.
 """
@@ -24,7 +24,7 @@ exit status:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as ours: one sentence, a suggestion, exit status 2."""
+    """argparse with errors in netctl's form: one sentence, a suggestion, exit status 2."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
@@ -36,15 +36,15 @@ class Command(NamedTuple):
 
     name: str
     summary: str
-    """What it does, as the list of commands says it."""
+    """Its purpose in the list of commands."""
     examples: str
     add_arguments: Callable[[Parser], None]
     run: Callable[[argparse.Namespace], int]
-    """Runs it, and returns the exit status."""
+    """The function that runs it and returns the exit status."""
     changes_hosts: bool = False
-    """Whether a defect of netctl may leave something on a host."""
+    """Whether a defect of netctl may leave resources on a host."""
     takes_words: bool = False
-    """Whether `words` takes what follows `--`."""
+    """Whether `words` takes the words after `--`."""
 
 
 class _TopParser(Parser):
@@ -53,7 +53,7 @@ class _TopParser(Parser):
     names: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError; it suggests a command for a name that none has."""
+        """Raise UsageError; it suggests a command for an unknown name."""
         found = re.search(r"invalid choice: '(.*?)'", message)
         if not found:
             super().error(message)
@@ -63,8 +63,8 @@ class _TopParser(Parser):
 
 
 def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, argparse.Namespace]:
-    """The command that is called, and its options. UsageError if they are wrong. `--help` and `--version` raise SystemExit."""
-    # What follows `--` is the command that exec runs, and none of our business.
+    """The command, and its options. UsageError if they are wrong. `--help` and `--version` raise SystemExit."""
+    # The words after `--` are the command of exec, which netctl does not parse.
     words = list(arguments)
     cut = words.index("--") if "--" in words else len(words)
     top, parsers = _make_parsers(commands)
@@ -82,7 +82,7 @@ def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tu
 
 
 def _make_parsers(commands: Sequence[Command]) -> tuple[Parser, dict[str, Parser]]:
-    """The parser of the command line, and that of each command by its name."""
+    """The parser of the command line, and those of all commands by name."""
     top = _TopParser(
         prog="netctl",
         description="One YAML file says what a container network should be; netctl applies the difference.",
@@ -118,7 +118,7 @@ def _refuse_unknown(word: str, parser: Parser) -> NoReturn:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like it; "" where none is."""
+    """The known word that is most similar; "" if none is."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
@@ -144,29 +144,29 @@ def add_quiet(parser: Parser) -> None:
 
 
 def add_plan_options(parser: Parser) -> None:
-    """How a plan is printed: --verbose and --show-secrets."""
+    """Options for the form of a plan: --verbose and --show-secrets."""
     parser.add_argument("--verbose", "-v", action="store_true", help="print every change, not a line for each container")
     help_text = "print the values of environment variables, not ***"
     parser.add_argument("--show-secrets", action="store_true", help=help_text)
 
 
 def add_apply_options(parser: Parser) -> None:
-    """How a plan is carried out: --yes and --rollback-after."""
-    help_text = "ask nothing: also go to machines that only a host speaks of"
+    """Options for the execution of a plan: --yes and --rollback-after."""
+    help_text = "ask nothing: also connect to machines that only a host reports"
     parser.add_argument("--yes", "-y", action="store_true", help=help_text)
-    help_text = "what an ssh host does without hearing of netctl before it takes itself back (default: 60)"
+    help_text = "seconds without a sign of life after which an ssh host rolls back (default: 60)"
     parser.add_argument("--rollback-after", metavar="S", type=_parse_seconds, default=60.0, help=help_text)
 
 
 def parse_name(text: str) -> str:
-    """A name that is given. ArgumentTypeError where it is empty, as a variable may be that is not set: it must not mean all."""
+    """A given name. ArgumentTypeError if it is empty, such as an unset variable's value: it must not mean all."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return text
 
 
 def _parse_seconds(text: str) -> float:
-    """A number of seconds that a connection can be waited for; ArgumentTypeError."""
+    """A number of seconds for a connection's timeout; ArgumentTypeError if it is invalid."""
     if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 5 <= int(text) <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 5 to 3600")
     return float(text)

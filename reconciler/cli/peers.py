@@ -1,6 +1,7 @@
-"""Machines that only a host on another machine speaks of: shown, and gone to where the user wants it. For `apply` and `destroy`.
+"""Machines that only a host on another machine reports: netctl shows them, and connects if the user agrees.
 
-On a terminal the user is asked. Elsewhere `--yes` is the answer; without it they are named, with the command that clears them.
+For `apply` and `destroy`. On a terminal, netctl asks the user. Else `--yes` is the answer; without it netctl names
+them, with the command that clears them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from reconciler.fleet.target import Target
 
 
 def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -> tuple[Target, ...]:
-    """Of the machines that were only told of, those that may be gone to: all, or none. What is left out is named."""
+    """The reported machines that netctl may connect to: all, or none. Those that are left out are reported."""
     for what, by in dropped.refused:
-        print(f"warning: {by} remembers what is no way to reach a host, and it is ignored: {what[:200]!r}", file=sys.stderr)
+        print(f"warning: {by} remembers an invalid destination, which is ignored: {what[:200]!r}", file=sys.stderr)
     if not dropped.reported:
         return ()
     if getattr(options, "yes", False) or _ask(options, topology, dropped.reported):
@@ -25,9 +26,9 @@ def choose_peers(options: argparse.Namespace, topology: str, dropped: Dropped) -
 
 
 def warn_of_reported(topology: str, dropped: Dropped) -> None:
-    """Name the machines that are not gone to."""
+    """Report the machines that netctl does not connect to."""
     for each in dropped.reported:
-        print(f"warning: {_describe(topology, each)}; netctl does not go there unasked", file=sys.stderr)
+        print(f"warning: {_describe(topology, each)}; netctl does not connect there without your consent", file=sys.stderr)
         print(f"help: if that is so: netctl destroy --name {topology} --host {each.target.destination}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The file of a saved plan: for its owner alone when it is written, believed from its owner or root alone when it is read.
+"""The file of a saved plan: written for its owner alone, and trusted only from its owner or root.
 
 A plan holds the values of environment variables, and is the approval of an apply.
 """
@@ -15,11 +15,11 @@ from reconciler.kernel.run_directory.private import OTHERS_WRITE
 
 MODE = 0o600
 LINKS_MAX = 40
-"""As many links in a row as the kernel follows (path_resolution(7))."""
+"""The most links in a row that the kernel follows (path_resolution(7))."""
 
 
 def save_plan(path: str, text: str) -> None:
-    """Write a plan for its owner alone, as a whole. UsageError if it cannot be written, or leads to another user's file."""
+    """Write a plan for its owner alone, as a whole. UsageError if it cannot be written, or is another user's file."""
     try:
         target = _follow(Path(path))
         if target.is_symlink() or (target.exists() and not target.is_file()):  # /dev/stdout, a named pipe
@@ -28,11 +28,11 @@ def save_plan(path: str, text: str) -> None:
             _replace(target, text)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
-        raise UsageError(f"the plan cannot be saved in {path}: {reason}", "name a file that can be written") from None
+        raise UsageError(f"cannot save the plan in {path}: {reason}", "name a writable file") from None
 
 
 def _follow(path: Path) -> Path:
-    """The file behind the links that are one's own, or root's; a link of /proc stands for a descriptor of this process."""
+    """The target of links that belong to the user or root; a link of /proc represents a descriptor of this process."""
     proc = Path("/proc").stat().st_dev
     for _ in range(LINKS_MAX):
         try:
@@ -43,9 +43,9 @@ def _follow(path: Path) -> Path:
             return path
         if status.st_uid not in _own_users():
             help_text = "name another file; a plan holds the values of environment variables"
-            raise UsageError(f"the plan is not saved in {path}: it is a link of the user with number {status.st_uid}", help_text)
+            raise UsageError(f"the plan is not saved in {path}: it is a link of user ID {status.st_uid}", help_text)
         path = path.parent / path.readlink()
-    raise UsageError(f"the plan cannot be saved in {path}: there are too many links", "name a file that can be written")
+    raise UsageError(f"cannot save the plan in {path}: too many links", "name a writable file")
 
 
 def _write_through(target: Path, text: str) -> None:
@@ -72,18 +72,18 @@ def _replace(target: Path, text: str) -> None:
 
 
 def check_approver(path: str, status: os.stat_result) -> None:
-    """UsageError if another user than root or the invoking one could have written the plan that is open."""
+    """UsageError if another user than root or the invoking one could have written the open plan."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
         return
     if status.st_uid not in _own_users():
         help_text = f"look at it, and if it is what you approve: chown root {path}"
-        raise UsageError(f"{path} belongs to the user with number {status.st_uid}, who can change it at any moment", help_text)
+        raise UsageError(f"{path} belongs to user ID {status.st_uid}, who can change it at any moment", help_text)
     if status.st_mode & OTHERS_WRITE:
         help_text = f"look at it, and if it is what you approve: chmod go-w {path}"
         raise UsageError(f"other users can write {path} (mode {stat.S_IMODE(status.st_mode):04o})", help_text)
 
 
 def _own_users() -> frozenset[int]:
-    """Root and the invoking user, by sudo(8) also the one who called it."""
+    """Root and the invoking user, with sudo(8) also its caller."""
     caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
     return frozenset({0, os.getuid(), os.geteuid(), *([int(caller)] if caller.isascii() and caller.isdigit() else [])})

@@ -1,4 +1,4 @@
-"""`netctl status`: what is live, in step or drifted, by host and container."""
+"""`netctl status`: the live resources, in step or drifted, by host and container."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where everything is in step, 1 where something has drifted or is missing.
+    """0 if everything is in step, 1 if any resource has drifted or is missing.
 
-    HostError, after the status, if something foreign is in the way of what is missing.
+    HostError, after the status, if a foreign resource conflicts with a missing one.
     """
     from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
     from reconciler.compile.conflicts import refuse

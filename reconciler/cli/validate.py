@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where the file is good; TopologyError else."""
+    """0 if the file is valid; TopologyError otherwise."""
     from reconciler.cli.common import load, warn_of_file
     from reconciler.compile import check_alone
 

@@ -1,8 +1,9 @@
-"""`netctl verify`: probes what the file promises and what it forbids, from inside every namespace.
+"""`netctl verify`: tests with packets what the file promises and forbids, from inside every namespace.
 
-Changes nothing that stays: while its probes run, a host has one more link, which goes with the process (`kernel.foreign_link`).
+It changes nothing permanently: during the probes a host has one more link, which the kernel deletes with the process
+(`kernel.foreign_link`).
 
-With --host, only the probes that start there are asked.
+With --host, only the probes that start there are sent.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where the network is as the file says, 6 where a probe finds something else."""
+    """0 if the network is as the file says, 6 if a probe finds a difference."""
     from reconciler.cli.common import open_job, palette, print_json
     from reconciler.plan.document import CODEC
     from reconciler.render.verify import compile_verification, render_verification
@@ -61,10 +62,11 @@ def _limit(plan: ProbePlan, only: str | None) -> ProbePlan:
 
 
 def _require_hosts(job: Job) -> None:
-    """HostError where a lab host is not there: every probe would fail for the same reason."""
+    """HostError if a lab host does not exist: every probe would fail for the same reason."""
     absent = [name for name, facts in job.facts.items() if name in job.topology.hosts and not facts.exists]
     if absent:
-        raise HostError(f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there", "`netctl apply` makes the lab")
+        verb = "does" if len(absent) == 1 else "do"
+        raise HostError(f"{', '.join(absent)} {verb} not exist", "run `netctl apply` to create the lab")
 
 
-COMMAND = Command("verify", "probe what the file promises and forbids", EXAMPLES, add_arguments, run)
+COMMAND = Command("verify", "test with packets what the file promises and forbids", EXAMPLES, add_arguments, run)

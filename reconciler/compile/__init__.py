@@ -1,10 +1,12 @@
-"""From the file and what is live to the desired state of every host: pure, and the same for the same input.
+"""From the file and the live state to the desired state of every host: pure, and the same for the same input.
 
-resolve     who is where, with which addresses and names        (addresses, overlay_paths, underlay, model)
-conflicts   what is in the way: refused before anything is made
-view        what is known of one host
-host        the records of one host                             (bridges, overlay, firewall, disjoint)
-lab         the records of the world around lab hosts
+The modules:
+
+    resolve     the location, addresses and names of all            (addresses, overlay_paths, underlay, model)
+    conflicts   foreign resources that conflict: refused before anything is created
+    view        all that is known of one host
+    host        the records of one host                             (bridges, overlay, firewall, disjoint)
+    lab         the records of the world around lab hosts
 """
 
 from __future__ import annotations
@@ -26,20 +28,21 @@ from reconciler.topology.types import Topology
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should be on each host, by name, the pseudo-host `lab` included where there is one; and what it was made from."""
+    """The desired state of each host by name, including the pseudo-host `lab` if there is one; and its inputs."""
 
     hosts: Mapping[str, HostState]
     resolved: Resolved
     intruders: Mapping[str, tuple[Intruder, ...]] = field(default_factory=dict)
-    """By host, what others have put into the way of what was made before; it hinders no plan."""
+    """By host, foreign resources that now conflict with existing ones of the topology; they prevent no plan."""
     conflicts: tuple[Conflict, ...] = ()
-    """What is in the way of an apply; only a caller that applies nothing gets them."""
+    """The conflicts that prevent an apply; only a caller that applies nothing gets them."""
 
 
 def check_alone(topology: Topology) -> None:
-    """Raise what shows before a host is read: TopologyError for hosts that no overlay can join, or that have no room left.
+    """Raise the errors that need no host: TopologyError if no overlay can connect the hosts, or if one has no room left.
 
-    Of several machines it is not known yet which are neighbours, and how large their packets may be; of a lab it is.
+    Before several machines are read, it is unknown which are neighbours, and how large their packets may be. Of a lab
+    it is known.
     """
     if len(topology.hosts) > 1 and any(host.connect.scheme != "lab" for host in topology.hosts.values()):
         return
@@ -49,10 +52,10 @@ def check_alone(topology: Topology) -> None:
 
 
 def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: str = "", *, to_apply: bool = True) -> Desired:
-    """The desired state of every host of the file, or of `only` one. A host of which there are no facts is taken for not there.
+    """The desired state of every host of the file, or of `only` one. A host without facts counts as absent.
 
-    TopologyError where the file asks for more than fits (a subnet that is full), HostError where something foreign is in the way
-    or a host lacks something. With `to_apply` false, what is foreign is only noted.
+    TopologyError if the file asks for more than fits (a subnet that is full). HostError if a foreign resource
+    conflicts, or a host lacks something. With `to_apply` false, foreign resources are only noted.
     """
     resolved, faults = resolve(topology, facts)
     if faults:

@@ -1,7 +1,7 @@
-"""Which address everybody has: what the file fixes, then what is live, then the lowest that is free.
+"""The address of every container and gateway: the one that the file fixes, else the live one, else the lowest free one.
 
 The result depends on the file and the leases only. A live address stays as long as it is valid, so adding, removing or
-renaming a container never moves another's; where there is a choice, the order of the file decides.
+renaming a container never changes another's. If there is a choice, the order of the file decides.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ GATEWAY = ""
 """The container of a gateway's lease."""
 
 Holder = tuple[str, str]
-"""Who holds an address: a container's name and "", or "" and a host's name (its gateway)."""
+"""The holder of an address: a container's name and "", or "" and a host's name (its gateway)."""
 
 
 @dataclass(slots=True)
 class Pool:
-    """The addresses of one prefix, as numbers: which are taken, and up to where all are."""
+    """The addresses of one prefix, as numbers: the assigned ones, and the number below which all are."""
 
     network: Network
     taken: set[int] = field(default_factory=set)
@@ -33,21 +33,21 @@ class Pool:
     cursor: int = 0
 
     def __post_init__(self) -> None:
-        """Leave out the network's own address (IPv6: the routers' anycast) and the broadcast, but not of /31, /127 and less."""
+        """Reserve the network's own address (IPv6: the routers' anycast) and the broadcast, but not of /31, /127 and longer."""
         base, size = int(self.network.network_address), self.network.num_addresses
         self.first = base + (1 if size > 2 else 0)
         self.last = base + size - (2 if size > 2 and self.network.version == 4 else 1)
         self.cursor = self.first
 
     def take(self, number: int) -> bool:
-        """Take one address; False where it is not of this prefix, or taken."""
+        """Assign one address; False if it is not in this prefix, or is already assigned."""
         if number in self.taken or not self.first <= number <= self.last:
             return False
         self.taken.add(number)
         return True
 
     def take_lowest(self) -> int | None:
-        """Take the lowest that is free; None where none is."""
+        """Assign the lowest free address; None if there is none."""
         while self.cursor in self.taken:
             self.cursor += 1
         return self.cursor if self.take(self.cursor) else None
@@ -55,7 +55,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Every address: of gateways by (subnet, host), of containers by (subnet, container). `faults` where some found none."""
+    """Every address: of gateways by (subnet, host), of containers by (subnet, container). `faults` if some got none."""
 
     gateways: Mapping[tuple[str, str], tuple[Assigned, ...]]
     containers: Mapping[tuple[str, str], tuple[Assigned, ...]]
@@ -65,7 +65,7 @@ class Assignment:
 def assign_addresses(
     topology: Topology, host_subnets: Mapping[str, tuple[str, ...]], facts: Mapping[str, HostFacts]
 ) -> Assignment:
-    """Choose all that the file leaves open. `host_subnets` are the hosts of each subnet, in the order of the file."""
+    """The addresses that the file leaves open. `host_subnets` are the hosts of each subnet, in the order of the file."""
     leases = _live_leases(topology, facts)
     members: dict[str, list[tuple[str, Attachment]]] = {name: [] for name in topology.subnets}
     for container in topology.containers.values():
@@ -95,7 +95,7 @@ def _assign_prefix(
     members: list[tuple[str, Attachment]],
     leases: Mapping[tuple[str, Holder], set[int]],
 ) -> tuple[dict[Holder, int], int]:
-    """The addresses of one prefix, and how many are missing."""
+    """The addresses of one prefix, and the number of missing ones."""
     pool = Pool(cidr)
     held = {holder: number for holder, number in _fixed(subnet, cidr, hosts, members) if pool.take(number)}
     open_gateways: list[Holder] = [(GATEWAY, host) for host in hosts if (GATEWAY, host) not in held]
@@ -108,7 +108,7 @@ def _assign_prefix(
     short = 0
     for holder in open_gateways + open_members:
         if holder not in held:
-            # The first host comes first, so it finds the first usable address free, unless somebody holds it already.
+            # The first host is first in order, so it gets the first usable address, unless another holder has it.
             lowest = pool.take_lowest()
             short += lowest is None
             if lowest is not None:
@@ -119,7 +119,7 @@ def _assign_prefix(
 def _fixed(
     subnet: Subnet, cidr: Network, hosts: tuple[str, ...], members: list[tuple[str, Attachment]]
 ) -> Iterator[tuple[Holder, int]]:
-    """What the file itself says, for one prefix. The gateway under "" is the first host's."""
+    """The addresses of one prefix that the file fixes. The gateway under "" is the first host's."""
     for host, addresses in subnet.gateways.items():
         name = host or (hosts[0] if hosts else "")
         if name in hosts:
@@ -129,7 +129,7 @@ def _fixed(
 
 
 def _live_leases(topology: Topology, facts: Mapping[str, HostFacts]) -> Mapping[tuple[str, Holder], set[int]]:
-    """What is live, as numbers. A container that moves to another host keeps its address."""
+    """The live addresses, as numbers. A container that moves to another host keeps its address."""
     leases: dict[tuple[str, Holder], set[int]] = {}
     at_home: set[tuple[str, Holder]] = set()
     for host, seen in facts.items():
@@ -158,7 +158,7 @@ def _exhausted(topology: Topology, subnet: Subnet, cidr: Network, short: int) ->
 
 
 def link_local_of(mac: str) -> str:
-    """The link-local address that the kernel makes of a hardware address (modified EUI-64, RFC 4291 appendix A)."""
+    """The link-local address that the kernel derives from a hardware address (modified EUI-64, RFC 4291 appendix A)."""
     octets = [int(part, 16) for part in mac.split(":")]
     octets[0] ^= 2
     words = [*octets[:3], 0xFF, 0xFE, *octets[3:]]

@@ -1,10 +1,10 @@
-"""What is in the way on the hosts: foreign things that a topology collides with, and what a host lacks.
+"""Conflicts on the hosts: foreign resources that collide with a topology, and what a host lacks.
 
-Pure: what there is was read by the workers (HostFacts). Each conflict is a sentence that names the place in the file and says
-what to do.
+Pure: the workers have read the resources (HostFacts). Each conflict is a sentence with the position in the file and
+advice.
 
-Only what a plan would create is judged. A route or a program that came after a subnet or a port was made hinders no plan, though
-it may take packets: `find_intruders` names it for `status`.
+Only what a plan would create is checked. A route or a program that was added after a subnet or a port was created
+prevents no plan. It may receive packets, so `find_intruders` names it for `status`.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ from reconciler.topology.types import Path, Topology
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One thing in the way: on which host, what it is, and what to do."""
+    """One conflict: its host, its description, and the advice."""
 
     host: str
     message: str
     help_text: str = ""
     is_lack: bool = False
-    """The host lacks what the desired state is computed from; without that, nothing can be said of the host."""
+    """The host lacks an input of its desired state, so nothing else can be said of the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intruder:
-    """Something that has come after a subnet or a port was made, and may receive its packets."""
+    """A resource that was added after a subnet or a port was created, and may receive its packets."""
 
     source: Interceptor
     effect: str
-    """What it does, after its own words."""
+    """Its effect; the text follows its description."""
     help_text: str = ""
 
 
 def find_conflicts(views: Mapping[str, HostView]) -> tuple[Conflict, ...]:
-    """Everything that is in the way, host by host. `views` are those of the hosts that were read, in the order of the file."""
+    """Every conflict, host by host. `views` are those of the hosts that were read, in the order of the file."""
     return tuple(
         replace(conflict, help_text=pasted(view.topology, view.name, conflict.help_text), is_lack=is_lack)
         for view in views.values()
@@ -76,7 +76,7 @@ def find_conflicts(views: Mapping[str, HostView]) -> tuple[Conflict, ...]:
 
 
 def find_intruders(views: Mapping[str, HostView]) -> dict[str, tuple[Intruder, ...]]:
-    """By host, what has come after a subnet or a port was made, and may take its packets."""
+    """By host, resources that were added after a subnet or a port was created, and may receive its packets."""
     return {
         name: tuple(replace(one, help_text=pasted(view.topology, name, one.help_text)) for one in _intruders(view))
         for name, view in views.items()
@@ -98,15 +98,15 @@ def _intruders(view: HostView) -> Iterator[Intruder]:
 
 
 def refuse(conflicts: tuple[Conflict, ...]) -> None:
-    """Raise HostError with all conflicts, where there are any."""
+    """Raise HostError with all conflicts, if there are any."""
     if not conflicts:
         return
     if len(conflicts) == 1:
         raise HostError(visible_line(conflicts[0].message), visible_line(conflicts[0].help_text))
-    # Names of processes, links and containers are in it: none begins a line of its own.
+    # Names of processes, links and containers are in it: none may begin a line of its own.
     shown = [(visible_line(each.message), visible_line(each.help_text)) for each in conflicts]
     lines = [f"  {message}" + (f"\n    help: {help_text}" if help_text else "") for message, help_text in shown]
-    raise HostError(f"{len(conflicts)} things are in the way, and nothing was changed:\n" + "\n".join(lines))
+    raise HostError(f"{len(conflicts)} conflicts, and nothing was changed:\n" + "\n".join(lines))
 
 
 def _at(topology: Topology, path: Path) -> str:
@@ -127,7 +127,7 @@ def _lacks(view: HostView) -> Iterator[Conflict]:
     lacking = (
         (name, lack) for name, host_subnet in view.host_subnets.items() if (lack := bridge_type(host_subnet).find_lack(facts))
     )
-    for name, lack in islice(lacking, 1):  # all of a kind lack the same
+    for name, lack in islice(lacking, 1):  # all of one kind of bridge lack the same
         at = _at(topology, ("subnets", name, "bridge"))
         yield Conflict(host.name, f"{at}host {host.name}: {lack}")
     links = {link.name for link in facts.foreign_of(ForeignLink)}
@@ -196,9 +196,10 @@ def _is_made(subnet: str, cidr: IPv4Network | IPv6Network, facts: HostFacts) -> 
 
 
 def _taking(cidr: IPv4Network | IPv6Network, facts: HostFacts) -> Iterator[HostAddress | ForeignRoute]:
-    """What takes packets from the range: an address in it, or a route that is as long or longer. The longest prefix decides.
+    """Resources that receive packets of the range: an address in it, or a route of the same length or longer.
 
-    A shorter one, as a VPN's 0.0.0.0/1 or 10.0.0.0/8, goes on to take what is not in the range.
+    The longest prefix decides. A shorter one, such as a VPN's 0.0.0.0/1 or 10.0.0.0/8, still receives the packets of
+    other ranges.
     """
     for own in facts.addresses:
         if ip_interface(own).ip in cidr:
@@ -236,7 +237,7 @@ def _is_published(port: Port, facts: HostFacts) -> bool:
 
 
 def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
-    """Ports of the file on the host, each with who else has it."""
+    """Ports of the file on the host, each with the foreign holder of that port."""
     taken: dict[tuple[str, int], list[ForeignListener | ForeignPort]] = {}
     for source in view.facts.foreign:
         if isinstance(source, ForeignListener | ForeignPort):
@@ -248,7 +249,7 @@ def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignP
 
 
 def _meet(port: Port, held: IpAddress) -> bool:
-    """Whether a packet could be meant for both. A listener on [::] takes IPv4 too, unless it says otherwise."""
+    """Whether a packet could be for both. A listener on [::] receives IPv4 too, unless its socket option forbids it."""
     if held.is_unspecified:
         return port.family == held.version or isinstance(held, IPv6Address)
     return held.version == port.family and (not port.listen or ip_address(port.listen) == held)
@@ -280,12 +281,12 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
             yield Conflict(
                 host.name,
                 f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
-                "rename one of the two, or write `existing: true` to wire it as it is",
+                "rename one of the two, or write `existing: true` to connect it unchanged",
             )
 
 
 def _link_names(view: HostView, host_subnet: HostSubnet) -> Iterator[str]:
-    """The names of the links that the host gets for a subnet, second names included."""
+    """The names of the host's links for a subnet, second names included."""
     topology = view.topology.name
     if host_subnet.lan is None or host_subnet.lan.is_taken_in:
         yield host_subnet.bridge
@@ -298,7 +299,7 @@ def _link_names(view: HostView, host_subnet: HostSubnet) -> Iterator[str]:
 
 
 def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
-    """Names of interfaces inside containers that somebody else runs."""
+    """Conflicts about interface names inside existing containers."""
     topology, host, facts = view.topology, view.host, view.facts
     taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
     for container in map(topology.containers.__getitem__, view.containers):
@@ -314,7 +315,7 @@ def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
 
 
 def _missing_containers(view: HostView) -> Iterator[Conflict]:
-    """Containers that somebody else is to run: without one that runs there is nothing to wire."""
+    """Conflicts about missing existing containers: a container that does not run has no namespace for links."""
     topology, host, facts = view.topology, view.host, view.facts
     states = _states(facts)
     for container in topology.containers.values():
@@ -330,7 +331,7 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
 
 
 def _shared_namespaces(view: HostView) -> Iterator[Conflict]:
-    """Of two containers in one network namespace one may have networks in the file; and none that is in the host's own."""
+    """Conflicts about shared network namespaces: one of two such containers may have networks, and none in the host's own."""
     topology, host, facts = view.topology, view.host, view.facts
     wired = {each.name: each for each in topology.containers.values() if each.host == host.name and each.attachments}
     for shared in facts.foreign_of(SharedNamespace):
@@ -347,7 +348,7 @@ def _shared_namespaces(view: HostView) -> Iterator[Conflict]:
 
 
 def _states(facts: HostFacts) -> dict[tuple[str, str], str]:
-    """The state of each container that is not ours, by its engine and its name there."""
+    """The state of each foreign container, by its engine and its name there."""
     return {(each.runtime, each.name): each.state for each in facts.foreign_of(ForeignContainer)}
 
 

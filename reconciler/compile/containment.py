@@ -1,8 +1,8 @@
 """What keeps a container to its own, as elements of the host's tables (see `kinds.firewall.set_elements`).
 
-Pure. Each element answers one question of a packet from a container: how many connections it may have, about which connections
-it may report errors, which source port it gets on its way out, which links it may reach past other programs' filters, and
-which isolated containers it must not reach by way of a router.
+Pure. Each element states one limit for packets of a container. It may have so many connections, and may report errors
+only about certain ones. It gets certain source ports on its way out. It reaches certain links past foreign filters. It
+must not reach certain isolated containers via a router.
 
 The cost: for each container on the host, one element for each of its networks and one for each of its addresses.
 """
@@ -33,11 +33,11 @@ Owned = tuple[SetElement, str]
 """An element, and whose it is."""
 PortRange = tuple[int, int]
 FIRST_PORT = 1024
-"""The first that is not privileged (net.ipv4.ip_unprivileged_port_start)."""
+"""The first unprivileged port (net.ipv4.ip_unprivileged_port_start)."""
 
 
 def contain_connections(view: HostView) -> Iterator[Owned]:
-    """`connections`: how many entries of connection tracking a container may have here, on each of its networks."""
+    """`connections`: the limit of a container's entries in connection tracking, on each of its networks."""
     topology = view.topology
     for name in view.containers:
         for endpoint in view.resolved.endpoints[name]:
@@ -55,7 +55,8 @@ def contain_connections(view: HostView) -> Iterator[Owned]:
 def contain_errors(view: HostView) -> Iterator[Owned]:
     """`endpoints`: containers, which report errors about their own connections only. `gateways`: hosts, which may about all.
 
-    A container elsewhere has passed its own host's check; its packets come here by a shared subnet, or if a policy names it.
+    A remote container has passed its own host's check. Its packets arrive here by a shared subnet, or if a policy names
+    it.
     """
     resolved, named = view.resolved, set[str]()
     for host_subnet in view.host_subnets.values():
@@ -76,7 +77,7 @@ def contain_errors(view: HostView) -> Iterator[Owned]:
 
 
 def contain_marks(view: HostView) -> Iterator[Owned]:
-    """`uplinks`: the links to the world, which may be a bridge or a veth pair like those to other programs' containers."""
+    """`uplinks`: the links to the outside. Such a link may be a bridge or a veth, like those of other programs' containers."""
     uplink = view.egress.dev
     if uplink:
         yield LinkElement("uplinks", uplink), HOST_SUBJECT
@@ -86,7 +87,7 @@ def contain_marks(view: HostView) -> Iterator[Owned]:
 
 
 def contain_isolated(view: HostView) -> Iterator[Owned]:
-    """The bridge keeps isolated ports apart; these keep them apart by way of a router and of another host, too."""
+    """The bridge separates isolated ports; these elements also separate them via a router and via another host."""
     topology, closed = view.topology, dict[str, None]()
     for name in view.containers:
         about = f"container {name}"
@@ -114,9 +115,9 @@ def contain_isolated(view: HostView) -> Iterator[Owned]:
 def contain_source_ports(view: HostView) -> Iterator[Owned]:
     """`source_ports`: those that a masqueraded connection may get: none that is published, reserved or listened on.
 
-    With such a port, replies would have the look of what is meant for the service there, and the other way round: the service's
-    next packet from that client would go to the container ("port shadow", CVE-2021-3773). What is chosen stays until a
-    published or reserved port is in it: sockets come and go, and must not be a difference each time.
+    With such a port, a reply would look like a packet to the service there. The other way round, the service's next
+    packet to that client would go to the container ("port shadow", CVE-2021-3773). The choice stays until it contains a
+    published or reserved port: sockets open and close, which must not be a difference each time.
     """
     facts = view.facts
     firm = [(port.port, port.port) for port in view.resolved.ports if port.host == view.name] + list(facts.reserved_ports)
@@ -130,7 +131,7 @@ def contain_source_ports(view: HostView) -> Iterator[Owned]:
 
 
 def _choose(taken: Iterable[PortRange]) -> tuple[PortBlock, ...]:
-    """The blocks to use, the privileged one first; empty where no block is free."""
+    """The blocks to use, the privileged one first; empty if no block is free."""
     ranges = tuple(taken)
     if _are_free((WHOLE_RANGE,), ranges):
         high: tuple[PortBlock, ...] = (WHOLE_RANGE,)
@@ -145,7 +146,7 @@ def _are_free(blocks: Iterable[PortBlock], taken: Iterable[PortRange]) -> bool:
 
 
 def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
-    """Where a connection's source port comes from, by its own: from the same block, where that is free."""
+    """The source ports of a connection by its own: from the same block if that is free."""
     if not blocks:
         return {}
     low, first, *_ = blocks
@@ -161,7 +162,7 @@ def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
 
 
 def _parse(live: Mapping[str, str]) -> tuple[PortBlock, ...]:
-    """The blocks that live elements name; the inverse of `_render`, where they are its work."""
+    """The blocks in live elements; the inverse of `_render` if that created them."""
     by_chain = {block.chain: block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
     low = by_chain.get(live.get(f"0-{FIRST_PORT - 1}", ""))
     high = sorted({by_chain[chain] for key, chain in live.items() if chain in by_chain and not key.startswith("0-")},

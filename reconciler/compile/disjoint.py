@@ -1,7 +1,7 @@
-"""Boxes: products of ranges, such as "these sources, these targets, TCP, ports 80 to 90", and how to keep them from overlapping.
+"""Products of ranges, such as "these sources, these targets, TCP, ports 80 to 90", and how to make them disjoint.
 
-The kernel refuses an element of an interval set that overlaps another, and two policies may well speak of the same packets (a
-container, and the subnet that it is in). So each policy adds only what none before it has.
+The kernel rejects an element of an interval set that overlaps another. Two policies may concern the same packets (a
+container, and its subnet). So each policy adds only the packets that no earlier one has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 Range = tuple[int, int]
-"""First and last, both included."""
+"""First and last value, both included."""
 RangeProduct = tuple[Range, ...]
 
 
@@ -26,7 +26,7 @@ def are_apart(product: RangeProduct, other: RangeProduct) -> bool:
 
 
 def cut(product: RangeProduct, other: RangeProduct) -> list[RangeProduct]:
-    """What of `product` is not in `other`, in pieces that do not overlap."""
+    """The part of `product` outside of `other`, in disjoint pieces."""
     if are_apart(product, other):
         return [product]
     pieces = []
@@ -35,13 +35,13 @@ def cut(product: RangeProduct, other: RangeProduct) -> list[RangeProduct]:
             pieces.append((*product[:axis], (first, first_other - 1), *product[axis + 1 :]))
         if last > last_other:
             pieces.append((*product[:axis], (last_other + 1, last), *product[axis + 1 :]))
-        # From here on, look only at what both have in this dimension.
+        # From here on, only the part that both share in this dimension matters.
         product = (*product[:axis], (max(first, first_other), min(last, last_other)), *product[axis + 1 :])
     return pieces
 
 
 def subtract(products: list[RangeProduct], others: list[RangeProduct]) -> list[RangeProduct]:
-    """What of `products` is in none of `others`."""
+    """The part of `products` outside of all `others`."""
     if not products or not others or are_apart(_around(products), _around(others)):
         return products
     for other in others:
@@ -50,7 +50,7 @@ def subtract(products: list[RangeProduct], others: list[RangeProduct]) -> list[R
 
 
 def disjoint(products: Iterable[RangeProduct]) -> list[RangeProduct]:
-    """The same points in products of ranges that do not overlap; an earlier one is kept whole."""
+    """The same points in disjoint products of ranges; an earlier one stays whole."""
     kept: list[RangeProduct] = []
     for product in products:
         kept += subtract([product], kept)
@@ -58,5 +58,5 @@ def disjoint(products: Iterable[RangeProduct]) -> list[RangeProduct]:
 
 
 def _around(products: list[RangeProduct]) -> RangeProduct:
-    """The smallest box that holds them all: a quick test for most pairs of policies."""
+    """The smallest product that contains all of them: a quick test for most pairs of policies."""
     return tuple((min(first for first, _ in side), max(last for _, last in side)) for side in zip(*products, strict=True))

@@ -36,7 +36,7 @@ FAMILY_WORDS = {4: "ip", 6: "ip6"}
 
 
 def compile_fast_path(view: HostView) -> Iterator[Record]:
-    """The table of each subnet with a peer, its hooks, and who is where."""
+    """The table of each subnet with a peer, its hooks, and the location of each container."""
     topology, uplink = view.topology, view.egress
     for host_subnet in view.host_subnets.values():
         # The table has one link to send to.
@@ -62,7 +62,7 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
 
 
 def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, str]]:
-    """Hosts whose packets to other hosts would take the fast path if their kernel could, and why it cannot."""
+    """Hosts whose packets would take the fast path if their kernel supported it, and the reason why it does not."""
     for host, host_subnets in resolved.host_subnets.items():
         fault = facts[host].fast_path_fault if host in facts else ""
         if fault and any(
@@ -73,14 +73,14 @@ def find_slow_paths(resolved: Resolved, facts: Mapping[str, HostFacts]) -> Itera
 
 
 class _FastPath:
-    """Makes the records of one host subnet."""
+    """Creates the records of one host subnet."""
 
     def __init__(self, topology: Topology, host_subnet: HostSubnet, uplink: Egress) -> None:
         self._topology, self._host_subnet, self._uplink = topology, host_subnet, uplink
         self._about = f"subnet {host_subnet.subnet}"
 
     def ways(self, way: str) -> Iterator[Record]:
-        """To the other hosts and back to the bridge, for each family of the subnet."""
+        """The records that lead to the other hosts and back to the bridge, for each family of the subnet."""
         host_subnet = self._host_subnet
         if way == "tunnel":
             (end,) = host_subnet.tunnels
@@ -114,8 +114,8 @@ class _FastPath:
     def elsewhere(self, endpoint: Endpoint, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.
 
-        By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose
-        share they are.
+        With routes, a container without a fast path on its host has none here. That host tracks such connections, and
+        only this one knows in whose share they count.
         """
         if peer.is_tunnelled:
             yield self._element(MacElement("behind", endpoint.mac))

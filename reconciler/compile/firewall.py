@@ -1,7 +1,7 @@
-"""What a host's firewall knows: the elements of all sets and maps of `kinds.firewall.program`.
+"""The data of a host's firewall: the elements of all sets and maps of `kinds.firewall.program`.
 
-Pure. A published port, a container's address, a policy's pair is one element each, so that one more of them is one element
-more. A set of the kernel refuses an interval that overlaps another, so policies are cut into pieces that do not
+Pure. A published port, a container's address, or a policy's pair is one element each. So one more of them is one more
+element. A set of the kernel rejects an interval that overlaps another, so policies are cut into disjoint pieces
 (`compile.disjoint`).
 """
 
@@ -53,7 +53,7 @@ PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 def compile_firewall(view: HostView) -> Iterator[Record]:
-    """The three tables of a host that has a host subnet, and their elements."""
+    """The three tables of a host with a host subnet, and their elements."""
     for family, finders in (
         ("inet", _INET),
         ("bridge", _BRIDGE),
@@ -88,9 +88,9 @@ def _prefixes(view: HostView) -> Iterator[Owned]:
     """own: the topology's; local: with a host subnet here; guarded: not routed to from outside; natted: masqueraded."""
     topology, host_subnets, natted = view.topology, view.host_subnets, set[Network]()
     for subnet in topology.subnets.values():
-        # To the other subnets a LAN is the outside, and so are the containers on it.
+        # For the other subnets a LAN, with its containers, is outside.
         for cidr in subnet.cidrs if not subnet.is_lan else ():
-            # Every host's firewall knows every subnet; where it has no bridge there, that is the host's own affair.
+            # Every host's firewall has every subnet. If it has no bridge there, only the host itself uses it.
             about = f"subnet {subnet.name}" if subnet.name in host_subnets else HOST_SUBJECT
             yield BlockElement("own", str(cidr)), about
             if subnet.name not in host_subnets:
@@ -127,7 +127,7 @@ def _published(view: HostView) -> Iterator[Owned]:
 
 
 def _returns(view: HostView) -> Iterator[Owned]:
-    """Of a port published here for a container elsewhere: replies come back to this host, by its address in the subnet."""
+    """For a port published here for a remote container: replies return to this host, by its address in the subnet."""
     for port in view.resolved.ports:
         gateway = view.host_subnets[port.subnet].gateway(port.family) if port.host == view.name else None
         if gateway and view.topology.containers[port.container].host != view.name:
@@ -137,8 +137,8 @@ def _returns(view: HostView) -> Iterator[Owned]:
 def _lan_clients(view: HostView) -> Iterator[Owned]:
     """Published containers that are on a LAN, too, and the clients whose answers they send there, past their host.
 
-    Those are the LAN's, or all clients if the default route leads there. The host translates their addresses to its own, so that
-    the answers come back to it.
+    These are the LAN's clients, or all clients if the default route leads there. The host translates their addresses to
+    its own, so that the answers return to it.
     """
     found: dict[tuple[str, str], list[Network]] = {}
     for port in view.resolved.ports if any(subnet.is_lan for subnet in view.topology.subnets.values()) else ():
@@ -169,7 +169,8 @@ def _tunnels(view: HostView) -> Iterator[Owned]:
 def _peers(view: HostView) -> Iterator[Owned]:
     """Hosts that share a subnet with this one. Towards their own addresses a container has its host's, whatever its mode.
 
-    They take nothing with an address of the subnet that comes by the underlay, for anybody could claim one there.
+    They reject packets with an address of the subnet that arrive by the underlay, because any node could forge one
+    there.
     """
     names = dict.fromkeys(peer.host for host_subnet in view.host_subnets.values() for peer in host_subnet.peers)
     for name in names:
@@ -180,7 +181,7 @@ def _peers(view: HostView) -> Iterator[Owned]:
 def _routed(view: HostView) -> Iterator[Owned]:
     """Within a subnet that routes join everything passes; and each neighbour may send what its own containers and it may.
 
-    A container may use any of its own addresses, and who asks by a policy comes from another subnet; so they are all of the
+    A container may use any of its own addresses, and a peer of a policy is in another subnet. So all of them are the
     neighbour's.
     """
     neighbours: dict[str, str] = {}
@@ -223,7 +224,7 @@ def _own_addresses(view: HostView) -> Iterator[Owned]:
 
 
 def _forwarded(view: HostView) -> Iterator[Owned]:
-    """What a container may hand on besides what it says itself, because others have a static route by it."""
+    """The packets that a container may forward besides its own, because others have a static route via it."""
     prefixes: dict[tuple[Endpoint, str], list[Network]] = {}
     for forward in view.resolved.forwards:
         if forward.router.host == view.name and bridge_type(view.host_subnets[forward.router.subnet]).passes_netfilter:
@@ -235,7 +236,7 @@ def _forwarded(view: HostView) -> Iterator[Owned]:
 
 
 def _permissions(view: HostView) -> Iterator[Owned]:
-    """Which ports may send as a DHCP server, or as a router."""
+    """The ports that may send as a DHCP server, or as a router."""
     for name in view.containers:
         for endpoint, attachment in zip(view.resolved.endpoints[name], view.topology.containers[name].attachments, strict=True):
             if not bridge_type(view.host_subnets[endpoint.subnet]).passes_netfilter:
@@ -263,8 +264,8 @@ def _leases(view: HostView, endpoint: Endpoint) -> Iterator[Owned]:
 def _policies(view: HostView) -> Iterator[Owned]:
     """Each policy as products of ranges in the space of sources, targets and ports, less what an earlier policy covers.
 
-    Between the host and its containers everything is allowed already, and so is what a nat or routed subnet sends outside,
-    and what a routed one gets from there.
+    All traffic between the host and its containers is allowed already. So is traffic from a nat or routed subnet to the
+    outside, and from there to a routed one.
     """
     done: dict[tuple[bool, bool, int], list[RangeProduct]] = {}
     for policy in view.topology.policies:
@@ -285,10 +286,10 @@ def _policies(view: HostView) -> Iterator[Owned]:
 
 
 def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
-    """Source and target of what a policy allows, in every combination of their blocks; our own end only, if one is outside."""
+    """Source and target of the traffic that a policy allows, in every combination of blocks; one side only, if one is outside."""
     source, target = policy.source, policy.target
     if "host" in (source.kind, target.kind) or source.kind == "outside":
-        return []  # a host and its containers may; and the outside reaches routed subnets, and no others
+        return []  # a host and its containers may communicate; the outside reaches routed subnets, and no others
     if target.kind == "outside":
         return [(block,) for block in _isolated_blocks(view, source)]
     here = view.host_subnets
@@ -296,13 +297,13 @@ def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
         (block, block_to)
         for subnet, block in _blocks(view, source)
         for subnet_to, block_to in _blocks(view, target)
-        # Within a subnet everything is allowed already.
+        # All traffic within a subnet is allowed already.
         if subnet != subnet_to and (":" in block) == (":" in block_to) and (subnet in here or subnet_to in here)
     ]
 
 
 def _isolated_blocks(view: HostView, party: Party) -> list[str]:
-    """The party's blocks in isolated subnets that the host has a host subnet in: what a policy can let out."""
+    """The party's blocks in isolated subnets that the host has a host subnet in: the traffic that a policy can let out."""
     here = view.host_subnets
     return [
         block for subnet, block in _blocks(view, party) if subnet in here and view.topology.subnets[subnet].mode == "isolated"
@@ -355,4 +356,4 @@ _INET = (
     contain_source_ports,
 )
 _BRIDGE = (_own_addresses, _permissions, _forwarded, contain_isolated)
-"""What finds the elements of a table, by its family."""
+"""The functions that compile the elements of a table, by its family."""

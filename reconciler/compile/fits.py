@@ -1,6 +1,6 @@
-"""What a container asks for and its host, once all is resolved, does not have: larger packets, an address to listen on.
+"""Requests of a container that its host, after resolution, cannot meet: larger packets, an address to listen on.
 
-Pure. What the file alone shows is for `topology`.
+Pure. `topology` finds the faults that the file alone shows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from reconciler.topology.types import Topology
 
 
 def find_misfits(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> tuple[Fault, ...]:
-    """A fault for each, at its place in the file."""
+    """A fault for each, at its position in the file."""
     return (*_mtus(topology, resolved, facts), *_listening(topology, resolved))
 
 
 def _mtus(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> Iterator[Fault]:
-    """Packets that are larger than the subnet carries would be lost. A lab's uplinks are known without a look at them."""
+    """Packets larger than the subnet's MTU would be lost. A lab's uplinks are known without reading it."""
     seen: set[tuple[str, str]] = set()
     for container in topology.containers.values():
         if container.host not in facts and topology.hosts[container.host].connect.scheme != "lab":

@@ -1,7 +1,7 @@
-"""What other firewalls on a host drop of a topology's packets, so that it is said before anything is applied.
+"""Foreign firewalls on a host that drop a topology's packets, so that netctl reports them before an apply.
 
-Pure: the kernel's side has read the rules and says what drops for certain and what may (`kernel.netfilter.foreign_drops`);
-only here the file's ports and tunnels are known.
+Pure. `kernel.netfilter.foreign_drops` has read the rules, and says which certainly drop packets and which may. Only
+here the file's ports and tunnels are known.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Ports = tuple[str, int, int]
 
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
-    """What drops packets that the file promises, for certain. Nothing on a host without a bridge of the topology's."""
+    """The rules that certainly drop packets that the file promises. None on a host without a bridge of the topology."""
     if state is None or not bridge_names(state):
         return ()
-    # Only drops of the usual port are looked for (`kernel.netfilter.foreign_drops`).
+    # Only drops of the usual port are searched (`kernel.netfilter.foreign_drops`).
     tunnels = {record.title for record in state.records.values() if isinstance(record, Tunnel) and record.is_usual}
     promised = tuple(_promised(topology))
     drops = (each for each in facts.foreign if isinstance(each, PacketDrop))
@@ -42,7 +42,7 @@ def _is_certain(drop: Drop, promised: Sequence[Ports], *, tunnels: Collection[st
 
 
 def _promised(topology: Topology) -> Iterator[Ports]:
-    """The ports that the file lets packets pass to: those of containers, and those of hosts, which are translated."""
+    """The ports that the file opens: those of containers, and those of hosts, which are translated."""
     for policy in topology.policies:
         yield from ((each.protocol, each.first, each.last) for each in policy.ports)
     for container in topology.containers.values():

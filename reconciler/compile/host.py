@@ -1,4 +1,4 @@
-"""The records of one host: its host subnets, its containers and how they are connected, and the settings that this takes.
+"""The records of one host: its host subnets, its containers and their connections, and the settings that these need.
 
 Pure.
 """
@@ -35,7 +35,7 @@ from reconciler.topology.types import Attachment, Container, Subnet
 
 
 def compile_host(view: HostView) -> Iterator[Record]:
-    """Everything that the topology wants on the host; nothing if it has no host subnet and no container there."""
+    """All records of the topology on the host; none if it has no host subnet and no container there."""
     if view.host_subnets:
         yield from compile_settings(view)
         for host_subnet in view.host_subnets.values():
@@ -69,7 +69,7 @@ def _host_subnet(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
 
 
 def _direct_host_subnet(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[Record]:
-    """A bridge in the place of the uplink: with its hardware address and its MTU, and what addresses it had are the bridge's."""
+    """A bridge that replaces the uplink: it has its hardware address, its MTU, and its addresses."""
     yield from link_settings(Role.LAN_BRIDGE, HOST, host_subnet.bridge, host_subnet.ref, f"subnet {host_subnet.subnet}", (4,))
     bridge = bridge_of(view, host_subnet)
     yield from bridge.make()
@@ -92,7 +92,7 @@ def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, annou
 
 
 def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, about: str) -> Route:
-    """The default route of a family, by the neighbor `via`."""
+    """The default route of a family via the neighbor `via`."""
     return Route(
         netns,
         own.family,
@@ -107,7 +107,7 @@ def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, abou
 
 
 def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
-    """The address with which IPv4 on an interface comes and goes; None for IPv6."""
+    """The address whose loss ends IPv4 on an interface; None for IPv6."""
     return Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None
 
 
@@ -116,7 +116,7 @@ def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
 
 def _container(view: HostView, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
-        return  # there is nothing to wire, and nothing else of it is netctl's
+        return  # there is nothing to connect, and nothing else of it is netctl's
     netns = container_netns(container.name)
     endpoints = view.resolved.endpoints[container.name]
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
@@ -133,14 +133,14 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
-        # A new link asks for routers when it comes up, if it follows them by then.
+        # A new link solicits routers when it comes up, if it accepts advertisements by then.
         yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
     yield from compile_policy_routes(view, container)
     several = len(endpoints) > 1 or container.existing
     for endpoint, attachment in zip(endpoints, container.attachments, strict=True):
         subnet = view.subnet(endpoint)
         host_subnet = view.host_subnets[endpoint.subnet]
-        # Only the container's end is told: a bridge would take over a smaller one of its port.
+        # Only the container's end: a bridge would adopt a smaller MTU of its port.
         mtu = min(host_subnet.mtu, attachment.mtu or host_subnet.mtu)
         options_of = tuple(compile_options(endpoint, subnet, attachment))
         yield from options_of
@@ -160,26 +160,26 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:
-    """As the file says, else if the container could be told to speak to itself: by its published port."""
+    """The value in the file; else whether the container could connect to itself, by its published port."""
     if attachment.hairpin is not None:
         return attachment.hairpin
     return subnet.hairpin or any(publication.subnet == subnet.name for publication in container.publications)
 
 
 def has_ipv6(subnet: Subnet) -> bool:
-    """Whether the subnet has a range of IPv6."""
+    """Whether the subnet has an IPv6 prefix."""
     return any(cidr.version == 6 for cidr in subnet.cidrs)
 
 
 def _dhcp(container: str, endpoint: Endpoint, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
-    """The LAN gives the address: IPv4 by DHCP, IPv6 by the routers' advertisements, which the kernel follows by itself."""
+    """The LAN gives the address: IPv4 by DHCP, IPv6 by router advertisements, which the kernel applies by itself."""
     netns, dev, link = container_netns(container), endpoint.interface, link_of(endpoint, subnet)
     if any(cidr.version == 4 for cidr in subnet.cidrs):
         yield Dhcp(netns, container, dev, attachment.default, link)
 
 
 def _connect_endpoint(endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
-    """An address of a container; in a LAN, the LAN's gateway is its way out."""
+    """An address of a container; in a LAN, the LAN's gateway is its next hop."""
     netns, dev = container_netns(endpoint.container), endpoint.interface
     yield from connect(netns, dev, own, link, about, announced=host_subnet.is_inhabited)
     if host_subnet.lan and own.family in endpoint.defaults and (router := host_subnet.lan.router(own.family)):
@@ -208,9 +208,9 @@ def _engine_container(container: Container, netns: str) -> EngineContainer:
 
 
 def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, advertised: bool) -> Iterator[Sysctl]:
-    """IPv6 in a namespace that an engine has made: the engine switches it off or leaves it on as it likes.
+    """IPv6 settings of a namespace that an engine created: the engine may have it on or off.
 
-    `all` also sets `default` and what is there. What somebody else's container has besides our links is not ours to change.
+    `all` also sets `default` and every existing link. In an existing container, netctl changes only its own links.
     """
     scope = "default" if existing else "all"
     yield Sysctl(netns, f"net.ipv6.conf.{scope}.disable_ipv6", "0" if ipv6 else "1", owner=owner)
@@ -223,7 +223,7 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
 
 
 def _endpoint_records(endpoint: Endpoint, host_subnet: HostSubnet, link: Ref) -> Iterator[Record]:
-    """The addresses of a container in a subnet of netctl's, and who is its neighbor there."""
+    """The addresses of a container in a subnet of netctl's, and its neighbor entries there."""
     netns, dev, about = container_netns(endpoint.container), endpoint.interface, f"container {endpoint.container}"
     for own in endpoint.addresses:
         yield from _connect_endpoint(endpoint, host_subnet, own, link, about)

@@ -1,8 +1,8 @@
-"""Which containers are isolated from each other, and by which ports a router would join them all the same. Pure.
+"""The containers that are isolated from each other, and the ports by which a router would connect them. Pure.
 
-A bridge keeps isolated ports apart. A router does not: the host's own address in the subnet, another host's, the gateway of a
-container's second network, or the LAN's. So each port of a container that is isolated in a subnet is closed towards the
-isolated addresses of that subnet.
+A bridge separates isolated ports. A router does not: the host's own address in the subnet, another host's, the gateway
+of a container's second network, or the LAN's. So each port of a container that is isolated in a subnet is closed
+towards the isolated addresses of that subnet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LINK_LOCAL = "fe80::/10"
 
 
 def is_isolated(topology: Topology, endpoint: Endpoint) -> bool:
-    """Whether the place is an isolated port."""
+    """Whether the endpoint is an isolated port."""
     return endpoint.subnet in isolated_subnets(topology, endpoint.container)
 
 
@@ -28,7 +28,7 @@ def isolated_subnets(topology: Topology, container: str) -> tuple[str, ...]:
 
 
 def isolated_members(view: HostView, host_subnet: HostSubnet) -> Iterator[Endpoint]:
-    """The isolated places of a subnet: those on the host subnet's own host, then those on its peers."""
+    """The isolated endpoints of a subnet: those on the host subnet's own host, then those on its peers."""
     for host in (host_subnet.host, *(peer.host for peer in host_subnet.peers)):
         for endpoint in view.beside(host).endpoints(host_subnet.subnet):
             if is_isolated(view.topology, endpoint):
@@ -36,9 +36,10 @@ def isolated_members(view: HostView, host_subnet: HostSubnet) -> Iterator[Endpoi
 
 
 def closed_prefixes(topology: Topology, port: Endpoint) -> Iterator[str]:
-    """The prefixes in which what comes from the port reaches no isolated address: a port takes all its container's addresses.
+    """The prefixes in which packets from the port reach no isolated address: a port accepts all its container's addresses.
 
-    A router sends a packet for a link-local address back by the link that it came from (ip6_forward), so those count, too.
+    A router sends a packet for a link-local address back by the link where it came in (ip6_forward), so those count,
+    too.
     """
     for subnet in isolated_subnets(topology, port.container):
         yield from (str(cidr) for cidr in topology.subnets[subnet].cidrs)
@@ -47,7 +48,7 @@ def closed_prefixes(topology: Topology, port: Endpoint) -> Iterator[str]:
 
 
 def addresses_of(endpoint: Endpoint) -> Iterator[str]:
-    """All by which a router finds the place, its link-local address included."""
+    """All addresses by which a router finds the endpoint, its link-local address included."""
     yield from (own.address for own in endpoint.addresses)
     if _has_ipv6(endpoint):
         yield link_local_of(endpoint.mac)

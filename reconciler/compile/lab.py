@@ -1,14 +1,14 @@
 """The lab: the world around lab hosts, made of namespaces on this machine.
 
-Pure. Its records belong to a pseudo-host called `lab`, whose worker runs in the machine's own namespace and touches only the
-namespaces that are named here:
+Pure. Its records belong to a pseudo-host called `lab`, whose worker runs in the machine's own namespace and touches
+only the namespaces that are named here:
 
     lab:<host>     a host; its uplink is one end of a veth, the other is a port of its segment's bridge in the router
     lab:router     a bridge for each segment with the segment's first address (.1, ::1), forwarding between them
     lab:outside    the world, behind the router: 203.0.113.10 and 2001:db8:ffff::10 (documentation prefixes, RFC 5737 and 3849)
 
 Hosts whose addresses share a /24 (or /64) are on one segment; a host with both families joins their segments to one.
-The router learns the way to routed subnets, by the address of the host that has them, and to nothing else of the hosts'.
+The router has routes to routed subnets, via the address of their host, and none to other addresses of the hosts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MTU = 1500
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of the underlay: its networks, and the hosts on it."""
+    """A segment of the underlay: its networks, and the hosts on it."""
 
     name: str
     networks: tuple[str, ...]
@@ -55,12 +55,12 @@ class Segment:
 
     @property
     def bridge(self) -> str:
-        """The router's bridge for it."""
+        """The router's bridge of the segment."""
         return interface_name("s-", self.name)
 
 
 def compile_lab(topology: Topology, views: Mapping[str, HostView]) -> Iterator[Record]:
-    """Everything of the lab; nothing where no host is in it."""
+    """All records of the lab; none without a lab host."""
     hosts = [host for host in topology.hosts.values() if host.connect.scheme == "lab"]
     if not hosts:
         return
@@ -75,12 +75,12 @@ def compile_lab(topology: Topology, views: Mapping[str, HostView]) -> Iterator[R
 
 
 def first_address(network: str) -> str:
-    """The router's in a network: `.1`, `::1`."""
+    """The router's address in a network: `.1`, `::1`."""
     return str(ip_network(network)[1])
 
 
 def find_segments(hosts: list[Host]) -> tuple[Segment, ...]:
-    """Hosts that share a network are on one segment, directly or by way of others; the order of hosts does not matter."""
+    """Hosts that share a network are on one segment, directly or through others; the order of hosts does not matter."""
     groups: list[tuple[set[str], set[str]]] = []
     for host in hosts:
         networks, names = {own.network for own in underlay_of(host)}, {host.name}
@@ -100,7 +100,7 @@ def find_segments(hosts: list[Host]) -> tuple[Segment, ...]:
 
 
 def _outside(topology: str) -> Iterator[Record]:
-    """The world: a cable from the router, which it has all its routes from."""
+    """The world: a cable from the router, by which it has all its routes."""
     alias = Alias(topology, LAB, "outside")
     cable = Veth(
         netns=ROUTER,
@@ -150,7 +150,7 @@ def _segment(topology: Topology, views: Mapping[str, HostView], segment: Segment
 
 
 def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
-    """A host's uplink, its addresses, and the router as its way out."""
+    """A host's uplink, its addresses, and its default route via the router."""
     alias = Alias(topology, LAB, host.name)
     name = interface_name("h-", host.name)
     cable = Veth(
@@ -177,9 +177,9 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
 
 
 def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
-    """What a real router would be told: the way to the subnets that are reached by their own addresses.
+    """The routes that a real router would be configured with: those to subnets whose own addresses are reachable.
 
-    Of a subnet on several hosts, the way to each address by the host that has it, so that both directions take one way.
+    Of a subnet on several hosts, there is a route to each address via its host, so that both directions take one path.
     """
     ways = {own.family: own for own in underlay_of(view.host)}
     for host_subnet in view.host_subnets.values():
@@ -212,7 +212,7 @@ def _destinations(view: HostView, host_subnet: HostSubnet) -> Iterator[tuple[int
 
 
 def is_reached_directly(topology: Topology, subnet: Subnet) -> bool:
-    """Whether nodes outside speak to the subnet's own addresses: it is routed, or isolated with a policy that lets them in."""
+    """Whether outside nodes use the subnet's own addresses: it is routed, or isolated with a policy that lets them in."""
     return subnet.mode == "routed" or (
         subnet.mode == "isolated"
         and any(

@@ -1,7 +1,7 @@
-"""Host subnets in a LAN: what a host's uplink offers a subnet of mode direct or macvlan, and what stands against it.
+"""Host subnets in a LAN: what a host's uplink offers to a subnet of mode direct or macvlan, and what prevents it.
 
-Pure. The range, the gateway and the hardware address of such a host subnet are not netctl's to choose: the first two are the
-LAN's, the third is the uplink's, whose place in the LAN the bridge takes.
+Pure. netctl does not choose the range, the gateway and the hardware address of such a host subnet. The first two are
+the LAN's, the third is that of the uplink, which the bridge replaces.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOUND_BRIDGE, OPENVSWITCH = "bridge", "openvswitch"
 
 
 Refusal = tuple[Path, str, str]
-"""Where in the file, what is wrong, and what to write."""
+"""The position in the file, the fault, and the advice."""
 
 
 def lan_subnet(topology: Topology, subnet: Subnet, host: Host, facts: HostFacts) -> HostSubnet:
@@ -53,9 +53,9 @@ def _find(facts: HostFacts, name: str) -> LinkFacts | None:
 
 
 def _routers(subnet: Subnet, host: Host, link: LinkFacts | None, *, is_lab_uplink: bool) -> Iterator[Assigned]:
-    """Of each family: the file's gateway, else the host's own next hop, where that is in the LAN (or an IPv6 link-local one)."""
+    """Of each family: the file's gateway, else the host's own next hop, if it is in the LAN (or an IPv6 link-local one)."""
     given = [str(address) for address in subnet.gateways.get(host.name) or subnet.gateways.get("", ())]
-    # The lab's router is known before the lab is there.
+    # The lab's router is known before the lab exists.
     known = [str(ip_network(own.network)[1]) for own in underlay_of(host)] if is_lab_uplink else []
     candidates = [*given, *known, *(link.routers if link else ())]
     for cidr in subnet.cidrs:
@@ -81,7 +81,7 @@ def _own(subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Assigned]:
 
 
 def refusals(view: HostView) -> Iterator[Refusal]:
-    """Why the LANs of a host cannot be, one by one. A lab host that is not there will have what it needs."""
+    """The reasons why LANs of a host are impossible, one by one. A lab host that does not exist yet will have what it needs."""
     host, facts = view.host, view.facts
     for host_subnet in view.host_subnets.values():
         if host_subnet.lan is None or not facts.exists:
@@ -152,4 +152,4 @@ def _taken(view: HostView, subnet: Subnet) -> Iterator[Refusal]:
             for address in attachment.addresses if attachment.subnet == subnet.name else ():
                 if address in held:
                     where: Path = ("containers", container.origin, "networks", subnet.name, "address")
-                    yield where, f"{address} is an address of host {host.name} itself", "take one that nobody on the LAN has"
+                    yield where, f"{address} is an address of host {host.name} itself", "choose a free address of the LAN"

@@ -1,4 +1,4 @@
-"""What a LAN may give to a container that asks it for an address. Pure."""
+"""The addresses that a LAN may assign to a container. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reconciler.compile.view import HostView
 
 
 def find_leases(view: HostView, endpoint: Endpoint) -> Iterator[str]:
-    """Of what the LAN may give to a container: every address of its range but the hosts', the gateway's and other containers'.
+    """The addresses that the LAN may assign to a container: all of its range but the hosts', the gateway's and containers'.
 
     Hosts believe what comes from each other by a tunnel. For IPv6, the one address that follows from the container's
     hardware address (RFC 4862).
@@ -35,6 +35,6 @@ def find_leases(view: HostView, endpoint: Endpoint) -> Iterator[str]:
 
 
 def interface_address(cidr: str, mac: str) -> str:
-    """The address that stateless autoconfiguration makes in a prefix (RFC 4862): its lower half is the link-local one's."""
+    """The address that stateless autoconfiguration forms in a prefix (RFC 4862): its lower half is the link-local one's."""
     own = int(ip_network(link_local_of(mac)).network_address) & (1 << 64) - 1
     return str(ip_network(int(ip_network(cidr).network_address) | own).network_address)

@@ -1,4 +1,4 @@
-"""The records of places in a LAN by macvlan, and of the host's own macvlan there. Pure."""
+"""The records of endpoints in a LAN by macvlan, and of the host's own macvlan there. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shim_mac(topology: str, host: str, subnet: str) -> str:
 
 
 def compile_shim(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[Record]:
-    """The host's own macvlan, and the way over it to each of its containers; only mode bridge lets it reach them."""
+    """The host's own macvlan, and the route over it to each of its containers; only mode bridge lets it reach them."""
     topology = view.topology.name
     if view.subnet(host_subnet).macvlan != "bridge":
         return
@@ -69,7 +69,8 @@ def compile_macvlan(view: HostView, endpoint: Endpoint, host_subnet: HostSubnet,
     alias = Alias(topology, Macvlan.kind, endpoint.container, endpoint.subnet)
     uplink = host_subnet.lan.uplink if host_subnet.lan else ""
     netns = container_netns(endpoint.container)
-    # A lease is of the LAN's families. Without a link-local address the kernel asks for no router (addrconf_dad_completed).
+    # A lease has the LAN's families. Without a link-local address the kernel solicits no router
+    # (addrconf_dad_completed).
     families = {own.family for own in endpoint.addresses} or {cidr.version for cidr in subnet.cidrs}
     return Macvlan(
         netns=netns,
@@ -88,7 +89,7 @@ def compile_macvlan(view: HostView, endpoint: Endpoint, host_subnet: HostSubnet,
 def host_neighbors(
     view: HostView, endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, near: Ref | None, link: Ref
 ) -> Iterator[Neighbor]:
-    """The host is reached behind its own macvlan, which does not answer when it is asked for the host."""
+    """Neighbor entries of the host, which is behind its own macvlan; that does not answer requests for the host."""
     if view.subnet(endpoint).macvlan != "bridge" or host_subnet.lan is None:
         return
     mac = shim_mac(view.topology.name, host_subnet.host, host_subnet.subnet)

@@ -1,7 +1,7 @@
-"""What a topology resolves to before it becomes records: host subnets, places and ports, with every address chosen.
+"""The resolved form of a topology before it becomes records: host subnets, endpoints and ports, with every address chosen.
 
-Made by `compile.resolve`; read by `compile.host` and `compile.firewall`, and by probes, status and rendering, which want to know
-where a container is and not which records bring it there. Plain data: text and numbers.
+`compile.resolve` creates it. `compile.host` and `compile.firewall` read it. So do probes, status and rendering, which
+need the location of a container and not its records. Plain data: text and numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reconciler.topology.types import BridgeKind, Party, Topology
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """An address that somebody has, and the prefix that it is in: `10.44.0.10` of `10.44.0.0/24`."""
+    """An assigned address and its prefix: `10.44.0.10` of `10.44.0.0/24`."""
 
     family: int
     address: str
@@ -26,13 +26,13 @@ class Assigned:
 
     @property
     def cidr(self) -> str:
-        """As it is set on an interface: `10.44.0.10/24`."""
+        """The address with its prefix length, for an interface: `10.44.0.10/24`."""
         return f"{self.address}/{self.network.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another host in the same subnet, and the way there.
+    """Another host in the same subnet, and the path to it.
 
     `hops` are the other host's underlay addresses: its end of the tunnel; or of routes the next hop, one of each family that the
     subnet has.
@@ -73,16 +73,16 @@ class TunnelEnd:
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """What a host subnet in a LAN stands on: the host's link to it, its MTU in bytes, and who is there besides the containers."""
+    """The LAN of a host subnet: the host's link to it, its MTU in bytes, and the other nodes there."""
 
     uplink: str
     is_existing: bool
-    """Whether `uplink` is a bridge that the host has already."""
+    """Whether `uplink` is an existing bridge of the host."""
     is_taken_in: bool
     """Whether the uplink becomes a port of the host subnet's own bridge."""
     mtu: int
     routers: tuple[Assigned, ...] = ()
-    """The LAN's gateway, one of each family that has one."""
+    """The LAN's gateways, at most one of each family."""
     own: tuple[Assigned, ...] = ()
     """The host's own addresses there."""
 
@@ -107,17 +107,17 @@ class HostSubnet:
     peers: tuple[Peer, ...] = ()
     tunnels: tuple[TunnelEnd, ...] = ()
     lan: Lan | None = None
-    """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
+    """The LAN of the host, if the segment is one; `addresses` are empty then, because the host is not the gateway."""
     kind: BridgeKind = "linux"
     """Of its bridge."""
     datapath: str = ""
     """Of an Open vSwitch bridge, `system` or `netdev`; "" for any other."""
     is_inhabited: bool = True
-    """Whether somebody may be there, on any host, who remembers at which hardware address an address was before."""
+    """Whether any node on any host may remember the previous hardware address of an address."""
 
     @property
     def ref(self) -> Ref:
-        """Its bridge, as others depend on it."""
+        """The identity of its bridge, for records that depend on it."""
         return bridge_ref(self.kind, self.bridge)
 
     def tunnel_to(self, peer: Peer) -> TunnelEnd:
@@ -131,10 +131,10 @@ class HostSubnet:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A container's presence in a subnet: its `interface`, the `port` of the bridge that it hangs on, and its addresses.
+    """A container's presence in a subnet: its `interface`, its `port` of the bridge, and its addresses.
 
-    `defaults` are the families whose default route leads here: those of the network that the file says, and where that lacks
-    a family, of the first network listed that has it.
+    `defaults` are the families whose default route leads here: those of the network that the file says. If that lacks a
+    family, the first listed network with that family has the route.
     """
 
     container: str
@@ -149,7 +149,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """`router` hands on packets from `prefix` to `target`, an address of `client`, which has a route to the prefix by it."""
+    """`router` forwards packets from `prefix` to `target`, an address of `client`, which has a route to the prefix via it."""
 
     router: Endpoint
     client: Endpoint
@@ -175,28 +175,28 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """All of a topology's host subnets (by host, then subnet), places (by container) and published ports."""
+    """All of a topology's host subnets (by host, then subnet), endpoints (by container) and published ports."""
 
     host_subnets: Mapping[str, Mapping[str, HostSubnet]]
     endpoints: Mapping[str, tuple[Endpoint, ...]]
     ports: tuple[Port, ...]
     members: Mapping[tuple[str, str], tuple[Endpoint, ...]] = field(default_factory=dict)
-    """The places of each host in each subnet, by (host, subnet)."""
+    """The endpoints of each host in each subnet, by (host, subnet)."""
     containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The names of each host's containers."""
     parties: frozenset[Party] = frozenset()
-    """Whom policies between subnets name."""
+    """The parties of policies between subnets."""
     askers: Mapping[str, frozenset[Party]] = field(default_factory=dict)
-    """By subnet: whom policies let speak to somebody in it."""
+    """By subnet: the parties that policies allow to connect to a node in it."""
     forwards: tuple[Forward, ...] = ()
-    """What containers forward as the next hop of others' static routes."""
+    """The packets that containers forward as the next hop of other containers' static routes."""
 
     def host_subnet_of(self, endpoint: Endpoint) -> HostSubnet:
-        """The host subnet of the place's host in the place's subnet."""
+        """The host subnet of the endpoint's host in the endpoint's subnet."""
         return self.host_subnets[endpoint.host][endpoint.subnet]
 
 
 def is_named(topology: Topology, endpoint: Endpoint, parties: frozenset[Party]) -> bool:
-    """Whether the container of the place, or its subnet, is one of the parties."""
+    """Whether the endpoint's container, or its subnet, is one of the parties."""
     origin = topology.containers[endpoint.container].origin
     return Party("subnet", endpoint.subnet) in parties or Party("container", origin) in parties

@@ -1,4 +1,4 @@
-"""What the long form of a container's network asks for beyond an address: rate limits, static routes, kernel settings.
+"""The options of a container's network in its long form, besides addresses: rate limits, static routes, kernel settings.
 
 Pure.
 """
@@ -22,14 +22,14 @@ PLACEHOLDER = "IFNAME"
 
 
 def link_of(endpoint: Endpoint, subnet: Subnet) -> Ref:
-    """What makes a container's interface."""
+    """The record that creates a container's interface."""
     if subnet.mode == "macvlan":
         return Macvlan.ref_of(container_netns(endpoint.container), endpoint.interface, subnet.macvlan)
     return Veth.ref_of(HOST, endpoint.port)
 
 
 def compile_options(endpoint: Endpoint, subnet: Subnet, attachment: Attachment) -> Iterator[Record]:
-    """The records of one place's options."""
+    """The records of one endpoint's options."""
     netns, dev, link = container_netns(endpoint.container), endpoint.interface, link_of(endpoint, subnet)
     about = f"container {endpoint.container}"
     ingress, egress = attachment.rates

@@ -1,7 +1,7 @@
-"""The records that join a host's part of a subnet to those of the other hosts: containers on all of them are on one segment.
+"""The records that join a host's part of a subnet to those of other hosts: all of its containers are on one segment.
 
-Pure. Everything follows from the file, so nothing is learnt, and nothing is flooded but true broadcast. For each address
-elsewhere in the subnet, a container's or a host's own:
+Pure. Everything follows from the file. So no host learns addresses, and only broadcast and multicast are flooded. For
+each remote address in the subnet, a container's or a host's own:
 
     tunnel   where its hardware address is: behind the tunnel's port (the bridge's table), and there behind which host (if the
              tunnel has a table); and a neighbor entry on the bridge, by which the host reaches it, and from which ARP and NDP
@@ -35,7 +35,7 @@ from reconciler.state.uapi import HOST_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class RemoteEndpoint:
-    """Somebody in a subnet on another host: a container, or the host itself."""
+    """A node of a subnet on another host: a container, or the host itself."""
 
     mac: str
     addresses: tuple[Assigned, ...]
@@ -43,7 +43,7 @@ class RemoteEndpoint:
 
 
 def remotes_of(view: HostView, subnet: str) -> Iterator[RemoteEndpoint]:
-    """Who is in the subnet on the host: itself first, then its containers."""
+    """The nodes of the subnet on the host: the host itself first, then its containers."""
     host_subnet = view.host_subnets[subnet]
     yield RemoteEndpoint(host_subnet.mac, host_subnet.addresses)
     for endpoint in view.endpoints(subnet):
@@ -51,7 +51,7 @@ def remotes_of(view: HostView, subnet: str) -> Iterator[RemoteEndpoint]:
 
 
 def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
-    """What joins a host subnet to its peers; nothing where it has none."""
+    """The records that join a host subnet to its peers; none if it has no peers."""
     about = f"subnet {host_subnet.subnet}"
     yield from _tunnels(view, host_subnet)
     uplink = view.egress
@@ -87,7 +87,7 @@ def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: Peer, remote: Remo
 
 
 def _own(host_subnet: HostSubnet, family: int) -> Ref | None:
-    """The host's own IPv4 address on the bridge, with which all of IPv4 there comes and goes."""
+    """The host's own IPv4 address on the bridge; with its loss, the bridge loses IPv4."""
     gateway = host_subnet.gateway(family)
     return Address.ref_of(HOST, host_subnet.bridge, gateway.cidr) if gateway and family == 4 else None
 
@@ -96,7 +96,7 @@ def _own(host_subnet: HostSubnet, family: int) -> Ref | None:
 
 
 def _routed(topology: str, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, uplink: Egress) -> Iterator[Record]:
-    """The host itself speaks with its address in the subnet, by which the far side knows it."""
+    """The host's own packets have its address in the subnet, by which the remote host knows it."""
     about = f"subnet {host_subnet.subnet}"
     for own in remote.addresses:
         gateway = host_subnet.gateway(own.family)
@@ -128,11 +128,11 @@ def _uplink_route(
 
 
 def compile_detours(view: HostView) -> Iterator[Route]:
-    """Routes to containers on other hosts that a policy names, by the container's own host.
+    """Routes to remote containers that a policy names, via the container's own host.
 
-    Where this host has a host subnet in the container's subnet, packets would go to it past its host (by routes they never
-    do). Where it has none, replies find back over a subnet that both hosts are in, for who asks has a host subnet where it
-    asks.
+    If this host has a host subnet in the container's subnet, packets would reach it past its host (with routes they
+    never do). If it has none, replies return over a subnet that both hosts share, because a party has a host subnet
+    where it connects.
     """
     topology, resolved, host_subnets, uplink = view.topology, view.resolved, view.host_subnets, view.egress
     seen: set[str] = set()
@@ -151,14 +151,14 @@ def compile_detours(view: HostView) -> Iterator[Route]:
                         yield from _detour(view, host_subnet, peer, endpoint, seen)
                         continue
                     for own in endpoint.addresses:
-                        # A next hop of the family is there where the subnet that both are in has the family.
+                        # A next hop of the family exists if the shared subnet has the family.
                         if host_subnet.gateway(own.family) and own.address not in seen:
                             seen.add(own.address)
                             yield _uplink_route(topology.name, own, peer, uplink, f"subnet {host_subnet.subnet}")
 
 
 def _detour(view: HostView, host_subnet: HostSubnet, peer: Peer, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:
-    """A route to the container by its host's own address in the subnet of `host_subnet`."""
+    """A route to the container via its host's own address in the subnet of `host_subnet`."""
     far = view.beside(peer.host).host_subnets[host_subnet.subnet]
     for own in endpoint.addresses:
         gateway, here = far.gateway(own.family), host_subnet.gateway(own.family)

@@ -1,4 +1,4 @@
-"""How a subnet spans hosts: for each pair of its hosts the way from one to the other, and what there is room for in a packet.
+"""How a subnet spans hosts: the path between each pair of its hosts, and the room in a packet.
 
 Pure. A tunnel goes everywhere; `overlay: routes` wants each host as a neighbour of each other; `auto` takes routes between
 neighbours and tunnels between the rest. A tunnel speaks IPv4 where all hosts of the subnet have an IPv4 address, else IPv6;
@@ -74,7 +74,7 @@ def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[As
 
 
 def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tuple[Assigned, ...]]) -> Fault:
-    """The first host that one cannot reach by the overlay that the file wants, and why."""
+    """The first host that one cannot reach by the overlay of the file, and the reason."""
     here, position = own[host], topology.position(("subnets", subnet.name, "overlay"))
     if subnet.tunnel:
         link = overlay_named(subnet.tunnel).link_type
@@ -101,7 +101,7 @@ def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tup
 
 
 def _guest(topology: Topology, subnet: Subnet, *hosts: str) -> str:
-    """Which of the hosts is on the subnet without a word of it at the subnet or at a container of the host's own, and why."""
+    """The host that is on the subnet although neither the subnet nor a container of the host names it, and the reason."""
     named = {*subnet.hosts}
     for container in topology.containers.values():
         named |= {container.host for attachment in container.attachments if attachment.subnet == subnet.name}
@@ -114,14 +114,14 @@ def _uplink_mtu(hosts: tuple[str, ...], facts: Mapping[str, HostFacts]) -> int:
 
 
 def _mtu(subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts], overhead: int) -> int:
-    """One for the whole segment: the file's, or that of the smallest uplink less what the encapsulation takes."""
+    """The MTU of the whole segment: the file's, or that of the smallest uplink without the encapsulation."""
     return subnet.mtu if subnet.mtu is not None else _uplink_mtu(hosts, facts) - overhead
 
 
 def _too_small(
     topology: Topology, subnet: Subnet, hosts: tuple[str, ...], facts: Mapping[str, HostFacts], overhead: int
 ) -> Iterator[Fault]:
-    """A wrong MTU lets small packets pass and hangs large ones, so it is refused."""
+    """A wrong MTU passes small packets and loses large ones, so it is rejected."""
     room = _uplink_mtu(hosts, facts) - overhead
     if subnet.mtu is not None and subnet.mtu > room:
         yield Fault(

@@ -1,4 +1,4 @@
-"""Commands in help texts, such that a user can paste them: those for a lab host run in its namespace, by `netctl exec`."""
+"""Commands in help texts that a user can paste: those for a lab host run in its namespace, by `netctl exec`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from reconciler.topology.types import Topology
 
 _TOOLS = r"(?:ip (?!netns)|nft |ss |sysctl |ufw |bridge |ip6?tables(?:-legacy)? )"
 _COMMAND = re.compile(rf"(?:^|(?<=: )|(?<=; )|(?<=\())(?={_TOOLS}\S)")
-"""Where a command of the network namespace starts in a sentence. `ip netns`, `docker` and others act on the machine."""
+"""The position where a command of the network namespace starts in a sentence.
+
+`ip netns`, `docker` and others act on the machine.
+"""
 
 
 def pasted(topology: Topology, host: str, help_text: str) -> str:

@@ -1,7 +1,7 @@
-"""Routes of a container whose default route leads into a LAN, to the subnets that policies join it with.
+"""Routes of a container whose default route leads into a LAN, to the subnets that policies connect it with.
 
-Pure. The LAN's router knows no way to a subnet of the topology. The host knows one, and the container reaches it by its other
-networks.
+Pure. The LAN's router has no route to a subnet of the topology. The host has one, and the container reaches it by its
+other networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reconciler.topology.types import Container, Party, Topology
 
 
 def compile_policy_routes(view: HostView, container: Container) -> Iterator[Route]:
-    """By the first of the container's networks in which its host is a gateway, for each family."""
+    """Routes by the first of the container's networks in which its host is a gateway, for each family."""
     endpoints = view.resolved.endpoints[container.name]
     for family in (4, 6):
         if not any(family in endpoint.defaults and view.subnet(endpoint).is_lan for endpoint in endpoints):
@@ -49,7 +49,7 @@ def _routes(view: HostView, container: Container, way: tuple[Endpoint, Assigned,
 
 
 def joined_subnets(topology: Topology, container: Container) -> list[str]:
-    """The subnets, none of them a LAN or the container's own, that a policy joins the container with, in either direction."""
+    """The subnets, none of them a LAN or the container's own, that a policy connects the container with, in either direction."""
     own = {attachment.subnet for attachment in container.attachments}
     parties = {Party("container", container.origin), *(Party("subnet", name) for name in own)}
     found: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""From the file to host subnets, places and ports: who is where, under which name, with which addresses.
+"""From the file to host subnets, endpoints and ports: the location, names and addresses of all.
 
 Pure. Names and hardware addresses are computed from the topology's words alone (state.naming).
 """
@@ -24,7 +24,7 @@ from reconciler.topology.types import Attachment, Container, Network, Party, Pub
 
 
 def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolved, tuple[Fault, ...]]:
-    """Choose what the file leaves open; the faults are subnets that are too small, and bridges with too many ports."""
+    """Choose all that the file leaves open; the faults are subnets that are too small, and bridges with too many ports."""
     hosts_of = host_subnets_of(topology)
     assignment = assign_addresses(topology, hosts_of, facts)
     host_subnets: dict[str, dict[str, HostSubnet]] = {host: {} for host in topology.hosts}
@@ -61,7 +61,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
 
 
 def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[Party]]]:
-    """Whom policies between subnets name; and for each subnet, who may ask there."""
+    """The parties of policies between subnets; and for each subnet, the parties that may connect to its nodes."""
     subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
     for container in topology.containers.values():
         subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
@@ -97,8 +97,8 @@ def _rank(topology: Topology, attachment: Attachment) -> tuple[bool, bool]:
 
 def _endpoints(topology: Topology, container: Container, assignment: Assignment) -> tuple[Endpoint, ...]:
     addresses = [assignment.containers.get((each.subnet, container.name), ()) for each in container.attachments]
-    # `sorted` is stable: the network of the default routes comes first, then those that lead out, each as they are listed. It is
-    # asked for each family, since the first may have one only.
+    # `sorted` is stable: the network of the default routes precedes those with a route to the outside, each as listed.
+    # It is called for each family, because the first may have one only.
     order = sorted(range(len(addresses)), key=lambda index: _rank(topology, container.attachments[index]))
     carrier: dict[int, int] = {}
     for index in order if any(each.default for each in container.attachments) else ():
@@ -152,7 +152,7 @@ def _ports_of(publication: Publication, endpoint: Endpoint, own: Assigned) -> It
 
 
 def collapse(networks: Iterator[Network]) -> tuple[Network, ...]:
-    """The networks without those that lie within another: sets of the kernel refuse an interval that overlaps."""
+    """The networks without those that lie within another: sets of the kernel reject an interval that overlaps."""
     kept: list[Network] = []
     for network in sorted(set(networks), key=lambda n: (n.version, int(n.network_address), n.prefixlen)):
         if not (kept and kept[-1].version == network.version and int(network.network_address) <= int(kept[-1].broadcast_address)):

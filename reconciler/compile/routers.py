@@ -1,7 +1,7 @@
-"""Containers that route for their neighbors: who has a static route by them, and to which prefix.
+"""Containers that route for their neighbors: the containers with a static route via them, and its prefix.
 
-Pure. A container may send from its own addresses only. If a `routes` entry of another container names it as next hop, it may
-also hand on what comes from the prefix behind it, to that container and to no other.
+Pure. A container may send from its own addresses only. If a `routes` entry of another container names it as next hop,
+it may also forward packets from the prefix behind it. It may do so to that container and to no other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from reconciler.topology.types import DEFAULT_TUNNEL, Attachment, Topology
 
 
 def find_forwards(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> tuple[Forward, ...]:
-    """All of a topology's, in the order of the file. A next hop that is no container (a host, a router of a LAN) is none."""
+    """All of a topology's forwards, in the order of the file.
+
+    A next hop that is no container (a host, a LAN's router) has none.
+    """
     clients = [
         (endpoint, to, str(via))
         for container in topology.containers.values()
@@ -39,7 +42,7 @@ def find_forwards(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ..
 
 
 def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
-    """A next hop has to be another one on the segment. An isolated port is not, for another; nor is who is behind routes."""
+    """Next hops that are not reachable on the segment: an isolated port, for another one, and a node behind routes."""
     yield from _find_selves(topology, resolved)
     for forward in resolved.forwards:
         router, client = forward.router, forward.client
@@ -61,7 +64,7 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
 
 
 def _find_selves(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
-    """Routes by the container's own address, which the kernel takes for directly connected ones."""
+    """Routes via the container's own address, which the kernel treats as directly connected."""
     for endpoint, via in _hops(topology, resolved.endpoints):
         if any(own.address == via for own in endpoint.addresses):
             message = f"container {endpoint.container} cannot be its own next hop: {via} is its address in {endpoint.subnet}"
@@ -69,7 +72,7 @@ def _find_selves(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
 
 
 def find_unknown_routers(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
-    """Next hops that have no place in the file. On a LAN there may be routers of others; in a subnet of netctl's are none."""
+    """Next hops that are not in the file. A LAN may have foreign routers; a subnet of netctl's has none."""
     hops = {
         (endpoint, via) for endpoint, via in _hops(topology, resolved.endpoints) if not topology.subnets[endpoint.subnet].is_lan
     }
@@ -95,7 +98,7 @@ def find_unknown_routers(topology: Topology, resolved: Resolved) -> Iterator[Fau
 
 
 def _hops(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[tuple[Endpoint, str]]:
-    """Every static route's place and next hop."""
+    """The endpoint and next hop of every static route."""
     for container in topology.containers.values():
         for endpoint, attachment in zip(endpoints[container.name], container.attachments, strict=True):
             yield from ((endpoint, str(via)) for _, via in attachment.routes)

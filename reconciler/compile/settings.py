@@ -13,21 +13,21 @@ from reconciler.topology.types import Attachment
 
 
 def compile_settings(view: HostView) -> Iterator[Sysctl]:
-    """Forwarding, on all interfaces: containers reach what the host reaches, wherever that is, and replies come back.
+    """Forwarding, on all interfaces: containers reach all that the host reaches, and replies return.
 
-    An IPv6 host that forwards no longer follows router advertisements, and would lose its own default route when that expires,
-    unless accept_ra is 2 before on the interface where they arrive.
+    An IPv6 host that forwards ignores router advertisements, and would lose its own default route when that expires. So
+    before, accept_ra must be 2 on the interface where they arrive.
     """
     remember = view.host.connect.scheme != "lab"
     families, way = forwarded_families(view), view.egress
-    # A bridge that has the uplink's place takes over its settings, and loses its own with itself.
+    # A bridge that replaces the uplink adopts its settings, and loses its own when it is deleted.
     after = (way.uplink,) if way.uplink else ()
     if 4 in families:
         rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ()
         keeps = remember and not way.uplink
         own = [Sysctl(HOST, row.key(way.dev), row.value, keeps, way.bridge, after, way.about) for row in rows]
         yield from own
-        # It writes the setting of every link, so what the uplink's was is noted before, and put back after it.
+        # It writes the setting of every link. So the uplink's previous value is noted before it, and restored after it.
         yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
@@ -52,7 +52,7 @@ def forwarded_families(view: HostView) -> frozenset[int]:
 
 
 def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl]:
-    """Those of a subnet's bridge."""
+    """The settings of a subnet's bridge."""
     families = frozenset(own.family for own in host_subnet.addresses)
     found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
     found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
@@ -68,7 +68,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
 def container_settings(
     endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
 ) -> Iterator[Sysctl]:
-    """Those of a container's interface, but for the keys that the file itself has `chosen` a value for."""
+    """The settings of a container's interface, without the keys for which the file has `chosen` a value."""
     netns, dev = container_netns(endpoint.container), endpoint.interface
     families = {own.family for own in endpoint.addresses}
     if attachment.dhcp:
@@ -86,7 +86,7 @@ def link_settings(
     circumstances: Iterable[If] = (),
     chosen: Collection[str] = (),
 ) -> Iterator[Sysctl]:
-    """Those of one link that `link` makes."""
+    """The settings of one link, which the record `link` creates."""
     for row in settings_for(role, frozenset(families), frozenset(circumstances)):
         if row.key(dev) not in chosen:
             yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)

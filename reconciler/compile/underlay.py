@@ -1,6 +1,6 @@
-"""The underlay: by which addresses hosts reach each other, and which of them share a link.
+"""The underlay: the addresses by which hosts reach each other, and the hosts that share a link.
 
-Pure. Of a lab host all is known from its addresses; of a real one, the prefix of an address is read from the host.
+Pure. All of a lab host is known from its addresses; of a real one, the prefix of an address is read from the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SEGMENT_LENGTH = {4: 24, 6: 64}
 
 
 def underlay_of(host: Host, facts: HostFacts | None = None) -> tuple[Assigned, ...]:
-    """A host's addresses with the networks that they are in; an address that its host does not have is in one of its own."""
+    """A host's addresses with their networks; an address that its host does not have is in a network of its own."""
     return tuple(Assigned(address.version, str(address), _network_of(host, str(address), facts)) for address in host.addresses)
 
 
@@ -45,7 +45,7 @@ def uplink_mac_of(topology: str, host: Host, facts: HostFacts | None = None) -> 
 
 
 def address_of(own: tuple[Assigned, ...], family: int) -> Assigned | None:
-    """A host's address of a family; None where it has none."""
+    """A host's address of a family; None if it has none."""
     return next((one for one in own if one.family == family), None)
 
 

@@ -1,4 +1,4 @@
-"""One host, as `compile` sees it: the file, what it resolves to, and what was read of every host. Pure."""
+"""One host, as `compile` sees it: the file, its resolution, and the facts of every host. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from reconciler.topology.types import Host, Subnet, Topology
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The interface that has the host's addresses, and where that is a bridge, what brought them there."""
+    """The interface with the host's addresses, and if that is a bridge, the record that moved them there."""
 
     dev: str
     uplink: Ref | None = None
     bridge: Ref | None = None
     about: str = ""
-    """Whose the bridge is, for people: `subnet lan`."""
+    """The owner of the bridge, for users: `subnet lan`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """What the records of the host `name` are made from; `known` are the facts of all hosts, by name."""
+    """The input for the records of the host `name`; `known` are the facts of all hosts, by name."""
 
     topology: Topology
     resolved: Resolved
@@ -40,7 +40,7 @@ class HostView:
 
     @property
     def facts(self) -> HostFacts:
-        """What was read of it."""
+        """The facts of the host."""
         return self.known[self.name]
 
     @property
@@ -55,7 +55,7 @@ class HostView:
 
     @property
     def egress(self) -> Egress:
-        """How the host reaches others: by its uplink, or by the bridge that has the uplink's place."""
+        """How the host reaches others: by its uplink, or by the bridge that replaces the uplink."""
         name = uplink_of(self.host, self.facts)
         taken_in = (
             host_subnet
@@ -75,7 +75,7 @@ class HostView:
         return uplink_mac_of(self.topology.name, self.host, self.facts)
 
     def subnet(self, where: HostSubnet | Endpoint) -> Subnet:
-        """The subnet of a host subnet or a place."""
+        """The subnet of a host subnet or an endpoint."""
         return self.topology.subnets[where.subnet]
 
     def endpoints(self, subnet: str) -> tuple[Endpoint, ...]:

@@ -1,1 +1,1 @@
-"""Hosts, from the controller's side: a session with a worker on each, and the fleet that moves them in step."""
+"""The controller's side of the hosts: a session with a worker on each, and the fleet that runs an apply on all of them."""

@@ -1,7 +1,7 @@
-"""The worker's code as it travels to ssh hosts: the worker's side of this package, and the pure-Python packages it may need.
+"""The worker's code for ssh hosts: the worker's side of this package, and the pure-Python packages that it may need.
 
-It is read once for a run; the archive is made only where some host asks for it. Its name is the hash of its files, so the same
-code has the same name on whatever machine it is made.
+It is read once in a run; the archive is created only if a host requests it. Its name is the hash of its files, so the
+same code has the same name on every machine.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 from reconciler.worker.bootstrap import hash_files
 
 OWN = ("errors", "state", "kinds", "plan", "kernel", "worker", "probes")
-"""What of `reconciler` a worker imports; the rest needs YAML, pydantic or a terminal."""
+"""The parts of `reconciler` that a worker imports; the rest needs YAML, pydantic or a terminal."""
 PACKAGES = (
     "nftables",
     *("docker", "requests", "urllib3", "idna", "certifi", "charset_normalizer"),
     "pyroute2",
     *("ovs", "sortedcontainers"),
 )
-"""Looked for where this Python finds them; one that is not installed is not needed. Their compiled parts stay at home."""
+"""Packages that are read from this Python's path; a missing one is not needed. Their compiled parts are left out."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every file in a zip file, so that the same files give the same bytes."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Files by their paths below the directory that Python is to import from."""
+    """Files by their paths below the directory from which Python imports."""
 
     files: dict[str, bytes]
 
@@ -41,7 +41,7 @@ class Bundle:
 
     @cached_property
     def archive(self) -> bytes:
-        """All of it, as a zip file."""
+        """All files as a zip file."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for path, content in sorted(self.files.items()):

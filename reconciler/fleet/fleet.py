@@ -1,4 +1,4 @@
-"""The fleet: the workers of all hosts, read, planned and moved in step.
+"""The fleet: the workers of all hosts, read, planned and changed in step.
 
     with Fleet.start(len(hosts)) as fleet:             # workers start before the file is checked
         fleet.greet(targets_of(topology), "netctl apply shop.yaml")
@@ -6,8 +6,8 @@
         plans = fleet.plan(desired)
         fleet.apply(plans, progress)                    # returns when packets pass, or raises
 
-Hosts are spoken to side by side (`fleet.side_by_side`); how an apply goes over all of them is in `fleet.rollout`. A host on
-another machine belongs to this controller as long as it hears of it: the fleet beats.
+Requests run on all hosts at once (`fleet.side_by_side`); `fleet.rollout` runs an apply over all of them. A host on
+another machine belongs to this controller as long as it receives its beats.
 """
 
 from __future__ import annotations
@@ -38,44 +38,44 @@ from reconciler.worker import protocol
 from reconciler.worker.protocol import PATIENCE_S, Introduction
 
 OWN_FILES, FILES_EACH = 48, 8
-"""Of a controller: its own, and those for each worker (its streams, what it says, and a moment's more while it starts)."""
+"""Open files of a controller: its own, and those for each worker (its streams, its messages, and more during its start)."""
 
 HOLDER_MAX = 512
-"""Of what a host says of who is at work there, so many characters are shown."""
+"""The number of characters that are shown of a host's lock holder."""
 
 
 class Fleet:
     """Sessions with all hosts of a topology, from their start to `close`."""
 
     def __init__(self, workers: Iterable[WorkerProcess]) -> None:
-        """`workers` have been started and not yet greeted."""
+        """`workers` have been started, but do not know their hosts yet."""
         self._idle = list(workers)
         self._hosts = SideBySide()
         self._sessions = self._hosts.sessions
         self._command = ""
         self._run = secrets.token_hex(8)
         self.patience_s = PATIENCE_S
-        """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
+        """The time after which hosts on other machines give this controller up; to be set before `greet`."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
-        """By host, what an apply could not hold against the root of a container, in that container's own namespace."""
+        """By host, changes that the root of a container undid in its own namespace."""
         self._desired: Mapping[str, HostState] = {}
-        """By host, what was planned for."""
+        """The desired state of each host of the last plan."""
         self._machines: dict[str, str] = {}
         self._peers: dict[str, dict[str, str]] = {}
         self._heart: threading.Thread | None = None
         self._closed = threading.Event()
         self._locked = False
         self._occupied: dict[str, Occupancy] = {}
-        """By host, who was at work on it when it was greeted."""
+        """The lock holder of each host at `greet`."""
         self._greeting: Future[dict[str, NetctlError]] | None = None
         self._reading: Future[dict[str, HostFacts]] | None = None
-        """What `begin` has begun."""
+        """The reading that `begin` started."""
 
     @classmethod
     def start(cls, count: int) -> Self:
-        """Start workers; more are started by `greet` where these are too few, and the superfluous end.
+        """Start workers. `greet` starts more if these are too few, and ends superfluous ones.
 
-        HostError where the process may not open the files that this takes.
+        HostError if the process may not open that many files.
         """
         soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = OWN_FILES + FILES_EACH * count
@@ -96,7 +96,7 @@ class Fleet:
     def close(self) -> None:
         """End all sessions."""
         if self._reading:
-            self._reading.exception()  # a session must not end under it
+            self._reading.exception()  # a session must not end during a reading
         self._end_sessions()
         self._end_idle()
         self._closed.set()
@@ -108,7 +108,7 @@ class Fleet:
         self._idle.clear()
 
     def _end_sessions(self) -> None:
-        with contextlib.suppress(NetctlError):  # the lock of a worker that has died is free already
+        with contextlib.suppress(NetctlError):  # the lock of a dead worker is free already
             self.release()
         for session in self._sessions.values():
             session.say_goodbye()
@@ -119,7 +119,7 @@ class Fleet:
     # --- reading and planning ---------------------------------------------------------------------------------------
 
     def begin(self, targets: Iterable[Target], command: str, *, lock: bool) -> None:
-        """Greet and read the hosts, and do not wait for it: what fails is raised by `greet` and `read`."""
+        """Start to greet and read the hosts without waiting; `greet` and `read` raise the errors."""
         chosen = tuple(targets)
         greeting = self._greeting = self._hosts.submit(lambda: self._greet(chosen, command))
 
@@ -130,10 +130,10 @@ class Fleet:
         self._reading = self._hosts.submit(read)
 
     def greet(self, targets: Iterable[Target], command: str, *, optional: bool = False) -> dict[str, NetctlError]:
-        """Make each worker one of the hosts; `command` is what others are told of who holds the lock.
+        """Assign a host to each worker; the lock shows `command` to other controllers.
 
-        May be called again, for more hosts; those that were greeted are not greeted again. With `optional`, other machines that
-        cannot be had are left out: which, and why.
+        It may be called again, for more hosts; a host is not greeted twice. With `optional`, unreachable machines are
+        left out: the result names them, and the reasons.
         """
         if self._greeting:
             self._greeting.result()
@@ -162,13 +162,13 @@ class Fleet:
         return errors
 
     def _open(self, session: Session) -> Introduction:
-        """Start the worker where that takes a connection, and greet it."""
+        """Start the worker if that needs a connection, and greet it."""
         if session.target.ssh:
             session.replace_worker(start_ssh_worker(session.target.ssh, self.patience_s))
         return session.hello(self._command, self._run, self.patience_s)
 
     def _find_twins(self, machines: Mapping[str, str], *, optional: bool) -> None:
-        """HostError where two names lead to one machine: each would remove what the other makes. An optional one is let go."""
+        """Raise HostError if two names lead to one machine: each would delete the other's resources. Drop an optional one."""
         for host, machine in machines.items():
             if self._sessions[host].target.host_key != "local":
                 continue
@@ -179,7 +179,7 @@ class Fleet:
                 self._sessions.pop(host).close()
 
     def _beat(self) -> None:
-        """Let hosts on other machines know that we live, until we are done."""
+        """Send signs of life to hosts on other machines until the end."""
         while not self._closed.wait(self.patience_s / BEATS):
             for session in tuple(self._sessions.values()):
                 if session.target.ssh:
@@ -192,19 +192,19 @@ class Fleet:
 
     @property
     def peers(self) -> dict[str, str]:
-        """The topology's hosts on other machines, and how they are reached, as its hosts on this machine remember them."""
+        """The topology's hosts on other machines and their destinations, as its hosts on this machine remember them."""
         near = (known for host, known in self._peers.items() if host in self._sessions and not self._sessions[host].target.ssh)
         return {host: connect for known in near for host, connect in known.items()}
 
     @property
     def reported_peers(self) -> dict[str, dict[str, str]]:
-        """The same as its hosts on other machines say, by who says so."""
+        """The same as its hosts on other machines report, by the reporting host."""
         return {host: known for host, known in self._peers.items() if host in self._sessions and self._sessions[host].target.ssh}
 
     def remember(self, peers: Mapping[str, str], reported: Mapping[str, str] | None = None) -> None:
-        """Let each machine remember the others, where it does not yet. One that is not among them has left, and forgets all.
+        """Store on each machine the topology's other hosts, if it lacks them. A host that is not among them deletes its list.
 
-        Those on other machines go on remembering what only they have `reported`.
+        Hosts on other machines also keep what only they have `reported`.
         """
         left = [host for host, session in self._sessions.items() if session.target.ssh and host not in peers]
         self._hosts.finish(_forget, left)
@@ -218,12 +218,12 @@ class Fleet:
         self._hosts.finish(lambda session: session.call(protocol.Remember(peers=others[session.target.host])), changed)
 
     def forget(self) -> None:
-        """Leave no file of the topology on any machine."""
+        """Delete all files of the topology on every machine."""
         hosts = [host for host, session in self._sessions.items() if session.target.host_key == "local"]
         self._hosts.finish(_forget, hosts)
 
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
-        """The facts of every host; with `lock`, no other netctl can work on them until this one is done."""
+        """The facts of every host; with `lock`, no other netctl can change them until this one is done."""
         reading, self._reading = self._reading, None
         facts = reading.result() if reading else {}
         return facts | self._read([host for host in self._sessions if host not in facts], lock=lock)
@@ -234,7 +234,7 @@ class Fleet:
         return self._hosts.run(_read, hosts)
 
     def find_disturbances(self) -> dict[str, str]:
-        """The hosts on which another netctl was at work since they were greeted, and which one; for one that took no lock."""
+        """The hosts that another netctl changed since `greet`, and its description; used without a lock."""
         answers, _ = self._hosts.attempt(_read_occupancy, [host for host in self._occupied if host in self._sessions])
         moved = {host: (self._occupied[host], after) for host, after in answers.items()}
         return {
@@ -244,31 +244,31 @@ class Fleet:
         }
 
     def _lock(self, hosts: Iterable[str]) -> None:
-        """One host after the other, always in the same order, so that of two that start together one gets them all."""
+        """Take the locks in a fixed order of hosts, so that of two concurrent controllers one gets them all."""
         self._locked = True
         for host in hosts:
             self._hosts.run(lambda session: session.call(protocol.Lock()), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
-        """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
+        """The plan of every host; with `document`, in full. A host that is missing in `desired` gets an empty state."""
         self._desired = wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
         return self._hosts.run(lambda session: _plan(session, wanted[session.target.host], document=document))
 
     def prepare(self) -> None:
-        """Raise what the plans are known to end with: HostError where an image is missing. Nothing is touched."""
+        """Raise the errors with which the plans are known to end, such as HostError for a missing image. It changes nothing."""
         self._hosts.run(lambda session: session.call(protocol.Prepare()))
 
     # --- applying ---------------------------------------------------------------------------------------------------
 
     def apply(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
-        """Carry out the plans that `plan` gave.
+        """Execute the plans that `plan` returned.
 
-        Returns when all hosts are as desired, read again, and packets pass. RolledBackError where something failed, or the
-        user stopped it, and every host is as it was; LeftoverError where not all of it could be taken back. A host that is lost
-        when all of them keep the change already is among `lost`.
+        It returns when all hosts have the desired state, read again, and packets pass. RolledBackError if a step failed
+        or the user cancelled, and every host is in the state before; LeftoverError if a host is not. A host whose
+        connection ends after all keep the change is in `lost`.
         """
         if not any(plan.changes for plan in plans.values()):
-            self._commit()  # a run that was killed may have left what only a commit removes
+            self._commit()  # a killed run may have left what only a commit deletes
             return
         self.prepare()
         with self._hosts.catching_signals():
@@ -280,17 +280,17 @@ class Fleet:
             session.log.unlink(missing_ok=True)
 
     def _commit(self) -> None:
-        """Let go of what was kept for a rollback. LeftoverError where that is not possible."""
+        """Delete what was kept for a rollback. LeftoverError if that is not possible."""
         try:
             self._hosts.finish(lambda session: session.call(protocol.Commit()))
         except NetctlError as error:
             raise LeftoverError(
-                f"all was made, but not all that was kept for a way back could be removed: {error.message}",
-                "the next apply removes it",
+                f"all changes are made, but the data for a rollback could not be deleted completely: {error.message}",
+                "the next `netctl apply` deletes it",
             ) from error
 
     def confirm(self, session: Session) -> None:
-        """Show by a new connection that the host can still be reached. HostError."""
+        """Show by a new connection that the host can still be reached. HostError if it cannot."""
         second = Session(session.target)
         try:
             self._open(second)
@@ -299,7 +299,7 @@ class Fleet:
             second.close()
 
     def revive(self, session: Session) -> None:
-        """Let another worker take the place of one that has died, with its lock, and read the host. NetctlError."""
+        """Replace a dead worker by another, with its lock, and read the host. NetctlError if that fails."""
         if session.target.ssh is None:
             session.replace_worker(start_local_worker())
         self._open(session)
@@ -308,7 +308,7 @@ class Fleet:
         _read(session)
 
     def release(self) -> None:
-        """Let go of the locks, and leave no file of them. `close` does so, too."""
+        """Release the locks, and delete their files. `close` does so, too."""
         if self._locked:
             self._locked = False
             _, errors = self._hosts.attempt(lambda session: session.call(protocol.Release()))
@@ -316,7 +316,7 @@ class Fleet:
             self._hosts.attempt(self._release_again, [host for host in dead if not self._sessions[host].target.ssh])
 
     def _release_again(self, session: Session) -> None:
-        """Remove the lock's file of a worker that was killed; the lock itself is free."""
+        """Delete the lock file of a killed worker; the lock itself is free."""
         session.replace_worker(start_local_worker())
         self._open(session)
         session.call(protocol.Lock())
@@ -324,11 +324,11 @@ class Fleet:
 
     @property
     def lost(self) -> Mapping[str, NetctlError]:
-        """Hosts on other machines whose connection ended when all was done but for tidying up; and how."""
+        """Hosts on other machines whose connection ended after all was done but the clean-up; with the error."""
         return self._hosts.lost
 
     def count_connections(self, addresses: Mapping[str, Sequence[str]]) -> dict[str, Mapping[str, int]]:
-        """By host, how many entries of connection tracking each of the addresses there has begun."""
+        """By host, the number of entries in connection tracking that each of the addresses there opened."""
         return self._hosts.run(
             lambda session: session.call(protocol.Count(addresses=tuple(addresses[session.target.host]))), addresses
         )
@@ -336,7 +336,7 @@ class Fleet:
     # --- verification -----------------------------------------------------------------------------------------------
 
     def probe(self, probes: tuple[Probe, ...]) -> tuple[Result, ...]:
-        """Ask everything, each probe on its host, after the listeners that they need are open on theirs. In the given order."""
+        """Run all probes, each on its host, after their listeners are open on theirs. The results have the given order."""
         listeners = dict.fromkeys(probe.listener for probe in probes if probe.listener)
         try:
             answers = self._hosts.run(lambda session: _listen(session, listeners))

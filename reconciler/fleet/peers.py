@@ -1,9 +1,9 @@
-"""The machines that hosts of a topology remember, and which of them this machine knows by itself.
+"""The machines that hosts of a topology remember, and those that this machine remembers by itself.
 
-A machine that left the file still has what was made there, and is found by what the others remember
-(`kernel.run_directory.notes`). But a host on another machine may lie, and then it would choose where ssh goes next, with this
-user's keys. So this machine remembers too where it has been: such peers are known. What only another machine names is shown
-first, and used after the user agrees.
+A machine that was removed from the file still has the topology's resources. netctl finds it because the other hosts
+remember it (`kernel.run_directory.notes`). But a host on another machine may lie. It could choose the next destination
+of ssh, with this user's keys. So this machine also remembers the destinations that it has used: such peers are known. A
+peer that only another machine names is shown first, and used after the user agrees.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from reconciler.state.grammar import is_label
 
 HOST_KEY = "local"
 REPORTED_MAX = 256
-"""So many peers that are not known may one host tell of; of one that tells of more, none is looked at."""
+"""The most unknown peers that one host may report; if it reports more, all of them are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedPeer:
-    """A machine that only another machine speaks of: `by` is that host."""
+    """A machine that only another machine reports: `by` is that host."""
 
     target: Target
     by: str
@@ -35,21 +35,21 @@ class ReportedPeer:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The machines that are remembered and not present: those that this machine knows by itself, and those it was told of."""
+    """Remembered machines that are not present: those that this machine knows by itself, and reported ones."""
 
     known: tuple[Target, ...] = ()
     reported: tuple[ReportedPeer, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
-    """What is remembered and is no way to reach a host, and which host says so."""
+    """Remembered destinations of an invalid form, and the host that reports each."""
 
     @property
     def destinations(self) -> dict[str, str]:
-        """Where those are that were only told of, by their names."""
+        """The destinations of the reported ones, by their names."""
         return {each.target.host: each.target.destination for each in self.reported}
 
 
 def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dropped:
-    """What is remembered by this machine and by the hosts of the fleet, and is not among `present`, by name and destination."""
+    """The machines that this machine and the fleet's hosts remember and that are not `present`, by name and destination."""
     refused: list[tuple[str, str]] = []
     own = {**read_own_peers(topology), **fleet.peers}
     known = dropped_peers(present, topology, dict(_well_formed(topology, own, "this machine", refused)))
@@ -62,7 +62,7 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
             continue
         for name, destination in _well_formed(topology, peers, f"host {host}", refused):
             if destination not in there and destination not in reported:
-                # Two hosts may tell of different machines by one name, and a name may be one of the file's.
+                # Two hosts may report different machines by one name, and a name may be one of the file's.
                 taken = name in present or any(name == each.target.host for each in reported.values())
                 target = far_target(destination if taken else name, topology, destination)
                 reported[destination] = ReportedPeer(target, host)
@@ -70,14 +70,14 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
 
 
 def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The peers that are written as a file's hosts are, their destinations in one spelling; the others go to `refused`."""
+    """The peers in the form of a file's hosts, with destinations in one spelling; the others are added to `refused`."""
     for name, destination in peers.items():
         try:
             target = far_target(name, topology, destination)
         except UsageError:
             refused.append((destination, by))
             continue
-        # A machine whose name another has by now is called by its destination.
+        # If the name now belongs to another machine, the destination is the name.
         if target.ssh and target.ssh.scheme == "ssh" and (is_label(name) or name == destination):
             yield name, target.destination
         else:
@@ -85,7 +85,7 @@ def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list
 
 
 def read_own_peers(topology: str) -> dict[str, str]:
-    """What this machine remembers by itself; nothing where that could be another user's word."""
+    """The peers that this machine remembers; none if another user could have written the file."""
     context = KernelContext(topology, HOST_KEY)
     try:
         status = (context.host_directory / f"{topology}.peers").stat()
@@ -97,9 +97,9 @@ def read_own_peers(topology: str) -> dict[str, str]:
 
 
 def write_own_peers(topology: str, peers: Mapping[str, str], fleet: Fleet) -> None:
-    """Remember on this machine how the topology's other machines are reached; nothing is left where there are none.
+    """Remember on this machine the destinations of the topology's other machines; without any, delete the file.
 
-    A host of the topology that is this machine has done so already. An ordinary user cannot, and is asked instead.
+    A host of the topology on this machine has done so already. An ordinary user cannot, and is asked instead.
     """
     if any(target.host_key == HOST_KEY and not target.ssh for target in fleet.targets):
         return

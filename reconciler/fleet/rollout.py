@@ -1,24 +1,24 @@
-"""One apply over all hosts: carried out in step, kept by all of them or taken back by all of them.
+"""One apply over all hosts: executed in step, and kept by all of them or rolled back by all of them.
 
-Hosts work side by side, in phases with a barrier: every host removes before any makes, so that a thing can move from one to
-another. The lab carries its hosts, so it removes after them and makes before them. Where one host fails, or the user stops,
-all of them go back.
+Hosts work in parallel, in phases with a barrier. Every host removes before any creates, so that a thing can move from
+one to another. The lab contains its hosts, so it removes after them and creates before them. If one host fails, or the
+user cancels, all of them roll back.
 
-A host on another machine may be lost at any moment, and must come to rest as the others do, without being told. So it ends in
-steps, each on all hosts before the next on any:
+A host on another machine may be lost at any moment. It must reach the same state as the others without a message. So
+the end has steps, each on all hosts before the next on any:
 
-    arm       from here on a host that has lost its controller takes itself back
-    …         remove, make, and whoever has changed, or could be changed by another, is read again
+    arm       from here on a host that loses its controller rolls back
+    …         remove, make, and read again each host that changed, or that another host's changes could affect
     confirm   a new connection shows that the host can still be reached
-    keep      from here on a host that has lost its controller keeps what was made
-    commit    what was kept for a rollback is let go of
+    keep      from here on a host that loses its controller keeps the change
+    commit    delete what was kept for a rollback
 
-A host that is lost before it was told to keep goes back, and the others, which can all still do so, are taken back. One that is
-lost after that keeps the change, as the others do. What remains is the moment in which `keep` has arrived and its answer has not.
+A host that is lost before its `keep` rolls back, and the controller rolls back the others, which all still can. One
+that is lost after that keeps the change, as the others do. One gap remains: `keep` has arrived, and its answer has not.
 
-The lab and its hosts share one machine, and things of one worker may stand on what another changes: the kernel removes the
-routes of a lab host over its uplink when the lab changes the uplink's address. So all of them are read again, and what is missing
-on a host that did not touch it is made in a further round.
+The lab and its hosts share one machine, and records of one worker may depend on another's. The kernel deletes the
+routes of a lab host over its uplink when the lab changes the uplink's address. So all of them are read again. Missing
+records on a host that did not change them are created in a further round.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from reconciler.worker import protocol
 from reconciler.worker.protocol import Event, Phase
 
 ROUNDS_MAX = 3
-"""How often what others' changes took along is made again."""
+"""The most rounds that re-create what other hosts' changes deleted."""
 SHOWN_MAX = 5
-"""How many of the changes that are left over an error names."""
-TAKES_OVER = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+"""The number of remaining changes that an error names."""
+TAKES_OVER = "run `netctl status` to see what differs; `netctl apply` continues from there, and `netctl destroy` removes it"
 
 
 class Connector(Protocol):
-    """What opens connections for a rollout: the fleet."""
+    """The opener of connections for a rollout: the fleet."""
 
     def confirm(self, session: Session) -> None:
-        """Show by a new connection that the host can still be reached. HostError."""
+        """Show by a new connection that the host can still be reached. HostError if it cannot."""
 
     def revive(self, session: Session) -> None:
-        """Let another worker take the place of one that has died, with its lock, and read the host. NetctlError."""
+        """Replace a dead worker by another, with its lock, and read the host. NetctlError if that fails."""
 
 
 class Rollout:
-    """One apply: what is to be done, and how far it is."""
+    """One apply: its plans, and its progress."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class Rollout:
         run: str,
         patience_s: float,
     ) -> None:
-        """`run` stands for this controller; `patience_s` is how long hosts on other machines do without hearing of it."""
+        """`run` identifies this controller; `patience_s` is the time after which hosts on other machines give it up."""
         self._hosts = hosts
         self._all = plans
         self._desired = desired
         self._plans = {host: plan for host, plan in plans.items() if plan.changes}
         self._watched = [host for host in plans if host in self._plans or not hosts.sessions[host].target.ssh]
-        """Those that change, and those on this machine, which others' changes can reach."""
+        """Hosts that change, and those on this machine, which others' changes can affect."""
         self._far = [host for host in self._plans if hosts.sessions[host].target.ssh]
         self._progress = progress
         self._connector = connector
@@ -87,13 +87,13 @@ class Rollout:
         self._keeping = False
         self._going_back = False
         self.drift: dict[str, tuple[Change, ...]] = {}
-        """By host, what the root of a container has undone in its own namespace, or kept from being made."""
+        """By host, changes that the root of a container has undone or prevented in its own namespace."""
 
     def carry_out(self) -> None:
-        """Returns when all hosts are as planned, read again, and packets pass, and all of them keep it.
+        """Return when all hosts have their planned state, read again, packets pass, and all of them keep it.
 
-        RolledBackError where something failed, or the user stopped it, and every host is as it was; LeftoverError where not all
-        of it could be taken back.
+        RolledBackError if a step failed or the user cancelled, and every host is in the state before; LeftoverError if
+        a host is not.
         """
         try:
             self._hosts.run(lambda session: session.call(protocol.Arm(token=self._run)), self._far)
@@ -111,7 +111,7 @@ class Rollout:
     # --- forward and back -------------------------------------------------------------------------------------------
 
     def _walk(self, plans: Mapping[str, HostPlan]) -> None:
-        """Both phases on all hosts that change: the lab last on the way down, and first on the way up."""
+        """Both phases on all hosts that change: the lab last in the removal, and first in the creation."""
         hosts = [host for host, plan in plans.items() if plan.changes and host != LAB]
         lab = [LAB] if LAB in plans and plans[LAB].changes else []
         order: tuple[tuple[Phase, list[str]], ...] = (("remove", hosts), ("remove", lab), ("make", lab), ("make", hosts))
@@ -120,15 +120,15 @@ class Rollout:
             self._hosts.run(lambda session, phase=phase: self._walk_phase(session, phase), group)  # type: ignore[misc]
 
     def _raise_if_stopped(self) -> None:
-        """A worker follows the wish to stop only while it has batches to carry out."""
+        """Raise if the user cancelled: a worker checks for that only while it executes batches."""
         if self._hosts.wants_stop and not self._going_back:
             raise NetctlError("stopped by the user")
 
     def _walk_phase(self, session: Session, phase: Phase) -> None:
-        shown = "take back" if self._going_back else phase
+        shown = "roll back" if self._going_back else phase
 
         def tell(event: Event) -> None:
-            with contextlib.suppress(OSError):  # a terminal that has gone is no reason to leave a host half done
+            with contextlib.suppress(OSError):  # a closed terminal is no reason to leave a host half changed
                 match event:
                     case protocol.Waiting(bridge=bridge, seconds=seconds):
                         self._progress.wait(session.target.host, bridge, seconds)
@@ -141,11 +141,14 @@ class Rollout:
             raise NetctlError(f"{what}{outcome.failure.message}")
 
     def _read_again(self, hosts: Iterable[str]) -> dict[str, tuple[Change, ...]]:
-        """By host, what differs from what is wanted there."""
+        """By host, the differences from its desired state."""
         return self._hosts.run(lambda session: session.call(protocol.Check()), hosts)
 
     def _mend_others(self) -> dict[str, tuple[Change, ...]]:
-        """Make again what a host did not touch, and has lost to another's change. By host, what differs then."""
+        """Re-create records that a host did not change, and lost by another host's change.
+
+        By host, the differences after that.
+        """
         touched = {host: {change.ref for change in plan.changes} for host, plan in self._plans.items()}
         for left in reversed(range(ROUNDS_MAX)):
             found = self._read_again(self._watched)
@@ -160,9 +163,9 @@ class Rollout:
         return found
 
     def _check_created(self, answers: Mapping[str, tuple[Change, ...]]) -> None:
-        """NetctlError for an engine's container that the plan created and that has ended. Its engine may notice that late.
+        """Raise NetctlError for an engine's container that the plan created and that has ended. Its engine may notice that late.
 
-        One that was there before and ends is drift, like all else that its root can do (see `_judge`).
+        If an older one ends, that is drift, like all else that its root can do (see `_judge`).
         """
         for host, plan in self._plans.items():
             created = {change.ref for change in plan.changes if change.before is None or change.recreate}
@@ -171,10 +174,10 @@ class Rollout:
                     raise NetctlError(f"{host}: {change.after.describe()} ended at once", change.after.logs_help)
 
     def _judge(self, when: str, answers: Mapping[str, tuple[Change, ...]]) -> None:
-        """Nothing may differ from what is wanted. NetctlError with what does.
+        """Raise NetctlError if anything differs from the desired state.
 
-        What the root of a container can undo in its own namespace is no failure, but drift: else any of them could keep all
-        hosts from being changed.
+        Differences that the root of a container can cause in its own namespace are no failure, but drift. Else any
+        container could prevent changes on all hosts.
         """
         self.drift.clear()
         for host, answer in answers.items():
@@ -184,12 +187,12 @@ class Rollout:
             if changes:
                 shown = visible_line("; ".join(f"{change.ref}: {change.reason}" for change in changes[:SHOWN_MAX]))
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
-                raise NetctlError(f"{host} is not as it should be {when}: {shown}{more}")
+                raise NetctlError(f"{host} differs from its desired state {when}: {shown}{more}")
 
     # --- where it fails ---------------------------------------------------------------------------------------------
 
     def _take_back(self, cause: NetctlError) -> NoReturn:
-        """Take back what was done on every host: RolledBackError, or LeftoverError."""
+        """Roll back the changes on every host: RolledBackError, or LeftoverError."""
         self._going_back = True
         back, lost = self._hosts.attempt(self._plan_back, self._watched)
         try:
@@ -198,7 +201,7 @@ class Rollout:
             self._hosts.run(lambda session: session.call(protocol.Commit()), back)
         except NetctlError as error:
             raise LeftoverError(
-                _add(cause.message, f"and not all of it could be taken back: {error.message}"),
+                _add(cause.message, f"and the rollback is incomplete: {error.message}"),
                 _join(cause.help_text, error.help_text, TAKES_OVER),
             ) from cause
         if lost:
@@ -206,7 +209,7 @@ class Rollout:
         raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
 
     def _plan_back(self, session: Session) -> HostPlan:
-        """The way back, from the worker that made the plan; where that has died, from another that is told what was before."""
+        """The rollback plan of the worker that made the plan; if that has died, of another one, which gets the state before."""
         host = session.target.host
         try:
             return session.call(protocol.Rollback(host=host))
@@ -216,29 +219,29 @@ class Rollout:
             return session.call(protocol.RollbackTo(host=host, before=before))
 
     def _left_alone(self, cause: NetctlError, lost: Mapping[str, NetctlError]) -> LeftoverError:
-        """Some hosts went back, and others could not be told to."""
+        """Some hosts rolled back, and others did not get the request."""
         words = f"every host that can be reached is as it was before, and not {merge_errors(lost).message}"
         names, one = ", ".join(lost), len(lost) == 1
         if not all(self._hosts.sessions[host].target.ssh for host in lost):
             help_text = _join(cause.help_text, merge_errors(lost).help_text, TAKES_OVER)
         elif self._keeping:
             help_text = (
-                f"whether {names} {'was' if one else 'were'} still told to keep the change is not known:"
-                f" /run/netctl/local/*.log there says so within {self._patience_s:.0f} s; the next apply makes all hosts alike"
+                f"it is unknown whether {names} {'was' if one else 'were'} asked in time to keep the change:"
+                f" read /run/netctl/local/*.log there after {self._patience_s:.0f} s; the next apply makes all hosts alike"
             )
         else:
             help_text = (
-                f"{names} {'takes itself' if one else 'take themselves'} back within {self._patience_s:.0f} s"
-                f" of being lost, and {'says' if one else 'say'} so there in /run/netctl/local/*.log"
+                f"{names} {'rolls' if one else 'roll'} back within {self._patience_s:.0f} s"
+                f" of the loss, and {'logs' if one else 'log'} it there to /run/netctl/local/*.log"
             )
         return LeftoverError(_add(cause.message, words), help_text)
 
 
 def _add(message: str, more: str) -> str:
-    """A sentence that goes on, on a line of its own where there are several already."""
+    """A sentence that continues, on a line of its own if there are several already."""
     return f"{message}\n{more}" if "\n" in message else f"{message}; {more}"
 
 
 def _join(*help_texts: str) -> str:
-    """What there is to do, a line each, and nothing twice."""
+    """The advice, one line each, without duplicates."""
     return "\n".join(dict.fromkeys(filter(None, help_texts)))

@@ -1,8 +1,8 @@
-"""A session with one worker: started, spoken to in JSON lines, and ended with its controller.
+"""A session with one worker: started, used over JSON lines, and ended with its controller.
 
-How a worker is started is the only thing in which ways to reach a host differ: `fleet.local` is for this machine, be it for
-the host itself or for a lab host (the worker enters the namespace), and `fleet.ssh` for others. A worker does not know which
-host it is until it is greeted, so workers can be started before the topology file has been read.
+Means to reach a host differ only in how they start a worker. `fleet.local` serves this machine, both for the host
+itself and for a lab host (the worker enters its namespace). `fleet.ssh` serves others. A worker does not know its host
+before `hello`, so workers can be started before the topology file has been read.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ from reconciler.worker.channel import Message, decode_error, dump_line
 from reconciler.worker.protocol import PATIENCE_S, Event, Introduction, Request, decode_event, encode_request
 
 LOG_DIRECTORY = Path("/run/netctl")
-"""Where the last words of a worker that failed are kept."""
+"""The directory for the last messages of a failed worker."""
 
 BEATS = 12
-"""How often such a worker hears of us within its patience."""
+"""The number of beats to such a worker within its patience."""
 
 WAITS_MAX = 1000
-"""So many bridges a worker may wait for."""
+"""The most bridges that a worker may wait for."""
 
 SESSION_MAX_BYTES = 8 * SIZE_MAX_BYTES
-"""Of all that a worker says in a session."""
+"""The limit of all output of a worker in a session."""
 WORDS_MAX_BYTES = 1 << 16
-"""So much is read of what a worker has printed besides: the end of it."""
+"""The number of bytes that are read from the end of a worker's other output."""
 NO_MEMORY = 2
-"""The status with which libnftables ends a process that gets no memory (NFT_EXIT_NOMEM in include/nftables.h)."""
+"""The status of a process that libnftables ends without memory (NFT_EXIT_NOMEM in include/nftables.h)."""
 
 END_TIMEOUT_S = 10.0
-"""How long a worker that speaks no more may take to end."""
+"""The time that a worker may take to end after its last message."""
 
 A = TypeVar("A")
 OnEvent = Callable[[Event], None]
 
 
 class AnswerError(HostError):
-    """A host has answered with what no worker of this version does; the session with it has ended."""
+    """A host has answered with a message that no worker of this version sends; its session has ended."""
 
 
 class WorkerDiedError(HostError):
-    """The worker ended in the middle of a session. What that means for what was begun is for the fleet to say."""
+    """The worker ended in the middle of a session. The fleet decides what that means for the current work."""
 
 
 class ConnectionLostError(WorkerDiedError):
-    """The connection to another machine ended in the middle of a session; the worker there may go on for a while."""
+    """The connection to another machine ended in the middle of a session; the worker there may continue for a while."""
 
 
 class Process(Protocol):
-    """What of `subprocess.Popen` a session asks for."""
+    """The part of `subprocess.Popen` that a session uses."""
 
     pid: int
     returncode: int | Any
-    """None as long as nobody has waited for its end."""
+    """None until a thread has waited for its end."""
 
     @property
     def stdin(self) -> IO[bytes] | None:
@@ -79,45 +79,45 @@ class Process(Protocol):
         """Its answers."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, or the negative number of a signal; TimeoutExpired where it still runs after `timeout` seconds."""
+        """The exit status, or the negative number of a signal; TimeoutExpired if it still runs after `timeout` seconds."""
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
 
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """A process that speaks the worker's protocol on its streams; `words` holds what it prints besides."""
+    """A process that uses the worker's protocol on its streams; `words` holds its other output."""
 
     process: Process
     words: IO[bytes]
 
     def kill(self) -> None:
-        """End it at once; for one that has nothing to finish."""
+        """End it at once; for a process without unfinished work."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.words):
             if stream:
-                with contextlib.suppress(BrokenPipeError):  # what was not yet sent
+                with contextlib.suppress(BrokenPipeError):  # data that was not sent yet
                     stream.close()
 
 
 class Session:
     """A session with the worker of one host. One request at a time; a cancellation may come from another thread.
 
-    A second thread's request waits for the first's answer: where the user interrupts, locks are let go of beside requests that
-    are still on their way.
+    A second thread's request waits for the first's answer. After an interrupt, locks are released while requests are
+    still running.
     """
 
     def __init__(self, target: Target, worker: WorkerProcess | None = None) -> None:
-        """The worker is greeted by `hello`, not here; where there is none yet, `replace_worker` brings it."""
+        """`hello` greets the worker, not this method; if there is none yet, `replace_worker` sets it."""
         self.target = target
         self._connected = worker
         self._requesting = threading.Lock()
         self._sending = threading.Lock()
         self._heard_bytes = 0
         self._overdue = ""
-        """Why the worker was ended by us, where that was."""
+        """The reason why the controller ended the worker, if it did."""
 
     @property
     def _worker(self) -> WorkerProcess:
@@ -126,10 +126,11 @@ class Session:
         return self._connected
 
     def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S) -> Introduction:
-        """Tell the worker which host it is; what it says of the machine, and of the topology's other hosts.
+        """Name the worker's host to it; the answer describes the machine, and the topology's other hosts.
 
-        `command` is what other controllers are told of the lock's holder. On another machine `run` stands for this controller,
-        whose process number says nothing there, and `patience_s` is how long the worker does without hearing of it.
+        Other controllers read `command` as the description of the lock's holder. On another machine `run` identifies
+        this controller, because its process number means nothing there. After `patience_s` without a sign of life, the
+        worker gives the controller up.
         """
         far = self.target.ssh is not None
         hello = protocol.Hello(
@@ -149,9 +150,9 @@ class Session:
         return self.call(hello)
 
     def call(self, request: Request[A], on_event: OnEvent | None = None) -> A:
-        """The worker's answer. An error of the worker's is raised here; WorkerDiedError where it has ended.
+        """The worker's answer. An error of the worker is raised here; WorkerDiedError if it has ended.
 
-        AnswerError where it says what a worker does not say.
+        AnswerError if it sends what a worker does not send.
         """
         with self._requesting, self._ending_when_overdue(request):
             answer = self._request(request, on_event)
@@ -172,7 +173,7 @@ class Session:
                         error = self._error(request, message)
                     case {"event": _} if on_event:
                         match event := decode_event(message):
-                            # It rises with each event, so there are no more of them than steps.
+                            # It rises with each event, so there are no more events than steps.
                             case protocol.Progress() if done < event.done:
                                 done = event.done
                             case protocol.Waiting() if waits < WAITS_MAX:
@@ -187,7 +188,7 @@ class Session:
         raise self._death(request.verb())
 
     def _read_line(self, request: Request[Any]) -> bytes:
-        """The next line of the worker's; empty where it has ended. AnswerError where the line, or all lines, are too long."""
+        """The next line of the worker; empty if it has ended. AnswerError if the line, or all lines together, are too long."""
         limit = request.answer_max_bytes
         line = cast("IO[bytes]", self._worker.process.stdout).readline(limit + 1)
         self._heard_bytes += len(line)
@@ -199,7 +200,7 @@ class Session:
 
     @contextlib.contextmanager
     def reading(self, request: Request[Any]) -> Iterator[None]:
-        """What is read within is the answer to a request: AnswerError, which names the host, in place of MalformedError."""
+        """Parsing the answer to a request: within, AnswerError, which names the host, replaces MalformedError."""
         try:
             yield
         except MalformedError as error:
@@ -211,7 +212,7 @@ class Session:
         where = f" ({self.target.destination})" if self.target.ssh else ""
         raise AnswerError(
             f"host {self.target.host}{where} answered `{request.verb()}` with {what}",
-            f"another program than netctl's worker speaks on {self.target.host}: find out which before you trust that host",
+            f"find out which program answers on {self.target.host} before you trust that host: it is no worker of netctl",
         )
 
     @contextlib.contextmanager
@@ -230,20 +231,20 @@ class Session:
             timer.cancel()
 
     def give_up(self, why: str) -> None:
-        """End the connection, whatever is on its way; the worker on the other machine then takes back what it was to."""
+        """End the connection, even during a message. The worker on the other machine then rolls back or keeps, by its state."""
         self._overdue = why
         if self._connected:
             self._connected.process.kill()
 
     def replace_worker(self, worker: WorkerProcess) -> None:
-        """Go on with another worker, not yet greeted, after the first has died."""
+        """Continue with another worker, not yet greeted, after the first has died."""
         self.close()
         self._connected = worker
         self._overdue = ""
 
     def beat(self) -> None:
-        """Tell the worker that the controller lives. Where it cannot be told, that is found by who waits for its answer."""
-        # A long message on a slow line is a sign of life by itself, and other hosts are not to wait for its end.
+        """Send a sign of life to the worker. If that fails, the thread that waits for an answer detects it."""
+        # A long message on a slow line is a sign of life by itself, and other hosts must not wait for its end.
         if self._connected is None or not self._sending.acquire(blocking=False):
             return
         try:
@@ -256,25 +257,25 @@ class Session:
 
     @property
     def log(self) -> Path:
-        """Where the last words of this host's worker are kept, until an apply succeeds."""
-        # A host that only others remember is called by its destination, which is no file name.
+        """The file with the last messages of this host's worker, kept until an apply succeeds."""
+        # The name of a host that only others remember is its destination, which is no file name.
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", self.target.host)
         return LOG_DIRECTORY / f"{self.target.topology}.worker.{name}.log"
 
     def cancel(self) -> None:
-        """Ask the worker to stop after the batch in hand. Where it has ended, that is found by who waits for its answer."""
+        """Ask the worker to stop after the current batch. If it has ended, the thread that waits for an answer detects it."""
         with contextlib.suppress(WorkerDiedError):
             self._send({"verb": "cancel"})
 
     def say_goodbye(self) -> None:
-        """Close the worker's input, at which it ends by itself; to be followed by `close`."""
+        """Close the worker's input, so that it ends by itself; `close` follows."""
         if self._connected is None:
             return
         with contextlib.suppress(BrokenPipeError):
             cast("IO[bytes]", self._worker.process.stdin).close()
 
     def close(self) -> None:
-        """End the session; the worker ends by itself, and is not waited for longer than a second."""
+        """End the session; the worker ends by itself, within at most a second."""
         if self._connected is None:
             return
         self.say_goodbye()
@@ -301,9 +302,9 @@ class Session:
             return error
         log = self._keep_words()
         return NetctlError(
-            f"the worker of {self.target.host} came upon a defect of netctl's while it was asked to {request.verb()}: "
+            f"the worker of {self.target.host} has a defect, found during `{request.verb()}`: "
             f"{error.message}",
-            f"the details are in {log}" if log else "",
+            f"read the details in {log}" if log else "",
         )
 
     def _death(self, verb: str) -> WorkerDiedError:
@@ -316,19 +317,19 @@ class Session:
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason.rstrip('.')}", help_text)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         if status == NO_MEMORY:
-            message = f"the worker of {self.target.host} ran out of memory while it was asked to {verb}"
+            message = f"the worker of {self.target.host} ran out of memory during `{verb}`"
             return WorkerDiedError(message, SHORT_OF_MEMORY)
         log = self._keep_words()
         if log:
-            help_text = f"its last words are in {log}"
+            help_text = f"read its last output in {log}"
         elif status == -signal.SIGKILL:
-            help_text = "run netctl again; if the kernel killed it for want of memory, dmesg says so (Out of memory)"
+            help_text = "run netctl again, and look for `Out of memory` in the output of dmesg"
         else:
             help_text = "run netctl again"
-        return WorkerDiedError(f"the worker of {self.target.host} {how} while it was asked to {verb}", help_text)
+        return WorkerDiedError(f"the worker of {self.target.host} {how} during `{verb}`", help_text)
 
     def _await_end(self) -> int:
-        """The status of a worker that has closed its output, or takes no input; what does not end then is ended."""
+        """The status of a worker that has closed its output, or reads no input; one that does not end is killed."""
         try:
             return self._worker.process.wait(timeout=END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -336,7 +337,7 @@ class Session:
             return self._worker.process.wait()
 
     def _keep_words(self) -> str:
-        """What the worker printed, in a file of its own; its path, or "" where it said nothing or cannot be kept."""
+        """Save the worker's other output in a file of its own; its path, or "" without output or without a place for it."""
         words = read_words(self._worker.words)
         try:
             if words:
@@ -349,7 +350,7 @@ class Session:
 
 
 def read_words(words: IO[bytes]) -> str:
-    """The end of what was said on standard error."""
+    """The end of the text on standard error."""
     size = words.seek(0, os.SEEK_END)
     words.seek(max(0, size - WORDS_MAX_BYTES))
     return words.read(WORDS_MAX_BYTES).decode("utf-8", "replace").strip()

@@ -1,7 +1,7 @@
-"""Sessions with several hosts, and work that all of them do at the same time.
+"""Sessions with several hosts, and requests to all of them at the same time.
 
-A thread for each host waits for its answers; the work itself is the workers'. The controller waits for all of them, and tells
-them where the user wants to stop.
+A thread for each host waits for its answers; the workers do the work. The controller waits for all of them, and cancels
+their work if the user asks for it.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from reconciler.fleet.session import ConnectionLostError, Session
 
 T = TypeVar("T")
 WATCH_INTERVAL_S = 0.1
-"""How long the wish to stop may go unnoticed while the hosts are at work."""
+"""The time until a user's cancellation is noticed while the hosts work."""
 HOSTS_MAX = 256
-"""How many are spoken to at the same moment; a thread each, made when it is needed."""
+"""The most concurrent hosts; each has a thread, created on demand."""
 
 
 class SideBySide:
     """The sessions, by host, and their threads."""
 
     def __init__(self) -> None:
-        """No sessions yet: whoever opens one puts it in."""
+        """No sessions yet: the code that opens one adds it."""
         self.sessions: dict[str, Session] = {}
         self.lost: dict[str, NetctlError] = {}
-        """The hosts that `finish` has lost, and how."""
+        """The hosts that `finish` has lost, and the errors."""
         self._stops = 0
-        """How often the user has asked for a stop."""
+        """The number of times that the user has asked for a stop."""
         self._pool = ThreadPoolExecutor(max_workers=HOSTS_MAX, thread_name_prefix="host")
 
     def close(self) -> None:
-        """Wait for the threads. The sessions have ended by then."""
+        """Wait for the threads. All sessions have ended before."""
         self._pool.shutdown()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Something else to be done meanwhile."""
+        """Run other work in parallel."""
         return self._pool.submit(work)
 
     def run(self, work: Callable[[Session], T], hosts: Iterable[str] | None = None) -> dict[str, T]:
-        """The result of `work` for each host. All are waited for; then what failed is raised, all of it in one."""
+        """The result of `work` for each host. It waits for all of them, and then raises all errors as one."""
         results, errors = self.attempt(work, hosts)
         self._raise(errors)
         return results
@@ -52,7 +52,7 @@ class SideBySide:
     def attempt(
         self, work: Callable[[Session], T], hosts: Iterable[str] | None = None
     ) -> tuple[dict[str, T], dict[str, NetctlError]]:
-        """The result of `work` for each host, and what failed. All are waited for."""
+        """The result of `work` for each host, and the errors. It waits for all of them."""
         chosen = dict(self.sessions) if hosts is None else {host: self.sessions[host] for host in hosts}
         with translating():
             futures = {host: self._pool.submit(_translated, work, session) for host, session in chosen.items()}
@@ -79,7 +79,7 @@ class SideBySide:
         return results, errors
 
     def finish(self, work: Callable[[Session], object], hosts: Iterable[str] | None = None) -> None:
-        """`work` for each host, where it is no fault of the command's any more if a connection ends: such a host is `lost`."""
+        """Run `work` for each host; if a connection ends, the command does not fail, and the host is `lost`."""
         _, errors = self.attempt(work, hosts)
         gone = {host: error for host, error in errors.items() if isinstance(error, ConnectionLostError)}
         for host in gone:
@@ -89,7 +89,7 @@ class SideBySide:
 
     def _raise(self, errors: Mapping[str, NetctlError]) -> None:
         if errors:
-            # What another machine says is said to be its word.
+            # The text says that it comes from another machine.
             one = len(self.sessions) <= 1 and not any(session.target.ssh for session in self.sessions.values())
             raise next(iter(errors.values())) if one else merge_errors(errors)
 
@@ -100,10 +100,10 @@ class SideBySide:
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask for a stop, which the workers follow between two batches.
+        """SIGINT and SIGTERM ask for a stop, which the workers do between two batches.
 
-        A second one ends the wait for other machines that do not answer; their workers take themselves back.
-        A terminal that goes away (SIGHUP) does not: it may have gone because the network is being changed, and comes back then.
+        A second one ends the wait for other machines that do not answer; their workers roll back by themselves. A
+        closed terminal (SIGHUP) does not: the change of the network may have cut its connection, which then returns.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -122,17 +122,17 @@ class SideBySide:
 
 
 def _translated(work: Callable[[Session], T], session: Session) -> T:
-    """The result of `work`. HostError if this machine is short of something: an apply then goes back, as for any other error."""
+    """The result of `work`. HostError if this machine lacks a resource: an apply then rolls back, as for any other error."""
     with translating():
         return work(session)
 
 
 def merge_errors(errors: Mapping[str, NetctlError]) -> NetctlError:
-    """All that went wrong as one error of the gravest class: a line for each host; hosts that say the same share theirs."""
+    """All errors as one of the gravest class: a line for each host; hosts with the same error share a line."""
     gravest = max(errors.values(), key=lambda error: error.exit_status)
     hosts: dict[str, list[str]] = {}
     for host, error in errors.items():
-        # A line break in a host's words must not begin the line of another.
+        # A line break in a host's text must not begin the line of another.
         hosts.setdefault(error.message.replace("\n", "\n    "), []).append(host)
     help_texts = dict.fromkeys(error.help_text for error in errors.values() if error.help_text)
     lines = [f"{', '.join(names)}: {message}" for message, names in hosts.items()]

@@ -1,8 +1,8 @@
 """Starts a worker on another machine: OpenSSH as a subprocess, whose standard streams then are the worker's.
 
-The user's ssh_config, agent, known hosts and jump hosts apply, since it is the user's own ssh. Each call makes a connection of
-its own, never one that a control master shares: a host is only as reachable as it is to a new connection. What ssh says when
-it fails becomes a sentence here.
+The user's ssh_config, agent, known hosts and jump hosts apply, because it is the user's own ssh. Each call opens a
+connection of its own, never one of a control master: only a new connection shows that a host is reachable. This module
+turns ssh's error messages into sentences.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from reconciler.worker import bootstrap
 
 CONNECT_TIMEOUT_S = 10
 START_TIMEOUT_S = 60.0
-"""How long a login, and each answer of the bootstrap, may take; a login that hangs must not hang netctl."""
+"""The limit for a login, and for each answer of the bootstrap; a hanging login must not block netctl."""
 SLOWEST_BYTES_S = 4000
-"""The slowest link over which the worker's code is brought to a host: its size gives the time that is added for that."""
+"""The slowest link for the worker's code: its size determines the additional time."""
 OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
@@ -46,17 +46,17 @@ OPTIONS = {
     "RequestTTY": "no",
 }
 REMOTE_COMMAND = f"python3 -I -S -c '{bootstrap.LOADER}'"
-"""For the far user's shell, whichever that is: there is nothing in it that sh, csh and fish read differently."""
+"""The command for the remote user's shell of any kind: sh, csh and fish read all of it alike."""
 ALIVE_INTERVAL_S = 5
-"""How often ssh asks a far side that says nothing whether it is there; it is lost when it has not answered three times."""
+"""The interval of ssh's keepalive messages to a silent host; after three without an answer, it is lost."""
 NOISE_MAX_LINES = 200
-"""What a login shell may print before the worker speaks."""
+"""The most lines that a login shell may print before the worker starts."""
 LINE_MAX_BYTES = 1 << 16
-"""Of a line before that, and of what the bootstrap says."""
+"""The limit of such a line, and of a bootstrap's message."""
 SAID_MAX = 4
-"""How often the bootstrap may ask for something: once for the program again, once for the code; it is heard of once more."""
+"""The most messages of the bootstrap: one requests the program again, one the code, and one is the last."""
 WORDS_MAX_BYTES = 1 << 22
-"""What may come on standard error in a session: ssh's own words, and those of the far side."""
+"""The limit of standard error in a session: ssh's own messages, and those of the remote host."""
 
 FAILURES = (
     (
@@ -66,7 +66,7 @@ FAILURES = (
     ),
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one in known_hosts: it was set up anew, or somebody is in between",
+        "its host key differs from the one in known_hosts: the host was reinstalled, or the connection is intercepted",
         "find out which; only then: ssh-keygen -R {name}, and {ssh} once by hand",
     ),
     (
@@ -76,49 +76,50 @@ FAILURES = (
     ),
     (
         r"sudo: .*(password|not allowed|no tty|sorry)|is not in the sudoers|may not run sudo",
-        "its user may not become root: {words}",
+        "its user cannot become root: {words}",
         "connect as root, or let the user run python3 by sudo without a password (NOPASSWD in sudoers)",
     ),
     (
         r"Permission denied|Too many authentication failures|no mutual signature",
-        "it does not let us in with the keys at hand",
-        "{ssh} has to work without a password: an agent, or ssh-copy-id",
+        "it rejects the available keys",
+        "use an agent, or ssh-copy-id: {ssh} must work without a password",
     ),
     (
         r"Could not resolve hostname",
-        "nobody knows an address for the name {name}",
+        "cannot resolve host name {name}",
         "check `connect:`, ssh_config and DNS",
     ),
     (
         r"Connection refused",
         "nothing listens at its ssh port: connection refused",
-        "is sshd running there, and the port right?",
+        "check that sshd runs there, and the port",
     ),
     (
         r"No route to host|Network is unreachable",
-        "there is no way to it from here: {words}",
-        "check routes and firewalls; {ssh} tells more",
+        "no route to it from here: {words}",
+        "check routes and firewalls; try {ssh}",
     ),
     (
         r"timed out|Timeout",
         "it does not answer: {words}",
-        "is it up, and its address right? {ssh} tells more",
+        "check that it is up, and its address; try {ssh}",
     ),
 )
-"""What ssh, a shell or sudo says, what that means, and what to do."""
+"""A message of ssh, a shell or sudo, its meaning, and the advice."""
 
 
 def start_ssh_worker(connect: Connect, patience_s: float) -> WorkerProcess:
-    """A worker on the far side, as root, not yet greeted. HostError where that is not possible, with what to do.
+    """A worker on the remote host, as root, not yet greeted. HostError with advice if that is not possible.
 
-    We notice a lost connection in less time than the worker's patience lasts, so that a new one finds it.
+    This side notices a lost connection in less time than the worker's patience, so that a new connection finds the
+    worker.
     """
     words = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the worker runs
     try:
-        # Ctrl-C at the terminal is for netctl, which takes back what it did by this very connection.
+        # Ctrl-C at the terminal is for netctl, which rolls back over this very connection.
         command = render_command(connect, patience_s)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, start_new_session=True)
-        # What comes there goes to a file, which would grow for as long as the far side likes.
+        # This output goes to a file, which would grow as long as the remote host wants.
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (WORDS_MAX_BYTES, WORDS_MAX_BYTES))
     except FileNotFoundError:
@@ -146,7 +147,7 @@ def render_command(connect: Connect, patience_s: float) -> list[str]:
 
 
 def explain(connect: Connect, words: str) -> tuple[str, str] | None:
-    """What is wrong, by what was said, and what to do; None where that is not known."""
+    """The fault by its message, and the advice; None if that is unknown."""
     for pattern, message, help_text in FAILURES:
         if re.search(pattern, words):
             names = {"ssh": f"`ssh {_by_hand(connect)}`", "name": connect.name, "words": _last_line(words)}
@@ -155,7 +156,7 @@ def explain(connect: Connect, words: str) -> tuple[str, str] | None:
 
 
 def _start(worker: WorkerProcess, connect: Connect) -> None:
-    """Talk to `worker.bootstrap` until the worker is ready. EOFError where the far side ends before."""
+    """Talk to `worker.bootstrap` until the worker is ready. EOFError if the remote side ends before."""
     bundle = read_bundle()
     program = bootstrap.render_program(Path(bootstrap.__file__).read_text(encoding="utf-8"), bundle.code_hash)
     data, timeout_s = program, START_TIMEOUT_S
@@ -175,7 +176,7 @@ def _start(worker: WorkerProcess, connect: Connect) -> None:
                 raise HostError(f"{render_destination(connect)}: {message}", help_text)
             case _:
                 break
-    raise _not_ours(connect, "what is none of the bootstrap's messages")
+    raise _not_ours(connect, "an unknown message")
 
 
 def _write(worker: WorkerProcess, data: bytes) -> None:
@@ -185,12 +186,12 @@ def _write(worker: WorkerProcess, data: bytes) -> None:
 
 
 def _not_ours(connect: Connect, what: str) -> HostError:
-    help_text = f"another program than python3 answers there: `ssh {_by_hand(connect)}` tells more"
+    help_text = f"look for the program that answers in place of python3: `ssh {_by_hand(connect)}`"
     return HostError(f"{render_destination(connect)} answered netctl's bootstrap with {what}", help_text)
 
 
 def _hear(worker: WorkerProcess, connect: Connect) -> Any:
-    """What the bootstrap says next; what a login shell prints is passed over."""
+    """The next message of the bootstrap; output of a login shell is skipped."""
     stream = cast("IO[bytes]", worker.process.stdout)
     for _ in range(NOISE_MAX_LINES):
         line = stream.readline(LINE_MAX_BYTES)
@@ -201,8 +202,8 @@ def _hear(worker: WorkerProcess, connect: Connect) -> Any:
                 return parse_json(line.partition(b" ")[2])
             except MalformedError as error:
                 raise _not_ours(connect, str(error)) from None
-    help_text = "look at what its shell runs at a login"
-    raise HostError(f"{render_destination(connect)}: its login prints without end where a program was called for", help_text)
+    help_text = "check the start-up files of its login shell"
+    raise HostError(f"{render_destination(connect)}: its login shell prints output without end", help_text)
 
 
 @contextlib.contextmanager
@@ -217,27 +218,27 @@ def _killing_after(process: Process, timeout_s: float) -> Iterator[None]:
 
 
 def _failure(connect: Connect, words: str, status: int) -> HostError:
-    """The error for a far side that ended before its worker was ready."""
+    """The error for a remote side that ended before its worker was ready."""
     destination = render_destination(connect)
     if status == -9:
-        message = f"{destination} did not answer in time while netctl started there"
-        return HostError(message, f"`ssh {_by_hand(connect)}` tells more")
+        message = f"{destination} did not answer in time when netctl started"
+        return HostError(message, f"see the whole output: `ssh {_by_hand(connect)}`")
     if status == 127 and "sudo" not in words:
-        return HostError(f"{destination}: it has no python3", bootstrap.INSTALL)  # as shells report a command that is not there
+        return HostError(f"{destination}: it has no python3", bootstrap.INSTALL)  # as shells report a missing command
     known = explain(connect, words)
     if known:
         return HostError(f"{destination}: {known[0]}", known[1])
     said = _last_line(words) or f"ssh ended with status {status}"
-    return HostError(f"{destination} cannot be used: {said}", f"`ssh {_by_hand(connect)}` tells more")
+    return HostError(f"cannot use {destination}: {said}", f"see the whole output: `ssh {_by_hand(connect)}`")
 
 
 def render_shell(connect: Connect) -> str:
-    """The command line of a root shell there that reads commands from its input, for people."""
+    """The command line of a root shell there that reads commands from its input, for users."""
     return f"ssh {_by_hand(connect)} {'sh' if connect.user == 'root' else 'sudo sh'} -s"
 
 
 def render_exec(connect: Connect, command: str, *, terminal: bool) -> list[str]:
-    """The command line of ssh that runs a command of the shell's there as root, for a person at the other end."""
+    """The command line of ssh that runs a shell command there as root, for a user at the terminal."""
     remote = shlex.join(["sh", "-c", 'test "$(id -u)" = 0 || exec sudo sh -c "$1"; exec sh -c "$1"', "sh", f"exec {command}"])
     port = ["-p", str(connect.port)] if connect.port else []
     user = ["-l", connect.user] if connect.user else []

@@ -1,4 +1,4 @@
-"""Which hosts a topology has, and what a worker must be told to be one of them."""
+"""The hosts of a topology, and the data that a worker needs to be one of them."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ class Target:
     host_key: str
     netns: str = ""
     engines: dict[str, str] = field(default_factory=dict)
-    """Where the engines listen that are not at their usual place, by runtime."""
+    """The engines' sockets that are not at their default path, by runtime."""
     uplink: str = ""
     addresses: tuple[str, ...] = ()
-    """What the file says of the link to others, and of the host's addresses there."""
+    """The link to other hosts, and the host's addresses there, as in the file."""
     peers: tuple[str, ...] = ()
-    """The addresses of the file's other hosts: the routes to them say by which link this one reaches them. A lab host's link is
-    known without them."""
+    """The addresses of the file's other hosts: the routes to them determine the link by which this one reaches them.
+
+    A lab host's link is known without them.
+    """
     containers: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The runtimes of which the file names containers here; for each, those that somebody else runs: the topology's name, and
-    the engine's."""
+    """The runtimes of containers here; for each, the existing containers: the topology's name, and the engine's."""
     openvswitch: str = ""
-    """Where the host's Open vSwitch database listens, where the file says so."""
+    """The socket of the host's Open vSwitch database, if the file has it."""
     openvswitch_needed: bool = False
-    """Whether the file has a subnet of its kind on the host."""
+    """Whether the file has an Open vSwitch subnet on the host."""
     ssh: Connect | None = None
-    """How it is reached where it is another machine."""
+    """Its ssh connection if it is another machine."""
 
     @property
     def destination(self) -> str:
-        """As in the file: `ssh://root@alpha:22`; "" where it is on this machine."""
+        """Its destination as in the file: `ssh://root@alpha:22`; "" if it is on this machine."""
         return render_destination(self.ssh) if self.ssh else ""
 
 
 def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
-    """The hosts of the topology, the lab first where there is one; with `only`, that host and the lab it stands in.
+    """The hosts of the topology, the lab first if there is one; with `only`, that host and its lab.
 
-    UsageError where there is no host of that name.
+    UsageError if there is no host of that name.
     """
     if only and only not in topology.hosts:
         known = ", ".join(topology.hosts) or "none"
@@ -60,7 +61,7 @@ def targets_of(topology: Topology, only: str = "") -> tuple[Target, ...]:
 
 
 def early_targets_of(outline: Outline) -> tuple[Target, ...]:
-    """What `targets_of` gives, if that follows from the outline alone: of a lab without engines. Else empty."""
+    """The result of `targets_of` if it follows from the outline alone: of a lab without engines. Else empty."""
     hosts = outline.hosts
     if not outline.is_bare or any(host.connect.scheme != "lab" for host in hosts.values()):
         return ()
@@ -68,25 +69,25 @@ def early_targets_of(outline: Outline) -> tuple[Target, ...]:
 
 
 def count_workers(outline: Outline) -> int:
-    """How many workers on this machine the file needs."""
+    """The number of workers on this machine that the file needs."""
     near = [host for host in outline.hosts.values() if host.connect.scheme != "ssh"]
     return len(near) + len(_lab_of(outline.name, near))
 
 
 def _lab_of(topology: str, hosts: Iterable[Host]) -> tuple[Target, ...]:
-    """The lab that these hosts stand in."""
+    """The lab that contains these hosts."""
     return (Target(LAB, topology, f"{topology}.lab"),) if any(host.connect.scheme == "lab" for host in hosts) else ()
 
 
 def peers_of(topology: Topology) -> dict[str, str]:
-    """The hosts on other machines, and how they are reached: what each machine is to remember of the others."""
+    """The hosts on other machines and their destinations, which each machine is to remember."""
     return {host.name: render_destination(host.connect) for host in topology.hosts.values() if host.connect.scheme == "ssh"}
 
 
 def dropped_peers(present: Mapping[str, str], topology: str, remembered: Mapping[str, str]) -> tuple[Target, ...]:
-    """Of the machines that are remembered those that are not present any more, both by name and destination.
+    """The remembered machines that are not present any more, both by name and destination.
 
-    One whose name has gone to another machine is called by its destination.
+    If its name now belongs to another machine, its name is the destination.
     """
     there = set(present.values())
     return tuple(
@@ -97,7 +98,7 @@ def dropped_peers(present: Mapping[str, str], topology: str, remembered: Mapping
 
 
 def far_target(host: str, topology: str, destination: str) -> Target:
-    """Another machine, of which no file says anything. UsageError where the destination is not written as in a file."""
+    """Another machine that no file describes. UsageError if the destination has not the form of a file's."""
     from pydantic_core import PydanticCustomError
 
     from reconciler.topology.connect import parse_connect
@@ -105,12 +106,12 @@ def far_target(host: str, topology: str, destination: str) -> Target:
     try:
         connect = parse_connect(destination)
     except PydanticCustomError:
-        raise UsageError(f"{destination!r} is no way to reach a host", "write ssh://[user@]name[:port]") from None
+        raise UsageError(f"{destination!r} is no destination of a host", "write ssh://[user@]name[:port]") from None
     return Target(host, topology, "local", ssh=connect)
 
 
 def render_destination(connect: Connect) -> str:
-    """As in the file: `ssh://root@alpha:22`."""
+    """The destination as in the file: `ssh://root@alpha:22`."""
     user = f"{connect.user}@" if connect.user else ""
     name = f"[{connect.name}]" if ":" in connect.name else connect.name
     return f"ssh://{user}{name}" + (f":{connect.port}" if connect.port else "")
@@ -135,7 +136,7 @@ def _target(topology: Topology, host: Host) -> Target:
 
 
 def _bare_target(topology: str, host: Host, hosts: Mapping[str, Host]) -> Target:
-    """The host, as far as it does not depend on subnets and containers."""
+    """The host, without what depends on subnets and containers."""
     netns = netns_path_name(topology, lab_netns(host.name)) if host.connect.scheme == "lab" else ""
     return Target(
         host=host.name,
@@ -157,15 +158,15 @@ def _addresses_of_others(hosts: Mapping[str, Host], host: Host) -> tuple[str, ..
 
 
 def engines_of(host: Host) -> dict[str, str]:
-    """Where the host's engines listen, as the file says; Docker's else as the environment says, as for `docker` itself.
+    """The sockets of the host's engines from the file; else Docker's from the environment, as `docker` itself does.
 
-    The environment is this machine's, and says nothing of another.
+    The environment is this machine's, and does not apply to another.
     """
     default = {} if host.connect.scheme == "ssh" else default_engines()
     return {**default, **host.engines}
 
 
 def default_engines() -> dict[str, str]:
-    """What the environment says of this machine's engines."""
+    """The sockets of this machine's engines in the environment."""
     docker = os.environ.get("DOCKER_HOST", "")
     return {"docker": docker} if docker else {}

@@ -1,1 +1,1 @@
-"""The only code that touches a host: sockets, libraries, commands. Steps go in; what was read comes out as plain values."""
+"""The only code that touches a host: sockets, libraries, commands. Its input are steps; it returns plain values."""

@@ -1,4 +1,4 @@
-"""Where the kernel side works: whose topology, which host, and the paths of both. The worker makes one at its start."""
+"""The context of the kernel side: topology, host, and their paths. The worker creates one at its start."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ DEFAULT_OPENVSWITCH = "unix:///var/run/openvswitch/db.sock"
 
 @dataclass(frozen=True, slots=True)
 class KernelContext:
-    """What every module of `kernel/` needs to know. Tests give paths of their own."""
+    """The data that every module of `kernel/` needs. Tests give paths of their own."""
 
     topology: str
     host_key: str
-    """`local`, `<topology>.lab.<host>`, or `<topology>.lab` for what stands between the lab's hosts: the name of the host's
-    directory under /run/netctl."""
+    """`local`, `<topology>.lab.<host>`, or `<topology>.lab` for the lab itself: the host's directory under /run/netctl."""
     run_directory: Path = Path("/run/netctl")
     netns_directory: Path = Path("/run/netns")
     own_netns: str = "/proc/self/ns/net"
-    """The host's own namespace (""): that of the worker's main thread, which has entered it before anything else."""
+    """The host's own namespace (""): that of the worker's main thread, which entered it before anything else."""
     engines: tuple[tuple[str, str], ...] = ()
     """Runtime and where its engine is, for those that are not at the usual place."""
     openvswitch: str = ""
-    """Where the OVSDB listens, `unix:/run/openvswitch/db.sock`; "" where the host has none to be asked."""
+    """The socket of the OVSDB, `unix:/run/openvswitch/db.sock`; "" if the host has none to be read."""
     machine_netns: str = "/proc/self/ns/net"
-    """The namespace in which the worker was started: the machine's own, also where the host is one of a lab."""
+    """The namespace in which the worker was started: the machine's own, also if the host is one of a lab."""
 
     uplink: str = ""
-    """The host's link to others, where the file names one; "" otherwise."""
+    """The host's link to others, if the file names one; "" otherwise."""
     addresses: tuple[str, ...] = ()
-    """Where others reach the host, as the file says, without prefix lengths."""
+    """The host's addresses in the file, without prefix lengths."""
     peers: tuple[str, ...] = ()
     """The same of the file's other hosts."""
 
     def engine_url(self, runtime: str) -> str:
-        """Where the engine of a runtime is: a socket's URL; LXC's directory."""
+        """The URL of a runtime's engine: a socket; LXC's directory."""
         return dict(self.engines).get(runtime) or ENGINES[runtime].usual_place
 
     @property
     def is_lab_world(self) -> bool:
-        """Whether this is the lab itself: its router, its hosts as namespaces, `outside`; the machine's own is left alone."""
+        """Whether this is the lab itself: its router, its hosts as namespaces, `outside`.
+
+        It leaves the machine's own namespace alone.
+        """
         return self.host_key == f"{self.topology}.lab"
 
     @property
     def host_directory(self) -> Path:
-        """Holds the lock of the host, and what of it is remembered: its sysctls and its uplink."""
+        """The directory of the host's lock, and of what netctl remembers of it: sysctls and uplink."""
         return self.run_directory / self.host_key
 
     @property
     def topology_directory(self) -> Path:
-        """Holds the logs of the topology's processes, and what its DHCP clients run."""
+        """The directory of the logs of the topology's processes, and of the scripts of its DHCP clients."""
         return self.run_directory / self.topology

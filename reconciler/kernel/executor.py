@@ -1,7 +1,7 @@
-"""Carrying out steps: each backend's batch goes to the module that speaks its language.
+"""The execution of steps: each backend's batch goes to its module.
 
-Nothing is decided here, and nothing is undone: a step that is refused raises StepError, and what was done of its batch stays
-until a rollback reads the host again.
+It decides nothing, and rolls back nothing. A rejected step raises StepError. The finished part of its batch stays until
+a rollback reads the host again.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ Waiting = Callable[[str, float], None]
 
 
 def ignore(_bridge: str, _seconds: float) -> None:
-    """Waits in silence."""
+    """Waits without reporting."""
 
 
 class KernelHost:
-    """The host that the worker is on, as `plan.execute` wants it."""
+    """The worker's host, as `plan.execute` uses it."""
 
     def __init__(self, namespaces: Namespaces) -> None:
-        """`namespaces` are shared with the reading, so that sockets which are open are used again."""
+        """`namespaces` are shared with the reading, so that open sockets are reused."""
         self._namespaces = namespaces
         self._context = namespaces.context
         self._rewired: set[str] = set()
@@ -82,12 +82,12 @@ class KernelHost:
         self._nft: dict[tuple[int, int], NftSession] = {}
 
     def run(self, batch: Batch) -> None:
-        """Carry out the batch. StepError at the first step that is refused."""
+        """Execute the batch. StepError at the first step that is rejected."""
         try:
             self._run(batch)
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
-            # A container's namespace may go at any moment, with its last process.
+            # A container's namespace may disappear at any moment, with its last process.
             refuse = RefusedError if batch.netns.startswith("container:") else StepError
             raise refuse(batch.steps[0], words) from error
 
@@ -136,12 +136,12 @@ class KernelHost:
     def _run_nft(self, netns: str, steps: Sequence[Step]) -> None:
         from reconciler.kernel.netfilter.nft import NftSession  # loads libnftables
 
-        # A lab host that is made again within a session has another namespace, and a session stays where it was made.
+        # A lab host that is re-created within a session has another namespace, but a session stays in the old one.
         identity = self._namespaces.identity(netns)
         if identity not in self._nft:
             self._nft[identity] = self._namespaces.run(netns, NftSession)
         commands = [step for step in steps if isinstance(step, NftCommand)]
-        # Its socket is in the namespace for good, but names of links are looked up where the thread is.
+        # Its socket stays in the namespace, but names of links are resolved in the namespace of the thread.
         self._namespaces.run(netns, lambda: self._nft[identity].run(commands))
 
     def _run_ovsdb(self, batch: Batch) -> None:
@@ -157,13 +157,13 @@ class KernelHost:
             self._namespaces.run(netns, partial(flush_flows, wanted))
 
     def settle(self, waiting: Waiting = ignore, cancelled: Callable[[], bool] = never) -> None:
-        """Return when what was wired passes packets: ports forward, no address is under duplicate address detection.
+        """Return when new links pass packets: ports forward, and no address is under duplicate address detection.
 
-        Then those whose place in the network has changed are announced; earlier, a port might have swallowed it.
+        Then it announces addresses whose location has changed; earlier, a port might have dropped the announcement.
 
-        Acknowledged is not usable: the kernel moves a port to forwarding after the message, and under STP it lets a port listen
-        and learn for `forward_delay` each (IEEE 802.1D). HostError 10 s after that time. `waiting` is called for each bridge with
-        STP that is waited for, with the seconds; `cancelled` says whether to stop.
+        An acknowledged link is not yet usable. The kernel moves a port to forwarding after the message. Under STP it
+        keeps a port in listening and learning for `forward_delay` each (IEEE 802.1D). HostError 10 s after that time.
+        `waiting` is called for each such bridge, with the seconds; `cancelled` says whether to stop.
         """
         begin_s = time.monotonic()
         group = group_of(self._context.topology)
@@ -178,18 +178,18 @@ class KernelHost:
                         waiting(bridge, delay_s)
                 limit_s = SETTLE_TIMEOUT_S + max(delays.values(), default=0)
                 if time.monotonic() > begin_s + limit_s:
-                    stp = f"STP of {', '.join(delays)} holds back {', '.join(held[:5])}" if delays else ""
+                    stp = f"STP of {', '.join(delays)} blocks {', '.join(held[:5])}" if delays else ""
                     raise HostError(_not_ready(netns, unready, limit_s, stp))
                 time.sleep(STP_POLL_S if delays else SETTLE_POLL_S)
         self._rewired.clear()
         announcements, self._announcements = self._announcements, []
         for one in announcements:
-            # In a rollback, what was to be announced may be gone again.
+            # In a rollback, the address to announce may have been deleted again.
             with contextlib.suppress(StepError, HostError):
                 run_announcements(self._namespaces, (one,))
 
     def close(self) -> None:
-        """Let go of every namespace."""
+        """Close every namespace."""
         self._namespaces.close()
 
 

@@ -1,12 +1,12 @@
-"""A link of the host that is not netctl's, made for the time of a verification: what another bridge of the host would send.
+"""A foreign link of the host, created for a verification: it sends what another bridge of the host would send.
 
-It is a veth pair: one end in the host's namespace, the other in a namespace without a name, which stands for a container of
-somebody else. Both exist only as long as this process holds the nameless namespace: when the process ends, also by SIGKILL,
-the kernel deletes the namespace and the pair with it. So no later command has to look for leftovers, and the host's end needs
-no mark of ownership: a `diff` at the same time sees a foreign link, which is what it is.
+It is a veth pair: one end in the host's namespace, the other in a namespace without a name, which stands for a foreign
+container. Both exist only as long as this process holds the nameless namespace. When the process ends, also by SIGKILL,
+the kernel deletes the namespace and the pair with it. So no later command has to look for leftovers, and the host's end
+needs no mark of ownership. A `diff` at the same time sees a foreign link, which it is.
 
-The host's end has an address, and so a route back to the far end: without one, a host that checks sources (rp_filter 1) drops
-all that comes in, and a probe would find a closed door where every real bridge finds an open one.
+The host's end has an address, and so a route back to the remote end. Without one, a host that checks sources (rp_filter
+1) drops all packets from it. A probe would then find a closed port that is open to every real bridge.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ READY_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ForeignEnds:
-    """Both ends of the pair: the host's with its name and hardware address, the far one, and the addresses of each as CIDRs."""
+    """Both ends of the pair: the host's with its name and hardware address, the remote one, and the CIDRs of each."""
 
     name: str
     mac: str
@@ -61,8 +61,8 @@ class ForeignEnds:
 def foreign_ends(topology: str) -> ForeignEnds:
     """The ends for a topology: two addresses of each family from its name, so that two topologies on one host do not collide.
 
-    IPv4 link-local addresses (RFC 3927) from 169.254.64.0/18, where no cloud has its services, and unique local ones for IPv6
-    (RFC 4193): neither has a way out of the host.
+    IPv4 link-local addresses (RFC 3927) are from 169.254.64.0/18, where no cloud has its services; IPv6 has unique
+    local ones (RFC 4193). Neither can be reached from outside of the host.
     """
     digest = sha256(f"foreign link of {topology}".encode()).digest()
     four = IPv4Address("169.254.64.0") + int.from_bytes(digest[:2], "big") % 4096 * 4
@@ -81,7 +81,10 @@ class ForeignLink:
     """The pair. `path` is the file of the nameless namespace."""
 
     def __init__(self, host_path: str, ends: ForeignEnds) -> None:
-        """Make it and set it up. `host_path` is the file of the host's namespace. HostError if the kernel refuses something."""
+        """Create it and set it up.
+
+        `host_path` is the file of the host's namespace. HostError if the kernel rejects a request.
+        """
         self._far = self._near = -1
         self._ends = ends
         try:
@@ -100,7 +103,7 @@ class ForeignLink:
         return f"/proc/self/fd/{self._far}"
 
     def close(self) -> None:
-        """Delete the pair, and let go of the namespace. May be called again."""
+        """Delete the pair, and release the namespace. It may be called again."""
         far, near = self._far, self._near
         self._far = self._near = -1
         if far >= 0:
@@ -111,7 +114,7 @@ class ForeignLink:
                 os.close(descriptor)
 
     def _make(self, host_path: str) -> None:
-        """In a thread that ends afterwards."""
+        """Create the pair, in a thread that ends afterwards."""
         ends, around = self._ends, _Around(self._near)
         leave_for_new()
         self._far = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -126,7 +129,7 @@ class ForeignLink:
 
 
 class _Around:
-    """What a message names by number: here, only the host's namespace."""
+    """Namespaces that a message names by number: here, only the host's."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -145,7 +148,7 @@ def _delete(path: str, name: str) -> None:
 
 
 def _set_up(name: str, cidrs: tuple[str, ...]) -> None:
-    """Addresses with their connected routes, and the link up, without link-local chatter if the kernel has IPv6 there."""
+    """Add addresses with their connected routes, and set the link up, without IPv6 link-local packets if the kernel has IPv6."""
     _request(encode(LinkSet("", name, link_local=False), _Around(-1)), may_fail=True)
     _request(encode(LinkSet("", name, up=True), _Around(-1)))
     route_socket = RouteSocket()
@@ -154,15 +157,15 @@ def _set_up(name: str, cidrs: tuple[str, ...]) -> None:
         index = IFINFOMSG.unpack_from(found)[2] if found else 0
     finally:
         route_socket.close()
-    for cidr in cidrs:  # a host without IPv6 refuses the second one, and has nothing to ask by it
+    for cidr in cidrs:  # a host without IPv6 rejects the second one, and needs no probe by it
         _request(_encode_address(cidr, index), may_fail=":" in cidr)
 
 
 def _wait_until_it_sends(name: str) -> None:
-    """Return when the link is operational: until then, a veth that was set up before its peer drops all that it is to send.
+    """Return when the link is operational: until then, a veth that was set up before its peer drops all that it sends.
 
-    The kernel's link watch gives it its queue a moment after the peer is up. Since Linux 6.8 the question itself makes it run
-    (`rtnl_getlink` in net/core/rtnetlink.c).
+    The kernel's link watch gives it its queueing discipline a moment after the peer is up. Since Linux 6.8 the request
+    itself makes it run (`rtnl_getlink` in net/core/rtnetlink.c).
     """
     deadline = time.monotonic() + READY_TIMEOUT_S
     route_socket = RouteSocket()
@@ -176,7 +179,7 @@ def _wait_until_it_sends(name: str) -> None:
 
 
 def _encode_address(cidr: str, index: int) -> bytearray:
-    """Of scope link, so that the host does not choose it as the source of what goes elsewhere."""
+    """The message has scope link, so that the host does not use the address as the source of packets to other links."""
     interface = ip_interface(cidr)
     is_ipv4 = interface.version == 4
     family, scope = (socket.AF_INET, SCOPE_LINK) if is_ipv4 else (socket.AF_INET6, 0)
@@ -187,7 +190,7 @@ def _encode_address(cidr: str, index: int) -> bytearray:
 
 
 def _request(*messages: bytearray, may_fail: bool = False) -> None:
-    """Send messages in the calling thread's namespace. HostError with the kernel's words if it refuses one."""
+    """Send messages in the calling thread's namespace. HostError with the kernel's words if it rejects one."""
     route_socket = RouteSocket()
     try:
         refusals = route_socket.request(messages)

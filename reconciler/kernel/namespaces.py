@@ -1,8 +1,8 @@
-"""Network namespaces: finding, entering, making and removing them. Every module of `kernel/` that works in one comes here.
+"""Network namespaces: finding, entering, creating and deleting them. Every module of `kernel/` that needs one uses this.
 
-A namespace is entered by a short-lived thread, never by a fork: setns(2) moves one thread only, a socket stays for good in
-the namespace where it was made, and a thread costs 50 µs where a process costs 20 ms. The kernel tells namespaces apart by
-the inode of their file on nsfs, which is how a container that was restarted in between is noticed.
+A short-lived thread enters a namespace, never a fork. The call setns(2) moves one thread only, and a socket stays in
+the namespace where it was created. A thread costs 50 µs, a process 20 ms. The kernel identifies a namespace by the
+inode of its file on nsfs. This shows that a container was restarted in between.
 """
 
 from __future__ import annotations
@@ -35,25 +35,28 @@ MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
 MNT_DETACH = 2  # umount2(2)
 
 MAKERS = 2
-"""Threads that make namespaces: the kernel takes a millisecond for each, and makes two at a time. A third waits for its locks."""
+"""Threads that create namespaces: the kernel takes a millisecond for each, and creates two at a time.
+
+A third thread would wait for its locks.
+"""
 
 LEAST_DESCRIPTORS = 48
-"""Without so many beside the sockets nothing can be done."""
+"""The descriptors that the process needs besides the sockets."""
 SPARE_DESCRIPTORS = 400
-"""Beside the sockets: namespaces on their way into a message, files, the controller's streams."""
+"""Descriptors to spare besides the sockets: namespaces for a message, files, the controller's streams."""
 
 _libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
 
 
 def _call(name: str, *arguments: object) -> None:
-    """A function of libc that returns 0; OSError where it does not."""
+    """Call a function of libc that returns 0; OSError if it does not."""
     if getattr(_libc, name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
 def run_in_thread(work: Callable[[], T]) -> T:
-    """The result of `work` in a new thread, which may leave its namespace for another; what it raises is raised here."""
+    """The result of `work` in a new thread, which may enter another namespace; its exceptions are raised here."""
     results: list[T] = []
     failures: list[BaseException] = []
 
@@ -83,7 +86,7 @@ def enter(path: str) -> None:
 def leave_for_new() -> None:
     """Move the calling thread into a new namespace without a name, which lives as long as a thread or a descriptor is in it.
 
-    HostError where the kernel makes none.
+    HostError if the kernel creates none.
     """
     try:
         _call("unshare", CLONE_NEWNET)
@@ -96,20 +99,20 @@ def leave_for_new() -> None:
 
 
 class Namespaces:
-    """The namespaces of one host, found by their names (`state.ref`), and a route socket in each, kept open.
+    """The namespaces of one host by their names (`state.ref`), and an open route socket in each.
 
-    A socket keeps its namespace alive, so `remove` and `close` let go of it. Not for use by two threads at once.
+    A socket keeps its namespace alive, so `remove` and `close` close it. Two threads must not use it at once.
     """
 
     def __init__(self, context: KernelContext) -> None:
-        """Nothing is opened before it is asked for."""
+        """It opens nothing before it is needed."""
         self._context = context
         self._pids: dict[str, int] = {}
         self._sockets: dict[str, tuple[tuple[int, int], RouteSocket]] = {}
 
     @property
     def context(self) -> KernelContext:
-        """Whose namespaces these are."""
+        """The context of the namespaces."""
         return self._context
 
     def set_pids(self, pids: Mapping[str, int]) -> None:
@@ -117,11 +120,11 @@ class Namespaces:
         self._pids = dict(pids)
 
     def add_pids(self, pids: Mapping[str, int]) -> None:
-        """The same, of containers that were started since; the others stay known."""
+        """The same, for containers that were started since; the others stay known."""
         self._pids.update(pids)
 
     def path(self, netns: str) -> str:
-        """The file that stands for the namespace; whether it is there is another question."""
+        """The file that represents the namespace; it may not exist."""
         if netns == HOST:
             return self._context.own_netns
         pid = self._pids.get(netns.removeprefix("container:"), 0)
@@ -130,7 +133,7 @@ class Namespaces:
         return str(self._context.netns_directory / netns_path_name(self._context.topology, netns))
 
     def identity(self, netns: str) -> tuple[int, int]:
-        """Device and inode of the namespace: the same as long as it is the same namespace. HostError where it is not there."""
+        """Device and inode of the namespace: equal as long as it is the same namespace. HostError if it does not exist."""
         try:
             status = os.stat(self.path(netns))
         except OSError as error:
@@ -138,12 +141,12 @@ class Namespaces:
         return status.st_dev, status.st_ino
 
     def open(self, netns: str) -> int:
-        """A descriptor of the namespace, for the caller to close. HostError where it is not there."""
+        """A descriptor of the namespace, for the caller to close. HostError if it does not exist."""
         self.identity(netns)
         return os.open(self.path(netns), os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, netns: str, work: Callable[[], T]) -> T:
-        """The result of `work` inside the namespace, in a thread of its own. What `work` opens stays there."""
+        """The result of `work` inside the namespace, in a thread of its own. Sockets that `work` opens stay there."""
 
         def body() -> T:
             self._enter(netns)
@@ -152,7 +155,7 @@ class Namespaces:
         return run_in_thread(body)
 
     def socket(self, netns: str) -> RouteSocket:
-        """A route socket in the namespace as it is now: a container that was restarted has another one than before."""
+        """A route socket in the namespace as it is now: a restarted container has another one than before."""
         identity = self.identity(netns)
         known, route_socket = self._sockets.get(netns, (None, None))
         if route_socket is None or known != identity:
@@ -160,7 +163,7 @@ class Namespaces:
         return route_socket
 
     def open_sockets(self, names: Iterable[str]) -> dict[str, RouteSocket]:
-        """Route sockets in many namespaces by one thread (11 µs each). Those that are open and still right are kept."""
+        """Route sockets in many namespaces by one thread (11 µs each). Open and valid ones are reused."""
         wanted = {name: self.identity(name) for name in names}
         stale = [name for name, identity in wanted.items() if self._sockets.get(name, (None,))[0] != identity]
         for name in stale:
@@ -177,16 +180,16 @@ class Namespaces:
         return {name: self._sockets[name][1] for name in wanted}
 
     def _enter(self, netns: str) -> None:
-        """Move the calling thread there. HostError where that is no namespace, or not any more."""
+        """Move the calling thread there. HostError if that is no namespace, or no longer one."""
         self.identity(netns)
         try:
             enter(self.path(netns))
         except OSError as error:
             where = f"the network namespace of {netns or 'the host'}"
-            raise HostError(f"{where} cannot be entered: {self.path(netns)}: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot enter {where}: {self.path(netns)}: {error.strerror}", help_for(error)) from error
 
     def forget(self, netns: str) -> None:
-        """Close what is open in the namespace."""
+        """Close the open files of the namespace."""
         _, route_socket = self._sockets.pop(netns, (None, None))
         if route_socket:
             route_socket.close()
@@ -197,10 +200,10 @@ class Namespaces:
             self.forget(name)
 
     def read_mounted(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The names of the topology's namespaces under /run/netns, and of files there that stand for none.
+        """The names of the topology's namespaces under /run/netns, and of its files there that are no namespaces.
 
-        Such a file is what a kill leaves between its making and the mount. All are the topology's own by their names, but
-        they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`).
+        A kill between a file's creation and the mount leaves such a file. All are the topology's own by their names,
+        but they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`).
         """
         mounted: set[str] = set()
         empty: set[str] = set()
@@ -212,15 +215,15 @@ class Namespaces:
         for entry in entries:
             name = parse_path_name(self._context.topology, entry.name)
             if name:
-                # `os.stat` and not `entry.stat`: scandir's answer is of the file beneath the mount.
+                # `os.stat` and not `entry.stat`: scandir returns the file beneath the mount.
                 is_mounted = os.stat(entry.path).st_dev != device
                 (mounted if is_mounted else empty).add(name)
         return frozenset(mounted), frozenset(empty)
 
     def add(self, steps: Iterable[NetnsAdd]) -> None:
-        """Make namespaces, complete before they can be seen: the mount comes last. StepError where one cannot be made.
+        """Create namespaces, complete before they are visible: the mount is last. StepError if one cannot be created.
 
-        The alias of `lo` says which host each belongs to, for the hosts of a lab share /run/netns.
+        The alias of `lo` names the host of each, because the hosts of a lab share /run/netns.
         """
         steps = tuple(steps)
         if not steps:
@@ -228,24 +231,24 @@ class Namespaces:
         _allow_descriptors(len(steps) + len(self._sockets))
         with _locked(self._context.netns_directory) as directory:
             _share(directory)
-            with ThreadPoolExecutor(MAKERS) as pool:  # its threads end with it, as they must: they leave their namespace
+            with ThreadPoolExecutor(MAKERS) as pool:  # its threads end with it, as they must: they have left their namespace
                 list(pool.map(self._add_each, [part for first in range(MAKERS) if (part := steps[first::MAKERS])]))
 
     def remove_stale_files(self) -> None:
-        """Remove what kills have left in /run/netns: files of the topology's that stand for no namespace."""
+        """Delete files that kills left in /run/netns: those of the topology's that are no namespaces."""
         if not self.read_mounted()[1]:
             return
-        with _locked(self._context.netns_directory) as directory:  # none of them is on the way to be mounted now
+        with _locked(self._context.netns_directory) as directory:  # none of them can be mounted meanwhile
             for name in self.read_mounted()[1]:
                 (directory / netns_path_name(self._context.topology, name)).unlink(missing_ok=True)
 
     def _add_each(self, steps: Iterable[NetnsAdd]) -> None:
-        """In a thread that ends afterwards. What it keeps for one namespace, no other thread looks at."""
+        """Create namespaces in a thread that ends afterwards. No other thread uses the data of the same namespace."""
         owner = str(Alias(self._context.topology, "host", self._context.host_key))
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
             if _is_namespace(path):
-                remedy = f"if nobody needs it: ip netns delete {path.name}"
+                remedy = f"if it is unused: ip netns delete {path.name}"
                 raise StepError(step, f"the namespace {path.name} is there already; {remedy}")
             self.forget(step.netns)
             try:
@@ -259,10 +262,10 @@ class Namespaces:
                 _mount(path)
             except OSError as error:
                 self.forget(step.netns)
-                raise StepError(step, f"the namespace {path} cannot be made: {error.strerror}") from error
+                raise StepError(step, f"cannot create the namespace {path}: {error.strerror}") from error
 
     def remove(self, steps: Iterable[NetnsDelete]) -> None:
-        """Unmount and remove namespaces; one that is gone already is no fault. StepError where one cannot be removed."""
+        """Unmount and delete namespaces; a missing one is no error. StepError if one cannot be deleted."""
         for step in steps:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
             self.forget(step.netns)
@@ -270,11 +273,11 @@ class Namespaces:
                 _unmount(path)
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise StepError(step, f"the namespace {path} cannot be removed: {error.strerror}") from error
+                raise StepError(step, f"cannot delete the namespace {path}: {error.strerror}") from error
 
 
 def _allow_descriptors(count: int) -> None:
-    """Raise the limit of open files where so many sockets need it (getrlimit(2)); a process of root may have the hard limit."""
+    """Raise the limit of open files if so many sockets need it (getrlimit(2)); a process of root may use the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and count + SPARE_DESCRIPTORS > soft:
         wanted = count + SPARE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, count + SPARE_DESCRIPTORS)
@@ -285,7 +288,7 @@ def _allow_descriptors(count: int) -> None:
 
 
 def parse_path_name(topology: str, file_name: str) -> str:
-    """The inverse of `netns_path_name`: "" where the file is not of this topology."""
+    """The inverse of `netns_path_name`: "" if the file is not of this topology."""
     prefix, _, rest = file_name.partition(".")
     if prefix != topology or not rest:
         return ""
@@ -296,7 +299,7 @@ def parse_path_name(topology: str, file_name: str) -> str:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    """The directory, made where it is missing and locked as ip-netns(8) locks it: two that share it would hide it twice."""
+    """The directory, created if missing and locked as ip-netns(8) does it: two concurrent mounts of it would hide files."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -307,19 +310,19 @@ def _locked(directory: Path) -> Iterator[Path]:
 
 
 def _share(directory: Path) -> None:
-    """Make the directory a shared mount, as ip-netns(8) does, so that a namespace unmounted here is unmounted everywhere."""
+    """Make the directory a shared mount, as ip-netns(8) does, so that an unmount here applies in every mount namespace."""
     target = os.fsencode(directory)
     try:
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: it is no mount point yet
-            raise HostError(f"{directory} cannot be shared: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot make {directory} a shared mount: {error.strerror}", help_for(error)) from error
         _call("mount", target, target, b"none", MS_BIND | MS_REC, None)
         _call("mount", b"", target, b"none", MS_SHARED | MS_REC, None)
 
 
 def _is_namespace(path: Path) -> bool:
-    """Whether something is mounted there; a plain file is what a kill has left."""
+    """Whether a namespace is mounted there; a plain file is the rest of a kill."""
     try:
         return path.stat().st_dev != path.parent.stat().st_dev
     except FileNotFoundError:
@@ -327,13 +330,13 @@ def _is_namespace(path: Path) -> bool:
 
 
 def _mount(path: Path) -> None:
-    """Put the calling thread's namespace at `path`, where at most a file is that a kill has left."""
+    """Mount the calling thread's namespace at `path`, where at most a file exists that a kill left."""
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", MS_BIND, None)
 
 
 def _unmount(path: Path) -> None:
-    """Take away every mount at `path`; none is no fault (EINVAL: a plain file; ENOENT: nothing)."""
+    """Remove every mount at `path`; none is no error (EINVAL: a plain file; ENOENT: nothing)."""
     while _libc.umount2(os.fsencode(path), MNT_DETACH) == 0:
         pass
     number = ctypes.get_errno()

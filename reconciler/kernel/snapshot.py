@@ -1,7 +1,7 @@
-"""Reading a host: everything that some kind looks at, as one value.
+"""Reading a host: all that some kind uses, as one value.
 
-A dump that cannot be had, or a namespace that vanishes while it is read, raises HostError after some tries; nothing is ever
-taken for absent because it could not be read. The cost: about 0.2 ms for each container's namespace.
+A failed dump, or a namespace that disappears while it is read, raises HostError after some tries. An unreadable thing
+never counts as absent. The cost: about 0.2 ms for each container's namespace.
 """
 
 from __future__ import annotations
@@ -33,26 +33,28 @@ from reconciler.state.steps.step import Step
 from reconciler.state.uapi import LOOPBACK
 
 READ_TRIES = 3
-"""Of a host on which containers come and go meanwhile."""
+"""The tries on a host whose containers change meanwhile."""
 
 Links = Mapping[int, LinkInfo]
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What to read beyond what carries the topology's mark."""
+    """What to read besides things with the topology's mark."""
 
     sysctls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by namespace. What the topology has remembered on the host is always read."""
+    """Keys by namespace. Those that the topology has remembered on the host are always read."""
     engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The runtimes of which the file names containers here, so that it is a fault when their engine does not answer. For each,
-    the containers that somebody else runs: the topology's name and the engine's."""
+    """The runtimes of containers here in the file; it is an error if their engine does not answer.
+
+    For each, the existing containers: the topology's name and the engine's.
+    """
     openvswitch: bool = False
-    """Whether the file has a subnet on an Open vSwitch bridge here, so that it is a fault where there is none."""
+    """Whether the file has a subnet on an Open vSwitch bridge here; it is an error if Open vSwitch is missing."""
 
 
 def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
-    """The host as it is now, for one topology. HostError where it cannot be read as a whole."""
+    """The current state of the host, for one topology. HostError if it cannot be read completely."""
     for _ in range(READ_TRIES - 1):
         try:
             return _read(namespaces, interest)
@@ -71,7 +73,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     everyones, _ = namespaces.read_mounted()
     members = frozenset(netns for netns in everyones if netns.startswith("lab:"))
     own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
-    # Where hosts of a lab share the directory, most containers are others': the loopback says so, and no more is read of them.
+    # If hosts of a lab share the directory, most containers are on other hosts: only the loopback is read of them.
     others = everyones - members
     looked = (
         {netns: read_loopback(one) for netns, one in namespaces.open_sockets(others).items()}
@@ -97,7 +99,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     return replace(
         read_switches(namespaces, snapshot),
         tables=_read_tables(namespaces),
-        # Hosts of a lab share the machine's processes; what runs in another host's namespace is the other's.
+        # Hosts of a lab share the machine's processes; those in another host's namespace belong to that host.
         processes=tuple(info for info in read_processes(context) if container_netns(info.container) not in everyones - mounted),
         iptables=read_docker_user(namespaces)[1],
         uplinks=read_uplinks(context, own.get(HOST, {})),
@@ -106,13 +108,13 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
 
 
 def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError where a namespace is to be made under the name of one that no netctl has made."""
+    """HostError if a new namespace would have the name of a foreign one."""
     topology, mounted = namespaces.context.topology, namespaces.read_mounted()[0]
     for netns in (step.netns for step in steps if isinstance(step, NetnsAdd) and step.netns in mounted):
         alias = parse_alias(read_loopback(namespaces.socket(netns))[LOOPBACK].alias)
         if alias is None or alias.topology != topology:
             name = netns_path_name(topology, netns)
-            remedy = f"if nobody needs it: ip netns delete {name}"
+            remedy = f"if it is unused: ip netns delete {name}"
             raise HostError(f"the namespace {name} is there already, and not netctl's", remedy)
 
 
@@ -122,21 +124,22 @@ def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links
 
 
 def _read_links_of(namespaces: Namespaces, netns: str, route_socket: RouteSocket) -> Links:
-    """Of a container one by one, if its root has made a link that no dump holds. NetlinkError."""
+    """Of a container one by one, if its root has created a link that no dump holds. NetlinkError."""
     try:
         return read_links(route_socket)
     except NetlinkError:
         if not route_socket.restless:
             raise
-        namespaces.forget(netns)  # a dump that failed stays open on its socket
+        namespaces.forget(netns)  # a failed dump remains open on its socket
         return read_each_link(namespaces.socket(netns))
 
 
 def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: bool) -> Links:
-    """The links of a container; one whose other end is said to be in another namespace, but not in the host's, ends in its own.
+    """The links of a container; one with its other end in another namespace, but not the host's, counts as a local pair.
 
-    The root of a container can give a pair any numbers, those of our own among them, and put the other end into a namespace of
-    its own. The host is asked for only if its usual number, the first, is not meant: one that netctl makes meets the host first.
+    The root of a container can give a pair any numbers, also those of netctl's. It can move the other end into a
+    namespace of its own. The host is asked for its number only if that is not the usual one, the first: a container of
+    netctl's meets the host first.
     """
     usual = -1 if is_engines else 0
     is_usual = all(link.kind != "veth" or link.local_peer or link.peer_netnsid == usual for link in links.values())
@@ -154,7 +157,7 @@ def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: boo
 
 
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
-    """Of the engine. The lab itself has none: its hosts' workers ask."""
+    """The containers of the engines. The lab itself has none: its hosts' workers read theirs."""
     return () if context.is_lab_world else read_containers(context, interest.engines)
 
 
@@ -170,7 +173,7 @@ def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
 
 
 def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
-    """The rest of a namespace. Containers answer for nobody (proxies) and switch nothing (forwarding databases)."""
+    """The rest of a namespace. Containers have no proxy entries and no forwarding databases."""
     is_container = netns.startswith("container:")
     switches = any(link.kind in LINKS_WITH_TABLE for link in links.values())
     return NamespaceInfo(
@@ -185,7 +188,7 @@ def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls
 
 
 def _wanted_keys(interest: Interest, own: Mapping[str, Links], remembered: frozenset[str]) -> dict[str, tuple[str, ...]]:
-    """The keys to read in the namespaces that are there."""
+    """The keys to read in the existing namespaces."""
     wanted = {netns: keys for netns, keys in interest.sysctls.items() if netns in own}
     if HOST in own:
         wanted[HOST] = tuple(sorted({*wanted.get(HOST, ()), *remembered}))
@@ -193,12 +196,13 @@ def _wanted_keys(interest: Interest, own: Mapping[str, Links], remembered: froze
 
 
 def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[str, Links]) -> frozenset[str]:
-    """Which of the topology's namespaces under /run/netns are this host's; pure.
+    """The topology's namespaces under /run/netns that are this host's; pure.
 
-    The members of a lab are the lab's. A container's namespace says on its loopback which host made it; where it says
-    nothing (made by hand, with the printed commands), it is the host's that has a link to it, or the machine's own. One whose
-    lab host is gone falls to the lab, so that somebody removes it. Where no lab shares the directory, all are the machine's,
-    whatever they say: the root of a container can write on its loopback, too.
+    The members of a lab are the lab's. The loopback of a container's namespace names the host that created it. A
+    namespace that was created by hand, with the printed commands, names none. Then the host with a link to it owns it,
+    or the machine itself. One whose lab host does not exist any more belongs to the lab, so that it is deleted. If no
+    lab shares the directory, all are the machine's, whatever their loopback says: the root of a container can write
+    there, too.
     """
     members = frozenset(netns for netns in mounted if netns.startswith("lab:"))
     wired = {alias.name for link in links.get(HOST, {}).values() if (alias := _own_alias(context, link)) and alias.kind == "veth"}

@@ -1,7 +1,7 @@
-"""The kinds of things on a host, one file each: what a thing of that kind is, how it is recognised, and its steps.
+"""The kinds of things on a host, one file each: the thing, its recognition, and its steps.
 
-`KINDS` is the only list of them. The worker uses it to read a snapshot and to decode what it is sent; `compile` makes records
-of these kinds; `plan` sees them only as records.
+`KINDS` is the only list of them. The worker uses it to read a snapshot and to decode requests; `compile` creates
+records of these kinds; `plan` sees them only as records.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ KINDS: tuple[type[Record], ...] = (
     StraySwitch,
     StrayQueue,
 )
-"""In the order in which things are made, as people read a plan. The planner does not rely on it."""
+"""The kinds in the order of creation, as users read a plan. The planner does not rely on it."""
 
 
 def recognise_all(snapshot: Snapshot) -> HostState:
-    """All that the topology has on the host: the live state."""
+    """All that the topology owns on the host: the live state."""
     return HostState.of(record for kind in KINDS for record in kind.recognise(snapshot))
 
 
 def with_strays(live: HostState, snapshot: Snapshot, desired: HostState) -> HostState:
-    """The live state, with what stands in the place of something that is desired."""
+    """The live state, with the foreign things that occupy the position of a desired one."""
     strays = tuple(find_strays(snapshot, live, desired))
     return HostState({**live.records, **{record.ref: record for record in strays}}) if strays else live

@@ -20,9 +20,9 @@ def bridge_ref(kind: str, name: str) -> Ref:
 
 
 def bridge_names(state: HostState | None) -> tuple[str, ...]:
-    """The names of a host's bridges: what other firewalls must know to let their traffic pass.
+    """The names of a host's bridges, which other firewalls need to let their traffic pass.
 
-    A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is at it.
+    A bridge that the host had before (`bridge: {existing: …}`) is one of them if a container is connected to it.
     """
     kinds = {kind.kind for kind in BRIDGES.values()}
     names: dict[str, None] = {}

@@ -1,8 +1,8 @@
-"""The forms of the texts in records: what each field of a kind may hold. Called for the records that a host says it has.
+"""The grammar of texts in records: the form of each field of a kind. It checks the records that a host reports.
 
-Such a record becomes steps, and steps become command lines for `diff --commands`. What is desired is the controller's own and was
-checked with the file; what is live comes from a machine that may lie. So each text is compared with the form of its field, whose
-name says the same in every kind.
+Such a record becomes steps, and steps become command lines for `diff --commands`. Desired records are the controller's
+own, checked with the file; live ones come from a machine that may lie. So each text is compared with the form of its
+field, whose name has the same meaning in every kind.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ FIELDS: Mapping[str, str] = {
     "value": LINE,
     "via": rf"(?:{ADDRESS})?",
 }
-"""By the name of a field that holds text."""
+"""The form of each field that holds text, by the field's name."""
 ELEMENT_FIELDS = {"key": LINE, "value": LINE}
 """Of elements, which have a grammar of their own (`kinds.firewall.element_text`)."""
 
 
 def check_record(record: Record) -> None:
-    """MalformedError where a text in the record is not in the form of its field."""
+    """Raise MalformedError if a text in the record does not have the form of its field."""
     texts, pattern = _form_of(cast("Hashable", type(record)))
     if not pattern.fullmatch(texts(record)):
         raise MalformedError(f"a record of the kind {record.kind} that cannot be")
@@ -85,7 +85,7 @@ def check_record(record: Record) -> None:
 
 @cache
 def _form_of(cls: Any) -> tuple[Callable[[Any], str], re.Pattern[str]]:
-    """What joins the texts of a record, and the pattern of the whole: no text has a NUL in it, so nothing can be shifted."""
+    """The function that joins the texts of a record, and the pattern of the whole: no text has a NUL, so fields cannot shift."""
     names = [name for name, _, kind in fields_of(cls) if kind is str]
     forms = {**FIELDS, **(ELEMENT_FIELDS if issubclass(cls, FirewallElement) else {})}
     pattern = re.compile("\0".join(f"(?:{forms[name]})" for name in names), re.ASCII)

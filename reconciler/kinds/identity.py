@@ -1,7 +1,8 @@
-"""The identities of kinds that a module below their own speaks of: `ref_of` of these kinds is made of these functions.
+"""The identities of kinds that lower modules refer to: `ref_of` of these kinds is made of these functions.
 
-Every other kind states its identity in its own file. Only what would be a circle of imports stands here. A link belongs to a
-namespace, whose kind reads the links in it. It follows tables and settings, whose kinds name the kinds of link.
+Every other kind states its identity in its own file. Here are only those that would need circular imports. A link
+belongs to a namespace, whose kind reads the links in it. It depends on tables and settings, whose kinds name the kinds
+of link.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from reconciler.state.ref import Ref
 
 
 def netns_ref(netns: str) -> Ref:
-    """A namespace that netctl has made (`kinds.netns`)."""
+    """A namespace that netctl created (`kinds.netns`)."""
     return Ref("netns", netns, "namespace")
 
 

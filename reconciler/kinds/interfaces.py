@@ -1,7 +1,7 @@
-"""The interfaces that the topology's links make on a host.
+"""The interfaces that the topology's links create on a host.
 
-Addresses, routes, neighbors, queues and settings live on them. A record says itself which interfaces it makes
-(`Record.interfaces`), so a further kind of link needs nothing here.
+Addresses, routes, neighbors, queueing disciplines and settings belong to them. A record states its interfaces itself
+(`Record.interfaces`), so a new kind of link needs no change here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTERFACE_KINDS = tuple(dict.fromkeys((*LINKS, *BRIDGES.values())))
 
 
 class Interface(NamedTuple):
-    """An interface of ours: its name, the link that makes it, and whose it is, for people.
+    """An owned interface: its name, the link that creates it, and its owner for users.
 
     `is_addressed` says that the addresses, routes and neighbors on it are the topology's.
     """
@@ -31,21 +31,21 @@ class Interface(NamedTuple):
 
 
 Interfaces = Mapping[str, Mapping[int, Interface]]
-"""By namespace and interface number."""
+"""Interfaces by namespace and interface number."""
 
 _latest: list[tuple[Snapshot, Interfaces]] = []
-"""What was found last: several kinds ask in turn, of the same snapshot."""
+"""The last result: several kinds ask in turn about the same snapshot."""
 
 
 def own_interfaces(snapshot: Snapshot) -> Interfaces:
-    """Every interface that a link of ours makes."""
+    """Every interface that an owned link creates."""
     if not _latest or _latest[0][0] is not snapshot:
         _latest[:] = [(snapshot, _find_interfaces(snapshot))]
     return _latest[0][1]
 
 
 def addressed_interfaces(snapshot: Snapshot) -> Interfaces:
-    """Those of them on which the addresses, routes and neighbors are the topology's."""
+    """The owned interfaces whose addresses, routes and neighbors are the topology's."""
     return {
         netns: {index: interface for index, interface in interfaces.items() if interface.is_addressed}
         for netns, interfaces in own_interfaces(snapshot).items()
@@ -69,9 +69,9 @@ def _find_interfaces(snapshot: Snapshot) -> Interfaces:
 
 
 def _uplink_bridges(snapshot: Snapshot, netns: str, interfaces: Mapping[int, Interface]) -> Iterator[tuple[int, Interface]]:
-    """The bridges that have taken a lab host's uplink in, and its addresses with it: to the lab they are the uplink's as before.
+    """The bridges that contain a lab host's uplink and have its addresses: for the lab they replace the uplink.
 
-    Only a lab host has one: in a container, an alias that says so is the container's own word.
+    Only a lab host has one. In a container, its root may have written such an alias.
     """
     if not netns.startswith("lab:"):
         return

@@ -1,14 +1,14 @@
 """A network namespace under /run/netns: a container of `runtime: netns`, or a member of the lab.
 
-It is recognised by its file name, `<topology>.<container>` or `<topology>.lab.<member>`. Two things in it can differ, and
-both are repaired in place: its loopback is up, and IPv6 is on or off in it as a whole. Off means that
-net.ipv6.conf.all.disable_ipv6 is 1 from before its first link, since the IPv6 chatter of a thousand links costs more than
-their wiring. Writing `all` sets `default` and every interface. The loopback then gets IPv6 back, for programs that speak to
-themselves at ::1. Which of the two it is, the loopback's accept_ra tells, a setting that means nothing there: it comes with
-each dump of the links, and `all` would have to be read from a file in each namespace.
+netctl recognises it by its file name, `<topology>.<container>` or `<topology>.lab.<member>`. Two properties can differ,
+and both are repaired in place: its loopback is up, and IPv6 is on or off in all of it. Off means that
+net.ipv6.conf.all.disable_ipv6 is 1 from before its first link: the IPv6 packets of a thousand new links cost more than
+their creation. Writing `all` sets `default` and every interface. The loopback then gets IPv6 back, for programs that
+connect to themselves at ::1. The loopback's accept_ra, which has no effect there, stores which of the two it is. Each
+dump of the links contains it; `all` would have to be read from a file in each namespace.
 
-What else a namespace with IPv6 has from its first moment (see NetnsAdd) is written when it gets IPv6 later: for links to come,
-and for those that are there, which took their settings from `default` when they were made.
+A namespace with IPv6 has further settings from its creation (see NetnsAdd). If it gets IPv6 later, netctl writes them
+for future links, and for existing ones, which took their settings from `default` when they were created.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Netns(Record):
 
     ipv6: bool = True
     loopback: bool = True
-    """Whether its loopback is up, and has ::1 where the kernel speaks IPv6."""
+    """Whether its loopback is up, and has ::1 if the kernel has IPv6."""
     accepts_router_advertisements: bool = field(default=False, compare=False)
-    """Whether a LAN's routers are believed in it."""
+    """Whether it accepts router advertisements of a LAN."""
     silent: tuple[str, ...] = field(default=(), compare=False)
-    """The links that are in it while IPv6 is off."""
+    """The links in it while IPv6 is off."""
 
     @classmethod
     def ref_of(cls, netns: str) -> Ref:
@@ -97,7 +97,7 @@ class Netns(Record):
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
         routers = () if self.accepts_router_advertisements else ("accept_ra",)
         keys = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
-        # The same plan may have removed one of the links; what it re-creates starts with the defaults.
+        # The same plan may have deleted one of the links; the re-created one has the defaults.
         return [
             SysctlWrite(self.netns, interface_key(6, each, name), "0", remember=False, if_there=each in links)
             for each, name in (("all", "accept_dad"), *keys)

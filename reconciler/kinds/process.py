@@ -1,10 +1,9 @@
 """The `command` of a container with `runtime: netns`: a process in its namespace, in a session of its own.
 
-Its mark stands in its environment: whose it is, and the command and variables that it was started with. So what runs can
-be compared with what should, and can be started again when an apply is taken back. A program may write over its own
-environment (nginx does, to change its title), so the mark is held by a shell that waits for it. As with an engine's
-container, the first process is what counts: when it has ended, what is left of its session is ended too, and the command
-runs anew.
+Its mark is in its environment: the owner, and the command and variables of its start. So a live command can be compared
+with the desired one, and a rollback can start it again. A program may overwrite its own environment (nginx does, to
+change its title). So a shell that waits for it holds the mark. As with an engine's container, the first process counts.
+When it has ended, the rest of its session is ended too, and the command is started again.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 @dataclass(frozen=True, slots=True)
 class Process(Record):
-    """The running command of `container`. An empty `command` is what is left of one whose first process has ended."""
+    """The running command of `container`. An empty `command` is the rest of one whose first process has ended."""
 
     kind = "process"
-    # Deleting a namespace only takes its name away: processes in it live on, and keep it.
+    # Deleting a namespace only deletes its name: processes in it continue, and keep it.
     dies_with_parent = False
 
     container: str
@@ -56,7 +55,7 @@ class Process(Record):
         return Phrase(Part.COMMAND, f"runs {' '.join(self.command)}") if self.command else None
 
     def describe(self) -> str:
-        return f"command {' '.join(self.command)}" if self.command else "what is left of a command that has ended"
+        return f"command {' '.join(self.command)}" if self.command else "the rest of a command that has ended"
 
     def masked(self) -> Self:
         return replace(self, env=mask_env(self.env)) if self.env else self

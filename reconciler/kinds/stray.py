@@ -1,13 +1,14 @@
-"""What stands in the place of something of ours, in a namespace or on a link of ours: it gives way.
+"""A foreign thing that occupies the position of a desired one, in an owned namespace or on an owned link: it is removed.
 
-The root of a container can do anything to its own network: replace a route, call another link `eth0`, give such a name to a
-link as a second one. What is in the way of a wanted thing is removed before that is made, and the plan shows it. It carries
-no mark, and is found by the key that the kernel allows only once: a route's destination and metric, a link's name.
+The root of a container can do anything to its own network. It can replace a route, call another link `eth0`, or give a
+link such a name as a second one. netctl removes such a conflicting thing before it creates the desired one, and the
+plan shows it. It carries no mark. netctl finds it by the key that the kernel allows only once: a route's destination
+and metric, a link's name.
 
-A route is removed. A link is only moved aside, to another name: it may be a device that the container was given, or the end of
-another's cable. Neither is put back by a rollback, unless the kernel made the route for an address of the host.
+A route is deleted. A link is only renamed: it may be a device that was passed to the container, or the end of a foreign
+cable. A rollback restores neither, unless the kernel created the route for an address of the host.
 
-On the host's own links (its uplink, others' bridges) nothing gives way: there `compile.conflicts` refuses.
+On the host's own links (its uplink, foreign bridges) nothing is removed: there `compile.conflicts` reports a conflict.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from reconciler.state.subject import subject_in
 from reconciler.state.uapi import IPV6_MTU_MIN
 
 NO_QUEUES = ("", "noqueue")
-"""What a link's queue is called that has none."""
+"""The values of a link's queueing discipline that mean none."""
 QUEUELESS = ("veth", "macvlan")
-"""The kinds of links that the kernel gives no queue (IFF_NO_QUEUE)."""
+"""The kinds of links to which the kernel assigns no queueing discipline (IFF_NO_QUEUE)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stray(Record):
-    """What all of them have in common: `number` tells those apart that look the same."""
+    """The common part of all strays: `number` distinguishes those that look the same."""
 
     number: int
     about: str
@@ -56,7 +57,7 @@ class Stray(Record):
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:  # noqa: ARG003
-        # What is in the way depends on what is wanted: see `find_strays`.
+        # The desired records decide which things conflict: see `find_strays`.
         return iter(())
 
     def lower_create(self) -> tuple[Step, ...]:
@@ -65,7 +66,7 @@ class Stray(Record):
 
 @dataclass(frozen=True, slots=True)
 class StrayRoute(Stray):
-    """A route to `dst`, with the metric of one of ours. `form` is as in RouteInfo."""
+    """A route to `dst`, with the metric of one of netctl's. `form` is as in RouteInfo."""
 
     kind = "stray-route"
 
@@ -132,7 +133,7 @@ class StraySwitch(Stray):
 
 @dataclass(frozen=True, slots=True)
 class StrayQueue(Stray):
-    """Another queue at the root of the link `dev` than the one of a rate limit."""
+    """A queueing discipline at the root of the link `dev` that is no rate limit of netctl's."""
 
     kind = "stray-queue"
 
@@ -157,7 +158,7 @@ class StrayQueue(Stray):
 
 @dataclass(frozen=True, slots=True)
 class StrayLink(Stray):
-    """A link that has the name of one of ours; with `altname`, as its second name."""
+    """A link with the name of one of netctl's; with `altname`, as its second name."""
 
     kind = "stray-link"
 
@@ -166,9 +167,9 @@ class StrayLink(Stray):
     link_kind: str
     group: int
     cut: bool
-    """Whether it is removed: in the lab's router, where all is netctl's, it may be what was ours and has lost its mark."""
+    """Whether it is deleted. In the lab's router, where all is netctl's, it may be an owned link that lost its mark."""
     holder: Ref | None
-    """The veth of ours of which it is the far end, under a name that it should not have."""
+    """The owned veth whose remote end it is, under a wrong name."""
 
     @classmethod
     def ref_of(cls, netns: str, name: str) -> Ref:
@@ -199,7 +200,7 @@ class StrayLink(Stray):
 
 
 def find_strays(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[Record]:
-    """What stands in the way of `desired`, of which `live` is recognised already."""
+    """The things that conflict with `desired`; `live` are the records that are recognised already."""
     yield from Address.recognise_odd(snapshot, desired.records)
     yield from _find_routes(snapshot, desired)
     yield from _find_links(snapshot, live, desired)
@@ -253,7 +254,7 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
             if link is None or (link.name == name and (holder == record.ref or _is_there(record, netns, live))):
                 continue
             if cut and (cut.index, cut.peer) == (link.peer, link.index):
-                continue  # the other end of the cable that goes
+                continue  # the other end of a cable that is deleted
             altname = "" if link.name == name else name
             if netns == record.netns and not altname and netns in MARKED:
                 cut = link
@@ -261,12 +262,12 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
 
 
 def _places_of(record: Record) -> Iterator[tuple[str, str]]:
-    """The names that a link of ours needs, but for those in the host's own namespace."""
+    """The names that an owned link needs, except for those in the host's own namespace."""
     return (interface for interface in record.interfaces if interface[0] != HOST)
 
 
 def _is_there(record: Record, netns: str, live: HostState) -> bool:
-    """Whether it is the record's own near end that has the name."""
+    """Whether the record's own local end has the name."""
     return record.netns == netns and record.ref in live.records
 
 
@@ -281,7 +282,7 @@ def _find_holder(namespace: NamespaceInfo, name: str) -> LinkInfo | None:
 
 
 def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
-    """At either end of a container's cable: such a link has no queue but that of a rate limit, and another may drop anything."""
+    """Queueing disciplines at either end of a container's cable that are no rate limits; such a one may drop anything."""
     for netns, ends in addressed_interfaces(snapshot).items():
         namespace = snapshot.namespaces[netns]
         limited = {rate.index for rate in namespace.rates}
@@ -305,6 +306,6 @@ def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> I
 
 
 def _find_end(snapshot: Snapshot, netns: str, dev: str) -> LinkInfo | None:
-    """The link of ours in the namespace that has the name."""
+    """The owned link in the namespace that has the name."""
     ends = addressed_interfaces(snapshot).get(netns, {})
     return next((snapshot.namespaces[netns].links[index] for index, end in ends.items() if end.name == dev), None)

@@ -1,14 +1,15 @@
-"""An uplink that is a port of a subnet's bridge (`mode: direct`): the bridge has its place in the network, and its addresses.
+"""An uplink that is a port of a subnet's bridge (`mode: direct`): the bridge replaces it, and has its addresses.
 
-The uplink is the host's own, so it carries no mark. It is the topology's as long as it stands in a bridge of the topology, or
-the host's file says that it did when somebody was killed. Its MAC address, MTU and name stay; what the host has on it
-(addresses, routes) is on the bridge meanwhile, which has the same MAC address, so that nobody on the network notices. That
-move is one step in both directions, since a host that is half moved cannot be reached; see `kernel.uplink.move`.
+The uplink is the host's own, so it carries no mark. It is the topology's as long as it is a port of the topology's
+bridge. After a kill, the host's file says that netctl left it there. Its MAC address, MTU and name stay. The host's
+addresses and routes on it move to the bridge. The bridge has the same MAC address, so other nodes notice no change. One
+step does the move in each direction, because a host in between cannot be reached; see `kernel.uplink.move`.
 
-An address that turns up on the uplink itself (a DHCP client that renews there) is drift: the next apply moves it too.
+A new address on the uplink itself (from a DHCP client that renews there) is drift: the next apply moves it too.
 
-On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (openvswitch.UPLINK_NUMBER), and in user
-space with GRO off, for ovs-vswitchd could not take packets that the kernel has merged. It joins, and leaves, in the same step.
+On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (openvswitch.UPLINK_NUMBER). In
+user space its GRO is off, because ovs-vswitchd cannot read packets that the kernel has merged. The same step adds or
+removes it.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ class Uplink(Record):
     name: str
     bridge: str
     settled: bool = True
-    """Whether all that was on the uplink is on the bridge."""
+    """Whether all addresses and routes of the uplink are on the bridge."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `subnet lan`."""
+    """Its owner, for users: `subnet lan`."""
     datapath: str = ""
-    """Of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
+    """The datapath of an Open vSwitch bridge, `system` or `netdev`; "" for a Linux bridge."""
     marks: Marks = ()
-    """Of its port in Open vSwitch's database."""
+    """The marks of its port in Open vSwitch's database."""
     joined: bool = True
     """Whether ovs-vswitchd uses it as it should."""
 
@@ -82,7 +83,7 @@ class Uplink(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # The bridge behaves as an uplink should before it is one, and is filtered before anything can pass.
+        # The bridge has the settings of an uplink before it replaces one, and is filtered before any packet can pass.
         loose = Sysctl.ref_of(HOST, interface_key(4, self.bridge, "rp_filter"))
         rules = DIRECT_RULES if self.datapath else ()
         passing = (OvsFlow.ref_of(HOST, self.bridge, port, *rule[:3]) for port, rule in rules)
@@ -163,7 +164,7 @@ class Uplink(Record):
 
 
 def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
-    """The uplink that a bridge has taken in."""
+    """The uplink in a bridge."""
     alias = parse_alias(bridge.alias)
     if alias is None or alias.kind != DIRECT:
         return None
@@ -172,6 +173,6 @@ def find_uplink(host: NamespaceInfo, bridge: LinkInfo) -> Ref | None:
 
 
 def is_netctls(link: LinkInfo, topology: str) -> bool:
-    """Whether a link was made by netctl: for `topology`, where the alias may still be missing, or for another."""
+    """Whether netctl created a link for `topology`, whose alias may still be missing, or for another topology."""
     alias = parse_alias(link.alias)
     return bears_tag(alias.topology if alias else topology, link)

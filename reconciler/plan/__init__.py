@@ -1,1 +1,1 @@
-"""The planner: what differs, in which order it is put right, and how it is taken back. It knows no kind by name."""
+"""The planner: what differs, the order of changes, and the rollback. It knows no kind by name."""

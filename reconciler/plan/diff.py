@@ -1,7 +1,7 @@
-"""What differs between the live and the desired state of a host: pure, and the same for every kind.
+"""The differences between the live and the desired state of a host: pure, and the same for every kind.
 
-A thing that is deleted, or made again, takes along all that depends on it: the kernel would remove it anyway, or refuse to
-let go of the thing. What is taken along and still wanted is made again, and its change says on whose account.
+When a thing is deleted or re-created, all that depends on it is deleted, too. The kernel would delete it anyway, or
+refuse to delete the thing. A dependent that is still desired is re-created, and its change names the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Changes = tuple[Change, ...]
 
 
 def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
-    """The changes that turn `live` into `desired`, in the order of their Refs; empty where nothing differs."""
+    """The changes that turn `live` into `desired`, in the order of their Refs; empty if nothing differs."""
     before, after = live.records, desired.records
     changes: dict[Ref, Change] = {}
     for ref, wanted in after.items():
@@ -40,12 +40,12 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
 
 
 def creation(ref: Ref, wanted: Record) -> Change:
-    """The change that makes what is not there."""
+    """The change that creates a missing thing."""
     return Change(ref, None, wanted, "missing")
 
 
 def differing_fields(before: Any, after: Any) -> tuple[str, ...]:
-    """The names of the fields in which two dataclasses of one class differ, those left out that do not count."""
+    """The names of the fields in which two dataclasses of one class differ, without fields that do not count."""
     return tuple(
         each.name
         for each in dataclasses.fields(after)
@@ -54,14 +54,15 @@ def differing_fields(before: Any, after: Any) -> tuple[str, ...]:
 
 
 def is_gone(change: Change) -> bool:
-    """Whether the thing stops being there, be it for good or for a moment."""
+    """Whether the change deletes the thing, for good or for a moment."""
     return change.before is not None and (change.after is None or change.recreate)
 
 
 def split_exposed(changes: tuple[Change, ...], containers: Container[str] | None = None) -> tuple[Changes, Changes]:
     """The changes that concern the host and all others; and those that the root of a container can undo.
 
-    With the latter goes what stands on such a thing. With `containers`, only what these (`container:web`) can undo.
+    The latter include changes of things that depend on such a thing. With `containers`, only what these
+    (`container:web`) can undo.
     """
     exposed = {change.ref for change in changes if change.exposed_to and (containers is None or change.exposed_to in containers)}
     waiting = True
@@ -75,12 +76,12 @@ def split_exposed(changes: tuple[Change, ...], containers: Container[str] | None
 
 
 def is_implied(before: Record, gone: Container[Ref]) -> bool:
-    """Whether the thing goes by itself, together with something in `gone` on which it depends."""
+    """Whether the kernel deletes the thing together with one in `gone` on which it depends."""
     return any(ref in gone and before.goes_with(ref) for ref in before.depends_on)
 
 
 def reason_of(before: Record, after: Record, *, show_secrets: bool = False) -> str:
-    """In what two records of one thing differ, for people; the values of variables are masked."""
+    """The differences between two records of one thing, for users; the values of environment variables are masked."""
     return "; ".join(dict.fromkeys(_tell(before, after, show_secrets)))
 
 
@@ -89,7 +90,7 @@ def _modification(ref: Ref, before: Record, after: Record) -> Change:
 
 
 def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
-    """`mtu is 1400, wanted 1500` for each field that differs, those of a field that has fields or options itself included."""
+    """`mtu is 1400, wanted 1500` for each field that differs, also for those of a field that has fields or options itself."""
     for name in differing_fields(before, after):
         was, wanted = getattr(before, name), getattr(after, name)
         mask = mask_env if name in SECRET_FIELDS and not show_secrets else tuple
@@ -110,7 +111,7 @@ def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    """A field's value for a reason: short, whatever it is."""
+    """A short form of a field's value for a reason."""
     if value is None or dataclasses.is_dataclass(value):
         return "not known" if value is None else "given"
     if isinstance(value, bool):
@@ -134,7 +135,7 @@ def _are_options(value: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
 
 
 def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
-    """Spread from what is gone to all that lives on it, adding to `changes` what is not among them yet."""
+    """Spread from the deleted things to all that depends on them, and add missing ones to `changes`."""
     dependents: dict[Ref, list[Ref]] = {}
     for ref, record in before.items():
         for parent in record.depends_on:
@@ -145,16 +146,16 @@ def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Re
         fresh = [ref for ref in dependents.get(parent, ()) if ref not in met]
         met.update(fresh)
         waiting += fresh
-    # Deletions are complete already: what was met besides is wanted, so it is made again.
+    # Deletions are complete already: anything else found here is desired, so it is re-created.
     for ref in met.difference(gone):
-        # Of several that it goes along with, the first by name: the plan must not hang on the order of the records.
+        # Of several deleted parents, the first by name: the plan must not depend on the order of the records.
         parent = min(each for each in before[ref].depends_on if each in met)
-        reason = changes[ref].reason if ref in changes else f"goes along with {parent}"
+        reason = changes[ref].reason if ref in changes else f"deleted with {parent}"
         changes[ref] = Change(ref, before[ref], after[ref], reason, recreate=True)
 
 
 def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
-    """Add to `changes` what is still wanted, and what the kernel removes when a change in place is made."""
+    """Add to `changes` desired things that the kernel deletes during a change in place."""
     dropped: dict[Ref, tuple[str, ...]] = {}
     for ref, change in changes.items():
         if change.before and change.after and not change.recreate and (kinds := change.after.drops(change.before)):

@@ -1,11 +1,13 @@
-"""The plan document: what `diff --json` prints and `diff --plan FILE` saves, the same but for the values of variables.
+"""The plan document: `diff --json` prints it, and `diff --plan FILE` saves it.
+
+The printed document does not have the values of environment variables.
 
 Its JSON Schema (`schemas/plan.schema.json`) is generated from the dataclasses here by `render.schema`.
 
-A saved plan is an approval, not a program: `apply --plan FILE` plans anew and goes on only where the result is the one that
-was saved, so nothing in the file is ever executed. Each host's fingerprint covers all that was live, so a plan is also
-refused where something else has moved. The exit status is then 2, not 3: the file that was given is no longer right, and
-nothing about the host needs mending.
+A saved plan is an approval, not a program. `apply --plan FILE` plans again and continues only if the result equals the
+saved plan, so nothing in the file is ever executed. Each host's fingerprint covers all live records, so netctl also
+rejects a plan after any other change. The exit status is then 2, not 3: the given file is outdated, and nothing on the
+host needs repair.
 """
 
 from __future__ import annotations
@@ -33,17 +35,17 @@ from reconciler.state.ref import Ref
 from reconciler.state.secrets import MASK
 
 FORMAT_VERSION = 1
-"""Goes up when a document of before can no longer be read."""
+"""The version of the document. It grows when older documents can no longer be read."""
 
 CODEC = Codec(KINDS)
-"""For all kinds that there are."""
+"""A codec with all kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
     """The plan of one host, and the fingerprint of the live state that it starts from.
 
-    `steps` counts those of both phases. A plan on its way to be applied and not to be shown in full has neither a fingerprint
+    `steps` counts those of both phases. A plan that is to be applied, and not shown in full, has neither a fingerprint
     nor batches: they stay with the worker.
     """
 
@@ -57,7 +59,7 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanDocument:
-    """The plan of a whole topology. Hosts stand in the order of their names, `lab` among them where there is one."""
+    """The plan of a whole topology. Hosts are in the order of their names, including `lab` if there is one."""
 
     format_version: int
     topology: str
@@ -77,19 +79,19 @@ def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """A plan on its way to whoever asked for it: no changes and no steps, but what is live, from which the asker gets them.
+    """A plan in a worker's answer: it has the live side of the changes, from which the controller computes changes and steps.
 
-    The asker has what is desired, and does not take a host's word for what is to be done (`complete_plan`).
+    The controller has the desired state, and does not trust a host about the steps (`complete_plan`).
     """
 
     host: str
     fingerprint: str
-    """As a HostPlan's: empty where the plan is not wanted in full."""
+    """As in a HostPlan: empty unless the plan is requested in full."""
     steps: int
     changes: tuple[Record, ...]
-    """Of what changes, what is there."""
+    """The live records of what changes."""
     missing: tuple[tuple[str, str, str], ...]
-    """Of what changes and is not there, the Refs."""
+    """The Refs of what changes and does not exist."""
 
 
 def live_plan(plan: HostPlan) -> LivePlan:
@@ -100,10 +102,10 @@ def live_plan(plan: HostPlan) -> LivePlan:
 
 
 def complete_plan(told: LivePlan, desired: HostState) -> HostPlan:
-    """The inverse of `live_plan`, for `desired` that was asked about. MalformedError where the answer cannot be.
+    """The inverse of `live_plan`, given the `desired` state of the request. MalformedError if the answer is impossible.
 
-    What changes is compared again here, and the steps of a plan in full are made here: so what is shown, and printed as a
-    script, comes from `desired` and from records that were checked, never from a host's own words.
+    The controller compares again, and computes the steps of a full plan. So the shown plan, and a printed script, come
+    from `desired` and from checked records, never from a host's own words.
     """
     if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
         raise MalformedError("a fingerprint that is none")
@@ -120,7 +122,7 @@ def complete_plan(told: LivePlan, desired: HostState) -> HostPlan:
 
 
 def _creations(named: Iterable[tuple[str, str, str]], live: HostState, desired: HostState) -> list[Change]:
-    """What is to be created, each named once; the records are the asker's own."""
+    """The creations, each named once; the records are the controller's own."""
     try:
         missing = [Ref(*parts) for parts in named]
         wanted = [desired.records[ref] for ref in missing]
@@ -135,7 +137,7 @@ def _creations(named: Iterable[tuple[str, str, str]], live: HostState, desired: 
 def _lower(changes: tuple[Change, ...]) -> Plan:
     try:
         return plan_changes(changes)
-    except ValueError as error:  # what is desired has steps, so it is something live that has none
+    except ValueError as error:  # desired records have steps, so a live one has none
         raise MalformedError(f"a record of which no step can be made: {error}") from None
 
 
@@ -152,9 +154,9 @@ def compile_document(topology: str, plans: tuple[HostPlan, ...]) -> PlanDocument
 
 
 def shown_document(document: PlanDocument, *, show_secrets: bool = False) -> PlanDocument:
-    """The document for printing: without the values of environment variables, or with them in the reasons, too.
+    """The document for printing: without the values of environment variables, also in the reasons.
 
-    A saved plan has them where a step needs them.
+    A saved plan has them if a step needs them.
     """
     show = _reveal_host if show_secrets else _mask_host
     return replace(document, hosts=tuple(show(host) for host in document.hosts))
@@ -185,7 +187,7 @@ def render_document(document: PlanDocument) -> str:
 
 
 def check_saved(path: str, text: str, current: PlanDocument) -> None:
-    """Nothing, where the saved text is the plan that is current; UsageError with what has moved where it is not."""
+    """Raise UsageError with the differences unless the saved text is the current plan."""
     saved = _parse_saved(path, text)
     if saved["topology"] != current.topology:
         raise UsageError(f"{path} is a plan for the topology {saved['topology']!r}, not for {current.topology!r}")

@@ -1,4 +1,4 @@
-"""The executor: walks the batches of a plan through a host. Nothing here knows what a batch does."""
+"""The executor: it runs the batches of a plan on a host. It does not know what a batch does."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from reconciler.state.steps.step import RefusedError, StepError
 
 
 class BatchRunner(Protocol):
-    """Whatever can carry out batches."""
+    """An object that can execute batches."""
 
     def run(self, batch: Batch) -> None:
-        """Carry out the batch, all of it. StepError at the first step that is refused; others of it may have been done."""
+        """Execute the whole batch. StepError at the first step that is rejected; other steps may have been executed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an execution stopped short: the step's thing, or None where it was cancelled, and a sentence.
+    """Why an execution stopped early: the record of the failed step, or None if it was cancelled, and a sentence.
 
-    `refused`: it was the kernel that did not want the step, as it met things.
+    `refused`: the kernel rejected the step because of the state of the host.
     """
 
     ref: Ref | None
@@ -32,18 +32,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an execution did: the steps known to be done, and why it stopped, where it did."""
+    """The result of an execution: the steps known to be done, and the reason if it stopped early."""
 
     steps_done: int
     failure: Failure | None = None
 
 
 Progress = Callable[[int, int], None]
-"""Told, after each batch, how many steps are done, and of how many."""
+"""A callback after each batch: the number of finished steps, and of all."""
 
 
 def never() -> bool:
-    """The answer to "cancelled?" where nobody can."""
+    """False: the default of `cancelled`, if no caller can cancel."""
     return False
 
 
@@ -66,7 +66,7 @@ def execute_batches(
 
 
 def _ref_of(batch: Batch, error: StepError) -> Ref:
-    """The thing that the failed step belongs to; the first of the batch where a whole transaction was refused."""
+    """The record of the failed step; that of the batch's first step if a whole transaction was rejected."""
     for step, ref in zip(batch.steps, batch.refs, strict=True):
         if step is error.step or step == error.step:
             return ref

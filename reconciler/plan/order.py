@@ -1,14 +1,15 @@
-"""In which order changes are made: batches of steps, each of one backend in one namespace.
+"""The order of changes: batches of steps, each of one backend in one namespace.
 
 Pure, and the cost grows linearly with the number of steps.
 
-A plan has two phases, with a barrier between them over all hosts, so that a thing can move from one to another. "Remove"
-deletes, dependents first. "Make" creates, changes, and makes again, dependencies first. A thing that must be made again and
-hangs on nothing else that goes stays in "make" as a whole: its table, say, is then replaced in a single transaction.
+A plan has two phases, with a barrier between them over all hosts, so that a thing can move from one to another.
+"Remove" deletes, dependents first. "Make" creates, changes, and re-creates, dependencies first. A thing that must be
+re-created, and depends on nothing else that is deleted, stays in "make" as a whole. Its table, for example, is then
+replaced in a single transaction.
 
-Batches come from greedy list scheduling. Steps are sorted into groups (backend and namespace). A group that waits for no other
-group any more is emitted whole, as one batch, for a backend keeps the order of what it is given. Where every group waits, the
-smallest that has steps ready goes out in part.
+Batches come from greedy list scheduling. Steps are sorted into groups (backend and namespace). A group that waits for
+no other group is emitted whole, as one batch, because a backend keeps the order of its steps. If every group waits, the
+smallest with ready steps is emitted in part.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from reconciler.state.steps.step import Step
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A run of steps that goes out at once. `refs[i]` is the thing that `steps[i]` belongs to.
+    """A run of steps that is sent at once. `refs[i]` is the record of `steps[i]`.
 
-    All steps run in namespace `netns`, but in the backends that have no connection per namespace (netns, sysctl, …): there it
-    is "", and each step says its own.
+    All steps run in namespace `netns`. Some backends have no connection per namespace (netns, sysctl, …): there it is
+    "", and each step names its own.
     """
 
     backend: str
@@ -41,14 +42,14 @@ class Batch:
 
 
 class CycleError(NetctlError):
-    """Records depend on each other in a circle: a defect of the kinds, kept out by tests."""
+    """Records depend on each other in a circle: a defect of the kinds, which tests prevent."""
 
 
 Group = tuple[str, str]
-"""Lane and namespace."""
+"""Backend and namespace."""
 
 BATCH_LIMIT = {RUNTIME: 32}
-"""The most steps of a backend in one batch: an engine takes a second for each, and a cancellation waits for the batch in hand."""
+"""The most steps of a backend in one batch: an engine needs a second for each, and a cancellation waits for the current batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,12 +64,12 @@ class _Node:
 
 
 Doing = tuple[bool | None, Ref]
-"""The deletion (False), the making (True), or the aftermath (None) of a thing that a parent has taken along."""
+"""The deletion (False) or creation (True) of a thing, or the aftermath (None) of one that the kernel deleted with a parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """The deletion or the making of one thing: its steps, and what comes first."""
+    """The deletion or creation of one thing: its steps, and the actions before it."""
 
     doing: Doing
     steps: tuple[Step, ...]
@@ -76,14 +77,14 @@ class _Action:
 
 
 def order_changes(changes: tuple[Change, ...]) -> tuple[tuple[Batch, ...], tuple[Batch, ...]]:
-    """The batches of "remove" and of "make". CycleError where no order exists."""
+    """The batches of "remove" and of "make". CycleError if no order exists."""
     gone = {change.ref: change.before for change in changes if is_gone(change) and change.before is not None}
     late = _late_deletions(changes, gone)
     return tuple(_schedule(_removals(changes, gone, late))), tuple(_schedule(_makings(changes, gone, late)))
 
 
 def _late_deletions(changes: tuple[Change, ...], gone: Mapping[Ref, Record]) -> frozenset[Ref]:
-    """The re-creations whose deletion belongs to "make": all that stand, and follow, on nothing that goes."""
+    """The re-creations whose deletion belongs to "make": all whose dependencies and predecessors stay."""
     deleted = {change.ref for change in changes if change.after is None}
     return frozenset(
         change.ref
@@ -96,7 +97,7 @@ def _late_deletions(changes: tuple[Change, ...], gone: Mapping[Ref, Record]) -> 
 
 
 def _removals(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: frozenset[Ref]) -> list[_Action]:
-    """Dependents first. What goes by itself has no steps, but keeps its place between what does not; its aftermath comes last."""
+    """The deletions, dependents first. An implied one has no steps, but keeps its position; its aftermath is last."""
     above: dict[Ref, list[Doing]] = {ref: [] for ref in gone if ref not in late}
     for ref in above:
         for below in gone[ref].depends_on + gone[ref].follows:
@@ -111,12 +112,12 @@ def _removals(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: fro
 
 
 def _aftermath(ref: Ref, before: Record) -> _Action:
-    """What is left to do for a thing when its parents have taken it along."""
+    """The remaining steps for a thing that the kernel deleted with its parents."""
     return _Action((None, ref), before.lower_aftermath(), tuple((False, parent) for parent in before.depends_on))
 
 
 def _makings(changes: tuple[Change, ...], gone: Mapping[Ref, Record], late: frozenset[Ref]) -> list[_Action]:
-    """Dependencies first. A late deletion stands before all makings of what goes by itself with it."""
+    """The creations, dependencies first. A late deletion precedes the creation of all that is deleted with it."""
     actions = []
     for change in changes:
         if late and change.ref in gone and (change.implied or change.ref in late):
@@ -161,7 +162,7 @@ def _schedule(actions: list[_Action]) -> Iterator[Batch]:
 
 
 class _Groups:
-    """What is left of each group: the nodes that are ready, and how many edges come in from other groups."""
+    """The rest of each group: the ready nodes, and the number of incoming edges from other groups."""
 
     def __init__(self, nodes: list[_Node]) -> None:
         self.left: dict[Group, int] = {}
@@ -179,7 +180,7 @@ class _Groups:
         self.free = deque(group for group in self.left if group not in self.outside)
 
     def choose(self) -> Group | None:
-        """A group that waits for no other; else the smallest that has something ready, for to cut a large one costs most."""
+        """A group that waits for no other; else the smallest with ready nodes, because splitting a large one costs most."""
         if self.free:
             return self.free.popleft()
         while self.smallest:
@@ -189,7 +190,7 @@ class _Groups:
         return None
 
     def drain(self, group: Group) -> list[_Node]:
-        """Emit all of the group that is ready, or becomes so on the way; tell the other groups."""
+        """Emit all nodes of the group that are ready, or become so meanwhile; update the other groups."""
         queue = deque(self.ready.pop(group, ()))
         emitted = []
         while queue:
@@ -247,7 +248,7 @@ def _graph(actions: list[_Action]) -> list[_Node]:
 
 
 def _reach(after: tuple[Doing, ...], passive: Mapping[Doing, tuple[Doing, ...]]) -> Iterable[Doing]:
-    """`after`, with each action that has no steps replaced by what comes before it in turn."""
+    """`after`, with each action without steps replaced by its own predecessors in turn."""
     if passive.keys().isdisjoint(after):
         return dict.fromkeys(after)
     found: dict[Doing, None] = {}

@@ -1,4 +1,4 @@
-"""A plan: what will change on one host, and the batches that do it. A value that can be printed, sent, compared and saved."""
+"""A plan: the changes on one host, and the batches that make them. A value that can be printed, sent, compared and saved."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Plan:
 
     @property
     def touched(self) -> frozenset[Ref]:
-        """What the plan changes."""
+        """The Refs that the plan changes."""
         return frozenset(change.ref for change in self.changes)
 
     @property
     def step_count(self) -> int:
-        """How many steps both phases have."""
+        """The number of steps of both phases."""
         return sum(len(batch.steps) for batch in self.remove + self.make)
 
 
 def compile_plan(live: HostState, desired: HostState) -> Plan:
-    """The plan that turns `live` into `desired`; empty where nothing differs."""
+    """The plan that turns `live` into `desired`; empty if nothing differs."""
     return plan_changes(diff_states(live, desired))
 
 

@@ -1,7 +1,7 @@
 """The subject of every record of a host: by the record itself, or by the names that other records lend (see `state.subject`).
 
-A container's neighbor entry, its filter on the bridge and its published port stand on its line of a plan and of a status, though
-each of them holds only an address or the name of a link.
+A container's neighbor entry, its filter on the bridge and its published port are on its line of a plan and of a status.
+Each of them holds only an address or the name of a link.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler.state.subject import LentNames
 
 
 def names_lent_by(records: Iterable[Record]) -> dict[str, str]:
-    """By name: the subject of the record that lends it, of several the last."""
+    """By name: the subject of the record that lends it; of several records, the last."""
     return {name: record.subject for record in records for name in record.names_lent if name}
 
 

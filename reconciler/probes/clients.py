@@ -1,8 +1,8 @@
 """The clients of verification: every probe of a host at once, in one thread and one event loop.
 
-A socket stays in the namespace where it was made, so the thread enters one namespace after the other, makes the sockets,
-and then waits for all answers together. A probe that must fail costs its timeout, and all of them cost it once. ICMP goes
-through one raw socket per namespace and family; its answers are told apart by their sequence numbers.
+A socket stays in the namespace where it was created. So the thread enters one namespace after the other, creates the
+sockets, and then waits for all answers together. A probe that must fail costs its timeout, and all of them cost it
+once. ICMP uses one raw socket per namespace and family; the sequence numbers identify its answers.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ from reconciler.probes.spoofing import is_heard, open_below, send_claim
 from reconciler.state.ref import HOST
 
 ANSWER_TIMEOUT_S = 2.0
-"""What should answer gets time for a repeated SYN, or a repeated search for a neighbor (both 1 s)."""
+"""The timeout of an expected answer: time for a second SYN, or a second neighbor solicitation (both 1 s)."""
 SILENCE_TIMEOUT_S = 1.0
-"""What should not answer costs this long."""
+"""The timeout if no answer is expected."""
 PAST_ROUTES_TIMEOUT_S = 1.5
-"""The same, where a neighbor is to be found first."""
+"""The same, if a neighbor must be resolved first."""
 REPEAT_S = (0.3, 0.7)
-"""When a datagram or frame without an answer is sent again: the first may have been lost, as to address resolution."""
+"""The times of repeats without an answer: the first datagram or frame may have been lost, for example to address resolution."""
 AT_ONCE = 1000
-"""So many packets are read from one socket before the others and the time are looked at: a container may send without end."""
+"""The packets read from one socket before other sockets and the clock: a container may send without end."""
 PMTUDISC_DO = 2
 ETH_P = {4: 0x0800, 6: 0x86DD}
 RAW_FILTER = {4: (255, 1), 6: (58, 1)}
-"""SOL_RAW/ICMP_FILTER and SOL_ICMPV6/ICMP6_FILTER: types that the socket is not to see."""
+"""SOL_RAW/ICMP_FILTER and SOL_ICMPV6/ICMP6_FILTER: types that the socket does not receive."""
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EMSGSIZE)
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A probe on its way: its number (an ICMP sequence number too), its socket, and what has become of it."""
+    """A running probe: its number (an ICMP sequence number too), its socket, and its state."""
 
     number: int
     probe: Probe
     token: str
-    """What the answer has to say; "" where any answer will do."""
+    """The expected content of the answer; "" if any answer will do."""
     socket: socket.socket | None = None
     finding: Finding | None = None
     learnt: tuple[str, bytes, str] | None = None
-    """For a probe past the routes: interface and MAC of the neighbor, and our own address, once they are known."""
+    """For a probe past the routes: interface and MAC of the neighbor, and the own address, once they are known."""
     knock: Knock | None = None
-    """For a probe by frames made by hand."""
+    """For a probe by forged frames."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Clients:
     open_count: int = 0
 
     def run(self) -> tuple[Finding, ...]:
-        """Send all, collect what comes back, close everything. For a thread that may leave its namespace."""
+        """Send all, collect the answers, close all sockets. For a thread that may leave its namespace."""
         self.attempts = [Attempt(i, p, t) for i, (p, t) in enumerate(zip(self.probes, self.tokens, strict=True))]
         self.open_count = len(self.attempts)
         self.begun = time.monotonic()
@@ -161,7 +161,7 @@ class Clients:
         self._send(attempt)
 
     def _start_past_routes(self, attempt: Attempt, probe: PacketProbe) -> None:
-        """Ask the neighbor for an echo first: the answer's frame tells its hardware address and our interface."""
+        """Send an echo request to the neighbor first: the answer's frame shows its hardware address and the own interface."""
         family = probe.family
         below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P[family]))
         attempt.socket = below
@@ -178,7 +178,7 @@ class Clients:
         self.selector.register(raw, selectors.EVENT_READ, family)
         raw.setsockopt(*RAW_FILTER[family], icmp_filter(family))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: with DF set, and nothing cut to pieces on the way out.
+        # IP_MTU_DISCOVER, IPV6_MTU_DISCOVER: with DF set, and without fragmentation on the way out.
         raw.setsockopt(*((0, 10) if family == 4 else (41, 23)), PMTUDISC_DO)
         return raw
 
@@ -227,7 +227,7 @@ class Clients:
             self._collect_until(self.begun + now + max(due, 0.01))
 
     def _collect_until(self, moment: float) -> None:
-        """Handle what comes until the moment, or until nothing is open."""
+        """Handle answers until the moment, or until no probe is open."""
         while (left_s := moment - time.monotonic()) > 0:
             ready = self.selector.select(left_s)
             for key, _ in ready:
@@ -251,7 +251,7 @@ class Clients:
         assert isinstance(key.fileobj, socket.socket)
         if not isinstance(key.data, Attempt):
             self._receive_icmp(key.fileobj, key.data)
-        elif key.data.socket is key.fileobj:  # else it was ended earlier in this round
+        elif key.data.socket is key.fileobj:  # else it has ended earlier in this round
             try:
                 self._receive_for(key.data, key.fileobj, is_writable=bool(key.events & selectors.EVENT_WRITE))
             except BlockingIOError:
@@ -288,7 +288,7 @@ class Clients:
         elif said.startswith("netctl "):
             self._end(attempt, "wrong", f"answered by {said.rpartition(' ')[2]}")
         else:
-            self._end(attempt, "wrong", "answered by something else")
+            self._end(attempt, "wrong", "another server answered")
 
     def _receive_icmp(self, raw: socket.socket, family: int) -> None:
         for _ in range(AT_ONCE):
@@ -296,7 +296,7 @@ class Clients:
                 data, sender = raw.recvfrom(65535)
             except BlockingIOError:
                 return
-            except OSError:  # an error that was queued for the socket: the ICMP message itself comes too
+            except OSError:  # an error that was queued for the socket: the ICMP message itself arrives too
                 continue
             message = data[(data[0] & 15) * 4 :] if family == 4 else data
             echo = parse_icmp(family, message, str(sender[0]).partition("%")[0])
@@ -326,7 +326,7 @@ class Clients:
                 return
 
     def _find_learnt(self) -> None:
-        """A bridge that has learnt the source of a frame which it should not have looked at: then that has not been silent."""
+        """Find bridges that have learned the source of a frame which they should not have processed: the probe then fails."""
         sent = {a.knock.foreign_mac.hex(":"): a for a in self.attempts if a.knock and a.knock.foreign_mac and is_silent(a)}
         if not sent:
             return
@@ -337,7 +337,7 @@ class Clients:
         finally:
             route_socket.close()
         for mac in learnt.intersection(sent):
-            sent[mac].finding = Finding("answered", "the bridge has learnt its source address", self._elapsed_ms())
+            sent[mac].finding = Finding("answered", "the bridge has learned its source address", self._elapsed_ms())
 
     def _receive_past_routes(self, attempt: Attempt, probe: PacketProbe, below: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -355,14 +355,14 @@ class Clients:
 
 
 def own_address(family: int, target: str) -> str:
-    """The address by which the calling thread's namespace would speak to the target. OSError where it knows no way."""
+    """The source address of the calling thread's namespace towards the target. OSError if it has no route."""
     with socket.socket(FAMILIES[family], socket.SOCK_DGRAM) as finder:
-        finder.connect((target, 9))  # no packet: the kernel chooses our address
+        finder.connect((target, 9))  # no packet: the kernel chooses the source address
         return str(finder.getsockname()[0])
 
 
 def is_silent(attempt: Attempt) -> bool:
-    """Whether its time is up, and nothing was heard."""
+    """Whether its timeout is over, and nothing was received."""
     return bool(attempt.finding and attempt.finding.outcome == "silent")
 
 
@@ -376,7 +376,7 @@ def is_repeated(probe: Probe) -> bool:
 
 
 def timeout_s(probe: Probe) -> float:
-    """How long a probe waits for its answer."""
+    """The timeout of a probe."""
     if probe.expected:
         return ANSWER_TIMEOUT_S
     is_found_first = isinstance(probe, PacketProbe) and probe.via and probe.netns != FOREIGN_NETNS
@@ -384,7 +384,7 @@ def timeout_s(probe: Probe) -> float:
 
 
 def icmp_filter(family: int) -> bytes:
-    """The option's value that lets echo replies and errors through, and nothing else (linux/icmp.h, RFC 3542)."""
+    """The option's value that passes echo replies and errors only (linux/icmp.h, RFC 3542)."""
     if family == 4:
         return struct.pack("@I", 0xFFFFFFFF & ~(1 << 0 | 1 << 3 | 1 << 11))
     return icmp6_filter(1, 2, 3, 129)

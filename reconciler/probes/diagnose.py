@@ -1,4 +1,4 @@
-"""Which hop is thought to be at fault, from what a failed probe and the others met. Pure."""
+"""The suspected faulty hop, from the findings of a failed probe and of the others. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reconciler.probes.model import (
 
 @dataclass(frozen=True, slots=True)
 class NetnsFacts:
-    """What was read of the namespace that a failed probe came from. Families are 4 and 6."""
+    """The facts of the namespace that a failed probe came from. Families are 4 and 6."""
 
     exists: bool
     links: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class NetnsFacts:
 
 
 def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opened: Opened = Opened()) -> str:  # noqa: B008  a frozen value
-    """One sentence: the hop, and what to look at. `results` are all of the same host, `facts` of the failed probe's source."""
+    """One sentence: the hop, and what to check. `results` are all of the same host, `facts` of the failed probe's source."""
     probe, finding = failed.probe, failed.finding
     if not probe.expected:
         return _why_open(probe)
@@ -81,7 +81,7 @@ def _why_open(probe: Probe) -> str:
 
 
 def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> str:
-    """What is wrong already where the probe starts."""
+    """The fault at the source of the probe, if there is one."""
     if not facts.exists:
         return f"{probe.source} has no network namespace: it does not run"
     if not facts.links:

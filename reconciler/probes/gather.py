@@ -1,4 +1,4 @@
-"""What is read of a namespace after a probe from it has failed."""
+"""The facts of a namespace after a probe from it has failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_netns_facts() -> NetnsFacts:
 
 
 def read_default_gateway() -> str:
-    """The IPv4 gateway of the calling thread's namespace; "" where there is none."""
+    """The IPv4 gateway of the calling thread's namespace; "" if there is none."""
     for fields in _rows("route")[1:]:
         if fields[1] == "00000000" and int(fields[3], 16) & RTF_GATEWAY:
             return socket.inet_ntoa(struct.pack("=I", int(fields[2], 16)))

@@ -1,9 +1,9 @@
-"""Probes by frames made by hand, on their way: the socket that must hear nothing, and what is sent.
+"""Running probes by forged frames: the socket that must receive nothing, and the frames to send.
 
-A frame that must not arrive is listened for where it would: a UDP socket, or a raw ICMPv6 socket, hears exactly what the stack
-of its namespace accepts, and nothing of the container's own traffic. Only a flooded frame is for nobody's stack; the socket below
-IP that looks for it, and the one that waits for an answer from localhost, let the kernel filter by one address, so that a busy
-container costs nothing (classic BPF, socket(7)).
+A frame that must not arrive is expected at its target. A UDP socket, or a raw ICMPv6 socket, receives exactly what the
+stack of its namespace accepts, and nothing of the container's own traffic. Only a flooded frame is for no node's stack.
+A packet socket looks for it, and another one for an answer from localhost. The kernel filters both by one address, so
+that a busy container costs nothing (classic BPF, socket(7)).
 """
 
 from __future__ import annotations
@@ -44,29 +44,32 @@ SO_ATTACH_FILTER = 26
 """Python has no name for it (asm-generic/socket.h)."""
 ICMP6_FILTER = (socket.IPPROTO_ICMPV6, 1)
 LOAD = {2: 0x28, 4: 0x20}
-"""BPF_LD+BPF_ABS of so many bytes (linux/bpf_common.h)."""
+"""BPF_LD+BPF_ABS of this many bytes (linux/bpf_common.h)."""
 JUMP_IF_EQUAL, RETURN = 0x15, 0x06
 SOURCE_OFFSET = {4: 12, 6: 8}
-"""Of the source address in an IP header."""
+"""The offset of the source address in an IP header."""
 FIRST_PORT, PORTS = 32768, 28232
-"""The range from which the kernel takes a client's ports, too (ip_local_port_range)."""
+"""The range from which the kernel also takes a client's ports (ip_local_port_range)."""
 
 
 @dataclass(slots=True)
 class Knock:
-    """One probe: the socket that hears, what it hears if the door is open, and the frames that are sent."""
+    """One probe: the receiving socket, the content that it receives if the filter fails, and the frames to send."""
 
     ear: socket.socket
     is_heard: Callable[[bytes], bool]
     make: Callable[[bytes], Sequence[bytes]]
-    """The frames, by the hardware address of the interface that sends them."""
+    """The frames, from the hardware address of the interface that sends them."""
     farewell: Callable[[bytes], Sequence[bytes]] = field(default=lambda _: ())
     foreign_mac: bytes = b""
-    """A hardware address of this probe's own that a bridge must not have learnt afterwards; b"" if none is used."""
+    """A hardware address of this probe's own that a bridge must not have learned afterwards; b"" if none is used."""
 
     @classmethod
     def prepare(cls, probe: FrameProbe | FramedPacketProbe, enter: Callable[[str], None]) -> Knock:
-        """Open the ear in its namespace, where `enter` moves the calling thread to. OSError if the kernel has no such socket."""
+        """Open the receiving socket in its namespace; `enter` moves the calling thread there.
+
+        OSError if the kernel lacks its type.
+        """
         if isinstance(probe, FramedPacketProbe):
             enter(probe.netns)
             return _connection(probe)
@@ -78,12 +81,12 @@ class Knock:
         _send(interface, self.make)
 
     def take_leave(self, interface: str) -> None:
-        """Leave nothing half open at who has answered. OSError."""
+        """Reset the connections of answering servers. OSError."""
         _send(interface, self.farewell)
 
 
 def _send(interface: str, make: Callable[[bytes], Sequence[bytes]]) -> None:
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:  # of protocol 0, so it hears nothing
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:  # of protocol 0, so it receives nothing
         sender.bind((interface, 0))
         for each in make(sender.getsockname()[4]):
             sender.send(each)
@@ -93,7 +96,7 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
 def _connection(probe: FramedPacketProbe) -> Knock:
-    """Ask a port at an address that the hardware address does not belong to, and wait for an answer from there."""
+    """Send to a port at an address that does not belong to the hardware address, and wait for an answer from there."""
     family, source = probe.family, ip_address(probe.address).packed
     words = [(SOURCE_OFFSET[family] + index, source[index : index + 4]) for index in range(0, len(source), 4)]
     ear = _open_below(probe.interface, family, socket.SOCK_DGRAM, words)
@@ -113,7 +116,7 @@ def _connection(probe: FramedPacketProbe) -> Knock:
 
 
 def _to_groups(probe: FrameProbe) -> Knock:
-    """A datagram for the host in frames to each link-local group, from the interface's hardware address and from a stranger's."""
+    """A datagram for the host in frames to each link-local group, from the interface's hardware address and a foreign one."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)
     foreign_mac = _draw_mac()
@@ -138,7 +141,7 @@ def _advertised(_: FrameProbe) -> Knock:
 
 
 def _astray(probe: FrameProbe) -> Knock:
-    """A datagram to a hardware address that no one has, which nothing at `heard_at` must see."""
+    """A datagram to an unused hardware address, which no socket at `heard_at` may receive."""
     token, nobody = os.urandom(TOKEN_BYTES), _draw_mac()
     ear = _open_below(probe.heard_at, probe.family, socket.SOCK_RAW, ((0, nobody[:4]), (4, nobody[4:])))
     packet = datagram(probe.claim, DISCARD, probe.address, DISCARD, token)
@@ -153,19 +156,19 @@ def _by_gateway(probe: FrameProbe) -> Knock:
 
 
 def _open_datagrams(family: int) -> tuple[socket.socket, int, bytes]:
-    """A socket at a free port of the calling thread's namespace, that port, and what the datagram is to say."""
+    """A socket at a free port of the calling thread's namespace, that port, and the content of the datagram."""
     ear = open_socket("udp", family)
     ear.bind((ANY[family], 0))
     return ear, int(ear.getsockname()[1]), os.urandom(TOKEN_BYTES)
 
 
 def _draw_mac() -> bytes:
-    """A locally administered unicast address that nothing else has: those that netctl gives begin with 02."""
+    """An unused locally administered unicast address: those of netctl begin with 02."""
     return b"\x06" + os.urandom(5)
 
 
 def _open_below(interface: str, family: int, kind: int, wanted: Sequence[tuple[int, bytes]]) -> socket.socket:
-    """A socket below IP on one interface that gets only what has the wanted bytes at these offsets: two or four each."""
+    """A packet socket on one interface that receives only frames with these bytes at these offsets: two or four each."""
     below = socket.socket(socket.AF_PACKET, kind | socket.SOCK_NONBLOCK, 0)
     try:
         program = b""
@@ -176,7 +179,7 @@ def _open_below(interface: str, family: int, kind: int, wanted: Sequence[tuple[i
         program += struct.pack("@HBBI", RETURN, 0, 0, 0xFFFF) + struct.pack("@HBBI", RETURN, 0, 0, 0)
         code = array.array("B", program)
         below.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, code.buffer_info()[0]))
-        below.bind((interface, ETHERTYPE[family]))  # from here on it hears
+        below.bind((interface, ETHERTYPE[family]))  # from here on it receives
     except OSError:
         below.close()
         raise

@@ -1,7 +1,7 @@
-"""The servers of verification: short-lived listeners inside the namespaces that the published ports and policies lead to.
+"""The servers of verification: short-lived listeners in the namespaces of published ports and of policies' targets.
 
-Each answers with its token, so that a client knows who has answered. Where something listens already, it is left alone and
-used as it is. One thread serves them all, started and stopped by `probes.run`.
+Each answers with its token, so that a client can identify it. If a foreign server already listens, it is left alone,
+and probes use it. One thread serves all, started and stopped by `probes.run`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ IPPROTO_SCTP = 132
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 ANY = {4: "0.0.0.0", 6: "::"}
 PACKET_INFO = {4: (socket.IPPROTO_IP, 8), 6: (socket.IPPROTO_IPV6, 50)}
-"""IP_PKTINFO, which Python 3.11 does not name, and IPV6_PKTINFO: which of our addresses a datagram came to (ip(7), ipv6(7))."""
+"""IP_PKTINFO, which Python 3.11 does not name, and IPV6_PKTINFO: the local address of a datagram (ip(7), ipv6(7))."""
 
 
 def open_socket(protocol: str, family: int) -> socket.socket:
-    """A non-blocking socket of the protocol in the calling thread's namespace. OSError where the kernel has no such thing."""
+    """A non-blocking socket of the protocol in the calling thread's namespace. OSError if the kernel lacks it."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     number = IPPROTO_SCTP if protocol == "sctp" else 0
     return socket.socket(FAMILIES[family], kind | socket.SOCK_NONBLOCK, number)
@@ -42,7 +42,7 @@ class Listeners:
         self._thread = threading.Thread(target=self._serve, name="listeners", daemon=True)
 
     def open(self, listeners: Iterable[Listener], enter: Callable[[str], None]) -> Opened:
-        """Open them all, in the calling thread, which `enter` moves from namespace to namespace; then begin to serve."""
+        """Open all in the calling thread, which `enter` moves from namespace to namespace; then begin to serve."""
         taken, failed = [], []
         for listener in listeners:
             try:
@@ -80,7 +80,7 @@ class Listeners:
                 if key.fd == self._stop:
                     return
                 assert isinstance(key.fileobj, socket.socket)
-                with contextlib.suppress(OSError):  # a client that has gone away is no concern of ours
+                with contextlib.suppress(OSError):  # a client that has disconnected is no error here
                     answer = answer_datagram if key.data.protocol == "udp" else answer_connection
                     answer(key.fileobj, key.data)
 
@@ -98,14 +98,14 @@ class Listeners:
 
 
 def answer_connection(server: socket.socket, listener: Listener) -> None:
-    """Say who we are and hang up."""
+    """Send the token and close the connection."""
     client, _ = server.accept()
     with client:
         client.send(listener.token.encode())
 
 
 def answer_datagram(server: socket.socket, listener: Listener) -> None:
-    """Answer from the very address that was asked: a container with several would otherwise answer from another one."""
+    """Answer from the requested address: a container with several would otherwise answer from another one."""
     _, ancillary, _, client = server.recvmsg(2048, 256)
     answers = []
     for level, kind, data in ancillary:

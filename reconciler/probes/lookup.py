@@ -1,4 +1,4 @@
-"""What the kernel answers when asked for the route to an address (ip-route(8), `get`)."""
+"""The kernel's route to an address (ip-route(8), `get`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.probes.model import RouteLookup
 
 
 def look_up(address: str) -> tuple[str, str]:
-    """Next hop and interface, in the calling thread's namespace. OSError if the kernel knows no way.
+    """Next hop and interface, in the calling thread's namespace. OSError if the kernel has no route.
 
     The next hop is "" for an address on the interface's own segment.
     """
@@ -38,4 +38,4 @@ def compare_route(probe: RouteLookup) -> tuple[str, str]:
     if (ip_address(via) if via else None, interface) == (ip_address(probe.via), probe.interface):
         return "answered", ""
     by = f" by {via}" if via else ""
-    return "wrong", f"the kernel sends{by} over {interface}" if interface else "the kernel knows no way"
+    return "wrong", f"the kernel sends{by} over {interface}" if interface else "the kernel has no route"

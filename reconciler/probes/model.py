@@ -16,20 +16,20 @@ ROUTES = "static routes"
 FORBIDDEN = "forbidden"
 
 OUTCOMES = ("answered", "refused", "silent", "wrong", "unsent", "skipped")
-"""What may have happened to a probe (`Finding`)."""
+"""The possible outcomes of a probe (`Finding`)."""
 
 DEFAULT_GATEWAY = "default gateway"
-"""As a probe's address: whatever the probing host's default route leads to, found when the probe runs."""
+"""The address of a probe to the probing host's default gateway, which is looked up when the probe runs."""
 
 FOREIGN_NETNS = "foreign:link"
-"""As a probe's namespace: the far end of a link of the host that is not netctl's, made when a probe starts there."""
+"""The namespace of a probe from the remote end of a foreign link of the host, which is created when a probe starts there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A short-lived server that a probe needs: `host` is the worker that opens it, in `netns`, on every address of `family`.
+    """A short-lived server that a probe needs: the worker of `host` opens it, in `netns`, on every address of `family`.
 
-    It answers with `token`, so that the client knows who has answered.
+    It answers with `token`, so that the client can identify it.
     """
 
     host: str
@@ -98,7 +98,7 @@ class PacketProbe(ProbeBase):
     via: str = ""
     listener: Listener | None = None
     on_lan: bool = False
-    """The source is on the physical LAN by a hardware address of its own: what it sends out passes no router of the host."""
+    """The source is on the physical LAN by a hardware address of its own: its packets pass no router of the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +161,11 @@ Probe = PacketProbe | ClaimProbe | FrameProbe | FramedPacketProbe | RouteLookup
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What happened to one probe.
+    """The result of one probe.
 
-    `outcome` is "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (somebody else answered), "unsent" (the
-    sender's own kernel refused) or "skipped" (it could not be asked; `detail` says why).
+    `outcome` is "answered", "refused" (a reset or an ICMP error), "silent", "wrong" (another server answered), "unsent"
+    or "skipped". With "unsent", the sender's own kernel refused. With "skipped", it could not be sent, and `detail`
+    says why.
     """
 
     outcome: str
@@ -174,7 +175,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A probe, what it found, and for a failed one what is thought to be at fault."""
+    """A probe, its finding, and for a failed one the suspected fault."""
 
     probe: Probe
     finding: Finding
@@ -182,7 +183,7 @@ class Result:
 
     @property
     def skipped(self) -> bool:
-        """Whether it says nothing either way."""
+        """Whether it proves nothing."""
         return self.finding.outcome == "skipped"
 
     @property
@@ -193,7 +194,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The answer to "open these listeners": who listens there already, and what cannot be listened on, with the reason."""
+    """The answer to "open these listeners": ports with a foreign server, and failed ones with the reason."""
 
     taken: tuple[Listener, ...] = ()
     failed: tuple[tuple[Listener, str], ...] = ()
@@ -201,7 +202,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """All probes of a topology, and notes on what is not asked: where there are too many, a sample is."""
+    """All probes of a topology, and notes on omitted ones: if there are too many, a sample is sent."""
 
     probes: tuple[Probe, ...]
     notes: tuple[str, ...] = ()

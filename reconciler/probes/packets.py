@@ -1,4 +1,4 @@
-"""ICMP echo packets, made and read (RFC 792, RFC 4443), and the IP headers around them. Pure."""
+"""ICMP echo packets, encoded and parsed (RFC 792, RFC 4443), and the IP headers around them. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNREACHABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """An answer to an echo request of ours, or an error about it: then `error` says which."""
+    """An answer to an echo request of netctl's, or an error about it, described in `error`."""
 
     source: str
     identifier: int
@@ -51,7 +51,7 @@ def _icmp(kind: int, body: bytes, check: int) -> bytes:
 
 
 def echo_packet(source: str, target: str, identifier: int, sequence: int) -> bytes:
-    """A whole IP packet with an echo request, for a socket that is below IP."""
+    """A whole IP packet with an echo request, for a packet socket."""
     from_, to = ip_address(source).packed, ip_address(target).packed
     if len(to) == 4:
         request = echo_request(4, identifier, sequence)
@@ -70,7 +70,7 @@ def icmp6_packet(source: str, target: str, kind: int, body: bytes, hop_limit: in
 
 
 def icmp6_filter(*kinds: int) -> bytes:
-    """The value of ICMP6_FILTER (RFC 3542, section 3.2) that lets messages of these kinds through, and no others."""
+    """The value of ICMP6_FILTER (RFC 3542, section 3.2) that passes messages of these kinds only."""
     blocked = [0xFFFFFFFF] * 8
     for kind in kinds:
         blocked[kind >> 5] &= ~(1 << (kind & 31)) & 0xFFFFFFFF
@@ -78,7 +78,7 @@ def icmp6_filter(*kinds: int) -> bytes:
 
 
 def parse_icmp(family: int, data: bytes, source: str) -> Echo | None:
-    """What an ICMP message from `source` says of an echo of ours; None where it is about something else."""
+    """The part about an echo request of netctl's in an ICMP message from `source`; None if it concerns another packet."""
     if len(data) < ICMP_BYTES:
         return None
     kind, code = data[0], data[1]
@@ -102,7 +102,7 @@ def _error_name(family: int, kind: int, code: int) -> str:
 
 
 def parse_ip(data: bytes) -> tuple[int, str, bytes]:
-    """Family, source address and ICMP message of an IP packet; family 0 where it holds no ICMP."""
+    """Family, source address and ICMP message of an IP packet; family 0 if it contains no ICMP."""
     version = data[0] >> 4 if data else 0
     if version == 4 and len(data) >= 20 and data[9] == PROTOCOL[4]:
         return 4, str(ip_address(data[12:16])), data[(data[0] & 15) * 4 :]

@@ -1,8 +1,8 @@
-"""The probes of one host, run in its worker: listeners first, then the clients, then everything is closed.
+"""The probes of one host, run in its worker: first it opens listeners, then it runs clients, then it closes all sockets.
 
-The controller keeps the order across hosts: it starts the listeners of all workers, tells each client which listeners were
-taken by somebody else's server, and stops them at the end. A namespace is entered by a thread that ends afterwards, so the
-worker's own stays where it is.
+The controller orders the hosts. It starts the listeners of all workers, passes the foreign ones to each client, and
+stops the listeners at the end. A thread that ends afterwards enters a namespace, so the worker's own thread stays in
+its place.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, Finding, Lis
 from reconciler.state.ref import HOST
 
 PROBES_AT_ONCE = 4000
-"""A round of probes: sockets, and sequence numbers, are not without end."""
+"""The probes of one round: sockets and sequence numbers are limited."""
 
 
 class Prober:
     """Runs the probes that start on one host. `path_of` gives the file of a namespace by its name (`state.ref`)."""
 
     def __init__(self, path_of: Callable[[str], str], topology: str = "") -> None:
-        """Nothing is opened before it is asked for. `topology` names the link that is made for probes from FOREIGN_NETNS."""
+        """It opens nothing before it is needed. `topology` names the link that is created for probes from FOREIGN_NETNS."""
         self._path_of = path_of
         self._topology = topology
         self._listeners: Listeners | None = None
 
     def start_listeners(self, listeners: Iterable[Listener]) -> Opened:
-        """Open what the probes of all hosts need on this one. Called once, before any client starts."""
+        """Open what the probes of all hosts need on this one. It is called once, before any client starts."""
         raise_file_limit()
         self._listeners = Listeners()
         opened = self._listeners
         return run_in_thread(lambda: opened.open(dict.fromkeys(listeners), Entrance(self._path_of)))
 
     def run_clients(self, probes: Sequence[Probe], opened: Opened) -> tuple[Result, ...]:
-        """Ask everything; results are in the order of the probes. `opened` is what the listeners of all hosts said, together."""
+        """Run all probes; results are in their order. `opened` is the joint answer of all hosts' listeners."""
         raise_file_limit()
         found: list[Finding] = []
         with self._foreign_link(probes) as (path_of, reason):
@@ -54,7 +54,7 @@ class Prober:
         return self._explain(results, opened)
 
     def stop(self) -> None:
-        """Close the listeners. May be called at any time, and again."""
+        """Close the listeners. It may be called at any time, and again."""
         if self._listeners:
             self._listeners.close()
             self._listeners = None
@@ -95,10 +95,10 @@ class Prober:
         return [found[number] for number in range(len(probes))]
 
     def _explain(self, results: tuple[Result, ...], opened: Opened) -> tuple[Result, ...]:
-        """Where a probe failed, look at its namespace and say what is thought to be at fault."""
+        """Add the suspected fault to failed probes, from facts of their namespaces."""
         if all(result.passed for result in results):
             return results
-        # An answer that must not be says nothing of the namespace that got it.
+        # An unexpected answer says nothing about the namespace that received it.
         names = dict.fromkeys(result.probe.netns for result in results if not result.passed and result.probe.expected)
         facts = run_in_thread(lambda: {name: self._read_facts(name) for name in names})
         unread = NetnsFacts(exists=False)
@@ -115,15 +115,15 @@ class Prober:
 
 
 class Entrance:
-    """Moves the calling thread between namespaces, and leaves it where it is when it is there already."""
+    """Moves the calling thread between namespaces, unless it is in the right one already."""
 
     def __init__(self, path_of: Callable[[str], str]) -> None:
-        """`path_of` gives the file of a namespace."""
+        """`path_of` returns the file of a namespace."""
         self._path_of = path_of
         self._inside: str | None = None
 
     def __call__(self, netns: str) -> None:
-        """Enter the namespace. OSError where it is not there."""
+        """Enter the namespace. OSError if it does not exist."""
         if netns == self._inside:
             return
         self._inside = None
@@ -132,7 +132,7 @@ class Entrance:
 
 
 def raise_file_limit() -> None:
-    """Let the process have as many sockets as its hard limit allows: a thousand containers need more than the usual 1,024."""
+    """Raise the limit of sockets to the hard limit: a thousand containers need more than the usual 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -144,12 +144,12 @@ def _reason_to_skip(probe: Probe, taken: set[Listener], failed: dict[Listener, s
     if listener in failed:
         return f"nothing can listen on {listener.protocol} {listener.port} for {probe.target}: {failed[listener]}"
     if listener in taken and probe.kind == "udp" and probe.expected:
-        return "a server listens there already, and what it would answer to is not known"
+        return "another server listens there, and its protocol is unknown"
     return ""
 
 
 def _find_gateway(entrance: Entrance) -> tuple[str, str]:
-    """The host's default gateway, and a reason to skip where there is none that answers to the host itself."""
+    """The host's default gateway, and a reason to skip the probe if none answers to the host itself."""
     entrance("")
     address = read_default_gateway()
     if not address:

@@ -1,11 +1,11 @@
-"""Claims to the address of another: whether a container could use one that is not its own.
+"""Spoofing probes: whether a container can use a foreign address.
 
-Three of them, each stopped by a rule of its own in the bridge:
+Three kinds, each stopped by a rule of its own in the bridge:
 
-    arp            a request in the name of another. The gateway answers whoever asks it (RFC 826), to the hardware address that
-                   the request came from, so the container hears an answer exactly where its request got past the filter
+    arp            a request with a foreign sender address. The gateway answers any request (RFC 826), to the hardware address
+                   of its sender, so the container receives an answer exactly if its request passed the filter
     ndp            the same with IPv6: a packet with another's address as its source, to which the gateway answers (RFC 4861)
-    advertisement  in the container's own name, with another's address in it. Nobody answers, so the host listens on its bridge
+    advertisement  from the container's own address, with a foreign one in it. It has no answer, so the host listens on its bridge
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SOURCE_MAC, TARGET_MAC = 1, 2
 OVERRIDE = 0x20000000
 ALL_NODES = "ff02::1"
 HOP_LIMIT = 255
-"""Others are not believed (RFC 4861, section 7.1)."""
+"""Receivers reject others (RFC 4861, section 7.1)."""
 
 
 def open_below(interface: str, kind: str) -> socket.socket:
-    """A socket below IP on one interface of the calling thread's namespace. OSError where there is no such interface."""
+    """A packet socket on one interface of the calling thread's namespace. OSError if there is no such interface."""
     ethertype = ETHERTYPES[kind]
     below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ethertype))
     try:
@@ -46,7 +46,10 @@ def open_below(interface: str, kind: str) -> socket.socket:
 
 
 def send_claim(below: socket.socket, kind: str, claim: str, target: str, own: str = "") -> None:
-    """Ask the target, or tell everybody with an advertisement, that `claim` is at our hardware address; `own` is our address."""
+    """Send a request to the target, or an advertisement to all nodes, that `claim` is at the own hardware address.
+
+    `own` is the sender's own address.
+    """
     interface, _, _, _, mac = below.getsockname()
     if kind == ARP:
         body = struct.pack("!H6s4s6s4s", 1, mac, IPv4Address(claim).packed, b"", IPv4Address(target).packed)
@@ -62,7 +65,7 @@ def send_claim(below: socket.socket, kind: str, claim: str, target: str, own: st
 
 
 def is_heard(data: bytes, kind: str, claim: str, target: str) -> bool:
-    """Whether this is the target's reply to whoever has the claimed address; of an advertisement, whether it has arrived."""
+    """Whether this is the target's reply to the claimed address; of an advertisement, whether it has arrived."""
     if kind == ARP:
         if len(data) < 28 or data[:6] != HEAD:
             return False

@@ -1,7 +1,4 @@
-"""Colour for a terminal: which streams want it, and the few escape sequences used.
-
-A pipe, NO_COLOR (no-color.org) and TERM=dumb turn colour off.
-"""
+"""Colour for a terminal: the streams that use it, and its few escape sequences."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ def wants_colour(stream: TextIO) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Colours where `enabled`, the text as it is where not."""
+    """Colours if `enabled`, else the unchanged text."""
 
     enabled: bool = False
 
@@ -46,7 +43,7 @@ class Palette:
         return self._wrap("1", text)
 
     def dim(self, text: str) -> str:
-        """What may be skipped in reading."""
+        """Less important text."""
         return self._wrap("2", text)
 
 

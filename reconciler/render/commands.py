@@ -1,7 +1,7 @@
-"""Steps as a shell script of `ip`, `bridge`, `nft`, `sysctl` and `docker` command lines: what `diff --commands` prints.
+"""Steps as a shell script of `ip`, `bridge`, `nft`, `sysctl` and `docker` command lines, for `diff --commands`.
 
-The same steps that `kernel/` executes, each in its own words (`Step.commands`), so a reader can see how container networking
-works, and can run it: on a fresh lab the script leaves the same live state as `netctl apply`.
+They are the same steps that `kernel/` executes, each in its own words (`Step.commands`). A reader can see how container
+networking works, and can run it. On a fresh lab the script creates the same live state as `netctl apply`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Section:
 
 
 def render_script(title: str, sections: Sequence[Section], refusal: str = "") -> str:
-    """The whole script, ready for `sh`. With a `refusal` it is to be read only: it says that and ends with 1."""
+    """The whole script, ready for `sh`. With a `refusal`, it is only for reading: it prints that and ends with 1."""
     needs = "Needs root, iproute2 and nftables. Stops at the first command that fails."
     lines = ["#!/bin/sh", comment(title), comment(needs), "set -eu"]
     lines += [f"{join(['echo', refusal])} >&2", "exit 1"] if refusal else []
@@ -36,7 +36,7 @@ def render_script(title: str, sections: Sequence[Section], refusal: str = "") ->
         lines += ["", comment(section.title)]
         body = [*shell_functions((step for run in section.runs for step in run), section.shell)]
         body += [line for run in section.runs for line in render_run(run, section.shell)]
-        # The shell there reads the steps as they stand here: nothing is quoted twice.
+        # The remote shell reads the steps as they are: nothing is quoted twice.
         lines += here_document(section.through, "\n".join(["set -eu", *body]), "THERE") if section.through else body
     return "\n".join(lines) + "\n"
 
@@ -47,9 +47,9 @@ def shell_functions(steps: Iterable[Step], shell: HostShell) -> Iterator[str]:
 
 
 def render_run(steps: Iterable[Step], shell: HostShell) -> Iterator[str]:
-    """The command lines of the steps, in order; those of one class that follow each other in one namespace are rendered together.
+    """The command lines of the steps, in order; consecutive steps of one class in one namespace are rendered together.
 
-    So nft steps that follow each other become one `nft -f`, which is one transaction.
+    So consecutive nft steps become one `nft -f`, which is one transaction.
     """
     for (step_class, _), alike in groupby(steps, key=lambda step: (type(step), step.netns)):
         yield from step_class.commands_of(tuple(alike), shell)

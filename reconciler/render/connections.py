@@ -1,4 +1,4 @@
-"""How much of its share of connection tracking each container uses: for `status -v`. Pure."""
+"""The use of each container's share of connection tracking: for `status -v`. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.topology.types import Topology
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a container may have on one of its networks, and the addresses that count there."""
+    """The share of a container on one of its networks, and its addresses there."""
 
     container: str
     subnet: str
@@ -21,7 +21,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """How many connections a container has begun by one of its networks, and how many it may have there."""
+    """The number of connections that a container opened by one of its networks, and its limit there."""
 
     container: str
     subnet: str
@@ -30,7 +30,7 @@ class Connections:
 
 
 def shares_of(topology: Topology, resolved: Resolved, hosts: Iterable[str]) -> dict[str, tuple[Share, ...]]:
-    """By host, the shares of its containers. A macvlan passes the host's connection tracking by."""
+    """By host, the shares of its containers. A macvlan bypasses the host's connection tracking."""
     return {
         host: tuple(
             Share(name, endpoint.subnet, topology.containers[name].connections, tuple(own.address for own in endpoint.addresses))
@@ -44,7 +44,7 @@ def shares_of(topology: Topology, resolved: Resolved, hosts: Iterable[str]) -> d
 
 
 def compile_shares(shares: Iterable[Share], counts: Mapping[str, int]) -> tuple[Connections, ...]:
-    """The shares with what is used of them, by the number of connections that each address has begun."""
+    """The shares with their use, by the number of connections that each address opened."""
     return tuple(
         Connections(one.container, one.subnet, sum(counts.get(address, 0) for address in one.addresses), one.limit)
         for one in shares

@@ -16,7 +16,7 @@ from reconciler.state.visible import visible, visible_line
 
 TAB_WIDTH = 4
 SHOWN_FAULTS = 50
-"""How many faults of a file are shown: a generated file may have one on each line."""
+"""The most faults of a file that are shown: a generated file may have one on each line."""
 SHOWN_COLUMNS = 120
 """A source line longer than this is cut on both sides of its fault."""
 
@@ -33,7 +33,7 @@ def render_error(error: NetctlError, palette: Palette = PLAIN) -> str:
 
 
 def render_warning(path: str, source: str, fault: Fault, palette: Palette = PLAIN) -> str:
-    """The same for what is no error, without a newline at the end."""
+    """The same for a warning, without a newline at the end."""
     return _render_fault(path, source.splitlines(), fault, palette, "warning:")
 
 
@@ -51,7 +51,7 @@ def _render_fault(path: str, lines: list[str], fault: Fault, palette: Palette, w
 
 
 def source_and_caret(line: str, column: int) -> tuple[str, str]:
-    """The line as it can be shown, and a line with a caret under its `column` (a count of characters, from 1)."""
+    """The line in its shown form, and a line with a caret under its `column` (a count of characters, from 1)."""
     at = min(max(column - 1, 0), len(line))
     start = max(0, at - SHOWN_COLUMNS // 2) if len(line) > SHOWN_COLUMNS else 0
     shown = _spread(line[start : start + SHOWN_COLUMNS])
@@ -64,7 +64,7 @@ def source_and_caret(line: str, column: int) -> tuple[str, str]:
 
 
 def _spread(text: str) -> str:
-    """Tabs become a fixed number of blanks, so that the caret's place does not depend on where the text starts."""
+    """Tabs become a fixed number of blanks, so that the caret's position does not depend on the start of the text."""
     return visible_line(text.replace("\t", " " * TAB_WIDTH))
 
 

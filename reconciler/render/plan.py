@@ -1,4 +1,4 @@
-"""A plan for people: per host, a line for each container and subnet, and a summary.
+"""A plan for users: per host, a line for each container and subnet, and a summary.
 
     host alpha
       + subnet front     bridge b-shop-front 10.44.0.1/24
@@ -6,8 +6,8 @@
       ~ container db     eth0 mtu 1500 -> 1450
     Plan: 2 to add, 1 to change, 0 to remove (58 changes)
 
-Replicas that are all added, or all removed, share a line, so the plan of a thousand containers is as short as one of ten.
-`verbose` prints every change instead.
+Replicas that are all added, or all removed, share a line, so the plan of a thousand containers is as short as one of
+ten. `verbose` prints every change instead.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from reconciler.state.summary import InterfaceFacts, Phrase
 from reconciler.state.visible import visible_line
 
 FOLD = 3
-"""So many replicas, or more, that are all added or all removed share a line."""
+"""The least number of replicas, all added or all removed, that share a line."""
 DETAILS = 6
-"""How many changes of one container or subnet are named before the rest is only counted."""
+"""The most changes of one container or subnet that are named; the rest is only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What happens to one subject: `sign` is +, ~ or -."""
+    """The change of one subject: `sign` is +, ~ or -."""
 
     sign: str
     subject: str
@@ -42,7 +42,7 @@ class Line:
 
 
 def render_plan(document: PlanDocument, palette: Palette = PLAIN, *, verbose: bool = False) -> str:
-    """The whole plan, without a newline at the end; a sentence where there is nothing to do."""
+    """The whole plan, without a newline at the end; a sentence if there is nothing to do."""
     shown: list[str] = []
     counts = {"+": 0, "~": 0, "-": 0}
     names = names_lent_by(record for host in document.hosts for record in _sides(host))
@@ -80,7 +80,7 @@ def compile_lines(host: HostPlan, names: Mapping[str, str] = MappingProxyType({}
 
 
 def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
-    """For each container that goes because `replicas` came or went: the subject that takes its place, under another name."""
+    """For each container that is deleted because of a change of `replicas`: the subject that replaces it, under another name."""
     gone: set[str] = set()
     fresh: set[str] = set()
     for line in lines:
@@ -104,7 +104,7 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
     if fresh or gone:
         sign, verb = ("+", "add") if fresh else ("-", "remove")
         sort = subject.partition(" ")[0]
-        # A policy has no record of its own: it is what it allows.
+        # A policy has no record of its own: its elements define it.
         if sort not in ROOTED or any(sort in record.root_of for record in records):
             return Line(sign, subject, summarise(records, subject))
         if any(record.is_attachment for record in records):
@@ -115,12 +115,12 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
 
 
 def is_inherited(record: Record) -> bool:
-    """Whether something that is new may come with a change of it."""
+    """Whether a change of the record may come with a new thing."""
     return record.is_always_there or record.can_change_hands
 
 
 def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
-    """In a few words: the changes that are told one by one, then those of kinds that tell all of theirs together."""
+    """A few words: first changes with a description each, then the joint descriptions of kinds."""
     groups: dict[str, list[Change]] = {}
     for change in changes:
         groups.setdefault(change.record.described_as, []).append(change)
@@ -129,7 +129,7 @@ def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def summarise(records: Sequence[Record], subject: str = "") -> str:
-    """What a container, subnet or host consists of, in the words of somebody who looks at it from outside."""
+    """The summary of a container, subnet or host from an outside view."""
     if subject == HOST_SUBJECT:
         rest = [record for record in records if not record.is_named]
         named = find_phrases([record for record in records if record.is_named])
@@ -140,7 +140,7 @@ def summarise(records: Sequence[Record], subject: str = "") -> str:
 
 
 def find_phrases(records: Sequence[Record]) -> list[Phrase]:
-    """What the records say of their subject, in the order of a summary."""
+    """The phrases of the records about their subject, in the order of a summary."""
     facts = InterfaceFacts(fact for record in records for fact in record.interface_facts)
     by_kind: dict[type[Record], list[Record]] = {}
     for record in records:
@@ -175,7 +175,7 @@ def fold(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def stem_of(subject: str) -> str:
-    """`container worker` of `container worker-12`; "" for what bears no number."""
+    """`container worker` of `container worker-12`; "" for a name without a number."""
     found = re.fullmatch(r"(.+)-\d+", subject)
     return found.group(1) if found else ""
 
@@ -187,7 +187,7 @@ def _verbose_lines(host: HostPlan, palette: Palette, names: Mapping[str, str]) -
         yield f"  {visible_line(subject)}"
         for change in group:
             sign = "+" if change.before is None else "-" if change.after is None else "~"
-            along = " (goes along)" if change.implied else ""
+            along = " (deleted with its parent)" if change.implied else ""
             text = change.after.describe() if change.before is None and change.after else change.describe()
             if change.after is None and change.before:
                 text = change.before.describe()

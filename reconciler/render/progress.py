@@ -1,7 +1,7 @@
 """Progress of an apply or destroy: a live line for each host on a terminal, plain lines in a pipe.
 
-It goes to standard error, so that standard output stays the command's own. rich is imported only where a terminal is there
-to show it, for it costs 0.1 s.
+It goes to standard error, so that standard output stays the command's own. rich is imported only for a terminal,
+because that costs 0.1 s.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Silent:
     """For --quiet and --json."""
 
     def update(self, host: str, phase: str, done: int, total: int) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 class Lines:
@@ -51,7 +51,7 @@ class Bars:
     """A bar for each host, redrawn in place."""
 
     def __init__(self, progress: RichProgress) -> None:
-        """`progress` is started and stopped by whoever made it."""
+        """The caller starts and stops `progress`."""
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
@@ -64,18 +64,18 @@ class Bars:
         self._progress.update(self._tasks[host], description=visible_line(f"{host}: {phase}"), completed=done, total=total)
 
     def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """Says so in the place of the phase."""
+        """Show it in place of the phase."""
         if host in self._tasks:
             self._progress.update(self._tasks[host], description=visible_line(f"{host}: {_wait_text(bridge, seconds)}"))
 
 
 def _wait_text(bridge: str, seconds: int) -> str:
-    return f"waits {seconds} s for STP of the bridge {bridge}, which holds new ports back"
+    return f"waits {seconds} s for STP of the bridge {bridge}, which blocks new ports"
 
 
 @contextmanager
 def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
-    """What suits the stream."""
+    """The progress display for the stream."""
     if quiet:
         yield Silent()
     elif not wants_colour(stream):
@@ -91,5 +91,5 @@ def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
 
 
 def _steering(stream: TextIO) -> IO[str]:
-    """What a bar is drawn on: it moves the cursor, which no other text may."""
+    """The stream on which a bar is drawn: it moves the cursor, which no other text may."""
     return cast("IO[str]", getattr(stream, "steering", stream))

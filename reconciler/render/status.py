@@ -1,7 +1,8 @@
-"""What is live, compared with what should be: per host, container and subnet.
+"""The live state compared with the desired one: per host, container and subnet.
 
-`compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`, which is printed
-for people by `render_status`, and as JSON with `--json` (`schemas/status.schema.json` is generated from the dataclasses).
+`compile_status` is pure: it turns the desired records and the plan of each host into a `StatusDocument`.
+`render_status` prints that for users, and `--json` as JSON (`schemas/status.schema.json` is generated from the
+dataclasses).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from reconciler.state.visible import visible_line
 FORMAT_VERSION = 1
 IN_STEP, DRIFTED, MISSING, EXTRA = "in step", "drifted", "missing", "not in the file"
 SHOWN = 8
-"""How many differences of one thing are named for people; JSON has them all."""
+"""The most differences of one thing that are named for users; JSON has them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it should be, and why."""
+    """One thing that differs from its desired state, and the reason."""
 
     kind: str
     name: str
@@ -39,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A container, a subnet, the host's own settings, or the lab: how it stands.
+    """The state of a container, a subnet, the host's own settings, or the lab.
 
     `state` is "in step", "drifted", "missing" or "not in the file".
     """
@@ -52,7 +53,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Something of somebody else's that is, or may be, in the way."""
+    """A foreign resource that conflicts, or may conflict."""
 
     kind: str
     name: str
@@ -69,7 +70,7 @@ class HostStatus:
     items: tuple[Item, ...]
     foreign: tuple[Foreign, ...] = listed()
     connections: tuple[Connections, ...] = listed()
-    """Counted only if asked for."""
+    """Counted only on request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def compile_status(
     connections: Mapping[str, tuple[Connections, ...]],
     foreign: Mapping[str, tuple[Foreign, ...]] = MappingProxyType({}),
 ) -> StatusDocument:
-    """The status of every host that has a plan. By host: the `connections` that were counted, and what others' things hinder."""
+    """The status of every host that has a plan. By host: the counted `connections`, and conflicts with foreign resources."""
     stands = (
         _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), foreign.get(plan.host, ()))
         for plan in plans
@@ -115,7 +116,7 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, fo
 
 
 def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
-    """What containers on a LAN have for addresses that the LAN gave them, by subject."""
+    """The addresses that a LAN gave to containers, by subject."""
     wanted = [fact for record in desired.records.values() for fact in record.interface_facts]
     asking = {fact.netns.partition(":")[2] for fact in wanted if fact.is_leased}
     fixed = {fact.address.partition("/")[0] for fact in wanted}
@@ -141,7 +142,7 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lea
 
 
 def tell_change(change: Change) -> str:
-    """What differs, for people: `veth v-shop-web at b-shop-front to eth0, MTU 1500: locked is on, wanted off`."""
+    """A difference in words: `veth v-shop-web at b-shop-front to eth0, MTU 1500: locked is on, wanted off`."""
     if change.before is None and change.after:
         return f"{change.after.describe()}: missing"
     if change.after is None and change.before:
@@ -157,7 +158,7 @@ def _worst(items: Sequence[Item]) -> str:
 
 
 def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
-    """For people, without a newline at the end."""
+    """The status for users, without a newline at the end."""
     lines = [line for host in document.hosts for line in _host_lines(host, palette)]
     if document.in_step:
         lines.append(palette.bold(f"{document.topology} is in step."))
@@ -189,7 +190,7 @@ def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
         if counted := render_connections(host.connections, item.subject.removeprefix("container ")):
             yield f"  {'':{width}}            {counted}"
         if item.state == DRIFTED:
-            told = list(dict.fromkeys(difference.text for difference in item.differences))  # entries of several sets read alike
+            told = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts
             for text in told[:SHOWN]:
                 yield f"  {'':{width}}    {visible_line(text)}"
             if len(told) > SHOWN:

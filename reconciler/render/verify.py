@@ -1,7 +1,7 @@
-"""The results of verification for people: a matrix for each subnet, then everything else in lines.
+"""The results of verification for users: a matrix for each subnet, then all other results in lines.
 
-Rows are where a probe comes from, columns where it goes: `ok` for an answer, `-` for rightly none, `FAIL`, `?` for one that
-could not be asked. A cell stands for all probes between the two, of both families.
+Rows are the sources of probes, columns the targets. `ok` is an answer, `-` a correctly missing one, `FAIL` a failure,
+`?` a probe that could not be sent. A cell represents all probes between the two, of both families.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORMAT_VERSION = 1
 MATRIX_MAX = 12
 """A wider matrix does not fit a terminal: rows are then summed up."""
 SHOWN = 3
-"""How many failures with the same likely cause are named."""
+"""The most failures with the same likely cause that are named."""
 TITLES = {
     TO_OUTSIDE: "with the world outside",
     PUBLISHED: "published ports",
@@ -31,7 +31,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One result, as JSON has it."""
+    """One result in the JSON document."""
 
     section: str
     subnet: str
@@ -51,7 +51,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class VerifyDocument:
-    """What `verify --json` prints."""
+    """The document of `verify --json`."""
 
     format_version: int
     topology: str
@@ -72,7 +72,7 @@ def _row(result: Result) -> ResultRow:
 
 
 def render_verification(document: VerifyDocument, palette: Palette = PLAIN, *, elapsed_s: float = 0.0) -> str:
-    """For people, without a newline at the end."""
+    """The results for users, without a newline at the end."""
     lines: list[str] = []
     near = [row for row in document.probes if row.section in (IN_SUBNETS, WITH_HOST)]
     for subnet in dict.fromkeys(row.subnet for row in near):
@@ -123,11 +123,11 @@ def _sums(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
     good = sum(row.passed for row in rows)
     symbol = "ok" if good == len(rows) else "FAIL"
     members = len({row.source for row in rows})
-    yield f"  {_paint(symbol, symbol, palette)}  {members:,} members, {good:,} of {len(rows):,} probes as they should be"
+    yield f"  {_paint(symbol, symbol, palette)}  {members:,} members, {good:,} of {len(rows):,} probes passed"
 
 
 def _table(rows: Sequence[ResultRow], palette: Palette) -> Iterator[str]:
-    """A line for each target and what is asked of it, with all who asked; those who failed have a line of their own."""
+    """A line for each target and test, with all sources; failed ones have a line of their own."""
     groups: dict[tuple[str, str, bool, bool], list[ResultRow]] = {}
     for row in rows:
         what = f"{row.address} {row.kind} {row.port}" if row.port else row.kind

@@ -1,6 +1,6 @@
-"""The JSON form of our frozen dataclasses: how records, changes, steps and facts travel between processes and into files.
+"""The JSON form of netctl's frozen dataclasses: how records, changes, steps and facts travel between processes and into files.
 
-An encoder and a decoder are put together once per type, from its annotations, so that ten thousand records cost some tens of
+Each type gets its encoder and decoder once, from its annotations. Ten thousand records then cost some tens of
 milliseconds each way.
 
     dataclass            an object; fields that hold their default are left out, but for lists of documents (`listed`)
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class NEVER:
-    """The class of no value: all are converted."""
+    """The class that no value has: every value is converted."""
 
 
 SCALARS = (str, int, bool, float, type(None))
@@ -61,16 +61,16 @@ def class_name(cls: type) -> str:
 
 
 def step_types() -> dict[str, type[Step]]:
-    """Every step there is, by its name, in the order of `STEP_MODULES`."""
+    """All classes of steps by name, in the order of `STEP_MODULES`."""
     found = (value for module in STEP_MODULES for value in vars(module).values() if isinstance(value, type))
     return {class_name(value): value for value in found if issubclass(value, Step) and value is not Step}
 
 
 class Codec:
-    """Encodes and decodes; knows the record classes that it may meet.
+    """Encodes and decodes; knows the record classes that may appear.
 
-    What is decoded may come from a host that lies: each value must be of the very type that its field has, each object must have
-    the fields of its class and no other. All else raises MalformedError.
+    Data to decode may come from a host that lies. Each value must have exactly the type of its field, and each object
+    exactly the fields of its class. The decoder rejects all else with MalformedError.
     """
 
     def __init__(self, kinds: Iterable[type[Record]]) -> None:
@@ -81,7 +81,7 @@ class Codec:
         self._decoders: dict[Any, Decode] = {}
 
     def encode(self, value: object) -> Json:
-        """The JSON form of a dataclass of ours, or of a tuple, mapping or scalar of such."""
+        """The JSON form of a dataclass of the project, or of a tuple, mapping or scalar of such."""
         if isinstance(value, tuple) and not isinstance(value, Ref):
             return [self.encode(item) for item in value]
         if isinstance(value, Mapping):
@@ -92,9 +92,9 @@ class Codec:
         return encoder(value) if encoder else value
 
     def decode(self, cls: type[T], data: Json) -> T:
-        """The value whose JSON form is `data`; MalformedError where it is none.
+        """The value whose JSON form is `data`; MalformedError if it is none.
 
-        `cls` may be Record or Step, for whichever it is, and also `tuple[X, ...]`.
+        `cls` may also be `tuple[X, ...]`. If it is Record or Step, the tag selects the subclass.
         """
         taken, convert = self._decoder(cls)
         if type(data) is taken:
@@ -160,7 +160,7 @@ class Codec:
         return encode
 
     def _optional_encoder(self, kind: Any) -> Convert | None:
-        """For `X | None` and for scalars; TypeError for a type that has no JSON form here."""
+        """The encoder of `X | None` and of scalars; TypeError for a type that has no JSON form here."""
         if kind in SCALARS or typing.get_origin(kind) is typing.Literal:
             return None
         if typing.get_origin(kind) in (types.UnionType, typing.Union):
@@ -174,7 +174,7 @@ class Codec:
         raise TypeError(f"{kind!r} has no JSON form")
 
     def _union_encoder(self, classes: tuple[Any, ...]) -> Convert:
-        """For one of several dataclasses."""
+        """The encoder of a union of dataclasses."""
         encoders = {cls: ({"type": class_name(cls)}, self._dataclass_encoder(cls)) for cls in classes}
 
         def encode(value: Any) -> Json:
@@ -226,7 +226,7 @@ class Codec:
         raise TypeError(f"{kind!r} has no JSON form")
 
     def _optional_decoder(self, kind: Any) -> Decode:
-        """For `X | None`, and for one of several dataclasses."""
+        """The decoder of `X | None`, and of a union of dataclasses."""
         arguments = [argument for argument in typing.get_args(kind) if argument is not type(None)]
         if len(arguments) != 1:
             return NEVER, self._union_decoder(arguments)
@@ -321,7 +321,7 @@ class Codec:
 
 
 def tag_of(cls: type) -> dict[str, str]:
-    """What goes in front of the fields: the kind of a record, the name of a step, nothing for the rest."""
+    """The tag in front of the fields: the kind of a record, the name of a step, none for the rest."""
     if issubclass(cls, Record):
         return {"kind": cls.kind}
     if issubclass(cls, Step):
@@ -346,10 +346,10 @@ def fields_of(cls: type) -> list[tuple[str, Any, Any]]:
 
 
 def issubclass_safe(origin: Any, parent: type) -> bool:
-    """`issubclass`, for what may not be a class."""
+    """`issubclass` that also accepts values that are no classes."""
     return isinstance(origin, type) and issubclass(origin, parent)
 
 
 def listed_fields(cls: type) -> frozenset[str]:
-    """The fields that are written though they are empty."""
+    """The fields that are written even if they are empty."""
     return frozenset(each.name for each in dataclasses.fields(cls) if LISTED in each.metadata)

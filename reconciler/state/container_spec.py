@@ -1,4 +1,4 @@
-"""What an engine's container is made from, and the name of one that is kept for a rollback."""
+"""The specification of an engine's container, and the name of a container that is kept for a rollback."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, replace
 from reconciler.state.secrets import mask_env
 
 PARKED = ".netctl-parked-"
-"""What follows the name of a parked container, with its id or a number behind: no two are ever called the same."""
+"""The suffix of a parked container's name. An id or a number follows it, so that no two have the same name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """What an engine needs to make a container; a change of any of it re-creates the container."""
+    """The input from which an engine creates a container; a change of any field re-creates the container."""
 
     runtime: str
     image: str
@@ -22,7 +22,7 @@ class ContainerSpec:
     restart: str = "no"
 
     def masked(self) -> ContainerSpec:
-        """The same without the values of its variables."""
+        """The same without the values of its environment variables."""
         return replace(self, env=mask_env(self.env)) if self.env else self
 
 

@@ -1,4 +1,4 @@
-"""How the leaves of our JSON form are decoded: text, numbers, choices, addresses, Refs. Each takes its very type, or refuses."""
+"""Decoders of the leaves of the JSON form: text, numbers, choices, addresses, Refs. Each accepts exactly its type."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from reconciler.state.jsontext import MalformedError
 from reconciler.state.ref import Ref
 
 Json = Any
-"""What json.dumps takes: None, bool, int, float, str, list, dict."""
+"""A value that json.dumps accepts: None, bool, int, float, str, list, dict."""
 Convert = Callable[[Any], Any]
 Decode = tuple[type, Convert]
-"""How a type is decoded: a value of this class is taken as it is, and any other is converted, or refused."""
+"""How to decode a type: a value of this class is used unchanged; any other is converted or rejected."""
 IP_FORMS: Mapping[Any, tuple[str, Convert]] = {
     IPv4Address | IPv6Address: ("an IP address", ip_address),
     IPv4Network | IPv6Network: ("a network", ip_network),
@@ -22,7 +22,7 @@ IP_FORMS: Mapping[Any, tuple[str, Convert]] = {
 
 
 def scalar_decoder(kind: type) -> Decode:
-    """Of text, whole numbers, truth values and None exactly those; of numbers with a fraction also whole ones."""
+    """The decoder of one scalar type, which accepts exactly that; a float field also accepts a whole number."""
 
     def decode(value: Json) -> Any:
         if kind is float and type(value) is int:
@@ -33,7 +33,7 @@ def scalar_decoder(kind: type) -> Decode:
 
 
 def ip_decoder(wanted: str, parse: Convert) -> Convert:
-    """Of text only, for numbers would be taken for addresses; and without a zone, which may be any text."""
+    """The decoder of an address. It rejects numbers, which `ipaddress` would accept, and zones, which may be any text."""
 
     def decode(value: Json) -> Any:
         if type(value) is not str or "%" in value:
@@ -47,7 +47,7 @@ def ip_decoder(wanted: str, parse: Convert) -> Convert:
 
 
 def choice_decoder(choices: tuple[Any, ...]) -> Convert:
-    """Of these values only."""
+    """The decoder that accepts only these values."""
 
     def decode(value: Json) -> Any:
         for choice in choices:
@@ -59,7 +59,7 @@ def choice_decoder(choices: tuple[Any, ...]) -> Convert:
 
 
 def decode_ref(data: Json) -> Ref:
-    """Of an object with the three texts."""
+    """The Ref of an object with its three texts."""
     if type(data) is not dict or len(data) != len(Ref._fields):
         raise unfit(data, "a Ref")
     try:
@@ -72,7 +72,7 @@ def decode_ref(data: Json) -> Ref:
 
 
 def decode_number_key(key: str) -> int:
-    """The number that a key is written for."""
+    """The number that a key of an object represents."""
     if not re.fullmatch("-?[0-9]{1,20}", key, re.ASCII):
         raise MalformedError("a key that is not a number")
     return int(key)
@@ -83,10 +83,10 @@ NAMES: Mapping[type, str] = {str: "text", int: "a whole number", bool: "true or 
 
 
 class UnfitError(MalformedError):
-    """A value of another form than the wanted one, before it is known where it stands."""
+    """A value of another form than the expected one; its position is not known yet."""
 
 
 def unfit(value: Json, wanted: str) -> UnfitError:
-    """The error for a value of another form than the wanted one. What it holds is not said: it may be anything."""
+    """The error for a value of another form than the expected one. It does not quote the value, which may be anything."""
     form = {dict: "an object", list: "a list", **NAMES}.get(type(value), "something else")
     return UnfitError(f"{form} in place of {wanted}")

@@ -1,7 +1,8 @@
 """Foreign resources of a host: routes, sockets, ports, links, containers and firewalls that do not belong to the topology.
 
-`kernel` finds them, `HostFacts` carries them, and `compile` compares them with what a topology needs. A class says in words what
-it is and how a user gets it out of the way; no command in such a text comes from the host, but those of `PacketDrop`.
+`kernel` finds them, `HostFacts` carries them, and `compile` compares them with the needs of a topology. Each class
+describes its resource, and how a user resolves the conflict. Only `PacketDrop` takes commands in this text from the
+host.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ IpNetwork = IPv4Network | IPv6Network
 PortRange = tuple[int, int]
 """The first and the last port."""
 BRIDGE = "BRIDGE"
-"""In a command of a `PacketDrop`, in the place of a bridge's name."""
+"""The placeholder for a bridge's name in a command of a `PacketDrop`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class HostPort:
 
 
 class Interceptor(ABC):
-    """A foreign resource that may receive or drop packets of the topology; `kind` is the word for it in documents."""
+    """A foreign resource that may receive or drop packets of the topology; `kind` is its word in documents."""
 
     __slots__ = ()
     kind: ClassVar[str]
@@ -46,16 +47,16 @@ class Interceptor(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Which one it is."""
+        """The resource's name."""
 
     @property
     @abstractmethod
     def detail(self) -> str:
-        """What it holds."""
+        """The resource's content."""
 
     @property
     def help_text(self) -> str:
-        """What the user can do; "" if there is no general advice."""
+        """What the user can do; "" without general advice."""
         return ""
 
 
@@ -73,7 +74,7 @@ class HostAddress(Interceptor):
 
     @property
     def detail(self) -> str:
-        """That it is the host's."""
+        """A text that says that the address belongs to the host."""
         return "an address of the host"
 
     def __str__(self) -> str:
@@ -82,20 +83,20 @@ class HostAddress(Interceptor):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRoute(Interceptor):
-    """A route to `destination`: over `link`, or over none, and then `form` says which sort it is (`blackhole` …)."""
+    """A route to `destination` over `link`. Without a link, `form` is its type (`blackhole` …)."""
 
     kind: ClassVar[str] = "route"
     destination: IpNetwork
     link: str = ""
     form: str = ""
     metric: int = 0
-    """Of a route over no link."""
+    """The metric of a route without a link."""
     by_netctl: bool = False
     """Whether it belongs to another topology."""
 
     @property
     def name(self) -> str:
-        """The link, or the sort of route."""
+        """The link, or the type of the route."""
         return self.link or self.form
 
     @property
@@ -118,7 +119,7 @@ class ForeignRoute(Interceptor):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignListener(Interceptor):
-    """A socket that receives what comes to a port; `holder` is the program and its pid, "" if it is not known."""
+    """A socket that receives what arrives at a port; `holder` is the program and its pid, "" if unknown."""
 
     kind: ClassVar[str] = "listener"
     port: HostPort
@@ -137,12 +138,12 @@ class ForeignListener(Interceptor):
     @property
     def help_text(self) -> str:
         """The command that shows the program."""
-        return f"who: ss -Hln{self.port.protocol[0]}p sport = :{self.port.port}"
+        return f"find it: ss -Hln{self.port.protocol[0]}p sport = :{self.port.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignPort(Interceptor):
-    """A port that another topology publishes, or Docker, if `topology` is empty."""
+    """A port that another topology publishes; if `topology` is empty, Docker does."""
 
     kind: ClassVar[str] = "port"
     port: HostPort
@@ -161,7 +162,7 @@ class ForeignPort(Interceptor):
     @property
     def help_text(self) -> str:
         """The command that shows the container."""
-        return "" if self.topology else f"which: docker ps --filter publish={self.port.port}"
+        return "" if self.topology else f"find it: docker ps --filter publish={self.port.port}"
 
 
 # --- what drops packets -------------------------------------------------------------------------------------------------
@@ -181,17 +182,17 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketDrop(Interceptor):
-    """A chain of `program`'s that drops packets."""
+    """A chain of `program` that drops packets."""
 
     program: str
     chain: Chain
     commands: tuple[str, ...] = ()
-    """What lets the packets pass; BRIDGE stands for each of the topology's bridges."""
+    """Commands that let the packets pass; BRIDGE stands for each of the topology's bridges."""
 
     @property
     @abstractmethod
     def effect(self) -> str:
-        """What it does, after its name."""
+        """What the chain does; the text follows its name."""
 
     @property
     def name(self) -> str:
@@ -244,18 +245,18 @@ class PortMatch:
     ranges: tuple[PortRange, ...]
 
     def meets(self, protocol: str, first: int, last: int) -> bool:
-        """Whether it holds for one of these ports."""
+        """Whether the condition is true for one of these ports."""
         return self.protocol == protocol and any(low <= last and first <= high for low, high in self.ranges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleDrop(PacketDrop):
-    """A rule that drops packets of which only some are the topology's. `rule` is its text, as nft(8) writes it."""
+    """A rule that drops packets, some of which may be the topology's. `rule` is its text, as nft(8) writes it."""
 
     kind: ClassVar[str] = "may drop"
     rule: str
     ports: PortMatch | None = None
-    """What it drops, if it looks at protocol and port alone."""
+    """The packets that it drops, if it matches protocol and port alone."""
 
     @property
     def effect(self) -> str:
@@ -287,7 +288,7 @@ class ForeignLink:
     def help_text(self) -> str:
         """The command that frees an altname."""
         words = f"dev {quote(self.altname_of)} altname {quote(self.name)}"
-        return f"take it off: ip link property delete {words}" if self.altname_of else ""
+        return f"delete it: ip link property delete {words}" if self.altname_of else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,14 +314,14 @@ class ForeignInterface:
 
     @property
     def help_text(self) -> str:
-        """The commands that take the engine's interfaces out of the container."""
+        """The commands that disconnect the container from the engine's networks."""
         commands = [f"{self.runtime} network disconnect {quote(network)} {quote(self.engine_name)}" for network in self.networks]
         return f"{'; '.join(commands)}, or re-create it with `--network none`" if commands else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedNamespace:
-    """A container that is in one network namespace with `other`, or with the host, if that is None."""
+    """A container that shares a network namespace with `other`, or with the host if `other` is None."""
 
     container: str
     other: str | None = None
@@ -328,7 +329,7 @@ class SharedNamespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignContainer:
-    """A container of an engine, by its name there; `state` is the engine's word for it (`running`, `exited` …)."""
+    """A container of an engine, by its name there; `state` is the engine's word (`running`, `exited` …)."""
 
     name: str
     runtime: str

@@ -1,6 +1,6 @@
-"""The forms of what a host says: names of links, addresses, hardware addresses; and the check of its facts by them.
+"""The grammar of what a host reports: names of links, addresses, hardware addresses; and the check of its facts by it.
 
-A form is as wide as the kernel has it, and not as narrow as a file: whatever a host really has is in it.
+A form is as wide as the kernel's own, which is wider than that of a topology file. It matches all that a real host has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ENGINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 LINE = r"[^\r\n\0]{0,4096}"
 TEXT = r"[^\0]{0,4096}"
 MTU_MAX = (1 << 31) - 1
-"""What IFLA_MTU may hold."""
+"""The largest value of IFLA_MTU."""
 PORT_MAX = (1 << 16) - 1
 
 _LINK = re.compile(LINK)
@@ -56,7 +56,7 @@ def is_link_name(name: str) -> bool:
 
 
 def check_facts(facts: HostFacts) -> None:
-    """MalformedError where something in a host's facts cannot be: they go into the plans of other hosts."""
+    """Raise MalformedError if a fact of a host has an impossible form: facts enter the plans of other hosts."""
     try:
         _check(not facts.uplink or is_link_name(facts.uplink), "the name of an uplink")
         _check(_MAC.fullmatch(facts.uplink_mac), "a hardware address")
@@ -98,7 +98,7 @@ def _check_foreign(resource: ForeignResource) -> None:
 
 
 def _check_address(text: str, parse: Callable[[str], object]) -> None:
-    """`ipaddress` alone takes `fe80::1%ZONE`, whose zone may be any text."""
+    """Reject an address with a zone: `ipaddress` alone accepts `fe80::1%ZONE`, whose zone may be any text."""
     _check(_ADDRESS.fullmatch(text), "an address")
     parse(text)
 

@@ -1,4 +1,4 @@
-"""HostState: all that one topology has, or should have, on one host. HostFacts: what a host tells before it is compiled."""
+"""HostState: all that one topology has, or should have, on one host. HostFacts: what a host reports before `compile` runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """Records by their Ref. A value: nothing is added after it is made."""
+    """Records by their Ref. It is immutable."""
 
     records: Mapping[Ref, Record]
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> HostState:
-        """From records in any order; ValueError where two claim one Ref with different content."""
+        """The state with these records, in any order; ValueError if two with different content have one Ref."""
         by_ref: dict[Ref, Record] = {}
         for record in records:
             ref = record.ref
@@ -33,10 +33,10 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """Who is at work on a host at one moment: the process that holds the lock, for people; "" if none does.
+    """The process that holds a host's lock at one moment, as text for users; "" if none does.
 
-    `stamp` changes when a lock is taken or released, so two equal ones tell that no netctl was at work in between. It is "" only
-    if the host has not said.
+    `stamp` changes when a lock is taken or released. Two equal stamps prove that no netctl changed the host in between.
+    It is "" only if the host has not reported it.
     """
 
     holder: str = ""
@@ -45,7 +45,7 @@ class Occupancy:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An address that a live container, or a live gateway (container ""), holds in a subnet."""
+    """An address that a live container, or a live gateway (container ""), has in a subnet."""
 
     subnet: str
     container: str
@@ -54,61 +54,64 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """A link of the host that is not netctl's, as something to connect containers to."""
+    """A link of the host that is not netctl's, to which containers can be connected."""
 
     name: str
     kind: str
-    """What it is made of (`bridge`, `veth`, `vlan` …); "" for hardware, `openvswitch` for a bridge of Open vSwitch."""
+    """The link's kind (`bridge`, `veth`, `vlan` …); "" for hardware, `openvswitch` for a bridge of Open vSwitch."""
     mac: str
     mtu: int
     master: str = ""
-    """The bridge, bond or VRF that it belongs to; "" for none. A bridge of the topology itself does not count."""
+    """The bridge, bond or VRF that it belongs to; "" for none. A bridge of the topology does not count."""
     is_wireless: bool = False
     addresses: tuple[str, ...] = ()
-    """Its own, or those that went to the bridge which netctl has put it into; IPv6 link-local ones left out."""
+    """Its own addresses, or those that netctl moved to the bridge; without IPv6 link-local ones."""
     routers: tuple[str, ...] = ()
-    """The next hops of the default routes that lead over it, the best of each family first."""
+    """The next hops of the default routes over it, the preferred one of each family first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What `compile` needs to know of a live host. A lab host that is not there has `exists` false and the lab's defaults."""
+    """The facts of a live host that `compile` needs.
+
+    A lab host that does not exist has `exists` false and the lab's defaults.
+    """
 
     exists: bool
     uplink: str = ""
     uplink_mtu: int = 1500
     uplink_mac: str = ""
     accepts_ra: bool = False
-    """Whether the kernel takes IPv6 routes from router advertisements on the uplink: accept_ra is 2, or 1 without forwarding."""
+    """Whether the kernel accepts IPv6 routes of router advertisements on the uplink: accept_ra is 2, or 1 without forwarding."""
     has_ipv6: bool = True
-    """Whether its kernel speaks IPv6 at all (`ipv6.disable=1` on the kernel's command line says no)."""
+    """Whether the kernel has IPv6 (the kernel's command line may say `ipv6.disable=1`)."""
     addresses: tuple[str, ...] = ()
-    """The host's own addresses, as CIDRs, links of ours left out."""
+    """The host's own addresses as CIDRs, without those of netctl's links."""
     leases: tuple[Lease, ...] = ()
     foreign: tuple[ForeignResource, ...] = ()
     has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()
-    """Those of the host itself."""
+    """The links of the host itself."""
     missing: tuple[str, ...] = ()
-    """What the host lacks: a sentence each, with what to install."""
+    """What the host lacks: one sentence each, with what to install."""
     fast_path: bool = False
-    """Whether its kernel can hand packets on where they come in (`kinds.firewall.fast_path`)."""
+    """Whether the kernel can forward packets where they come in (`kinds.firewall.fast_path`)."""
     fast_path_fault: str = ""
-    """Why it cannot, in a sentence."""
+    """The reason why it cannot, in a sentence."""
     openvswitch_fault: str = ""
-    """Why the host cannot have an Open vSwitch bridge; looked into only where the file wants one."""
+    """The reason why the host cannot have an Open vSwitch bridge; read only if the file wants one."""
     openvswitch_datapath: Literal["system", "netdev"] = "netdev"
-    """`system` where its kernel has Open vSwitch's module, else `netdev`."""
+    """`system` if the kernel has the module of Open vSwitch, else `netdev`."""
     listening_ports: tuple[int, ...] = ()
-    """Of the ports that masqueraded connections could get, those on which a socket of the host is open to other nodes."""
+    """Ports that masqueraded connections could get, and on which a socket of the host is open to other nodes."""
     reserved_ports: tuple[tuple[int, int], ...] = ()
-    """Ranges of ports, both ends included, that the administrator keeps for services (net.ipv4.ip_local_reserved_ports)."""
+    """Ranges of ports, both ends included, that the administrator reserves for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[tuple[str, str], ...] = ()
     """The live elements of the topology's map of that name: ports, and the chain that chooses for them."""
     published: tuple[HostPort, ...] = ()
-    """The ports that the topology publishes there already."""
+    """The ports that the topology already publishes there."""
     docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()
-    """Each where its DOCKER-USER chain is there."""
+    """The families whose DOCKER-USER chain exists."""
 
     def foreign_of(self, cls: type[T]) -> Iterator[T]:
         """The foreign resources of this class, in the order in which they were found."""

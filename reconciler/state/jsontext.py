@@ -1,7 +1,7 @@
-"""JSON from elsewhere, read strictly: what cannot be meant, or would take memory without bound, is refused by one error.
+"""A strict JSON parser for foreign data: one error rejects nonsense and whatever would take memory without bound.
 
-Called for the answers of hosts, for saved plans, and for what stands in labels, marks and files. `json.loads` alone takes NaN,
-duplicate keys and lone surrogates, and a line of brackets grows to fifty times its size in memory.
+It reads the answers of hosts, saved plans, labels, marks and files. `json.loads` alone accepts NaN, duplicate keys and
+lone surrogates. A line of brackets grows to fifty times its size in memory.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import re
 from typing import Any
 
 SIZE_MAX_BYTES = 1 << 26
-"""Of any text. 1,000 containers on one host are 13 MB when all of them go."""
+"""The limit for any text. A plan that deletes 1,000 containers of one host has 13 MB."""
 NODES_MAX = 1 << 21
-"""How many objects and lists there may be: a record is two to eight of them."""
+"""The limit of objects and lists. A record has two to eight of them."""
 NUMBER_MAX = (1 << 64) - 1
-"""The largest number that the kernel has, an unsigned one of 64 bits; nothing is below the negative of it."""
+"""The largest number of the kernel, an unsigned one of 64 bits. Its negative is the lower limit."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class MalformedError(ValueError):
-    """Data from elsewhere that is not in the form that was agreed on; a few words say what is wrong with it."""
+    """Foreign data that does not have the agreed form; the message says in a few words what is wrong."""
 
 
 def parse_json(data: bytes | str, size_max: int = SIZE_MAX_BYTES) -> Any:
-    """The value of a JSON text (RFC 8259, and I-JSON, RFC 7493). MalformedError where it is none, or too large."""
+    """The value of a JSON text (RFC 8259, and I-JSON, RFC 7493); MalformedError if it is none, or too large."""
     if len(data) > size_max:
         raise MalformedError(f"more than {size_max:,} bytes")
     try:

@@ -1,4 +1,4 @@
-"""Lists of the documents that `--json` prints: a script finds each of them, also where it is empty."""
+"""Lists in the documents that `--json` prints: a script finds each list even if it is empty."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The files of an LXC container that netctl makes, as text: its config, its mark, its command; and the words of lxc-create.
+"""The files of an LXC container that netctl creates, as text: config, mark, command; and the arguments of lxc-create.
 
-`kernel.engines.lxc` writes them; the command lines of a step print them. Pure, but for a look whether a mounted path is a file
-or a directory.
+`kernel.engines.lxc` writes them, and the command lines of a step print them. The functions are pure, except that they
+look whether a mounted path is a file or a directory.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from reconciler.state.shell import join, quote
 from reconciler.state.spec_label import LABEL_MAX_BYTES, parse_spec, render_spec
 
 MARK_FILE = "netctl.json"
-"""In the container's directory: whose it is, and what it was made from. LXC leaves files that it does not know alone."""
+"""A file in the container's directory: its owner, and its specification. LXC ignores files that it does not know."""
 COMMON_CONFIG = "/usr/share/lxc/config/common.conf"
 COMMAND_FILE = ".netctl-command"
-"""In the root filesystem, where the command has words that LXC, which splits at spaces and knows no quotes, would tear apart."""
+"""A file in the root filesystem, used if the command has words that LXC would split: it splits at spaces and knows no quotes."""
 LINE_ENDS = "\n\r\0"
-"""What no line of a config can have within."""
+"""Characters that a line of a config must not contain."""
 TEMPLATE_DIRECTORY = "/usr/share/lxc/templates"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What MARK_FILE says. `complete` is false while the container is being made."""
+    """The content of MARK_FILE. `complete` is false while netctl creates the container."""
 
     topology: str
     host: str
@@ -47,7 +47,7 @@ def render_mark(mark: Mark) -> str:
 
 
 def parse_mark(text: str) -> Mark | None:
-    """What MARK_FILE says; None where it is none of netctl's."""
+    """The mark in the text of MARK_FILE; None if it is none of netctl's."""
     try:
         told = parse_json(text, LABEL_MAX_BYTES)
         topology, host, name = (str(told[key]) for key in ("topology", "host", "name"))
@@ -57,7 +57,7 @@ def parse_mark(text: str) -> Mark | None:
 
 
 def is_template(image: str) -> bool:
-    """Whether `image` names a template of LXC's, and is not the path of a root filesystem."""
+    """Whether `image` names a template of LXC, and not the path of a root filesystem."""
     return not image.startswith("/")
 
 
@@ -70,12 +70,12 @@ def template_words(image: str) -> tuple[str, ...]:
 
 
 def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool) -> str:
-    """The config of a container made from a root filesystem (lxc.container.conf(5)), or what is added to a template's."""
+    """The config of a container with a root filesystem (lxc.container.conf(5)), or the lines added to a template's config."""
     lines = []
     if not is_template(spec.image):
         lines += [f"lxc.include = {COMMON_CONFIG}"] if common else []
         lines += [f"lxc.uts.name = {container}", rootfs_line(directory)]
-    # The first line takes away what a template, or the machine's default.conf, has put there.
+    # The first line resets the network of a template or of the machine's default.conf.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
     if spec.command:
         lines += [f"lxc.init.cmd = {render_init(spec.command)}", "lxc.signal.halt = SIGTERM"]
@@ -89,32 +89,32 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
 
 
 def check_line(line: str) -> None:
-    """ValueError where a line of a config would be more than one, or end early: LXC has no escape for such characters.
+    """Raise ValueError if a line of a config would be more than one, or end early: LXC has no escape for such characters.
 
-    The file is checked for them (`topology.check_runtimes`), so that this is met only where it was not.
+    `topology.check_runtimes` checks the file for them. This check is for plans that did not pass there.
     """
     if any(char in line for char in LINE_ENDS):
         raise ValueError("a line break or NUL in a line of LXC's config")
 
 
 def _keep_blanks(value: str) -> str:
-    """A value with blanks at its ends in quotes: LXC cuts off blanks, and then one pair of quotes (confile.c, parse_line)."""
+    """A value with blanks at its ends, in quotes: LXC strips blanks, and then one pair of quotes (confile.c, parse_line)."""
     return f'"{value}"' if value != value.strip() else value
 
 
 def rootfs_line(directory: str) -> str:
-    """Where LXC finds the root filesystem."""
+    """The line that names the root filesystem."""
     return f"lxc.rootfs.path = dir:{directory}/rootfs"
 
 
 def move_rootfs(config: str, directory: str) -> str:
-    """The config of a container that has moved to `directory`."""
+    """The config of a container after its move to `directory`."""
     lines = (rootfs_line(directory) if line.startswith("lxc.rootfs.path") else line for line in config.splitlines())
     return "\n".join(lines) + "\n"
 
 
 def needs_command_file(command: tuple[str, ...]) -> bool:
-    """Whether LXC would tear the command's words apart: it splits at blanks, and takes quotes and backslashes for its own."""
+    """Whether LXC would split the command's words: it splits at blanks, and interprets quotes and backslashes."""
     return any(not word or any(letter.isspace() or letter in "'\"\\" for letter in word) for word in command)
 
 
@@ -124,12 +124,12 @@ def render_init(command: tuple[str, ...]) -> str:
 
 
 def render_command_file(command: tuple[str, ...]) -> str:
-    """A shell's way to the very words."""
+    """A shell script that runs exactly these words."""
     return f"exec {shlex.join(command)}\n"
 
 
 def render_mount(volume: str) -> str:
-    """A line of fstab(5) for `host path:container path[:ro]`; blanks and line breaks are written as octal numbers there."""
+    """A line of fstab(5) for `host path:container path[:ro]`; it writes blanks and line breaks as octal numbers."""
     source, target, *options = volume.split(":")
     kind = "file" if Path(source).is_file() else "dir"
     words = ["bind", *("ro" for option in options if option == "ro"), f"create={kind}"]
@@ -137,7 +137,7 @@ def render_mount(volume: str) -> str:
 
 
 def _escape(path: str) -> str:
-    """As getmntent(3) reads it."""
+    """The path with the escapes that getmntent(3) reads."""
     return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
 
 
@@ -145,7 +145,7 @@ def _escape(path: str) -> str:
 
 
 def create_commands(topology: str, host_key: str, container: str, spec: ContainerSpec, directory: str) -> Iterator[str]:
-    """The command lines that make a container in `directory`, its files as `kernel.engines.lxc` writes them."""
+    """The command lines that create a container in `directory`, with the files that `kernel.engines.lxc` writes."""
     image, rootfs, redirection = spec.image, f"{directory}/rootfs", ">"
     yield join(["mkdir", "-p", directory])
     if is_template(image):
@@ -169,5 +169,5 @@ def _write(text: str, redirection: str, path: str) -> str:
 
 
 def _write_private(text: str, redirection: str, path: str) -> str:
-    """For root alone: it has the values of variables."""
+    """Write a file that only root can read: it has the values of environment variables."""
     return f"(umask 077; {_write(text, redirection, path)}; {join(['chmod', '600', path])})"

@@ -1,4 +1,7 @@
-"""Names, marks and hardware addresses: deterministic, so that what is made can be found again and computed anywhere."""
+"""Names, marks and hardware addresses.
+
+They are deterministic: netctl finds its resources by them, and any host can compute them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ ROUTE_PROTOCOL = 78
 
 
 DIRECT = "direct"
-"""What the alias of a bridge says in place of `bridge` where it takes in the host's uplink: its addresses are the host's own."""
+"""The word in place of `bridge` in the alias of a bridge that contains the host's uplink: its addresses are the host's own."""
 
 
 def _digest(*parts: str) -> bytes:
@@ -28,20 +31,20 @@ def group_of(topology: str) -> int:
 
 
 def cookie_of(topology: str) -> int:
-    """The cookie of the topology's OpenFlow rules: 63 bits of its hash, never 0 (what a rule has that is given none)."""
+    """The cookie of the topology's OpenFlow rules: 63 bits of its hash, never 0 (the cookie of a rule without one)."""
     return int.from_bytes(_digest("cookie", topology)[:8], "big") >> 1 | 1
 
 
 def doomed_group_of(topology: str) -> int:
-    """The tag of those of its links that are about to be deleted, where others stay: a deletion takes a whole group at once.
+    """The group of links that are about to be deleted while others stay: one request deletes a whole group.
 
-    A link that still has it after a kill is the topology's as well, and its group differs.
+    A link that has this group after a kill belongs to the topology, too; only its group differs.
     """
     return group_of(topology) | 1 << 31
 
 
 def interface_name(prefix: str, *parts: str) -> str:
-    """`prefix` and the parts where that fits into 15 bytes, else cut short, with 35 bits of their hash behind."""
+    """`prefix` and the parts if they fit into 15 bytes; else cut short, with 35 bits of their hash at the end."""
     readable = prefix + "-".join(parts)
     if len(readable) <= INTERFACE_NAME_MAX:
         return readable
@@ -61,7 +64,7 @@ def vni_of(topology: str, subnet: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """What a link's ifalias says: `netctl:<topology>/<kind>/<name>[/<subnet>]`."""
+    """The content of a link's ifalias: `netctl:<topology>/<kind>/<name>[/<subnet>]`."""
 
     topology: str
     kind: str
@@ -75,7 +78,10 @@ class Alias:
 
 @lru_cache(1 << 14)
 def parse_alias(text: str) -> Alias | None:
-    """The inverse of `str(Alias)`; None where the text is not an alias of netctl's. Every kind asks about the same links."""
+    """The inverse of `str(Alias)`; None if the text is not an alias of netctl's.
+
+    It is cached: every kind reads the same links.
+    """
     if not text.startswith("netctl:"):
         return None
     parts = text.removeprefix("netctl:").split("/")

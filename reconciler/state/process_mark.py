@@ -1,6 +1,6 @@
-"""The mark of a process that netctl starts in a namespace: variables of its environment that say whose it is.
+"""The mark of a process that netctl starts in a namespace: environment variables that name its owner.
 
-`ProcessStart` writes it, and the kernel side finds and reads it. See `kinds.process`, which says why it is held by a shell.
+`ProcessStart` writes it, and `kernel` reads it. `kinds.process` says why a shell holds it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import TypeGuard
 from reconciler.state.jsontext import parse_json
 
 PROCESS_MARK = "NETCTL_PROCESS"
-"""The variable that says whose a process is, `<topology>/<container>`; its children have it too."""
+"""The variable with the owner of a process, `<topology>/<container>`; its children inherit it."""
 COMMAND_MARK = "NETCTL_COMMAND"
-"""The variable that only the shell has: the command and its variables, as JSON."""
+"""The variable that only the shell has: the command and its environment, as JSON."""
 MARK_MAX_BYTES = 1 << 21
-"""The kernel takes no longer variable (MAX_ARG_STRLEN in linux/binfmts.h, with pages of 64 KiB)."""
+"""The kernel accepts no longer variable (MAX_ARG_STRLEN in linux/binfmts.h, with pages of 64 KiB)."""
 
 
 def marks_of(
     topology: str, container: str, command: tuple[str, ...], env: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
-    """The variables by which a command is known again."""
+    """The variables by which netctl recognises a command."""
     return (PROCESS_MARK, f"{topology}/{container}"), (COMMAND_MARK, json.dumps([command, env], separators=(",", ":")))
 
 
 def parse_command_mark(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The command and the variables of a COMMAND_MARK; both empty if it is not one of ours."""
+    """The command and the environment of a COMMAND_MARK; both empty if it is not netctl's."""
     try:
         command, env = parse_json(text, MARK_MAX_BYTES)
     except (ValueError, TypeError):
@@ -41,5 +41,5 @@ def _are_words(value: object) -> TypeGuard[list[str]]:
 
 
 def words_of(command: tuple[str, ...]) -> tuple[str, ...]:
-    """What is run for a command: the shell that holds the mark, and waits. It ends when the command does, with its status."""
+    """The words that run a command: a shell that holds the mark and waits. It ends with the command, and with its status."""
     return ("/bin/sh", "-c", f'unset {COMMAND_MARK}; "$@"; exit $?', "sh", *command)

@@ -1,4 +1,4 @@
-"""What an apply reports while it runs: how far each host is."""
+"""The progress of an apply: how far each host is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Progress(Protocol):
     """Shows how far each host is (see `render.progress`)."""
 
     def update(self, host: str, phase: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a phase are done; a phase that is complete has both equal."""
+        """`done` of `total` steps of a phase are done; both are equal when the phase is complete."""
 
     def wait(self, host: str, bridge: str, seconds: int) -> None:
-        """The host waits for the STP of a bridge, which holds new ports back for so many seconds."""
+        """The host waits this many seconds for the STP of a bridge, which blocks new ports meanwhile."""

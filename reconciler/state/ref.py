@@ -1,7 +1,7 @@
-"""What a thing on a host is called: `Ref`, and the names of the namespaces that a Ref may speak of.
+"""The identity of a thing on a host: `Ref`, and the names of namespaces in a Ref.
 
-A namespace is named by what it belongs to, never by a pid or a path: the name is resolved when a step runs, so that a
-container which restarts in between is still found.
+A namespace is named by its owner, never by a pid or a path. The name is resolved when a step runs, so netctl still
+finds a container that was restarted in between.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 HOST = ""
 """The host's own network namespace."""
 LAB = "lab"
-"""The name, among hosts, of what stands between the lab's hosts: its router, `outside`, and the hosts as namespaces."""
+"""The name, among hosts, of the lab: its router, `outside`, and the lab hosts as namespaces."""
 LAB_UPLINK = "eth0"
-"""A lab host's interface to the others, if the file does not name it."""
+"""A lab host's interface to the other hosts, unless the file names it."""
 
 
 class Ref(NamedTuple):

@@ -1,9 +1,9 @@
-"""Words, comments and here-documents of a shell script, and how its lines reach the namespaces of a host.
+"""Words, comments and here-documents of a shell script, and how its lines enter the namespaces of a host.
 
-Steps write their command lines with these, so that no text in a line is anything but a word.
+Steps write their command lines with these functions, so that any text in a line remains a word.
 
-A script is read on a terminal before it is run, so it must not steer one, and it may pass through any encoding: what is not
-ASCII and printable is written as a `printf` that makes it. The words mean the same to every POSIX shell.
+A user reads a script on a terminal before running it. So it must not steer the terminal, and it may pass through any
+encoding: a `printf` writes all that is not printable ASCII. The words mean the same to every POSIX shell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HIDDEN = re.compile(r"[^ -~\n\t]+")
 
 
 def quote(word: str) -> str:
-    """The word as a shell reads it. ValueError where it has a NUL, which no word can have."""
+    """The word as a shell reads it; ValueError if it has a NUL, which no word can have."""
     if "\0" in word:
         raise ValueError("a word with a NUL")
     if not _HIDDEN.search(word):
@@ -34,17 +34,17 @@ def quote(word: str) -> str:
 
 
 def join(words: Iterable[str]) -> str:
-    """A command line of the words."""
+    """A command line of these words."""
     return " ".join(map(quote, words))
 
 
 def comment(text: str) -> str:
-    """A comment: one line, whatever the text."""
+    """A comment on one line, whatever the text."""
     return f"# {visible_line(text)}"
 
 
 def here_document(command: str, text: str, word: str) -> Iterator[str]:
-    """The lines that give the command the text to read; `word` ends it, or another where the text has that on a line."""
+    """The lines that pass the text to the command; `word` ends it, or another word if the text has that one on a line."""
     end = word
     lines = set(text.splitlines()) | set(text.split("\n"))
     while end in lines:
@@ -71,7 +71,7 @@ class EngineShell:
 
 @dataclass(frozen=True, slots=True)
 class HostShell:
-    """How command lines reach the namespaces of one host.
+    """How command lines enter the namespaces of one host.
 
     `host_key` is what the host is called in labels and under /run/netctl: `local`, or `shop.lab.alpha`. `own` is the file
     name under /run/netns of the host's own namespace, "" for the machine's. `engines` maps a container that an
@@ -83,10 +83,10 @@ class HostShell:
     own: str = ""
     engines: Mapping[str, EngineShell] = field(default_factory=dict)
     openvswitch: str = ""
-    """Where the host's Open vSwitch database listens; "" for the usual place."""
+    """The socket of the host's Open vSwitch database; "" for the usual one."""
 
     def netns_word(self, netns: str) -> str:
-        """What `ip netns` and `peer … netns` call the namespace: a name, or an engine container's pid; "" for the machine's."""
+        """The namespace's name for `ip netns` and `peer … netns`: a name, or an engine container's pid; "" for the machine's."""
         if netns == HOST:
             return self.own
         scope, _, member = netns.partition(":")
@@ -95,7 +95,7 @@ class HostShell:
         return netns_path_name(self.topology, netns)
 
     def link_netns(self, netns: str) -> str:
-        """The value of ip(8)'s `netns` for a link that is born in the namespace, as a shell reads it."""
+        """The value of ip(8)'s `netns` for a link that is created in the namespace, as a shell reads it."""
         name = self.netns_word(netns) or "1"  # the machine's own namespace has no name; pid 1 lives in it
         return name if name.startswith("$(") else quote(name)
 
@@ -106,7 +106,7 @@ class HostShell:
             return join(words)
         if name.startswith("$("):
             return f"nsenter -t {name} -n {join(words)}"
-        if words[0] in ("ip", "bridge"):  # they can enter it themselves, which is quicker
+        if words[0] in ("ip", "bridge"):  # they can enter the namespace themselves, which is faster
             return join([words[0], "-n", name, *words[1:]])
         return join(["nsenter", f"--net=/run/netns/{name}", *words])
 
@@ -117,5 +117,5 @@ class HostShell:
 
 
 def flatten(options: Iterable[tuple[str, str]]) -> list[str]:
-    """Names and values, one after the other, as ip(8) takes them."""
+    """Names and values in turn, as ip(8) expects them."""
     return [word for option in options for word in option]

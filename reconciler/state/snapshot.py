@@ -1,6 +1,6 @@
-"""A snapshot: what was read of a host, before any kind has looked at it.
+"""A snapshot: all that netctl read of a host, before any kind recognises its own things.
 
-`kernel/` fills it; each kind recognises its own things in it. It holds plain values only, and only what some kind needs.
+`kernel/` fills it. It holds plain values only, and only those that some kind needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reconciler.state.ref import Ref
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """A link, as RTM_GETLINK tells. `master` and `peer` are interface numbers; 0 is none."""
+    """A link, as RTM_GETLINK reports it. `master` and `peer` are interface numbers; 0 is none."""
 
     index: int
     name: str
@@ -28,32 +28,34 @@ class LinkInfo:
     alias: str = ""
     altnames: tuple[str, ...] = ()
     link_local: bool = True
-    """Whether the kernel makes an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
+    """Whether the kernel creates an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
     ipv6: bool = True
-    """Whether IPv6 is on for it: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
+    """Whether it has IPv6 enabled: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
     accepts_ra: bool = True
     """Whether its accept_ra (index 3 there) is not 0."""
     has_ipv6: bool = True
-    """Whether it has such settings at all: not below an MTU of 1280, nor on a kernel without IPv6."""
+    """Whether it has such settings at all. It has none below an MTU of 1280, nor on a kernel without IPv6."""
     options: tuple[tuple[str, str], ...] = ()
     """Of the link's kind (bridge, macvlan …), by iproute2's names and spelling, sorted."""
     qdisc: str = ""
-    """What its packets wait in before they are sent: `noqueue`, `tbf` …"""
+    """The queueing discipline at its root: `noqueue`, `tbf` …"""
     port_options: tuple[tuple[str, str], ...] = ()
-    """Of a bridge port, by the names of ip-link(8), sorted: flood, group_fwd_mask, hairpin, isolated, learning and others."""
+    """Options of a bridge port, by the names of ip-link(8), sorted: flood, group_fwd_mask, hairpin, isolated, learning …"""
     arp: bool = True
-    """Whether the host speaks ARP there: IFF_NOARP is not set."""
+    """Whether it uses ARP: IFF_NOARP is not set."""
     local_peer: bool = False
-    """Whether `peer` is in the link's own namespace: the kernel names no other one. So it is said, too, of a link in a container
-    whose peer is in a namespace of the container's own."""
+    """Whether the kernel names no other namespace for `peer`: it is in the link's own.
+
+    For a link in a container it may also be in a nested namespace of the container.
+    """
     peer_netnsid: int = 0
-    """Where `peer` is, by the number that the link's namespace has for that one (IFLA_LINK_NETNSID)."""
+    """The namespace of `peer`, as the link's namespace numbers it (IFLA_LINK_NETNSID)."""
     carrier: bool = True
     """Whether it has a carrier (IFF_LOWER_UP)."""
     is_promiscuous: bool = False
-    """Whether somebody takes all of its packets: every bridge does of its ports."""
+    """Whether it receives all packets of its segment: every bridge makes its ports promiscuous."""
     settings: bytes = field(default=b"", compare=False)
-    """The kernel's arrays of its settings (IFLA_INET_CONF, IFLA_INET6_CONF): to tell whether two links have the same."""
+    """The kernel's arrays of its settings (IFLA_INET_CONF, IFLA_INET6_CONF), to compare the settings of two links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,14 @@ class AddressInfo:
     flags: int
     scope: int
     peer: str = ""
-    """The far end of a point-to-point link, of which the prefix is then; "" for none."""
+    """The remote address of a point-to-point link, to which the prefix then belongs; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteInfo:
     """A route of the main table. `dst` is a CIDR or "default"; `family` 4 or 6; `protocol` as in rtnetlink(7).
 
-    `form` is "" for a unicast route with one next hop of its family; else it says in a word or two what it is.
+    `form` is "" for a unicast route with one next hop of its family; else a word or two for its type.
     """
 
     family: int
@@ -85,11 +87,11 @@ class RouteInfo:
     scope: int
     form: str = ""
     nexthop: int = 0
-    """The number of the nexthop object by which it leads; 0 for none."""
+    """The number of its nexthop object; 0 for none."""
 
     @property
     def key(self) -> tuple[int, str, int]:
-        """Family, destination and metric: of each the table has one place."""
+        """Family, destination and metric, which identify a route in the table."""
         return self.family, self.dst, self.metric
 
 
@@ -109,7 +111,8 @@ class NeighborInfo:
 class FdbInfo:
     """A static entry of a forwarding database; `remote` is the far end, of an entry of a tunnel.
 
-    A `sticky` one stays at its port, whatever comes in elsewhere (NTF_STICKY, linux/neighbour.h).
+    A `sticky` entry stays at its port, even if frames from its address come in elsewhere (NTF_STICKY,
+    linux/neighbour.h).
     """
 
     index: int
@@ -121,7 +124,7 @@ class FdbInfo:
 
 @dataclass(frozen=True, slots=True)
 class RateInfo:
-    """A token bucket with our handle, at the root of a link."""
+    """A token bucket with netctl's handle, at the root of a link."""
 
     index: int
     rate_bytes: int
@@ -129,7 +132,7 @@ class RateInfo:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceInfo:
-    """Everything read of one network namespace. `sysctls` holds only the keys that were asked for."""
+    """All that was read of one network namespace. `sysctls` holds only the requested keys."""
 
     links: Mapping[int, LinkInfo] = field(default_factory=dict)
     addresses: tuple[AddressInfo, ...] = ()
@@ -142,10 +145,10 @@ class NamespaceInfo:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """An nftables table of ours.
+    """An nftables table of netctl's.
 
-    `intact` says that its chains, rules and sets are what `kinds.firewall.elements` would load; `elements` are (set, key,
-    value) as nft writes them, value "" in a set without data. The number of a link stays a number.
+    `intact` says that its chains, rules and sets are those that `kinds.firewall.elements` would load. `elements` are
+    (set, key, value) as nft writes them, value "" in a set without data. The number of a link stays a number.
     """
 
     family: str
@@ -153,31 +156,31 @@ class TableInfo:
     intact: bool
     elements: tuple[tuple[str, str, str], ...]
     hooks: tuple[tuple[str, str], ...] = ()
-    """Of a netdev table: the links at which it gets the packets, and the chain that they go to; "" where that is another's."""
+    """Of a netdev table: the links whose packets it gets, and the chain of each; "" for a chain that is not netctl's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerInfo:
-    """A container of an engine that carries our label, or that the file names as existing."""
+    """A container of an engine that carries netctl's label, or that the file names as existing."""
 
     runtime: str
     container: str
     engine_name: str
     spec: ContainerSpec | None
-    """What it was made from; None where that is not known, or it exists without us."""
+    """The specification from which it was created; None if unknown, or if netctl did not create it."""
     running: bool
     pid: int
     existing: bool
     parked: bool = False
     networks: tuple[str, ...] = ()
-    """The engine's networks that it is on, for one that exists without us."""
+    """The engine's networks of a container that netctl did not create."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """The processes of one container that carry our mark, spoken for by the first of them.
+    """The processes of one container that carry netctl's mark, represented by the first of them.
 
-    `command` and `env` are what it was started with; they are empty where it has ended and only its children are left.
+    `command` and `env` are those of its start. They are empty if it has ended and only its children run.
     """
 
     pid: int
@@ -188,7 +191,7 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True)
 class IptablesRuleInfo:
-    """A rule of ours in another's iptables chain."""
+    """A rule of netctl's in a foreign iptables chain."""
 
     command: str
     table: str
@@ -198,7 +201,7 @@ class IptablesRuleInfo:
 
 @dataclass(frozen=True, slots=True)
 class DhcpInfo:
-    """A DHCP client that carries our mark; `link` makes its interface, `in_place` says that it runs where the container is."""
+    """A DHCP client that carries netctl's mark. `link` creates its interface; `in_place` says that it runs in its container."""
 
     container: str
     dev: str
@@ -209,7 +212,7 @@ class DhcpInfo:
 
 @dataclass(frozen=True, slots=True)
 class UplinkInfo:
-    """An uplink that the topology has put into a bridge, as the host's file says; `settled` unless that was cut short."""
+    """An uplink that the topology moved to a bridge, from the host's file; `settled` unless the move was interrupted."""
 
     name: str
     bridge: str
@@ -218,19 +221,19 @@ class UplinkInfo:
 
 @dataclass(frozen=True, slots=True)
 class OvsPortInfo:
-    """A port of an Open vSwitch bridge with one interface. `number` is its OpenFlow port; 0 where ovs-vswitchd has none."""
+    """A port of an Open vSwitch bridge with one interface. `number` is its OpenFlow port; 0 if ovs-vswitchd gave it none."""
 
     name: str
     number: int
     external_ids: tuple[tuple[str, str], ...] = ()
     is_protected: bool = False
     leaves_queues: bool = False
-    """Whether its QoS is `linux-noop`: ovs-vswitchd then leaves the queues of the link alone (tc-tbf(8))."""
+    """Whether its QoS is `linux-noop`: ovs-vswitchd then does not touch the link's queueing disciplines (tc-tbf(8))."""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeInfo:
-    """An Open vSwitch bridge, as the OVSDB has it. `mac` and `mtu` are what is asked for (`hwaddr`, `mtu_request`)."""
+    """An Open vSwitch bridge, from the OVSDB. `mac` and `mtu` are the requested ones (`hwaddr`, `mtu_request`)."""
 
     name: str
     datapath: str
@@ -242,12 +245,12 @@ class OvsBridgeInfo:
     learns: bool = True
     """Whether it learns hardware addresses of untagged frames (`flood_vlans` has no 0)."""
     fragments: str = ""
-    """What rules see of fragments, as `ovs-ofctl get-frags` prints it; read of the topology's own bridges only."""
+    """How rules see fragments, as `ovs-ofctl get-frags` prints it; read of the topology's own bridges only."""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsFlowInfo:
-    """An OpenFlow rule, in the words of ovs-ofctl(8), as `ovs-ofctl --names --no-stats dump-flows` prints it."""
+    """An OpenFlow rule in the words of ovs-ofctl(8), as `ovs-ofctl --names --no-stats dump-flows` prints it."""
 
     bridge: str
     match: str
@@ -257,7 +260,7 @@ class OvsFlowInfo:
 
 @dataclass(frozen=True, slots=True)
 class OffloadInfo:
-    """Whether an offload of a link is on; read where Open vSwitch works in user space."""
+    """Whether an offload of a link is on; read if Open vSwitch works in user space."""
 
     netns: str
     dev: str
@@ -267,11 +270,11 @@ class OffloadInfo:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read of one host for one topology.
+    """All that was read of one host for one topology.
 
-    `namespaces` is keyed by namespace name (see `state.ref`): "" is the host's own. `mounted` are the names, in the same
-    form, of the namespaces under /run/netns that are this host's. `remembered` are the sysctl keys that this topology uses,
-    noted in the host's file.
+    `namespaces` is keyed by namespace name (see `state.ref`): "" is the host's own. `mounted` are the names, in the
+    same form, of this host's namespaces under /run/netns. `remembered` are the sysctl keys of this topology in the
+    host's file.
     """
 
     topology: str
@@ -285,11 +288,11 @@ class Snapshot:
     uplinks: tuple[UplinkInfo, ...] = ()
     dhcp_clients: tuple[DhcpInfo, ...] = ()
     ovs_bridges: tuple[OvsBridgeInfo, ...] = ()
-    """Everybody's. Empty also where no Open vSwitch runs, which the facts say."""
+    """All Open vSwitch bridges of the host. Empty also if no Open vSwitch runs, which the facts say."""
     ovs_flows: tuple[OvsFlowInfo, ...] = ()
-    """Those on our own bridges that carry the topology's cookie (naming.cookie_of)."""
+    """The rules on the topology's own bridges that carry its cookie (naming.cookie_of)."""
     offloads: tuple[OffloadInfo, ...] = ()
 
     def namespace(self, netns: str) -> NamespaceInfo:
-        """What was read of a namespace; nothing, if it was not there."""
+        """The contents of a namespace; empty if the namespace did not exist."""
         return self.namespaces.get(netns) or NamespaceInfo()

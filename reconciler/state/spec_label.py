@@ -1,4 +1,4 @@
-"""The labels of an engine's container: whose it is, and what it was made from.
+"""The labels of an engine's container: its owner, and its specification.
 
 The steps that create a container, the backends of the engines and the command lines of a plan all write these labels.
 """
@@ -15,9 +15,9 @@ from reconciler.state.jsontext import parse_json
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 LABEL_MAX_BYTES = 1 << 22
-"""Of what a spec, a mark or a container's label holds. Whoever may start containers can write them."""
+"""The limit for the text of a spec, a mark or a container's label. Any user who may start containers can write them."""
 SPEC_VERSION = 1
-"""Of the label. A new key with a default needs no new version: containers without it were made with the default."""
+"""The version of the label. A new key with a default needs no new version: older containers then have the default."""
 
 
 def _text(value: object) -> str:
@@ -48,19 +48,19 @@ _BY_TYPE: Mapping[object, Callable[[object], object]] = {
     tuple[tuple[str, str], ...]: _pairs,
 }
 READERS = {name: _BY_TYPE[kind] for name, kind in get_type_hints(ContainerSpec).items()}
-"""How each field of a spec is read from a label. All raise TypeError or ValueError for a value of another form."""
+"""The parser of each field of a spec. It raises TypeError or ValueError for a value of another form."""
 
 
 def render_spec(spec: ContainerSpec) -> str:
-    """What the label `netctl.spec` holds: what differs from the defaults."""
+    """The text of the label `netctl.spec`: the fields that differ from their defaults."""
     held = {each.name: getattr(spec, each.name) for each in fields(spec) if getattr(spec, each.name) != each.default}
     return json.dumps({"version": SPEC_VERSION, **held}, separators=(",", ":"))
 
 
 def parse_spec(text: str) -> ContainerSpec | None:
-    """The spec in a label `netctl.spec`; a key that is missing has its default, and a label without a version is of version 1.
+    """The spec in a label `netctl.spec`; a missing key has its default, and a label without a version has version 1.
 
-    None for another version, an unknown key, or no spec at all: it then differs from any that is wanted, and the container is
+    None for another version, an unknown key, or no spec at all. The container then differs from any desired one, and is
     re-created.
     """
     try:
@@ -74,5 +74,5 @@ def parse_spec(text: str) -> ContainerSpec | None:
 
 
 def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
-    """The labels by which a container is known again."""
+    """The labels by which netctl recognises a container."""
     return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))

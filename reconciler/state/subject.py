@@ -1,8 +1,8 @@
-"""Whose a thing is, for people: `container web`, `subnet front`, `policy from web to db`, `lab`, or `host`.
+"""The owner of a thing, for users: `container web`, `subnet front`, `policy from web to db`, `lab`, or `host`.
 
-A record says so itself as far as it can (`Record.subject`). Some records hold only an address or the name of a link. They say by
-which names they can be told (`Record.belongs_to_any_of`), and other records lend these names their own subject
-(`Record.names_lent`).
+A record states its owner as far as it knows it (`Record.subject`). Some records hold only an address or the name of a
+link. They list the names that identify their owner (`Record.belongs_to_any_of`). Other records lend these names their
+own subject (`Record.names_lent`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ LAB = "lab"
 HOST_SUBJECT = "host"
 CONTAINER = "container "
 ROOTED = (LAB, HOST_SUBJECT, "subnet", "container")
-"""The sorts of subjects that a record of their own stands for, in the order of a plan. A policy has none."""
+"""The sorts of subjects that have a record of their own, in the order of a plan. A policy has none."""
 
 
 def subject_in(netns: str, about: str = "") -> str:
-    """The container or lab that a namespace belongs to; for the host's own namespace `about`, or else the host."""
+    """The container or lab of a namespace; for the host's own namespace `about`, or else the host."""
     scope, _, member = netns.partition(":")
     if scope == "container":
         return f"{CONTAINER}{member}"
@@ -39,7 +39,7 @@ class LentNames:
 
 
 def order_of(subject: str) -> tuple[int, str]:
-    """A key to sort subjects by: the lab, the host, subnets, then containers, numbers within a name by their size."""
+    """A key to sort subjects: the lab, the host, subnets, then containers; numbers within a name count by value."""
     word = subject.partition(" ")[0]
     stem, _, number = subject.rpartition("-")
     name = f"{stem}-{int(number):09d}" if number.isascii() and number.isdigit() else subject

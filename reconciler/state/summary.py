@@ -1,6 +1,6 @@
-"""What a container, subnet or host consists of, for people, in phrases that its records state: `eth0 10.44.0.10/24 on front`.
+"""The parts of a container, subnet or host, for users, in phrases of its records: `eth0 10.44.0.10/24 on front`.
 
-A link's phrase has the addresses and rate limits that other records set on its interface. These say so by `InterfaceFact`s.
+A link's phrase contains the addresses and rate limits that other records set on its interface (`InterfaceFact`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Phrase(NamedTuple):
     text: str
     order: str = ""
     alone: str = ""
-    """The words if the summary has no other part before it."""
+    """The words if no other part precedes them in the summary."""
 
 
 class InterfaceFact(NamedTuple):
-    """What a record sets on the interface `dev`: an address, a rate limit, or a client that asks the LAN for an address."""
+    """A property of the interface `dev` that a record sets: an address, a rate limit, or a DHCP client."""
 
     netns: str
     dev: str
@@ -45,10 +45,10 @@ class InterfaceFact(NamedTuple):
 
 
 class InterfaceFacts:
-    """What the records of one subject set on its interfaces."""
+    """The properties that the records of one subject set on its interfaces."""
 
     def __init__(self, facts: Iterable[InterfaceFact]) -> None:
-        """Of `facts` in the order of the records; the last rate limit of an interface counts."""
+        """Read `facts` in the order of the records; the last rate limit of an interface counts."""
         self._addresses: dict[tuple[str, str], list[str]] = {}
         self._rates: dict[tuple[str, str], str] = {}
         for fact in facts:
@@ -58,7 +58,7 @@ class InterfaceFacts:
                 self._rates[fact.netns, fact.dev] = fact.rate
 
     def with_addresses(self, name: str, netns: str, dev: str) -> str:
-        """The name, and behind it the addresses of the interface."""
+        """The name, followed by the addresses of the interface."""
         return " ".join([name, *self._addresses.get((netns, dev), ())])
 
     def rate(self, netns: str, dev: str, host_end: str = "") -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 """linux/neighbour.h: an entry that was configured. In a bridge's table, a permanent entry is a local address instead."""
 LOOPBACK = 1
-"""Every namespace's loopback is number 1 (LOOPBACK_IFINDEX, net/flow.h), whatever it is called there."""
+"""Every namespace's loopback has number 1 (LOOPBACK_IFINDEX, net/flow.h), whatever its name."""
 SCOPE_LINK = 253
 """RT_SCOPE_LINK (linux/rtnetlink.h): link-local. The kernel creates such IPv6 addresses again whenever the link goes up."""
 BRIDGE_PORTS_MAX = 1023
-"""A bridge takes no more ports: BR_MAX_PORTS is 1 << 10, and number 0 is never given out (net/bridge/br_if.c, find_portno)."""
+"""The maximum of a bridge's ports: BR_MAX_PORTS is 1 << 10, and number 0 is never assigned.
+
+Source: find_portno in net/bridge/br_if.c.
+"""
 IPV6_MTU_MIN = 1280
-"""Below that the kernel has no IPv6 on a link, whatever its settings say (RFC 8200, section 5)."""
+"""Below this MTU, the kernel has no IPv6 on a link, whatever its settings (RFC 8200, section 5)."""
 HOST_LENGTH = {4: 32, 6: 128}
 """The prefix length of a single address, by family."""
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}

@@ -1,8 +1,8 @@
-"""Text from elsewhere as text that steers nothing: control characters, bidi marks and line separators as escapes.
+"""Foreign text made safe for a terminal: control characters, bidi marks and line separators become escapes.
 
-What is read of a host, an engine, a program or a file may hold an escape sequence that rewrites a terminal, a mark that turns
-the reading direction around, or a line break that begins a line of its own. Called wherever text leaves the program: by `cli`
-for its streams, by `render` for single values, by `kernel.run_directory.notes` and `fleet.session` for logs.
+Text of a host, an engine, a program or a file may hold an escape sequence that rewrites a terminal. It may hold a mark
+that reverses the reading direction, or a line break that begins a false line. All output of the program passes here:
+`cli` escapes its streams, `render` single values, `kernel.run_directory.notes` and `fleet.session` logs.
 """
 
 from __future__ import annotations

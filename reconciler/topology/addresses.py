@@ -1,4 +1,4 @@
-"""Addresses and networks as a topology file writes them, and what is meant by those that are almost right.
+"""Addresses and networks in the form of a topology file, and corrections of nearly valid ones.
 
 `fields` makes pydantic field types of the `parse_` functions, as of those of `scalars`.
 """
@@ -16,7 +16,7 @@ from reconciler.topology.types import IPAddress, Network
 T = TypeVar("T")
 
 _Slip = tuple[str, str, Callable[[re.Match[str]], str] | None]
-"""What is written in the place of a value: its form, what is wrong, and what gives the value that is meant (None: not known)."""
+"""A wrong form of a value: its pattern, the fault, and a function that returns the intended value (None: unknown)."""
 
 _PARTS = "an IPv4 address has four parts from 0 to 255: write one such as 10.44.0.10"
 _ADDRESS_SLIPS: tuple[_Slip, ...] = (
@@ -88,7 +88,10 @@ _CIDR_SLIPS: tuple[_Slip, ...] = (
 
 
 def _fill(address: str, length: str = "") -> str:
-    """The network of an address with all its parts, without leading zeros and host bits; its parts give the length if none is."""
+    """The network of an address with all its parts, without leading zeros and host bits.
+
+    If no length is given, the number of its parts determines it.
+    """
     parts = strip_zeros(address).strip(".").split(".")
     whole = ".".join([*parts, "0", "0", "0"][: max(4, len(parts))])
     try:
@@ -103,7 +106,7 @@ def parse_network(value: Any) -> Network:
 
 
 def _parse_network(value: Any, accepts: Callable[[Any], object]) -> Network:
-    """As `parse_network`; what is written instead is something that `accepts` takes."""
+    """As `parse_network`; a suggested network is one that `accepts` takes."""
     text = expect_text(value, "a CIDR", _CIDR_HELP)
     try:
         loose = ip_network(text, strict=False)

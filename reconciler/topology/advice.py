@@ -14,7 +14,7 @@ def find_advice(topology: Topology) -> tuple[Fault, ...]:
 
 
 def _idle_policies(topology: Topology) -> Iterator[Fault]:
-    """Policies filter routed packets, from a subnet to another. Within a subnet, netctl filters nothing."""
+    """Policies filter routed packets, from one subnet to another. Within a subnet, netctl filters nothing."""
     for number, policy in enumerate(topology.policies):
         ours, theirs = _places(topology, policy.source), _places(topology, policy.target)
         if not ours or not theirs or any(theirs.get(family, set()) - own for family, own in ours.items()):
@@ -36,7 +36,7 @@ def _open_anyway(topology: Topology) -> Iterator[Fault]:
 
 
 def _reason(topology: Topology, policy: Policy) -> tuple[str, str] | None:
-    """Why all traffic passes between the two ends anyway, and what restricts it; None if it does not."""
+    """The reason why all traffic between the two ends passes anyway, and how to restrict it; None if it does not."""
     if "host" in (policy.source.kind, policy.target.kind):
         return "a host and its containers reach each other on all ports", "remove it; netctl does not filter between the two"
     names = {name for party in (policy.source, policy.target) for found in _places(topology, party).values() for name in found}

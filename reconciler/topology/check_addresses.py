@@ -1,4 +1,4 @@
-"""Rules about addresses: hosts in the underlay, subnets beside each other, gateways, containers in their subnets."""
+"""Rules about addresses: hosts in the underlay, subnets that must not overlap, gateways, containers in their subnets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.topology.model.subnets import SubnetModel
 from reconciler.topology.types import IPAddress, Network, Path
 
 _SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
-"""Where a lab host without neighbours may be (RFC 5737, RFC 1918)."""
+"""Segments for a lab host without neighbours (RFC 5737, RFC 1918)."""
 _DOCUMENTATION = (_SEGMENTS[0], IPv6Network("2001:db8::/64"))
 OUTSIDE = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ffff::/64"))
 """The lab's world outside (design: section 8)."""
@@ -48,7 +48,7 @@ def segment_of(address: IPAddress) -> Network:
 
 
 def check_hosts(model: TopologyModel, faults: FaultList) -> None:
-    """One host is this machine at most, addresses differ, and a lab host's address can be in the lab."""
+    """At most one host is this machine, addresses differ, and a lab host's address can be in the lab."""
     this_machine = ""
     free = _free_addresses(model)
     taken: dict[IPAddress, str] = {}
@@ -128,7 +128,7 @@ def _check_lab_address(model: TopologyModel, address: IPAddress, path: Path, fau
 
 
 def check_subnets(model: TopologyModel, faults: FaultList) -> None:
-    """Subnets are apart from each other, from the hosts' addresses and from the lab's own networks; MTUs can carry IPv6."""
+    """Subnets do not overlap each other, the hosts' addresses or the lab's own networks; MTUs can carry IPv6."""
     _check_overlaps(model, faults)
     vnis: dict[int, str] = {}
     for name, subnet in model.subnets.items():
@@ -150,7 +150,7 @@ def check_subnets(model: TopologyModel, faults: FaultList) -> None:
 
 
 def _check_overlaps(model: TopologyModel, faults: FaultList) -> None:
-    """Prefixes are nested or apart, so it is enough to look back, in sorted order, at the one that reaches furthest."""
+    """Prefixes are nested or disjoint, so in sorted order only the one that reaches furthest must be compared."""
     order = {name: number for number, name in enumerate(model.subnets)}
     networks = sorted(
         ((cidr, name) for name, subnet in model.subnets.items() for cidr in subnet.cidr),
@@ -206,7 +206,7 @@ def _check_underlay(model: TopologyModel, cidr: Network, path: Path, faults: Fau
 # --- gateways ---------------------------------------------------------------------------------------------------------
 
 Gateways = dict[str, dict[IPAddress, str]]
-"""For each subnet: the addresses that are gateways for sure, and of what."""
+"""For each subnet: the addresses that are certainly gateways, and their owners."""
 
 
 def check_gateways(model: TopologyModel, faults: FaultList) -> Gateways:
@@ -237,7 +237,7 @@ def _hosts_in(model: TopologyModel, name: str, subnet: SubnetModel) -> set[str]:
 
 
 def _misfit(address: IPAddress, name: str, subnet: SubnetModel) -> tuple[str, str] | None:
-    """Why no interface in the subnet can have `address`, and what to write; None if one can."""
+    """The reason why no interface in the subnet can have `address`, and the advice; None if one can."""
     cidr = next((cidr for cidr in subnet.cidr if _same_family(cidr, address)), None)
     if cidr is None:
         family = f"IPv{address.version}"
@@ -256,7 +256,7 @@ def _misfit(address: IPAddress, name: str, subnet: SubnetModel) -> tuple[str, st
 
 
 def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList) -> None:
-    """Each fixed address is a free one of its subnet, each MAC address is used once, and all containers find room."""
+    """Each fixed address is a free one of its subnet, each MAC address is used once, and all containers fit in."""
     taken: dict[tuple[str, IPAddress], str] = {}
     in_use_of: dict[str, set[IPAddress]] = {}
     macs: dict[tuple[str, str], str] = {}
@@ -291,7 +291,7 @@ def check_containers(model: TopologyModel, gateways: Gateways, faults: FaultList
 
 
 def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path: Path, faults: FaultList) -> None:
-    """`ipv6: false` and an IPv6 address contradict each other; and a container in a subnet has some address there."""
+    """`ipv6: false` and an IPv6 address contradict each other; and a container in a subnet needs an address there."""
     for address in network.address:
         if address.version not in network.families:
             key = f"ipv{address.version}"
@@ -302,13 +302,13 @@ def _check_declined(name: str, network: NetworkModel, subnet: SubnetModel, path:
 
 
 def _in_use(model: TopologyModel, subnet: str, gateways: Gateways) -> set[IPAddress]:
-    """What a suggestion must avoid: gateways, and what any container of the file has."""
+    """Addresses that a suggestion must avoid: gateways, and those of any container of the file."""
     networks = (container.networks[subnet] for container in model.containers.values() if subnet in container.networks)
     return {*gateways[subnet], *(address for network in networks for address in network.address)}
 
 
 def _free(near: IPAddress, subnet: SubnetModel, taken: Collection[IPAddress]) -> IPAddress:
-    """The next address after `near` that is not taken; `near` itself if none is found soon."""
+    """The next free address after `near`; `near` itself if none is found soon."""
     cidr = next(cidr for cidr in subnet.cidr if _same_family(cidr, near))
     return next((address for address in _following(near, cidr) if address not in taken), near)
 

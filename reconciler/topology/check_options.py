@@ -42,7 +42,7 @@ def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: Fault
 
 
 def check_routes(model: TopologyModel, faults: FaultList) -> None:
-    """A container's static routes: none is a default route or leads into its own subnet, and each next hop is in the subnet."""
+    """A container's static routes: none is a default route or leads into its own subnet; each next hop is in the subnet."""
     for name, container in model.containers.items():
         for subnet_name, network in container.networks.items():
             here: Path = ("containers", name, "networks", subnet_name, "routes")
@@ -78,5 +78,5 @@ def _check_route(
 
 
 def _ends(cidr: Network) -> tuple[IPAddress, ...]:
-    """The two addresses of an IPv4 prefix that no interface may have; RFC 3021 frees those of a /31."""
+    """The two addresses of an IPv4 prefix that no interface may have; RFC 3021 permits those of a /31."""
     return (cidr.network_address, cidr.broadcast_address) if cidr.version == 4 and cidr.num_addresses > 2 else ()

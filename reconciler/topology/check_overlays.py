@@ -33,7 +33,7 @@ def check_overlays(topology: Topology, faults: FaultList) -> None:
 
 
 def _check_addresses(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """Hosts of one subnet need addresses at which they reach each other."""
+    """Hosts of one subnet need addresses by which they reach each other."""
     reached = {host: name for name, hosts in reversed(list(spanning.items())) for host in hosts}
     for host, name in reached.items():
         if not topology.hosts[host].addresses:

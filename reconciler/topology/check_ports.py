@@ -1,7 +1,8 @@
-"""Rules about published ports: where they lead, what they listen on, and that no two claim the same.
+"""Rules about published ports: their targets, their listening addresses, and conflicts between them.
 
-Two publications conflict if host, protocol, family, port and address match; one on every address
-meets all others of its port (in nftables, overlapping keys of one map are an error, and in a map per kind one would be dead).
+Two publications conflict if host, protocol, family, port and address are equal. One on every address conflicts with all
+others of its port. In nftables, overlapping keys of one map are an error; with a map per kind, one would have no
+effect.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from reconciler.topology.types import IPAddress, Network, Path
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What one publication takes of one host: ports of one protocol and family, on one address or on all (None)."""
+    """The part of one host that a publication uses: ports of one protocol and family, on one address or on all (None)."""
 
     host: str
     protocol: str
@@ -65,7 +66,7 @@ def check_ports(model: TopologyModel, faults: FaultList) -> None:
 def _target_network(
     model: TopologyModel, name: str, container: ContainerModel, expose: ExposeModel, path: Path, faults: FaultList
 ) -> str:
-    """The network that a publication leads to; "" (with a fault) if it leads nowhere."""
+    """The network of a publication's target; "" (with a fault) if it has none."""
     if expose.network and expose.network not in container.networks:
         if not faults.left_out(("containers", name, "networks", expose.network)):
             help_text = (
@@ -84,7 +85,7 @@ def _target_network(
 
 
 def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: Path, faults: FaultList) -> bool:
-    """A packet keeps its family on its way to the container. Whether the listening address has one that gets there."""
+    """Whether the listening address has a family of the container: a packet keeps its family on its way."""
     address = expose.listen.address
     if address is not None and address.version not in families:
         faults.add(
@@ -105,7 +106,7 @@ def _check_families(expose: ExposeModel, families: set[int], subnet: str, path: 
 
 
 def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str], path: Path, faults: FaultList) -> None:
-    """Of a lab host all addresses are known, so one that is not its own is a mistake; those in subnets `compile.fits` knows."""
+    """All addresses of a lab host are known, so a foreign one is a mistake; `compile.fits` knows those in subnets."""
     address = expose.listen.address
     if address is None or address.is_unspecified or address.is_loopback or _in_subnets(model, address):
         return
@@ -135,7 +136,7 @@ def _claims(expose: ExposeModel, hosts: Sequence[str], families: set[int], name:
 
 
 def _check_conflicts(claims: list[_Claim], faults: FaultList) -> None:
-    """Sweep over the ports of each host, protocol and family; only claims that reach the current port can meet the next one."""
+    """Sweep over the ports of each host, protocol and family; only claims that reach the current port can overlap the next."""
     groups: dict[tuple[str, str, int], list[tuple[int, _Claim]]] = {}
     for number, claim in enumerate(claims):
         groups.setdefault((claim.host, claim.protocol, claim.family), []).append((number, claim))

@@ -1,4 +1,4 @@
-"""Rules about what a list gives twice: variables, mounts, hosts, routes, ports of a policy.
+"""Rules about duplicates in lists: variables, mounts, hosts, routes, ports of a policy.
 
 `yaml` reports equal keys of a mapping while it reads the file.
 """
@@ -14,7 +14,7 @@ from reconciler.topology.types import Path
 
 
 def check_twice(model: TopologyModel, faults: FaultList) -> None:
-    """Every rule about what is given twice."""
+    """Every rule about duplicates."""
     for name, container in model.containers.items():
         _check_container(("containers", name), container, faults)
     for name, subnet in model.subnets.items():
@@ -39,7 +39,7 @@ def _check_container(here: Path, container: ContainerModel, faults: FaultList) -
 
 
 def _refuse_second(path: Path, items: Iterable[tuple[Hashable, str]], faults: FaultList) -> None:
-    """A fault for each item that was there before, with the line of the first."""
+    """A fault for each item that occurred before, with the line of the first."""
     first: dict[Hashable, int] = {}
     for number, (item, words) in enumerate(items):
         before = first.setdefault(item, number)

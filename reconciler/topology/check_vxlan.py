@@ -9,7 +9,7 @@ from reconciler.topology.types import Topology
 
 
 def check_ports(topology: Topology, spanning: Mapping[str, tuple[str, ...]], faults: FaultList) -> None:
-    """The UDP port of a VXLAN is the kernel's on every host of the subnet."""
+    """The UDP port of a VXLAN belongs to the kernel on every host of the subnet."""
     taken: dict[tuple[str, int], str] = {}
     for name, hosts in spanning.items():
         subnet = topology.subnets[name]

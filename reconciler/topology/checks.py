@@ -1,7 +1,7 @@
-"""The rules that hold across a topology file: everything that one value alone cannot show.
+"""The rules that concern several parts of a topology file: everything that one value alone cannot show.
 
-`check_topology` gets the model, or the valid part of it. Each check adds its faults to the list and returns; none stops the
-others, so that one run finds all. Addresses and ports have files of their own.
+`check_topology` gets the model, or the valid part of it. Each check adds its faults to the list and returns; none stops
+the others, so that one run finds all. Addresses and ports have files of their own.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _expect_known(
 ) -> None:
     if name in known or (section,) in faults.broken or faults.left_out((section, name)):
         return
-    # What is there with a fault of its own is there, too.
+    # A value that is left out because of its own fault exists, too.
     faulty = sorted(str(path[1]) for path in faults.broken if path[:1] == (section,) and len(path) > 1)
     names = list(dict.fromkeys((*known, *faulty)))
     guess = suggest(name, names)
@@ -95,7 +95,7 @@ def _expect_known(
 
 
 def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
-    """The keys of a container fit its runtime, and replicas share nothing that only one can have."""
+    """The keys of a container fit its runtime, and replicas share nothing that must be unique."""
     for name, container in model.containers.items():
         here: Path = ("containers", name)
         if any(faults.left_out((*here, key)) for key in ("image", "runtime", "existing")):
@@ -133,7 +133,7 @@ def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> 
 
 
 def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
-    """LXC has no images of layers and no named volumes, and does not restart a command that has ended."""
+    """LXC has no layered images and no named volumes, and does not restart a command that has ended."""
     here: Path = ("containers", name)
     if container.image.count(":") > 1 or (":" in container.image and container.image.startswith("/")):
         message = f"the image of `{name}` is neither a path nor a template of LXC's"
@@ -222,7 +222,7 @@ def _counts_so_far(words: list[str]) -> list[int]:
 
 
 def check_names(model: TopologyModel, faults: FaultList) -> None:
-    """No two things that netctl makes get one name: replicas, engine containers, interfaces. A bridge has enough ports."""
+    """Names that netctl gives are unique: replicas, engine containers, interfaces. A bridge has enough ports."""
     taken_by: dict[str, str] = {}
     engine_names: dict[tuple[str, str, str], str] = {}
     ports: Counter[tuple[str, str]] = Counter()
@@ -267,7 +267,7 @@ def _check_container_name(name: str, origin: str, taken_by: dict[str, str], faul
 
 
 def _check_interface_names(model: TopologyModel, faults: FaultList) -> None:
-    """Interface names are made by joining names with `-`, which names may contain: `a-b` with `c` and `a` with `b-c` meet."""
+    """Interface names are joined with `-`, which names may contain: `a-b` with `c` and `a` with `b-c` collide."""
     taken: dict[tuple[str, str], str] = {}
     everywhere = ""
 
@@ -294,7 +294,7 @@ def _check_interface_names(model: TopologyModel, faults: FaultList) -> None:
 
 
 def check_policies(model: TopologyModel, faults: FaultList) -> None:
-    """Both ends of a policy exist, and what it allows can be."""
+    """Both ends of a policy exist, and it is possible."""
     for number, policy in enumerate(model.policies):
         here: Path = ("policies", number)
         known = [_check_party(model, name, (*here, key), faults) for key, name in (("allow", policy.allow), ("to", policy.to))]
@@ -312,7 +312,7 @@ def check_policies(model: TopologyModel, faults: FaultList) -> None:
 
 
 def _check_party(model: TopologyModel, name: str, path: Path, faults: FaultList) -> bool:
-    """Whether the party is known for sure; a fault where it is known to be none."""
+    """Whether the party is certainly known; a fault if it certainly does not exist."""
     if name in ("host", "outside"):
         return True
     if name in model.containers and name in model.subnets:

@@ -1,4 +1,4 @@
-"""How a host and its engines are reached, as a topology file writes it.
+"""Destinations of a host and sockets of its engines, in the form of a topology file.
 
 `fields` makes pydantic field types of the `parse_` functions, as of those of `scalars`.
 """
@@ -26,7 +26,7 @@ def parse_connect(value: Any) -> Connect:
     if not match:
         local = text.lower() in ("localhost", "127.0.0.1", "::1", "here", "host", "this")
         fixed = "local" if local else f"ssh://{text.partition('://')[2] or text}" if re.search("[@.]|ssh:", text) else ""
-        raise refuse(f"is no way to reach a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
+        raise refuse(f"is no destination of a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
     user, name, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
         raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
@@ -36,7 +36,7 @@ def parse_connect(value: Any) -> Connect:
 
 
 def parse_engine(value: Any) -> str:
-    """The engine's socket: on the host itself, since netctl enters its containers' namespaces."""
+    """The engine's socket: on the host itself, because netctl enters its containers' namespaces."""
     example = "write unix:///var/run/docker.sock: netctl enters the namespaces of the engine's containers"
     text = expect_text(value, "a socket on the host", example)
     if not re.fullmatch(r"unix:///[^\s\0]+", text):
@@ -46,7 +46,7 @@ def parse_engine(value: Any) -> str:
 
 
 def parse_lxc_path(value: Any) -> str:
-    """The directory in which LXC's containers stand."""
+    """The directory of LXC's containers."""
     text = expect_text(value, "a directory", "write /var/lib/lxc")
     if not re.fullmatch(r"/[^\s\0:]*", text):
         raise refuse(f"must be a directory, by its whole path: `{shorten(text)}`", "write /var/lib/lxc")

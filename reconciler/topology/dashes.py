@@ -1,4 +1,4 @@
-"""Items of a list whose dash is lost, glued to the item, or another sign. `syntax` looks for them in lines, `slips` in values."""
+"""Items of a list with a missing dash, with a dash but no space, or with another sign. `syntax` reads lines, `slips` values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reconciler.errors import Fault, Position
 
 ODD_DASHES = "\u2010-\u2015\u2212\u2022\u2023\u2043\u25cf\u00b7"
-"""Hyphens, dashes, the minus sign and bullets: what a word processor makes of `-`."""
+"""Hyphens, dashes, the minus sign and bullets that a word processor puts in place of `-`."""
 
 COMMENT = re.compile(r"(?:^|\s)#.*")
 _ITEM = re.compile(r" *- +(?P<item>\S.*)")
@@ -19,7 +19,7 @@ _KEY = re.compile(r"(?P<key>[\w.-]+|\"[^\"]*\"):(?:\s|$)")
 
 
 def explain_item(text: str) -> tuple[str, str] | None:
-    """What is wrong with a line or a value that is meant as an item, and what to write; None if it has no dash of any kind."""
+    """The fault of a line or a value that is meant as an item, with advice; None without a dash of any kind."""
     first = re.split(rf"\s+(?=[-{ODD_DASHES}]|[*+] )", text.strip())[0]
     if wrong := _WRONG.match(first):
         sign = wrong["sign"]
@@ -41,7 +41,7 @@ def find_wrong_dash(lines: Sequence[str], stop: Position) -> Fault | None:
 
 
 def find_lost_dash(lines: Sequence[str], stop: Position) -> Fault | None:
-    """A line near the place where libyaml stopped that stands beside items, and has no dash."""
+    """A line near the position where libyaml stopped that is in a column with items, and has no dash."""
     for number in range(min(stop.line, len(lines)), max(stop.line - 3, 0), -1):
         text = _bare(lines[number - 1])
         if text and text[0] not in "-]}" and _stands_beside_items(lines, number, text):
@@ -69,5 +69,5 @@ def _bare(line: str) -> str:
 
 
 def width_of(line: str) -> int:
-    """By how many spaces it is indented."""
+    """The number of spaces of its indentation."""
     return len(line) - len(line.lstrip(" "))

@@ -62,7 +62,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
 
 
 def host_of(model: TopologyModel, container: ContainerModel) -> str:
-    """The host that a container runs on; "" if the file names none and has several hosts."""
+    """The host of a container; "" if the file names none and has several hosts."""
     return container.host or (next(iter(model.hosts)) if len(model.hosts) == 1 else "")
 
 
@@ -82,16 +82,16 @@ def names_of(origin: str, container: ContainerModel) -> list[str]:
 
 
 def engine_name_of(topology: str, name: str, container: ContainerModel) -> str:
-    """What an engine calls the container."""
+    """The engine's name for the container."""
     if isinstance(container.existing, str):
         return container.existing
     return name if container.existing else f"{topology}-{name}"
 
 
 def default_network_of(model: TopologyModel, networks: dict[str, NetworkModel]) -> str:
-    """The network that carries the default route: the one that says so, else the first that leads out, else the first.
+    """The network with the default route: the one that says so, else the first with a route to the outside, else the first.
 
-    One that declines carries none. "" without any.
+    One that declines has none. "" without any.
     """
     isolated = {name for name, subnet in model.subnets.items() if subnet.mode == "isolated"}
     said = [name for name, network in networks.items() if network.default]
@@ -100,7 +100,7 @@ def default_network_of(model: TopologyModel, networks: dict[str, NetworkModel]) 
 
 
 def interfaces_of(networks: Sequence[NetworkModel]) -> list[str]:
-    """Names inside: as given; else eth and the network's number, or the next number that is free."""
+    """The names of interfaces in a container: as given; else eth and the network's number, or the next free number."""
     taken = {network.interface for network in networks if network.interface}
     names = []
     for number, network in enumerate(networks):
@@ -117,7 +117,7 @@ def _from(number: int) -> Iterator[int]:
 
 
 def party_of(model: TopologyModel, name: str) -> Party:
-    """What a policy's `allow` or `to` stands for."""
+    """The party in a policy's `allow` or `to`."""
     if name in ("host", "outside"):
         return Party("host") if name == "host" else Party("outside")
     return Party("container", name) if name in model.containers else Party("subnet", name)

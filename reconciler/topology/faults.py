@@ -1,7 +1,7 @@
-"""The faults of one file while it is checked: where each stands, and which parts were left out because they are faulty.
+"""The faults of one file during its checks: their positions, and the parts that were left out because they are faulty.
 
-`load` makes one list per file; `checks` and `unsupported` add to it by path, and ask it whether a part was left out, so that
-nothing is blamed for referring to it.
+`load` creates one list per file. `checks` and `unsupported` add to it by path. They ask it whether a part was left out,
+so that a reference to it is no fault.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reconciler.topology.yaml import Document
 
 
 class FaultList:
-    """Collects faults; the same sentence at the same place counts once."""
+    """Collects faults; the same sentence at the same position counts once."""
 
     def __init__(self, document: Document) -> None:
         """Starts with the faults found while reading the document."""
@@ -24,9 +24,9 @@ class FaultList:
         self.broken: set[Path] = set(document.broken)
         """The parts of the file that were left out."""
         self._around: tuple[int, set[Path]] = (0, set())
-        """How many parts were left out when this was made, and what is around them: there may be a hundred thousand."""
+        """The number of parts that were left out so far, and their parents: there may be a hundred thousand."""
         self.kept: dict[Path, tuple[int, ...]] = {}
-        """For a list of which items were left out: the numbers, in the file, of those that remain."""
+        """Of lists with left-out items: the numbers, in the file, of those that remain."""
 
     def __bool__(self) -> bool:
         return bool(self._faults)
@@ -44,11 +44,11 @@ class FaultList:
         self.append(Fault(key_position(self._document, self.in_file(path)), message, help_text))
 
     def line(self, path: Path) -> int:
-        """The line in which the value at `path` stands, for messages that name a second place."""
+        """The line of the value at `path`, for messages that name a second position."""
         return value_position(self._document, self.in_file(path)).line
 
     def left_out(self, path: Path) -> bool:
-        """Whether `path`, something around it, or something within it was left out."""
+        """Whether `path`, a parent of it, or a part of it was left out."""
         if len(self.broken) != self._around[0]:
             self._around = len(self.broken), {each[:length] for each in self.broken for length in range(len(each))}
         return path in self._around[1] or any(path[:length] in self.broken for length in range(len(path) + 1))
@@ -58,7 +58,7 @@ class FaultList:
         return tuple(self._faults.values())
 
     def in_file(self, path: Path) -> Path:
-        """The path in the file of what is at `path` in what remains of it."""
+        """The path in the file for a `path` in the rest of it."""
         for length, part in enumerate(path):
             if isinstance(part, int) and path[:length] in self.kept:
                 return (*path[:length], self.kept[path[:length]][part], *path[length + 1 :])

@@ -1,6 +1,6 @@
-"""Field types for the model: each names the function that parses it and its JSON Schema, which pydantic cannot know.
+"""Field types for the model: each has its parser and its JSON Schema, which pydantic cannot derive.
 
-`model` uses them; the parsing itself, and what it refuses, is in `scalars`, `addresses`, `ports` and `connect`.
+`model` uses them; the parsers, and their errors, are in `scalars`, `addresses`, `ports` and `connect`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Words of other tools (Compose, Kubernetes, netplan, containerlab), and what a topology file says in their place. Data only.
+"""Words of other tools (Compose, Kubernetes, netplan, containerlab), and their equivalents in a topology file. Data only.
 
-`messages` looks up unknown keys and unknown values here, before it guesses by likeness.
+`messages` looks up unknown keys and unknown values here, before it guesses by similarity.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reconciler.state.engines import ENGINES
 
 
 class Word(NamedTuple):
-    """The key that is meant ("" for none), and what to write."""
+    """The intended key ("" for none), and the advice."""
 
     meant: str
     help_text: str
@@ -201,16 +201,16 @@ VALUES: Mapping[tuple[str, str], Mapping[str, str]] = {
         "lxd": "write `runtime: lxc`",
     },
 }
-"""By section and key, what to write in the place of a value; words as above."""
+"""By section and key, the advice for a foreign value; words as above."""
 
 
 def find_key(section: str, word: str) -> Word | None:
-    """What an unknown key of the section stands for."""
+    """The equivalent of an unknown key of the section."""
     return KEYS.get(section, {}).get(_plain(word))
 
 
 def find_value(section: str, key: str, value: object) -> str:
-    """What to write in the place of a value that is none of those the key may have; "" if the tables do not have it."""
+    """The advice for a value that the key cannot have; "" if the tables do not have it."""
     return VALUES.get((section, key), {}).get(_plain(str(value)), "") if isinstance(value, str | bool) else ""
 
 

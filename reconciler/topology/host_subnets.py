@@ -31,9 +31,9 @@ def host_subnets_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
 def hosts_beside(topology: Topology, host: str) -> frozenset[str]:
     """The other hosts that the desired state of this one depends on: those that share a subnet with it.
 
-    In a shared subnet, live addresses and gateways stay where they are, the MTU is that of the narrowest uplink, and each host
-    has entries for the other host's containers. Other subnets do not matter: a subnet that the host's containers may reach is
-    present on it.
+    In a shared subnet, live addresses and gateways stay, and the MTU is that of the narrowest uplink. Each host has
+    entries for the other host's containers. Other subnets do not matter: a subnet that the host's containers may reach
+    is present on it.
     """
     shared = (hosts for hosts in host_subnets_of(topology).values() if host in hosts)
     return frozenset(name for hosts in shared for name in hosts) - {host}

@@ -1,7 +1,7 @@
-"""Which line of a file is indented wrongly: the one that makes a topology of the file if it starts in another column.
+"""The line of a file that is indented wrongly: the file is a valid topology if the line starts in another column.
 
 `load` calls `find_shift` for a file that has faults. YAML notices a wrong column lines later, or not at all if the line
-then belongs to something else. So the lines around the place are tried in the columns that the lines around them use, and each
+then belongs to another value. So the lines around the fault are tried in the columns of the lines around them, and each
 trial is checked as a file is. The number of trials is bounded: they cost as much as reading the file.
 """
 
@@ -19,7 +19,7 @@ Judge = Callable[[str], list[int] | None]
 """The lines of a text that have faults as those of a topology; None if the text is not YAML."""
 
 _LINES_BACK = 12
-"""How far above the place every line is tried; above that only those that open a block around it or beside it."""
+"""The number of lines above the fault that are tried; above these only lines that open a block around it or next to it."""
 _BLAMED_MAX = 4
 """Of a file that can be read: the number of faults near which lines are tried. One shifted line seldom causes more."""
 _LINES_TRIED_MAX = 60_000
@@ -29,7 +29,7 @@ _DASHES = re.compile(r" *((?:- +)+)\S")
 
 
 class _Trial(NamedTuple):
-    """What is left of the file's faults if the line starts in the column; the fewest, and the likeliest, sort first."""
+    """The faults that remain if the line starts in the column; the fewest, and the likeliest, sort first."""
 
     is_wrong: bool
     faults: int
@@ -42,8 +42,8 @@ class _Trial(NamedTuple):
 def find_shift(lines: Sequence[str], lines_blamed: Sequence[int], judge: Judge, *, is_readable: bool) -> Fault | None:
     """The fault of the line that is indented wrongly, near one of the lines `lines_blamed`; None if none is found.
 
-    In another column, it must leave no fault near it. For a file that can be read, every fault must be gone: anything else
-    may be wrong with it instead.
+    In another column, it must leave no fault near it. For a file that can be read, every fault must disappear: else the
+    file may have another mistake.
     """
     trials = sorted(_try_lines(lines, lines_blamed, judge, is_readable=is_readable))
     if not trials or trials[0].is_wrong or (is_readable and trials[0].faults):
@@ -77,7 +77,7 @@ def _lines_at(lines: Sequence[str], lines_blamed: Sequence[int]) -> Iterator[int
 
 
 def _lines_above(lines: Sequence[str], blamed: int) -> Iterator[int]:
-    """The lines in which a fault that YAML notices in line `blamed` may be, the nearest first."""
+    """The lines that may have caused a fault that YAML notices in line `blamed`, the nearest first."""
     least, told = 1000, 0
     for number in range(min(blamed, len(lines)), 0, -1):
         line = lines[number - 1]
@@ -89,7 +89,7 @@ def _lines_above(lines: Sequence[str], blamed: int) -> Iterator[int]:
 
 
 def _columns(lines: Sequence[str], number: int, blamed: int) -> list[int]:
-    """The columns, other than its own, that the line may be meant to start in: those of the lines around it, and one step in."""
+    """The possible columns of the line, other than its own: those of the lines around it, and one step in."""
     found = {width for width, _ in levels_above(lines, number, is_item=False)}
     above = next((line for line in reversed(lines[: number - 1]) if _says_something(line)), "")
     below = next((line for line in lines[number:] if _says_something(line)), "")
@@ -122,7 +122,7 @@ def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
 
 
 def _where(lines: Sequence[str], trial: _Trial) -> tuple[int, str]:
-    """The line whose column that is (0 if it is no line's), and what the tried line belongs to there, in words."""
+    """The line with that column (0 if none has it), and the parent of the tried line there, in words."""
     above = list(levels_above(lines, trial.line, is_item=lines[trial.line - 1].lstrip().startswith("- ")))
     if number := next((number for width, number in above if width == trial.width), 0):
         return number, f" if it belongs to what line {number} belongs to"
@@ -147,7 +147,7 @@ def _inner(line: str) -> int:
 def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     """The line at which YAML stopped, if it continues no block: it starts in a column in which nothing above it starts.
 
-    For a file of which no line is found that alone is indented wrongly.
+    It is for a file without a single line whose indentation alone is wrong.
     """
     if stop.line > len(lines):
         return None

@@ -1,7 +1,7 @@
-"""From a path to a topology: read, parse, validate, check, expand. What every command does first.
+"""From a path to a topology: read, parse, validate, check, expand. Every command starts with it.
 
-All faults of a file are found in one run. Where a part of the file is not valid in itself, it is left out and the rest is
-still checked; what refers to that part is not blamed for it.
+One run finds all faults of a file. An invalid part of the file is left out and the rest is still checked; a reference
+to that part is no fault.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
 
 _NEUTRAL: dict[str, Any] = {"version": 1, "name": "unnamed", "hosts": {}}
-"""What stands in for a required part of the file that is missing or not valid, so that the rest can be checked."""
+"""The values in place of required parts that are missing or invalid, so that the rest can be checked."""
 
 _ROUNDS_MAX = 4
-"""Leaving out a part may uncover a fault around it, never more than a few times: the file is only so deep."""
+"""A part that is left out may reveal a fault around it, but only a few times: the depth of the file is limited."""
 
 
 def load_topology(path: str) -> Topology:
     """The topology in the file at `path`, checked.
 
-    Raises TopologyError with all that is wrong in the file, UsageError if it cannot be read.
+    Raises TopologyError with all faults of the file, UsageError if it cannot be read.
     """
     return check_parsed(read_parsed(path))
 
 
 def parse_topology(data: bytes, path: str = DEFAULT_FILE) -> Topology:
-    """As `load_topology`, for a file's bytes; `path` is what it is called in messages."""
+    """As `load_topology`, for a file's bytes; `path` is its name in messages."""
     return check_parsed(parse_file(data, path))
 
 
 def check_parsed(parsed: ParsedFile) -> Topology:
-    """The topology in a file that has been parsed. TopologyError with all that is wrong in it."""
+    """The topology in a parsed file. TopologyError with all its faults."""
     try:
         return _check(parsed)
     except TopologyError as error:
@@ -58,7 +58,7 @@ def check_parsed(parsed: ParsedFile) -> Topology:
 
 
 def _blame_indentation(parsed: ParsedFile, error: TopologyError) -> TopologyError:
-    """The error, or the one fault that it comes from: a line that is indented wrongly."""
+    """The error, or the one fault that causes it: a line that is indented wrongly."""
     document, lines = parsed.document, parsed.source.splitlines()
     if document.explained:
         return error
@@ -100,7 +100,7 @@ def _check(parsed: ParsedFile) -> Topology:
 
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
-    """The model of the file, or of what remains of it without its faulty parts; None if nothing does."""
+    """The model of the file, or of the rest of it without its faulty parts; None if nothing remains."""
     # Faults of the reader are left out from the start, so that no other check reports them again.
     tree = _without(document.tree, document.broken, (), faults) if document.broken else document.tree
     for _ in range(_ROUNDS_MAX):
@@ -126,7 +126,7 @@ def _validate(document: Document, faults: FaultList) -> TopologyModel | None:
 
 
 def _part_at_fault(error: ErrorDetails) -> Path:
-    """The smallest part of the file that can be left out so that the rest makes sense without it."""
+    """The smallest part of the file without which the rest is valid."""
     loc = tuple(part for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return loc
@@ -140,7 +140,7 @@ def _part_at_fault(error: ErrorDetails) -> Path:
 
 
 def _without(tree: Tree, broken: set[Path], here: Path, faults: FaultList) -> Tree:
-    """The tree without the parts at the paths given; `faults` learns how lists are renumbered."""
+    """The tree without the parts at the paths given; `faults` stores the new numbers of list items."""
     if isinstance(tree, dict):
         return {key: _without(value, broken, (*here, key), faults) for key, value in tree.items() if (*here, key) not in broken}
     if isinstance(tree, tuple):

@@ -1,7 +1,7 @@
-"""pydantic's errors as faults: a sentence in the words of the file, at its place, with what to write instead.
+"""pydantic's errors as faults: a sentence in the terms of the file, with its position and advice.
 
-`load` calls `translate` with what pydantic found. Errors that our own validators raise (`scalars.refuse`) bring their
-sentence along; for pydantic's own types it is written here.
+`load` calls `translate` with pydantic's errors. Errors of netctl's own validators (`scalars.refuse`) have their
+sentence; for pydantic's own types, this module has it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:
-    """The fault that one of pydantic's errors stands for, at `loc` in the file; None if it repeats a fault of the reader."""
+    """The fault for one of pydantic's errors, at `loc` in the file; None if it repeats a fault of the reader."""
     path, is_key = _path_of(loc)
     if any(path[:length] in document.broken for length in range(len(path) + 1)):
         return None
@@ -78,12 +78,12 @@ def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | Non
 
 
 def _is_key_as_name(path: Path) -> bool:
-    """A key of a container stands where the name of one of its networks is expected."""
+    """Whether a key of a container is at the position of a name of one of its networks."""
     return path[2:3] == ("networks",) and len(path) > 3 and path[3] in known_keys(path[:2])
 
 
 def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None:
-    """The path that an unknown key stands for, if the file does not have that, too: what lacks it is then no further fault."""
+    """The path that an unknown key means, if the file does not have that, too: its absence is then no further fault."""
     if error["type"] != "extra_forbidden":
         return None
     meant, _ = _meaning(path)
@@ -92,7 +92,7 @@ def meant_by(error: ErrorDetails, path: Path, document: Document) -> Path | None
 
 
 def value_position(document: Document, path: Path) -> Position:
-    """Where the value at `path` stands, or the nearest thing around it. The item of a short form stands without its key."""
+    """The position of the value at `path`, or of the nearest thing around it. The item of a short form has no key."""
     while path and path not in document.positions:
         short = (*path[:-2], path[-1])
         path = short if isinstance(path[-1], int) and short in document.positions else path[:-1]
@@ -100,7 +100,7 @@ def value_position(document: Document, path: Path) -> Position:
 
 
 def key_position(document: Document, path: Path) -> Position:
-    """Where the key of the value at `path` stands; for what has no key (a list's item), its value."""
+    """The position of the key of the value at `path`; of a value without a key (a list's item), its own."""
     return document.keys.get(path) or value_position(document, path)
 
 
@@ -226,14 +226,14 @@ def _unknown_key(path: Path) -> tuple[str, str]:
 
 @lru_cache
 def _near_key(key: str, fields: tuple[str, ...]) -> str:
-    """The key that is most like it; "" if none is. One that shares few letters is not even compared."""
+    """The most similar key; "" if none is. One with few common letters is not even compared."""
     letters = set(key)
     alike = [field for field in fields if 2 * len(letters & set(field)) >= len(letters)]
     return next(iter(difflib.get_close_matches(key, alike, n=1, cutoff=0.6)), "") if alike else ""
 
 
 def _meaning(path: Path) -> tuple[str, str]:
-    """What an unknown key is meant to be ("" if that is not known), and what to write."""
+    """The intended key for an unknown one ("" if that is unknown), and the advice."""
     key, fields = str(path[-1]), known_keys(path[:-1])
     if (name := key.partition(":")[0]) in fields:
         return name, ""
@@ -266,7 +266,7 @@ _SECTION_PATHS: dict[str, Path] = {
 
 
 def _section_of(path: Path) -> str:
-    """The section of the mapping at `path`, as the tables of foreign words call it."""
+    """The section of the mapping at `path`, by its name in the tables of foreign words."""
     words = [part for part in path if part in ("networks", "routes", "expose")]
     return str(words[-1] if words and path[0] == "containers" and len(path) > 2 else path[0]) if path else ""
 
@@ -298,7 +298,7 @@ def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _owner_name(path: Path) -> str:
-    """` in host alpha`: what the last part of the path belongs to."""
+    """` in host alpha`: the owner of the last part of the path."""
     match path[:-1]:
         case ("containers", str(name), "networks", str(network), "routes", *_):
             return f" in a route of container `{shorten(name)}`, network `{shorten(network)}`"
@@ -313,7 +313,7 @@ def _owner_name(path: Path) -> str:
 
 
 def _name(path: Path) -> str:
-    """What the value is called in a sentence: its key, or the thing that it defines."""
+    """The name of the value in a sentence: its key, or the thing that it defines."""
     match path:
         case ():
             return "the file"

@@ -1,8 +1,8 @@
 """The name and the hosts of a file, checked before the rest of it. `cli` starts the workers with them.
 
-Reading the hosts takes as long as checking the file, and there are two cores at least, so both are done at the same time. The
-functions of the model parse the name and the hosts, so if these are right, they are what `load` gives. The model itself is not
-imported here: its import is half of the time of a check.
+Reading the hosts takes as long as checking the file, and there are at least two cores, so both run at the same time.
+The functions of the model parse the name and the hosts. So if these are valid, `load` returns the same. The model
+itself is not imported here: its import is half of the time of a check.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ ENGINE_KEYS = frozenset(("image", "existing", "runtime"))
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What is known of a file before all of it is checked."""
+    """The part of a file that is known before all of it is checked."""
 
     name: str
     hosts: Mapping[str, Host]
     is_bare: bool
-    """Whether all containers are bare namespaces and all bridges are the kernel's: then only the hosts say what is to be read."""
+    """Whether all containers are bare namespaces and all bridges are the kernel's: then the hosts alone determine the reading."""
 
 
 def outline_of(tree: Tree) -> Outline | None:

@@ -1,7 +1,7 @@
 """A topology file that has been read and parsed, and not yet checked.
 
-It stands apart from `load` because it needs no pydantic: a command reads the hosts while the model is imported and the file is
-checked (`topology.outline`).
+It is separate from `load` because it needs no pydantic. A command reads the hosts while the model is imported and the
+file is checked (`topology.outline`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler.topology.yaml import SIZE_MAX_BYTES, Document, parse_document
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """The document, and the text to show faulty lines from; `path` is what the file is called in messages."""
+    """The document, and the text for messages that show faulty lines; `path` is the file's name in messages."""
 
     path: str
     document: Document

@@ -1,4 +1,4 @@
-"""Ports as a topology file writes them: of a host, of a container, of a policy.
+"""Ports in the form of a topology file: of a host, of a container, of a policy.
 
 `fields` makes pydantic field types of the `parse_` functions, as of those of `scalars`.
 """
@@ -54,7 +54,7 @@ _PORT_HELP = "a port is a whole number: write one such as 80, or a range such as
 
 
 def _port_text(value: Any, what: str) -> str:
-    """A port may be written as a number: it is the one thing here that is a number and a text at once."""
+    """The text of a port, which may be a number: no other value accepts both a number and text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else expect_text(value, what, _PORT_HELP)
 
 

@@ -1,9 +1,9 @@
-"""The small things that a topology's values are made of: text, names, and how a value is refused.
+"""The basic values of a topology: text, names, and the rejection of a value.
 
-Addresses, ports and the ways to hosts have files of their own (`addresses`, `ports`, `connect`).
+Addresses, ports and destinations of hosts have files of their own (`addresses`, `ports`, `connect`).
 
-`fields` makes pydantic field types of them, for `model`. Each `parse_` function takes what YAML gave and returns the typed
-value; it raises `refuse(…)` with what is wrong and what to write, and never converts from one YAML type to another.
+`fields` makes pydantic field types of them, for `model`. Each `parse_` function takes a YAML value and returns the
+typed one. It raises `refuse(…)` with the fault and the advice, and never converts from one YAML type to another.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from reconciler.topology.types import Path
 
 T = TypeVar("T")
 TRUTHS = {**dict.fromkeys(("yes", "y", "on", "true", "1"), "true"), **dict.fromkeys(("no", "n", "off", "false", "0"), "false")}
-"""What other versions of YAML, quotes or habit make of a truth value: for YAML 1.2 it is text, or a number."""
+"""Truth values of other YAML versions, in quotes or by habit: in YAML 1.2 they are text, or numbers."""
 _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 RESERVED_NAMES = ("host", "outside", "router", "lab")
 
 
 def refuse(message: str, help_text: str = "", at: Path = ()) -> PydanticCustomError:
-    """What a validator raises: `message` completes “`key` …”; `help_text` says what to write, `at` which item within is wrong."""
+    """The exception of a validator: `message` completes “`key` …”; `help_text` is the advice, `at` the faulty item."""
     return PydanticCustomError("netctl", "{message}", {"message": message, "help": help_text, "at": at})
 
 
 def parse_item(parse: Callable[[Any], T], value: Any, *at: int | str) -> T:
-    """`parse(value)`; a refusal names the place of the item in what it is part of."""
+    """`parse(value)`; an error names the position of the item in the whole."""
     try:
         return parse(value)
     except PydanticCustomError as error:
@@ -39,7 +39,7 @@ def parse_item(parse: Callable[[Any], T], value: Any, *at: int | str) -> T:
 
 
 def advise(given: str, fixed: str, parse: Callable[[Any], object], otherwise: str) -> str:
-    """`write FIXED`, if that is another text than was given and would be accepted; else what is always right."""
+    """`write FIXED`, if that differs from the given text and is valid; else advice that is always valid."""
     if fixed == given:
         return otherwise
     try:
@@ -50,7 +50,7 @@ def advise(given: str, fixed: str, parse: Callable[[Any], object], otherwise: st
 
 
 def describe(value: Any) -> str:
-    """What YAML made of a value, for people: `the number 12`, `a list`."""
+    """The YAML type of a value, for users: `the number 12`, `a list`."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -63,15 +63,15 @@ def describe(value: Any) -> str:
 
 
 def shorten(text: str) -> str:
-    """A value as it is quoted in a message: on one line, and not too long."""
+    """A value as a message quotes it: on one line, and not too long."""
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def expect_text(value: Any, what: str, help_text: str = "", grammar: str = "") -> str:
-    """`value` if it is text and not empty; else the refusal that says what is wanted.
+    """`value` if it is text and not empty; else the error that describes the expected value.
 
-    A number that is right as text (by the `grammar`) is to be quoted; else `help_text` says what to write.
+    A number that is valid as text (by the `grammar`) needs quotes; for others, `help_text` is the advice.
     """
     if isinstance(value, str) and value:
         return value
@@ -87,7 +87,7 @@ def expect_text(value: Any, what: str, help_text: str = "", grammar: str = "") -
 
 
 def parse_label(value: Any) -> str:
-    """A DNS label (RFC 1123), lower case, that is no word of netctl's own."""
+    """A DNS label (RFC 1123), lower case, that is no reserved word of netctl."""
     name = expect_text(value, "a name", "write a name such as web", LABEL)
     if name in RESERVED_NAMES:
         raise refuse(f"must not be `{name}`: the word has a meaning of its own here", "choose another name")
@@ -95,7 +95,7 @@ def parse_label(value: Any) -> str:
 
 
 def parse_topology_name(value: Any) -> str:
-    """A topology's name: a DNS label of at most 20 characters, since names of interfaces and tables are made from it."""
+    """A topology's name: a DNS label of at most 20 characters, because names of interfaces and tables contain it."""
     return _parse_dns_label(expect_text(value, "a name", "write a name such as shop", LABEL), TOPOLOGY_NAME_MAX)
 
 
@@ -111,12 +111,12 @@ def _parse_dns_label(name: str, longest: int) -> str:
 
 
 def parse_reference(value: Any) -> str:
-    """The name of something defined elsewhere in the file; whether it exists is for `checks`."""
+    """The name of an object defined elsewhere in the file; `checks` tests whether it exists."""
     return expect_text(value, "a name", "write the name as it is defined in the file", LABEL)
 
 
 def parse_interface(value: Any) -> str:
-    """An interface's name, as the kernel takes it (dev_valid_name in net/core/dev.c), less what breaks sysctl paths and nft."""
+    """An interface's name, valid in the kernel (dev_valid_name in net/core/dev.c), in sysctl paths and in nft."""
     name = expect_text(value, "an interface name", "write one such as eth0", _INTERFACE)
     if len(name.encode()) > 15:
         raise refuse(f"is too long: an interface name has at most 15 characters, `{shorten(name)}` has {len(name)}", "shorten it")

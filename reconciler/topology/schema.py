@@ -1,7 +1,7 @@
-"""The JSON Schema of a topology file (draft 2020-12), so that an editor completes keys and marks mistakes while one types.
+"""The JSON Schema of a topology file (draft 2020-12), with which an editor completes keys and marks mistakes.
 
-Made from the model, which is the one place where the format is written down. `python -m reconciler.topology.schema` writes
-it to schemas/topology.schema.json; a test keeps the two in step.
+It is generated from the model, the only definition of the format. `python -m reconciler.topology.schema` writes it to
+schemas/topology.schema.json; a test keeps the two in step.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.topology.model.file import TopologyModel
 
 _NULL = {"type": "null"}
-"""What pydantic allows beside an optional value; in the file, a key without a value is refused."""
+"""The type that pydantic allows for an optional value; a file must not have a key without a value."""
 
 SCHEMA_PATH = Path("schemas/topology.schema.json")
 
@@ -30,7 +30,7 @@ def render_schema() -> str:
 
 
 def _tidy(value: Any) -> Any:
-    """Without what would mislead an editor: pydantic's titles (class and field names), and defaults that mean `not given`."""
+    """The schema without misleading parts: pydantic's titles (class and field names), and defaults that mean `not given`."""
     if isinstance(value, list):
         return [_tidy(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The text of a topology file for messages, which show the line at fault: the values of `env` are not for every reader.
+"""The text of a topology file for messages, which show the faulty line: the values of `env` are secret.
 
 A message goes to a terminal, and often on to the log of a pipeline.
 """
@@ -14,7 +14,7 @@ from reconciler.topology.yaml import Document, Tree
 
 
 def hide_values(document: Document, source: str) -> str:
-    """The text with asterisks from the beginning of each value of an `env` to what is next in its line. Columns stay."""
+    """The text with asterisks from the beginning of each value of an `env` to the next value in its line. Columns stay."""
     values = list(_find_values(document))
     if not values:
         return source
@@ -38,7 +38,7 @@ def hide_values(document: Document, source: str) -> str:
 
 
 def _find_values(document: Document) -> Iterator[tuple[Position, bool]]:
-    """Where each value of an `env` stands, or the one text that stands in its place; and whether it holds no others."""
+    """The position of each value of an `env`, or of a text in its place; and whether it is a single value."""
     tree = document.tree
     containers = tree.get("containers") if isinstance(tree, dict) else None
     for name, container in containers.items() if isinstance(containers, dict) else ():

@@ -1,7 +1,7 @@
-"""Mistakes that show in a value or key alone, whatever it is for: variables, foreign quotes, odd spaces, a port with a space.
+"""Mistakes in a value or key alone, whatever its key: variables, foreign quotes, odd spaces, a port with a space.
 
-`load` calls `find_slips` before the model sees the values, so that each is reported once, in its own words. What `env` and
-`command` give is the program's to read, and left as it is.
+`load` calls `find_slips` before the model sees the values, so that each is reported once, in its own words. The values
+of `env` and `command` are the program's, and not checked.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ _SIGNATURES = (
     ("topology", ("nodes", "kinds"), "containerlab", "nodes are `containers:`, and links `subnets:`"),
     ("network", ("version", "renderer", "ethernets"), "netplan", "a host's own interfaces stay as they are"),
 )
-"""A key at the top of another tool's file, which has none of ours; what it holds then; the tool, and what is what here."""
+"""A top-level key of another tool's file that netctl's has not; its content there; the tool, and the equivalents here."""
 _SECTIONS = ("hosts", "subnets", "containers")
 _OWN_KEYS = (*_SECTIONS, "policies")
 
 
 def find_slips(document: Document) -> None:
-    """Add the faults to the document, and mark the values that have one as broken."""
+    """Add the faults to the document, and mark the faulty values as broken."""
     if fault := _foreign_file(document) or _odd_indentation(document, document.tree, ()):
         document.faults = [fault]
         document.readable = False
@@ -112,7 +112,7 @@ def _foreign_file(document: Document) -> Fault | None:
 
 
 def _odd_indentation(document: Document, tree: Tree, path: Path) -> Fault | None:
-    """A key that starts with what only looks like a space: YAML takes it for a letter, and the line for another level."""
+    """A key that starts with a character that only looks like a space: YAML reads it as a letter, on another level."""
     for key, value in tree.items() if isinstance(tree, dict) else ():
         position = document.keys.get((*path, key))
         if position and (found := ODD_SPACES.match(key)):
@@ -125,7 +125,7 @@ def _odd_indentation(document: Document, tree: Tree, path: Path) -> Fault | None
 
 
 def _outdented(tree: Tree) -> Iterator[tuple[Path, str, str]]:
-    """Keys that stand in the column of what they belong to, which then has nothing below it: where, its key, and theirs."""
+    """Keys in the column of their parent, which then has no value: path, own key, and parent's key."""
     if not isinstance(tree, dict):
         return
     top = known_keys(())
@@ -158,7 +158,7 @@ def _report(document: Document, path: Path, slip: _Slip, found: str) -> None:
 
 
 def _texts(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
-    """Every text of the file but those for programs; that of a key has `[key]` behind its path."""
+    """Every text of the file except those for programs; the path of a key's text ends with `[key]`."""
     if isinstance(tree, str):
         yield path, tree
     elif isinstance(tree, tuple):
@@ -173,7 +173,7 @@ def _texts(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _keys_with_braces(tree: Tree, path: Path) -> Iterator[tuple[Path, re.Match[str], Tree]]:
-    """`front {address: auto}`, of which YAML makes the key `front {address` with the text `auto}`."""
+    """`front {address: auto}`, which YAML reads as the key `front {address` with the text `auto}`."""
     for key, value in tree.items() if isinstance(tree, dict) and path[2:3] not in (("env",), ("command",)) else ():
         if (found := _BRACE_IN_KEY.fullmatch(key)) and not isinstance(value, dict | tuple):
             yield (*path, key), found, value
@@ -181,7 +181,7 @@ def _keys_with_braces(tree: Tree, path: Path) -> Iterator[tuple[Path, re.Match[s
 
 
 def _texts_for_lists(tree: Tree, path: Path) -> Iterator[tuple[Path, str]]:
-    """Texts in the place of a list: without a dash and a space, YAML takes all items for one text."""
+    """Texts in place of a list: without a dash and a space, YAML reads all items as one text."""
     if isinstance(tree, str) and path and path[-1] in _LISTS:
         yield path, tree
     elif isinstance(tree, tuple):

@@ -1,6 +1,7 @@
-"""Why a text is not YAML, reported at the line of the mistake: libyaml names where it stopped, which is often the line after.
+"""The reason why a text is not YAML, reported at the line of the mistake: libyaml often stops only at the line after.
 
-Each sign of a mistake is searched in the lines up to where libyaml stopped; `explain` returns the first one found.
+Each sign of a mistake is searched in the lines up to the position where libyaml stopped; `explain` returns the first
+one.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ _ODD_INDENT = re.compile(r"[ ]*(?P<odd>[^\S ])")
 _OPENER = re.compile(r"(?:^ *(?:- +)*|(?<=[:?-]) +|(?<=[\[{,]) *)(?P<quote>[\"'])")
 _QUOTED = {'"': re.compile(r'"(?:[^"\\]|\\.)*"'), "'": re.compile(r"'(?:[^']|'')*'")}
 _GLUED = re.compile(r"^ *(?:- +)*(?P<text>(?P<key>[a-z_]*[g-z][a-z_]*):(?P<value>[\[{].*|[^\s/:][^:]*(?::\S+)?))$")
-"""A key without a space behind its colon. IPv6 addresses (hexadecimal digits only) and paths look else like it."""
+"""A key without a space after its colon. IPv6 addresses (hexadecimal digits only) and paths look similar otherwise."""
 ODD_SPACES = re.compile("[\u00a0\u1680\u2000-\u200d\u202f\u205f\u2060\u3000\ufeff]")
-"""Characters that look like a space, or like nothing, and that YAML takes for letters."""
+"""Characters that look like a space, or like nothing, and that YAML reads as letters."""
 _BARE_IPV6 = re.compile(r"(?<![\w:.\"'])(?:::[0-9a-fA-F:.]*(?:/\d+)?|[0-9a-fA-F]+:[0-9a-fA-F:]*:)(?=[\s,\]}]|$)")
 _BRACKET_PORT = re.compile(r"(?<![\w\"'])\[[0-9a-fA-F:.]+\]:[0-9:/a-z-]+")
 _VARIABLE = re.compile(r"\$\{.*?\}|\{\{.*?\}\}")
@@ -91,7 +92,7 @@ def _glued_colon(lines: Sequence[str], stop: Position) -> Fault | None:
 
 
 def _lines_back(lines: Sequence[str], last: int) -> Iterator[int]:
-    """The last line that says something, and the one before it."""
+    """The last line with content, and the one before it."""
     told = (number for number in range(min(last, len(lines)), 0, -1) if COMMENT.sub("", lines[number - 1]).strip())
     for _, number in zip(range(2), told, strict=False):
         yield number
@@ -126,7 +127,7 @@ def _two_keys(lines: Sequence[str], stop: Position) -> Fault | None:
 
 
 def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
-    """What YAML reads signs into, unless it is quoted."""
+    """Text in which YAML finds indicators unless it is quoted."""
     line = COMMENT.sub("", lines[min(stop.line, len(lines)) - 1]) if lines else ""
     for pattern, what in (
         (_BRACKET_PORT, "an IPv6 address in brackets needs quotes"),
@@ -141,7 +142,7 @@ def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
 
 
 def _open_bracket(lines: Sequence[str], stop: Position) -> Fault | None:
-    """The first bracket that is open at the place where libyaml stopped."""
+    """The first bracket that is open at the position where libyaml stopped."""
     open_ones: list[tuple[str, Position]] = []
     for number, line in enumerate(lines[: stop.line], 1):
         for column, sign in _signs_of(line):
@@ -155,7 +156,8 @@ def _open_bracket(lines: Sequence[str], stop: Position) -> Fault | None:
                 return Fault(Position(number, column), f"the `{sign}` closes nothing", "remove it")
     if not open_ones:
         return None
-    # A mistake within a bracket of one line is in that line; a bracket that is still open in a later one is the mistake.
+    # A mistake within a bracket of one line is in that line. If a bracket is still open in a later one, it is the
+    # mistake.
     sign, position = open_ones[-1]
     if position.line == stop.line and stop.column <= len(lines[stop.line - 1]):
         return None
@@ -177,7 +179,7 @@ def _signs_of(line: str) -> Iterator[tuple[int, str]]:
 
 
 def _key_above(lines: Sequence[str], stop: Position) -> Fault | None:
-    """A word alone, with something further in below it: a key that lacks its colon."""
+    """A word alone, with a deeper line below it: a key without its colon."""
     told = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := COMMENT.sub("", each)).strip()]
     if len(told) < 2 or told[-1][0] != stop.line:
         return None

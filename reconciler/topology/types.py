@@ -1,7 +1,7 @@
-"""A topology as plain values: what the file says, its defaults filled in, its short forms spelled out, its replicas expanded.
+"""A topology as plain values: the content of the file, with defaults, expanded short forms and expanded replicas.
 
-`topology.load` makes it from a file and has checked it; `compile`, `probes` and `render` use it. Nothing here depends on the
-live state: an address that the file leaves open is None (`auto`), a gateway likewise.
+`topology.load` creates and checks it from a file; `compile`, `probes` and `render` use it. It does not depend on the
+live state: an address that the file leaves open is None (`auto`), and so is a gateway.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from reconciler.state.container_spec import ContainerSpec
 IPAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 CONNECTIONS, CONNECTIONS_MIN, CONNECTIONS_MAX = 8192, 16, 1_000_000
-"""How many connections a container may have at once, if the file does not say: an eighth of what a host with 1 GB of memory can
-track (nf_conntrack_max), so that no container alone fills the table; and what a file may say."""
+"""A container's default limit of concurrent connections, and the limits of the file's value.
+
+The default is an eighth of the connections that a host with 1 GB of memory can track (nf_conntrack_max). So no
+container alone fills the table.
+"""
 BridgeKind = Literal["linux", "openvswitch"]
 """The kinds of bridges that netctl creates."""
 TunnelKind = Literal["vxlan"]
@@ -27,12 +30,12 @@ DEFAULT_TUNNEL: TunnelKind = "vxlan"
 OverlayKey = Literal[TunnelKind, "routes", "auto", "none"]
 """How a subnet spans hosts: by tunnels, by routes, or with `auto` by routes where they lead, else by tunnels."""
 Path = tuple[str | int, ...]
-"""Where a value stands in the file: ("containers", "web", "expose", 0)."""
+"""The path of a value in the file: ("containers", "web", "expose", 0)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """How a host is reached: `local`, `lab`, or `ssh` with user, name and port."""
+    """The destination of a host: `local`, `lab`, or `ssh` with user, name and port."""
 
     scheme: Literal["local", "lab", "ssh"]
     user: str = ""
@@ -71,11 +74,11 @@ class Subnet:
     uplink: str = ""
     """Of mode direct or macvlan: the interface to the LAN; "" is the host's."""
     existing_bridge: str = ""
-    """Of mode direct: a bridge that the host has already, used as it is; "" if netctl creates one."""
+    """Of mode direct: an existing bridge of the host, used unchanged; "" if netctl creates one."""
     macvlan: Literal["bridge", "vepa", "private", "passthru"] = "bridge"
     hairpin: bool = False
     datapath: Literal["", "system", "netdev"] = ""
-    """Of an Open vSwitch bridge; "" is what the host has."""
+    """The datapath of an Open vSwitch bridge; "" is the host's default."""
 
     @property
     def tunnel(self) -> TunnelKind | Literal[""]:
@@ -90,7 +93,7 @@ class Subnet:
 
     @property
     def is_lan(self) -> bool:
-        """Whether its segment is the LAN that the host's uplink is on, so that neither range nor gateway is netctl's."""
+        """Whether its segment is the LAN of the host's uplink, so that netctl chooses neither range nor gateway."""
         return self.mode in ("direct", "macvlan")
 
 
@@ -101,34 +104,34 @@ class Attachment:
     subnet: str
     addresses: tuple[IPAddress, ...] = ()
     auto: tuple[Literal[4, 6], ...] = ()
-    """The families for which an address is to be chosen."""
+    """The families for which netctl chooses an address."""
     mac: str = ""
     interface: str = ""
-    """The name of the interface inside; already settled (`eth0`, `eth1` …)."""
+    """The name of the interface in the container, already chosen (`eth0`, `eth1` …)."""
     default: bool = False
-    """Whether the default routes lead here; one attachment of a container says so at most."""
+    """Whether it has the default routes; at most one attachment of a container says so."""
     dhcp: bool = False
     """Whether the LAN gives it its addresses."""
     allow: tuple[Literal["dhcp-server", "router-advertisements"], ...] = ()
     hairpin: bool | None = None
     isolated: bool = False
     rates: tuple[int, int] = (0, 0)
-    """What it may get and send, in bytes a second; 0 for no limit."""
+    """The limits of what it receives and sends, in bytes per second; 0 for no limit."""
     mtu: int | None = None
     routes: tuple[tuple[Network, IPAddress], ...] = ()
     """Destination and next hop."""
     sysctls: tuple[tuple[str, str], ...] = ()
-    """Keys with IFNAME in the place of the interface."""
+    """Keys with IFNAME in place of the interface."""
     declines: bool = False
-    """Whether no default route may lead here, of either family."""
+    """Whether it must not have a default route of either family."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A published port, or a range of equal length on both sides, of one protocol.
 
-    `address` None is every address of the host, of both families the container has. `sources` empty admits every source.
-    `hosts` are the hosts it is published on; `subnet` is the network of the container that it leads to.
+    `address` None is every address of the host, of both families the container has. `sources` empty admits every
+    source. `hosts` are the hosts it is published on; `subnet` is the container's network that it leads to.
     """
 
     protocol: Literal["tcp", "udp", "sctp"]
@@ -144,7 +147,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container; replicas are expanded, and each knows the name it stands for in the file (`origin`)."""
+    """One container; replicas are expanded, and each has the name in the file that it replicates (`origin`)."""
 
     name: str
     origin: str
@@ -156,7 +159,7 @@ class Container:
     attachments: tuple[Attachment, ...]
     publications: tuple[Publication, ...] = ()
     connections: int = CONNECTIONS
-    """How many entries of connection tracking it may have on each of its networks."""
+    """The limit of its entries in connection tracking on each of its networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What may pass from one party to another; `ports` empty means everything."""
+    """The traffic that may pass from one party to another; `ports` empty means all."""
 
     source: Party
     target: Party
@@ -199,7 +202,7 @@ class Topology:
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)
 
     def position(self, path: Path) -> Position:
-        """Where the value at `path` stands, or the nearest thing around it; line 1 if nothing does."""
+        """The position of the value at `path`, or of the nearest thing around it; line 1 if there is none."""
         while path:
             if path in self.positions:
                 return self.positions[path]

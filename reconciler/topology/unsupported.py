@@ -1,4 +1,4 @@
-"""What the format has and netctl cannot do yet. `load` calls `check_supported` last, on a topology that is right in itself."""
+"""Parts of the format that netctl cannot do yet. `load` calls `check_supported` last, on a topology that is otherwise valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reconciler.topology.model.file import TopologyModel
 
 
 def check_supported(model: TopologyModel, faults: FaultList) -> None:
-    """Refuse what comes later: `dns` in a container."""
+    """Reject the future key `dns` of a container."""
     for name, container in model.containers.items():
         if container.dns is not None:
             message = "the key `dns` is reserved: this version of netctl cannot do that yet"

@@ -1,9 +1,9 @@
-"""YAML with positions: text in, plain values out, and for every value the line and column where it stands.
+"""YAML with positions: text in, plain values out, and for every value its line and column.
 
-`load` calls `parse_document`. The parser is libyaml's, read event by event: that is fast, it gives the place of every key
-and value, and nothing is built that was not asked for. Scalars are resolved by the core schema of YAML 1.2 (section 10.3.2),
-so that `12:34:56:11:22:33`, `22:22`, `on` and `1_000` are the text they look like. What a topology has no use for and what
-makes a file hard to trust (aliases, tags, merge keys, duplicate keys, several documents, deep nesting) is a fault each.
+`load` calls `parse_document`. It reads the events of libyaml's parser: that is fast, and gives the position of every
+key and value. Scalars are resolved by the core schema of YAML 1.2 (section 10.3.2), so that `12:34:56:11:22:33`,
+`22:22`, `on` and `1_000` are the text they look like. A topology does not need some features, and they make a file hard
+to trust. They are faults: aliases, tags, merge keys, duplicate keys, several documents, deep nesting.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from reconciler.topology.syntax import explain
 from reconciler.topology.types import Path
 
 Tree = Any
-"""What a document holds: str, int, float, bool, None, a tuple of these, or a dict with str keys."""
+"""The values of a document: str, int, float, bool, None, a tuple of these, or a dict with str keys."""
 
 DEPTH_MAX = 20
-"""The format nests 6 deep; more than this is a mistake or an attack."""
+"""The format nests 6 deep; deeper nesting is a mistake or an attack."""
 
 SIZE_MAX_BYTES = 4 * 1024 * 1024
 """Ten thousand containers need about a quarter of it."""
@@ -48,13 +48,13 @@ _WORDS: Mapping[str, bool | None] = {
 }  # fmt: skip
 _NUMBER_START = frozenset("+-.0123456789")
 INT_DIGITS_MAX = 100
-"""Longer runs of digits stay text: no number of a topology is that long, and int() refuses more than 4,300 digits."""
+"""Longer runs of digits stay text: no number of a topology is that long, and int() rejects more than 4,300 digits."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What YAML allows in no file (YAML 1.2, production 1, c-printable)."""
+"""Characters that YAML allows in no file (YAML 1.2, production 1, c-printable)."""
 
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-"""What libyaml counts as the end of a line."""
+"""Characters that libyaml counts as the end of a line."""
 
 STARTER = """\
 version: 1
@@ -63,17 +63,18 @@ hosts: {here: {connect: lab, address: 192.0.2.11}}
 subnets: {front: {cidr: 10.44.0.0/24}}
 containers: {one: {networks: {front: auto}}, two: {networks: {front: auto}}}
 """
-"""A whole topology in five lines: what the help of an empty file shows. `netctl init` writes it with comments (cli.init)."""
+"""A whole topology in five lines, for the help of an empty file. `netctl init` writes it with comments (cli.init)."""
 
 _START_HELP = f"`netctl init` writes a file to start from; this is a whole one:\n{STARTER}"
 
 
 @dataclass(slots=True)
 class Document:
-    """One parsed file: its values, their places, and the faults found while reading.
+    """One parsed file: its values, their positions, and the faults found while reading.
 
-    `positions` holds where each value is looked for: a scalar or a list item where it starts, a collection at its key.
-    `keys` holds the places of the mapping keys. `broken` are the paths whose values could not be read.
+    `positions` holds the position where a user looks for each value: that of a scalar or a list item, or of a
+    collection's key. `keys` holds the positions of the mapping keys. `broken` are the paths whose values could not be
+    read.
     """
 
     tree: Tree = None
@@ -81,18 +82,18 @@ class Document:
     keys: dict[Path, Position] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     key_faults: dict[Path, Fault] = field(default_factory=dict)
-    """Of keys that are no text, by the paths of what they hold."""
+    """Faults of keys that are no text, by the paths of their values."""
     broken: set[Path] = field(default_factory=set)
     readable: bool = True
     """False if the text is no YAML, so that there is no tree to check."""
     stop: Position | None = None
-    """Where libyaml stopped, in a text that is no YAML."""
+    """The position where libyaml stopped, in a text that is no YAML."""
     explained: bool = False
-    """The text itself shows why libyaml stopped there: no search for another reason is needed."""
+    """The text itself shows why libyaml stopped there, so no other reason is searched."""
 
 
 class _StopReadingError(Exception):
-    """The rest of the document is not worth reading; the fault says why."""
+    """The rest of the document is not worth reading; the fault has the reason."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -100,9 +101,9 @@ class _StopReadingError(Exception):
 
 
 def parse_document(data: bytes) -> tuple[Document, str]:
-    """Parse a file's bytes. Returns the document, and the text (damaged bytes replaced) to show faulty lines from.
+    """Parse a file's bytes. Returns the document, and the text (damaged bytes replaced) for messages with faulty lines.
 
-    Never raises for what is in the file: all that is wrong ends up in `Document.faults`.
+    The content of a file never raises an exception: all its faults are in `Document.faults`.
     """
     text, fault = _decode(data)
     document = Document()
@@ -181,7 +182,7 @@ _SYNTAX_HELP = (
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, text: str, document: Document) -> Fault:
-    """Libyaml's complaint as a fault: its problem mark may stand behind the last line, a fault never does."""
+    """Libyaml's error as a fault: its position may be after the last line, a fault's never is."""
     lines = text.splitlines() or [""]
     mark = error.problem_mark or error.context_mark
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
@@ -219,7 +220,7 @@ class _Reader:
         self.document = document
 
     def read(self) -> None:
-        """Fill the document; stops at what makes the rest meaningless."""
+        """Fill the document; stop at a fault that makes the rest meaningless."""
         event = self._next(StreamStartEvent)
         event = self.loader.get_event()
         if type(event) is StreamEndEvent:
@@ -241,7 +242,7 @@ class _Reader:
         self.document.faults.append(Fault(_position(event), message, help_text))
 
     def _value(self, event: Any, path: Path, depth: int) -> Tree:
-        """The value that starts with `event`; its end has been read when this returns."""
+        """The value that starts with `event`; its end has been read on return."""
         if path not in self.document.positions:
             self.document.positions[path] = _position(event)
         kind = type(event)
@@ -321,13 +322,13 @@ class _Reader:
         return tree
 
     def _skip(self, event: Any, depth: int) -> None:
-        """Read a value that has no place in the tree, for the faults within it."""
+        """Read a value outside of the tree, for the faults within it."""
         aside, self.document = self.document, Document(faults=self.document.faults)
         self._value(event, (), depth + 1)
         self.document = aside
 
     def _key(self, event: Any, depth: int) -> str | None:
-        """A mapping's key, or None (with a fault) if it is none."""
+        """A mapping's key, or None (with a fault) if it is no key."""
         if type(event) is not ScalarEvent:
             if self.text.startswith("{{", event.start_mark.index - 1):
                 self._fault(event, "no variables are filled in: `{{` opens two mappings", "write the value itself")

@@ -1,1 +1,1 @@
-"""The controller's side of verification: which packets a topology expects to pass and to be dropped. Pure."""
+"""The controller's side of verification: the packets that a topology expects to pass and to be dropped. Pure."""

@@ -1,7 +1,7 @@
-"""What a topology promises and forbids, as probes: `compile_probes`. Pure.
+"""The promises and prohibitions of a topology as probes: `compile_probes`. Pure.
 
-Every container is asked; where asking every pair would take thousands of probes, a sample that depends on the file only is
-taken, and a note says so.
+Every container has probes. If every pair would need thousands of probes, a sample that depends on the file only is
+sent, and a note says so.
 """
 
 from __future__ import annotations
@@ -48,21 +48,24 @@ from reconciler.verify.view import (
 )
 
 FULL_MATRIX = 32
-"""Up to so many members of a subnet, everybody asks everybody."""
+"""The largest subnet in which every member probes every other."""
 RING = 128
-"""So many members of a bigger subnet ask one another. Each pair costs two entries of the neighbor table, which is one for the
-whole machine and has 1,024 by default (gc_thresh3, arp(7)): a ring of all would fail by itself."""
+"""The members of a bigger subnet that probe one another.
+
+Each pair costs two entries of the neighbor table. The whole machine has one, with 1,024 entries by default (gc_thresh3,
+arp(7)): a ring of all members would fail by itself.
+"""
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
-"""A port that no policy opens is sought among these."""
+"""Candidates for a port that no policy opens."""
 
 NO_WAY = "a static route leads elsewhere there, or on the way back"
 
 OPEN_MODES = ("nat", "routed", "direct", "macvlan")
-"""The modes whose containers reach what is outside."""
+"""The modes whose containers reach the outside."""
 
 
 def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, HostFacts]) -> ProbePlan:
-    """All probes of the topology, with the addresses that `compile` has settled."""
+    """All probes of the topology, with the addresses that `compile` has chosen."""
     view = View(topology, resolved, facts)
     notes: list[str] = []
     probes = (
@@ -77,7 +80,7 @@ def compile_probes(topology: Topology, resolved: Resolved, facts: Mapping[str, H
         *_borrowed(view),
         *intrusion_probes(view, notes),
     )
-    # A container with static routes is asked about what they do not lead elsewhere.
+    # For a container with static routes, only destinations outside of these routes count.
     kept = (probe for probe in dict.fromkeys(probes) if not misleads(view, probe))
     return ProbePlan(tuple(kept), tuple(notes))
 
@@ -95,7 +98,7 @@ def ask(
     server: Listener | None = None,
     on_lan: bool = False,
 ) -> Probe:
-    """A probe that starts in a container: a ping, or where a `server` is to answer, a connection to it."""
+    """A probe that starts in a container: a ping, or with a `server`, a connection to it."""
     return PacketProbe(
         **origin_of(container), target=target, section=section, kind=server.protocol if server else "icmp", address=address,
         expected=expected, why=why, port=server.port if server else 0, size=size, subnet=subnet, listener=server, on_lan=on_lan,
@@ -130,7 +133,7 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
             told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
             notes.append(f"{subnet.name} has {len(members):,} members: {told}")
         for (one, own), (two, attachment) in pairs:
-            # Of a LAN's switches between two hosts, netctl says nothing.
+            # netctl does not control a LAN's switches between two hosts.
             parted = are_parted(one, own, two, attachment) or (not subnet.is_lan and are_isolated(own, attachment))
             meet = not parted
             section, why = (IN_SUBNETS, f"both are in {subnet.name}") if meet else (FORBIDDEN, "both of their ports are isolated")
@@ -167,7 +170,7 @@ def _with_hosts(view: View) -> Iterator[Probe]:
 
 
 def _across_hosts(view: View) -> Iterator[Probe]:
-    """In a subnet on several hosts: its containers and all its hosts reach each other, and packets of the whole MTU do."""
+    """In a subnet on several hosts, its containers and all its hosts reach each other, with packets of the whole MTU."""
     for subnet in view.topology.subnets.values():
         hosts, members = view.hosts(subnet.name), view.members(subnet.name)
         if len(hosts) < 2:
@@ -195,7 +198,7 @@ def _across_hosts(view: View) -> Iterator[Probe]:
 
 def _to_outside(view: View, notes: list[str]) -> Iterator[Probe]:
     if not all(view.is_lab(name) for name in view.topology.hosts):
-        notes.append("outside of a real host only its default gateway is asked, and nobody there is asked to come in")
+        notes.append("outside of a real host only its default gateway is probed, and no probe comes from there")
     for container in view.topology.containers.values():
         default = view.default(container)
         if default is None:
@@ -229,11 +232,11 @@ def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> 
 
 
 def _between_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
-    """What policies allow, and that nothing else passes: between containers that share no subnet of the target's address."""
+    """Traffic that policies allow, and prohibited traffic: between containers that share no subnet of the target's address."""
     for one in sample(view, notes):
         near = {attachment.subnet for attachment in one.attachments}
         for subnet in view.topology.subnets.values():
-            if subnet.name in near or subnet.is_lan:  # to other subnets, who is on a LAN is outside
+            if subnet.name in near or subnet.is_lan:  # for other subnets, a container on a LAN is outside
                 continue
             members = view.members(subnet.name)
             for two, attachment in members if len(members) <= FULL_MATRIX else members[:1]:
@@ -242,7 +245,7 @@ def _between_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
 
 
 def sample(view: View, notes: list[str]) -> tuple[Container, ...]:
-    """All containers, or where there are many the first and the last of each set of replicas."""
+    """All containers, or if there are many the first and the last of each set of replicas."""
     containers = tuple(view.topology.containers.values())
     if len(containers) <= FULL_MATRIX:
         return containers
@@ -262,7 +265,7 @@ def _one_between(view: View, one: Container, two: Container, attachment: Attachm
             section, why = (ROUTES, "static routes lead there and back") if verdict == "open" else (FORBIDDEN, NO_WAY)
             yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=verdict == "open")
         elif verdict == "" and (view.default(two) or route_to(view, two, own)):
-            # Else it has no address of that family to ask with, or the other has no route by which to answer.
+            # Else it has no address of that family to send from, or the other has no route to answer.
             yield from _by_policies(view, one, own, two, attachment, address)
 
 
@@ -271,7 +274,7 @@ def _by_policies(view: View, one: Container, own: str, two: Container, attachmen
     is_open = any(not policy.ports for policy in policies)
     why = "a policy allows it" if is_open else "no policy allows it"
     if not is_open and view.subnet(attachment).mode == "routed" and view.is_on_lan(one, own):
-        # From a LAN every routed subnet is open, and its router knows the way or does not: the lab's does.
+        # From a LAN every routed subnet is open, and only some routers have a route: the lab's has.
         if not view.is_lab(one.host):
             return
         is_open, why = True, f"{attachment.subnet} is routed, and {one.name} comes from a LAN"
@@ -283,7 +286,7 @@ def _by_policies(view: View, one: Container, own: str, two: Container, attachmen
 
 
 def _ports_of_policies(one: Container, target: str, address: str, policies: list[Policy], server: Listener) -> Iterator[Probe]:
-    """Where only some ports are open: the first of each range is, and a port that none of them covers is not."""
+    """If only some ports are open: the first of each range is, and a port outside of all ranges is not."""
     ranges = [ports for policy in policies for ports in policy.ports]
     asked = [(ports.protocol, ports.first, True) for ports in ranges]
     asked += [("tcp", port, False) for port in _closed_port(ranges)] if ranges else []
@@ -300,7 +303,7 @@ def _closed_port(ranges: list[PortRange]) -> list[int]:
 
 
 def _from_outside(view: View) -> Iterator[Probe]:
-    """Nobody gets in past the published ports: not from far away, and not a neighbour who routes straight to a container."""
+    """Only published ports are open from outside: neither a remote node nor a neighbour with a route reaches a container."""
     for subnet in view.topology.subnets.values():
         asked: set[str] = set()
         for container, attachment in view.members(subnet.name):
@@ -308,7 +311,7 @@ def _from_outside(view: View) -> Iterator[Probe]:
                 continue
             if subnet.mode == "macvlan" and not attachment.default:
                 continue  # its answer leaves by the default route, and the bridge there drops addresses of the LAN
-            asked.add(container.host)  # one container of a host stands for all: the rule is the host's
+            asked.add(container.host)  # one container of a host represents all: the rule is the host's
             uplinks = {family_of(a): a for a in view.host_addresses(container.host)}
             for address in view.addresses(container, attachment):
                 if family_of(address) in uplinks:
@@ -320,7 +323,7 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
     outside = Origin(host=LAB, netns=OUTSIDE_NETNS, source="outside")
     if mode in ("routed", "direct", "macvlan"):  # only for these does the outside know a way
         if not view.default(container):
-            return  # it hears the outside, and has no route by which to answer
+            return  # it receives packets from outside, and has no route to answer
         why = f"{subnet} is {mode}"
         yield ping(outside, container.name, address, section=TO_OUTSIDE, why=why)
         return
@@ -331,7 +334,7 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
 
 
 def _borrowed(view: View) -> Iterator[Probe]:
-    """No container can use an address of another. One of each host and subnet stands for all."""
+    """No container can use an address of another. One of each host and subnet represents all."""
     for subnet in view.topology.subnets.values():
         asked: set[str] = set()
         members = () if subnet.is_lan else view.members(subnet.name)
@@ -358,7 +361,7 @@ def _claims(view: View, container: Container, attachment: Attachment, gateway: s
 
 
 def _free_address(view: View, subnet: Subnet, family: int) -> str:
-    """An address of the subnet that nobody has, so that nobody's packets would go astray; "" where it has none."""
+    """An unused address of the subnet, so that no node loses packets; "" if it has none."""
     members = {address for member in view.members(subnet.name) for address in view.addresses(*member)}
     taken = members.union(*(view.gateways(host, subnet) for host in view.hosts(subnet.name)))
     blocks = (cidr.hosts() for cidr in subnet.cidrs if cidr.version == family)

@@ -1,7 +1,7 @@
-"""What must not be possible with frames made by hand: from a neighbour, a foreign link, and every container. Pure.
+"""Attacks with forged frames that must fail: from a neighbour, a foreign link, and every container. Pure.
 
-The number of probes grows with the containers, not with their pairs: of one subnet on one host each container (FULL_MATRIX of
-them at most) sends past the filter of its own port, and the next one in the file listens.
+The number of probes grows with the containers, not with their pairs. Of one subnet on one host, each container (at most
+SENDERS of them) sends frames that its own port must filter. The next container in the file listens.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from reconciler.verify.vantage import Stand, foreign_link_of, neighbour_of
 from reconciler.verify.view import View, are_parted, family_of, origin_of, token_of
 
 UNKNOWN_SOURCE = "198.51.100.77"
-"""The source of a datagram that claims to come from elsewhere (TEST-NET-2, RFC 5737)."""
+"""The source of a datagram with a foreign source address (TEST-NET-2, RFC 5737)."""
 ECHO = 7
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 SENDERS = 32
-"""So many containers of a subnet on one host are asked from."""
+"""The most sending containers of a subnet on one host."""
 
 
 def intrusion_probes(view: View, notes: list[str]) -> Iterator[Probe]:
-    """All of them; a note for each host that no neighbour can be asked about."""
+    """All of them; and a note for each host without a neighbour to send from."""
     for host in view.topology.hosts:
         ports = tuple(_localhost_ports(view, host))
         neighbour = neighbour_of(view, host)
@@ -62,7 +62,7 @@ class _LocalPort:
     server: Listener
 
     def probe(self, stand: Stand) -> Probe:
-        """Asked from a place that is not the host."""
+        """Sent from a position outside of the host."""
         why = f"localhost is for processes on {self.host} only"
         return FramedPacketProbe(
             **stand.origin, target=f"host {self.host}", section=FORBIDDEN, kind=self.protocol, address=self.address,
@@ -72,7 +72,7 @@ class _LocalPort:
 
 
 def _localhost_ports(view: View, host: str) -> Iterator[_LocalPort]:
-    """All that are bound to localhost; of those on every address, which localhost is one of, the first of each protocol."""
+    """All that are bound to localhost; of those on every address, which includes localhost, the first of each protocol."""
     seen: set[str] = set()
     for container in view.topology.containers.values():
         for publication in container.publications:
@@ -103,7 +103,7 @@ def _address_of(view: View, container: Container, attachment: Attachment, family
 
 
 def _container_stands(view: View, host: str) -> Iterator[Stand]:
-    """The first container of each subnet on the host, which speaks to the bridge: the rule is one for all ports of a bridge."""
+    """The first container of each subnet on the host, which sends to the bridge: one rule covers all ports of a bridge."""
     for subnet in view.topology.subnets.values():
         for container, attachment in () if subnet.is_lan else _here(view, subnet, host)[:1]:
             own, mac = _address_of(view, container, attachment, 4), view.bridge_mac(host, subnet.name)
@@ -117,7 +117,7 @@ def _here(view: View, subnet: Subnet, host: str) -> Sequence[tuple[Container, At
 
 
 def _past_guard(view: View, host: str) -> Iterator[Probe]:
-    """From a foreign link, no way leads into a subnet that is not routed. One container of each subnet stands for all."""
+    """A foreign link has no route into a subnet that is not routed. One container of each subnet represents all."""
     stand = foreign_link_of(view, host)
     for subnet in view.topology.subnets.values():
         if subnet.mode not in ("nat", "isolated"):
@@ -133,7 +133,7 @@ def _past_guard(view: View, host: str) -> Iterator[Probe]:
 
 
 def _misdirected(view: View, host: str) -> Iterator[Probe]:
-    """In a subnet that spans hosts by routes, a frame that is not for the host does not go to another one, however fast."""
+    """In a subnet that spans hosts by routes, a frame that is not for the host is never forwarded to another one."""
     for subnet in view.topology.subnets.values():
         for container, attachment in _here(view, subnet, host)[:1]:
             away = (member for member in view.members(subnet.name) if view.is_routed_to(host, member[0], subnet.name))
@@ -171,7 +171,7 @@ def _in_subnet(view: View, subnet: Subnet, host: str) -> Iterator[Probe]:
 
 
 def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container, attachment: Attachment) -> Iterator[Probe]:
-    """What the kernel would give to the host as if it came from the port itself."""
+    """Frames that the kernel would give to the host as if they came from the port itself."""
     origin = origin_of(container)
     own = next((a for a in (*view.host_addresses(host), *view.gateways(host, subnet)) if family_of(a) == 4), "")
     if own:
@@ -194,7 +194,7 @@ def _advertisement(container: Container, target: str, attachment: Attachment, he
 def _to_the_next(
     view: View, subnet: Subnet, one: tuple[Container, Attachment], two: tuple[Container, Attachment]
 ) -> Iterator[Probe]:
-    """What another port of the bridge must not be given."""
+    """Frames that another port of the bridge must not receive."""
     (sender, attachment), (other, listening) = one, two
     netns = container_netns(other.name)
     own = next(iter(view.addresses(sender, attachment)), "")

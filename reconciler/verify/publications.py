@@ -1,6 +1,6 @@
 """Published ports as probes: from outside, from the host by its address and by localhost, from containers. Pure.
 
-A restriction by source (`from:`) is asked both ways: a source that it names gets in, one that it does not name stays out.
+A restriction by source (`from:`) is tested both ways: a listed source is accepted, another one is rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOCALHOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Where a published port is asked from: worker, namespace, its name for people, and the address that it speaks with."""
+    """The source of a probe to a published port: worker, namespace, its name for users, and its address."""
 
     host: str
     netns: str
@@ -28,7 +28,7 @@ class Asker:
 
 
 def published_probes(view: View) -> Iterator[Probe]:
-    """For every publication the first port, and of a range the last one too."""
+    """For every publication the first port, and of a range also the last one."""
     for container in view.topology.containers.values():
         for publication in container.publications:
             for offset in sorted({0, publication.count - 1}):
@@ -66,14 +66,14 @@ def _of_publication(view: View, container: Container, publication: Publication, 
 
 
 def _listening_addresses(view: View, host: str, container: Container, publication: Publication) -> tuple[str, ...]:
-    """The addresses at which it can be asked: the one it is bound to, else the host's own, and localhost (IPv4 only).
+    """The addresses to probe: the one it is bound to, else the host's own, and localhost (IPv4 only).
 
-    From localhost nothing leads to a container that is behind the uplink: such packets never leave by a link of others.
+    No packet from localhost reaches a container behind the uplink: such packets never leave by foreign links.
     """
     listen = publication.address
     if listen is not None and not listen.is_unspecified:
         return (str(listen),)
-    # A restriction by source has no word on localhost, whose users may be anybody.
+    # A restriction by source does not cover localhost, which any user can use.
     behind_uplink = view.is_routed_to(host, container, publication.subnet)
     localhost = () if publication.sources or behind_uplink else (LOCALHOST,)
     found = (*view.host_addresses(host), *localhost)
@@ -85,7 +85,7 @@ def _is_named(publication: Publication, source: str) -> bool:
 
 
 def _askers(view: View, host: str, container: Container, subnet: str, address: str) -> Iterator[Asker]:
-    yield Asker(host, HOST, f"host {host}", address)  # to an address of its own it speaks with that very address
+    yield Asker(host, HOST, f"host {host}", address)  # to an address of its own, it uses that address as the source
     if ip_address(address).is_loopback:
         return
     family = family_of(address)
@@ -95,7 +95,7 @@ def _askers(view: View, host: str, container: Container, subnet: str, address: s
             own = [a for a in view.host_addresses(other) if family_of(a) == family]
             if other != host and view.is_lab(other) and own:
                 yield Asker(other, HOST, f"host {other}", own[0])
-                break  # one neighbour stands for all
+                break  # one neighbour represents all
     for asking in _asking_containers(view, container, subnet):
         seen_as = _address_seen(view, asking, host, family)
         if seen_as:
@@ -103,9 +103,10 @@ def _askers(view: View, host: str, container: Container, subnet: str, address: s
 
 
 def _address_seen(view: View, asking: Container, host: str, family: int) -> str:
-    """The address by which `host` sees a container: that of the container's own host, where that one masquerades it.
+    """The address of a container as `host` sees it: that of the container's own host, if that one masquerades it.
 
-    It does for NATed subnets, and towards the other hosts of the subnet for all (see `leaving` in kinds.firewall.program).
+    It does so for NATed subnets, and towards the other hosts of the subnet for all (see `leaving` in
+    kinds.firewall.chains).
     """
     default, own = view.default(asking), view.source_address(asking, family)
     if default and own and asking.host != host and (view.subnet(default).mode == "nat" or host in view.hosts(default.subnet)):
@@ -114,10 +115,10 @@ def _address_seen(view: View, asking: Container, host: str, family: int) -> str:
 
 
 def _asking_containers(view: View, container: Container, subnet: str) -> Iterator[Container]:
-    """The container itself (hairpin), and the first other one of each subnet that may leave its subnet.
+    """The container itself (hairpin), and the first other one of each subnet with access to other subnets.
 
-    Not one whose port is kept from the container's: what is led back to its own bridge may pass there as a frame (br_netfilter)
-    or as a packet, and only the packet would arrive.
+    Not one whose port is isolated from the container's. Traffic that returns to its own bridge may pass there as a
+    frame (br_netfilter) or as a packet, and only the packet would arrive.
     """
     target = next((each for each in container.attachments if each.subnet == subnet), None)
     seen: set[str] = set()

@@ -1,7 +1,7 @@
-"""Where the static routes of containers lead (`routes:`): probes of them, and what they change for others. Pure.
+"""The targets of containers' static routes (`routes:`): their probes, and their effect on other probes. Pure.
 
-A route goes before the default route, and past the host where its next hop is a container: no policy is asked then. The next
-hop's bridge ports let pass what `compile.routers` says, in both directions or not at all.
+A route precedes the default route, and bypasses the host if its next hop is a container: then no policy applies. The
+next hop's bridge ports pass what `compile.routers` allows, in both directions or not at all.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, fam
 
 HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
-"""Whether packets pass by static routes both ways; "" if none matters: then the policies say."""
+"""Whether packets pass by static routes both ways; "" if none matters: then policies decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticRoute:
-    """A static route of a container: where it leaves, with which source address, and to whom it leads.
-
-    `hop` is the name of a container, or HOST_HOP, NOBODY or UNKNOWN.
-    """
+    """A static route of a container: its interface, its source address, and its target."""
 
     attachment: Attachment
     prefix: Network
@@ -36,7 +33,7 @@ class StaticRoute:
 
 
 def routes_of(view: View, container: Container) -> Iterator[StaticRoute]:
-    """All of a container's for whose family it has an address there."""
+    """All routes of a container in whose family it has an address there."""
     for attachment in (each for each in container.attachments if each.routes):
         own = {family_of(address): address for address in view.addresses(container, attachment)}
         for prefix, via in attachment.routes:
@@ -57,14 +54,14 @@ def _hop(view: View, container: Container, attachment: Attachment, via: str) -> 
 
 
 def route_to(view: View, container: Container, address: str) -> StaticRoute | None:
-    """The static route by which a container sends to an address outside its own subnets; None if none leads there."""
+    """The static route of a container to an address outside its own subnets; None if none leads there."""
     target = ip_address(address)
     found = [route for route in routes_of(view, container) if target in route.prefix]
     return max(found, key=lambda route: route.prefix.prefixlen, default=None)
 
 
 def judge(view: View, route: StaticRoute | None, two: Container, own: str) -> Verdict:
-    """Whether a packet from `own`, an address of another container, gets to `two` by `route`, and the answer back."""
+    """Whether a packet from `own`, an address of another container, reaches `two` by `route`, and the answer returns."""
     if route and route.hop == two.name:
         return "open"  # it is in a subnet of both, and has each of its addresses on each of its interfaces
     back = route_to(view, two, own)
@@ -74,12 +71,12 @@ def judge(view: View, route: StaticRoute | None, two: Container, own: str) -> Ve
     if UNKNOWN in hops:
         return "unknown"
     if route is None or back is None or route.hop != back.hop or route.hop == NOBODY:
-        return "closed"  # a router's ports pass only what has a route in the other direction, too
+        return "closed"  # a router's ports pass only packets with a route in the other direction, too
     return _forwards(view.topology.containers[route.hop], (route.attachment.subnet, back.attachment.subnet), route.prefix.version)
 
 
 def _forwards(router: Container, subnets: Iterable[str], family: int) -> Verdict:
-    """As far as the file says. IPv6 has no such switch for a single interface (ip-sysctl.rst), so a file cannot say."""
+    """Forwarding as far as the file determines it. IPv6 has no such switch for a single interface (ip-sysctl.rst)."""
     settings = [dict(each.sysctls) for each in router.attachments if each.subnet in subnets]
     values = {each.get("net.ipv4.conf.IFNAME.forwarding") for each in settings}
     if family == 6 or None in values:
@@ -88,7 +85,7 @@ def _forwards(router: Container, subnets: Iterable[str], family: int) -> Verdict
 
 
 def misleads(view: View, probe: Probe) -> bool:
-    """Whether a static route takes a probe, or the answer to it, another way than the one that it asks about."""
+    """Whether a static route takes a probe, or its answer, by another path than the tested one."""
     if probe.section in (TO_OUTSIDE, WITH_HOST, PUBLISHED) and probe.netns.startswith("container:"):
         name = probe.netns.partition(":")[2]
         address = probe.address if probe.address[:1].isdigit() or ":" in probe.address else ""
@@ -101,7 +98,7 @@ def misleads(view: View, probe: Probe) -> bool:
 
 
 def route_probes(view: View) -> Iterator[Probe]:
-    """Each route: the container's kernel picks its next hop, and one of ours answers."""
+    """Each route: the container's kernel picks its next hop, and a container of the topology answers."""
     for container in view.topology.containers.values():
         origin = origin_of(container)
         for route in routes_of(view, container):
@@ -129,7 +126,7 @@ def _is_parted(view: View, container: Container, route: StaticRoute) -> bool:
 
 
 def _inner(view: View, container: Container, prefix: Network) -> list[Network]:
-    """What of the prefix the container has a more specific route to."""
+    """The parts of the prefix to which the container has a more specific route."""
     subnets = {each.subnet for each in container.attachments}.union(joined_subnets(view.topology, container))
     cidrs: list[Network] = [cidr for name in subnets for cidr in view.topology.subnets[name].cidrs]
     cidrs += [to for each in container.attachments for to, _ in each.routes]
@@ -137,7 +134,7 @@ def _inner(view: View, container: Container, prefix: Network) -> list[Network]:
 
 
 def _sample(prefix: Network, inner: list[Network]) -> str:
-    """An address of the prefix that is in none of the others; "" if they cover it."""
+    """An address of the prefix outside of the others; "" if they cover it."""
     number = int(prefix.network_address) + (1 if prefix.num_addresses > 2 else 0)
     make = type(prefix.network_address)
     for each in sorted(inner, key=lambda network: (int(network.network_address), network.prefixlen)):

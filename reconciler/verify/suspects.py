@@ -1,4 +1,4 @@
-"""Which other firewalls may have dropped a probe, or the answer to it. Pure."""
+"""Foreign firewalls that may have dropped a probe, or its answer. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from reconciler.state.host import HostFacts, HostState
 from reconciler.topology.types import Topology
 
 SUSPECTS_MAX = 3
-"""So many are named of one failed probe."""
+"""The most firewalls that are named for one failed probe."""
 
 
 def name_suspects(
     results: Sequence[Result], topology: Topology, desired: Mapping[str, HostState], facts: Mapping[str, HostFacts]
 ) -> tuple[Result, ...]:
-    """The results; the fault of each probe without its answer names who may have dropped it, or the answer."""
+    """The results; the fault of each unanswered probe names firewalls that may have dropped it, or its answer."""
     drops = {host: find_drops(topology, desired.get(host), told) for host, told in facts.items()}
     return tuple(
         replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))

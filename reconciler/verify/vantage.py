@@ -1,11 +1,11 @@
-"""Where a stranger stands that tries a host's doors: a neighbour on its segment, or a link of the host that is not netctl's.
+"""The positions of an attacker of a host: a neighbour on its segment, or a foreign link of the host.
 
 Pure.
 
-A neighbour is the lab's router for a lab host. For a real one it is another host of the file on the same segment, which speaks
-with its own address: a machine that the file does not name is never sent from, nor is one sent to.
+For a lab host, the neighbour is the lab's router. For a real one, it is another host of the file on the same segment,
+with its own address. Machines outside of the file neither send nor receive probes.
 
-The foreign link (`kernel.foreign_link`) stands for another bridge of the host. It is there for the time of the probes only.
+The foreign link (`kernel.foreign_link`) represents another bridge of the host. It exists only during the probes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from reconciler.verify.view import ROUTER_NETNS, Origin, View
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A place to send from: worker, namespace, its name for people, and the interface that leads to the host.
-
-    `own` are its addresses there; `mac` is the host's hardware address on that segment, and `host_addresses` are its addresses.
-    """
+    """A position to send from: worker, namespace, its name for users, and the interface towards the host."""
 
     worker: str
     netns: str
@@ -43,7 +40,7 @@ class Stand:
 
 
 def neighbour_of(view: View, host: str) -> Stand | None:
-    """A neighbour of the host by IPv4; None if no place of the file is one."""
+    """A neighbour of the host by IPv4; None if the file has none."""
     topology, facts = view.topology, view.facts
     target = topology.hosts[host]
     here = address_of(underlay_of(target, facts.get(host)), 4)
@@ -64,7 +61,7 @@ def neighbour_of(view: View, host: str) -> Stand | None:
 
 
 def foreign_link_of(view: View, host: str) -> Stand:
-    """The far end of the link that is not netctl's."""
+    """The remote end of the foreign link."""
     ends = foreign_ends(view.topology.name)
     own, near = (tuple(str(ip_interface(cidr).ip) for cidr in cidrs) for cidrs in (ends.far_cidrs, ends.cidrs))
     return Stand(host, FOREIGN_NETNS, "a foreign link", ends.far_name, own, ends.mac, near)

@@ -1,6 +1,6 @@
-"""What the promises are computed from: the topology, and the addresses that were settled for it.
+"""The input of expectations: the topology, and the addresses that were chosen for it.
 
-The addresses come from `compile.resolve`, as do the records that `apply` makes, so what is probed is what is made.
+The addresses come from `compile.resolve`, like the records of an apply. So the probes test what apply creates.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class View:
         return self.resolved.host_subnets.get(host, {}).get(subnet)
 
     def hosts(self, subnet: str) -> tuple[str, ...]:
-        """The hosts that have a host subnet in the subnet, in the order of the file."""
+        """The hosts with a host subnet in the subnet, in the order of the file."""
         return tuple(host for host, host_subnets in self.resolved.host_subnets.items() if subnet in host_subnets)
 
     def is_routed_to(self, host: str, container: Container, subnet: str) -> bool:
@@ -78,17 +78,17 @@ class View:
         return any(peer.host == container.host and peer.way == "routes" for peer in host_subnet.peers) if host_subnet else False
 
     def bridge(self, host: str, subnet: str) -> str:
-        """The host's bridge in a subnet; "" where it has none."""
+        """The host's bridge in a subnet; "" if it has none."""
         host_subnet = self._host_subnet(host, subnet)
         return host_subnet.bridge if host_subnet else ""
 
     def bridge_mac(self, host: str, subnet: str) -> str:
-        """The hardware address of that bridge, by which a container speaks to its gateway; "" where there is none."""
+        """The hardware address of that bridge, which is the containers' gateway; "" if there is none."""
         host_subnet = self._host_subnet(host, subnet)
         return host_subnet.mac if host_subnet else ""
 
     def bridge_over_uplink(self, host: str) -> str:
-        """The bridge of netctl's that the host's uplink is a port of; "" where it is none's."""
+        """The bridge of netctl's that has the host's uplink as a port; "" if none has."""
         facts = self.facts.get(host)
         host_subnets = self.resolved.host_subnets.get(host, {}).values()
         taken = (
@@ -99,7 +99,7 @@ class View:
         return next((host_subnet.bridge for host_subnet in taken), "")
 
     def mtu(self, container: Container, attachment: Attachment) -> int:
-        """The MTU of the container's interface in a subnet; 0 where it is not known."""
+        """The MTU of the container's interface in a subnet; 0 if unknown."""
         host_subnet = self._host_subnet(container.host, attachment.subnet)
         return host_subnet.mtu if host_subnet else 0
 
@@ -111,12 +111,12 @@ class View:
         return tuple(own.address for own in host_subnet.addresses) if host_subnet else ()
 
     def has_router(self, host: str, subnet: str, family: int) -> bool:
-        """Whether a way out of the LAN is known."""
+        """Whether the LAN has a known gateway."""
         host_subnet = self._host_subnet(host, subnet)
         return bool(host_subnet and host_subnet.lan and host_subnet.lan.router(family))
 
     def host_addresses(self, host: str) -> tuple[str, ...]:
-        """Where others reach the host: what the file says, else the first global address of each family that it has."""
+        """The addresses where others reach the host: the file's, else its first global address of each family."""
         declared = tuple(str(address) for address in self.topology.hosts[host].addresses)
         if declared:
             return declared
@@ -129,7 +129,7 @@ class View:
         return tuple(first.values())
 
     def is_lab(self, host: str) -> bool:
-        """Whether the host is a namespace on this machine, with a router and an outside that can be probed from."""
+        """Whether the host is a namespace on this machine, with a router and an outside that can send probes."""
         return self.topology.hosts[host].connect.scheme == "lab"
 
     def subnet(self, attachment: Attachment) -> Subnet:
@@ -137,12 +137,12 @@ class View:
         return self.topology.subnets[attachment.subnet]
 
     def members(self, subnet: str) -> tuple[tuple[Container, Attachment], ...]:
-        """Who is in a subnet, in the order of the file."""
+        """The members of a subnet, in the order of the file."""
         found = ((c, a) for c in self.topology.containers.values() for a in c.attachments if a.subnet == subnet)
         return tuple(found)
 
     def shared(self, one: Container, own: Attachment, two: Container, attachment: Attachment) -> tuple[str, ...]:
-        """The second one's addresses in a subnet, of the families that the first has there, too."""
+        """The second one's addresses in a subnet, of the families that the first also has there."""
         families = {family_of(address) for address in self.addresses(one, own)}
         return tuple(address for address in self.addresses(two, attachment) if family_of(address) in families)
 
@@ -151,7 +151,7 @@ class View:
         return next((a for a in container.attachments if a.default), None)
 
     def source_address(self, container: Container, family: int, target: str = "") -> str:
-        """The address with which a container speaks to the subnet `target`, or to a host; "" if it has none."""
+        """The source address of a container towards the subnet `target`, or a host; "" if it has none."""
         attachments = [each for each in container.attachments if each.default]
         if any(self.subnet(each).is_lan for each in attachments) and target in joined_subnets(self.topology, container):
             attachments = [each for each in container.attachments if not self.subnet(each).is_lan] + attachments
@@ -164,7 +164,7 @@ class View:
         return any(address in self.addresses(container, each) for each in lans)
 
     def policies(self, source: tuple[str, Container | None, str], target: tuple[str, Container | None, str]) -> Iterator[Policy]:
-        """The policies that let `source` speak to `target`, each a (kind of party, container, address)."""
+        """The policies that allow traffic from `source` to `target`, each a (kind of party, container, address)."""
         for policy in self.topology.policies:
             if self._is(policy.source, *source) and self._is(policy.target, *target):
                 yield policy
@@ -178,25 +178,25 @@ class View:
 
 
 def meets_host(subnet: Subnet, attachment: Attachment) -> bool:
-    """Whether a host and a container of its in the subnet speak to each other.
+    """Whether a host and its container in the subnet can communicate.
 
-    Not with a macvlan that is no bridge; and to one whose address the LAN gives, the host knows no way.
+    Not with a macvlan that is not in mode bridge. The host also has no route to one whose address the LAN gives.
     """
     return subnet.mode != "macvlan" or (subnet.macvlan == "bridge" and not attachment.dhcp)
 
 
 def members_meet(subnet: Subnet) -> bool:
-    """Whether its members on one host are sure to reach each other; with a VEPA, that is up to the switch."""
+    """Whether members on one host certainly reach each other; with a VEPA, that depends on the switch."""
     return subnet.mode != "macvlan" or subnet.macvlan == "bridge"
 
 
 def are_isolated(own: Attachment, attachment: Attachment) -> bool:
-    """Whether two places are isolated ports of one subnet; one place and itself count, too."""
+    """Whether two endpoints are isolated ports of one subnet; an endpoint and itself count, too."""
     return own.isolated and attachment.isolated and own.subnet == attachment.subnet
 
 
 def are_parted(one: Container, own: Attachment, two: Container, attachment: Attachment) -> bool:
-    """Whether two places are isolated ports of one bridge; one place and itself count, too."""
+    """Whether two endpoints are isolated ports of one bridge; an endpoint and itself count, too."""
     return one.host == two.host and are_isolated(own, attachment)
 
 
@@ -206,5 +206,5 @@ def family_of(address: str) -> int:
 
 
 def token_of(view: View, container: Container) -> str:
-    """What a listener in the container answers with."""
+    """The answer of a listener in the container."""
     return f"netctl {view.topology.name} {container.name}"

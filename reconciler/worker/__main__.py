@@ -1,7 +1,7 @@
-"""The worker's entry: `python -m reconciler.worker`, started by `fleet.session` and spoken to on its standard streams.
+"""The worker's entry: `python -m reconciler.worker`. `fleet.session` starts it, and talks to it on its standard streams.
 
-It is told who it is by the first message, so a controller can start workers before it has read the topology file. It ends
-when its controller closes its input, or dies. Signals from the terminal are for the controller, which then cancels.
+The first message names its host, so a controller can start workers before it has read the topology file. It ends when
+its controller closes its input, or dies. Signals from the terminal are for the controller, which then cancels.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from reconciler.worker.protocol import PATIENCE_S, Hello, Introduction, decode_r
 from reconciler.worker.work import Work
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a terminal or a service manager sends to end a command; a worker leaves it to its controller."""
+"""Signals by which a terminal or a service manager ends a command; a worker leaves them to its controller."""
 
 
 def main() -> None:
-    """Serve one controller until it is done."""
+    """Serve one controller until it ends the session."""
     inbox, send = open_channel()
     try:
         serve(inbox, send, Service(send, inbox.cancelled.is_set))
     except BrokenPipeError:
-        os._exit(1)  # the controller has gone, and nobody is left to tell
-    # Threads that wait for input would hold up a normal end.
+        os._exit(1)  # the controller is lost, so the message has no receiver
+    # Threads that wait for input would delay a normal end.
     os._exit(0)
 
 
 def open_channel() -> tuple[Inbox, Callable[[Message], None]]:
-    """What comes from the controller, and what sends to it; the process is made ready for a worker's life."""
-    # It lives for one command, and what it makes lives as long: collecting garbage would only cost time.
+    """The requests of the controller, and the function that sends to it; it also prepares the process for work as a worker."""
+    # It lives for one command, and so do its objects: garbage collection would only cost time.
     gc.disable()
     faulthandler.enable()
     # A handler, not SIG_IGN, which the processes of containers would inherit.
@@ -52,7 +52,7 @@ def open_channel() -> tuple[Inbox, Callable[[Message], None]]:
 
 
 def _take_streams() -> tuple[io.BufferedReader, int]:
-    """The stream and the descriptor to the controller, out of reach of whatever else reads standard input or prints."""
+    """The stream and the descriptor to the controller, out of reach of code that reads standard input or prints."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -63,7 +63,7 @@ def _take_streams() -> tuple[io.BufferedReader, int]:
 
 
 def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> None:
-    """Answer requests until the controller ends the session. BrokenPipeError where it cannot be answered."""
+    """Answer requests until the controller ends the session. BrokenPipeError if the answer cannot be sent."""
     while (request := inbox.next()) is not None:
         try:
             answer: Message = {"answer": service.answer(request)}
@@ -78,10 +78,10 @@ def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> No
 
 
 class Service:
-    """Answers requests; which host they are about is said by the first."""
+    """Answers requests; the first one names the host."""
 
     def __init__(self, send: Callable[[Message], None], cancelled: Callable[[], bool]) -> None:
-        """`send` takes what goes to the controller; `cancelled` says whether the controller has asked to stop."""
+        """`send` sends a message to the controller; `cancelled` says whether the controller has asked to stop."""
         self._send = send
         self._cancelled = cancelled
         self._work: Work | None = None
@@ -89,12 +89,12 @@ class Service:
         self.patience_s = PATIENCE_S
 
     def answer(self, message: Message) -> Any:
-        """The answer to one request, in JSON. NetctlError where it fails."""
+        """The answer to one request, in JSON. NetctlError if it fails."""
         request = decode_request(message)
         if isinstance(request, Hello):
             return CODEC.encode(self._greet(request))
         if self._work is None:
-            raise ProtocolError("the worker has not been told which host it is")
+            raise ProtocolError("cannot answer: the worker does not know its host yet")
         return CODEC.encode(self._work.answer(request))
 
     def _greet(self, hello: Hello) -> Introduction:
@@ -104,22 +104,22 @@ class Service:
         return self._machine.introduce()
 
     def mark(self, *, orphan: bool) -> None:
-        """Let others know by the host's lock whether the controller is lost."""
+        """Note in the host's lock whether the controller is lost, for other controllers."""
         if self._machine:
             self._machine.mark(orphan=orphan)
 
     def end(self) -> None:
-        """The controller has gone: take back what it has not committed. NetctlError where that is not possible."""
+        """The controller has ended: roll back what it has not committed. NetctlError if that is not possible."""
         if self._work:
             self._work.end()
 
     def log(self, line: str) -> None:
-        """A line in the host's log."""
+        """Write a line to the host's log."""
         if self._machine:
             self._machine.log(line)
 
     def leave(self) -> None:
-        """Let go of the host."""
+        """Release the host."""
         if self._machine:
             self._machine.release()
 

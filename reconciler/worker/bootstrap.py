@@ -1,13 +1,15 @@
-"""What an ssh host is told before it knows netctl: it becomes root, gets the worker's code, checks it, and becomes the worker.
+"""The first program on an ssh host: it becomes root, receives the worker's code, checks it, and becomes the worker.
 
-Called on the far side, where nothing of this package is yet: `fleet.ssh` sends this file's text, so it imports only what
-comes with Python, and its syntax is that of Python 3.6, so that an older one can say that it is too old. The remote command
-line is LOADER, a constant, which reads one line of Python from standard input; no name from a topology is ever part of it.
+It runs on the remote host, which has nothing of this package yet: `fleet.ssh` sends this file's text. So it imports
+only what comes with Python. Its syntax is that of Python 3.6, so that an older one can report that it is too old. The
+remote command line is LOADER, a constant, which reads one line of Python from standard input. No name from a topology
+is ever part of it.
 
-The code lies in /run/netctl/.worker/<hash>/, which only root can read. The name is the hash of what is in it, taken again
-before each use. Whoever works with a directory holds a shared lock on it, so nobody removes it under a worker.
+The code is in /run/netctl/.worker/<hash>/, which only root can read. The name is the hash of its contents, which is
+checked before each use. A process that uses a directory holds a shared lock on it, so no other process deletes it under
+a worker.
 
-Said on standard output, each on a line that begins with `netctl ` (a login shell may print before):
+It prints on standard output, each on a line that begins with `netctl ` (a login shell may print before):
 
     {"say": "again"}    send this program once more: the next process to read it is root
     {"say": "code"}     send the code: its length in ten digits, then a zip file
@@ -30,7 +32,7 @@ from typing import NoReturn
 RUN = "/run/netctl"
 CODE = RUN + "/.worker"  # no topology and no host has a name that begins with a dot
 SILENCE_S = 60
-"""A controller that sends nothing for so long has gone, though its connection may look open for hours (a lost network)."""
+"""A controller that sends nothing for this time is lost. Its connection may look open for hours (a lost network)."""
 LOADER = f'import io;exec("import signal;signal.alarm({SILENCE_S})");exec(io.FileIO(0,closefd=False).readline())'
 LIBRARY = "libnftables.so.1"
 INSTALL = "on that host: apt-get install python3 libnftables1"
@@ -51,18 +53,18 @@ def hash_files(files: "dict[str, bytes]") -> str:
 
 
 def main(code_hash: str) -> None:
-    """Become the worker. Does not return."""
+    """Become the worker. It does not return."""
     if sys.version_info < (3, 11):
         fail(f"its python3 is {sys.version.split()[0]}, and netctl needs 3.11 or later", INSTALL)
     if os.geteuid() != 0:
         become_root()
-    # A non-interactive login has no sbin in its path, and iptables is there.
+    # A non-interactive login has no sbin in its path, but iptables is there.
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":" + SYSTEM_PATH
     check_library()
     try:
         directory, lock = open_code(code_hash)
     except OSError as error:
-        fail(f"the worker's code cannot be kept in {CODE}: {error.strerror}", "netctl needs some megabytes in /run")
+        fail(f"cannot store the worker's code in {CODE}: {error.strerror}", "make room in /run: netctl needs some megabytes")
     signal.alarm(0)
     say({"say": "ready"})
     sys.path.insert(0, directory)
@@ -72,7 +74,7 @@ def main(code_hash: str) -> None:
 
 
 def become_root() -> None:
-    """Start again as root, by sudo without a password; what sudo says goes to standard error."""
+    """Start again as root, by sudo without a password; messages of sudo go to standard error."""
     sudo = shutil.which("sudo")
     if sudo is None:
         fail("netctl needs root there, and the host has no sudo", "connect as root (ssh://root@…), or install sudo on that host")
@@ -82,7 +84,7 @@ def become_root() -> None:
 
 
 def check_library() -> None:
-    """End here where libnftables is missing: every command needs it."""
+    """End here if libnftables is missing: every command needs it."""
     import ctypes
 
     try:
@@ -92,7 +94,7 @@ def check_library() -> None:
 
 
 def open_code(code_hash: str) -> "tuple[str, int]":
-    """The directory with the code, complete and as its name says; and the descriptor that keeps it from being removed."""
+    """The directory with the code, complete and matching its name; and the descriptor whose lock prevents its deletion."""
     path = os.path.join(CODE, code_hash)
     while True:
         root = open_root()
@@ -109,7 +111,7 @@ def open_code(code_hash: str) -> "tuple[str, int]":
 
 
 def open_root() -> int:
-    """The directory of all codes, locked: who looks for code, brings or removes it does so alone."""
+    """The directory of all codes, locked: only one process at a time looks for code, adds or deletes it."""
     while True:
         secure_run()
         with contextlib.suppress(FileExistsError):
@@ -126,7 +128,7 @@ def open_root() -> int:
 
 
 def secure_run() -> None:
-    """Make the directory of all that netctl keeps; it is root's alone, as `kernel.run_directory.private` has it."""
+    """Create the directory of netctl's files; only root has access, as `kernel.run_directory.private` requires."""
     os.makedirs(RUN, 0o700, exist_ok=True)
     if os.path.islink(RUN):
         fail(RUN + " is a symbolic link", "remove it: rm " + RUN)
@@ -141,7 +143,7 @@ def secure_run() -> None:
 
 
 def open_directory(path: str) -> "int | None":
-    """A directory of code under a shared lock; None where it is not there."""
+    """A directory of code under a shared lock; None if it does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -159,7 +161,7 @@ def is_at(descriptor: int, path: str) -> bool:
 
 
 def read_tree(directory: str) -> "dict[str, bytes]":
-    """All files, but for what Python has compiled of them."""
+    """All files, except those that Python has compiled."""
     files = {}
     for folder, folders, names in os.walk(directory):
         folders[:] = [name for name in folders if name != "__pycache__"]
@@ -171,7 +173,7 @@ def read_tree(directory: str) -> "dict[str, bytes]":
 
 
 def receive(code_hash: str, path: str) -> None:
-    """Ask for the code, check it, and put it at `path` as a whole; older code goes."""
+    """Request the code, check it, and move it to `path` as a whole; delete older code."""
     import zipfile
 
     say({"say": "code"})
@@ -193,7 +195,7 @@ def receive(code_hash: str, path: str) -> None:
 
 
 def remove_unused(path: str) -> bool:
-    """Remove a directory of code, unless somebody works with it. To be called with the lock of CODE."""
+    """Delete a directory of code, unless another process uses it. The caller holds the lock of CODE."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,20 +208,20 @@ def remove_unused(path: str) -> bool:
 
 
 def remove_code(lock: int) -> None:
-    """Leave no code where no topology has anything under /run/netctl."""
+    """Delete all code if no topology has anything under /run/netctl."""
     if not os.path.isdir(CODE) or os.listdir(RUN) != [os.path.basename(CODE)]:
         return
     root = open_root()
     os.close(lock)
     if os.listdir(RUN) == [os.path.basename(CODE)] and all(remove_unused(os.path.join(CODE, name)) for name in os.listdir(CODE)):
         os.rmdir(CODE)
-        with contextlib.suppress(OSError):  # another has just come
+        with contextlib.suppress(OSError):  # another process has just opened it
             os.rmdir(RUN)
     os.close(root)
 
 
 def read_exactly(count: int) -> bytes:
-    """The next bytes of standard input, and not one more: the rest is the worker's."""
+    """The next bytes of standard input, and not one more: the worker reads the rest."""
     parts = []
     while count:
         signal.alarm(SILENCE_S)
@@ -232,11 +234,11 @@ def read_exactly(count: int) -> bytes:
 
 
 def say(message: "dict[str, str]") -> None:
-    """One line to the controller."""
+    """Send one line to the controller."""
     os.write(1, b"netctl " + json.dumps(message).encode() + b"\n")
 
 
 def fail(message: str, help_text: str) -> NoReturn:
-    """Say what is wrong, and end."""
+    """Report the error, and end."""
     say({"say": "error", "message": message, "help": help_text})
     os._exit(3)

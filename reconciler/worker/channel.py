@@ -27,34 +27,34 @@ from reconciler.state.jsontext import MalformedError
 Message = dict[str, Any]
 PIECE_BYTES = 1 << 16
 ROOM_INTERVAL_MS = 100
-"""How often a worker whose answer is not taken looks whether its controller was given up."""
+"""The interval at which a worker that waits to send checks whether its controller was given up."""
 WORDS_MAX = 4096
-"""Of an error's message, and of its help, so many characters are shown."""
+"""The number of characters that are shown of an error's message, and of its help."""
 WORKER_ERRORS = {cls.__name__: cls for cls in (NetctlError, HostError, LockedError, ProtocolError)}
-"""What a worker may raise."""
+"""The errors that a worker may raise."""
 
 
 def dump_line(message: Message) -> bytes:
-    """One message as a line. Half a character, as a name that is not UTF-8 may have, becomes a question mark."""
+    """One message as a line. A lone surrogate, as in a name that is not UTF-8, becomes a question mark."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def encode_error(error: NetctlError) -> Message:
-    """An error of netctl's, to be raised again on the other side: as the nearest class that a worker may raise."""
+    """An error of netctl's, for the other side to raise: as the nearest class that a worker may raise."""
     name = next(cls.__name__ for cls in type(error).__mro__ if WORKER_ERRORS.get(cls.__name__) is cls)
     return {"error": name, "message": error.message, "help": error.help_text}
 
 
 def encode_defect(error: Exception) -> Message:
-    """An exception that nobody foresaw. The traceback is on the worker's standard error, which its controller keeps."""
+    """An unexpected exception. The traceback is on the worker's standard error, which its controller keeps."""
     return {"error": "NetctlError", "message": f"{type(error).__name__}: {error}", "help": "", "defect": True}
 
 
 def decode_error(message: Message) -> NetctlError:
-    """The error that an error message speaks of. MalformedError where it is none that a worker may end a command with.
+    """The error in an error message. MalformedError if a worker may not end a command with it.
 
-    The class carries the exit status, so the worker has no free choice: it cannot say that only a difference was found, or that
-    the file is wrong.
+    The class carries the exit status, so the worker has no free choice. It cannot report that only a difference was
+    found, or that the file is wrong.
     """
     cls = WORKER_ERRORS.get(message["error"]) if isinstance(message["error"], str) else None
     words, help_text = message.get("message"), message.get("help", "")
@@ -68,25 +68,25 @@ def _cut(text: str) -> str:
 
 
 class Inbox:
-    """The requests that come in, read by a thread of its own, so that a cancellation is seen while a request is worked on."""
+    """The incoming requests. A thread of its own reads them, so that a cancellation is seen during a request."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
         """`stream` is read to its end."""
         self.cancelled = threading.Event()
         self.ended = threading.Event()
-        """Set when there is nobody to answer any more: the stream has ended, or was given up."""
+        """Set when there is no receiver for answers: the stream has ended, or was given up."""
         self.heard_s = time.monotonic()
-        """When the controller was last heard of."""
+        """The time of the last sign of life from the controller."""
         self._stream = stream
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> Message | None:
-        """The next request; None when the controller has gone."""
+        """The next request; None when the controller has ended."""
         return self._requests.get()
 
     def _lines(self) -> Iterator[bytes]:
-        """Whole lines. Each piece of a long line is a sign of life, however slowly the pieces arrive."""
+        """Whole lines. Each piece of a long line is a sign of life, even if the pieces arrive slowly."""
         parts: list[bytes] = []
         while piece := self._stream.read1(PIECE_BYTES):
             self.heard_s = time.monotonic()
@@ -97,7 +97,7 @@ class Inbox:
             parts.append(rest)
 
     def end(self) -> None:
-        """Give the controller up: what is being done is cancelled, and no request follows."""
+        """Give the controller up: the current request is cancelled, and no other follows."""
         self.ended.set()
         self.cancelled.set()
         self._requests.put(None)
@@ -113,7 +113,7 @@ class Inbox:
 
 
 class Outbox:
-    """The messages that go out. A controller that takes none holds a worker up only until that gives the controller up."""
+    """The outgoing messages. A controller that does not read delays a worker only until the worker gives it up."""
 
     def __init__(self, descriptor: int, ended: threading.Event) -> None:
         """`descriptor` is a pipe or a socket; `ended` is set when the controller is given up."""
@@ -124,7 +124,7 @@ class Outbox:
         self._room.register(descriptor, select.POLLOUT)
 
     def send(self, message: Message) -> None:
-        """Send one message, from any thread. BrokenPipeError if the controller has gone, or was given up."""
+        """Send one message, from any thread. BrokenPipeError if the controller has ended, or was given up."""
         rest = memoryview(dump_line(message))
         with self._sending:
             while rest:

@@ -1,4 +1,4 @@
-"""The real host under a worker: `kernel/` behind the few verbs that the worker needs."""
+"""The real host of a worker: `kernel/` behind the few methods that the worker needs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 def open_machine(hello: Hello) -> KernelMachine:
-    """The host that a controller's first message speaks of, its namespace entered. HostError where that is not possible."""
+    """The host that a controller's first message names, its namespace entered. HostError if that is not possible."""
     if hello.parent and not die_with_parent(hello.parent):
-        raise HostError("the controller has gone")
+        raise HostError("the controller has ended")
     context = KernelContext(
         hello.topology,
         hello.host_key,
@@ -41,14 +41,14 @@ def open_machine(hello: Hello) -> KernelMachine:
         addresses=hello.addresses,
         peers=hello.peers,
     )
-    # What stands there says where engines are, and what to put back.
+    # The file there names the engines' sockets, and the values to restore.
     check_directories(context.run_directory, context.host_directory, context.topology_directory)
     engines = {**notes.read_engines(context), **hello.engines}
-    # A lab host shares the machine's files, and must not take its switch.
+    # A lab host shares the machine's files, and must not use its switch.
     usual = "" if hello.netns else DEFAULT_OPENVSWITCH
     switch = hello.openvswitch or notes.read_openvswitch(context) or usual
     context = replace(context, engines=tuple(sorted(engines.items())), openvswitch=switch)
-    # Kept open before it is left for a lab host's.
+    # Opened before the process enters a lab host's namespace.
     context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
     machine = KernelMachine(context, hello.netns, hello.command, hello.parent, hello.run)
     machine.enter()
@@ -56,12 +56,12 @@ def open_machine(hello: Hello) -> KernelMachine:
 
 
 class KernelMachine:
-    """The machine that this process runs on, or the namespace on it that stands for a lab host."""
+    """The machine that this process runs on, or the namespace of a lab host on it."""
 
     def __init__(self, context: KernelContext, netns: str, command: str, controller: int, run: str = "") -> None:
-        """`netns` is the file name under /run/netns of a lab host, "" otherwise; the rest goes into the lock.
+        """`netns` is the file name under /run/netns of a lab host, "" otherwise; the lock stores the rest.
 
-        `controller` is the controller's process, 0 where that is on another machine, and `run` then stands for it.
+        `controller` is the controller's process, 0 if that is on another machine; `run` then identifies it.
         """
         self._context = context
         self._netns = context.netns_directory / netns if netns else None
@@ -75,7 +75,7 @@ class KernelMachine:
         self._exists = True
 
     def enter(self) -> None:
-        """Be in the host's namespace, which may be new; in an empty one where it is not there."""
+        """Enter the host's namespace, which may be new; an empty one if it does not exist."""
         if self._netns is None:
             return
         try:
@@ -83,29 +83,29 @@ class KernelMachine:
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EACCES):
                 raise HostError("netctl needs root to enter network namespaces", "run it with sudo") from error
-            raise HostError(f"the namespace {self._netns} cannot be entered: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot enter the namespace {self._netns}: {error.strerror}", help_for(error)) from error
 
     def lock(self) -> None:
-        """Take the host's lock, or LockedError."""
+        """Take the host's lock, or raise LockedError."""
         self._lock.take(self._command, self._controller or None, self._run)
 
     def mark(self, *, orphan: bool) -> None:
-        """Say in the lock whether the controller is lost."""
+        """Note in the lock whether the controller is lost."""
         self._lock.mark(orphan=orphan)
 
     def introduce(self) -> Introduction:
-        """What tells this machine from others, what it remembers of the topology's other hosts, and who is at work on it."""
+        """The identity of this machine, the topology's other hosts that it remembers, and the holder of its lock."""
         machine, peers = read_machine(self._context.own_netns), notes.read_peers(self._context)
         return Introduction(machine, peers, self.read_occupancy())
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
-        """How many entries of connection tracking each address has begun."""
+        """The number of entries in connection tracking that each address opened."""
         from reconciler.kernel.netfilter.connections import count_connections
 
         return self._namespaces.run(HOST, lambda: count_connections(addresses)) if self._exists else {}
 
     def remember(self, peers: Mapping[str, str]) -> None:
-        """Remember the topology's other hosts, in the place of what was remembered."""
+        """Store the topology's other hosts in place of the previous ones."""
         notes.write_peers(self._context, peers)
 
     def confirm(self, token: str) -> None:
@@ -113,24 +113,24 @@ class KernelMachine:
         notes.confirm(self._context, token)
 
     def is_confirmed(self, token: str) -> bool:
-        """Whether it was."""
+        """Whether `confirm` has noted it."""
         return notes.is_confirmed(self._context, token)
 
     def log(self, line: str) -> None:
-        """A line in the log that stays on the host, for who comes there when a controller elsewhere was lost."""
+        """Write a line to the log on the host, for administrators there after a remote controller was lost."""
         if self._run:
             notes.write_log(self._context, f"{self._command}: {line}")
 
     def forget(self) -> None:
-        """Remove the topology's files."""
+        """Delete the topology's files."""
         notes.remove_all(self._context)
 
     def read_occupancy(self) -> Occupancy:
-        """Who is at work on the host."""
+        """The process that holds the host's lock."""
         return read_occupancy(self._context)
 
     def release(self) -> None:
-        """Let go of the lock, and of its file: whoever comes next makes another."""
+        """Release the lock, and delete its file: the next holder creates another."""
         self._lock.release(remove=True)
 
     def read(self, interest: Interest) -> Snapshot:
@@ -138,7 +138,7 @@ class KernelMachine:
         return read_snapshot(self._namespaces, interest)
 
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
-        """The snapshot with the kernel settings that `interest` names."""
+        """The snapshot with the kernel settings in `interest`."""
         wanted = {netns: keys for netns, keys in interest.sysctls.items() if netns in snapshot.namespaces}
         namespaces = dict(snapshot.namespaces)
         for netns, values in read_sysctls(self._namespaces, wanted).items():
@@ -146,7 +146,7 @@ class KernelMachine:
         return replace(snapshot, namespaces=namespaces)
 
     def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
-        """The snapshot with the kernel settings, and none else, that are lost with these records."""
+        """The snapshot with exactly the kernel settings that are lost with these records."""
         from reconciler.kernel.settings.interface_settings import read_changed_settings
 
         found = read_changed_settings(
@@ -160,17 +160,17 @@ class KernelMachine:
         return replace(snapshot, namespaces=namespaces)
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
-        """What `compile` needs to know of the host."""
+        """The facts of the host for `compile`."""
         from reconciler.kernel.facts.host_facts import read_facts
 
         return read_facts(self._context, snapshot, interest, exists=self._exists)
 
     def host(self) -> KernelHost:
-        """What carries out batches."""
+        """The executor of batches."""
         return self._host
 
     def check(self, batches: tuple[Batch, ...]) -> None:
-        """HostError where a step is known to fail."""
+        """Raise HostError if a step is known to fail."""
         from reconciler.kernel.engines.engine import check_containers
         from reconciler.kernel.facts.capabilities import check_link_kinds, check_settings
         from reconciler.kernel.facts.foreign_routes import check_routes, check_uplinks
@@ -189,7 +189,7 @@ class KernelMachine:
             remember_programs(self._context.topology)
 
     def commit(self, *, keep_log: bool = False) -> None:
-        """Remove parked containers, the logs of containers that are gone, and files that kills left in /run/netns."""
+        """Delete parked containers, logs of deleted containers, and files that a kill left in /run/netns."""
         from reconciler.kernel.engines.engine import remove_parked
         from reconciler.kernel.openvswitch.read import forget_switch
         from reconciler.kernel.processes.logs import remove_stale_logs
@@ -202,7 +202,7 @@ class KernelMachine:
         self._namespaces.remove_stale_files()
 
     def prober(self) -> Prober:
-        """What runs probes on this host; it holds the listeners between two requests."""
+        """The object that runs probes on this host; it holds the listeners between two requests."""
         from reconciler.probes.run import Prober
 
         if self._prober is None:

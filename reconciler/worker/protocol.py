@@ -1,7 +1,8 @@
-"""The worker's protocol: each request with its answer, the events on the way, and their JSON.
+"""The worker's protocol: each request with its answer, the events in between, and their JSON.
 
-A request is a dataclass; the class says how large its answer may be, how long it may take on another machine, and in which
-states of the worker it is allowed. Lines and errors are in `worker.channel`. The classes stand in the order of an apply.
+A request is a dataclass. Its class states how large the answer may be, and how long it may take on another machine. It
+also states the worker's states in which it is allowed. Lines and errors are in `worker.channel`. The classes are in the
+order of an apply.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ A = TypeVar("A")
 Phase = Literal["remove", "make"]
 
 PATIENCE_S = 60.0
-"""How long a worker on another machine does without hearing of its controller before it rolls back what was not committed."""
+"""The time after which a worker on another machine without a controller rolls back uncommitted changes."""
 SMALL_MAX_BYTES = 1 << 20
-"""Of a line that answers a request which asks for little, and of an event."""
+"""The limit of a line that answers a small request, and of an event."""
 SHORT_S, LONG_S = 60.0, 600.0
 ANY_STATE = (Idle, Planned, Armed, Kept, RollingBack)
 
 
 @dataclass(frozen=True)
 class Request(Generic[A]):
-    """A question to a worker, or an order; A is the type of its answer. A subclass without fields is a dataclass by this one."""
+    """A request to a worker; A is the type of its answer. A subclass without fields is a dataclass by this one."""
 
     answer_max_bytes: ClassVar[int] = SMALL_MAX_BYTES
     timeout_s: ClassVar[float | None] = SHORT_S
-    """How long a worker on another machine may take; None if that is not known before.
+    """The time that a worker on another machine may take; None if that is unknown before.
 
-    A machine that is cut off is noticed by ssh's own question whether it is there; one that lies answers that, and nothing else.
+    ssh's keepalive detects a lost machine. A lying machine answers that, and nothing else.
     """
     states: ClassVar[tuple[type, ...]] = ANY_STATE
-    """In which states of the worker it is allowed."""
+    """The states of the worker in which it is allowed."""
 
     @classmethod
     def verb(cls) -> str:
@@ -60,17 +61,17 @@ class Request(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """What a worker says of its machine: what tells it from others, and what it remembers of the topology's other hosts."""
+    """A worker's description of its machine: its identity, and the topology's other hosts that it remembers."""
 
     machine: str
     peers: Mapping[str, str]
     occupancy: Occupancy = field(default_factory=Occupancy)
-    """Who is at work on it."""
+    """The holder of its lock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hello(Request[Introduction]):
-    """Be this host. The first request of a session; the fields are those of a `fleet.target.Target`, and more."""
+    """Become this host. It is the first request of a session; the fields are those of a `fleet.target.Target`, and more."""
 
     topology: str
     host_key: str
@@ -83,9 +84,9 @@ class Hello(Request[Introduction]):
     parent: int
     """The controller's process; 0 on another machine."""
     command: str
-    """What other controllers read of the lock's holder."""
+    """The lock holder's description for other controllers."""
     run: str
-    """What stands for the controller on another machine; "" on its own."""
+    """The identity of the controller on another machine; "" on its own."""
     patience_s: float
 
 
@@ -94,7 +95,7 @@ class Lock(Request[None]):
 
 
 class ReadOccupancy(Request[Occupancy]):
-    """Read who is at work on the host; asked after a reading without a lock; `Introduction` said it before."""
+    """Read the holder of the host's lock, after a reading without a lock; `Introduction` has the previous one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class Read(Request[HostFacts]):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Request[LivePlan]):
-    """Make a plan and hold it; the answer is what is live of what changes."""
+    """Compile a plan and store it; the answer has the live records of what changes."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = LONG_S
@@ -118,11 +119,11 @@ class Plan(Request[LivePlan]):
     host: str
     desired: HostState
     document: bool
-    """Whether the plan is wanted in full, with the fingerprint of the live state."""
+    """Whether the plan is requested in full, with the fingerprint of the live state."""
 
 
 class Prepare(Request[None]):
-    """Report the error that an apply is known to end with."""
+    """Report the error with which an apply is known to end."""
 
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Planned,)
@@ -130,7 +131,7 @@ class Prepare(Request[None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Arm(Request[None]):
-    """From here on a lost controller means a rollback (`worker.remote`)."""
+    """From here on a worker that loses its controller rolls back (`worker.remote`)."""
 
     states: ClassVar[tuple[type, ...]] = (Planned,)
     token: str
@@ -138,7 +139,7 @@ class Arm(Request[None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Apply(Request[Outcome]):
-    """Carry out a phase of the plan; with events."""
+    """Execute a phase of the plan; with events."""
 
     timeout_s: ClassVar[float | None] = None
     states: ClassVar[tuple[type, ...]] = (Planned, Armed, RollingBack)
@@ -146,7 +147,7 @@ class Apply(Request[Outcome]):
 
 
 class Check(Request[tuple[Change, ...]]):
-    """Read which changes are still needed; none after a good apply."""
+    """Read the changes that are still needed; none after a good apply."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = LONG_S
@@ -155,7 +156,7 @@ class Check(Request[tuple[Change, ...]]):
 
 @dataclass(frozen=True, kw_only=True)
 class Mend(Request[HostPlan]):
-    """Plan for what `Check` has found. That takes the plan's place, and `Apply` carries it out."""
+    """Plan the changes that `Check` has found. They replace the plan, and `Apply` executes them."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = LONG_S
@@ -165,20 +166,20 @@ class Mend(Request[HostPlan]):
 
 @dataclass(frozen=True, kw_only=True)
 class Confirm(Request[None]):
-    """Note the token. Asked of a second worker, which shows that the host can still be reached by a new connection."""
+    """Note the token. A second worker gets it, which shows that the host can be reached by a new connection."""
 
     token: str
 
 
 class Keep(Request[None]):
-    """From here on a lost controller means that the change stays. Refused without a confirmation."""
+    """From here on a worker that loses its controller keeps the change. Rejected without a confirmation."""
 
     states: ClassVar[tuple[type, ...]] = (Armed,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback(Request[HostPlan]):
-    """Plan the way back, from what this worker knows. It takes the plan's place, and `Apply` carries it out."""
+    """Plan the rollback from the state before, which this worker knows. It replaces the plan, and `Apply` executes it."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = LONG_S
@@ -188,7 +189,7 @@ class Rollback(Request[HostPlan]):
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackTo(Request[HostPlan]):
-    """The same of a worker that takes the place of one that has died: `before` is what the host was."""
+    """The same for a worker that replaces one that has died: `before` is the previous state of the host."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = LONG_S
@@ -198,7 +199,7 @@ class RollbackTo(Request[HostPlan]):
 
 
 class Commit(Request[None]):
-    """Delete what was kept for a rollback."""
+    """Delete all that was kept for a rollback."""
 
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Idle, Planned, Kept, RollingBack)
@@ -206,18 +207,18 @@ class Commit(Request[None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Remember(Request[None]):
-    """Remember the topology's other hosts."""
+    """Store the topology's other hosts."""
 
     peers: Mapping[str, str]
 
 
 class Forget(Request[None]):
-    """Leave no file of the topology."""
+    """Delete all files of the topology."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Count(Request[Mapping[str, int]]):
-    """Count the entries of connection tracking that each address has begun."""
+    """Count the entries in connection tracking that each address opened."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     addresses: tuple[str, ...]
@@ -233,7 +234,7 @@ class Listen(Request[model.Opened]):
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Request[tuple[model.Result, ...]]):
-    """Run these probes; `opened` is what all hosts have answered to `Listen`."""
+    """Run these probes; `opened` is the answer of all hosts to `Listen`."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = None
@@ -246,7 +247,7 @@ class Unlisten(Request[None]):
 
 
 class Release(Request[None]):
-    """Let go of the lock."""
+    """Release the lock."""
 
 
 REQUESTS: tuple[type[Request[Any]], ...] = (
@@ -281,7 +282,7 @@ _BY_VERB = {cls.verb(): cls for cls in REQUESTS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """So many of the steps are done."""
+    """The number of finished steps."""
 
     done: int
     total: int
@@ -289,7 +290,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The STP of a bridge holds new ports back for so long."""
+    """The STP of a bridge blocks new ports for this time."""
 
     bridge: str
     seconds: int
@@ -308,7 +309,7 @@ def encode_request(request: Request[Any]) -> Message:
 
 
 def decode_request(message: Message) -> Request[Any]:
-    """The request of a line. ProtocolError if there is none of this form."""
+    """The request in a line. ProtocolError if there is none of this form."""
     fields = dict(message)
     verb = fields.pop("verb", None)
     cls = _BY_VERB.get(verb) if isinstance(verb, str) else None
@@ -326,7 +327,7 @@ def encode_event(event: Event) -> Message:
 
 
 def decode_event(message: Message) -> Event:
-    """The event of a line. MalformedError if it is none."""
+    """The event in a line. MalformedError if it is none."""
     fields = dict(message)
     name = fields.pop("event", None)
     cls = _EVENTS.get(name) if isinstance(name, str) else None

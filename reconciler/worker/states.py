@@ -1,10 +1,10 @@
-"""The states of a worker between two requests, and what each of them knows.
+"""The states of a worker between two requests, and the data of each state.
 
     Idle ── plan ──> Planned ── arm ──> Armed ── keep ──> Kept ── commit ──> Idle
                         └───── rollback ──┴── rollback ─────┴──> RollingBack ── commit ──> Idle
 
-A host on this machine is never armed: its worker ends with its controller, and `commit` follows `Planned`. If the controller is
-lost, an armed worker rolls back, and one that was told to keep the change keeps it.
+A host on this machine is never armed: its worker ends with its controller, and `commit` follows `Planned`. If the
+controller is lost, an armed worker rolls back. One that has received `keep` keeps the change.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan was made, and may have been carried out."""
+    """A plan exists, and may have been executed."""
 
     words: ClassVar[str] = "it is planned and not armed"
     before: HostState
-    """What was live when the plan was made."""
+    """The live state when the plan was compiled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """A lost controller means that the host is restored to `before`."""
+    """If the controller is lost, the host is restored to `before`."""
 
     words: ClassVar[str] = "it is armed and not kept"
     before: HostState
     token: str
-    """What a second connection confirms."""
+    """The token that a second connection confirms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A lost controller means that the change stays."""
+    """If the controller is lost, the change stays."""
 
     words: ClassVar[str] = "the change is kept"
     before: HostState
@@ -51,7 +51,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class RollingBack:
-    """The way back to `before` is the plan. Only an armed worker goes on with it when its controller is lost."""
+    """The plan is the rollback to `before`. Only an armed worker continues it after its controller is lost."""
 
     words: ClassVar[str] = "it is being rolled back"
     before: HostState

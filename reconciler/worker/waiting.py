@@ -1,4 +1,4 @@
-"""Waiting for an engine that is away: systemd starts a daemon that was killed again (`Restart=always` in docker.service)."""
+"""Waiting for an engine that does not run: systemd restarts a daemon after a kill (`Restart=always` in docker.service)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 from reconciler.errors import AwayError
 
 AWAY_S = 15.0
-"""docker.service waits 2 s before it starts the daemon again, which needs some seconds to look at its containers."""
+"""docker.service waits 2 s before it restarts the daemon, which needs some seconds to read its containers."""
 PAUSE_S = 0.3
 
 T = TypeVar("T")
 
 
 def when_back(read: Callable[[], T]) -> T:
-    """The result of `read`, repeated for a while as long as a program of the host does not run. AwayError after that."""
+    """The result of `read`, repeated for a while as long as a program of the host does not run. Then AwayError."""
     deadline_s = time.monotonic() + AWAY_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What a worker does for each request of `worker.protocol`, in the state that it is in (`worker.states`)."""
+"""The work of a worker for each request of `worker.protocol`, in its current state (`worker.states`)."""
 
 from __future__ import annotations
 
@@ -35,81 +35,81 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 CONTEST_TRIES = 3
-"""How often a container's root may be in the way of an apply before its container is left as it is."""
+"""The number of times that a container's root may prevent an apply before netctl leaves the container as it is."""
 CHECK_TRIES = 5
 CHECK_PAUSE_S = 0.1
-"""The kernel finishes some things a moment after it has acknowledged them: a namespace going, a port forwarding."""
+"""The kernel finishes some changes shortly after the acknowledgement: a namespace's deletion, a port's forwarding state."""
 
 PROGRESS_INTERVAL_S = 0.05
 
 
 class SettlingHost(BatchRunner, Protocol):
-    """A host that can also say when what was wired passes packets."""
+    """A host that can also wait until its new links pass packets."""
 
     def settle(self, waiting: Callable[[str, float], None], cancelled: Callable[[], bool]) -> None:
-        """Return then; HostError where that takes too long. `waiting` is told of a bridge whose STP takes so many seconds."""
+        """Return when they do; HostError if that takes too long. `waiting` gets the bridge and the seconds of its STP."""
 
 
 class Machine(Protocol):
-    """The host as a worker sees it; `worker.machine` makes it of `kernel/`."""
+    """The host as its worker sees it; `worker.machine` implements it with `kernel/`."""
 
     def enter(self) -> None:
-        """Be in the host's namespace; in an empty one of no name where it is not there."""
+        """Enter the host's namespace; an empty one without a name if it does not exist."""
 
     def lock(self) -> None:
-        """Take the host's lock, or LockedError."""
+        """Take the host's lock, or raise LockedError."""
 
     def read_occupancy(self) -> Occupancy:
-        """Who is at work on the host."""
+        """The process that holds the host's lock."""
 
     def release(self) -> None:
-        """Let go of the lock, where it is held, and leave no file of it."""
+        """Release the lock, if it is held, and delete its file."""
 
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
 
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
-        """The snapshot with the kernel settings that `interest` names."""
+        """The snapshot with the kernel settings in `interest`."""
 
     def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
         """The snapshot with the kernel settings that are lost with these records."""
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
-        """What `compile` needs to know of it."""
+        """The facts of the host for `compile`."""
 
     def host(self) -> SettlingHost:
-        """What carries out batches, in the namespace that is entered now."""
+        """The executor of batches, in the current namespace."""
 
     def check(self, batches: tuple[Batch, ...]) -> None:
-        """HostError where some step is known to fail: an image that is missing, a kernel without a feature."""
+        """Raise HostError if a step is known to fail: a missing image, a kernel without a feature."""
 
     def commit(self, *, keep_log: bool = False) -> None:
-        """Remove what was kept for a rollback, and unless `keep_log`, the log of an earlier one."""
+        """Delete what was kept for a rollback, and unless `keep_log`, the log of an earlier one."""
 
     def prober(self) -> Prober:
-        """What runs probes; always the same one."""
+        """The object that runs probes; always the same one."""
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
-        """How many entries of connection tracking each address has begun."""
+        """The number of entries in connection tracking that each address opened."""
 
     def remember(self, peers: Mapping[str, str]) -> None:
-        """Remember the topology's other hosts."""
+        """Store the topology's other hosts."""
 
     def confirm(self, token: str) -> None:
         """Note that the host was reached by this connection."""
 
     def is_confirmed(self, token: str) -> bool:
-        """Whether that was noted."""
+        """Whether `confirm` has noted it."""
 
     def log(self, line: str) -> None:
-        """A line in the log that stays on the host."""
+        """Write a line to the log on the host."""
 
     def forget(self) -> None:
-        """Remove the topology's files."""
+        """Delete the topology's files."""
 
 
 class Work:
-    """The state of one worker between requests: what was read, planned and done."""
+    """The data of one worker between requests: the last reading, the plan, and the finished steps."""
 
     def __init__(self, machine: Machine, emit: Callable[[Event], None], cancelled: Callable[[], bool]) -> None:
         """`emit` sends an event; `cancelled` says whether the controller has asked to stop."""
@@ -120,15 +120,15 @@ class Work:
         self._desired = HostState({})
         self._plan = Plan()
         self._way = Plan()
-        """What is carried out: the plan, or where a container's root was in its way, what leads to the same from there."""
+        """The plan that is executed: the worker's, or after a conflict with a container's root, one from the new state."""
         self._contests: Counter[str] = Counter()
-        """How often that was so, by container."""
+        """The number of such conflicts, by container."""
         self._state: WorkerState = Idle()
         self._repaired: tuple[Change, ...] = ()
-        """What a rollback has left whole that was damaged before."""
+        """The damages that a rollback does not restore."""
         self._pool = ThreadPoolExecutor(1)
         self._seen: tuple[Snapshot, Future[HostState]] | None = None
-        """What was read last, and not used for a plan yet."""
+        """The last reading, unless a plan has used it."""
 
         self._handlers: Mapping[type[Request[Any]], Callable[[Any], Any]] = {
             protocol.Lock: lambda _: machine.lock(),
@@ -155,7 +155,7 @@ class Work:
         }
 
     def answer(self, request: Request[A]) -> A:
-        """The answer to a request; NetctlError where it fails, ProtocolError if it is not allowed in this state."""
+        """The answer to a request; NetctlError if it fails, ProtocolError if the request is not allowed in this state."""
         handler = self._handlers.get(type(request))
         if handler is None or not isinstance(self._state, request.states):
             raise ProtocolError(f"cannot take the request `{request.verb()}`: {self._state.words}")
@@ -166,14 +166,14 @@ class Work:
         self._interest = Interest(engines=request.engines, openvswitch=request.openvswitch)
         snapshot = self._machine.read(self._interest)
         facts = self._machine.read_facts(snapshot, self._interest)
-        # The controller compiles now, so this costs no time on the clock.
+        # The controller compiles now, so this costs no elapsed time.
         self._seen = snapshot, self._pool.submit(recognise_all, snapshot)
         return facts
 
     def _make_plan(self, request: protocol.Plan) -> LivePlan:
         self._desired = request.desired
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
-        # What was read a moment ago lacks only the settings that nobody knew the topology to want. It serves once.
+        # The last reading lacks only settings that the topology was not known to need. It is used once.
         seen, self._seen = self._seen, None
         snapshot = seen[0] if seen else self._machine.read(self._interest)
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
@@ -207,14 +207,14 @@ class Work:
 
     @property
     def _cancellation(self) -> Callable[[], bool]:
-        """A rollback is what a cancellation leads to, so it is not cancelled in turn."""
+        """False during a rollback: a cancellation leads to one, so a rollback is not cancelled in turn."""
         return never if isinstance(self._state, RollingBack) else self._cancelled
 
     def _note_contest(self, failure: Failure) -> bool:
-        """Whether it is the root of a container who may have caused the failure, in its own namespace: then there is another way.
+        """Whether a container's root may have caused the failure in its own namespace: then the worker tries again.
 
-        The host is read and planned for again. After some failures by the same container, its things are left as they are: what
-        it does to itself must not undo what is made for others. The plan stays as it is, for a rollback.
+        It reads the host and plans again. After some failures by the same container, its records stay as they are: a
+        container must not prevent changes for others. The stored plan stays unchanged, for a rollback.
         """
         by_ref = {change.ref: change for change in self._way.changes}
         change = by_ref.get(failure.ref) if failure.ref and failure.refused else None
@@ -240,7 +240,7 @@ class Work:
         return self._read_remaining()
 
     def _read_remaining(self) -> tuple[Change, ...]:
-        """The changes that the desired state still needs; the kernel is given a moment."""
+        """The changes that the desired state still needs; the kernel gets a moment."""
         remaining: tuple[Change, ...] = ()
         for attempt in range(CHECK_TRIES):
             if attempt:
@@ -280,13 +280,13 @@ class Work:
         return self._describe(request.host, "")
 
     def _rollback_to(self, request: protocol.RollbackTo) -> HostPlan:
-        self._machine.log("what was done here is taken back over a new connection")
+        self._machine.log("the controller rolls this host back over a new connection")
         self._state = state = RollingBack(request.before, armed=True)
         self._turn_back(state)
         return self._describe(request.host, "")
 
     def _turn_back(self, state: RollingBack) -> None:
-        """Put the way back to what was before in the plan's place."""
+        """Replace the plan by the rollback to the state before."""
         before = state.before
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
         live = when_back(self._live)
@@ -296,20 +296,20 @@ class Work:
         self._state = state
 
     def end(self) -> None:
-        """The controller has gone, and will not say what to do with what was not committed. NetctlError where it fails."""
+        """The controller has ended, and left uncommitted changes. NetctlError if the end fails."""
         match self._state:
             case Idle() | Planned() | RollingBack(armed=False):
                 pass
             case Kept():
-                self._machine.log("the controller was lost at the end of it; what was done here stays")
+                self._machine.log("lost the controller at the end of an apply; keeping the change")
                 self._machine.commit(keep_log=True)
             case Armed(before) | RollingBack(before, armed=True):
                 self._restore(before)
 
     def _restore(self, before: HostState) -> None:
-        """Go back to what was before, without a controller."""
+        """Roll back to the state before, without a controller."""
         self._emit = lambda _: None
-        self._machine.log("the controller was lost in the middle of it; what was done here is taken back")
+        self._machine.log("lost the controller during an apply; rolling back")
         self._machine.enter()
         self._turn_back(RollingBack(before, armed=True))
         phases: tuple[Phase, ...] = ("remove", "make")
@@ -321,7 +321,7 @@ class Work:
         if remaining:
             raise NetctlError("; ".join(f"{change.ref}: {change.reason}" for change in remaining[:5]))
         self._machine.commit(keep_log=True)
-        self._machine.log("all is as it was before")
+        self._machine.log("rolled back")
 
     def _listen(self, request: protocol.Listen) -> Opened:
         return self._machine.prober().start_listeners(request.listeners)
@@ -334,16 +334,16 @@ class Work:
         return with_strays(recognise_all(snapshot), snapshot, self._desired)
 
     def _with_settings(self, live: HostState, snapshot: Snapshot, keys: Mapping[str, tuple[str, ...]]) -> HostState:
-        """The live state, with the kernel settings that `keys` names by their namespaces."""
+        """The live state, with the kernel settings in `keys` by their namespaces."""
         if not keys:
             return live
         settings = Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))
         return HostState({**live.records, **{record.ref: record for record in settings}})
 
     def _with_lost_settings(self, live: HostState, snapshot: Snapshot) -> tuple[HostState, tuple[Change, ...]]:
-        """The live state with the kernel settings that the changes to come would lose, and those changes.
+        """The live state with the kernel settings that the changes would lose, and those changes.
 
-        A plan that knows them can be taken back: a link that is made again has the kernel's own values.
+        A plan that knows them can be rolled back: a re-created link has the kernel's own values.
         """
         changes = diff_states(live, self._desired)
         gone = [change.before for change in changes if change.before and is_gone(change)]
@@ -359,7 +359,7 @@ class Work:
 
 
 class _Progress:
-    """Sends progress, but not more often than people can see. The numbers rise, also if steps are planned a second time."""
+    """Sends progress, but not more often than users can see. The numbers rise, even if steps are planned a second time."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
@@ -367,7 +367,7 @@ class _Progress:
         self._before = self._sent = self._done = 0
 
     def begin_again(self) -> None:
-        """What follows is another plan; its steps count on."""
+        """Start with another plan; its steps continue the count."""
         self._before = self._done
 
     def __call__(self, done: int, total: int) -> None:
@@ -379,7 +379,7 @@ class _Progress:
 
 
 def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:
-    """The kernel settings among these, which must be read to be compared."""
+    """The kernel settings among these, which must be read for the comparison."""
     keys: dict[str, list[str]] = {}
     for ref in refs:
         if ref.kind == Sysctl.kind:

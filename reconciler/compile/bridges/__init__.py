@@ -1,8 +1,10 @@
-"""The bridge that a host has in a subnet: which kind it is, is chosen here and nowhere else. Pure.
+"""The bridge of a host in a subnet: its kind is chosen here and nowhere else. Pure.
 
-base          what every kind of bridge answers
-linux         a Linux bridge: nftables filters what passes
-openvswitch   a bridge of Open vSwitch: OpenFlow rules do
+The modules:
+
+    base          the interface of every kind of bridge
+    linux         a Linux bridge: nftables filters its frames
+    openvswitch   a bridge of Open vSwitch: OpenFlow rules filter its frames
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What every kind of bridge answers: the records of the bridge itself, of its ports, of its tunnel and of its uplink.
+"""The interface of every kind of bridge: the records of the bridge itself, of its ports, its tunnel and its uplink.
 
-What stands above the bridge (addresses, routes, neighbors, settings, the `inet` table) is the same for every kind.
+The layers above the bridge (addresses, routes, neighbors, settings, the `inet` table) are the same for every kind.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from reconciler.topology.types import Attachment
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A container's connection to the bridge; `owner` is its namespace, `mtu` that of its own end."""
+    """A container's connection to the bridge; `owner` is the record of its namespace, `mtu` that of its own end."""
 
     endpoint: Endpoint
     attachment: Attachment
     owner: Ref
     mtu: int
     hairpin: bool
-    """Whether a frame may leave by the port that it came from."""
+    """Whether a frame may leave by the port where it came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SubnetBridge(ABC):
     """The bridge of the host `view` in the subnet of `host_subnet`."""
 
     passes_netfilter: ClassVar[bool]
-    """Whether frames between its ports pass netfilter: then nftables filters them, and can hand them on faster."""
+    """Whether frames between its ports pass netfilter: then nftables filters them, and can forward them by the fast path."""
 
     view: HostView
     host_subnet: HostSubnet
@@ -48,7 +48,7 @@ class SubnetBridge(ABC):
     @classmethod
     @abstractmethod
     def find_lack(cls, facts: HostFacts) -> str:
-        """Why the host cannot have such a bridge; "" if it can."""
+        """The reason why the host cannot have such a bridge; "" if it can."""
 
     @abstractmethod
     def make(self) -> Iterator[Record]:
@@ -56,7 +56,7 @@ class SubnetBridge(ABC):
 
     @abstractmethod
     def port(self, port: ContainerPort) -> Iterator[Record]:
-        """The cable of a container, and what the container may send by it."""
+        """The cable of a container, and the rules for frames that the container sends by it."""
 
     @abstractmethod
     def tunnel(self, link: Tunnel) -> Iterator[Record]:
@@ -64,7 +64,7 @@ class SubnetBridge(ABC):
 
     @abstractmethod
     def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:
-        """What tells the bridge that a hardware address is behind the tunnel."""
+        """The records by which the bridge finds a hardware address behind the tunnel."""
 
     @abstractmethod
     def uplink(self, name: str) -> Iterator[Record]:
@@ -77,7 +77,7 @@ class SubnetBridge(ABC):
 
     @property
     def about(self) -> str:
-        """Whose it is, for people."""
+        """Its owner, for users."""
         return f"subnet {self.host_subnet.subnet}"
 
     @property
@@ -92,14 +92,15 @@ class SubnetBridge(ABC):
 
     @property
     def mtu(self) -> int:
-        """In bytes. One in the place of the uplink has the uplink's."""
+        """Its MTU in bytes. A bridge that replaces the uplink has the uplink's."""
         return self.host_subnet.lan.mtu if self.host_subnet.lan else self.host_subnet.mtu
 
     @property
     def link_local(self) -> bool:
-        """Whether it makes itself an IPv6 link-local address.
+        """Whether the kernel creates an IPv6 link-local address for it.
 
-        Without one the host could not ask for a container's IPv6 neighbor. A bridge in the place of the uplink gets the uplink's.
+        Without one the host could not resolve a container's IPv6 neighbor. A bridge that replaces the uplink gets the
+        uplink's.
         """
         return any(own.family == 6 for own in self.host_subnet.addresses)
 

@@ -20,17 +20,17 @@ from reconciler.state.ref import HOST
 
 @dataclass(frozen=True, slots=True)
 class LinuxBridge(SubnetBridge):
-    """The kernel's own."""
+    """A bridge of the kernel."""
 
     passes_netfilter = True
 
     @classmethod
     def find_lack(cls, facts: HostFacts) -> str:  # noqa: ARG003  every kernel has it
-        """Nothing is lacking."""
+        """"": every host can have one."""
         return ""
 
     def make(self) -> Iterator[Record]:
-        """The bridge; what filters it is the firewall's."""
+        """The bridge; the firewall has its filters."""
         yield Bridge(
             netns=HOST,
             name=self.host_subnet.bridge,
@@ -43,9 +43,9 @@ class LinuxBridge(SubnetBridge):
         )
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
-        """The cable, and a static entry for the container's hardware address: the port learns none."""
+        """The cable, and a static entry for the container's hardware address: the port does not learn."""
         endpoint, isolated = port.endpoint, bool(port.attachment.isolated)
-        # A container that calls its own published port gets its packets back by the port that they came from.
+        # A container that connects to its own published port receives its packets by the port that they came from.
         own = (("hairpin", _word(is_on=port.hairpin)), ("isolated", _word(is_on=isolated)))
         veth = self._cable(port, self.host_subnet.bridge, port_options(*own, *QUIET, *FILTERED), arp=True)
         yield veth
@@ -60,7 +60,7 @@ class LinuxBridge(SubnetBridge):
         yield Fdb(HOST, end.name, mac, link=end.ref, about=self.about)
 
     def uplink(self, name: str) -> Iterator[Record]:
-        """The uplink is a port by its master."""
+        """The uplink, which is a port by its master."""
         yield Uplink(HOST, name, self.host_subnet.bridge, about=self.about)
 
 

@@ -1,4 +1,4 @@
-"""A bridge of Open vSwitch: its database says what is a port, and OpenFlow rules say what may pass (`kinds.openvswitch.flow`)."""
+"""A bridge of Open vSwitch: its database lists the ports, and OpenFlow rules filter frames (`kinds.openvswitch.flow`)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from reconciler.topology.types import Subnet
 
 
 def datapath_of(subnet: Subnet, facts: HostFacts) -> str:
-    """The datapath of a subnet's bridge, as the file says, else as the host can; "" if it is no bridge of Open vSwitch."""
+    """The datapath of a subnet's bridge, by the file, else by the host; "" if it is no bridge of Open vSwitch."""
     if subnet.bridge != "openvswitch":
         return ""
     return subnet.datapath or facts.openvswitch_datapath
@@ -59,19 +59,20 @@ def datapath_of(subnet: Subnet, facts: HostFacts) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenVSwitch(SubnetBridge):
-    """One of Open vSwitch's, in the datapath of the host subnet."""
+    """A bridge of Open vSwitch, in the datapath of the host subnet."""
 
     passes_netfilter = False
 
     @classmethod
     def find_lack(cls, facts: HostFacts) -> str:
-        """Open vSwitch may not be there, or not run."""
+        """The reason if Open vSwitch is not installed, or does not run."""
         return facts.openvswitch_fault
 
     def make(self) -> Iterator[Record]:
-        """The bridge, which passes what the host sends, and what its other rules allow.
+        """The bridge, which passes frames of the host, and those that its other rules allow.
 
-        One in the place of the host's uplink switches everything where it has lost its rules, for the host must not be lost.
+        A bridge that replaces the host's uplink switches everything after it lost its rules, so that the host stays
+        reachable.
         """
         host_subnet = self.host_subnet
         yield OvsBridge(
@@ -96,7 +97,7 @@ class OpenVSwitch(SubnetBridge):
         yield from self._flows("", self._isolating_rules(), self.about)
 
     def uplink(self, name: str) -> Iterator[Record]:
-        """All that comes from the LAN may pass."""
+        """The uplink's port. All frames from the LAN may pass."""
         for port, rule in DIRECT_RULES:
             yield from self._flows(port, [rule], self.about)
         yield from self._flows("", [CLOSED_RULE], self.about)
@@ -105,7 +106,7 @@ class OpenVSwitch(SubnetBridge):
         yield from self._hidden(name, None, self.about)
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
-        """The cable, its port in the database, and the rules of what the container may send."""
+        """The cable, its port in the database, and the rules for frames that the container sends."""
         endpoint, about, host_subnet = port.endpoint, f"container {port.endpoint.container}", self.host_subnet
         veth = Veth.ref_of(HOST, endpoint.port)
         yield self._cable(port, "", (), arp=False)
@@ -120,7 +121,7 @@ class OpenVSwitch(SubnetBridge):
             yield Offload(container_netns(endpoint.container), endpoint.interface, veth, about, TX)
 
     def tunnel(self, link: Tunnel) -> Iterator[Record]:
-        """The other hosts have judged what they send."""
+        """The tunnel's port. The other hosts have filtered what they send."""
         yield replace(link, port_options=(), arp=False)
         yield OvsPort(
             HOST, link.name, self.host_subnet.bridge, marks_of(self.topology, self.host_subnet.subnet), link.ref, about=self.about
@@ -132,11 +133,11 @@ class OpenVSwitch(SubnetBridge):
             yield Offload(HOST, link.name, link.ref, self.about, GRO)
 
     def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
-        """None: `tunnel_rule` sends there what is for no container of the host."""
+        """None: `tunnel_rule` sends all frames there that are for no container of the host."""
         return iter(())
 
     def _container_rules(self, port: ContainerPort) -> Iterator[Rule]:
-        """The container may send from all of its addresses, and from those that the LAN may give it."""
+        """The rules for frames of the container: from all of its addresses, and from those that the LAN may assign to it."""
         view, endpoint, attachment = self.view, port.endpoint, port.attachment
         closed = tuple(closed_prefixes(view.topology, endpoint))
         leases = tuple(find_leases(view, endpoint)) if attachment.dhcp else ()
@@ -154,9 +155,10 @@ class OpenVSwitch(SubnetBridge):
         yield from map(prefix_rule, closed)
 
     def _isolating_rules(self) -> list[Rule]:
-        """What ports of isolated containers may not send to: each other, on this bridge and on the subnet's other hosts.
+        """The rules between isolated containers, on this bridge and on the subnet's other hosts.
 
-        Their addresses are in it, because a gateway (this host, another host, the LAN's router) would route a packet to them.
+        They include addresses, because a gateway (this host, another host, the LAN's router) would route a packet to
+        them.
         """
         view, host_subnet, topology = self.view, self.host_subnet, self.view.topology
         here = view.endpoints(host_subnet.subnet)
@@ -175,11 +177,12 @@ class OpenVSwitch(SubnetBridge):
         return [*rules, *target_rules([address for endpoint in targets for address in addresses_of(endpoint)])]
 
     def _hidden(self, port: str, link: Ref | None, about: str) -> Iterator[Record]:
-        """What arrives at a port is for the bridge alone.
+        """Records by which only the bridge receives frames that arrive at a port.
 
-        Open vSwitch in user space reads packets beside the host, which would take those for its own hardware address, past every
-        flow. (And would answer ARP in the bridge's place; so that is off there, too.) `link` is the port's, if it is netctl's: it
-        has no IPv6, so what arrives is dropped before the firewall, and no fragment is put together with one of another port.
+        Open vSwitch in user space reads packets next to the host's stack. The host would accept those for its own
+        hardware address, past every flow. It would also answer ARP instead of the bridge, so ARP is off there, too.
+        `link` is the port's, if it is netctl's. It has no IPv6, so its packets are dropped before the firewall, and no
+        fragment is combined with one of another port.
         """
         yield FirewallElement.of(HOST, "inet", self.topology, LinkElement("switched", port), about)
         if link:

@@ -62,7 +62,10 @@ class VxlanOverlay(Overlay):
             yield VxlanSender(remote, end.local, end.port)
 
     def find_taken(self, view: HostView, host_subnet: HostSubnet, end: TunnelEnd) -> Iterator[tuple[str, str]]:
-        """The kernel has one VXLAN of a number at a port, and none at a program's port. Its own sockets have no holder."""
+        """A conflict about a tunnel. The kernel allows one VXLAN with a number at a port, and none at a program's port.
+
+        The kernel's own sockets have no holder.
+        """
         for each in view.facts.foreign_of(ForeignTunnel):
             held = Vxlan.parse_options(dict(each.options)) if each.link_kind == Vxlan.kind else {}
             if (held.get("vni"), held.get("port")) == (end.number, end.port):

@@ -1,10 +1,10 @@
-"""Docker's engine, and Podman's, which speaks the same language on a socket of its own: through the package `docker`.
+"""Docker's engine, and Podman's, which has the same API on a socket of its own: through the package `docker`.
 
-The socket is a file, and is reached from any network namespace. The package takes 200 ms to import, so it is imported only
-where there is something to do: `DockerEngine.holds_any` asks the one question of every command without it.
+The socket is a file, and can be reached from any network namespace. The package takes 200 ms to import, so it is
+imported only if there is work for it. `DockerEngine.holds_any` answers the one question of every command without it.
 
-A container is netctl's own by its labels. The lab's hosts share one engine, so the labels say whose host it is, too. What it
-was made from stands in a label as well, so that a plan can say what of it changed.
+Labels mark a container as netctl's own. The lab's hosts share one engine, so a label also names the host. Another holds
+the container's specification, so that a plan can say which part changed.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
-"""What reading an answer ends with that is of no known form."""
+"""The exceptions of parsing an answer of unknown form."""
 NOT_FOUND = 404  # HTTP status
 STOP_TIMEOUT_S = 10
-"""How long a container may take to end before it is killed: as `docker stop` has it."""
+"""The time that a container may take to end before it is killed: the default of `docker stop`."""
 ANSWER_TIMEOUT_S = 90
 NEXT_TIMEOUT_S = 10
-"""The same after an engine has given no answer, until it gives one: a rollback asks it again, and must not take minutes."""
+"""The same after an engine has not answered, until it answers: a rollback asks it again, and must not take minutes."""
 ANSWER_MAX_BYTES = 1 << 20
-"""Of the answer to whether there is anything; it is looked at no further."""
+"""The limit of the answer to whether there is anything; the rest is not read."""
 CONNECTIONS = 32
-"""Kept open to an engine: as many as there are threads that speak to it (`kernel.engines.engine`)."""
+"""The open connections to an engine: as many as threads that use it (`kernel.engines.engine`)."""
 PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
-"""By runtime: who listens, the systemd unit that starts it, and the variable that says where."""
+"""By runtime: the server, the systemd unit that starts it, and the environment variable of its socket."""
 
 OTHER_RUNTIME = {
     "docker": "another is chosen by `default-runtime` in /etc/docker/daemon.json",
     "podman": "another is chosen by `runtime` in section [engine] of /etc/containers/containers.conf: crun, runc",
 }
-"""By runtime: how to have containers started by another program of the Open Container Initiative's kind."""
+"""By runtime: how to use another runtime of the Open Container Initiative."""
 
 
 class EngineError(HostError):
-    """The engine refused; `status` is the HTTP status, 0 where there was no answer."""
+    """The engine rejected a request; `status` is the HTTP status, 0 without an answer."""
 
     def __init__(self, message: str, help_text: str = "", status: int = 0) -> None:
         """`message` is a sentence."""
@@ -62,7 +62,7 @@ class EngineError(HostError):
 
 
 class SilentEngineError(EngineError, SilentError):
-    """The engine gave no answer in time."""
+    """The engine did not answer in time."""
 
 
 class AbsentEngineError(EngineError, AwayError):
@@ -70,10 +70,10 @@ class AbsentEngineError(EngineError, AwayError):
 
 
 class DockerEngine:
-    """An engine that speaks Docker's language, for one topology on one host. Threads may share it."""
+    """An engine with Docker's API, for one topology on one host. Threads may share it."""
 
     def __init__(self, runtime: str, topology: str, host_key: str, url: str) -> None:
-        """`url` is `unix:///path`, or the path. With any other nothing is there: containers must be on the host itself."""
+        """`url` is `unix:///path`, or the path. For any other, no engine is there: containers must be on the host itself."""
         self._runtime = runtime
         self._topology = topology
         self._host_key = host_key
@@ -85,9 +85,10 @@ class DockerEngine:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def holds_any(self) -> bool:
-        """Whether an engine listens here that has containers of the topology, or will not say.
+        """Whether an engine with containers of the topology listens here, or does not answer.
 
-        One plain question and a glance at the answer, 2 ms: every command asks it, also for topologies without any.
+        It sends one plain request and parses little, 2 ms: every command asks it, even for topologies without
+        containers.
         """
         if not self._path.startswith("/"):
             return False
@@ -105,7 +106,7 @@ class DockerEngine:
         return head.split(b" ")[1:2] != [b"200"] or body.strip() != b"[]"
 
     def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers on this host, parked ones too, and those of the `existing` that are there."""
+        """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
         names = {engine_name: container for container, engine_name in existing.items()}
         found = []
         for listed in self._read_listed():
@@ -138,7 +139,7 @@ class DockerEngine:
             return tuple([parse_listed(item) for item in client.containers(all=True)])
 
     def _read_pid(self, identity: str) -> int:
-        """The first process of a container; 0 where it has none, or has just gone."""
+        """The first process of a container; 0 if it has none, or has just ended."""
         try:
             return self._read_state(identity)[0]
         except EngineError as error:
@@ -147,7 +148,7 @@ class DockerEngine:
             raise
 
     def _read_state(self, identity: str) -> tuple[int, int]:
-        """The first process of a container, 0 where it does not run, and its exit status."""
+        """The first process of a container, 0 if it does not run, and its exit status."""
         with self._asking():
             state = self._inspect(identity)["State"]
             return int(state["Pid"]), int(state.get("ExitCode") or 0)
@@ -161,7 +162,7 @@ class DockerEngine:
         return self._is_the_topologys(name, labels) and labels.get(HOST_LABEL) == self._host_key
 
     def _is_the_topologys(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Whether netctl made it. Its name must fit, since a container has the labels of its image, too."""
+        """Whether netctl created it. Its name must fit, because a container also has the labels of its image."""
         container = labels.get(NAME_LABEL, "")
         return (
             labels.get(TOPOLOGY_LABEL) == self._topology
@@ -172,7 +173,7 @@ class DockerEngine:
     # --- before an apply ----------------------------------------------------------------------------------------------
 
     def check(self, steps: Iterable[ContainerCreate]) -> None:
-        """HostError that names every missing image. What has a parked twin needs none."""
+        """HostError that names every missing image. A container with a parked twin needs none."""
         steps = tuple(steps)
         twins = [one for one in self._read_listed() if one.parked] if steps else []
         images = {step.spec.image for step in steps if not self._find_parked(step, twins)}
@@ -196,7 +197,7 @@ class DockerEngine:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def create(self, step: ContainerCreate) -> int:
-        """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
+        """Create and start a container without a network, or restore its parked twin; the number of its first process."""
         parked = self._find_parked(step, self._read_listed())
         with self._asking() as client:
             if parked:
@@ -207,7 +208,7 @@ class DockerEngine:
         return self.start(step.engine_name)
 
     def start(self, engine_name: str) -> int:
-        """Start one of ours; the number of its first process. EngineError too where it ends at once."""
+        """Start a container of netctl's; the number of its first process. EngineError also if it ends at once."""
         identity = self._find_own(engine_name)
         with self._asking() as client:
             client.start(identity)
@@ -219,20 +220,20 @@ class DockerEngine:
         return pid
 
     def stop(self, engine_name: str) -> None:
-        """Stop one of ours; one that is stopped already is no fault."""
+        """Stop a container of netctl's; a stopped one is no error."""
         identity = self._find_own(engine_name)
         with self._asking() as client:
             client.stop(identity, timeout=STOP_TIMEOUT_S)
 
     def park(self, engine_name: str) -> None:
-        """Stop one of ours and rename it, so that its name is free."""
+        """Stop a container of netctl's and rename it, so that its name is free."""
         identity = self._find_own(engine_name)
         self.stop(engine_name)
         with self._asking() as client:
             client.rename(identity, f"{engine_name}{PARKED}{identity[:12]}")
 
     def remove_parked(self) -> None:
-        """Remove all of ours that is parked, with the volumes that have no name."""
+        """Delete all parked containers of netctl's, with their anonymous volumes."""
         for listed in self._read_listed():
             if listed.parked and self._is_ours(listed.name, listed.labels):
                 try:
@@ -243,7 +244,7 @@ class DockerEngine:
                         raise
 
     def _find_parked(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
-        """The id of the parked container that was made for the same container from the same spec; "" where there is none."""
+        """The id of the parked container of the same name and specification; "" if there is none."""
         for one in listed:
             fits = one.parked and self._is_ours(one.name, one.labels)
             if fits and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
@@ -251,7 +252,7 @@ class DockerEngine:
         return ""
 
     def _find_own(self, engine_name: str) -> str:
-        """The id of a container, after a look at its labels: what is not ours is never touched."""
+        """The id of a container, after a check of its labels: a foreign container is never changed."""
         with self._asking():
             found = self._inspect(engine_name)
             labels, identity = parse_labels(found["Config"]["Labels"] or {}), str(found["Id"])
@@ -263,7 +264,7 @@ class DockerEngine:
 
     @contextmanager
     def _asking(self) -> Iterator[APIClient]:
-        """The client, for requests. What goes wrong within becomes an EngineError, with the engine's own words."""
+        """The client, for requests. Errors within become an EngineError, with the engine's own words."""
         client = self._connect()
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException
@@ -278,7 +279,7 @@ class DockerEngine:
         except (DockerException, RequestException) as error:
             raise self._explain(error) from error
         except FORMLESS as error:
-            # What answers there is no engine, or not the whole of an answer.
+            # The server is no engine, or the answer is incomplete.
             raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
 
     def _connect(self) -> APIClient:
@@ -291,10 +292,10 @@ class DockerEngine:
         if not self._path.startswith("/"):
             variable = PRODUCTS[self._runtime][2]
             raise EngineError(
-                f"the engine at {self._path} cannot be used: netctl reaches an engine by a unix socket",
+                f"cannot use the engine at {self._path}: netctl reaches an engine by a unix socket",
                 f"write `{self._runtime}: unix:///PATH` at the host" + (f", or unset {variable}" if variable else ""),
             )
-        # The package would say in many words what the kernel says in one.
+        # The package's message would be longer than the kernel's.
         try:
             self._open_socket().close()
         except OSError as error:
@@ -320,7 +321,7 @@ class DockerEngine:
         return connection
 
     def _explain(self, error: Exception) -> EngineError:
-        """The error for what the packages say, by what the kernel has said to them: the engine has stopped, or stands still."""
+        """The error for an exception of the packages, by the kernel's error in it: the engine has stopped, or hangs."""
         from requests.exceptions import RequestException
 
         cause: BaseException | None = error
@@ -332,19 +333,19 @@ class DockerEngine:
 
     def _no_answer(self, error: object) -> EngineError:
         return EngineError(
-            f"the engine at {self._path} gives no proper answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
+            f"the engine at {self._path} sent a malformed answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
         )
 
     def _unreachable(self, error: OSError) -> EngineError:
         product, unit, variable = PRODUCTS[self._runtime]
         if error.errno in (errno.EACCES, errno.EPERM):
-            return EngineError(f"the engine's socket {self._path} may not be used", "run netctl as root")
+            return EngineError(f"cannot use the engine's socket {self._path}: permission denied", "run netctl as root")
         if isinstance(error, TimeoutError):
             silent_s, self._patience_s = self._patience_s, NEXT_TIMEOUT_S
             if self._client is not None:
                 self._client.timeout = NEXT_TIMEOUT_S
             message = f"the engine at {self._path} gives no answer within {silent_s} s"
-            return SilentEngineError(message, f"is it stopped, or busy? systemctl status {unit}")
+            return SilentEngineError(message, f"check whether it is stopped or busy: systemctl status {unit}")
         why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
         where = f", or in {variable}" if variable else ""
         return AbsentEngineError(
@@ -354,7 +355,7 @@ class DockerEngine:
 
 
 def advise(runtime: str, words: str) -> str:
-    """What to do where the engine's own words are those of the program that starts containers for it; "" for all others."""
+    """The advice if the message comes from the program that starts containers for the engine; "" for all others."""
     if "OCI runtime" not in words:
         return ""
     if any(told in words.lower() for told in ("not found in $path", "no such file or directory", "that was not found")):
@@ -363,7 +364,7 @@ def advise(runtime: str, words: str) -> str:
 
 
 def _read_answer(connection: socket.socket) -> bytes:
-    """All that comes, up to what is enough to know that it is more than an empty list."""
+    """All data, up to the amount that shows that it is more than an empty list."""
     parts, length = [], 0
     while (part := connection.recv(1 << 16)) and length < ANSWER_MAX_BYTES:
         parts.append(part)

@@ -10,12 +10,12 @@ from reconciler.state.container_spec import PARKED, ContainerSpec
 from reconciler.state.spec_label import SPEC_LABEL, parse_spec
 
 NO_NETWORKS = ("none", "host")
-"""What an engine calls the network of a container without one, and of one in the host's namespace."""
+"""The engine's names for the network of a container without one, and of one in the host's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A container, as `docker ps --all` knows it.
+    """A container, as `docker ps --all` shows it.
 
     `state` is Docker's word: created, running, paused, restarting, removing, exited or dead.
     """
@@ -25,23 +25,23 @@ class Listed:
     state: str
     labels: Mapping[str, str]
     networks: tuple[str, ...] = ()
-    """The engine's networks that it is on."""
+    """The engine's networks of the container."""
 
     @property
     def parked(self) -> bool:
-        """Whether it was renamed by `park`."""
+        """Whether `park` has renamed it."""
         return PARKED in self.name
 
     @property
     def spec(self) -> ContainerSpec | None:
-        """What it was made from; None where its label does not say."""
+        """Its specification; None if its label has none."""
         return parse_spec(self.labels.get(SPEC_LABEL, ""))
 
 
 def parse_listed(item: Mapping[str, Any]) -> Listed:
     """One entry of GET /containers/json."""
     names = [name.removeprefix("/") for name in item.get("Names") or ()]
-    # A legacy link adds a name with a slash in it.
+    # A legacy link adds a name that contains a slash.
     name = next((name for name in names if "/" not in name), "")
     settings = item.get("NetworkSettings") or {}
     networks = (str(network) for network in settings.get("Networks") or ())
@@ -55,5 +55,5 @@ def parse_listed(item: Mapping[str, Any]) -> Listed:
 
 
 def parse_labels(labels: Mapping[Any, Any]) -> dict[str, str]:
-    """Labels as text, whatever an engine has for them."""
+    """Labels as text, whatever values an engine has."""
     return {str(key): str(value) for key, value in labels.items()}

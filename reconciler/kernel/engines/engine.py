@@ -1,7 +1,7 @@
-"""Container engines as netctl sees them: what one must be able to do, which one serves a runtime, and the steps of that backend.
+"""The interface of container engines, the engine of each runtime, and the steps of that backend.
 
-Docker and Podman are served by `kernel.engines.docker`, LXC by `kernel.engines.lxc`; another engine is another class with
-these methods. One that holds nothing of the topology, and of which its file names no container, costs one question.
+`kernel.engines.docker` serves Docker and Podman, `kernel.engines.lxc` LXC; another engine is another class with these
+methods. An engine that holds nothing of the topology, and that its file does not use, costs one request.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from reconciler.state.steps.containers import ContainerCreate, ContainerPark, Co
 from reconciler.state.steps.step import Step, StepError
 
 WORKERS = 32
-"""Containers worked on at a time. An engine makes few at once, but those that take their ten seconds to stop only wait."""
+"""The most containers at a time. An engine creates few at once, but those that take their ten seconds to stop only wait."""
 
 Wanted = Mapping[str, Mapping[str, str]]
-"""The runtimes of which the file names containers on the host; for each, those that somebody else runs: their names in both."""
+"""The runtimes of containers on the host in the file; for each, the existing containers: their names in both."""
 
 
 class Engine(Protocol):
-    """An engine, for one topology on one host. Each method raises HostError: a sentence, and what to do."""
+    """An engine, for one topology on one host. Each method raises HostError: a sentence, and advice."""
 
     def holds_any(self) -> bool:
-        """Whether it is there, and has containers of the topology, of any host, parked ones too."""
+        """Whether it exists, and has containers of the topology, of any host, parked ones too."""
 
     def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers, parked ones too, and the `existing` ones that are there (container to engine's name)."""
+        """The topology's containers, parked ones too, and the `existing` ones that exist (container to engine's name)."""
 
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's."""
 
     def check(self, steps: Iterable[ContainerCreate]) -> None:
-        """Refuse what could not be carried out (an image that is missing), before anything is touched."""
+        """Reject impossible steps (a missing image), before anything is changed."""
 
     def create(self, step: ContainerCreate) -> int:
-        """Make and start a container, or bring its parked twin back; the number of its first process."""
+        """Create and start a container, or restore its parked twin; the number of its first process."""
 
     def start(self, engine_name: str) -> int:
-        """Start one of ours; the number of its first process."""
+        """Start a container of netctl's; the number of its first process."""
 
     def stop(self, engine_name: str) -> None:
-        """Stop one of ours."""
+        """Stop a container of netctl's."""
 
     def park(self, engine_name: str) -> None:
-        """Stop one of ours and rename it."""
+        """Stop a container of netctl's and rename it."""
 
     def remove_parked(self) -> None:
-        """Remove all that is parked."""
+        """Delete all parked containers."""
 
 
 @cache
 def engine_of(context: KernelContext, runtime: str) -> Engine:
-    """The engine that serves a runtime. HostError where this version has none."""
+    """The engine that serves a runtime. HostError if this version has none."""
     if runtime not in ENGINES:
         raise HostError(f"no engine serves `runtime: {runtime}`", f"this version serves {', '.join(ENGINES)} and netns")
     if runtime == "lxc":
@@ -70,9 +70,9 @@ def engine_of(context: KernelContext, runtime: str) -> Engine:
 
 
 def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tuple[ContainerInfo, ...]:
-    """What the engines hold of the topology.
+    """The topology's containers in the engines.
 
-    An engine that is not running has nothing, and that is no fault unless it is wanted: where the file names containers of it.
+    An engine that does not run has none. That is an error only if the file names containers of it.
     """
     wanted = wanted or {}
     found: list[ContainerInfo] = []
@@ -84,13 +84,13 @@ def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tup
 
 
 def check_containers(context: KernelContext, steps: Iterable[Step]) -> None:
-    """For the worker, before an apply: HostError where a container among the steps cannot be made."""
+    """Before an apply: HostError if a container among the steps cannot be created."""
     for runtime, creates in by_runtime(steps).items():
         engine_of(context, runtime).check(creates)
 
 
 def by_runtime(steps: Iterable[Step]) -> dict[str, list[ContainerCreate]]:
-    """The creations among the steps, by the runtime that is to serve them."""
+    """The creations among the steps, by the runtime that serves them."""
     found: dict[str, list[ContainerCreate]] = {}
     for step in steps:
         if isinstance(step, ContainerCreate):
@@ -99,7 +99,7 @@ def by_runtime(steps: Iterable[Step]) -> dict[str, list[ContainerCreate]]:
 
 
 def remove_parked(context: KernelContext) -> None:
-    """For the worker, when an apply has succeeded on every host or has been taken back on all: nobody needs them any more."""
+    """After an apply succeeded on every host, or was rolled back on all: parked containers are no longer needed."""
     for runtime in ENGINES:
         engine = engine_of(context, runtime)
         if engine.holds_any():
@@ -109,9 +109,9 @@ def remove_parked(context: KernelContext) -> None:
 
 
 def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str, int]:
-    """Carry out steps, those of one container in order, different containers side by side. StepError where one fails.
+    """Execute steps, those of one container in order, different containers in parallel. StepError if one fails.
 
-    Gives the first process of each container that was started, by the container's name in the topology.
+    It returns the first process of each started container, by the container's name in the topology.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -123,7 +123,7 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
     pids: dict[str, int] = {}
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(groups) or 1)) as pool:
         futures = [(netns, pool.submit(run_in_order, context, group)) for netns, group in groups.items()]
-    # All are done by now: what one container's failure leaves is known when it is reported.
+    # All have ended by now: the report includes the effects of one container's failure.
     for netns, future in futures:
         if pid := future.result():
             pids[netns.partition(":")[2]] = pid
@@ -131,7 +131,7 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
 
 
 def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
-    """Carry out the steps of one container; the number of its first process, 0 where it is stopped. StepError."""
+    """Execute the steps of one container; the number of its first process, 0 if it is stopped. StepError."""
     pid = 0
     for step in steps:
         try:
@@ -143,7 +143,7 @@ def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
 
 
 def run_step(context: KernelContext, step: Step) -> int:
-    """Carry out one step; the number of the first process of what it started, 0 where it started nothing."""
+    """Execute one step; the number of the first process that it started, 0 if none."""
     match step:
         case ContainerCreate():
             return engine_of(context, step.spec.runtime).create(step)

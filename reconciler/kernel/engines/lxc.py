@@ -1,8 +1,8 @@
-"""LXC, by its command lines: containers made from a root filesystem or a template, with a network namespace that is empty.
+"""LXC, by its command lines: containers made from a root filesystem or a template, with an empty network namespace.
 
-A container of LXC's is a directory with a file `config`; ours has a file beside it that says whose it is. No service runs:
-each container has a monitor process of its own, which is reached by a socket that only exists in the network namespace that it
-was started in. So all commands run in the machine's own, where an administrator's do, also for hosts of the lab.
+A container of LXC is a directory with a file `config`; netctl's has another file that names its owner. No service runs.
+Each container has a monitor process of its own, whose abstract socket exists only in the network namespace where it was
+started. So all commands run in the machine's own namespace, as an administrator's do, also for hosts of the lab.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate
 
 STOP_TIMEOUT_S = 10
-"""How long a container may take to end before it is killed."""
+"""The time that a container may take to end before it is killed."""
 COMMAND_TIMEOUT_S = 600
-"""A template may fetch its root filesystem from far away."""
+"""A template may download its root filesystem."""
 
 
 class LxcEngine:
@@ -58,11 +58,11 @@ class LxcEngine:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def holds_any(self) -> bool:
-        """Whether a container here bears the topology's mark, of any host."""
+        """Whether a container here carries the topology's mark, of any host."""
         return any(mark and mark.topology == self._topology for _, mark in self._read_marks())
 
     def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers on this host, parked ones too, and those of the `existing` that are there."""
+        """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
         names = {engine_name: container for container, engine_name in existing.items()}
         pids = self._read_pids()
         found = []
@@ -83,7 +83,7 @@ class LxcEngine:
         return tuple((name, "running" if pids[name] else "stopped") for name in foreign)
 
     def _read_marks(self) -> list[tuple[str, Mark | None]]:
-        """Every directory here, and whose it is."""
+        """Every directory here, and its mark."""
         try:
             names = sorted(entry.name for entry in os.scandir(self._path) if entry.is_dir())
         except FileNotFoundError:
@@ -91,7 +91,7 @@ class LxcEngine:
         return [(name, self._read_mark(name)) for name in names]
 
     def _read_mark(self, name: str) -> Mark | None:
-        """What a directory's mark says; None where there is none, or where it came along with a copy of the directory."""
+        """The mark of a directory; None if there is none, or if it was copied with the directory."""
         try:
             mark = parse_mark((self._path / name / MARK_FILE).read_text(encoding="utf-8"))
         except (FileNotFoundError, UnicodeDecodeError):
@@ -99,7 +99,7 @@ class LxcEngine:
         return mark if mark and name.partition(PARKED)[0] == f"{mark.topology}-{mark.name}" else None
 
     def _read_pids(self) -> dict[str, int]:
-        """Every container that LXC knows here, with the number of its first process, 0 where it does not run."""
+        """Every container of LXC here, with the number of its first process, 0 if it does not run."""
         pids = {}
         for line in self._lxc("ls", "--fancy", "--fancy-format", "NAME,PID").splitlines()[1:]:
             name, _, pid = line.rpartition(" ") if line[-1:] != " " else line.rstrip().rpartition(" ")
@@ -112,7 +112,7 @@ class LxcEngine:
     # --- before an apply ----------------------------------------------------------------------------------------------
 
     def check(self, steps: Iterable[ContainerCreate]) -> None:
-        """HostError that names every root filesystem and template that is missing."""
+        """HostError that names every missing root filesystem and template."""
         missing = sorted({step.spec.image for step in steps if not self._find_parked(step) and not has_image(step.spec.image)})
         if missing:
             what = f"{len(missing)} images of LXC's are" if len(missing) > 1 else "an image of LXC's is"
@@ -124,7 +124,7 @@ class LxcEngine:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def create(self, step: ContainerCreate) -> int:
-        """Make and start a container without a network, or bring its parked twin back; the number of its first process."""
+        """Create and start a container without a network, or restore its parked twin; the number of its first process."""
         parked = self._find_parked(step)
         if parked:
             self._rename(parked, step.engine_name, parked=False)
@@ -154,7 +154,7 @@ class LxcEngine:
         replace_file(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
 
     def start(self, engine_name: str) -> int:
-        """Start one of ours; the number of its first process. HostError too where it ends at once."""
+        """Start a container of netctl's; the number of its first process. HostError also if it ends at once."""
         self._check_own(engine_name)
         self._place_rootfs(engine_name)
         self._lxc("start", "-n", engine_name)
@@ -164,47 +164,47 @@ class LxcEngine:
         return int(pid)
 
     def stop(self, engine_name: str) -> None:
-        """Stop one of ours; one that is stopped already is no fault."""
+        """Stop a container of netctl's; a stopped one is no error."""
         self._check_own(engine_name)
         if self._read_pids().get(engine_name):
             self._lxc("stop", "-n", engine_name, "--timeout", str(STOP_TIMEOUT_S))
 
     def park(self, engine_name: str) -> None:
-        """Stop one of ours and rename it, so that its name is free."""
+        """Stop a container of netctl's and rename it, so that its name is free."""
         self.stop(engine_name)
-        # A rollback parks what was made in the place of one that is parked.
+        # A rollback parks the container that replaced a parked one.
         names = (f"{engine_name}{PARKED}{number}" for number in count(1))
         self._rename(engine_name, next(name for name in names if not (self._path / name).exists()), parked=True)
 
     def remove_parked(self) -> None:
-        """Remove all of ours that is parked, or was never finished."""
+        """Delete all containers of netctl's that are parked or incomplete."""
         for name, mark in self._read_marks():
             if mark and self._is_ours(mark) and (mark.parked or not mark.complete):
                 self._destroy(name)
 
     def _find_parked(self, step: ContainerCreate) -> str:
-        """The parked container that was made for the same container from the same spec; "" where there is none."""
+        """The parked container of the same name and specification; "" if there is none."""
         for name, mark in self._read_marks():
             if mark and self._is_ours(mark) and mark.parked and (mark.name, mark.spec) == (step.container, step.spec):
                 return name
         return ""
 
     def _check_own(self, engine_name: str) -> None:
-        """HostError where a container is not ours: it is never touched."""
+        """HostError if a container is foreign: it is never changed."""
         if not self._is_ours(self._read_mark(engine_name)):
             raise HostError(f"container {engine_name} is not one of netctl's, so it is left alone")
 
     def _rename(self, engine_name: str, new_name: str, *, parked: bool) -> None:
-        """Say in the mark what it is, then move the directory; LXC's own renaming would copy the root filesystem."""
+        """Write the new name to the mark, then rename the directory; LXC's own renaming would copy the root filesystem."""
         mark = self._read_mark(engine_name)
         if mark is None or (self._path / new_name).exists():
-            raise HostError(f"container {engine_name} cannot be renamed to {new_name}", f"look at {self._path}")
+            raise HostError(f"cannot rename container {engine_name} to {new_name}", f"look at {self._path}")
         replace_file(self._path / engine_name / MARK_FILE, render_mark(replace(mark, parked=parked)))
         (self._path / engine_name).rename(self._path / new_name)
         self._place_rootfs(new_name)
 
     def _place_rootfs(self, name: str) -> None:
-        """The config names the root filesystem by its whole path, which a kill may have left as it was before a renaming."""
+        """Correct the root filesystem's path in the config: a kill may have left the one before a renaming."""
         config = self._path / name / "config"
         before = config.read_text(encoding="utf-8")
         after = move_rootfs(before, str(self._path / name))
@@ -219,7 +219,7 @@ class LxcEngine:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _lxc(self, verb: str, *words: str, check: bool = True) -> str:
-        """What a command prints; HostError with its own words where it fails."""
+        """The output of a command; HostError with its own words if it fails."""
         command = [f"lxc-{verb}", "-P", str(self._path), *words]
         if shutil.which(command[0]) is None:
             raise HostError("LXC is not on the host", "apt-get install lxc")
@@ -238,17 +238,17 @@ def run_in(netns: str, command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def first_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The first line that a command has said of its failure; its status where it said nothing."""
+    """The first line of a failed command's message; its status without a message."""
     return next((line for line in done.stderr.splitlines() if line.strip()), f"status {done.returncode}")
 
 
 def has_image(image: str) -> bool:
-    """Whether a root filesystem or a template is there."""
+    """Whether a root filesystem or a template exists."""
     return Path(f"{TEMPLATE_DIRECTORY}/lxc-{template_words(image)[0]}" if is_template(image) else image).exists()
 
 
 def unpack(image: str, rootfs: Path) -> None:
-    """Copy a root filesystem, or unpack an archive of one: each container has its own. HostError with the command's words."""
+    """Copy a root filesystem, or unpack its archive: each container has its own. HostError with the command's words."""
     rootfs.mkdir()
     if Path(image).is_dir():
         command = ["cp", "--archive", "--reflink=auto", f"{image}/.", str(rootfs)]
@@ -256,4 +256,4 @@ def unpack(image: str, rootfs: Path) -> None:
         command = ["tar", "--extract", "--numeric-owner", "--file", image, "--directory", str(rootfs)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise HostError(f"{image} cannot be copied: {first_words(done)}", shlex.join(command))
+        raise HostError(f"cannot copy {image}: {first_words(done)}", shlex.join(command))

@@ -1,1 +1,1 @@
-"""What the controller must know of a host before it compiles a topology."""
+"""The facts of a host that the controller needs before it compiles a topology."""

@@ -1,4 +1,4 @@
-"""What this kernel cannot make, found out before anything is made."""
+"""Capabilities that this kernel lacks, detected before anything is created."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = "/proc/sys"
 
 
 def check_link_kinds(steps: Iterable[Step]) -> None:
-    """HostError where a link among the steps is of a kind that this kernel does not have."""
+    """HostError if this kernel lacks the kind of a link among the steps."""
     kinds = sorted({step.kind for step in steps if isinstance(step, LinkAdd)})
     missing = run_in_thread(lambda: try_link_kinds(kinds)) if kinds else []
     if missing:
@@ -28,17 +28,17 @@ def check_link_kinds(steps: Iterable[Step]) -> None:
 
 
 def check_settings(steps: Iterable[Step]) -> None:
-    """HostError where kernel settings are to be written, also those of a new namespace, and /proc/sys takes none."""
+    """HostError if steps write kernel settings, also those of a new namespace, and /proc/sys is read-only."""
     if any(isinstance(step, NetnsAdd | SysctlWrite) for step in steps) and os.statvfs(SETTINGS).f_flag & os.ST_RDONLY:
         help_text = f"mount -o remount,rw {SETTINGS}; in a container, run it with --privileged"
         raise HostError(f"cannot write kernel settings: {SETTINGS} is mounted read-only", help_text)
 
 
 def try_link_kinds(kinds: list[str]) -> list[str]:
-    """Those that the kernel cannot make; tried in a namespace that ends with the calling thread.
+    """The kinds that the kernel cannot create; tried in a namespace that ends with the calling thread.
 
-    A kind that is not there, and that no module brings, is EOPNOTSUPP (net/core/rtnetlink.c, rtnl_newlink); one that needs
-    options says something else.
+    A missing kind, which no module provides, is EOPNOTSUPP (net/core/rtnetlink.c, rtnl_newlink); one that needs options
+    returns another error.
     """
     leave_for_new()
     route_socket = RouteSocket()
@@ -54,9 +54,9 @@ class NoSurroundings:
     """For messages that name no other link and no other namespace."""
 
     def index(self, name: str) -> int:
-        """Nothing is asked for."""
+        """It is never called."""
         raise KeyError(name)
 
     def descriptor(self, netns: str) -> int:
-        """Nothing is asked for."""
+        """It is never called."""
         raise KeyError(netns)

@@ -1,6 +1,6 @@
-"""By which links a host reaches its peers and the world: read from the routes of the main table.
+"""The links by which a host reaches its peers and the world: read from the routes of the main table.
 
-Pure. The link that holds the host's address says nothing of that: a service address stands on `lo`, and a routing daemon
+Pure. The link with the host's address does not decide this. A service address may be on `lo`, and a routing daemon
 announces it by other links.
 """
 
@@ -19,9 +19,10 @@ from reconciler.state.uapi import LOOPBACK
 def choose_uplinks(host: NamespaceInfo, context: KernelContext, noted: tuple[str, ...] = ()) -> tuple[LinkInfo, ...]:
     """The links by which packets leave for the peers, the uplink first.
 
-    The uplink is the link that the file names. Without one, it is the link of the route to the first peer that has a route, then
-    the link of the best default route, then the link that holds the host's address. `noted` names the links that netctl has put
-    into a bridge: one of them is the uplink if no route is left, because the bridge is gone.
+    The uplink is the link that the file names. Without one, it is the link of the route to the first peer that has a
+    route. The next choices are the link of the best default route, and the link that holds the host's address. `noted`
+    names the links that netctl has moved to a bridge. One of them is the uplink if no route is left, because the bridge
+    is gone.
     """
     if context.uplink:
         return tuple(link for link in host.links.values() if link.name == context.uplink)
@@ -35,7 +36,7 @@ def choose_uplinks(host: NamespaceInfo, context: KernelContext, noted: tuple[str
 
 
 def _uplink_below(host: NamespaceInfo, link: LinkInfo) -> LinkInfo | None:
-    """The link itself. For a bridge that netctl has put in the uplink's place: the port of it that is not netctl's."""
+    """The link itself. For a bridge with which netctl replaced the uplink: the port of it that is not netctl's."""
     if not is_direct(link.alias):
         return link
     uplink = find_uplink(host, link)

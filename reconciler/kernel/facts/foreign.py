@@ -1,7 +1,7 @@
-"""What is foreign on a host (`state.foreign`) and may be in the way: named here, judged by `compile`, which knows what is wanted.
+"""Foreign resources on a host (`state.foreign`) that may conflict: listed here, judged by `compile`, which knows the needs.
 
-Nothing is changed. An engine's networks are seen by their routes, and its ports by who listens and by its rules, so that it
-need not be asked.
+It changes nothing. Routes show an engine's networks; listeners and rules show its ports. So the engine need not be
+asked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_own(topology: str, link: LinkInfo) -> bool:
 
 
 def is_another_topologys(topology: str, link: LinkInfo) -> bool:
-    """Whether a link was made by netctl for another topology."""
+    """Whether netctl created a link for another topology."""
     alias = parse_alias(link.alias)
     return alias is not None and alias.topology != topology and link.group == group_of(alias.topology)
 
@@ -62,13 +62,13 @@ def is_another_topologys(topology: str, link: LinkInfo) -> bool:
 
 
 def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
-    """Routes that a subnet may overlap: all but default routes, our own, and what every link has for itself."""
+    """Routes that a subnet may overlap: all but default routes, netctl's own, and those that every link has for itself."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     for route in host.routes:
         link = host.links.get(route.index)
         if route.dst in ("default", "::1") or route.dst.startswith(("fe80:", "ff00:", "127.")):
             continue
-        if route.form and (link is None or link.index == LOOPBACK):  # of no link: IPv6 says the loopback's
+        if route.form and (link is None or link.index == LOOPBACK):  # without a link: IPv6 reports the loopback
             yield ForeignRoute(destination=ip_network(route.dst), form=route.form, metric=route.metric)
             continue
         another = link is not None and is_another_topologys(snapshot.topology, link)
@@ -78,8 +78,9 @@ def find_routes(snapshot: Snapshot) -> Iterator[ForeignRoute]:
 
 
 def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignTunnel]:
-    """Links on the host that are not ours, whose names are taken."""
-    # A kill may come between the making of an Open vSwitch bridge, marked in its database, and the mark on its link.
+    """Foreign links on the host, whose names are used."""
+    # netctl may be killed between the creation of an Open vSwitch bridge, marked in its database, and the mark on its
+    # link.
     switches = {bridge.name for bridge, _ in own_switches(snapshot)}
     for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values():
         if not is_own(snapshot.topology, link) and link.index != LOOPBACK and link.name not in switches:
@@ -90,13 +91,14 @@ def find_links(snapshot: Snapshot) -> Iterator[ForeignLink | ForeignTunnel]:
 
 
 def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
-    """Links in existing containers that are not the far ends of ours, and that the container has not made itself.
+    """Links in existing containers that are not the remote ends of netctl's, and that the container has not created itself.
 
-    Those have their other end, or the link below them, elsewhere, or are hardware: they were given to the container, and serve
-    it. What its root makes is in the container as a whole, and gives way (`kinds.stray`): else one could stop every apply.
+    Such a link has its other end, or the link below it, elsewhere, or is hardware. It was given to the container, and
+    serves it. A link that its root created is completely in the container, and is removed (`kinds.stray`): else root
+    could prevent every apply.
     """
     host = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
-    # Of whichever container: one that shares a namespace with another is reported as that (`find_shared`).
+    # Of any container: one that shares a namespace with another is reported as that (`find_shared`).
     wired = {(link.peer, link.index) for link in host if link.kind == "veth" and is_own(snapshot.topology, link)}
     for info in snapshot.containers:
         if info.existing:
@@ -117,14 +119,14 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
 
 
 def find_listeners() -> Iterator[ForeignListener]:
-    """Sockets that a published port would take the packets from."""
+    """Sockets from which a published port would take the packets."""
     for one in read_listeners():
         port = HostPort(protocol=one.protocol, address=ip_address(one.address), port=one.port)
         yield ForeignListener(port=port, holder=one.holder)
 
 
 def find_others_ports(reader: TableReader, topology: str, chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
-    """What other topologies of netctl publish on the host."""
+    """The ports that other topologies of netctl publish on the host."""
     own = TABLE_PREFIX + topology
     names = {chain.table for chain in chains if chain.family == "inet" and chain.table.startswith(TABLE_PREFIX)}
     for name in sorted(names - {own}):
@@ -140,13 +142,13 @@ def host_port_of(port: PublishedPort) -> HostPort:
 
 
 def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[Literal["iptables", "ip6tables"], ...]:
-    """The iptables commands whose DOCKER-USER chain is there, among the chains that nftables shows."""
+    """The iptables commands whose DOCKER-USER chain is among the chains of nftables."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     return tuple(tool for family, tool in FAMILY_TOOLS if (family, "filter", DOCKER_CHAIN) in names)
 
 
 def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
-    """The ports that Docker publishes, by its rules: also where no proxy of its own listens (`--userland-proxy=false`)."""
+    """The ports that Docker publishes, by its rules: also without a proxy that listens (`--userland-proxy=false`)."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     tools = [tool for family, tool in FAMILY_TOOLS if (family, "nat", DOCKER_NAT_CHAIN) in names]
     for tool in tools:
@@ -154,7 +156,7 @@ def find_docker_ports(chains: Iterable[ChainInfo]) -> Iterator[ForeignPort]:
 
 
 def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNamespace]:
-    """Containers of the engines that are in one network namespace with another of the topology's, or with the host."""
+    """Containers of the engines that share a network namespace with another of the topology's, or with the host."""
     found: dict[tuple[int, int], str | None] = {}
     namespaces: list[tuple[str, str | None]] = [(context.own_netns, None)]
     namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
@@ -162,14 +164,14 @@ def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNa
         try:
             status = os.stat(path)
         except (FileNotFoundError, ProcessLookupError):
-            continue  # a lab host that is not there yet, or a container that has just ended
+            continue  # a lab host that does not exist yet, or a container that has just ended
         other = found.setdefault((status.st_dev, status.st_ino), container)
         if container is not None and other != container:
             yield SharedNamespace(container=container, other=other)
 
 
 def find_containers(context: KernelContext, wanted: Wanted) -> Iterator[ForeignContainer]:
-    """The containers that are not ours in the engines of which the file names containers."""
+    """The foreign containers in the engines that the file uses."""
     for runtime in wanted:
         for name, state in engine_of(context, runtime).read_foreign():
             yield ForeignContainer(name=name, runtime=runtime, state=state)

@@ -1,10 +1,10 @@
-"""Routes of others on the host that hinder a plan.
+"""Foreign routes on the host that prevent a plan.
 
-The kernel has one route for each destination and metric. In a container, and on links of ours, what stands there gives way
-(`kinds.stray`). On the host it may be another program's, so it is named.
+The kernel has one route for each destination and metric. In a container, and on owned links, netctl deletes a foreign
+one (`kinds.stray`). On the host it may be another program's, so the error names it.
 
-A route by a nexthop object (ip-nexthop(8)) cannot move with an uplink: the object belongs to the uplink, and without it the route
-would be another one afterwards.
+A route by a nexthop object (ip-nexthop(8)) cannot move with an uplink. The object belongs to the uplink, and without it
+the route would be another one afterwards.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reconciler.state.steps.step import Step
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
 SHOWN_MAX = 5
-"""How many routes an error names."""
+"""The most routes that an error names."""
 
 
 def check_routes(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError where a route of the host is to be added whose place another has, and keeps in this plan."""
+    """HostError if a foreign route, which this plan does not delete, has the key of one to add on the host."""
     own = [step for step in steps if step.netns == HOST]
     wanted = {(step.family, step.dst, step.metric): step for step in own if isinstance(step, RouteAdd)}
     if not wanted:
@@ -41,7 +41,7 @@ def check_routes(namespaces: Namespaces, steps: Iterable[Step]) -> None:
             continue
         links = read_links(namespaces.socket(HOST))
         if info.index in links and is_own(namespaces.context.topology, links[info.index]):
-            continue  # it goes with its link, or gives way
+            continue  # the plan deletes it, with its link or as a stray
         words = _render(info, links[info.index].name if info.index in links else "")
         raise HostError(
             f"cannot add the route to {step.dst} over {step.dev}: the host has another in its place: {words}",
@@ -50,7 +50,7 @@ def check_routes(namespaces: Namespaces, steps: Iterable[Step]) -> None:
 
 
 def check_uplinks(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError where an uplink that is to move has a route by a nexthop object."""
+    """HostError if an uplink that is to move has a route by a nexthop object."""
     moves = [step for step in steps if isinstance(step, UplinkEnslave | UplinkRelease)]
     if not moves:
         return
@@ -70,7 +70,7 @@ def check_uplinks(namespaces: Namespaces, steps: Iterable[Step]) -> None:
 
 
 def _render(info: RouteInfo, dev: str) -> str:
-    """As ip-route(8) has it."""
+    """The route as ip-route(8) writes it."""
     form = f"{info.form} " if info.form and " " not in info.form else ""
     words = [f"{form}{info.dst}", f"via {info.via}" if info.via else "", f"dev {dev}" if dev and not form else ""]
     return " ".join(filter(None, (*words, f"metric {info.metric}" if info.metric else "")))

@@ -1,8 +1,7 @@
-"""What a live host tells before a topology is compiled for it: its uplink, the addresses in use, and what is in the way.
+"""The facts of a live host before a topology is compiled for it: its uplink, the assigned addresses, and foreign resources.
 
-Most of it is found in the snapshot; the rest is read from /proc, from the kernel's list of nftables chains, and from the
-engines whose containers the file names. A kernel's abilities are only tried where nothing of the topology's firewall is there
-yet.
+Most of them come from the snapshot. The rest is read from /proc, from the kernel's list of nftables chains, and from
+the engines that the file uses. A kernel's capabilities are tested only if the topology has no firewall there yet.
 """
 
 from __future__ import annotations
@@ -58,14 +57,14 @@ from reconciler.state.uapi import LOOPBACK, SCOPE_LINK
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 FLOW_SOURCE = re.compile(r"(?:^|,)(?:nw_src|ipv6_src)=([^,]+)")
 FLOW_TARGET = re.compile(r"(?:^|,)(?:nw_dst|ipv6_dst)=")
-"""In a flow of a source, for what a container only forwards."""
+"""In a flow that checks sources, this is for packets that a container only forwards."""
 
 
 def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool = True) -> HostFacts:
     """The facts of one host.
 
-    A host of the lab that is not there (`exists` false) has the lab's defaults, and only an engine's containers can be in the
-    way. HostError where something cannot be read.
+    A host of the lab that does not exist (`exists` false) has the lab's defaults, and only an engine's containers can
+    conflict. HostError if a fact cannot be read.
     """
     if not exists or context.is_lab_world:
         return _default_facts(context, snapshot, interest, exists=exists)
@@ -101,8 +100,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
 
 
 def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *, exists: bool) -> HostFacts:
-    """The facts of the lab's world, and of a lab host that is not there."""
-    # The engine that a lab host is to use may be there before the host.
+    """The facts of the lab's world, and of a lab host that does not exist."""
+    # The engine for a lab host may exist before the host.
     found = () if context.is_lab_world else _of_containers(context, snapshot, interest)
     uplink = context.uplink or LAB_UPLINK
     fault = read_fault(context) if interest.openvswitch else ""
@@ -123,7 +122,7 @@ def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interes
 def read_foreign(
     context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str
 ) -> tuple[tuple[ForeignResource, ...], tuple[Literal["iptables", "ip6tables"], ...]]:
-    """All that is foreign, and the commands for which Docker's chain is there."""
+    """All foreign resources, and the commands whose family has Docker's chain."""
     reader = TableReader()
     try:
         chains = reader.read_chains()
@@ -134,7 +133,7 @@ def read_foreign(
     finally:
         reader.close()
     published = tuple(find_docker_ports(chains))
-    # Docker's proxy of a port listens as well, which says less.
+    # Docker's proxy of a port listens as well, which shows less.
     proxied = {one.port for one in published}
     foreign = (
         *find_routes(snapshot),
@@ -150,7 +149,7 @@ def read_foreign(
 
 
 def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interest) -> tuple[ForeignResource, ...]:
-    """What is foreign in the engines and in their containers."""
+    """Foreign resources in the engines and in their containers."""
     return (*find_interfaces(snapshot), *find_shared(context, snapshot), *find_containers(context, interest.engines))
 
 
@@ -158,7 +157,7 @@ def _of_containers(context: KernelContext, snapshot: Snapshot, interest: Interes
 
 
 def find_addresses(snapshot: Snapshot) -> Iterator[str]:
-    """The host's own addresses on links that are not ours, without 127.0.0.0/8, ::1 and link-local ones; the loopback's last."""
+    """The host's own addresses on foreign links, without 127.0.0.0/8, ::1 and link-local ones; the loopback's last."""
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     for address in sorted(host.addresses, key=lambda address: address.index == LOOPBACK):
         link = host.links.get(address.index)
@@ -168,10 +167,11 @@ def find_addresses(snapshot: Snapshot) -> Iterator[str]:
 
 
 def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
-    """The addresses of our bridges, and of the far ends of our veths: whose each is, the alias of the link on the host says.
+    """The addresses of netctl's bridges, and of the remote ends of its veths; the alias of the host's link names the holder.
 
-    A container's are those that the host's filter lets it use. What it has on its link is its root's word: an address that it
-    takes there would else become its own. That word counts only if a LAN gives the address, and if the filter lacks the port.
+    A container has the addresses that the host's filter allows. Its root decides the addresses on its link. If these
+    counted, an address that it adds there would become its own. They count only if a LAN gives the address, or if the
+    filter lacks the port.
     """
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     asking = find_asking(snapshot)
@@ -189,7 +189,7 @@ def find_leases(snapshot: Snapshot) -> Iterator[Lease]:
 
 
 def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
-    """By the name of a port: the addresses that it may send from, on all networks of its container; link-local ones left out."""
+    """By the name of a port: the addresses that it may send from, on all networks of its container; without link-local ones."""
     found: dict[str, list[str]] = {}
     for table in snapshot.tables:
         for sender in parse_elements("bridge", table.elements, SenderAddress) if table.family == "bridge" else ():
@@ -202,7 +202,7 @@ def find_allowed(snapshot: Snapshot) -> dict[str, list[str]]:
 
 
 def find_asking(snapshot: Snapshot) -> set[str]:
-    """The ports that may ask a DHCP server for an address."""
+    """The ports that may request an address from a DHCP server."""
     tables = (table for table in snapshot.tables if table.family == "bridge")
     ports = (port for table in tables for port in parse_elements(table.family, table.elements, LinkElement))
     asking = {port.link for port in ports if port.purpose == "dhcp_clients"}
@@ -212,12 +212,12 @@ def find_asking(snapshot: Snapshot) -> set[str]:
 
 
 def is_chosen(address: str) -> bool:
-    """Whether it is one address, and none that everybody has on a link."""
+    """Whether it is one address, and none that every link has."""
     return "/" not in address and not address.startswith(("fe80:", "0.0.0.0", "::"))
 
 
 def find_macvlan_leases(snapshot: Snapshot) -> Iterator[Lease]:
-    """The same, of macvlans, which say themselves whose they are."""
+    """The same of macvlans, whose own alias names the holder."""
     for link in Macvlan.find_own(snapshot):
         if link.alias and link.alias.kind == Macvlan.kind:
             held = find_held(snapshot.namespaces[link.netns], link.info.index)
@@ -225,7 +225,7 @@ def find_macvlan_leases(snapshot: Snapshot) -> Iterator[Lease]:
 
 
 def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
-    """The addresses on a link, without their prefix lengths; the link-local ones of IPv6 are nobody's choice."""
+    """The addresses on a link, without their prefix lengths and without IPv6 link-local ones, which the kernel forms."""
     for address in namespace.addresses:
         if address.index == index and address.scope != SCOPE_LINK:
             yield address.cidr.partition("/")[0]
@@ -249,7 +249,7 @@ def find_published(snapshot: Snapshot) -> tuple[HostPort, ...]:
 
 
 def read_accepts_ra(link: str) -> bool:
-    """Whether the kernel takes routes from router advertisements on the link (ip-sysctl.rst): 1 holds until it forwards."""
+    """Whether the kernel accepts routes of router advertisements on the link (ip-sysctl.rst): 1 applies until it forwards."""
     directory = Path("/proc/sys/net/ipv6/conf") / link
     try:
         accepts = (directory / "accept_ra").read_text().strip()
@@ -260,7 +260,7 @@ def read_accepts_ra(link: str) -> bool:
 
 
 def find_listening_ports() -> tuple[int, ...]:
-    """The ports among those of masqueraded connections that a socket of the host has. What is on localhost is not reached."""
+    """The ports among those of masqueraded connections with a socket of the host, without sockets on localhost."""
     blocks = (WHOLE_RANGE, *LOW_BLOCKS)
     open_ones = (one for one in read_sockets() if not ip_address(one.address).is_loopback)
     return tuple(sorted({one.port for one in open_ones if any(block.overlaps(one.port, one.port) for block in blocks)}))
@@ -274,7 +274,7 @@ def read_reserved_ports() -> tuple[tuple[int, int], ...]:
 
 
 def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
-    """What the host lacks, a sentence each. Where our firewall is loaded already, kernel and library have shown what they can."""
+    """What the host lacks, one sentence each. If netctl's firewall is loaded already, kernel and library are sufficient."""
     if os.geteuid() != 0:
         return ("netctl needs root on the host: run it with sudo",)
     if snapshot.tables:
@@ -293,7 +293,7 @@ def read_missing(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def find_fast_path_fault(snapshot: Snapshot) -> str:
-    """Why the kernel cannot hand packets on at a link's ingress hook (CONFIG_NFT_FWD_NETDEV); "" if it can, or does already."""
+    """The reason why the kernel cannot forward at a link's ingress hook (CONFIG_NFT_FWD_NETDEV); "" if it can, or does."""
     if any(table.family == FAMILY for table in snapshot.tables):
         return ""
     from reconciler.kernel.netfilter.nft import missing_features

@@ -1,7 +1,7 @@
-"""Which ports of the host are taken: sockets that listen, and who holds them.
+"""The used ports of the host: sockets that listen, and their holders.
 
-Read from /proc/thread-self/net, which is that of the calling thread's namespace (/proc/self/net is the main thread's). The
-holder is found by the inode of the socket among the descriptors of the processes that are in the same namespace.
+They are read from /proc/thread-self/net, which is that of the calling thread's namespace (/proc/self/net is the main
+thread's). The inode of the socket leads to the holder, among the descriptors of the processes in the same namespace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILES: tuple[tuple[str, TransportProtocol, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ListeningSocket:
-    """A socket that takes what comes to a port; `inode` is its number on sockfs, `holder` the program and pid, or ""."""
+    """A socket that receives packets for a port; `inode` is its number on sockfs, `holder` the program and pid, or ""."""
 
     protocol: TransportProtocol
     address: str
@@ -44,7 +44,7 @@ def read_listeners() -> tuple[ListeningSocket, ...]:
 
 
 def read_sockets() -> list[ListeningSocket]:
-    """The same, without their holders: a look at each process costs more than all else."""
+    """The same, without their holders: reading each process costs more than all else."""
     found = []
     for name, protocol, state in FILES:
         try:
@@ -89,13 +89,13 @@ def read_holders(inodes: Iterable[str]) -> dict[str, str]:
             held = {wanted[link] for link in read_descriptors(pid) if link in wanted}
             for inode in held - found.keys():
                 found[inode] = f"{Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()} (pid {pid})"
-        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended meanwhile, or is not ours to look at
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or this process may not read it
             continue
     return found
 
 
 def read_descriptors(pid: int) -> list[str]:
-    """What the descriptors of a process stand for."""
+    """The targets of a process's descriptors."""
     links = []
     with os.scandir(f"/proc/{pid}/fd") as entries:
         for entry in entries:

@@ -1,1 +1,1 @@
-"""Netfilter: our nftables tables, iptables, connection tracking, and what foreign rules drop."""
+"""Netfilter: netctl's nftables tables, iptables, connection tracking, and drops by foreign rules."""

@@ -1,7 +1,4 @@
-"""The base chains of a netdev table as the kernel shows them: where each sends what comes in.
-
-Pure. The attribute numbers are those of linux/netfilter/nf_tables.h.
-"""
+"""The base chains of a netdev table in the kernel's dump: the chain to which each sends packets."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ GOTO = (-4).to_bytes(4, signed=True)  # NFT_GOTO
 
 
 def parse_hook(dev: str, hook: bytes, policy: bytes, rules: Sequence[bytes]) -> str:
-    """The chain that the only rule of the base chain at `dev` goes to; "" where somebody has changed anything of it."""
+    """The chain in the only rule of the base chain at `dev`; "" if any part of it was changed."""
     found = dict(parse_attributes(memoryview(hook)))
     as_made = devices_of(hook) == [dev.encode()] and not any(bytes(found[HOOK_PRIORITY])) and int.from_bytes(policy) == ACCEPT
     targets = [target for rule in rules for target in _targets(rule)]
@@ -25,14 +22,14 @@ def parse_hook(dev: str, hook: bytes, policy: bytes, rules: Sequence[bytes]) -> 
 
 
 def devices_of(hook: bytes) -> list[bytes]:
-    """The names of the links at which a base chain stands."""
+    """The names of the links of a base chain."""
     found = dict(parse_attributes(memoryview(hook)))
     devices = [bytes(value) for _, value in parse_attributes(found.get(HOOK_DEVICES, memoryview(b"")))]
     return [each.rstrip(b"\0") for each in devices or [bytes(found.get(HOOK_DEVICE, b""))]]
 
 
 def _targets(rule: bytes) -> Iterator[str]:
-    """The chain of each `goto` among the expressions of a rule; "" for what is something else."""
+    """The chain of each `goto` among the expressions of a rule; "" for any other expression."""
     for _, expression in parse_attributes(memoryview(rule)):
         parts = dict(parse_attributes(expression))
         if bytes(parts[EXPRESSION_NAME]) != b"immediate\0":

@@ -1,7 +1,8 @@
-"""Counts the entries of connection tracking by the address that began each.
+"""Counts the entries of connection tracking by the address that opened each.
 
-Read raw (ctnetlink, linux/netfilter/nfnetlink_conntrack.h): a host may track a quarter of a million connections, and a dump of
-10,000 takes 30 ms this way, a second through pyroute2. Entries come and go during the dump, so the numbers are those of a moment.
+The dump is read raw (ctnetlink, linux/netfilter/nfnetlink_conntrack.h). A host may track a quarter of a million
+connections. A dump of 10,000 takes 30 ms this way, and a second through pyroute2. Entries change during the dump, so
+the numbers are approximate.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ CTA_IP_SOURCES = (1, 3)  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
 
 
 def count_connections(sources: Collection[str]) -> dict[str, int]:
-    """How many entries each of the addresses has begun, in the calling thread's namespace. HostError where it cannot be read."""
+    """The number of entries that each address opened, in the calling thread's namespace. HostError if it cannot be read."""
     wanted = {ip_address(source).packed: source for source in sources}
     try:
         found = _count(wanted.keys())
     except OSError as error:
-        raise HostError(f"connection tracking cannot be read: {error.strerror or error}") from error
+        raise HostError(f"cannot read connection tracking: {error.strerror or error}") from error
     return {source: found[packed] for packed, source in wanted.items()}
 
 
@@ -60,7 +61,7 @@ def _count(wanted: Collection[bytes]) -> Counter[bytes]:
 
 
 def _source_of(entry: memoryview) -> bytes:
-    """The address that began a connection; empty where the entry does not say."""
+    """The address that opened a connection; empty if the entry has none."""
     tuples = dict(parse_attributes(entry, GENERIC.size))
     addresses = dict(parse_attributes(dict(parse_attributes(tuples[CTA_TUPLE_ORIG])).get(CTA_TUPLE_IP, memoryview(b""))))
     return next((bytes(addresses[number]) for number in CTA_IP_SOURCES if number in addresses), b"")

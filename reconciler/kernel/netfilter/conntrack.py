@@ -1,9 +1,11 @@
-"""Forgets connections, so that UDP flows follow a published port that was changed.
+"""Deletes connections, so that UDP flows follow a published port that was changed.
 
-A conntrack entry keeps its translation for as long as packets come. Entries are found by their original destination port,
-which is the host's port, and deleted by their whole original tuple. One dump of each family serves any number of ports.
+A conntrack entry keeps its translation as long as packets arrive. The original destination port, which is the host's
+port, identifies the entries; their whole original tuple deletes them. One dump of each family serves any number of
+ports.
 
-Through pyroute2, which is imported here only: it takes a quarter of a second, and most runs forget nothing.
+It uses pyroute2, which takes a quarter of a second to import. So it is imported here only, and most runs do not need
+it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from reconciler.state.uapi import PROTOCOLS
 
 
 def flush_flows(ports: Collection[tuple[str, int]]) -> int:
-    """Forget the flows whose original destination is one of these (protocol, port); the number of those forgotten.
+    """Delete the flows whose original destination is one of these (protocol, port); the number of deleted ones.
 
-    For the thread that has entered the namespace. HostError where the kernel refuses.
+    For a thread that has entered the namespace. HostError if the kernel rejects a request.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -28,27 +30,27 @@ def flush_flows(ports: Collection[tuple[str, int]]) -> int:
     try:
         return sum(_flush_family(family, wanted) for family in (socket.AF_INET, socket.AF_INET6))
     except (NetlinkError, OSError) as error:
-        raise HostError(f"connections cannot be read or forgotten: {error}") from error
+        raise HostError(f"cannot read or delete connections: {error}") from error
 
 
 def _flush_family(family: socket.AddressFamily, wanted: Collection[tuple[int, int]]) -> int:
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
     with NFCTSocket(nfgen_family=family) as conntrack:
-        # The table changes all the time, so a dump that misses a flow born meanwhile is no fault.
+        # The table changes all the time, so a dump without a new flow is no error.
         flows = [flow for flow in conntrack.dump() if _target_of(flow) in wanted]
         return sum(_forget(conntrack, flow) for flow in flows)
 
 
 def _target_of(flow: Any) -> tuple[int, int]:
-    """The protocol and the original destination port; ICMP and the like have no port, given as -1."""
+    """The protocol and the original destination port; -1 for protocols without ports, such as ICMP."""
     protocol = flow.get_nested("CTA_TUPLE_ORIG", "CTA_TUPLE_PROTO")
     port = protocol.get_attr("CTA_PROTO_DST_PORT")
     return int(protocol.get_attr("CTA_PROTO_NUM")), -1 if port is None else int(port)
 
 
 def _forget(conntrack: Any, flow: Any) -> int:
-    """1 where the flow is gone by our request, 0 where it had gone by itself."""
+    """1 if this request deleted the flow, 0 if it did not exist any more."""
     from pyroute2.netlink.exceptions import NetlinkError
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 

@@ -1,12 +1,12 @@
-"""Where the firewalls of others drop packets of ours: read from their chains, and judged by what a packet of ours looks like.
+"""Foreign firewalls that drop netctl's packets: their chains are evaluated for typical packets of netctl's.
 
-Nothing is changed. An accept in one base chain is not final: every base chain at a hook must accept, so each of them is
-followed by itself, jumps included.
+It changes nothing. An accept in one base chain is not final: every base chain at a hook must accept. So each of them is
+evaluated by itself, including its jumps.
 
-A packet of ours is known in part. So a condition holds, or it does not, or it may. A rule that drops, and all of whose
-conditions hold, is a drop for certain; so is a policy of drop, unless a rule before it accepts for certain. A rule that may
-drop is only told to `verify`, which names it where a probe fails, and to `compile.drops`, which knows the file's ports. So
-another program's rules about its own links, about invalid packets or about rates are no warnings.
+Such a packet is known only in part. So a condition is true, false or unknown. A rule that drops is a certain drop if
+all its conditions are true. So is a policy of drop, unless an earlier rule certainly accepts. `verify` names a rule
+that may drop if a probe fails, and `compile.drops`, which knows the file's ports, reads it. So another program's rules
+about its own links, about invalid packets or about rates cause no warnings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from reconciler.state.foreign import (
 
 UFW_CHAINS = ("ufw-before-forward", "ufw6-before-forward")
 CHAINS_MAX, DEPTH_MAX = 200, 12
-"""So many chains of one base chain are followed; the kernel allows 16 jumps within each other."""
+"""The most chains of one base chain that are evaluated, and their depth; the kernel allows 16 nested jumps."""
 LOOKED_AT = frozenset(("prerouting", "input", "forward", "output", "postrouting", "ingress"))
 ECHO_REQUESTS = frozenset(("8", "128"))
 PORT_CONDITIONS = ("protocol", "dport")
@@ -45,14 +45,14 @@ PORT_CONDITIONS = ("protocol", "dport")
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """What is known of a packet of ours at a hook: its protocol, "" for any; it bears our mark if `marked`."""
+    """The known part of a netctl packet at a hook: its protocol, "" for any; it has netctl's mark if `marked`."""
 
     protocol: str = ""
     comes_by: frozenset[str] = frozenset()
     leaves_by: frozenset[str] = frozenset()
-    """A condition on one of these links holds for packets of ours."""
+    """A condition on one of these links is true for such packets."""
     perhaps_by: frozenset[str] = frozenset()
-    """On one of these it holds for some of them: the uplink, which others' packets pass as well."""
+    """A condition on one of these is true for some of them: the uplink, which foreign packets pass as well."""
     marked: bool = False
     port: int = 0
     """The destination port; 0 if the protocol has none."""
@@ -62,7 +62,7 @@ class Packet:
 
 @dataclass(slots=True)
 class _Walk:
-    """One base chain, followed for one packet: what drops for certain, and the rules that may."""
+    """One base chain, evaluated for one packet: the certain drops, and the rules that may drop."""
 
     rules: Mapping[str, Sequence[Rule]]
     packet: Packet
@@ -70,7 +70,7 @@ class _Walk:
     may: list[tuple[Condition, ...]] = field(default_factory=list)
 
     def follow(self, chain: str, before: tuple[Condition, ...] = (), depth: int = 0) -> str:
-        """What happens for certain: `accept` or `drop`, else "". `before` may hold or not, and stands before each rule."""
+        """The certain result: `accept` or `drop`, else "". `before` may be true or not, and precedes each rule."""
         self.seen += 1
         if depth > DEPTH_MAX or self.seen > CHAINS_MAX:
             return ""
@@ -95,7 +95,7 @@ class _Walk:
 
 
 def holds(condition: Condition, packet: Packet) -> bool | None:
-    """Whether it is true of the packet; None where that is not known."""
+    """Whether it is true of the packet; None if that is unknown."""
     answer = _holds(condition, packet)
     return None if answer is None else answer is not condition.negated
 
@@ -135,7 +135,7 @@ def _is_within(port: int, values: str) -> bool:
 
 
 def render(conditions: Iterable[Condition]) -> str:
-    """The conditions of a drop that may hold or not, as nft(8) writes them: `tcp dport 5432 drop`."""
+    """The unknown conditions of a drop, as nft(8) writes them: `tcp dport 5432 drop`."""
     conditions = tuple(dict.fromkeys(conditions))
     plain = _plain(conditions)
     if plain:
@@ -147,7 +147,7 @@ def render(conditions: Iterable[Condition]) -> str:
 
 
 def _plain(conditions: Iterable[Condition]) -> Mapping[str, tuple[str, ...]]:
-    """The values of protocol and port, if the conditions are about these alone; else empty."""
+    """The values of protocol and port, if the conditions concern these alone; else empty."""
     conditions = tuple(dict.fromkeys(conditions))
     plain = {one.what: one.values for one in conditions if not one.negated}
     return plain if set(plain) == set(PORT_CONDITIONS) and len(conditions) == len(PORT_CONDITIONS) else {}
@@ -174,7 +174,7 @@ def _parse_range(values: str) -> PortRange | None:
 def find_drops(
     reader: TableReader, chains: Sequence[ChainInfo], own: Iterable[str], uplink: str, links: Mapping[int, str]
 ) -> Iterator[Drop]:
-    """Every base chain of others that drops packets of ours, or may. `own` are the names of our links."""
+    """Every foreign base chain that drops netctl's packets, or may. `own` are the names of netctl's links."""
     names = {(chain.family, chain.table, chain.name) for chain in chains}
     others = [
         each
@@ -186,14 +186,14 @@ def find_drops(
         if base.hook not in LOOKED_AT or (base.family == "netdev" and own_links.isdisjoint(base.devices)):
             continue
         if base.hook == "forward" and base.table == "firewalld":
-            continue  # its zones say more, see below
+            continue  # its zones tell more, see below
         if base.hook == "forward" and (base.family, base.table, DOCKER_CHAIN) in names:
-            continue  # it stands before Docker's own drops, and is ours to use (kinds.firewall.docker_user)
+            continue  # it precedes Docker's own drops, and netctl uses it (kinds.firewall.docker_user)
         rules = _read_rules(reader, base, others, links)
         yield from _judge(
             base, rules, own_links, uplink, has_ufw=any((base.family, base.table, ufw) in names for ufw in UFW_CHAINS)
         )
-    # firewalld accepts by policy, and ends in a reject of what belongs to none of its zones.
+    # firewalld accepts by policy, and ends with a reject of packets outside of its zones.
     if any(chain.table == "firewalld" for chain in chains):
         commands = (f"firewall-cmd --permanent --zone=trusted --add-interface={BRIDGE}", "firewall-cmd --reload")
         yield ForwardDrop(
@@ -216,7 +216,7 @@ def find_legacy_drops(own: Iterable[str], uplink: str) -> Iterator[Drop]:
 def _read_rules(
     reader: TableReader, base: ChainInfo, chains: Iterable[ChainInfo], links: Mapping[int, str]
 ) -> dict[str, tuple[Rule, ...]]:
-    """The rules of a base chain and of all chains that it leads to, by chain."""
+    """The rules of a base chain and of all chains that it jumps to, by chain."""
     known = {chain.name: chain for chain in chains if (chain.family, chain.table) == (base.family, base.table)}
     found: dict[str, tuple[Rule, ...]] = {}
     waiting = [base.name]
@@ -225,7 +225,7 @@ def _read_rules(
         if name in found or name not in known:
             continue
         raw: tuple[bytes, ...] = ()
-        with contextlib.suppress(HostError):  # it has gone, or changes all the time: a warning less, and no reason to end
+        with contextlib.suppress(HostError):  # deleted, or always changing: that loses a warning, and is no reason to fail
             raw = reader.read_rules(known[name])
         keys = lambda name: reader.read_keys(base.family, base.table, name)  # noqa: E731  read when a rule needs it
         found[name] = tuple(parse_rule(each, links, keys) for each in raw)
@@ -267,7 +267,7 @@ def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[Pack
 
 
 def _name(base: ChainInfo, packet: Packet, *, has_ufw: bool, legacy: bool) -> tuple[str, tuple[str, ...]]:
-    """Who drops, and the commands that let packets of ours pass: BRIDGE stands for each of the topology's bridges."""
+    """The name of the dropping program, and commands that let netctl's packets pass: BRIDGE stands for each bridge."""
     if has_ufw and base.hook == "forward":
         return "ufw", (f"ufw route allow in on {BRIDGE}", f"ufw route allow out on {BRIDGE}")
     tool, where = _tool(base, legacy=legacy), f"{base.family} {base.table} {base.name}"

@@ -1,8 +1,9 @@
-"""Rules of others as conditions and a verdict: enough of them to tell whether packets of ours can meet a drop.
+"""Foreign rules as conditions and a verdict, in enough detail to decide whether a drop concerns netctl's packets.
 
-Pure, but for sets, which `read_keys` reads. A rule is a run of expressions (nft --debug=netlink shows them); the numbers of
-their attributes are those of linux/netfilter/nf_tables.h. Whatever is not understood becomes a condition that may hold or not.
-iptables-nft writes the same expressions, and its own matches as `match` with the structures of linux/netfilter/xt_*.h.
+Pure, but for sets, which `read_keys` reads. A rule is a list of expressions (nft --debug=netlink shows them); the
+numbers of their attributes are those of linux/netfilter/nf_tables.h. An unknown expression becomes an unknown
+condition. iptables-nft writes the same expressions, and its own matches as `match` with the structures of
+linux/netfilter/xt_*.h.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from reconciler.kernel.netlink.rtnetlink import NetlinkError, parse_attributes
 from reconciler.state.uapi import PROTOCOLS
 
 UNKNOWN = "…"
-"""A condition that is not understood."""
+"""A condition with an unknown meaning."""
 VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}  # NF_DROP …, NFT_JUMP …
 META = {3: "mark", 4: "iif", 5: "oif", 6: "iifname", 7: "oifname", 15: "family", 16: "protocol", 1: "family"}  # NFT_META_
 PAYLOADS = {(2, 0, 2): "sport", (2, 2, 2): "dport", (2, 0, 1): "icmp type", (1, 9, 1): "protocol", (1, 6, 1): "protocol"}
-"""By base (1 the network's header, 2 the transport's), offset and length."""
+"""By base (1: network header, 2: transport header), offset and length."""
 ADDRESSES = {12: "saddr", 16: "daddr", 8: "saddr", 24: "daddr"}
-"""In a network's header, by the offset; those of IPv4 and of IPv6 do not collide for what is asked of them."""
+"""In a network header, by the offset; the offsets of IPv4 and of IPv6 do not collide for these fields."""
 CT_STATE = 0  # NFT_CT_STATE
 STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}  # NF_CT_STATE_BIT
 XT_STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}  # XT_CONNTRACK_STATE_BIT
@@ -29,7 +30,7 @@ XT_CONNTRACK_STATE = 1
 PORT_MAX = 65535
 PROTOCOL_NAMES = {1: "icmp", 58: "icmpv6"} | {number: name for name, number in PROTOCOLS.items()}
 SILENT = frozenset((b"counter", b"log", b"objref", b"notrack", b"last"))
-"""Expressions that neither match nor decide."""
+"""Expressions without a match or a verdict."""
 SILENT_MATCHES, SILENT_TARGETS = frozenset((b"comment",)), frozenset((b"LOG", b"NFLOG", b"MARK", b"CONNMARK", b"TCPMSS"))
 
 ReadKeys = Callable[[str], Sequence[bytes]]
@@ -57,7 +58,7 @@ class Rule:
 
 @dataclass(slots=True)
 class _Reading:
-    """A rule that is being read: what each register holds, and with which mask."""
+    """The state while a rule is parsed: the content of each register, and its mask."""
 
     links: Mapping[int, str]
     read_keys: ReadKeys
@@ -69,7 +70,7 @@ class _Reading:
 def parse_rule(expressions: bytes, links: Mapping[int, str], read_keys: ReadKeys) -> Rule:
     """The rule with these expressions; `links` are the names of the host's links by their numbers.
 
-    Others write what they like: a rule that cannot be read is one that may do anything.
+    Other programs may write anything: a rule that cannot be parsed may do anything.
     """
     reading = _Reading(links, read_keys)
     try:
@@ -120,7 +121,7 @@ def _ct(reading: _Reading, data: Mapping[int, bytes]) -> None:
 
 
 def _other(reading: _Reading, _: Mapping[int, bytes]) -> None:
-    """Something else that is loaded (fib, socket …): each has its register among the first attributes."""
+    """Another expression with a result (fib, socket …): the register is among its first attributes."""
     reading.held.update(dict.fromkeys(range(1, 24), (UNKNOWN, 0)))
 
 
@@ -138,7 +139,7 @@ def _cmp(reading: _Reading, data: Mapping[int, bytes]) -> None:
     operation, value = _number(data, 2), _value(data, 3)
     if operation > 1:
         _bound(reading, what, operation, int.from_bytes(value))
-    elif what == "ct state":  # `ct state new` is: the bit is not 0
+    elif what == "ct state":  # `ct state new` is one: the bit is not 0
         states = tuple(name for bit, name in STATES.items() if bit & mask)
         is_any = operation == 1 and not any(value)
         reading.conditions.append(Condition(what, states) if is_any and states else Condition(UNKNOWN))
@@ -150,7 +151,7 @@ def _cmp(reading: _Reading, data: Mapping[int, bytes]) -> None:
 
 
 def _bound(reading: _Reading, what: str, operation: int, value: int) -> None:
-    """A comparison by size. nft(8) writes a range of ports as two: not less than the first, not more than the last."""
+    """A comparison by size. nft(8) writes a range of ports as two: at least the first, at most the last."""
     first, last = {2: (0, value - 1), 3: (0, value), 4: (value + 1, PORT_MAX), 5: (value, PORT_MAX)}.get(operation, (0, PORT_MAX))
     if what not in ("sport", "dport"):
         reading.conditions.append(Condition(UNKNOWN))
@@ -172,7 +173,7 @@ def _range(reading: _Reading, data: Mapping[int, bytes]) -> None:
 def _lookup(reading: _Reading, data: Mapping[int, bytes]) -> None:
     what, _ = reading.held.get(_number(data, 2), (UNKNOWN, 0))
     name = data.get(1, b"").rstrip(b"\0").decode("utf-8", "replace")
-    if 3 in data or not name.startswith("__set"):  # a map decides by itself; a named set changes under way
+    if 3 in data or not name.startswith("__set"):  # a map decides by itself; a named set can change at any time
         reading.conditions.append(Condition(UNKNOWN))
         return
     keys = tuple(reading.read_keys(name))

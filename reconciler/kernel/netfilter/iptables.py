@@ -1,7 +1,8 @@
-"""The iptables commands, for the one rule of ours in DOCKER-USER, and for the ports that Docker publishes.
+"""The iptables commands, for netctl's one rule in DOCKER-USER, and for the ports that Docker publishes.
 
-The commands are run, and not imitated: only they know whether the host's rules are the legacy or the nft kind, and what they
-write is what `iptables -S` shows truly. `-w 5` waits up to five seconds for the lock, which dockerd takes often.
+The module runs the commands and does not imitate them. Only they know whether the host's rules are of the legacy or the
+nft kind, and `iptables -S` shows exactly what they write. `-w 5` waits up to five seconds for the lock, which dockerd
+takes often.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from reconciler.state.steps.step import StepError
 
 COMMANDS = ("iptables", "ip6tables")
 DOCKER_NAT_CHAIN = "DOCKER"
-"""In the table nat: where Docker turns its published ports to its containers."""
+"""The chain in the table nat in which Docker translates its published ports."""
 TIMEOUT_S = 30
 
 
 def run_iptables(command: str, table: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, output, and what went wrong; status 127 where the command is not there, 124 where it does not end.
+    """Exit status, output, and error message; status 127 for a missing command, 124 for one that does not end.
 
-    For the thread that has entered the namespace: a child inherits it.
+    For a thread that has entered the namespace: a child inherits it.
     """
     line = [command, "-w", "5", "-t", table, *arguments]
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
-        return 127, "", f"{command} cannot be run: {error.strerror}"
+        return 127, "", f"cannot run {command}: {error.strerror}"
     except subprocess.TimeoutExpired:
         return 124, "", f"{command} gave no answer for {TIMEOUT_S} s"
     return done.returncode, done.stdout, done.stderr.strip().partition("\n")[0]
 
 
 def apply_step(namespaces: Namespaces, step: IptablesAdd | IptablesDelete) -> None:
-    """Insert the rule unless it is there, or delete it if it is. StepError with iptables' own words."""
+    """Insert the rule unless it exists, or delete it if it does. StepError with iptables' own words."""
     work: Callable[[], str] = (lambda: _add(step)) if isinstance(step, IptablesAdd) else (lambda: _delete(step))
     fault = namespaces.run(step.netns, work)
     if fault:
@@ -58,7 +59,7 @@ def _add(step: IptablesAdd) -> str:
 
 
 def _delete(step: IptablesDelete) -> str:
-    # A rule that was inserted twice, by a restore of saved rules, goes twice.
+    # A rule that was inserted twice, by a restore of saved rules, is deleted twice.
     while run_iptables(step.command, step.table, "-C", step.chain, *step.rule)[0] == 0:
         status, _, words = run_iptables(step.command, step.table, "-D", step.chain, *step.rule)
         if status:
@@ -67,7 +68,7 @@ def _delete(step: IptablesDelete) -> str:
 
 
 def read_docker_user(namespaces: Namespaces, netns: str = HOST) -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
-    """The commands for which Docker's chain is there, and every rule in it. A host without iptables has neither."""
+    """The commands whose family has Docker's chain, and every rule in it. A host without iptables has neither."""
     return namespaces.run(netns, _read)
 
 
@@ -84,7 +85,7 @@ def _read() -> tuple[tuple[str, ...], tuple[IptablesRuleInfo, ...]]:
 
 
 def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
-    """The rules (`-A DOCKER_CHAIN …`) in what `iptables -S DOCKER_CHAIN` prints."""
+    """The rules (`-A DOCKER_CHAIN …`) in the output of `iptables -S DOCKER_CHAIN`."""
     rules = []
     for line in output.splitlines():
         words = shlex.split(line)
@@ -94,13 +95,13 @@ def parse_rules(command: str, output: str) -> list[IptablesRuleInfo]:
 
 
 def read_docker_ports(command: str) -> list[HostPort]:
-    """What Docker publishes by its rules, in the calling thread's namespace."""
+    """The ports that Docker publishes by its rules, in the calling thread's namespace."""
     status, output, _ = run_iptables(command, "nat", "-S", DOCKER_NAT_CHAIN)
     return [] if status else parse_docker_ports(output, "0.0.0.0" if command == "iptables" else "::")
 
 
 def parse_docker_ports(output: str, everywhere: str) -> list[HostPort]:
-    """The ports in what `iptables -t nat -S DOCKER` prints; `everywhere` stands for a rule without an address."""
+    """The ports in the output of `iptables -t nat -S DOCKER`; `everywhere` stands for a rule without an address."""
     found = []
     for line in output.splitlines():
         words = shlex.split(line)

@@ -1,6 +1,6 @@
-"""The rules of iptables-legacy, which the kernel keeps beside nftables and does not show there.
+"""The rules of iptables-legacy, which the kernel keeps apart from nftables and does not show there.
 
-The command itself makes its tables where they are missing. So it is run only where /proc says that they are there.
+The command itself creates missing tables. So it is run only if /proc lists them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reconciler.kernel.netfilter.foreign_rules import UNKNOWN, Condition, Rule
 from reconciler.kernel.netfilter.iptables import run_iptables
 
 TOOLS = (("ip", "iptables-legacy", "ip_tables_names"), ("ip6", "ip6tables-legacy", "ip6_tables_names"))
-"""By family: the command, and the file that names the tables that are there (ip_tables.c)."""
+"""By family: the command, and the file that lists the existing tables (ip_tables.c)."""
 PROC = Path("/proc/thread-self/net")
 MARK = re.compile(r"0x[0-9a-f]+(/0x[0-9a-f]+)?")
 VERDICTS = {"DROP": "drop", "REJECT": "drop", "ACCEPT": "accept", "RETURN": "return"}
@@ -52,13 +52,13 @@ def read_legacy_chains() -> Iterator[tuple[str, tuple[LegacyChain, ...]]]:
 
 
 def parse_chains(output: str) -> tuple[LegacyChain, ...]:
-    """What `iptables-legacy -S` prints."""
+    """The chains in the output of `iptables-legacy -S`."""
     policies: dict[str, bool] = {}
     rules: dict[str, list[Rule]] = {}
     for line in output.splitlines():
         try:
             words = shlex.split(line)
-        except ValueError:  # a comment with half a quote
+        except ValueError:  # a comment with an unbalanced quote
             continue
         if words[:1] in (["-P"], ["-N"]):
             policies[words[1]] = words[2:3] == ["DROP"]

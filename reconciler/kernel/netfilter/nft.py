@@ -1,10 +1,11 @@
-"""nftables: one transaction from text, a dry run of it, and what is live of our tables.
+"""nftables: one transaction from text, a dry run of it, and the live contents of netctl's tables.
 
-Text goes in through libnftables, in this process: a command line would cost a fork and 10 ms more at the end of each run. What
-is live is read raw (`kernel.netfilter.table_dump`). Whether a table is as it should be is found by loading its program into a
-throwaway namespace and comparing the two, so that no state file and no second description of the ruleset is needed.
+libnftables reads the text in this process: a command line would cost a fork and 10 ms more at the end of each run. Live
+tables are read raw (`kernel.netfilter.table_dump`). To check a table, the module loads its program into a temporary
+namespace and compares the two. So it needs no state file and no second description of the ruleset.
 
-A context's socket is opened when it is made and stays in that namespace, so each is made in a thread that has entered it.
+The socket of a context is opened with it and stays in that namespace. So a thread that has entered the namespace
+creates it.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from reconciler.state.steps.step import StepError
 
 LIBRARY = "libnftables.so.1"
 NO_SUCH_FILE = "No such file"
-"""In what dlopen(3) says if the library is missing; a host that is short of memory says something else."""
+"""The message of dlopen(3) for a missing library; a host without memory has another."""
 PROBE = "probe"
-"""The topology whose programs are loaded to see what the kernel can do."""
+"""The topology whose programs are loaded to test the kernel."""
 _ELEMENT = re.compile(r"((?:add|delete) element \S+ \S+ \S+) \{ (.*) \}")
 
 
 class NftSession:
-    """A libnftables context in the namespace of the thread that makes it. One thread at a time may use it."""
+    """A libnftables context in the namespace of the thread that creates it. One thread at a time may use it."""
 
     def __init__(self) -> None:
-        """HostError where libnftables or its binding is not there."""
+        """HostError if libnftables or its binding is missing."""
         try:
             library = ctypes.CDLL(LIBRARY)
         except OSError as error:
@@ -46,19 +47,19 @@ class NftSession:
         except ImportError as error:
             raise HostError("the Python module nftables is missing", "pip install oxl-libnftables") from error
         self._nft = Nftables(LIBRARY)
-        # The binding is older than the library, and has no word for a dry run.
+        # The binding is older than the library, and has no method for a dry run.
         self._set_dry_run = library.nft_ctx_set_dry_run
         self._set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
-        self._context = self._nft._Nftables__ctx  # noqa: SLF001  the binding shows its context to nobody
+        self._context = self._nft._Nftables__ctx  # noqa: SLF001  the binding has no public access to its context
 
     def run(self, steps: Sequence[NftCommand]) -> None:
-        """All steps as one transaction: all are done, or none. StepError where the kernel or nft refuses one."""
+        """Run all steps as one transaction: all or none. StepError if the kernel or nft rejects one."""
         if self._command(join_commands(steps)):
             step, words = self._find_fault(steps)
             raise StepError(step, f"nft refuses `{shorten(step.text)}`: {words}")
 
     def check(self, steps: Sequence[NftCommand]) -> str:
-        """What the kernel would say to the transaction, "" for nothing. It sees the request, and does not commit it."""
+        """The kernel's answer to the transaction, "" for success. The kernel checks the request, and does not commit it."""
         self._set_dry_run(self._context, True)
         try:
             return self._command(join_commands(steps))
@@ -66,9 +67,9 @@ class NftSession:
             self._set_dry_run(self._context, False)
 
     def _find_fault(self, steps: Sequence[NftCommand]) -> tuple[NftCommand, str]:
-        """The step that makes the transaction fail, by halving: libnftables 1.0.6 shows the wrong line of a text."""
+        """The step that makes the transaction fail, by bisection: libnftables 1.0.6 shows the wrong line of a text."""
         good, bad = 0, len(steps)
-        words = self.check(steps) or "it failed once, and would not fail now"
+        words = self.check(steps) or "it failed once, and now succeeds"
         while bad - good > 1:
             middle = (good + bad) // 2
             fault = self.check(steps[:middle])
@@ -79,7 +80,7 @@ class NftSession:
         return steps[bad - 1], words
 
     def _command(self, text: str) -> str:
-        """The first sentence of what nft complains of, "" for nothing."""
+        """The first sentence of nft's error message, "" for none."""
         status, _, words = self._nft.cmd(text)
         if status == 0:
             return ""
@@ -93,10 +94,10 @@ def shorten(text: str) -> str:
 
 
 def join_commands(steps: Sequence[NftCommand]) -> str:
-    """One text of many steps.
+    """The text of many steps.
 
-    Elements that are added to, or removed from, the same set in a row become one command with many elements: nft needs
-    three times as long for them one by one.
+    Consecutive elements that are added to, or removed from, the same set become one command with many elements. nft
+    needs three times as long for single ones.
     """
     lines: list[str] = []
     groups: dict[str, list[str]] = {}
@@ -108,7 +109,7 @@ def join_commands(steps: Sequence[NftCommand]) -> str:
     verb = ""
     for line in (line for step in steps for line in step.text.splitlines()):
         element = _ELEMENT.fullmatch(line)
-        # The sets of a run are independent of each other, but what is deleted and added again must keep its order.
+        # The sets of a run are independent, but an element that is deleted and added again must keep its order.
         if groups and (element is None or not line.startswith(verb)):
             close_groups()
         if element is None:
@@ -124,7 +125,7 @@ def join_commands(steps: Sequence[NftCommand]) -> str:
 
 
 def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
-    """The tables of the topology that are live in the reader's namespace. HostError where they cannot be read."""
+    """The topology's live tables in the reader's namespace. HostError if they cannot be read."""
     found = []
     for family, name in ((each, name) for each in SETS for name in reader.read_names(each)):
         if parse_table_name(name)[0] != topology:
@@ -133,27 +134,27 @@ def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
         if dump is None:
             continue
         elements = tuple(element for element in dump.elements if is_element(family, *element))
-        # An element that our grammar does not know was put there by somebody else; only a new table is free of it.
+        # An element outside of the grammar is foreign; only a new table removes it.
         intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
         found.append(TableInfo(family, name, intact, elements, dump.hooks))
     return tuple(found)
 
 
 _programs: dict[tuple[str, str], Structure] = {}
-"""What was read, by family and topology. It depends on the kernel alone."""
+"""The programs read so far, by family and topology. They depend on the kernel alone."""
 
 
 def read_program(family: str, topology: str) -> Structure:
-    """The structure of the program as this kernel has it after loading; read once in a process, in a throwaway namespace."""
+    """The structure of the program as this kernel shows it after loading; read once in a process, in a temporary namespace."""
     if refusal := _load_programs((family,), topology).get(family):
         raise refusal
     return _programs[family, topology]
 
 
 def _load_programs(families: Iterable[str], topology: str) -> dict[str, HostError]:
-    """Read the programs that are not known, and return by family what the kernel refuses.
+    """Read the unknown programs, and return by family the kernel's errors.
 
-    All share one namespace: the kernel takes its time to give one back, and a user may have few.
+    All share one namespace: the kernel frees one slowly, and a user may have few.
     """
     unknown = [family for family in families if (family, topology) not in _programs]
 
@@ -171,7 +172,7 @@ def _load_programs(families: Iterable[str], topology: str) -> dict[str, HostErro
 
 
 def _load(family: str, topology: str) -> Structure:
-    """Load a program in the namespace of this thread, and read it back."""
+    """Load a program in the namespace of this thread, and read it again."""
     reader = TableReader()
     try:
         NftSession().run((NftCommand("", render_table(family, table_name(topology))),))
@@ -181,20 +182,20 @@ def _load(family: str, topology: str) -> Structure:
     finally:
         reader.close()
     if dump is None:
-        raise HostError("a table that was loaded cannot be read back")
+        raise HostError("cannot read a table that was just loaded")
     return dump.structure
 
 
 def remember_programs(topology: str) -> None:
-    """Read the programs of the topology's tables ahead: a rollback reads them, and may have no namespace left to try them in.
+    """Read the programs of the topology's tables in advance: a rollback reads them, and may not get a namespace for it.
 
-    HostError if there is none now. A program that the kernel refuses is no fault: it may have no fast path.
+    HostError if there is none now. A program that the kernel rejects is no error: the kernel may have no fast path.
     """
     _load_programs(SETS, topology)
 
 
 def missing_features(families: Iterable[str]) -> tuple[str, ...]:
-    """What this kernel lacks for our programs, in a sentence each; empty where it has all. Nothing is committed anywhere."""
+    """The features that this kernel lacks for netctl's programs, one sentence each; empty if it has all. It commits nothing."""
     try:
         refused = list(_load_programs(families, PROBE).values())
     except HostError as error:  # no namespace to try them in

@@ -1,4 +1,4 @@
-"""Keys and values of nftables' sets as text: what the parts of a concatenation are, and how each reads.
+"""Keys and values of nftables' sets as text: the parts of a concatenation, and the text of each.
 
 A dump has bytes and the number of a type; a record has `tcp . 8080`. The text is that of `kinds.firewall.element_text`, so that
 what was written reads back the same.
@@ -31,7 +31,7 @@ def _ipv6(raw: bytes) -> str:
 
 
 def _bits(raw: bytes) -> str:
-    """Bits of a payload: so many are an IPv6 address; others are in no set of netctl's."""
+    """Bits of a payload: this many are an IPv6 address; others are in no set of netctl's."""
     return _ipv6(raw) if len(raw) == 16 else f"0x{raw.hex()}"
 
 
@@ -50,14 +50,14 @@ PART_TYPES: dict[int, tuple[str, int, Callable[[bytes], str]]] = {
     20: ("iface_index", 4, lambda raw: str(int.from_bytes(raw, sys.byteorder))),
     41: ("ifname", 16, text_of_name),
 }
-"""By nft's number of a type: its name, its bytes, its text. Any other is shown in hexadecimal, and so is none of ours."""
+"""By nft's number of a type: its name, its bytes, its text. Any other is shown in hexadecimal, and so is foreign."""
 
 RANGES = ("ipv4_addr", "ipv6_addr", "inet_service")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a key or of a value: where it stands, and how it reads."""
+    """One part of a key or of a value: its position, and its text."""
 
     kind: str
     offset: int
@@ -79,7 +79,7 @@ def format_single(parts: tuple[Part, ...], values: list[bytes]) -> list[str]:
 
 
 def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:
-    """The parts of a type: a concatenation holds one number in each six bits, the last part lowest; parts are 4-aligned."""
+    """The parts of a type: a concatenation has one number in each six bits, the last part lowest; parts are 4-aligned."""
     if type_number == DATA_VERDICT:
         return VERDICT
     numbers: list[int] = []
@@ -96,7 +96,7 @@ def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:
 
 
 def _verdict(raw: bytes) -> str:
-    """`goto NAME`, which has the code -4 (NFT_GOTO in linux/netfilter/nf_tables.h); hexadecimal for any other verdict."""
+    """`goto NAME`, with the code -4 (NFT_GOTO in linux/netfilter/nf_tables.h); hexadecimal for any other verdict."""
     found = dict(parse_attributes(memoryview(raw)))
     if VERDICT_CHAIN not in found or int.from_bytes(found[VERDICT_CODE], signed=True) != NFT_GOTO:
         return f"0x{raw.hex()}"

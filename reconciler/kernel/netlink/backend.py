@@ -1,8 +1,8 @@
 """The netlink backend: a batch of steps in one namespace, in as few sends as the kernel allows.
 
-Messages are collected until one needs the number of a link that an earlier one makes; then all go out, and the number is asked
-for. Deletions of links go by group, which costs a twentieth. A thing to be deleted that is gone already is no fault: it went
-with something else, which is what was wanted.
+It collects messages until one needs the number of a link that an earlier one creates. Then it sends all, and reads the
+number. It deletes links by group, which costs a twentieth. A missing thing that is to be deleted is no error: the
+kernel deleted it with another, as desired.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from reconciler.state.steps.links import AltnameDelete, LinkAdd, LinkDelete, Lin
 from reconciler.state.steps.step import RefusedError, Step, StepError
 
 FLUSH_MESSAGES = 100
-"""Descriptors of peers' namespaces stay open until their messages are sent: so many at most."""
+"""The most open descriptors of peers' namespaces: they stay open until their messages are sent."""
 GROUP_DELETE_MIN = 3
-"""From so many links on, a dump to verify their marks is cheaper than deleting one by one."""
+"""From this number of links on, a dump to verify their marks is cheaper than single deletions."""
 BUSY_TIMEOUT_S = 5.0
 BUSY_PAUSE_S = 0.02
 DELETES = (
@@ -54,7 +54,10 @@ GONE = frozenset((errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH, errno.ENOENT))
 
 
 def run_netlink_steps(namespaces: Namespaces, netns: str, steps: Sequence[Step]) -> None:
-    """Carry out the steps in order, in namespace `netns`. StepError at the first that is refused; later ones may have run."""
+    """Execute the steps in order, in namespace `netns`.
+
+    StepError at the first rejected one; later ones may have been executed.
+    """
     for are_deletions, group in groupby(steps, key=lambda step: isinstance(step, LinkDelete)):
         run = tuple(group)
         if are_deletions:
@@ -64,11 +67,11 @@ def run_netlink_steps(namespaces: Namespaces, netns: str, steps: Sequence[Step])
 
 
 class _MissingLinkError(Exception):
-    """A link that a step names is not there."""
+    """A link that a step names does not exist."""
 
 
 class _Flight:
-    """A run of steps on its way to the kernel; it is the `Surroundings` of their encoders."""
+    """A run of steps for one send; it is the `Surroundings` of their encoders."""
 
     def __init__(self, namespaces: Namespaces, netns: str) -> None:
         self._namespaces = namespaces
@@ -113,7 +116,7 @@ class _Flight:
             raise StepError(step, str(error)) from error
         except NetlinkError as error:
             raise StepError(step, error.message) from error
-        except HostError as error:  # the namespace of a container has gone, with its last process
+        except HostError as error:  # the namespace of a container was deleted with its last process
             raise RefusedError(step, error.message) from error
         if isinstance(step, LinkAdd):
             names = (step.name, step.peer.name) if step.peer else (step.name,)
@@ -135,7 +138,7 @@ class _Flight:
             deadline = time.monotonic() + BUSY_TIMEOUT_S
             while any(_is_busy(pending[refusal.index][0], refusal) for refusal in refusals) and time.monotonic() < deadline:
                 time.sleep(BUSY_PAUSE_S)
-                # What was refused has done nothing, and what follows on it was refused for its sake.
+                # A rejected step did nothing, and the steps that depend on it failed for the same reason.
                 pending = [pending[refusal.index] for refusal in refusals]
                 refusals = self._socket.request([message for _, message in pending])
         except NetlinkError as error:
@@ -144,11 +147,11 @@ class _Flight:
             self._judge(pending[refusal.index][0], refusal)
 
     def _judge(self, step: Step, refusal: Refusal) -> None:
-        """StepError, but where what was wanted is so anyway."""
+        """Raise StepError, unless the desired state exists anyway."""
         if isinstance(step, DELETES) and refusal.number in GONE:
             return
         if refusal.number == errno.EAFNOSUPPORT and isinstance(step, LinkSet) and step.link_local is False:
-            # A link whose MTU is below 1280 has no IPv6 in it: nothing there makes a link-local address.
+            # A link with an MTU below 1280 has no IPv6: the kernel creates no link-local address on it.
             again = self._socket.request([encode(replace(step, link_local=None), self)])
             if not again:
                 return
@@ -162,21 +165,22 @@ class _Flight:
 
 
 def _is_busy(step: Step, refusal: Refusal) -> bool:
-    """Whether a macvlan cannot be set up, since its hardware address is in use.
+    """Whether a macvlan cannot be set up because its hardware address is in use.
 
-    It may be that of one in a namespace whose last process has ended: the kernel takes such a namespace apart a moment later.
+    The user may be a macvlan in a namespace whose last process has ended: the kernel deletes such a namespace a moment
+    later.
     """
     return refusal.number == errno.EADDRINUSE and isinstance(step, LinkSet) and step.up is True
 
 
 def delete_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]) -> None:
-    """Delete links after a look at their marks: one by one costs 16 ms each, by group 0.6. StepError for one that is not ours."""
+    """Delete links after a check of their marks: one by one costs 16 ms each, by group 0.6. StepError for a foreign one."""
     route_socket = namespaces.socket(netns)
     links = _find_links(namespaces, netns, steps)
     for step in steps:
         link = links.get(step.name)
         if link and not _is_ours(namespaces.context.topology, step, link):
-            raise StepError(step, f"{step.name} does not carry the mark of {namespaces.context.topology}: it is another's now")
+            raise StepError(step, f"{step.name} does not carry the mark of {namespaces.context.topology}: another has it now")
     going = [step for step in steps if step.name in links]
     if len(going) >= GROUP_DELETE_MIN:
         for group in sorted({step.group for step in going}):
@@ -190,9 +194,9 @@ def _delete_each(route_socket: RouteSocket, steps: Sequence[LinkDelete]) -> None
 
 
 def _delete_group(namespaces: Namespaces, netns: str, group: int, steps: Sequence[LinkDelete]) -> None:
-    """Delete links of one topology; where some of its links stay, those that go are first told apart by a group of their own.
+    """Delete links of one topology; if some of its links stay, the others first get a group of their own.
 
-    A kill in between leaves links in that group: the next reading knows them by it (`naming.doomed_group_of`).
+    A kill in between leaves links in that group: the next reading recognises them by it (`naming.doomed_group_of`).
     """
     route_socket = namespaces.socket(netns)
     names = {step.name for step in steps}
@@ -202,7 +206,7 @@ def _delete_group(namespaces: Namespaces, netns: str, group: int, steps: Sequenc
         _raise_first(steps, route_socket.request(apart))
     if _names_in(route_socket, group) <= names:
         _raise_first(steps[:1], route_socket.request([encode_group_delete(group)]))
-    else:  # an earlier netctl was killed at this point, and not all that it was about to delete shall go now
+    else:  # an earlier netctl was killed at this point, and this plan may not delete all links of that group
         _delete_each(route_socket, steps)
 
 
@@ -211,7 +215,7 @@ def _names_in(route_socket: RouteSocket, group: int) -> set[str]:
 
 
 def _find_links(namespaces: Namespaces, netns: str, steps: Sequence[LinkDelete]) -> dict[str, LinkInfo]:
-    """The links that the steps name and that are there."""
+    """The existing links that the steps name."""
     route_socket = namespaces.socket(netns)
     if len(steps) >= GROUP_DELETE_MIN:
         wanted = {step.name for step in steps}
@@ -231,7 +235,7 @@ def _raise_first(steps: Sequence[Step], refusals: Sequence[Refusal]) -> None:
 
 
 class _NoSurroundings:
-    """For messages that name links by name only."""
+    """Surroundings for messages that name links by name only."""
 
     def index(self, name: str) -> int:
         raise ValueError(f"the number of {name} is not needed here")

@@ -1,8 +1,8 @@
-"""Dumps of rtnetlink(7) as the plain values of `state.snapshot`: links, addresses, routes, rates (see `netlink_neighbors`).
+"""Dumps of rtnetlink(7) as the plain values of `state.snapshot`: links, addresses, routes, rates (see `neighbors`).
 
-A library needs 1.5 s for what the kernel tells in 100 ms about a thousand containers; this reads the few attributes that some
-kind looks at, and passes over the rest. Whatever cannot be understood raises NetlinkError, for an unread fact must never look
-like an absent one. The cost grows with the number of objects: about 15 µs each.
+For a thousand containers, the kernel needs 100 ms and a library 1.5 s. This module reads the few attributes that some
+kind uses, and skips the rest. Any malformed data raise NetlinkError, because an unread fact must never look like an
+absent one. The cost grows with the number of objects: about 15 µs each.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ IFLA_LINK_NETNSID = 37
 RTM_GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3  # linux/rtnetlink.h, net_namespace.h
 DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6 = 3, 26  # of the numbers in IFLA_INET6_CONF (linux/ipv6.h)
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
-IFLA_PROMISCUITY = 30  # linux/if_link.h: how many want all packets of it
+IFLA_PROMISCUITY = 30  # linux/if_link.h: the number of users that made it promiscuous
 IFF_LOWER_UP = 0x10000
-USER_HZ = 100  # asm-generic/param.h: in how many parts of a second the kernel gives the times of a bridge
+USER_HZ = 100  # asm-generic/param.h: the kernel's unit for the times of a bridge, per second
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08
-IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the metric of an IPv6 route that is given none
+IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the default metric of an IPv6 route
 RTM_F_CLONED = 0x200
 LINK_ATTRIBUTES = frozenset(
     (
@@ -112,7 +112,7 @@ INET6_ATTRIBUTES = frozenset((IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE))
 ADDRESS_ATTRIBUTES = frozenset((IFA_LOCAL, IFA_ADDRESS, IFA_FLAGS))
 RTA_MULTIPATH, RTA_VIA, RTA_ENCAP = 9, 18, 22  # linux/rtnetlink.h
 ROUTE_FORMS = {RTA_NH_ID: "nexthop object", RTA_MULTIPATH: "multipath", RTA_VIA: "of another family", RTA_ENCAP: "encapsulated"}
-"""What else a route may be but a plain one."""
+"""Forms of a route other than the plain one."""
 NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
 ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, *ROUTE_FORMS))
 
@@ -127,14 +127,14 @@ def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
 
 
 def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
-    """The loopback alone, by its interface number; on it a container's namespace says whose it is."""
+    """The loopback alone, by its interface number; its alias names the owner of a container's namespace."""
     data = route_socket.get(encode_loopback_get())
     link = parse_link(data) if data is not None else None
     return {link.index: link} if link else {}
 
 
 def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:
-    """The number that the socket's namespace has for another one, an open file of which is given; negative for none."""
+    """The number of another namespace, given by an open file, in the socket's namespace; negative for none."""
     body = bytes(4) + attribute(NETNSA_FD, U32.pack(descriptor))
     data = route_socket.get(message(RTM_GETNSID, 0, body))
     found = find_attributes(data, 4, (NETNSA_NSID,)) if data is not None else {}
@@ -142,13 +142,13 @@ def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:
 
 
 def name_lower_devices(links: list[LinkInfo]) -> dict[int, LinkInfo]:
-    """The links by their numbers, each with the name of the link below it."""
+    """The links by number, with the names of the links below them."""
     names = {link.index: link.name for link in links}
     return {link.index: _name_lower_device(link, names) for link in links}
 
 
 def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
-    """The link, its option that names the link below filled in: the dump has its number only."""
+    """The link with the name of the link below in its option: the dump has only the number."""
     option = LOWER_DEVICE.get(link.kind)
     if option is None:
         return link
@@ -158,9 +158,9 @@ def _name_lower_device(link: LinkInfo, names: dict[int, str]) -> LinkInfo:
 
 
 def parse_link(data: memoryview) -> LinkInfo:
-    """One RTM_NEWLINK. A link that has no IPv6 at all (an MTU below 1280) makes no link-local address."""
+    """One RTM_NEWLINK. A link without IPv6 (an MTU below 1280) creates no link-local address."""
     if len(data) < IFINFOMSG.size:
-        raise NetlinkError("a link in the kernel's answer is cut off")
+        raise NetlinkError("a link in the kernel's answer is truncated")
     _, _, index, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     kind, options, port_options = parse_link_info(found[IFLA_LINKINFO]) if IFLA_LINKINFO in found else ("", (), ())
@@ -195,9 +195,9 @@ def parse_link(data: memoryview) -> LinkInfo:
 
 
 def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None, bytes]:
-    """What the kernel does by IPv6 on a link, None without IPv6; and the settings of IPv4 and IPv6 as they come.
+    """The kernel's IPv6 behaviour on a link, None without IPv6; and the raw settings of IPv4 and IPv6.
 
-    By IPv6: whether it makes a link-local address, IPv6 is on, and routers are believed.
+    The behaviour: whether it creates a link-local address, IPv6 is on, and it accepts router advertisements.
     """
     families = find_attributes(af_spec, 0, (socket.AF_INET, socket.AF_INET6))
     ipv4, inet6 = bytes(families.get(socket.AF_INET, b"")), families.get(socket.AF_INET6)
@@ -206,13 +206,13 @@ def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None,
     found = find_attributes(inet6, 0, INET6_ATTRIBUTES)
     mode, conf = found.get(IFLA_INET6_ADDR_GEN_MODE), found.get(IFLA_INET6_CONF)
     if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
-        raise NetlinkError("what the kernel says of IPv6 on a link is cut off")
+        raise NetlinkError("the IPv6 part of a link in the kernel's answer is truncated")
     accept_ra, disabled = (_s32.unpack_from(conf, 4 * number)[0] for number in (DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6))
     return (mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0), ipv4 + bytes(conf)
 
 
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:
-    """The kind of a link, its options, and those it has as a bridge port."""
+    """The kind of a link, its options, and its options as a bridge port."""
     found = find_attributes(data, 0, INFO_ATTRIBUTES)
     kind = text_of(found, IFLA_INFO_KIND)
     options: Options = ()
@@ -233,21 +233,22 @@ def read_addresses(route_socket: RouteSocket) -> tuple[AddressInfo, ...]:
 def parse_address(data: memoryview) -> AddressInfo:
     """One RTM_NEWADDR. IFA_LOCAL is the address itself, and IFA_ADDRESS its peer; IPv6 without a peer has only the latter."""
     if len(data) < IFADDRMSG.size:
-        raise NetlinkError("an address in the kernel's answer is cut off")
+        raise NetlinkError("an address in the kernel's answer is truncated")
     family, length, flags, scope, index = IFADDRMSG.unpack_from(data)
     found = find_attributes(data, IFADDRMSG.size, ADDRESS_ATTRIBUTES)
     address = found.get(IFA_LOCAL, found.get(IFA_ADDRESS))
     if address is None:
-        raise NetlinkError("an address in the kernel's answer says none")
+        raise NetlinkError("an address in the kernel's answer has no value")
     flags = parse_u32(found[IFA_FLAGS]) if IFA_FLAGS in found else flags
     own, peer = parse_ip(family, address), ip_of(family, found, IFA_ADDRESS)
     return AddressInfo(index, f"{own}/{length}", flags, scope, peer if peer != own else "")
 
 
 def read_routes(route_socket: RouteSocket, ipv6: bool = True, every_type: bool = False) -> tuple[RouteInfo, ...]:
-    """The unicast routes of the main table, of both families; with `every_type` those that lead nowhere, too (blackholes …).
+    """The unicast routes of the main table, of both families; with `every_type` also those without a next hop (blackholes …).
 
-    Without `ipv6` those of IPv6 are not asked for: for a namespace all of whose links have it off, where the kernel takes none.
+    Without `ipv6` it does not request those of IPv6: for a namespace whose links all have it off, so that the kernel
+    accepts none.
     """
     routes: list[RouteInfo] = []
     for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
@@ -255,7 +256,7 @@ def read_routes(route_socket: RouteSocket, ipv6: bool = True, every_type: bool =
         try:
             found = route_socket.dump(RTM_GETROUTE, body)
         except NetlinkError as error:
-            # In a young namespace there may be no main table yet; a kernel without IPv6 has no such family.
+            # A new namespace may have no main table yet; a kernel without IPv6 has no such family.
             if error.number not in (errno.ENOENT, errno.EOPNOTSUPP):
                 raise
             continue
@@ -268,14 +269,14 @@ def read_routes(route_socket: RouteSocket, ipv6: bool = True, every_type: bool =
 
 
 def parse_route(data: memoryview) -> RouteInfo | None:
-    """One RTM_NEWROUTE; None for what is not in the main table, is cached, or is for some packets to the destination only.
+    """One RTM_NEWROUTE; None for routes outside of the main table, cached ones, and those for a part of the packets.
 
-    The latter are those of a type of service (IPv4) or a source (IPv6): they stand beside a route for all, not in its place. A
-    route over several next hops is given with the first of them. An IPv6 route's usual metric, 1024, is given as 0, which
-    is how one asks for it.
+    The latter have a type of service (IPv4) or a source (IPv6): they exist next to a route for all packets. A route
+    over several next hops has the first of them. An IPv6 route's default metric, 1024, is given as 0, which requests
+    it.
     """
     if len(data) < RTMSG.size:
-        raise NetlinkError("a route in the kernel's answer is cut off")
+        raise NetlinkError("a route in the kernel's answer is truncated")
     family, length, source_length, tos, table, protocol, scope, sort, flags = RTMSG.unpack_from(data)
     if table != RT_TABLE_MAIN or flags & RTM_F_CLONED or tos or source_length:
         return None
@@ -302,32 +303,32 @@ def parse_route(data: memoryview) -> RouteInfo | None:
 
 
 def _form_of(sort: int, found: Mapping[int, memoryview]) -> str:
-    """In a word or two, what a route is if it is no plain one."""
+    """A word or two for the form of a route that is not plain."""
     if sort >= len(ROUTE_TYPES):
         return f"type {sort}"
-    # One by a nexthop object that drops is shown as a blackhole, and is none to whoever removes it.
+    # A dump shows one with a dropping nexthop object as a blackhole, but a deletion must not treat it so.
     form = next((form for number, form in ROUTE_FORMS.items() if number in found), "")
     return form if RTA_NH_ID in found else ROUTE_TYPES[sort] or form
 
 
 def read_rates(route_socket: RouteSocket) -> tuple[RateInfo, ...]:
-    """The token buckets of ours."""
+    """The token buckets of netctl."""
     found = route_socket.dump(RTM_GETQDISC, TCMSG.pack(0, 0, 0, 0, 0))
     rates = (parse_rate(data) for kind, data in found if kind == RTM_NEWQDISC)
     return tuple(rate for rate in rates if rate)
 
 
 def parse_rate(data: memoryview) -> RateInfo | None:
-    """One RTM_NEWQDISC; None for what is not ours."""
+    """One RTM_NEWQDISC; None for a foreign one."""
     if len(data) < TCMSG.size:
-        raise NetlinkError("a queue in the kernel's answer is cut off")
+        raise NetlinkError("a queue in the kernel's answer is truncated")
     _, index, handle, _, _ = TCMSG.unpack_from(data)
     found = find_attributes(data, TCMSG.size, (TCA_KIND, TCA_OPTIONS))
     if handle != QDISC_HANDLE or text_of(found, TCA_KIND) != "tbf" or TCA_OPTIONS not in found:
         return None
     options = find_attributes(found[TCA_OPTIONS], 0, (TCA_TBF_PARMS, TCA_TBF_RATE64))
     if len(options.get(TCA_TBF_PARMS, b"")) < RATESPEC.size:
-        raise NetlinkError("a rate in the kernel's answer is cut off")
+        raise NetlinkError("a rate in the kernel's answer is truncated")
     rate = RATESPEC.unpack_from(options[TCA_TBF_PARMS])[5]
     if TCA_TBF_RATE64 in options:
         rate = struct.unpack("=Q", options[TCA_TBF_RATE64])[0]
@@ -335,9 +336,9 @@ def parse_rate(data: memoryview) -> RateInfo | None:
 
 
 def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
-    """What of our links does not pass packets yet: ports with a carrier that do not forward, addresses under DAD.
+    """Owned links that do not pass packets yet: ports with a carrier that do not forward, addresses under DAD.
 
-    A port of a bridge that is down never forwards. Who sets the bridge up, perhaps another worker, waits for its ports.
+    A port of a bridge that is down never forwards. The worker that sets the bridge up waits for its ports.
     """
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))
     links = [data for _, data in route_socket.dump(RTM_GETLINK, body)]
@@ -349,7 +350,7 @@ def read_unready(route_socket: RouteSocket, group: int) -> tuple[str, ...]:
 
 
 def read_stp_delays(route_socket: RouteSocket, ports: Collection[str]) -> dict[str, float]:
-    """The bridges of these ports that run STP, and for how many seconds each holds a new port back: twice its forward_delay."""
+    """The bridges of these ports that run STP, and the seconds for which each blocks a new port: twice its forward_delay."""
     links = read_links(route_socket)
     masters = {links[link.master] for link in links.values() if link.name in ports and link.master in links}
     options = {master.name: dict(master.options) for master in masters}
@@ -357,9 +358,9 @@ def read_stp_delays(route_socket: RouteSocket, ports: Collection[str]) -> dict[s
 
 
 def parse_unready_port(data: memoryview, group: int) -> tuple[str, int] | None:
-    """The name of a bridge port of the group that has a carrier and does not forward, and the bridge; None for any other link."""
+    """Name and bridge of a port of the group that has a carrier and does not forward; None for any other link."""
     if len(data) < IFINFOMSG.size:
-        raise NetlinkError("a port in the kernel's answer is cut off")
+        raise NetlinkError("a port in the kernel's answer is truncated")
     _, _, _, flags, _ = IFINFOMSG.unpack_from(data)
     found = find_attributes(data, IFINFOMSG.size, LINK_ATTRIBUTES)
     info = find_attributes(found[IFLA_LINKINFO], 0, INFO_ATTRIBUTES) if IFLA_LINKINFO in found else {}

@@ -1,8 +1,8 @@
-"""Reads the links of a container's namespace one by one, for its root can make a link that no dump holds.
+"""Reads the links of a container's namespace one by one, because its root can create a link that no dump holds.
 
-A macvlan of mode `source` with 5,400 hardware addresses fills more than a datagram, and the lengths of the attributes around
-them (16 bits) overflow. From 10,000 on, the kernel may give no dump of links at all (ENOBUFS). Such a link has its number and
-its name here and nothing else, so it is none of netctl's.
+A macvlan of mode `source` with 5,400 hardware addresses needs more than a datagram, and the lengths of the attributes
+around them (16 bits) overflow. From 10,000 on, the kernel may return no dump of links at all (ENOBUFS). Such a link has
+only its number and its name here, so it is not netctl's.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from reconciler.state.snapshot import LinkInfo
 RTM_GETSTATS = 94  # linux/rtnetlink.h
 IF_STATS_MSG = struct.Struct("=BBHII")  # linux/if_link.h: family, padding, interface number, which statistics
 IFLA_STATS_LINK_64 = 1
-SIOCGIFNAME, SIOCGIFINDEX = 0x8910, 0x8933  # netdevice(7); any socket takes them
+SIOCGIFNAME, SIOCGIFINDEX = 0x8910, 0x8933  # netdevice(7); any socket accepts them
 IFREQ = struct.Struct("=16si20x")
 
 
 def read_each_link(route_socket: RouteSocket) -> dict[int, LinkInfo]:
-    """All links of the namespace, by interface number. The socket must be one on which no dump has failed (EBUSY)."""
+    """All links of the namespace, by interface number. The socket must not have a failed dump (EBUSY)."""
     found = route_socket.dump(RTM_GETSTATS, IF_STATS_MSG.pack(0, 0, 0, 0, IFLA_STATS_LINK_64))
     numbers = [IF_STATS_MSG.unpack_from(body)[3] for _, body in found]
     return name_lower_devices([link for number in numbers if (link := _read_link(route_socket, number))])
 
 
 def find_link(route_socket: RouteSocket, name: str) -> LinkInfo | None:
-    """The link of this name; None if there is none. NetlinkError if it cannot be read, unless a container's root made it."""
+    """The link of this name; None if there is none. NetlinkError if it cannot be read, unless a container's root created it."""
     try:
         return _get(route_socket, encode_link_get(name))
     except NetlinkError:
@@ -55,7 +55,7 @@ def _get(route_socket: RouteSocket, request: bytearray) -> LinkInfo | None:
 
 
 def _ask(route_socket: RouteSocket, command: int, request: bytes) -> tuple[str, int]:
-    """The name and the number of a link by ioctl(2); "" and 0 if it has gone."""
+    """The name and the number of a link by ioctl(2); "" and 0 if it does not exist any more."""
     try:
         name, number = IFREQ.unpack(fcntl.ioctl(route_socket.fileno(), command, request))
     except OSError:

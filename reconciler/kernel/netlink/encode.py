@@ -1,8 +1,8 @@
-"""Netlink steps as messages of rtnetlink(7): one encoder per kind of step, pure but for the numbers it has to ask for.
+"""Netlink steps as messages of rtnetlink(7): one encoder per kind of step, pure except for the numbers that it looks up.
 
-Links are named by name where the kernel takes one (RTM_NEWLINK, RTM_DELLINK, RTM_NEWLINKPROP), so that a thousand of them can
-go out in one send; addresses, routes and neighbors want an interface number, which `Surroundings` looks up. Numbers are from
-linux/if_link.h, if_addr.h, rtnetlink.h and neighbour.h.
+Links are given by name if the kernel accepts one (RTM_NEWLINK, RTM_DELLINK, RTM_NEWLINKPROP), so that one send can hold
+a thousand of them. Addresses, routes and neighbors need an interface number, which `Surroundings` looks up. Numbers are
+from linux/if_link.h, if_addr.h, rtnetlink.h and neighbour.h.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6
 TC_H_ROOT, TC_LINKLAYER_ETHERNET = 0xFFFFFFFF, 1
 QDISC_HANDLE = 0x4E430000
-"""`4e43:`, NC: by it a rate limit is known to be netctl's."""
+"""`4e43:`, NC: it marks a rate limit as netctl's."""
 
 NEW = NLM_F_CREATE | NLM_F_EXCL
 
 
 class Surroundings(Protocol):
-    """What a message has to name by a number: links of the step's namespace, and other namespaces."""
+    """Objects that a message names by a number: links of the step's namespace, and other namespaces."""
 
     def index(self, name: str) -> int:
         """The interface number of a link in the namespace of the step; 0 is never one."""
@@ -100,7 +100,7 @@ class Surroundings(Protocol):
 
 
 def encode(step: Step, around: Surroundings) -> bytearray:
-    """The message of a step. ValueError where a value cannot be written; what `around` raises goes through."""
+    """The message of a step. ValueError if a value cannot be encoded; exceptions of `around` pass through."""
     return ENCODERS[type(step)](step, around)
 
 
@@ -123,12 +123,12 @@ def _mac(value: str) -> bytes:
 
 
 def _link_basics(mac: str, mtu: int) -> bytes:
-    """Address and MTU, where they are given."""
+    """Address and MTU, if they are given."""
     return (attribute(IFLA_ADDRESS, _mac(mac)) if mac else b"") + (_u32(IFLA_MTU, mtu) if mtu else b"")
 
 
 def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
-    """All that the kernel takes in one message; group and master stand from the first moment, alias cannot."""
+    """All attributes that the kernel accepts in one message; group and master are set from the start, the alias cannot be."""
     flags = IFF_UP if step.up else 0
     name, peer_attributes = step.name, b""
     info = attribute(IFLA_INFO_KIND, step.kind.encode() + b"\0")
@@ -137,7 +137,7 @@ def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
     data = encode_options(tables, tuple(option for option in step.options if option[0] != below))
     if step.peer and step.kind == "veth":
         data += _encode_peer(step.peer, around)
-    elif step.peer:  # a macvlan is born in another namespace than the link below it
+    elif step.peer:  # a macvlan is created in another namespace than the link below it
         name, peer_attributes = step.peer.name, _u32(IFLA_NET_NS_FD, around.descriptor(step.peer.netns))
     if lower := dict(step.options).get(below):
         index = around.index(lower)
@@ -158,7 +158,10 @@ def _encode_link_add(step: LinkAdd, around: Surroundings) -> bytearray:
 
 
 def _encode_peer(peer: Peer, around: Surroundings) -> bytes:
-    """The far end of a veth, under its final name in its own namespace: a move costs fifty times as much. It cannot be up yet."""
+    """The remote end of a veth, under its final name in its own namespace: a move costs fifty times as much.
+
+    It cannot be up yet.
+    """
     return attribute(
         VETH_INFO_PEER,
         IFINFOMSG.pack(0, 0, 0, 0, 0)
@@ -204,7 +207,7 @@ def _encode_link_rename(step: LinkRename, around: Surroundings) -> bytearray:
 
 
 def _encode_bridge_port_set(step: BridgePortSet, _: Surroundings) -> bytearray:
-    """As `ip link set … type bridge_slave`: unlike bridge(8)'s own message, it takes a name."""
+    """A message like that of `ip link set … type bridge_slave`: unlike bridge(8)'s own, it accepts a name."""
     info = attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0")
     info += attribute(IFLA_INFO_SLAVE_DATA, encode_options(PORT_TABLES, step.options))
     return message(RTM_NEWLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, step.name) + attribute(IFLA_LINKINFO, info))
@@ -215,28 +218,28 @@ def _encode_link_delete(step: LinkDelete, _: Surroundings) -> bytearray:
 
 
 def encode_group_delete(group: int) -> bytearray:
-    """Delete all links of a group: 0.6 ms each where one by one costs 16. ValueError for 0, the group of everything else."""
+    """Delete all links of a group: 0.6 ms each, while single deletions cost 16. ValueError for 0, the default group."""
     if not group:
-        raise ValueError("group 0 holds the links of everybody")
+        raise ValueError("group 0 is the default group of all links")
     return message(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + _u32(IFLA_GROUP, group))
 
 
 def encode_loopback_up(alias: str = "") -> bytearray:
-    """Set `lo` up, which is number 1 in every namespace, and give it an alias."""
+    """Set `lo` up, which is number 1 in every namespace, and set its alias."""
     body = IFINFOMSG.pack(0, 0, 1, IFF_UP, IFF_UP) + (attribute(IFLA_IFALIAS, alias.encode()) if alias else b"")
     return message(RTM_NEWLINK, 0, body)
 
 
 def encode_link_get(name: str) -> bytearray:
-    """Ask for one link by its name, or its altname."""
+    """Request one link by its name, or its altname."""
     skip = _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    # IFLA_IFNAME holds 15 bytes, and an altname is looked for by its own attribute only.
+    # IFLA_IFNAME holds 15 bytes, and the kernel looks for an altname by its own attribute only.
     number = IFLA_IFNAME if len(name.encode()) < 16 else IFLA_ALT_IFNAME
     return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, 0, 0, 0) + skip + _text(number, name))
 
 
 def encode_loopback_get() -> bytearray:
-    """Ask for the loopback by its number, for it may have been renamed."""
+    """Request the loopback by its number, because it may have been renamed."""
     return message(RTM_GETLINK, 0, IFINFOMSG.pack(0, 0, LOOPBACK, 0, 0) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
 
 
@@ -263,7 +266,7 @@ def _encode_address(
 
 
 def _route_head(family: int, dst: str, protocol: int, scope: int, sort: int = RTN_UNICAST) -> bytes:
-    """How every message of a route of the main table begins."""
+    """The head of every message of a route of the main table."""
     destination = None if dst == "default" else ip_network(dst)
     length = destination.prefixlen if destination else 0
     number = socket.AF_INET if family == 4 else socket.AF_INET6
@@ -272,7 +275,7 @@ def _route_head(family: int, dst: str, protocol: int, scope: int, sort: int = RT
 
 
 def _encode_route(number: int, flags: int, step: RouteAdd | RouteDelete, around: Surroundings) -> bytearray:
-    """A deletion names our protocol too: a route of the same kind that is another's stays."""
+    """A deletion names netctl's protocol too: a foreign route of the same key stays."""
     scope = SCOPE_LINK if step.family == 4 and not step.via else SCOPE_UNIVERSE
     if number == RTM_DELROUTE:
         scope = SCOPE_NOWHERE
@@ -293,7 +296,7 @@ def _encode_stray_route_add(step: StrayRouteAdd, around: Surroundings) -> bytear
 
 
 def _encode_stray_route_delete(step: StrayRouteDelete, around: Surroundings) -> bytearray:
-    """One that is not plain is known by destination, metric, protocol and type: the kernel compares no next hops then."""
+    """Destination, metric, protocol and type identify a route that is not plain: the kernel then compares no next hops."""
     body = _route_head(step.family, step.dst, step.protocol, SCOPE_NOWHERE, 0 if step.nexthop else _type_of(step.form))
     body += _u32(RTA_NH_ID, step.nexthop) if step.nexthop else b""
     if not step.form:
@@ -307,7 +310,7 @@ def _type_of(form: str) -> int:
 
 
 def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete, around: Surroundings) -> bytearray:
-    """Permanent entries only: the kernel's garbage collection leaves them alone, and no ARP is sent for them."""
+    """Permanent entries only: the kernel's garbage collection keeps them, and it sends no ARP for them."""
     address = ip_address(step.address)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     body = NDMSG.pack(family, around.index(step.dev), NUD_PERMANENT, NTF_PROXY if step.proxy else 0, 0)
@@ -322,7 +325,7 @@ def _encode_neighbor(number: int, flags: int, step: NeighborAdd | NeighborDelete
 def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surroundings) -> bytearray:
     """An entry of a tunnel is its own (`self`) and permanent; one of a bridge port is the bridge's (`master`), static and sticky.
 
-    A permanent one at a bridge port would say that the address is the bridge's own.
+    A permanent one at a bridge port would mean an address of the bridge itself.
     """
     owner, state = (NTF_SELF, NUD_PERMANENT) if step.remote else (NTF_MASTER | NTF_STICKY, NUD_NOARP)
     body = NDMSG.pack(AF_BRIDGE, around.index(step.dev), state, owner, 0) + attribute(NDA_LLADDR, _mac(step.mac))
@@ -337,7 +340,7 @@ def _encode_fdb(number: int, flags: int, step: FdbAdd | FdbDelete, around: Surro
 
 
 def _encode_qdisc_set(step: QdiscSet, around: Surroundings) -> bytearray:
-    """RATE64 and BURST say it in bytes; the older fields beside them are in ticks, and of 32 bits."""
+    """RATE64 and BURST are in bytes; the older fields next to them are in ticks, and have 32 bits."""
     rate = RATESPEC.pack(0, TC_LINKLAYER_ETHERNET, 0, -1, 0, min(step.rate_bytes, 0xFFFFFFFF))
     parms = rate + bytes(RATESPEC.size) + struct.pack("=III", min(step.limit_bytes, 0xFFFFFFFF), 0, 0)
     options = attribute(TCA_TBF_PARMS, parms) + _u32(TCA_TBF_BURST, step.burst_bytes)

@@ -1,6 +1,6 @@
 """Offloads of links, by the ioctl of ethtool(8) (linux/ethtool.h).
 
-The ioctl acts in the namespace of its socket, so all runs in a thread that has entered it.
+The ioctl acts in the namespace of its socket, so all of it runs in a thread that has entered it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from reconciler.state.steps.step import Step, StepError
 
 SIOCETHTOOL = 0x8946  # linux/sockios.h
 COMMANDS = {"tx": (0x16, 0x17), "gro": (0x2B, 0x2C)}
-"""ETHTOOL_GTXCSUM and STXCSUM, GGRO and SGRO. `tx` also switches what needs it: segmentation."""
+"""ETHTOOL_GTXCSUM and STXCSUM, GGRO and SGRO. `tx` also switches what depends on it: segmentation."""
 _VALUE = struct.Struct("=II")
 _IFREQ = struct.Struct("16sP16x")
 
 
 def read_offloads(namespaces: Namespaces, netns: str, wanted: Iterable[tuple[str, str]]) -> tuple[OffloadInfo, ...]:
-    """Whether each of the wanted, a link and a feature, is on; a link that is not there is left out."""
+    """Whether each of the requested offloads, a link and a feature, is on; a missing link is left out."""
     pairs = tuple(wanted)
     values = namespaces.run(netns, lambda: [_get(dev, feature) for dev, feature in pairs])
     found = zip(pairs, values, strict=True)
@@ -34,17 +34,17 @@ def read_offloads(namespaces: Namespaces, netns: str, wanted: Iterable[tuple[str
 
 
 def run_offload_steps(namespaces: Namespaces, steps: Sequence[Step]) -> None:
-    """Switch offloads. StepError where the link is not there, or cannot do it."""
+    """Switch offloads. StepError if the link does not exist, or does not support it."""
     for step in steps:
         if isinstance(step, OffloadSet):
             try:
                 namespaces.run(step.netns, partial(switch_offload, step.dev, step.feature, on=step.on))
             except OSError as error:
-                raise StepError(step, f"{step.feature} of {step.dev} cannot be switched: {error.strerror}") from error
+                raise StepError(step, f"cannot switch {step.feature} of {step.dev}: {error.strerror}") from error
 
 
 def switch_offload(dev: str, feature: str, *, on: bool) -> None:
-    """Switch it, in the calling thread's namespace. OSError where the link is not there, or cannot do it."""
+    """Switch it, in the calling thread's namespace. OSError if the link does not exist, or does not support it."""
     _call(dev, COMMANDS[feature][1], int(on))
 
 

@@ -1,7 +1,7 @@
 """Dumps of neighbor tables and forwarding databases (rtnetlink(7), RTM_GETNEIGH) as the plain values of `state.snapshot`.
 
-The kernel keeps both in messages of one form. As in `netlink_dump`, an entry that cannot be understood raises NetlinkError.
-The cost grows with the number of entries.
+The kernel's messages of both have one form. As in `dump`, a malformed entry raises NetlinkError. The cost grows with
+the number of entries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 
 def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
-    """The neighbor entries of both families, and those that the kernel answers for, where `proxies` asks for them too."""
+    """The neighbor entries of both families, and with `proxies` also the proxy entries."""
     found: list[NeighborInfo] = []
     for flags in (0, NTF_PROXY) if proxies else (0,):
         for kind, data in route_socket.dump(RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)):
@@ -39,9 +39,9 @@ def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[Nei
 
 
 def parse_neighbor(data: memoryview) -> NeighborInfo | None:
-    """One RTM_NEWNEIGH of IPv4 or IPv6; None for what the kernel keeps for itself (multicast and loopback: NUD_NOARP)."""
+    """One RTM_NEWNEIGH of IPv4 or IPv6; None for the kernel's own entries (multicast and loopback: NUD_NOARP)."""
     if len(data) < NDMSG.size:
-        raise NetlinkError("a neighbor in the kernel's answer is cut off")
+        raise NetlinkError("a neighbor in the kernel's answer is truncated")
     family, index, state, flags, _ = NDMSG.unpack_from(data)
     if family not in (socket.AF_INET, socket.AF_INET6) or state & NUD_NOARP:
         return None
@@ -64,9 +64,9 @@ def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
 
 
 def parse_fdb(data: memoryview) -> FdbInfo | None:
-    """One RTM_NEWNEIGH of AF_BRIDGE; None for addresses that are a link's own and for what was learnt."""
+    """One RTM_NEWNEIGH of AF_BRIDGE; None for a link's own addresses and for learned ones."""
     if len(data) < NDMSG.size:
-        raise NetlinkError("a forwarding entry in the kernel's answer is cut off")
+        raise NetlinkError("a forwarding entry in the kernel's answer is truncated")
     _, index, state, flags, _ = NDMSG.unpack_from(data)
     found = find_attributes(data, NDMSG.size, NEIGHBOR_ATTRIBUTES)
     remote = found.get(NDA_DST)
@@ -78,7 +78,7 @@ def parse_fdb(data: memoryview) -> FdbInfo | None:
 
 
 def read_learnt(route_socket: RouteSocket) -> frozenset[str]:
-    """The hardware addresses that the bridges of a namespace have learnt: entries that are neither static nor a link's own."""
+    """The hardware addresses that the bridges of a namespace have learned: entries that are neither static nor a link's own."""
     found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
     static = NUD_PERMANENT | NUD_NOARP
     learnt = (data for kind, data in found if kind == RTM_NEWNEIGH and not NDMSG.unpack_from(data)[2] & static)

@@ -1,7 +1,7 @@
-"""Nexthop objects (ip-nexthop(8)) of a link, and the routes that lead by them.
+"""Nexthop objects (ip-nexthop(8)) of a link, and the routes via them.
 
-A route names its object, and its link only as long as `net.ipv4.nexthop_compat_mode` is 1 (ip-sysctl.rst). So the objects are
-asked which link they are of. Numbers are from linux/nexthop.h and linux/rtnetlink.h.
+A route names its object, and its link only as long as `net.ipv4.nexthop_compat_mode` is 1 (ip-sysctl.rst). So this
+module reads the links of the objects. Numbers are from linux/nexthop.h and linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MEMBER = struct.Struct("=IBBH")  # nexthop_grp: number, weight, high bits of the
 
 @dataclass(frozen=True, slots=True)
 class ObjectRoute:
-    """A route by a nexthop object, in the words of ip-route(8). `via` is "" if the kernel does not tell the next hop."""
+    """A route by a nexthop object, in the words of ip-route(8). `via` is "" if the kernel does not report the next hop."""
 
     family: int
     dst: str
@@ -46,13 +46,13 @@ class ObjectRoute:
 
     @property
     def selector(self) -> str:
-        """What tells it from other routes: `10.9.0.0/16 metric 100 table 77`."""
+        """The words that identify it among routes: `10.9.0.0/16 metric 100 table 77`."""
         metric, table = f" metric {self.metric}" if self.metric else "", f" table {self.table}"
         return f"{self.dst}{metric}{table if self.table != RT_TABLE_MAIN else ''}"
 
 
 def read_object_routes(route_socket: RouteSocket, index: int) -> tuple[ObjectRoute, ...]:
-    """The routes of all tables that lead over a link by a nexthop object, or by a group with one of the link's in it."""
+    """The routes of all tables over a link by a nexthop object, or by a group that contains one of the link's."""
     numbers = frozenset(_numbers_of(route_socket, index))
     if not numbers:
         return ()
@@ -66,7 +66,7 @@ def read_object_routes(route_socket: RouteSocket, index: int) -> tuple[ObjectRou
 
 
 def _numbers_of(route_socket: RouteSocket, index: int) -> Iterator[int]:
-    """The numbers of the link's nexthop objects, and of the groups that they are in. A group has no groups in it."""
+    """The numbers of the link's nexthop objects, and of the groups that contain them. A group contains no groups."""
     try:
         dump = route_socket.dump(RTM_GETNEXTHOP, NHMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
     except NetlinkError as error:

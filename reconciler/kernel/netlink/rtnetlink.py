@@ -1,7 +1,7 @@
-"""Rtnetlink as bytes: messages, batches with one answer, and dumps that are whole or raise (rtnetlink(7), netlink(7)).
+"""Rtnetlink as bytes: messages, batches with one answer, and dumps that are complete or raise (rtnetlink(7), netlink(7)).
 
-A thousand containers are five thousand messages, and a library's codecs cost ten times what the kernel needs for them: hence
-`struct`, for the few messages that carry the load. The cost grows with the number of messages, not of round trips.
+A thousand containers are five thousand messages, and a library's codecs cost ten times the kernel's time. So `struct`
+encodes the few frequent messages. The cost grows with the number of messages, not of round trips.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 
 CHUNK_MESSAGES = 100
-"""Of one send: enough to make its cost vanish, few enough for a receive buffer that every one of them may fail into."""
+"""The messages of one send: enough to make its cost negligible, and few enough for all their errors in a receive buffer."""
 CHUNK_BYTES = 60_000
 RECEIVE_BYTES = 1 << 16  # the kernel fills at most 32 KiB of a dump at once
 DUMP_TRIES = 8
 ANSWER_TIMEOUT_S = 60
-"""A deletion of a thousand links by group takes a second; an answer that never comes must not hang netctl."""
+"""The deletion of a thousand links by group takes a second; a missing answer must not block netctl."""
 
 
 class NetlinkError(HostError):
-    """The kernel refused a request or broke a dump off; `number` is the errno, 0 where there is none."""
+    """The kernel rejected a request or aborted a dump; `number` is the errno, 0 if there is none."""
 
     def __init__(self, message: str, number: int = 0) -> None:
         """`message` is a sentence."""
@@ -52,7 +52,7 @@ class NetlinkError(HostError):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A message of a batch that failed: its index, the errno, and the kernel's own words where it gave any."""
+    """A message of a batch that failed: its index, the errno, and the kernel's own words, if any."""
 
     index: int
     number: int
@@ -74,25 +74,26 @@ def attribute(number: int, value: bytes) -> bytes:
 
 
 def message(number: int, flags: int, body: bytes) -> bytearray:
-    """One request, its sequence number still open."""
+    """One request, without its sequence number."""
     return bytearray(HEADER.pack(HEADER.size + len(body), number, flags | NLM_F_REQUEST, 0, 0) + body)
 
 
 def parse_attributes(data: memoryview, offset: int = 0) -> Iterator[tuple[int, memoryview]]:
-    """The attributes from `offset` on, as (type, value). NetlinkError where one is cut off."""
+    """The attributes from `offset` on, as (type, value). NetlinkError if one is truncated."""
     end = len(data)
     while offset + 4 <= end:
         length, number = ATTRIBUTE.unpack_from(data, offset)
         if length < 4 or offset + length > end:
-            raise NetlinkError("an attribute in the kernel's answer is cut off")
+            raise NetlinkError("an attribute in the kernel's answer is truncated")
         yield number & NLA_TYPE_MASK, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
 
 
 def find_attributes(data: memoryview, offset: int, wanted: Container[int]) -> dict[int, memoryview]:
-    """The wanted ones of the attributes from `offset` on, by type. NetlinkError where one is cut off.
+    """The requested ones of the attributes from `offset` on, by type. NetlinkError if one is truncated.
 
-    A link has fifty attributes, of which a dozen matter, and a reading meets three thousand links: this loop is its cost.
+    A link has fifty attributes, of which a dozen matter, and a reading parses three thousand links: this loop is its
+    cost.
     """
     found: dict[int, memoryview] = {}
     end = len(data)
@@ -100,7 +101,7 @@ def find_attributes(data: memoryview, offset: int, wanted: Container[int]) -> di
     while offset + 4 <= end:
         length, number = unpack(data, offset)
         if length < 4 or offset + length > end:
-            raise NetlinkError("an attribute in the kernel's answer is cut off")
+            raise NetlinkError("an attribute in the kernel's answer is truncated")
         number &= NLA_TYPE_MASK
         if number in wanted:
             found[number] = data[offset + 4 : offset + length]
@@ -109,12 +110,12 @@ def find_attributes(data: memoryview, offset: int, wanted: Container[int]) -> di
 
 
 def parse_messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
-    """The messages of one datagram, as (type, flags, sequence, body). NetlinkError where one is cut off."""
+    """The messages of one datagram, as (type, flags, sequence, body). NetlinkError if one is truncated."""
     view, offset = memoryview(data), 0
     while offset + HEADER.size <= len(view):
         length, number, flags, sequence, _ = HEADER.unpack_from(view, offset)
         if length < HEADER.size or offset + length > len(view):
-            raise NetlinkError("a message of the kernel is cut off")
+            raise NetlinkError("a message of the kernel is truncated")
         yield number, flags, sequence, view[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
@@ -140,7 +141,7 @@ def parse_error(flags: int, body: memoryview, *, is_done: bool = False) -> tuple
 
 
 def parse_text(value: memoryview) -> str:
-    """A string of the kernel's, without its closing NUL."""
+    """A string of the kernel, without its closing NUL."""
     return bytes(value).rstrip(b"\0").decode("utf-8", "replace")
 
 
@@ -181,13 +182,14 @@ def ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
 
 
 class RouteSocket:
-    """A NETLINK_ROUTE socket in the namespace of the thread that makes it. One thread at a time may use it."""
+    """A NETLINK_ROUTE socket in the namespace of the thread that creates it. One thread at a time may use it."""
 
     def __init__(self, *, restless: bool = False) -> None:
-        """OSError where the kernel gives none (no more descriptors).
+        """OSError if the kernel gives none (no more descriptors).
 
-        In a `restless` namespace somebody else may change things without end, so that no dump is ever undisturbed: the last of
-        several tries is taken as it is. That is a container's: what its root hides from netctl is the container's loss only.
+        In a `restless` namespace another program may change links without end, so that every dump is interrupted. Then
+        the last of several tries counts. Such a namespace is a container's: if its root hides anything from netctl,
+        only the container loses.
         """
         self.restless = restless
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
@@ -201,11 +203,11 @@ class RouteSocket:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Let go of the socket, and so of its namespace."""
+        """Close the socket, which also releases its namespace."""
         self._socket.close()
 
     def request(self, messages: Sequence[bytearray]) -> list[Refusal]:
-        """Send messages in order, and tell which failed. One that fails does not keep the later ones from running."""
+        """Send messages in order, and return the failed ones. A failure does not stop the later ones."""
         refusals: list[Refusal] = []
         first = 0
         while first < len(messages):
@@ -218,7 +220,7 @@ class RouteSocket:
         return refusals
 
     def _request_chunk(self, messages: Sequence[bytearray], first: int) -> list[Refusal]:
-        """One send; only the last message asks for an answer, but each that fails gets one, with its sequence number."""
+        """One send; only the last message requests an answer, but each failure has one, with its sequence number."""
         base = self._sequence + 1
         self._sequence += len(messages)
         for index, one in enumerate(messages):
@@ -239,7 +241,7 @@ class RouteSocket:
                     return refusals
 
     def get(self, request: bytearray) -> memoryview | None:
-        """The body of the one object that the request asks for; None where it is not there (ENODEV, ENOENT, ESRCH)."""
+        """The body of the one object that the request names; None if it does not exist (ENODEV, ENOENT, ESRCH)."""
         self._sequence += 1
         FLAGS_AND_SEQUENCE.pack_into(request, FLAGS_OFFSET, NLM_F_REQUEST, self._sequence)
         self._send(bytes(request))
@@ -255,7 +257,7 @@ class RouteSocket:
                 raise NetlinkError(f"a request failed: {Refusal(0, code, words)}", code)
 
     def dump(self, number: int, body: bytes) -> list[tuple[int, memoryview]]:
-        """All objects that a dump gives, as (type, body). It is whole, or NetlinkError is raised: never taken for nothing."""
+        """All objects of a dump, as (type, body). It is complete, or raises NetlinkError: an error is never an empty dump."""
         found: list[tuple[int, memoryview]] = []
         for _ in range(DUMP_TRIES):
             found, interrupted = self._dump_once(number, body)
@@ -290,10 +292,10 @@ class RouteSocket:
         try:
             self._socket.send(data)
         except OSError as error:
-            raise NetlinkError(f"the kernel takes no request: {error.strerror or error}", error.errno or 0) from error
+            raise NetlinkError(f"netlink send failed: {error.strerror or error}", error.errno or 0) from error
 
     def _receive(self) -> bytes:
         try:
             return self._socket.recv(RECEIVE_BYTES)
         except OSError as error:
-            raise NetlinkError(f"the kernel gave no answer: {error.strerror or error}", error.errno or 0) from error
+            raise NetlinkError(f"netlink receive failed: {error.strerror or error}", error.errno or 0) from error

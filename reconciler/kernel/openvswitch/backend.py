@@ -1,7 +1,7 @@
 """Changes of Open vSwitch's database: one transaction for each batch of steps (RFC 7047, section 5.2).
 
-A transaction is acknowledged when the database has it, which is before ovs-vswitchd has done it. So each counts `next_cfg` up,
-as ovs-vsctl(8) does, and waits until `cur_cfg` has followed.
+The database acknowledges a transaction before ovs-vswitchd applies it. So each transaction increments `next_cfg`, like
+ovs-vsctl(8), and waits until `cur_cfg` has followed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ POLL_S = 0.003
 
 
 def run_ovsdb_steps(url: str, steps: Sequence[Step]) -> None:
-    """Carry out the steps, and return when ovs-vswitchd has done it. StepError where it is refused.
+    """Execute the steps, and return when ovs-vswitchd has applied them. StepError if they are rejected.
 
-    It is one transaction; but what is removed and made again under its name takes two, for to ovs-vswitchd one that ends as it
-    began is none.
+    It is one transaction. A thing that is deleted and created again under its name takes two, because ovs-vswitchd sees
+    no difference in one.
     """
     with Ovsdb(url) as database:
         for run in split_runs(steps):
@@ -30,7 +30,7 @@ def run_ovsdb_steps(url: str, steps: Sequence[Step]) -> None:
 
 
 def split_runs(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """The steps in their order, cut wherever a name comes again that was removed."""
+    """The steps in order, split before each name that occurs again after its deletion."""
     run: list[Step] = []
     gone: set[str] = set()
     for step in steps:
@@ -63,7 +63,7 @@ def _run(database: Ovsdb, steps: Sequence[Step]) -> None:
 
 
 def _first_row(database: Ovsdb) -> Iterator[Operation]:
-    """The root of all, in a database that is so new that nobody has made it (`ovs-vsctl init`)."""
+    """The root row, in a new database that was never initialised (`ovs-vsctl init`)."""
     select = {"op": "select", "table": DATABASE, "where": [], "columns": ["_uuid"]}
     if not database.transact([select])[0]["rows"]:
         yield {"op": "insert", "table": DATABASE, "row": {}}
@@ -76,13 +76,13 @@ def _wait(database: Ovsdb, wanted: int) -> None:
         if time.monotonic() > deadline:
             raise HostError(
                 f"Open vSwitch has not carried out a change after {TIMEOUT_S:.0f} s",
-                "is ovs-vswitchd running? systemctl start openvswitch-switch",
+                "start ovs-vswitchd: systemctl start openvswitch-switch",
             )
         time.sleep(POLL_S)
 
 
 def _check_ports(database: Ovsdb, steps: Sequence[Step]) -> None:
-    """StepError where ovs-vswitchd could not take a link; why stands in the interface's column `error`."""
+    """StepError if ovs-vswitchd could not use a link; the interface's column `error` has the reason."""
     wanted = {step.name: step for step in steps if isinstance(step, OvsPortAdd | OvsPortSet)}
     if not wanted:
         return

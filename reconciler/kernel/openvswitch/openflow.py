@@ -1,7 +1,7 @@
-"""OpenFlow rules of our Open vSwitch bridges, read and written with ovs-ofctl(8), one process for each bridge.
+"""OpenFlow rules of netctl's Open vSwitch bridges, read and written with ovs-ofctl(8), one process for each bridge.
 
-A bridge listens where Open vSwitch keeps its sockets, beside that of the database. What is written to one bridge in one batch
-is a bundle: it is in force as a whole, or not at all.
+A bridge listens on a socket next to that of the database. All rules of one batch for one bridge are a bundle: it takes
+effect as a whole, or not at all.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _LINE = re.compile(r"\s*cookie=0x[0-9a-f]+, (.*\S)?\s*actions=(.*)", re.ASCII)
 
 
 def bridge_socket(url: str, bridge: str) -> str:
-    """Where the bridge listens, by the URL of the database: `unix:/run/openvswitch/b-shop-front.mgmt`."""
+    """The bridge's socket, from the URL of the database: `unix:/run/openvswitch/b-shop-front.mgmt`."""
     return f"unix:{Path(url.removeprefix('unix:')).parent / bridge}.mgmt"
 
 
 def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:
-    """The rules of a bridge that carry the cookie. HostError where the bridge does not answer."""
+    """The rules of a bridge that carry the cookie. HostError if the bridge does not answer."""
     words = ("--names", "--no-stats", "dump-flows", bridge_socket(url, bridge), f"cookie={cookie:#x}/-1")
     for line in _run(words, "").splitlines():
         if flow := parse_flow(bridge, line):
@@ -36,15 +36,15 @@ def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:
 
 
 def read_fragments(url: str, bridge: str) -> str:
-    """What the bridge's rules see of fragments: the word that `ovs-ofctl set-frags` takes. HostError if it does not answer."""
+    """How the bridge's rules see fragments, in a word of `ovs-ofctl set-frags`. HostError if it does not answer."""
     return _run(("get-frags", bridge_socket(url, bridge)), "").strip()
 
 
 def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
     """One line of `dump-flows`; None for its heading.
 
-    What stands between cookie and match, but the table (a timeout, say), is put to the actions: it is no part of what tells one
-    rule from another, and no rule of ours has it.
+    All words between cookie and match except the table (a timeout, for example) are added to the actions. They do not
+    identify a rule, and no rule of netctl's has any.
     """
     found = _LINE.fullmatch(line)
     if found is None:
@@ -56,7 +56,7 @@ def parse_flow(bridge: str, line: str) -> OvsFlowInfo | None:
 
 
 def run_flow_steps(url: str, steps: Sequence[Step]) -> None:
-    """Carry out the steps, the rules of each bridge as one bundle. StepError if one is refused."""
+    """Execute the steps, the rules of each bridge as one bundle. StepError if one is rejected."""
     by_bridge: dict[str, list[FlowAdd | FlowDelete]] = {}
     for step in steps:
         if isinstance(step, FlowAdd | FlowDelete):
@@ -65,7 +65,7 @@ def run_flow_steps(url: str, steps: Sequence[Step]) -> None:
             _set_fragments(url, step)
     for bridge, those in by_bridge.items():
         if all(isinstance(step, FlowDelete) for step in those) and not is_there(bridge_socket(url, bridge)):
-            continue  # they went with their bridge
+            continue  # they were deleted with their bridge
         try:
             _run(("--bundle", "add-flows", bridge_socket(url, bridge), "-"), "".join(f"{render_mod(step)}\n" for step in those))
         except HostError as error:
@@ -80,7 +80,10 @@ def _set_fragments(url: str, step: FragmentsSet) -> None:
 
 
 def render_mod(step: FlowAdd | FlowDelete) -> str:
-    """A step as a line of a file for `ovs-ofctl add-flows`. StepError where it would be more than one line, or have a comment."""
+    """A step as a line of a file for `ovs-ofctl add-flows`.
+
+    StepError if it would be more than one line, or contain a comment.
+    """
     line = f"add cookie={step.cookie:#x},{step.match},actions={step.actions}" if isinstance(step, FlowAdd) else ""
     line = line or f"delete_strict cookie={step.cookie:#x}/-1,{step.match}"
     if not (line.isascii() and line.isprintable()) or "#" in line:

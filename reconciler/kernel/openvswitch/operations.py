@@ -1,4 +1,4 @@
-"""The operations of a transaction on Open vSwitch's database (RFC 7047) for each step. Pure; called by `ovsdb_steps`."""
+"""The operations of a transaction on Open vSwitch's database (RFC 7047) for each step. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reconciler.state.steps.step import Step, StepError
 
 DATABASE = "Open_vSwitch"
 UNTAGGED = 0
-"""What the column `flood_vlans` calls frames without a tag. What is in it is flooded, and no address learnt from it."""
+"""The value in the column `flood_vlans` for untagged frames. Their addresses are not learned, and the frames are flooded."""
 HWADDR = "hwaddr"
 """The key of a bridge's MAC address in its `other_config`."""
 
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 class Uuids:
-    """The UUIDs of what is in the database, by table and name."""
+    """The UUIDs of the rows in the database, by table and name."""
 
     TABLES = ("Bridge", "Port")
 
@@ -55,12 +55,12 @@ class Uuids:
         return self._found.get((table, name))
 
     def take(self, table: str, name: str) -> Any:
-        """The same, of what is about to go: its name is free from then on."""
+        """The same for a row that is about to be deleted: its name is free from then on."""
         return self._found.pop((table, name), None)
 
 
 def lower(step: Step, uuids: Uuids, bridges: Sequence[OvsBridgeInfo]) -> Iterator[Operation]:
-    """The operations of one step. What is to be removed and is gone needs none. StepError where a name is somebody else's."""
+    """The operations of one step. A missing thing that is to be deleted needs none. StepError if a name is a foreign one's."""
     match step:
         case OvsBridgeAdd():
             if uuids.get("Bridge", step.name) or uuids.get("Port", step.name):
@@ -137,7 +137,7 @@ def _port_add(step: OvsPortAdd) -> Iterator[Operation]:
 
 
 def _queues(step: OvsPortAdd | OvsPortSet, bridge: str) -> Iterator[Operation]:
-    """The QoS of a port whose queues ovs-vswitchd is to leave alone. One that an earlier port has left behind goes."""
+    """The QoS of a port whose queueing discipline ovs-vswitchd leaves alone. That of an earlier port is deleted."""
     if step.leaves_queues:
         yield from _clear_queues(PORT_MARK, step.name, (step.name,))
         marks = (*(mark for mark in step.marks if mark[0] == OVS_TOPOLOGY), (PORT_MARK, step.name), (BRIDGE_MARK, bridge))
@@ -145,7 +145,7 @@ def _queues(step: OvsPortAdd | OvsPortSet, bridge: str) -> Iterator[Operation]:
 
 
 def _clear_queues(mark: str, name: str, ports: Iterable[str]) -> Iterator[Operation]:
-    """Remove our QoS rows with the mark, and first what refers to them: else the database refuses."""
+    """Delete netctl's QoS rows with the mark, and first the references to them: else the database rejects it."""
     yield from (_update("Port", port, {"qos": ["set", []]}) for port in ports)
     yield {"op": "delete", "table": "QoS", "where": [["external_ids", "includes", render_map(((mark, name),))]]}
 
@@ -160,7 +160,7 @@ def _named(name: str) -> list[list[str]]:
 
 
 def _there(table: str, name: str) -> Operation:
-    """Lets the whole transaction fail where the row is not there: a change of no row would pass for one."""
+    """An operation that fails the whole transaction if the row does not exist: else a change of no row would succeed."""
     rows = [{"name": name}]
     return {"op": "wait", "timeout": 0, "table": table, "where": _named(name), "columns": ["name"], "until": "==", "rows": rows}
 
@@ -178,7 +178,7 @@ def _mutate(table: str, where: list[list[str]], column: str, verb: str, uuid: An
 
 
 def _mutate_map(table: str, name: str, column: str, held: Marks, wanted: Marks) -> Iterator[Operation]:
-    """Our own keys are replaced, all others stay."""
+    """Replace netctl's own keys, and keep all others."""
     keys = ["set", sorted({key for key, _ in (*held, *wanted)})]
     mutations = [[column, "delete", keys], [column, "insert", render_map(wanted)]]
     yield {"op": "mutate", "table": table, "where": _named(name), "mutations": mutations}

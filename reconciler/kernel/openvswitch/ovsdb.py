@@ -1,7 +1,7 @@
-"""A connection to Open vSwitch's database, and what it has, as values of `state.snapshot` (RFC 7047).
+"""A connection to Open vSwitch's database, and its contents as values of `state.snapshot` (RFC 7047).
 
-The library is `ovs`, Open vSwitch's own, pure Python; of it the stream and the JSON-RPC are used. Its replica of a database
-(`ovs.db.idl`) is for programs that stay. The tables are those of ovs-vswitchd.conf.db(5).
+The library is `ovs`, Open vSwitch's own, pure Python. This module uses its stream and its JSON-RPC. Its replica of a
+database (`ovs.db.idl`) is for long-running programs. The tables are those of ovs-vswitchd.conf.db(5).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ COLUMNS = {
 
 
 class Ovsdb:
-    """A connection to the OVSDB at a Unix socket. HostError where it does not answer, or refuses."""
+    """A connection to the OVSDB at a Unix socket. HostError if it does not answer, or rejects a request."""
 
     def __init__(self, url: str) -> None:
-        """`url` is `unix:/run/openvswitch/db.sock`, say."""
+        """`url` is a URL such as `unix:/run/openvswitch/db.sock`."""
         import ovs.jsonrpc
         import ovs.stream
 
@@ -49,7 +49,7 @@ class Ovsdb:
         self._connection.close()
 
     def transact(self, operations: Sequence[Operation]) -> list[Row]:
-        """The results of the operations, which happen all or not at all. HostError says why not."""
+        """The results of the operations, which are executed all or not at all. HostError with the reason."""
         import ovs.jsonrpc
 
         request = ovs.jsonrpc.Message.create_request("transact", [DATABASE, *operations])
@@ -86,25 +86,25 @@ class Ovsdb:
 
     def _check(self, error: int) -> None:
         if error:
-            raise HostError(f"the connection to Open vSwitch at {self._url} broke", "is ovsdb-server running?")
+            raise HostError(f"the connection to Open vSwitch at {self._url} broke", "check that ovsdb-server runs")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def is_there(url: str) -> bool:
-    """Whether there is a socket; who listens is another question."""
+    """Whether there is a socket; its server is not checked."""
     return Path(url.removeprefix("unix:")).is_socket()
 
 
 @contextlib.contextmanager
 def understanding() -> Iterator[None]:
-    """What is read within is an answer of the database's: HostError where it is not in the form of one (RFC 7047)."""
+    """Parsing an answer of the database: within, HostError if it has not the form of one (RFC 7047)."""
     try:
         yield
     except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
         raise HostError(
-            f"Open vSwitch gives an answer in no known form ({type(error).__name__})", "is it ovsdb-server that listens there?"
+            f"Open vSwitch sent a malformed answer ({type(error).__name__})", "check that ovsdb-server listens there"
         ) from error
 
 
@@ -158,7 +158,7 @@ def parse_uuid(value: Any) -> str:
 
 
 def parse_uuids(value: Any) -> list[str]:
-    """A set of UUIDs; a set of one is written as the one (RFC 7047, section 5.1)."""
+    """A set of UUIDs; a set of one is written as a single UUID (RFC 7047, section 5.1)."""
     return [parse_uuid(value)] if value[0] == "uuid" else [parse_uuid(item) for item in value[1]]
 
 
@@ -168,15 +168,15 @@ def parse_map(value: Any) -> dict[str, str]:
 
 
 def parse_number(value: Any) -> int:
-    """A number, or a set of none."""
+    """A number, or an empty set."""
     return value if type(value) is int else 0
 
 
 def parse_numbers(value: Any) -> list[int]:
-    """A set of numbers; a set of one is written as the one (RFC 7047, section 5.1)."""
+    """A set of numbers; a set of one is written as a single number (RFC 7047, section 5.1)."""
     return [value] if isinstance(value, int) else [int(item) for item in value[1]]
 
 
 def parse_text(value: Any) -> str:
-    """A text, or a set of none."""
+    """A text, or an empty set."""
     return value if isinstance(value, str) else ""

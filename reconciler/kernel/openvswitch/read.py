@@ -1,8 +1,8 @@
-"""What of Open vSwitch a host has: its bridges, our flows, and the offloads that its user-space datapath minds.
+"""A host's Open vSwitch: its bridges, netctl's flows, and the offloads that matter to its user-space datapath.
 
-A host whose file has no Open vSwitch is asked all the same where a socket is there, since an earlier file may have had one; it
-costs 60 ms, most of it the library. Then, and only then, silence is taken for absence: a socket file without a server, on a
-host that has no link of ours at such a bridge.
+A host without Open vSwitch in its file is read, too, if a socket exists, because an earlier file may have had one. That
+costs 60 ms, most of it the library. Only then a silent server counts as absent: a stale socket, on a host without a
+link of netctl's at such a bridge.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from reconciler.state.steps.openvswitch import OVS_TOPOLOGY
 
 KERNEL: Final = "system"
 INTERNAL_KINDS = ("tun", "openvswitch")
-"""What the kernel calls an internal port, of the user-space datapath and of its own."""
+"""The kernel's kinds of an internal port, of the user-space datapath and of its own."""
 START = "install and start it: apt-get install openvswitch-switch; systemctl start openvswitch-switch"
 GENERIC, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME = 16, 16, 3, 2  # linux/netlink.h, linux/genetlink.h
 FAMILY = b"ovs_datapath\0"
 
 
 def read_switches(namespaces: Namespaces, snapshot: Snapshot) -> Snapshot:
-    """The snapshot with what Open vSwitch has. HostError where something of ours may be there, and it does not answer."""
+    """The snapshot with Open vSwitch's contents. HostError if netctl's may be there, and the database does not answer."""
     url = namespaces.context.openvswitch
     if not url or not is_there(url):
         return snapshot
@@ -70,7 +70,7 @@ def read_switches(namespaces: Namespaces, snapshot: Snapshot) -> Snapshot:
 
 
 def forget_switch(context: KernelContext) -> None:
-    """For the worker, when an apply has succeeded: a database that has nothing of the topology any more need not be found."""
+    """After a successful apply: delete the note of a database that has nothing of the topology any more."""
     if not (url := read_openvswitch(context)):
         return
     if is_there(url):
@@ -83,10 +83,10 @@ def forget_switch(context: KernelContext) -> None:
 
 
 def _with_masters(snapshot: Snapshot) -> Snapshot:
-    """The host's own links at Open vSwitch bridges have the bridge for their master, as on a Linux bridge.
+    """The host's own links at Open vSwitch bridges get the bridge as their master, as on a Linux bridge.
 
-    The kernel knows nothing of it (user space), or one master for all bridges. On a bridge that has taken in the host's uplink,
-    that link is meant, and not what an administrator has added.
+    The kernel does not report it (user space), or reports one master for all bridges. A bridge with the host's uplink
+    stands only for that link, not for one that an administrator has added.
     """
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     links = {link.name: link for link in host.links.values()}
@@ -126,7 +126,7 @@ def _minded(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
 
 
 def read_fault(context: KernelContext) -> str:
-    """Why Open vSwitch cannot be used on the host, a sentence with what to do; "" where it can."""
+    """The reason why Open vSwitch cannot be used on the host, a sentence with advice; "" if it can."""
     url = context.openvswitch
     if not url:
         return (
@@ -147,13 +147,13 @@ def read_fault(context: KernelContext) -> str:
 
 
 def _answers(path: Path) -> bool:
-    """Whether somebody listens: a daemon that was killed leaves its socket's file."""
+    """Whether a server listens: a killed daemon leaves its socket's file."""
     with socket.socket(socket.AF_UNIX) as channel:
         return channel.connect_ex(str(path)) == 0
 
 
 def read_datapath() -> Literal["system", "netdev"]:
-    """`system` where the kernel has Open vSwitch's module (its generic netlink family, which may load now), else `netdev`."""
+    """`system` if the kernel has Open vSwitch's module (its generic netlink family, which may load now), else `netdev`."""
     attribute = struct.pack("=HH", 4 + len(FAMILY), CTRL_ATTR_FAMILY_NAME) + FAMILY
     attribute += bytes(-len(attribute) % 4)
     body = struct.pack("=BBH", CTRL_CMD_GETFAMILY, 1, 0) + attribute

@@ -1,11 +1,12 @@
-"""The commands of plain namespaces: starting them, finding them by their mark, ending them.
+"""The commands of plain namespaces: start them, find them by their mark, end them.
 
-A command is spawned by a thread that has entered its namespace: no fork of this process, about a millisecond each. It gets a
-session of its own, the log as its output, and nothing else of the worker's: no descriptor (so it holds no lock), no ignored
-signal, no working directory.
+A thread that has entered the namespace spawns a command: no fork of this process, about a millisecond each. The command
+gets a session of its own, and the log as its output. It inherits nothing else of the worker: no descriptor (so it holds
+no lock), no ignored signal, no working directory.
 
-A mark can be forged (see `marks`). The shell that stands for a command is root's and in the namespace of its container. A
-command may give up its privileges: what it then starts belongs to the container by its session, or by its namespace and mark.
+A mark can be forged (see `marks`). The shell that represents a command belongs to root and is in the namespace of its
+container. A command may drop its privileges: processes that it then starts belong to the container by its session, or
+by its namespace and mark.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ from reconciler.state.steps.step import Step, StepError
 CLONE_FS = 0x200  # linux/sched.h
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROCESSES_EACH = 2
-"""Of a command: the shell that holds the mark, and the program."""
+"""The processes of a command: the shell that holds the mark, and the program."""
 STOP_TIMEOUT_S = 10.0
-"""How long a process may take to end after SIGTERM, as in `docker stop`."""
+"""The time that a process may take to end after SIGTERM: the default of `docker stop`."""
 KILL_TIMEOUT_S = 2.0
-"""After SIGKILL a process that lives on hangs in the kernel, or is one of many that start each other."""
+"""A process that survives SIGKILL for this time hangs in the kernel, or is one of many that start each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ class Marked:
 
 
 def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
-    """For each container the process that stands for its command, in the order of the containers' names."""
+    """For each container the process that represents its command, in the order of the containers' names."""
     found: dict[str, ProcessInfo] = {}
     left: dict[str, ProcessInfo] = {}
     for marked in read_marked(context):
         command, env = parse_command_mark(marked.command_mark or "")
         if not (command and marked.is_roots and marked.in_place):
             left[marked.container] = ProcessInfo(marked.pid, marked.container, ())
-        # Between its fork and its exec a child looks like the shell, but for the session, which the shell leads.
+        # Between its fork and its exec a child looks like the shell, except for the session, which the shell leads.
         elif marked.container not in found or read_session(marked.pid) == marked.pid:
             found[marked.container] = ProcessInfo(marked.pid, marked.container, command, env)
     found = left | found
@@ -90,10 +91,10 @@ def read_processes(context: KernelContext) -> tuple[ProcessInfo, ...]:
 
 
 def run_process_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
-    """Carry out ProcessStart and ProcessStop in order; `path_of` gives the file of a namespace by its name. StepError."""
+    """Execute ProcessStart and ProcessStop in order; `path_of` returns the file of a namespace by its name. StepError."""
     stops = [step for step in steps if isinstance(step, ProcessStop)]
     starts = [step for step in steps if isinstance(step, ProcessStart)]
-    # A stop never follows a start of the same container in one plan, so one pass over /proc serves all stops.
+    # No plan stops a container's command after it started it, so one pass over /proc serves all stops.
     if stops:
         stop_processes(context, stops)
     if starts:
@@ -113,20 +114,20 @@ def start_processes(context: KernelContext, steps: Iterable[ProcessStart], path_
             except OSError as error:
                 where = f"{error.filename}: " if error.filename not in (None, step.command[0]) else ""
                 remedy = f" ({words})" if (words := help_for(error)) else ""
-                raise StepError(step, f"{step.command[0]} cannot be started: {where}{error.strerror}{remedy}") from error
+                raise StepError(step, f"cannot start {step.command[0]}: {where}{error.strerror}{remedy}") from error
 
     start_in_thread(start)
 
 
 def start_in_thread(start: Callable[[], Iterator[int]]) -> None:
-    """Let `start` start programs in a thread of its own, where it enters namespaces; it yields their process numbers.
+    """Call `start` in a thread of its own, where it enters namespaces and starts programs; it yields their process numbers.
 
     Returns when the mark of each can be read.
     """
     pids: list[int] = []
 
     def body() -> None:
-        # The working directory and the umask become this thread's own, and so the program's.
+        # The thread gets its own working directory and umask, which the program inherits.
         ctypes.CDLL(None).unshare(CLONE_FS)
         os.chdir("/")
         os.umask(0o022)
@@ -137,7 +138,7 @@ def start_in_thread(start: Callable[[], Iterator[int]]) -> None:
 
 
 def check_programs(steps: Iterable[Step]) -> None:
-    """HostError if the program of a command that is to be started is not there, or if there is no room for the commands."""
+    """HostError if the program of a command to start does not exist, or if the process limit leaves no room."""
     starts = [step for step in steps if isinstance(step, ProcessStart)]
     limit = read_tightest() if starts else None
     if limit and limit.left < len(starts) * PROCESSES_EACH:
@@ -151,7 +152,7 @@ def check_programs(steps: Iterable[Step]) -> None:
 
 
 def find_fault(step: ProcessStart, path: str) -> str:
-    """Why the command cannot be started; "" if it can. It starts in the root directory, so `./a` is `/a`."""
+    """The reason why the command cannot be started; "" if it can. It starts in the root directory, so `./a` is `/a`."""
     program = step.command[0]
     if "/" not in program:
         return "" if shutil.which(program, path=path) else f"no such program in PATH: {program}"
@@ -178,7 +179,7 @@ def _start_command(context: KernelContext, step: ProcessStart, inherited: Iterab
 def spawn(
     context: KernelContext, container: str, words: tuple[str, ...], env: Mapping[str, str], inherited: Iterable[int]
 ) -> int:
-    """Start a program that logs into the file of the container's, in the calling thread's namespace. OSError if that fails."""
+    """Start a program with the container's log as its output, in the calling thread's namespace. OSError if that fails."""
     log = open_private(context.topology_directory / f"{container}.log", os.O_WRONLY | os.O_APPEND)
     try:
         return os.posix_spawn(
@@ -193,27 +194,30 @@ def spawn(
             ],
             setsid=True,
             setsigmask=(),
-            setsigdef=signal.valid_signals(),  # the worker ignores SIGINT; its children shall not
+            setsigdef=signal.valid_signals(),  # the worker ignores SIGINT; its children must not
         )
     finally:
         os.close(log)
 
 
 def inheritable_descriptors() -> tuple[int, ...]:
-    """What of ours a child would get, standard streams left out: what we inherited. All that Python opens is closed on exec."""
+    """Descriptors that a child would inherit, without standard streams: the ones that this process inherited.
+
+    Python's own are closed on exec.
+    """
     with os.scandir("/proc/self/fd") as entries:
         return tuple(int(entry.name) for entry in entries if int(entry.name) > 2 and os.get_inheritable(int(entry.name)))
 
 
 def stop_processes(context: KernelContext, steps: Iterable[ProcessStop]) -> None:
-    """End all processes of the containers, their sessions included. StepError if one cannot be ended."""
+    """End all processes of the containers, including their sessions. StepError if one cannot be ended."""
     by_container = {step.container: step for step in steps}
     members = read_members(context, by_container)
     for member in members:
         send_signal(member, signal.SIGTERM)
     left = wait_until_gone(members, STOP_TIMEOUT_S)
     deadline = time.monotonic() + KILL_TIMEOUT_S
-    # What the last words of a process have started is found by its mark; and so is what starts itself again and again.
+    # The mark finds processes that an ending process has started, and those that restart themselves.
     while left := [*dict.fromkeys((*left, *read_members(context, by_container)))]:
         if time.monotonic() > deadline:
             owner = next((m.container for m in read_marked(context) if m.container in by_container), next(iter(by_container)))
@@ -224,18 +228,19 @@ def stop_processes(context: KernelContext, steps: Iterable[ProcessStop]) -> None
 
 
 def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Running, ...]:
-    """The processes of the containers: those with a mark that counts, and all of the sessions that netctl began for them."""
+    """The processes of the containers: those with a valid mark, and all of the sessions that netctl started for them."""
     wanted = set(containers)
     marked = {one.pid: one for one in read_marked(context) if one.container in wanted}
     if not marked:
         return ()
     session_of = {pid: session for pid in read_pids() if (session := read_session(pid)) is not None}
-    # A session whose first process is alive and has no mark is another's, which a marked process came to share. One whose
-    # first process has ended was begun by netctl if root's are in it: it may be a user's own else.
+    # A session whose first process runs without a mark belongs to another program; a marked process has joined it. If
+    # the first process has ended, netctl started the session only if root has processes in it: else it may be a user's
+    # own.
     ours = {
         session
         for pid, one in marked.items()
-        # Session 0 is one that was begun in a process namespace above.
+        # Session 0 was started in an outer process namespace.
         if (session := session_of.get(pid)) and (session in marked or (session not in session_of and one.is_roots))
     }
     others = (pid for pid, session in session_of.items() if session in ours and pid not in marked)
@@ -244,7 +249,7 @@ def read_members(context: KernelContext, containers: Iterable[str]) -> tuple[Run
 
 
 def read_marked(context: KernelContext) -> list[Marked]:
-    """All live processes of the topology's containers. A process that ends meanwhile is one that is not there."""
+    """All live processes of the topology's containers. A process that ends meanwhile is left out."""
     named = read_named(context)
     namespaces = frozenset(named.values())
     inside = {netns for name, netns in named.items() if parse_path_name(context.topology, name).startswith("container:")}
@@ -252,14 +257,14 @@ def read_marked(context: KernelContext) -> list[Marked]:
     for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
         container = _container_of(context.topology, bearer)
         in_place = named.get(f"{context.topology}.{container}") == bearer.netns
-        # In a namespace without a name it is left of a container; in one of another name its mark is a lie.
+        # In a namespace without a name, it is the rest of a container; in one of another name, its mark is forged.
         if container and (in_place or (bearer.netns not in namespaces and bearer.is_roots)):
             found.append(Marked(bearer.running, container, bearer.value_of(COMMAND_MARK), bearer.is_roots, in_place))
     return found
 
 
 def read_named(context: KernelContext) -> dict[str, Identity]:
-    """The namespaces that have a name on the machine, by the names of their files."""
+    """The named namespaces of the machine, by the names of their files."""
     try:
         names = os.listdir(context.netns_directory)
     except FileNotFoundError:
@@ -268,6 +273,6 @@ def read_named(context: KernelContext) -> dict[str, Identity]:
 
 
 def _container_of(topology: str, bearer: Bearer) -> str:
-    """The container that a mark names; "" if no topology could have it, or the mark is another topology's."""
+    """The container in a mark; "" if no topology could have it, or the mark is another topology's."""
     owner, _, container = (bearer.value_of(PROCESS_MARK) or "").partition("/")
     return container if owner == topology and is_label(container) else ""

@@ -1,7 +1,7 @@
-"""The DHCP clients of containers on a LAN: starting them in their namespaces, finding them by their mark, ending them.
+"""The DHCP clients of containers on a LAN: start them in their namespaces, find them by their mark, end them.
 
-A client runs like a container's command does (see `process`). Its script is a file under /run/netctl, for udhcpc wants a path;
-the last client that ends takes it along.
+A client runs like a container's command (see `kinds.process`). Its script is a file under /run/netctl, because udhcpc
+needs a path; the last client that ends deletes it.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ bound | renew)
 esac
 """
 STOP_TIMEOUT_S = 3.0
-"""How long a client may take to give its lease back."""
+"""The time that a client may take to release its lease."""
 KILL_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A live client of the topology's, and which of its hosts has it (KernelContext.host_key)."""
+    """A live client of the topology, and its host (KernelContext.host_key)."""
 
     running: Running
     netns: Identity
@@ -82,7 +82,7 @@ class Client:
 
 
 def find_client() -> tuple[str, ...]:
-    """The command of the DHCP client on this machine; empty where there is none."""
+    """The command of the DHCP client on this machine; empty if there is none."""
     path = os.environ.get("PATH", DEFAULT_PATH) + ":/usr/sbin:/sbin"
     if found := shutil.which("udhcpc", path=path):
         return (found,)
@@ -96,9 +96,9 @@ def find_client() -> tuple[str, ...]:
 def read_dhcp_clients(
     context: KernelContext, links: Mapping[str, Mapping[int, LinkInfo]], identity_of: Callable[[str], tuple[int, int]]
 ) -> tuple[DhcpInfo, ...]:
-    """The clients of the host's containers, whose namespaces are among `links`; `identity_of` tells one namespace from another.
+    """The clients of the host's containers with their namespaces among `links`; `identity_of` identifies a namespace.
 
-    A client whose container has none now is left behind, too.
+    A client whose container has no namespace now is a leftover, too.
     """
     found = []
     for client in _clients_of(context):
@@ -106,13 +106,13 @@ def read_dhcp_clients(
         in_place = netns in links and client.netns == identity_of(netns)
         link = _link_of(context.topology, links, client) if in_place else None
         found.append(DhcpInfo(client.container, client.dev, client.default, in_place, link))
-    # All clients of an interface are ended together, and one that is left behind has to be.
+    # All clients of an interface are ended together, and a leftover must be ended.
     found.sort(key=lambda one: not one.in_place)
     return tuple({(one.container, one.dev): one for one in found}.values())
 
 
 def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client: Client) -> Ref | None:
-    """What makes the interface of a client."""
+    """The record that creates the interface of a client."""
     inside = {link.name: link for link in links[container_netns(client.container)].values()}
     link = inside.get(client.dev)
     if link is None:
@@ -126,9 +126,9 @@ def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client:
 
 
 def read_clients(context: KernelContext) -> Iterator[Client]:
-    """All live clients of the topology's, on every host that shares the machine. One that ends meanwhile is not there.
+    """All live clients of the topology, on every host that shares the machine. One that ends meanwhile is left out.
 
-    Root has started each of them: a mark of another user's process says nothing.
+    Root has started each of them: a mark of another user's process does not count.
     """
     prefix = f"{DHCP_MARK}={context.topology}/".encode()
     for bearer in read_bearers(context, prefix):
@@ -139,12 +139,12 @@ def read_clients(context: KernelContext) -> Iterator[Client]:
 
 
 def _clients_of(context: KernelContext) -> Iterator[Client]:
-    """Those of this host: the hosts of a lab share the machine's processes."""
+    """The clients of this host: the hosts of a lab share the machine's processes."""
     return (client for client in read_clients(context) if client.host == context.host_key)
 
 
 def run_dhcp_steps(context: KernelContext, steps: Sequence[Step], path_of: Callable[[str], str]) -> None:
-    """Carry out DhcpStart and DhcpStop in order; `path_of` gives the file of a namespace by its name. StepError."""
+    """Execute DhcpStart and DhcpStop in order; `path_of` returns the file of a namespace by its name. StepError."""
     for step in steps:
         if isinstance(step, DhcpStop):
             _stop(context, step)
@@ -158,7 +158,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
         raise StepError(step, "there is no DHCP client on this host: apt-get install udhcpc")
     script = context.topology_directory / SCRIPT_NAME
     _write_script(script)
-    # Until there is a lease, it asks three times and waits for ten seconds, again and again; it gives the lease back at its end.
+    # Until it has a lease, it sends three requests and waits ten seconds, repeatedly; at its end it releases the lease.
     words = (*client, "-f", "-R", "-i", step.dev, "-s", str(script), "-t", "3", "-T", "2", "-A", "10", "-O", "staticroutes")
     mark = f"{context.topology}/{context.host_key}/{step.container}/{step.dev}/{int(step.default)}"
     path_variable = os.environ.get("PATH", DEFAULT_PATH)
@@ -172,7 +172,7 @@ def _start(context: KernelContext, step: DhcpStart, path: str) -> None:
     try:
         start_in_thread(start)
     except OSError as error:
-        raise StepError(step, f"{words[0]} cannot be started: {error.strerror}") from error
+        raise StepError(step, f"cannot start {words[0]}: {error.strerror}") from error
 
 
 def _write_script(script: Path) -> None:
@@ -181,7 +181,7 @@ def _write_script(script: Path) -> None:
 
 
 def _stop(context: KernelContext, step: DhcpStop) -> None:
-    """SIGTERM makes it give back its lease, and its script take away the address; then SIGKILL."""
+    """SIGTERM makes it release its lease, and its script delete the address; then SIGKILL."""
     clients = [one.running for one in _clients_of(context) if (one.container, one.dev) == (step.container, step.dev)]
     for client in clients:
         send_signal(client, signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""How many more processes the worker's control groups allow (cgroups(7), pids).
+"""The number of further processes that the worker's control groups allow (cgroups(7), pids).
 
-A command that cannot be started, or whose shell cannot fork, looks afterwards as if it had ended by itself.
+A command that cannot be started, or whose shell cannot fork, looks later as if it had ended by itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 CGROUPS = Path("/proc/self/cgroup")
 MOUNTS = {"pids": Path("/sys/fs/cgroup/pids"), "": Path("/sys/fs/cgroup")}
-"""Where the hierarchies are by convention (file-hierarchy(7)): that of pids of the first version, and the one of the second."""
+"""The usual mount points (file-hierarchy(7)): the pids controller of version 1, and version 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`pids.max` of a control group, and how many processes and threads are in it now."""
+    """`pids.max` of a control group, and the number of its processes and threads."""
 
     group: Path
     allowed: int
@@ -24,7 +24,7 @@ class Limit:
 
     @property
     def left(self) -> int:
-        """How many more it takes."""
+        """The number of further processes."""
         return max(0, self.allowed - self.current)
 
 

@@ -1,4 +1,4 @@
-"""The logs under /run/netctl of what runs in containers' networks: commands of plain namespaces, and DHCP clients."""
+"""The logs under /run/netctl of programs in containers' networks: commands of plain namespaces, and DHCP clients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from reconciler.kernel.processes.dhcp_clients import read_clients
 
 
 def remove_stale_logs(context: KernelContext) -> None:
-    """Remove the logs that nobody writes to any more, and the topology's directory when nothing is left in it.
+    """Delete logs that no process writes to any more, and the topology's directory if it is empty.
 
-    The lab's hosts share the directory, as they share /run/netns. A client in an engine's container has no namespace there, and
-    to look for clients takes a pass over all processes, so it is done for such logs only.
+    The lab's hosts share the directory, as they share /run/netns. A client in an engine's container has no namespace
+    there. The search for clients takes a pass over all processes, so it is done for such logs only.
     """
     try:
         logs = list(context.topology_directory.glob("*.log"))
@@ -23,5 +23,5 @@ def remove_stale_logs(context: KernelContext) -> None:
             log.unlink(missing_ok=True)
     try:
         context.topology_directory.rmdir()
-    except OSError:  # not there, or another's file is in it
+    except OSError:  # missing, or with another program's file in it
         return

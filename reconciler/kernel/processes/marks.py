@@ -1,9 +1,9 @@
-"""The processes that netctl started, found by a mark in their environment, and what of a mark can be believed.
+"""The processes that netctl started, found by a mark in their environment, and the trustworthy parts of a mark.
 
-Any user can put a mark into an environment, so a mark says only which container to compare with. What a user without
-privileges cannot forge decides: the network namespace of a process, and that root started it in the worker's own user and
-process namespaces. The environment of a stranger is never read. A pass over /proc costs 5 µs for a process of the host's own
-namespace, 50 µs for one with a mark.
+Any user can write a mark into an environment, so a mark only says which container to compare with. Two facts decide,
+which a user without privileges cannot forge. One is the network namespace of a process. The other is that root started
+it in the worker's own user and process namespaces. The environment of a foreign process is never read. A pass over
+/proc costs 5 µs for a process of the host's own namespace, 50 µs for one with a mark.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from typing import Self
 from reconciler.kernel.context import KernelContext
 
 ENVIRONMENT_MAX_BYTES = 8 << 20
-"""The kernel takes at most 6 MiB of arguments and environment (bprm_stack_limits in fs/exec.c); a larger area was made later."""
+"""The kernel accepts at most 6 MiB of arguments and environment (bprm_stack_limits in fs/exec.c).
+
+A larger area was created later.
+"""
 PIECE_BYTES = 1 << 16
-"""So much is read at once; the kernel gives less only at the end."""
+"""The size of one read; the kernel returns less only at the end."""
 MARK_TIMEOUT_S = 1.0
 POLL_S = 0.005
 GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
-"""What /proc says of a process that has ended meanwhile, or is not for us to look at."""
+"""The errors in /proc of a process that has ended, or that this process may not read."""
 
 _ONE_NUMBER = re.compile(rb"\nNSpid:\t\d+\n")
-"""Of a process of this process namespace; one of a namespace below has a number in each."""
+"""The line of a process in this process namespace; in an inner one it has several numbers."""
 
 Identity = tuple[int, int]
 """Device and inode of a namespace on nsfs."""
@@ -40,7 +43,7 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process, and when it started (clock ticks since boot): the number alone goes to another process some time."""
+    """A process and its start time (clock ticks since boot): another process may later get the same number."""
 
     pid: int
     started: int
@@ -48,7 +51,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A live process that carries a mark. `is_roots` says that root started it, and not by a set-user-ID program."""
+    """A live process with a mark. `is_roots` says that root started it, and not by a set-user-ID program."""
 
     running: Running
     netns: Identity
@@ -66,14 +69,15 @@ class Bearer:
 def read_bearers(context: KernelContext, mark: bytes, inside: Collection[Identity] = ()) -> Iterator[Bearer]:
     """The processes whose environment has a variable that begins with `mark` (`NAME=topology/`).
 
-    Processes of root are found in every namespace except the host's own; those of other users only in the namespaces `inside`.
+    Processes of root are found in every namespace except the host's own; those of other users only in the namespaces
+    `inside`.
     """
     hosts = {identity for path in (context.own_netns, context.machine_netns) if (identity := identify(path))}
     own = _Own.read()
     for pid in read_pids():
         if (netns := identify(f"/proc/{pid}/ns/net")) is None or netns in hosts:
             continue
-        # The directory stands for this very process, though its number may go to another.
+        # The directory refers to this very process, even if another process gets its number.
         with contextlib.suppress(*GONE), _opened(pid) as process:
             is_foreign = not own.has(process)
             if is_foreign and netns not in inside:
@@ -98,14 +102,15 @@ class _Own:
         return cls(identify("/proc/self/ns/user"))
 
     def has(self, process: int) -> bool:
-        """Whether a process is in it, and its effective user is root or not known (proc(5))."""
+        """Whether a process is in it, and its effective user is root or unknown (proc(5))."""
         return os.fstat(process).st_uid == 0 and identify("ns/user", process) == self.user
 
 
 def _has_only_root(process: int) -> bool:
     """Whether root runs it in this process namespace: the real, effective, saved and file system user are all 0 (proc(5)).
 
-    A set-user-ID program may be so, too: sudo(8) before it has asked for a password, with an environment of its caller's.
+    A set-user-ID program may have these, too: sudo(8) before it asks for a password, with an environment of its
+    caller's.
     """
     data = _read(process, "status", PIECE_BYTES)
     if b"\nUid:\t0\t0\t0\t0\n" not in data or not _ONE_NUMBER.search(data):
@@ -123,7 +128,7 @@ def _opened(pid: int) -> Iterator[int]:
 
 
 def _read(process: int, name: str, size_max: int) -> bytes:
-    """A file of a process, up to about `size_max` bytes of it. OSError if the process has ended."""
+    """A file of a process, at most about `size_max` bytes. OSError if the process has ended."""
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
     try:
         data = part = os.read(descriptor, PIECE_BYTES)
@@ -143,7 +148,7 @@ def is_roots(pid: int) -> bool:
 
 
 def identify(path: str | Path, directory: int | None = None) -> Identity | None:
-    """Device and inode of a namespace; None if it is not there."""
+    """Device and inode of a namespace; None if it does not exist."""
     try:
         status = os.stat(path, dir_fd=directory)
     except GONE:
@@ -158,7 +163,7 @@ def read_pids() -> list[int]:
 
 
 def read_environment(pid: int) -> bytes:
-    """The environment that a process was given; empty for one that has ended, and for the kernel's own (proc(5))."""
+    """The initial environment of a process; empty for one that has ended, and for the kernel's own (proc(5))."""
     with contextlib.suppress(*GONE), _opened(pid) as process:
         return _read_environment(process)
     return b""
@@ -169,7 +174,7 @@ def _read_environment(process: int) -> bytes:
     try:
         return _read(process, "environ", ENVIRONMENT_MAX_BYTES)
     except OSError as error:
-        if error.errno == errno.EIO:  # it has taken its memory away
+        if error.errno == errno.EIO:  # it has released its memory
             return b""
         raise
 
@@ -183,26 +188,26 @@ def read_session(pid: int) -> int | None:
 
 
 def read_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if it has ended."""
+    """The start time of a process, in clock ticks since boot; None if it has ended."""
     with contextlib.suppress(*GONE), _opened(pid) as process:
         return _read_start(process)
     return None
 
 
 def _read_start(process: int) -> int | None:
-    # The state follows the name, which stands in parentheses and may hold anything (proc(5)).
+    # The state follows the name, which is in parentheses and may contain anything (proc(5)).
     words = _read(process, "stat", PIECE_BYTES).rpartition(b") ")[2].split()
     return int(words[19]) if len(words) > 19 and words[0] not in (b"Z", b"X") else None
 
 
 def send_signal(running: Running, number: signal.Signals) -> None:
-    """Send a signal to a process; one that has ended needs none, and its number may be another's by now."""
+    """Send a signal to a process; one that has ended gets none, because its number may be another's by now."""
     try:
         handle = os.pidfd_open(running.pid)
     except ProcessLookupError:
         return
     try:
-        # The handle holds on to the process, so what is compared now is what gets the signal.
+        # The descriptor refers to one process, so the compared process gets the signal.
         if read_start(running.pid) == running.started:
             signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
@@ -214,7 +219,7 @@ def send_signal(running: Running, number: signal.Signals) -> None:
 def wait_until_marked(pids: Iterable[int]) -> None:
     """Return when the environment of each process can be read, or it has ended.
 
-    The kernel lets a spawn return when the new program has its memory, a moment before it has its environment there.
+    The kernel lets a spawn return when the new program has its memory, a moment before that contains its environment.
     """
     deadline = time.monotonic() + MARK_TIMEOUT_S
     for pid in pids:
@@ -223,7 +228,7 @@ def wait_until_marked(pids: Iterable[int]) -> None:
 
 
 def wait_until_gone(processes: Iterable[Running], timeout_s: float) -> list[Running]:
-    """Return when none of the processes runs, or after `timeout_s`: those that still do."""
+    """Return when none of the processes runs, or after `timeout_s`: those that still run."""
     deadline = time.monotonic() + timeout_s
     left = [one for one in processes if is_running(one)]
     while left and time.monotonic() < deadline:
@@ -238,7 +243,7 @@ def is_running(running: Running) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs. One that has ended is taken off the list of processes, where it is a child of ours."""
+    """Whether a process runs. An ended child of this process is reaped."""
     try:
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False

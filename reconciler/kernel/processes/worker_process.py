@@ -1,4 +1,4 @@
-"""Where a worker stands: in the namespace of its host, and no longer than its controller lives."""
+"""The worker's process: in the namespace of its host, and no longer alive than its controller."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int) -> bool:
-    """Be killed when the thread that started this process ends (prctl(2)); False where `parent` has already gone."""
+    """Have the kernel kill this process when the thread that started it ends (prctl(2)); False if `parent` has already ended."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
 
 
 def enter_or_leave(path: str) -> bool:
-    """Move the calling thread into the namespace at `path`; where there is none, into a new one that is empty, and False.
+    """Move the calling thread into the namespace at `path`; if there is none, into a new empty one, and return False.
 
-    So a host that is not there reads like one that has nothing, by the same code. Nothing happens where the thread is in the
-    namespace already.
+    So a missing host reads like an empty one, by the same code. Nothing happens if the thread is in the namespace
+    already.
     """
     try:
         wanted = os.stat(path)
@@ -36,6 +36,6 @@ def enter_or_leave(path: str) -> bool:
 
 
 def read_machine(netns: str) -> str:
-    """What no other machine says of itself: the kernel's number for this boot, and the namespace (random(4), namespaces(7))."""
+    """An identity of the machine: the kernel's number of this boot, and the namespace (random(4), namespaces(7))."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return f"{file.read().strip()} {os.stat(netns).st_ino}"

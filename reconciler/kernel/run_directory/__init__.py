@@ -1,1 +1,1 @@
-"""The files under /run/netctl: the lock, and what netctl keeps for its next run."""
+"""The files under /run/netctl: the lock, and the data that netctl keeps for its next run."""

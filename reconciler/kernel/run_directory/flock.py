@@ -1,6 +1,6 @@
-"""Locks on files and directories that other users may open, too: a user's lock must not hold up root.
+"""Locks on files and directories that other users may open, too: a user's lock must not delay root.
 
-flock(2) asks for no right to write, so a file of mode 0644 is enough to lock it.
+flock(2) needs no write permission, so a file of mode 0644 is enough to lock it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ POLL_S = 0.02
 
 
 def lock_among_root(descriptor: int) -> None:
-    """Lock the open file or directory, after processes of root that have it locked. Another user's lock is passed over.
+    """Lock the open file or directory, after processes of root that have it locked. Another user's lock is ignored.
 
-    There is no lock then, but no process of root's has it either.
+    There is no lock then, but no process of root has it either.
     """
     while not try_lock(descriptor) and not is_locked_by_others_only(descriptor):
         time.sleep(POLL_S)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock the open file; false if another holds it."""
+    """Lock the open file; false if another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -35,16 +35,16 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_locked_by_others_only(descriptor: int) -> bool:
-    """Whether no process of root's has a lock on the open file. 40 µs for a process; the lock may be free by then."""
+    """Whether no process of root has a lock on the open file. 40 µs for a process; the lock may be free by then."""
     wanted = os.fstat(descriptor)
     return not any(_has_lock(pid, wanted) for pid in read_pids())
 
 
 def _has_lock(pid: int, wanted: os.stat_result) -> bool:
-    """Whether a process of root's has the file locked: the kernel says so of the descriptor that the lock is on (proc(5)).
+    """Whether a process of root has the file locked: the kernel reports the lock with the descriptor (proc(5)).
 
-    /proc/locks names the process that took a lock. It hides the lock if that one has ended, though its child goes on with the
-    descriptor, as the flock(1) of a shell script does.
+    The file /proc/locks names the process that took a lock. It hides the lock if that one has ended, even if its child
+    still has the descriptor, as with the flock(1) of a shell script.
     """
     with suppress(OSError):  # it has ended
         if is_roots(pid):
@@ -56,7 +56,7 @@ def _has_lock(pid: int, wanted: os.stat_result) -> bool:
 
 
 def _is_lock_of_root(pid: int, name: str) -> bool:
-    """Whether a descriptor has a lock, `lock: 1: FLOCK ADVISORY WRITE 708 …`, that no other user took and handed over."""
+    """Whether a descriptor has a lock, `lock: 1: FLOCK ADVISORY WRITE 708 …`, that no other user took and passed on."""
     lines = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii").splitlines()
     takers = [int(words[5]) for words in map(str.split, lines) if words[0] == "lock:" and words[2] == "FLOCK"]
     return any(taker == 0 or is_roots(taker) for taker in takers)  # 0: it has ended

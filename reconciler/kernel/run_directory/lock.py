@@ -1,9 +1,9 @@
-"""One netctl at a time on a host: a lock that the kernel takes back when its holder dies, and that says who holds it.
+"""One netctl at a time on a host: a lock that the kernel releases when its holder dies, and a description of the holder.
 
-The lock is flock(2) on /run/netctl/<host key>/lock. What stands in the file is for people; and for the next worker, where the
-holder has lost its controller and goes on to take back what it did: such an orphan is killed, and its place taken, for what it
-leaves is what a kill leaves. The file may be removed at the end, so whoever gets the lock checks that the file it locked is
-still the one there.
+The lock is flock(2) on /run/netctl/<host key>/lock. The file's content is for users. It is also for the next worker if
+the holder has lost its controller and is rolling back. Such an orphan is killed and replaced: it leaves what a kill
+leaves. The file may be deleted at the end. So a process that gets the lock checks that its file is still the one at the
+path.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from reconciler.state.host import Occupancy
 from reconciler.state.jsontext import parse_json
 
 OPEN_TRIES = 1000
-"""Against others that remove the directory at the same moment; a file in its place must not be tried for ever."""
+"""The tries against others that delete the directory at the same moment; a file in its place must not be tried without end."""
 
 NOTICE_TIMEOUT_S = 1.0
-"""How long a worker that came over a connection may need to notice, and to say, that it has become an orphan."""
+"""The time that a worker on a connection may need to notice, and to note, that it has become an orphan."""
 KILL_TIMEOUT_S = 5.0
-"""How long an orphan may take to end: a system call of its that does not return holds the lock for as long."""
+"""The time that an orphan may take to end: a blocked system call of it holds the lock for as long."""
 HOLDER_MAX_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What stands in the file: the process that people should look for, and the worker itself."""
+    """The content of the file: the process for users to look for, and the worker itself."""
 
     pid: int
     command: str
     since: str
     worker: int
     run: str = ""
-    """Which run of a controller elsewhere it belongs to; "" for a worker that ends with its controller."""
+    """The run of a remote controller; "" for a worker that ends with its controller."""
     orphan: bool = False
     """Whether it has lost that controller."""
 
     def __str__(self) -> str:
-        """For people: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
+        """The holder for users: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
         return f"process {self.pid} ({self.command}), since {self.since}"
 
 
@@ -58,17 +58,17 @@ class HostLock:
     """The lock of one host, held from `take` to `release`."""
 
     def __init__(self, context: KernelContext) -> None:
-        """Nothing is locked yet."""
+        """It does not lock yet."""
         self._path = context.host_directory / "lock"
         self._descriptor = -1
         self._holder: Holder | None = None
         self._writing = threading.Lock()
 
     def take(self, command: str, pid: int | None = None, run: str = "") -> Self:
-        """Take the lock for `command`; `pid` is the process that people should look for (this one, where left out).
+        """Take the lock for `command`; `pid` is the process for users to look for (by default this one).
 
-        `run` stands for a controller elsewhere: a worker of the same run is one whose connection was lost, and is
-        replaced. LockedError, naming the holder, where another has it; HostError where the file cannot be made.
+        `run` identifies a remote controller: a worker of the same run has lost its connection, and is replaced.
+        LockedError, naming the holder, if another has it; HostError if the file cannot be created.
         """
         begun = time.monotonic()
         while True:
@@ -76,7 +76,7 @@ class HostLock:
             if try_lock(descriptor):
                 if _is_file(descriptor, self._path):
                     break
-                os.close(descriptor)  # it was removed between the opening and the locking
+                os.close(descriptor)  # it was deleted between the opening and the locking
                 continue
             if is_exposed and is_locked_by_others_only(descriptor):
                 self._path.unlink(missing_ok=True)  # an earlier version left it open to all; the next one is not
@@ -87,51 +87,51 @@ class HostLock:
             if not self._gives_way(holder, run, time.monotonic() - begun):
                 raise LockedError(
                     f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
-                    "wait until it is done, or end it; what it leaves, the next apply takes over",
+                    "wait until it is done, or end it; the next apply continues from there",
                 )
             time.sleep(POLL_S)
         os.fchmod(descriptor, FILE_MODE)
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)  # who died with the lock is not who has it now
+        os.ftruncate(descriptor, 0)  # a dead holder is not the current one
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
         except OSError as error:
             self.release(remove=True)
-            raise HostError(f"{self._path} cannot be written: {error.strerror}", help_for(error)) from error
+            raise HostError(f"cannot write {self._path}: {error.strerror}", help_for(error)) from error
         return self
 
     def mark(self, *, orphan: bool) -> None:
-        """Say in the file whether the controller is lost, where that has changed. From any thread; nothing without the lock."""
+        """Note in the file whether the controller is lost, if that has changed. From any thread; no effect without the lock."""
         with self._writing, contextlib.suppress(OSError):  # a full disk is no reason to fail now
             if self._holder and self._holder.orphan != orphan:
                 self._write(replace(self._holder, orphan=orphan))
 
     def _write(self, holder: Holder) -> None:
-        """First the line, then the end of the file: whoever reads meanwhile finds a whole line, or nothing yet."""
+        """First the line, then the end of the file: a concurrent reader finds a whole line, or nothing yet."""
         line = render_holder(holder).encode()
         os.pwrite(self._descriptor, line, 0)
         os.ftruncate(self._descriptor, len(line))
         self._holder = holder
 
     def _gives_way(self, holder: Holder | None, run: str, waited_s: float) -> bool:
-        """Whether to try again: the holder is on its way out, an orphan, which is killed here, or about to say who it is."""
+        """Whether to try again: the holder is ending, or is an orphan, which is killed here, or will soon be described."""
         if holder is None:
             return waited_s < NOTICE_TIMEOUT_S
         if not holder.run:
-            # The worker of a controller on this machine ends with it, though a moment later.
+            # The worker of a controller on this machine ends with it, a moment later.
             return read_start(holder.pid) is None and waited_s < KILL_TIMEOUT_S
         if not (holder.orphan or holder.run == run) or not _kill_holder(holder.worker, self._path):
             return waited_s < NOTICE_TIMEOUT_S
         return waited_s < KILL_TIMEOUT_S
 
     def release(self, remove: bool = False) -> None:
-        """Let go. With `remove`, the file goes too, and its directory where nothing else is in it."""
+        """Release the lock. With `remove`, delete the file too, and its directory if it is empty."""
         if self._descriptor < 0:
             return
         with self._writing:
             if remove:
-                # Still locked: whoever waits for it finds another file, or none, at the path, and starts again.
+                # Still locked: a process that waits for it finds another file, or none, at the path, and starts again.
                 self._path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     self._path.parent.rmdir()
@@ -140,7 +140,7 @@ class HostLock:
             self._descriptor, self._holder = -1, None
 
     def _open(self) -> tuple[int, bool]:
-        """A descriptor of the file, and whether other users could open it so far."""
+        """A descriptor of the file, and whether other users could open it until now."""
         for _ in range(OPEN_TRIES):
             try:
                 is_exposed = _is_exposed(self._path)
@@ -148,14 +148,14 @@ class HostLock:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 return os.open(self._path, flags, FILE_MODE), is_exposed
             except (FileNotFoundError, FileExistsError):
-                continue  # another's release removed the directory in between
+                continue  # another's release deleted the directory in between
             except OSError as error:
-                raise HostError(f"{self._path} cannot be made: {error.strerror}", help_for(error)) from error
-        raise HostError(f"{self._path} cannot be made", f"is {self._path.parent} a directory?")
+                raise HostError(f"cannot create {self._path}: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot create {self._path}", f"check that {self._path.parent} is a directory")
 
 
 def read_occupancy(context: KernelContext) -> Occupancy:
-    """Who is at work on the host. It takes no lock, which would be in the way of another's."""
+    """The holder of the host's lock. It takes no lock, which could block another's."""
     path = context.host_directory / "lock"
     holder = None
     with contextlib.suppress(OSError):
@@ -168,7 +168,7 @@ def read_occupancy(context: KernelContext) -> Occupancy:
 
 
 def _is_exposed(path: Path) -> bool:
-    """Whether others than the owner may open the file, if it is there."""
+    """Whether others than the owner may open the file, if it exists."""
     try:
         return bool(path.lstat().st_mode & OTHERS)
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _is_exposed(path: Path) -> bool:
 
 
 def _kill_holder(pid: int, path: Path) -> bool:
-    """Kill the process, if it has the file open. The number may go to another process at any moment, the handle does not."""
+    """Kill the process, if it has the file open. Its number may be reused at any moment, its descriptor is not."""
     try:
         handle = os.pidfd_open(pid)
     except (ProcessLookupError, ValueError):
@@ -192,12 +192,12 @@ def _kill_holder(pid: int, path: Path) -> bool:
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    """Whether the process has the file open: the number in the file may have gone to another since."""
+    """Whether the process has the file open: the number in the file may have been reused."""
     try:
         wanted = path.stat()
         with os.scandir(f"/proc/{pid}/fd") as entries:
             return any(os.path.samestat(os.stat(entry.path), wanted) for entry in entries)
-    except OSError:  # the one or the other has gone
+    except OSError:  # one of them does not exist any more
         return False
 
 
@@ -210,12 +210,12 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 def render_holder(holder: Holder) -> str:
-    """What stands in the lock file."""
+    """The content of the lock file."""
     return json.dumps(asdict(holder)) + "\n"
 
 
 def parse_holder(data: bytes) -> Holder | None:
-    """None where nothing is said yet, or what is said cannot be understood."""
+    """The holder in the lock file; None if it is empty or malformed."""
     try:
         holder = Holder(**parse_json(data.partition(b"\n")[0], HOLDER_MAX_BYTES))
     except (ValueError, TypeError):

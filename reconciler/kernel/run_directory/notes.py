@@ -1,4 +1,4 @@
-"""What an ssh host, or this machine beside one, keeps for the next netctl: files beside the host's lock, one set per topology.
+"""Files that an ssh host, or this machine next to one, keeps for the next netctl: one set per topology, next to the lock.
 
     <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
     <topology>.engines      where the engines are that hold its containers, if not at their usual places, for destroy --name
@@ -6,7 +6,7 @@
     <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
     <topology>.log          what a worker did after it had lost its controller
 
-`destroy` leaves none of them.
+`destroy` deletes all of them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from reconciler.state.jsontext import parse_json
 from reconciler.state.visible import visible
 
 NOTE_MAX_BYTES = 1 << 20
-"""A longer file is none of netctl's."""
+"""A longer file is not netctl's."""
 
 
 def read_peers(context: KernelContext) -> dict[str, str]:
-    """How each host of the topology is reached, by its name; empty where nothing is remembered, or it cannot be understood."""
+    """The destination of each host of the topology, by its name; empty without a file, or if it is malformed."""
     try:
         peers = parse_json(_path(context, "peers").read_bytes(), NOTE_MAX_BYTES)
     except (FileNotFoundError, ValueError):
@@ -38,7 +38,7 @@ def read_peers(context: KernelContext) -> dict[str, str]:
 
 
 def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
-    """Remember these, in the place of all others; no file where there are none."""
+    """Store these in place of all others; without any, delete the file."""
     if peers:
         _replace(_path(context, "peers"), json.dumps(dict(peers), indent=1) + "\n")
     else:
@@ -46,7 +46,7 @@ def write_peers(context: KernelContext, peers: Mapping[str, str]) -> None:
 
 
 def read_engines(context: KernelContext) -> dict[str, str]:
-    """Where engines are that may hold containers of the topology, by runtime; those that are at their usual places left out."""
+    """The sockets of engines that may hold containers of the topology, by runtime, without default ones."""
     try:
         engines = parse_json(_path(context, "engines").read_bytes(), NOTE_MAX_BYTES)
     except (FileNotFoundError, ValueError):
@@ -55,18 +55,18 @@ def read_engines(context: KernelContext) -> dict[str, str]:
 
 
 def write_engines(context: KernelContext) -> None:
-    """Remember where the engines are, before containers are made there."""
+    """Store the engines' sockets, before containers are created there."""
     if context.engines and read_engines(context) != dict(context.engines):
         _replace(_path(context, "engines"), json.dumps(dict(context.engines)) + "\n")
 
 
 def remove_engines(context: KernelContext) -> None:
-    """Forget where the engines are: they hold nothing of the topology's on this host any more."""
+    """Delete the engines' sockets: the engines hold nothing of the topology on this host any more."""
     _path(context, "engines").unlink(missing_ok=True)
 
 
 def read_openvswitch(context: KernelContext) -> str:
-    """Where the Open vSwitch database is that may have bridges of the topology; "" where none has."""
+    """The socket of the Open vSwitch database that may have bridges of the topology; "" if none has."""
     try:
         return _path(context, "openvswitch").read_text().strip()
     except FileNotFoundError:
@@ -74,23 +74,23 @@ def read_openvswitch(context: KernelContext) -> str:
 
 
 def write_openvswitch(context: KernelContext) -> None:
-    """Remember where the database is, before something is written there."""
+    """Store the database's socket, before anything is written there."""
     if read_openvswitch(context) != context.openvswitch:
         _replace(_path(context, "openvswitch"), context.openvswitch + "\n")
 
 
 def remove_openvswitch(context: KernelContext) -> None:
-    """Forget it: the database has nothing of the topology's any more."""
+    """Delete the note: the database has nothing of the topology any more."""
     _path(context, "openvswitch").unlink(missing_ok=True)
 
 
 def confirm(context: KernelContext, token: str) -> None:
-    """Note that the host was reached by a new connection during the apply that the token stands for."""
+    """Note that the host was reached by a new connection during the apply of the token."""
     _replace(_path(context, "confirmed"), token)
 
 
 def is_confirmed(context: KernelContext, token: str) -> bool:
-    """Whether that was noted."""
+    """Whether `confirm` has noted it."""
     try:
         return _path(context, "confirmed").read_text() == token
     except FileNotFoundError:
@@ -106,13 +106,13 @@ def write_log(context: KernelContext, line: str) -> None:
 
 
 def remove_transient(context: KernelContext, *, keep_log: bool = False) -> None:
-    """Remove what an apply that is done needs no more: all but the peers; and but the log, where that is of this apply."""
+    """Delete files that a finished apply does not need: all but the peers, and but the log if it is of this apply."""
     for kind in ("confirmed",) if keep_log else ("confirmed", "log"):
         _path(context, kind).unlink(missing_ok=True)
 
 
 def remove_all(context: KernelContext) -> None:
-    """Remove every file of the topology that is not removed with what it is about; the host's directory where it is empty."""
+    """Delete every file of the topology that has no other end, and the host's directory if it is empty."""
     remove_transient(context)
     _path(context, "peers").unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -128,4 +128,4 @@ def _replace(path: Path, text: str) -> None:
     try:
         write_private(path, text)
     except OSError as error:
-        raise HostError(f"{path} cannot be written: {error.strerror}", help_for(error)) from error
+        raise HostError(f"cannot write {path}: {error.strerror}", help_for(error)) from error

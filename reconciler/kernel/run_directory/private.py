@@ -1,7 +1,7 @@
-"""Files and directories that only root can open: everything that netctl keeps under /run/netctl.
+"""Files and directories that only root can open: all of netctl's files under /run/netctl.
 
-A user who can open a file can lock it (flock(2)), and a user who can write a directory can put a link in the place of a file.
-So directories are 0700 and files 0600, and what an earlier version left wider is tightened by the next write.
+A user who can open a file can lock it (flock(2)). A user who can write a directory can replace a file by a link. So
+directories are 0700 and files 0600. The next write tightens what an earlier version left wider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ OTHERS_WRITE = 0o022
 
 
 def check_directories(*directories: Path) -> None:
-    """HostError if one of the directories is a symbolic link, another user's, or writable by others. A missing one is fine."""
+    """HostError if one of the directories is a symbolic link, another user's, or writable by others.
+
+    It accepts a missing one.
+    """
     for directory in directories:
         with contextlib.suppress(FileNotFoundError):
             os.close(_open_directory(directory))
@@ -34,7 +37,7 @@ def make_directory(directory: Path) -> None:
 
 
 def secure_directory(directory: Path) -> None:
-    """Create a directory for root alone; an existing wider one is tightened with its files. HostError and OSError as above."""
+    """Create a directory for root alone; tighten an existing wider one and its files. HostError and OSError as above."""
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor = _open_directory(directory)
     try:
@@ -62,8 +65,8 @@ def write_private(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
 def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
     """Replace a file as a whole; it is on the disk before its name is. OSError names the file.
 
-    It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of variables.
-    The draft has a fixed name, so that a kill leaves no more than one. The directory must be root's alone.
+    It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of environment variables.
+    The temporary file has a fixed name, so that kills leave only one. The directory must be root's alone.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -75,7 +78,7 @@ def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        # A write names no file.
+        # A failed write names no file.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
@@ -93,7 +96,7 @@ def _open_directory(directory: Path) -> int:
         os.close(descriptor)
         raise HostError(f"netctl needs root: {directory} is root's", "run it with sudo")
     if status.st_uid != os.geteuid():
-        reason = f"belongs to the user with number {status.st_uid}"
+        reason = f"belongs to user ID {status.st_uid}"
     elif status.st_mode & OTHERS_WRITE:
         reason = f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"
     if reason:

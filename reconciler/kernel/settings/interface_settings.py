@@ -1,7 +1,8 @@
-"""The kernel settings of interfaces that differ from those of a new interface: what is lost when such an interface is deleted.
+"""The kernel settings of interfaces that differ from those of a new interface: they are lost when it is deleted.
 
-An interface has 130 settings, and to read them takes 2 ms. So they are read of one interface for all that look alike: the dump
-of links has the settings under net.*.conf (IFLA_INET_CONF, IFLA_INET6_CONF), and RTM_GETNEIGHTBL those under net.*.neigh.
+An interface has 130 settings, and reading them takes 2 ms. So they are read of one interface for all that look alike.
+The dump of links has the settings under net.*.conf (IFLA_INET_CONF, IFLA_INET6_CONF), and RTM_GETNEIGHTBL those under
+net.*.neigh.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ Settings = dict[str, str]
 """Values by key."""
 
 DEFAULTS = 0
-"""In the place of an interface's number: what a new one starts with anywhere (neigh_parms_alloc, net/core/neighbour.c)."""
+"""In place of an interface's number: the initial values of a new one (neigh_parms_alloc, net/core/neighbour.c)."""
 RTM_NEWNEIGHTBL, RTM_GETNEIGHTBL = 64, 66  # linux/rtnetlink.h
 NDTMSG = struct.Struct("=BBH")
-NDTA_PARMS, NDTPA_IFINDEX, NDTPA_REFCNT, NDTPA_REACHABLE_TIME = 6, 1, 2, 3  # linux/neighbour.h; the last is drawn by lot
+NDTA_PARMS, NDTPA_IFINDEX, NDTPA_REFCNT, NDTPA_REACHABLE_TIME = 6, 1, 2, 3  # linux/neighbour.h; the last one is random
 FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6}
 OF_THE_LINK = frozenset(("addr_gen_mode", "mtu"))
-"""Settings that are attributes of a link as well, and stand in its record."""
+"""Settings that are also attributes of a link, and part of its record."""
 
 
 def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey]) -> dict[str, Settings]:
-    """By namespace: the settings of these interfaces that a new interface would not have. HostError where they cannot be read."""
+    """By namespace: the settings of these interfaces that a new one would not have. HostError if they cannot be read."""
     found: dict[str, Settings] = {}
     try:
         for group, alike in _group(namespaces, snapshot, interfaces):
@@ -54,7 +55,7 @@ def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, interfaces
 def _group(
     namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey]
 ) -> Iterator[tuple[str, list[InterfaceKey]]]:
-    """The interfaces that have the same settings, by the group of settings."""
+    """The interfaces with the same settings, by the group of settings."""
     conf: dict[tuple[bool, bytes], list[InterfaceKey]] = {}
     neigh: dict[object, list[InterfaceKey]] = {}
     for netns, names in groupby(sorted(set(interfaces)), key=itemgetter(0)):
@@ -73,7 +74,7 @@ def _group(
 
 
 def _read_neighbor_settings(route_socket: RouteSocket) -> Mapping[int, object]:
-    """By number of an interface: the settings of its neighbor tables, to be compared."""
+    """By number of an interface: the settings of its neighbor tables, for comparison."""
     found: dict[int, tuple[tuple[int, int, bytes], ...]] = {}
     for kind, data in route_socket.dump(RTM_GETNEIGHTBL, NDTMSG.pack(0, 0, 0)):
         if kind != RTM_NEWNEIGHTBL or data[0] not in FAMILIES:
@@ -92,10 +93,10 @@ def _read_neighbor_settings(route_socket: RouteSocket) -> Mapping[int, object]:
 
 
 def _read_changed(group: str, dev: str) -> Iterator[tuple[tuple[int, str], str]]:
-    """What a new interface of the calling thread's namespace would not have, by family and name.
+    """The settings that a new interface of the calling thread's namespace would not have, by family and name.
 
-    net.*.neigh has a `default` in the first namespace only (neigh_sysctl_register, net/core/neighbour.c); in others the loopback
-    has what a new one has.
+    net.*.neigh has a `default` in the first namespace only (neigh_sysctl_register, net/core/neighbour.c); in others the
+    loopback has the initial values.
     """
     for family in FAMILIES.values():
         folder = f"/proc/sys/net/ipv{family}/{group}"
@@ -107,7 +108,7 @@ def _read_changed(group: str, dev: str) -> Iterator[tuple[tuple[int, str], str]]
 
 
 def _read_directory(path: str) -> Settings:
-    """The settings in a directory; one that cannot be read, as a secret that was never set, is left out."""
+    """The settings in a directory, without unreadable ones such as a secret that was never set."""
     found: Settings = {}
     try:
         names = os.listdir(path)

@@ -1,10 +1,11 @@
-"""Kernel settings under /proc/sys, read and written inside a namespace, and those of the host remembered to be put back.
+"""Kernel settings under /proc/sys, read and written inside a namespace; previous values of the host's are remembered.
 
-A host's namespace was there before netctl, so what is changed in it must be put back by whoever goes last. /run/netctl/<host
-key>/sysctl has a line for each key and topology: the key, the topology, the value written and the value before, with tabs
-between, so that the script of `diff --commands` can write it too. It is written ahead of the change: after a kill the file may
-claim a change that did not happen, which is put right by the next apply, but never the other way round. A value before is
-never written over, because it would be our own. The host's lock keeps other writers out.
+A host's namespace existed before netctl, so the last topology that uses a changed setting must restore it.
+/run/netctl/<host key>/sysctl has a line for each key and topology: the key, the topology, the value written and the
+value before. Tabs separate them, so that the script of `diff --commands` can write it too. The line is written before
+the change. After a kill the file may report a change that did not happen, which the next apply corrects. The opposite
+cannot happen. A previous value is never overwritten, because the new one would be netctl's own. The host's lock
+excludes other writers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from reconciler.state.steps.step import RefusedError, Step
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A sysctl of the host that some topology has changed: its value before, the one written, and which topologies use it."""
+    """A sysctl of the host that topologies changed: the previous value, the one written, and the topologies that use it."""
 
     before: str
     written: str
@@ -38,7 +39,7 @@ def sysctl_path(key: str) -> str:
 
 
 def read_sysctl(key: str) -> str | None:
-    """The value in the calling thread's namespace, white space made single; None where the kernel has no such key."""
+    """The value in the calling thread's namespace, with single white space; None if the kernel has no such key."""
     try:
         with open(sysctl_path(key), "rb", buffering=0) as file:
             return " ".join(file.read().decode().split())
@@ -47,13 +48,13 @@ def read_sysctl(key: str) -> str | None:
 
 
 def write_sysctl(key: str, value: str) -> None:
-    """Write the value in the calling thread's namespace. OSError where the kernel refuses it."""
+    """Write the value in the calling thread's namespace. OSError if the kernel rejects it."""
     with open(sysctl_path(key), "wb", buffering=0) as file:
         file.write(value.encode())
 
 
 def read_sysctls(namespaces: Namespaces, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
-    """The values of the wanted keys by namespace, by one thread; a key that the kernel does not have is left out."""
+    """The values of the requested keys by namespace, by one thread; a key that the kernel does not have is left out."""
     found: dict[str, dict[str, str]] = {}
     paths = {netns: namespaces.path(netns) for netns, keys in wanted.items() if keys}
 
@@ -67,12 +68,12 @@ def read_sysctls(namespaces: Namespaces, wanted: Mapping[str, Iterable[str]]) ->
         try:
             run_in_thread(body)
         except OSError as error:
-            raise HostError(f"the kernel's settings cannot be read: {error.strerror or error}") from error
+            raise HostError(f"cannot read kernel settings: {error.strerror or error}") from error
     return found
 
 
 def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """Carry out SysctlWrite and SysctlRestore in order, by one thread. StepError at the first that is refused."""
+    """Execute SysctlWrite and SysctlRestore in order, by one thread. StepError at the first that is rejected."""
     steps = tuple(steps)
 
     def body() -> None:
@@ -85,10 +86,10 @@ def run_sysctl_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
                 _run(namespaces.context, step)
             except OSError as error:
                 key = step.key if isinstance(step, SysctlWrite | SysctlRestore) else ""
-                # The file that remembers the value before may be what fails, and a setting's own path says no more than its key.
+                # The file with the previous values may have failed, and a setting's own path says no more than its key.
                 file = str(_path(namespaces.context))
                 where = f"{file}: " if error.filename in (file, f"{file}.tmp") else ""
-                raise RefusedError(step, f"{key} cannot be set: {where}{error.strerror or error}") from error
+                raise RefusedError(step, f"cannot set {key}: {where}{error.strerror or error}") from error
 
     run_in_thread(body)
 
@@ -110,15 +111,15 @@ def _run(context: KernelContext, step: Step) -> None:
 
 
 def read_remembered(context: KernelContext) -> dict[str, Remembered]:
-    """The host's file. HostError where it cannot be understood: to take it for empty would forget the values before."""
+    """The host's file. HostError if it is malformed: an empty one would lose the previous values."""
     path = _path(context)
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return {}
     if lines[:1] != [HEADING] or any(line.count("\t") != 3 for line in lines[1:]):
-        help_text = "it holds what kernel settings were before netctl; mend it or remove it"
-        raise HostError(f"{path} cannot be understood", help_text)
+        help_text = "repair or delete the file; it has the values of kernel settings before netctl"
+        raise HostError(f"cannot parse {path}", help_text)
     remembered: dict[str, Remembered] = {}
     for line in lines[1:]:
         key, topology, written, before = line.split("\t")
@@ -128,7 +129,7 @@ def read_remembered(context: KernelContext) -> dict[str, Remembered]:
 
 
 def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
-    """Note what the key holds now, before it is changed. OSError where the kernel has no such key."""
+    """Note the current value of the key, before it is changed. OSError if the kernel has no such key."""
     remembered = read_remembered(context)
     known = remembered.get(key)
     if known is None:
@@ -142,7 +143,7 @@ def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
 
 
 def restore_sysctl(context: KernelContext, key: str) -> None:
-    """Let go of a key. The value before comes back where no other topology uses it, and nobody else has changed it since."""
+    """Release a key. Restore the previous value if no other topology uses the key, and its value is still netctl's."""
     if key not in read_remembered(context):
         return
     remembered = read_remembered(context)
@@ -164,11 +165,11 @@ def _path(context: KernelContext) -> Path:
 
 
 def _write(context: KernelContext, remembered: Mapping[str, Remembered]) -> None:
-    """Replace the file as a whole, on disk before anything relies on it; no file where nothing is remembered."""
+    """Replace the file as a whole, on disk before anything relies on it; without entries, delete it."""
     path = _path(context)
     if not remembered:
         path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the lock is still in it, or another's file
+        with contextlib.suppress(OSError):  # it contains the lock, or another program's file
             path.parent.rmdir()
         return
     lines = (f"{key}\t{user}\t{one.written}\t{one.before}\n" for key, one in sorted(remembered.items()) for user in one.users)

@@ -1,1 +1,1 @@
-"""A host's uplink as the port of a bridge: the move there and back, and what other machines on the LAN learn of it."""
+"""A host's uplink as a port of a bridge: the move in both directions, and the announcements to other machines on the LAN."""

@@ -1,4 +1,4 @@
-"""Announcements: telling everybody on a link at which hardware address an address is now.
+"""Announcements to all nodes of a link: the current hardware address of an IP address.
 
 Who has talked to an address keeps what it learnt for half a minute and more (neighbour(7)), and sends there until it has found
 out that nobody answers. So who gets an address says so, and a bridge says it for those on other hosts: by gratuitous ARP (RFC
@@ -28,7 +28,7 @@ ICMPV6 = 58
 
 
 def run_announcements(namespaces: Namespaces, steps: Sequence[Announce]) -> None:
-    """Send all of them. StepError where a link is not there; one that is down has nobody to tell."""
+    """Send all of them. StepError if a link does not exist; one that is down has no nodes."""
     for netns in dict.fromkeys(step.netns for step in steps):
         sender = namespaces.run(netns, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
         try:
@@ -47,18 +47,18 @@ def _send(sender: socket.socket, step: Announce) -> None:
         sender.send(make(mac, step.address))
     except OSError as error:
         if error.errno != errno.ENETDOWN:
-            raise StepError(step, f"{step.address} cannot be announced on {step.dev}: {error.strerror}") from error
+            raise StepError(step, f"cannot announce {step.address} on {step.dev}: {error.strerror}") from error
 
 
 def gratuitous_arp(mac: bytes, address: str) -> bytes:
-    """A whole frame: `address` asks for itself."""
+    """A whole frame: a request by `address` for itself."""
     packed = ip_address(address).packed
     arp = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, packed, bytes(6), packed)
     return BROADCAST + mac + struct.pack("!H", ETH_P_ARP) + arp
 
 
 def unsolicited_advertisement(mac: bytes, address: str) -> bytes:
-    """A whole frame, from the address that it is about to all nodes of the link."""
+    """A whole frame, from the announced address to all nodes of the link."""
     packed = ip_address(address).packed
     body = struct.pack("!I16sBB6s", OVERRIDE, packed, 2, 1, mac)  # option 2: the target's link-layer address, 8 bytes long
     unsummed = bytes((NEIGHBOR_ADVERTISEMENT, 0, 0, 0)) + body

@@ -1,4 +1,4 @@
-"""Asking a LAN whether somebody is there: ARP requests, and whether they are answered."""
+"""ARP requests to a node of a LAN, and whether it answers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ INTERVAL_S = 0.2
 
 
 def answers(dev: str, own: str, target: str, timeout_s: float) -> bool:
-    """Whether `target` answers within `timeout_s` on the link `dev`, asked for `own`, in the calling thread's namespace.
+    """Whether `target` answers a request of `own` within `timeout_s` on the link `dev`, in the calling thread's namespace.
 
-    OSError where the link is not there or is down.
+    OSError if the link does not exist or is down.
     """
     wanted, asker = IPv4Address(target).packed, IPv4Address(own).packed
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as frames:

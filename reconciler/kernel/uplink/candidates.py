@@ -1,4 +1,4 @@
-"""The links of a host to which a LAN can be connected, with what `compile.lan` must know of them."""
+"""The links of a host that can be connected to a LAN, with the facts for `compile.lan`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def read_link_facts(context: KernelContext, snapshot: Snapshot, sysfs: Path = SY
 
 
 def is_wireless(link: LinkInfo, sysfs: Path = SYSFS) -> bool:
-    """Whether the kernel lists the link as one of a radio. /sys shows the links of whoever mounted it, so the MAC must match."""
+    """Whether the kernel lists the link as wireless.
+
+    /sys shows the links of the namespace that mounted it, so MACs must match.
+    """
     directory = sysfs / link.name
     try:
         is_this = (directory / "address").read_text().strip() == link.mac
@@ -60,9 +63,9 @@ def find_own(host: NamespaceInfo, interfaces: Collection[int]) -> Iterator[str]:
 
 
 def find_places(snapshot: Snapshot, host: NamespaceInfo, link: LinkInfo) -> set[int]:
-    """Where a link's addresses and routes are: on it, and on the bridge that netctl has put it into, and sent them to.
+    """The links with a link's addresses and routes: itself, and the bridge to which netctl moved them.
 
-    The host's file knows, also where somebody took the link out again.
+    The host's file names it, even if an administrator has taken the link out.
     """
     bridges = {info.bridge for info in snapshot.uplinks if info.name == link.name}
     direct = (one for one in host.links.values() if is_direct(one.alias))

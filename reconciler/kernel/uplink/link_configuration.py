@@ -1,7 +1,7 @@
-"""What belongs to a link besides the link itself (addresses, routes, permanent neighbors), and its move to another link.
+"""The configuration of a link besides the link itself (addresses, routes, permanent neighbors), and its move to another link.
 
-A thing is kept as the body of the kernel's own message about it, so nothing that netctl has no word for gets lost; to move it,
-the interface number in it is replaced, and what only the kernel may say is left out. Numbers are from linux/if_addr.h and
+Each item is stored as the body of the kernel's own message about it, so that unknown attributes are preserved. The move
+replaces the interface number in it, and omits what only the kernel may set. Numbers are from linux/if_addr.h and
 linux/rtnetlink.h.
 """
 
@@ -57,7 +57,7 @@ from reconciler.state.uapi import NUD_PERMANENT
 
 IFA_LABEL, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO = 3, 6, 9, 11
 IFA_FLAGS_KEPT = 0x0002 | 0x0010 | 0x0100 | 0x0200 | 0x0400
-"""nodad, home, mngtmpaddr, noprefixroute, autojoin: those that a request may say; the others are the kernel's to find."""
+"""The flags that a request may set: nodad, home, mngtmpaddr, noprefixroute, autojoin; the kernel sets the others."""
 RTA_CACHEINFO, RTA_EXPIRES = 12, 23
 RTNH_F_KEPT = 0x2 | 0x4
 """pervasive, onlink."""
@@ -93,11 +93,11 @@ class LinkConfiguration:
 
     @property
     def first_ipv4(self) -> str:
-        """The first IPv4 address, without its length; "" where there is none."""
+        """The first IPv4 address, without its length; "" if there is none."""
         return next((_address_key(body).partition("/")[0] for body in self.addresses if body[0] == socket.AF_INET), "")
 
     def without(self, *others: LinkConfiguration) -> LinkConfiguration:
-        """What of this is in none of the others, whatever link it is on."""
+        """The items that none of the others has, on whatever link."""
         addresses = {_address_key(body) for other in others for body in other.addresses}
         routes = {_route_key(body) for other in others for body in other.routes}
         neighbors = {_neighbor_key(body) for other in others for body in other.neighbors}
@@ -108,12 +108,12 @@ class LinkConfiguration:
         )
 
     def aged(self, elapsed_s: float) -> LinkConfiguration:
-        """As it is `elapsed_s` seconds later: lifetimes are shorter, and what has expired is gone."""
+        """The configuration after `elapsed_s` seconds: lifetimes are shorter, and expired items are left out."""
         addresses = tuple(aged for body in self.addresses if (aged := _age_address(body, int(elapsed_s))))
         return LinkConfiguration(addresses, self.routes, self.neighbors)
 
     def to_json(self) -> dict[str, list[dict[str, str]]]:
-        """Each with a text for people, who may have to read the file when all else has failed."""
+        """Each item with a text for users, who may have to read the file if all else has failed."""
         return {
             "addresses": [{"text": _address_key(body), "message": body.hex()} for body in self.addresses],
             "routes": [{"text": _route_key(body), "message": body.hex()} for body in self.routes],
@@ -129,7 +129,7 @@ class LinkConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Goods:
-    """What is to be moved: what the source has now, what only a file still knows, and labels to be given back."""
+    """The items to move: those of the source, those that only the file has, and labels to restore."""
 
     held: LinkConfiguration
     lost: LinkConfiguration = field(default_factory=LinkConfiguration)
@@ -137,7 +137,7 @@ class Goods:
 
 
 def read_link_configuration(route_socket: RouteSocket, index: int) -> LinkConfiguration:
-    """All that a link has. Routes of the table `local` are the kernel's, and come with the addresses."""
+    """All items of a link. Routes of the table `local` are the kernel's, and follow from the addresses."""
     addresses = (
         bytes(body) for kind, body in route_socket.dump(RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, 0)) if kind == RTM_NEWADDR
     )
@@ -156,13 +156,13 @@ def read_link_configuration(route_socket: RouteSocket, index: int) -> LinkConfig
 
 
 def encode_move(goods: Goods, source: tuple[int, str], target: tuple[int, str]) -> list[bytearray]:
-    """The messages of a move. Links are (interface number, name); source number 0 is one that has gone.
+    """The messages of a move. Links are (interface number, name); source number 0 is a deleted one.
 
-    Addresses are there twice for a moment, never not at all. With an address the kernel drops the routes that prefer it as their
-    source, also those on the target; so routes come last.
+    Addresses exist twice for a moment, and never not at all. With an address the kernel deletes the routes that prefer
+    it as their source, also those on the target; so routes are last.
     """
     ipv4 = [body for body in (*goods.held.addresses, *goods.lost.addresses) if body[0] == socket.AF_INET]
-    # The kernel puts a new IPv6 address in front of the others of its scope: backwards, their order stays.
+    # The kernel puts a new IPv6 address before the others of its scope: the reverse order preserves theirs.
     ipv6 = [body for body in (*goods.held.addresses, *goods.lost.addresses) if body[0] == socket.AF_INET6][::-1]
     routes = (*goods.held.routes, *goods.lost.routes)
     neighbors = (*goods.held.neighbors, *goods.lost.neighbors)
@@ -219,7 +219,7 @@ def _address(body: bytes, source: tuple[int, str], target: tuple[int, str], labe
 
 
 def _relabel(label: str, source: str, target: str) -> str:
-    """`b-lan:1` of `eth0:1`; the target's name where that would be too long (IFNAMSIZ)."""
+    """`b-lan:1` of `eth0:1`; the target's name if that would be too long (IFNAMSIZ)."""
     new = target + label.removeprefix(source) if source and label.startswith(source) else label
     return new if len(new) <= 15 else target
 
@@ -240,7 +240,7 @@ def _table_of(body: bytes, found: dict[int, bytes]) -> int:
 
 
 def _is_movable(body: bytes, index: int) -> bool:
-    """Whether a route leads over the link, and is somebody's will rather than the kernel's own bookkeeping."""
+    """Whether a route leads over the link, and a program or user added it rather than the kernel itself."""
     found = _attributes(body, RTMSG.size)
     if _table_of(body, found) == RT_TABLE_LOCAL or RTMSG.unpack_from(body)[8] & RTM_F_CLONED:
         return False
@@ -258,7 +258,7 @@ def _hops(data: bytes) -> Iterator[tuple[int, tuple[int, int], bytes]]:
 
 
 def _route_key(body: bytes) -> str:
-    """What tells a route from others, whatever link it is on, readable."""
+    """A readable key of a route, whatever its link."""
     family, length, _, tos, _, protocol, _, kind, _ = RTMSG.unpack_from(body)
     found = _attributes(body, RTMSG.size)
     dst = f"{ip_address(found[RTA_DST])}/{length}" if RTA_DST in found else "default"
@@ -269,13 +269,13 @@ def _route_key(body: bytes) -> str:
 
 
 def _is_kernels(body: bytes) -> bool:
-    """Whether the kernel makes it with an address. IPv6's stand by themselves; IPv4's fall with the address's twin."""
+    """Whether the kernel creates it with an address. IPv6's exist by themselves; IPv4's are deleted with the address's twin."""
     family, _, _, _, _, protocol, *_ = RTMSG.unpack_from(body)
     return (family, protocol) == (socket.AF_INET6, RTPROT_KERNEL)
 
 
 def _routes(bodies: tuple[bytes, ...], source: tuple[int, str], target: tuple[int, str]) -> Iterator[bytearray]:
-    """Directly connected ones first, for the others need them. A second one of the same rank stands beside the first."""
+    """Directly connected ones first, because the others need them. A second one of the same key is added next to the first."""
     seen: set[tuple[bytes, bytes, int, bytes]] = set()
     for body in sorted(bodies, key=_is_remote):
         if _is_kernels(body):
@@ -297,7 +297,7 @@ def _route_deletion(body: bytes) -> bytearray:
 
 
 def _route(body: bytes, source: int | None, target: int) -> bytes:
-    """The body of a request for the route: over `target` in place of `source` (None: of any link); 0 leaves links as they are."""
+    """The body of a request for the route: over `target` in place of `source` (None: of any link); 0 keeps the links."""
     family, length, src_length, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(body)
     found = _attributes(body, RTMSG.size)
     expires = struct.unpack_from("=IIi", found.pop(RTA_CACHEINFO))[2] if len(found.get(RTA_CACHEINFO, b"")) >= 12 else 0

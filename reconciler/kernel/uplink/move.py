@@ -1,13 +1,13 @@
-"""Moving a host's uplink into a bridge, and back: the one thing that netctl does which can cut a host off.
+"""Moving a host's uplink into a bridge, and back: the one change of netctl's that can disconnect a host.
 
-All of it goes out in one send to the kernel, which works through it without a pause: enslave, addresses to the bridge,
-addresses off the uplink, routes to the bridge. What the kernel tells of an address or a route is sent back to it with another
-interface number, so lifetimes, metrics, protocols and flags stay what they are, and no open connection notices.
+One send holds all of it: enslave, addresses to the bridge, addresses off the uplink, routes to the bridge. The kernel
+processes it without a pause. Each address and route is sent as the kernel reported it, with another interface number.
+So lifetimes, metrics, protocols and flags stay unchanged, and open connections continue.
 
-/run/netctl/<host key>/uplink.json is written ahead of the move and says what was before: `{uplink: {bridge, topology, phase,
-before, accept_dad}}`. A worker that is killed leaves `moving` or `returning` in it, and whoever comes next puts what is nowhere
-any more where it belongs. While the phase is `moved`, the kernel alone knows: an address whose lease was renewed on the bridge
-goes back renewed.
+/run/netctl/<host key>/uplink.json is written before the move, with the previous state: `{uplink: {bridge, topology,
+phase, before, accept_dad}}`. A killed worker leaves `moving` or `returning` in it. The next worker then restores what
+is on neither link. In the phase `moved`, only the kernel's state counts: an address that was renewed on the bridge is
+returned renewed.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from reconciler.state.steps.step import Step, StepError
 from reconciler.state.steps.uplinks import UplinkEnslave, UplinkRelease
 
 ROUTER_BEFORE_S, ROUTER_AFTER_S = 0.5, 5.0
-"""How long the host's router may take to answer, before and after a move."""
+"""The seconds that the host's router may take to answer, before and after a move."""
 MOVING, MOVED, RETURNING = "moving", "moved", "returning"
 HARMLESS = frozenset((errno.EEXIST, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT))
-"""A thing to be made that is there, or to be removed that is gone: with its address, or in an earlier attempt."""
+"""Errors for a thing to create that exists, or to delete that does not: with its address, or in an earlier attempt."""
 OWN_KEYS = frozenset(("accept_dad", "addr_gen_mode", "rp_filter", "stable_secret"))
 """Settings of the bridge that are not the uplink's: records of their own, or tied to the interface."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the host's file holds of one uplink."""
+    """The entry of one uplink in the host's file."""
 
     bridge: str
     topology: str
@@ -62,17 +62,17 @@ class Kept:
     before: LinkConfiguration
     accept_dad: str
     noted_s: float
-    """When `before` was read, on the clock that starts with the machine (CLOCK_BOOTTIME): lifetimes go on meanwhile."""
+    """The time when `before` was read, on the clock since boot (CLOCK_BOOTTIME): lifetimes pass meanwhile."""
     bridge_index: int = 0
-    """The bridge's interface number: one that was re-created has another, and nothing of what was on it."""
+    """The bridge's interface number: a re-created bridge has another, and none of the previous addresses."""
     offloads: tuple[str, ...] = ()
-    """Those that were on, and are off while it is a port of Open vSwitch."""
+    """The offloads that were on, and are off while it is a port of Open vSwitch."""
     accept_ra: str = ""
-    """Whether it heeded routers before it was a port of Open vSwitch, beside which the kernel listens; "" on a Linux bridge."""
+    """Its accept_ra before it was a port of Open vSwitch, next to which the kernel listens; "" on a Linux bridge."""
 
 
 def read_uplinks(context: KernelContext, links: Mapping[int, LinkInfo]) -> tuple[UplinkInfo, ...]:
-    """The uplinks that the topology has in its file on this host, whose links are `links`."""
+    """The uplinks in the topology's file on this host; `links` are the host's."""
     return tuple(
         UplinkInfo(name, one.bridge, one.phase == MOVED and one.bridge_index in links)
         for name, one in read_kept(context).items()
@@ -81,7 +81,7 @@ def read_uplinks(context: KernelContext, links: Mapping[int, LinkInfo]) -> tuple
 
 
 def run_uplink_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """Carry out UplinkEnslave and UplinkRelease in order. StepError at the first that is refused; its move is taken back."""
+    """Execute UplinkEnslave and UplinkRelease in order. StepError at the first that is rejected; its move is rolled back."""
     for step in steps:
         try:
             if isinstance(step, UplinkEnslave):
@@ -129,12 +129,12 @@ def _enslave(namespaces: Namespaces, step: UplinkEnslave) -> None:
     if routers and not _answering(namespaces, step.bridge, here, ROUTER_AFTER_S):
         _release(namespaces, back)
         what = f"the router {routers[0]} answered on {step.name}, and does not on {step.bridge}"
-        raise StepError(step, f"{what}: the uplink was given back (does its switch shut a port that has a bridge?)")
+        raise StepError(step, f"{what}: the uplink was returned (check whether its switch disables a port with a bridge)")
     write_kept(context, {**kept, step.name: replace(note, phase=MOVED)})
 
 
 def _answering(namespaces: Namespaces, dev: str, held: LinkConfiguration, timeout_s: float) -> list[str]:
-    """The first of the host's IPv4 routers that answers on the link; the way out is what a host must not lose."""
+    """The first of the host's IPv4 routers that answers on the link; a host must not lose its default route."""
     for router in held.routers if held.first_ipv4 else ():
         with contextlib.suppress(OSError):
             if namespaces.run(HOST, partial(answers, dev, held.first_ipv4, router, timeout_s)):
@@ -143,7 +143,7 @@ def _answering(namespaces: Namespaces, dev: str, held: LinkConfiguration, timeou
 
 
 def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
-    """Give the uplink back; nothing where it is gone, for then nobody has anything to give to."""
+    """Return the uplink's configuration; nothing if the uplink does not exist any more."""
     context, route_socket = namespaces.context, namespaces.socket(HOST)
     links = {link.name: link for link in read_links(route_socket).values()}
     uplink, bridge = links.get(step.name), links.get(step.bridge)
@@ -152,13 +152,13 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
     if uplink is not None:
         stands = bridge is not None and (bool(step.leaves) or uplink.master == bridge.index)
         here = read_link_configuration(route_socket, uplink.index)
-        # What a bridge holds that the uplink was never in is the bridge's own.
+        # The bridge's own addresses are those that were never on the uplink.
         there = read_link_configuration(route_socket, bridge.index) if bridge and (stands or known) else LinkConfiguration()
         lost = _lost(known, bridge, here, there)
         accept_dad = known.accept_dad if known else _setting(namespaces, 6, step.name, "accept_dad")
         if known:
             write_kept(context, {**kept, step.name: replace(known, phase=RETURNING)})
-        # Addresses that were in use a moment ago are not tested for duplicates again: that would take a second.
+        # Addresses that were in use a moment ago need no new DAD, which would take a second.
         _set(namespaces, 6, step.name, "accept_dad", "0" if accept_dad else "")
         first = [encode(LinkSet(HOST, step.name, master="-"), _Numbers(links))] if stands and not step.leaves else []
         source = (bridge.index, step.bridge) if bridge else (0, "")
@@ -169,23 +169,23 @@ def _release(namespaces: Namespaces, step: UplinkRelease) -> None:
         _run_switch_steps(namespaces, step.leaves)
         _run_switch_steps(namespaces, [OffloadSet(HOST, step.name, name, on=True) for name in (known.offloads if known else ())])
         if refusals:
-            raise StepError(step, f"the kernel refused to give {step.name} back: {refusals[0]}")
+            raise StepError(step, f"the kernel refused to return {step.name} back: {refusals[0]}")
     write_kept(context, {name: one for name, one in read_kept(context).items() if name != step.name})
 
 
 def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """What Open vSwitch has to do besides."""
+    """The additional steps for Open vSwitch."""
     for backend, run in groupby(steps, key=lambda step: step.backend):
         if backend == OVSDB:
             run_ovsdb_steps(namespaces.context.openvswitch, list(run))
         elif backend == ETHTOOL:
             run_offload_steps(namespaces, list(run))
         else:
-            raise TypeError(f"an uplink joins no bridge by a step of {backend}")
+            raise TypeError(f"cannot add an uplink to a bridge by a step of {backend}")
 
 
 def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> Kept:
-    """What is to be remembered of an uplink that is about to be moved for the first time."""
+    """The entry of an uplink before its first move."""
     quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
     return Kept(
         step.bridge,
@@ -206,9 +206,9 @@ def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
 
 
 def _lost(known: Kept | None, bridge: LinkInfo | None, *held: LinkConfiguration) -> LinkConfiguration:
-    """What was before and is nowhere now, lifetimes shortened by the time that has passed.
+    """The previous items that are on neither link, with lifetimes shortened by the elapsed time.
 
-    Nothing, as long as the bridge is there that all was moved to: what is gone since then was taken away by somebody.
+    None, as long as the bridge of the move exists: items that were deleted since then were deleted on purpose.
     """
     if known is None or (bridge and known.phase == MOVED and known.bridge_index == bridge.index):
         return LinkConfiguration()
@@ -236,7 +236,7 @@ class _Numbers:
 
 
 def _setting(namespaces: Namespaces, family: int, link: str, name: str) -> str:
-    """A setting of a link; "" where the kernel has none."""
+    """A setting of a link; "" if the kernel has none."""
     return namespaces.run(HOST, lambda: read_sysctl(_key(family, link, name))) or ""
 
 
@@ -250,7 +250,7 @@ def _key(family: int, link: str, name: str) -> str:
 
 
 def _copy_settings(uplink: str, bridge: str) -> None:
-    """The bridge is to behave as the uplink did (ARP, redirects, IPv6 on or off …); what it does already is not written."""
+    """Copy the uplink's settings to the bridge (ARP, redirects, IPv6 on or off …); equal ones are not written."""
     for family in (4, 6):
         base = Path(f"/proc/sys/net/ipv{family}/conf")
         try:
@@ -260,7 +260,7 @@ def _copy_settings(uplink: str, bridge: str) -> None:
         for name in names:
             if name in OWN_KEYS:
                 continue
-            with contextlib.suppress(OSError):  # some cannot be written, and some not be read before they are set
+            with contextlib.suppress(OSError):  # some cannot be written, and some cannot be read before they are set
                 wanted = read_sysctl(_key(family, uplink, name))
                 if wanted is not None and wanted != read_sysctl(_key(family, bridge, name)):
                     write_sysctl(_key(family, bridge, name), wanted)
@@ -278,7 +278,7 @@ def _path(context: KernelContext) -> Path:
 
 
 def read_kept(context: KernelContext) -> dict[str, Kept]:
-    """The host's file. HostError where it cannot be understood: to take it for empty could lose the host its addresses."""
+    """The host's file. HostError if it is malformed: an empty one could lose the host's addresses."""
     path = _path(context)
     try:
         data = parse_json(path.read_bytes())
@@ -290,16 +290,16 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        help_text = "it says what a network interface of the host was before netctl; mend it or remove it"
-        raise HostError(f"{path} cannot be understood", help_text) from error
+        help_text = "repair or delete the file; it has the configuration of a network interface before netctl"
+        raise HostError(f"cannot parse {path}", help_text) from error
 
 
 def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:
-    """Replace the file as a whole, on disk before anything relies on it; no file where no uplink is in a bridge."""
+    """Replace the file as a whole, on disk before anything relies on it; without entries, delete it."""
     path = _path(context)
     if not kept:
         path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the lock is still in it, or another's file
+        with contextlib.suppress(OSError):  # it contains the lock, or another program's file
             path.parent.rmdir()
         return
     told = {name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}

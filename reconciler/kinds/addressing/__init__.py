@@ -1,1 +1,1 @@
-"""Kinds of things at layers 2 and 3: addresses, routes, neighbor and forwarding entries, DHCP clients."""
+"""Kinds of layers 2 and 3: addresses, routes, neighbor and forwarding entries, DHCP clients."""

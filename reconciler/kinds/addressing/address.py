@@ -1,15 +1,15 @@
-"""An address on one of our links: a gateway's on a bridge, a container's on its end of a veth.
+"""An address on one of netctl's links: a gateway's on a bridge, a container's on its end of a veth.
 
-It has no mark of its own: an address on a link of ours is ours (see `links.marks`), so one that somebody else put there is
-drift, and goes. Link-local IPv6 addresses are the kernel's and are let alone. Nothing of an address can be changed, so
-another address is another record. One of ours that somebody made again in another form (of another scope, or with a lifetime)
-is made again.
+An address has no mark of its own: every address on a link of netctl's is owned (see `links.marks`). So an address that
+an administrator added there is drift, and is deleted. Link-local IPv6 addresses are the kernel's, and netctl ignores
+them. No property of an address can be changed, so another address is another record. An owned address in another form
+(another scope, or with a lifetime) is re-created.
 
-With the first IPv4 address of a prefix the kernel drops the others of it, unless it is told to promote them
-(promote_secondaries): so these are removed before the first, and made again after it.
+When the first IPv4 address of a prefix is deleted, the kernel deletes the others of that prefix, too, unless
+promote_secondaries is set. So these are deleted before the first, and created after it.
 
-Addresses are added `noprefixroute`: the connected route is a record of its own, so that one that was flushed is seen. IPv6
-addresses are added `nodad`, for one that is still being tested for duplicates cannot be used for a second.
+Addresses are added `noprefixroute`: the connected route is a record of its own, so that its loss is detected. IPv6
+addresses are added `nodad`, because an address that is still tested for duplicates cannot be used for a second.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
 
 @dataclass(frozen=True, slots=True)
 class Address(Record):
-    """`cidr` on the interface `dev`, which `link` makes."""
+    """`cidr` on the interface `dev`, which `link` creates."""
 
     kind = "address"
 
@@ -46,15 +46,15 @@ class Address(Record):
     cidr: str
     link: Ref = field(compare=False)
     announced: bool = field(default=False, compare=False)
-    """Whether others on the link may remember another hardware address for it, of who had it before."""
+    """Whether nodes of the link may remember another hardware address for it, that of its previous holder."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`, `subnet front`."""
+    """Its owner, for users: `container web`, `subnet front`."""
     peer: str = ""
-    """The far end of a point-to-point link; ours have none."""
+    """The remote address of a point-to-point link; addresses of netctl have none."""
     form: str = ""
-    """What else it is but a plain one, in a word or two; ours are plain."""
+    """A word or two for a form other than the plain one; addresses of netctl are plain."""
     primary: Ref | None = field(default=None, compare=False)
-    """The first IPv4 address of its prefix, if it is not that itself."""
+    """The first IPv4 address of its prefix, if that is another one."""
 
     @classmethod
     def ref_of(cls, netns: str, dev: str, cidr: str, peer: str = "") -> Ref:
@@ -70,12 +70,12 @@ class Address(Record):
         return (self.link, self.primary) if self.primary else (self.link,)
 
     def goes_with(self, parent: Ref) -> bool:
-        # With the first of its prefix it goes, unless it is promoted: that is not left to the kernel.
+        # The kernel deletes it with the first of its prefix, unless it promotes it. netctl does not rely on that.
         return parent != self.primary
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # Where IPv6 is switched on, it must be on before an address is given (else EACCES).
+        # IPv6 must be enabled on the interface before an address is added (else EACCES).
         if ":" not in self.cidr:
             return ()
         if self.netns == HOST:
@@ -96,7 +96,7 @@ class Address(Record):
 
     @property
     def is_remnant(self) -> bool:
-        # Only whoever has made it could make it again.
+        # No step could restore the other form.
         return bool(self.peer or self.form)
 
     @property
@@ -112,12 +112,12 @@ class Address(Record):
 
     @classmethod
     def recognise_odd(cls, snapshot: Snapshot, wanted: Container[Ref]) -> Iterator[Self]:
-        """Those that are in the place of a wanted one, in another form."""
+        """Addresses in another form that occupy the position of a desired one."""
         yield from (address for address, is_usual in cls._read(snapshot) if not is_usual and address.ref in wanted)
 
     @classmethod
     def _read(cls, snapshot: Snapshot) -> Iterator[tuple[Self, bool]]:
-        """All on links of ours, and whether each is one to recognise whatever the file says."""
+        """All addresses on netctl's links, and whether each is recognised whatever the file says."""
         for netns, ends in addressed_interfaces(snapshot).items():
             addresses = snapshot.namespaces[netns].addresses
             for info in addresses:
@@ -129,7 +129,7 @@ class Address(Record):
                 form = f"of scope {info.scope}" if is_ipv4 and info.scope else form
                 first = _find_primary(addresses, info) if is_ipv4 and info.flags & IFA_F_SECONDARY else None
                 primary = cls.ref_of(netns, dev, first.cidr, first.peer) if first else None
-                # One with a lifetime is a lease's, or a router's advertisement's.
+                # An address with a lifetime comes from a lease, or from a router advertisement.
                 is_usual = is_lasting and info.scope != SCOPE_LINK
                 yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
 
@@ -144,7 +144,7 @@ class Address(Record):
 
 
 def _find_primary(addresses: Iterable[AddressInfo], secondary: AddressInfo) -> AddressInfo | None:
-    """The address with which the kernel removes this one: the first of the interface with the same prefix."""
+    """The address with which the kernel deletes this one: the first of the interface with the same prefix."""
     network = _network_of(secondary)
     for info in addresses:
         is_first = info.index == secondary.index and ":" not in info.cidr and not info.flags & IFA_F_SECONDARY

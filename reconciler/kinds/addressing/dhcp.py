@@ -1,14 +1,15 @@
-"""A DHCP client for a container's interface on a LAN: a process in its namespace that gets a lease, and renews it.
+"""A DHCP client for a container's interface on a LAN: a process in its namespace that gets and renews a lease.
 
-The client is udhcpc, BusyBox's. It runs with the host's files but in the container's network, and a script of ours writes what
-the lease says as the interface's address and routes; nothing else of the host is touched, its resolver's file least of all. It is
-recognised by a mark in its environment, like a container's command (see `process`). What it has made is the LAN's say: an
-address of a lease has a lifetime, which ours never have, and its routes have the protocol `dhcp`, so nobody takes them for ours.
+The client is udhcpc of BusyBox. It runs with the host's files but in the container's network. A script of netctl's
+applies the lease to the interface's address and routes. It changes nothing else of the host, in particular not its
+resolver's file. netctl recognises the client by a mark in its environment, like a container's command (see `process`).
+The lease decides address and routes. An address of a lease has a lifetime, which netctl's addresses never have, and its
+routes have the protocol `dhcp`. So they are not taken for netctl's.
 
-It belongs to one interface in one namespace. Where either is made again, so is the client. An engine's container that was
-restarted has a new namespace, and a client that was left in the old one keeps that alive with all that is in it: a macvlan too,
-whose hardware address no other can have until then. So it is a thing of its own, and is removed before anything is made; as is
-the client of a container that somebody has removed.
+The client belongs to one interface in one namespace, and is re-created with either. A restarted container of an engine
+has a new namespace. A client that remains in the old one keeps that alive with all its contents. One of these is the
+macvlan, whose hardware address no other link can have until then. So the client is a record of its own, and is deleted
+before anything is created. The same applies to the client of a container that an administrator has removed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFact
 
 DHCP_MARK = "NETCTL_DHCP"
-"""The variable that says whose a client is: `<topology>/<host>/<container>/<interface>/<0 or 1>`; 1: it sets default routes."""
+"""The variable with a client's owner: `<topology>/<host>/<container>/<interface>/<0 or 1>`; 1: it sets default routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,17 @@ class Dhcp(Record):
     """The client of `container` for its interface `dev`."""
 
     kind = "dhcp"
-    # Neither the interface nor the namespace ends a process that is in it.
+    # A process survives both its interface and the name of its namespace.
     dies_with_parent = False
 
     container: str
     dev: str
     default: bool
-    """Whether the LAN's router becomes the default route."""
+    """Whether the LAN's router becomes the default gateway."""
     link: Ref | None = field(default=None, compare=False)
-    """What makes the interface; None where that is not known, in what was read."""
+    """The record that creates the interface; None if unknown, in a live record."""
     in_place: bool = True
-    """Whether it runs in the namespace that the container has now."""
+    """Whether it runs in the container's current namespace."""
 
     @classmethod
     def ref_of(cls, netns: str, dev: str, *, in_place: bool = True) -> Ref:
@@ -65,7 +66,7 @@ class Dhcp(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # On Open vSwitch a pair is connected when its port is made; what is asked before is lost.
+        # On Open vSwitch, a pair is connected when its port is created; earlier requests would be lost.
         return (OvsPort.ref_of(self.link.netns, self.link.name),) if self.link else ()
 
     @property
@@ -73,7 +74,7 @@ class Dhcp(Record):
         return (InterfaceFact(self.netns, self.dev, is_leased=True),)
 
     def describe(self) -> str:
-        return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a namespace that is gone")
+        return f"DHCP client on {self.dev}" + ("" if self.in_place else ", in a deleted namespace")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:

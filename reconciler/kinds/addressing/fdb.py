@@ -4,9 +4,9 @@ Two tables take part in sending a frame to another host. The bridge's own says t
 (`remote` empty; bridge(8): `master static`); a tunnel's says at which host it is (`remote` is that host's underlay address;
 `self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
 
-An entry of the bridge is static and sticky (bridge(8)): a static one alone would move to another port with the first frame
-that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too, and learn nothing:
-what a container sends never changes where frames go.
+An entry of the bridge is static and sticky (bridge(8)). A static entry alone would move to another port with the first
+frame that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too,
+and do not learn. So frames of a container never change the forwarding.
 
 All static entries on a tunnel or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
 is its identity.
@@ -46,11 +46,11 @@ class Fdb(Record):
     mac: str
     remote: str = ""
     sticky: bool = True
-    """Of an entry of the bridge: whether it stays at its port, whatever comes in elsewhere."""
+    """Of an entry of the bridge: whether it stays at its port, whichever port frames from its address come in by."""
     link: Ref = field(compare=False, kw_only=True)
     """What makes `dev`."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `subnet front`."""
+    """Its owner, for users: `subnet front`."""
 
     @classmethod
     def ref_of(cls, netns: str, dev: str, mac: str, remote: str = "") -> Ref:

@@ -1,14 +1,16 @@
-"""A permanent neighbor entry: whose hardware address an address has, told to the kernel instead of asked for.
+"""A permanent neighbor entry: the hardware address of an IP address, configured instead of resolved.
 
 Containers have one for their gateway, and the host has one for each container. Both hardware addresses are computed, so
-nothing needs to be asked. The reason is the size of the kernel's table: one for the whole machine, 1,024 entries (gc_thresh3,
-not visible in child namespaces), so that some 500 containers which talk to their gateway would overflow it. Permanent entries
-do not count.
+the kernel need not resolve them. The reason is the size of the kernel's table. The whole machine has one, with 1,024
+entries (gc_thresh3, not visible in child namespaces). Some 500 containers that talk to their gateway would overflow it.
+Permanent entries do not count.
 
-On a bridge whose subnet goes on by routes on other hosts, a proxy entry lets the bridge answer ARP and NDP for an address there.
+On a bridge whose subnet reaches other hosts by routes, a proxy entry lets the bridge answer ARP and NDP for an address
+there.
 
-It is recognised by its protocol number (naming.ROUTE_PROTOCOL) on a link of ours. A wrong hardware address is replaced in
-place. IPv4 entries go with the last IPv4 address of their interface (arp_ifdown), so they depend on it.
+netctl recognises the entry by its protocol number (naming.ROUTE_PROTOCOL) on an owned link. A wrong hardware address is
+replaced in place. The kernel deletes IPv4 entries with the last IPv4 address of their interface (arp_ifdown), so they
+depend on it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from reconciler.state.uapi import NUD_PERMANENT
 
 @dataclass(frozen=True, slots=True)
 class Neighbor(Record):
-    """`address` on the far side of `dev` has the hardware address `mac`; with `proxy`, we answer for it ourselves."""
+    """`address` is reached over `dev` at the hardware address `mac`; with `proxy`, the host answers for it."""
 
     kind = "neighbor"
     can_change_hands = True
@@ -44,11 +46,11 @@ class Neighbor(Record):
     link: Ref = field(compare=False)
     proxy: bool = False
     own_address: Ref | None = field(default=None, compare=False)
-    """The interface's own address, if IPv4."""
+    """The interface's own address, if it is IPv4."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`, `subnet front`."""
+    """Its owner, for users: `container web`, `subnet front`."""
     announced: bool = field(default=False, compare=False)
-    """Whether others on the link may remember another hardware address for it; always so with `proxy`."""
+    """Whether nodes of the link may remember another hardware address for it; always so with `proxy`."""
 
     @classmethod
     def ref_of(cls, netns: str, dev: str, address: str, *, proxy: bool = False) -> Ref:
@@ -77,7 +79,7 @@ class Neighbor(Record):
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:
-        # One that was read knows the bridge only.
+        # A live entry knows only its bridge.
         return (self.mac,) if self.netns == HOST else ()
 
     def describe(self) -> str:
@@ -103,7 +105,7 @@ class Neighbor(Record):
 
     def lower_create(self) -> tuple[Step, ...]:
         make = NeighborAdd(self.netns, self.dev, self.address, self.mac, self.proxy)
-        # Those who have talked to it would send to where it was, for as long as they remember.
+        # Nodes that talked to it would send to its old hardware address until their entry expires.
         return (make, Announce(self.netns, self.dev, self.address, self.mac)) if self.proxy or self.announced else (make,)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:

@@ -1,14 +1,14 @@
-"""A route: the connected one of a subnet, a default route, one to a container on another host, the lab router's to a subnet.
+"""A route: a subnet's connected one, a default route, one to a container on another host, the lab router's to a subnet.
 
-It is recognised by its protocol number (naming.ROUTE_PROTOCOL, 78) on a link of ours. One over the host's uplink, which is
-not ours, is known by its metric: that is the topology's tag (naming.group_of), which no other route has. A next hop, source
-or metric that differs is repaired in place, as a deletion and a creation in one batch: the kernel takes a route with another
-metric for another route.
+netctl recognises a route by its protocol number (naming.ROUTE_PROTOCOL, 78) on an owned link. A route over the host's
+uplink, which is not netctl's, is recognised by its metric: the topology's tag (naming.group_of), which no other route
+has. Another next hop, source or metric is repaired in place, by a deletion and a creation in one batch. The kernel
+identifies a route also by its metric, so it would add a second one.
 
-Where it leads by a link of ours, another route for its destination and metric gives way to it (see `stray`).
+On an owned link, a foreign route with the same destination and metric is deleted (see `stray`).
 
-With the last IPv4 address of an interface the kernel drops the interface's IPv4 routes (fib_disable_ip), without a word. So
-an IPv4 route depends on its interface's address, and is made again where that changes. IPv6 routes stay.
+With the last IPv4 address of an interface, the kernel silently deletes the interface's IPv4 routes (fib_disable_ip). So
+an IPv4 route depends on its interface's address, and is re-created when that changes. IPv6 routes stay.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 
 @dataclass(frozen=True, slots=True)
 class Route(Record):
-    """`dst` (a CIDR, or "default") over `dev`, which `link` makes (None: it is not ours); `address` is its own, if IPv4.
+    """`dst` (a CIDR, or "default") over `dev`, which `link` creates (None: not netctl's); `address` is its own, if IPv4.
 
-    With `src`, `address` is that one, for the kernel drops a route whose source goes. A `metric` of 0 is the family's default,
-    which for IPv6 is 1024 in the kernel.
+    With `src`, `address` is that one: the kernel deletes a route together with its source. A `metric` of 0 is the
+    family's default, which is 1024 for IPv6 in the kernel.
     """
 
     kind = "route"
@@ -54,14 +54,16 @@ class Route(Record):
     metric: int = 0
     address: Ref | None = field(default=None, compare=False)
     connected: Ref | None = field(default=None, compare=False)
-    """The route by which `via` is reached, or an IPv6 route's source."""
+    """The route by which `via` is reached, or the route of an IPv6 source."""
     uplink: Ref | None = field(default=None, compare=False)
-    """The uplink in a bridge whose place `dev` has: the next hop is reached when that has happened."""
+    """The uplink in a bridge which `dev` replaces: the next hop is reachable after that move."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`, `subnet front`."""
+    """Its owner, for users: `container web`, `subnet front`."""
     copy: int = 0
-    """How many more of the destination and interface stand before it, which bear our protocol as well: the root of a container
-    can make such. The file never asks for one."""
+    """The number of routes before it with the same destination and interface and with netctl's protocol.
+
+    The root of a container can create such routes. The file never asks for one.
+    """
 
     @classmethod
     def ref_of(cls, netns: str, family: int, dst: str, dev: str, copy: int = 0) -> Ref:
@@ -112,7 +114,7 @@ class Route(Record):
         for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
             addresses, spoilt = first_addresses(namespace), find_spoilt(namespace)
-            # To the lab, a lab host's uplink is ours; what leads over it by the tag is the host's.
+            # For the lab, a lab host's uplink is owned; the routes over it with the tag are the host's.
             routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, spoilt)]
             copies = _number_copies(routes)
             for info in routes:
@@ -138,7 +140,7 @@ class Route(Record):
 
     @classmethod
     def _over_uplinks(cls, snapshot: Snapshot) -> Iterator[Self]:
-        """What leads over links that are not ours."""
+        """The routes over links that are not netctl's."""
         namespace = snapshot.namespaces.get(HOST, NamespaceInfo())
         tag = group_of(snapshot.topology)
         sources = {
@@ -151,7 +153,8 @@ class Route(Record):
                 link = namespace.links[info.index]
                 uplink = find_uplink(namespace, link)
                 source = sources.get(info.src)
-                # An IPv4 route goes with its source address; one of IPv6 stays, but cannot be made before the address.
+                # The kernel deletes an IPv4 route with its source. It keeps an IPv6 route, which still needs the
+                # address to be created.
                 address, connected = (source, None) if info.family == 4 else (None, source)
                 yield cls(
                     HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, address, connected, uplink
@@ -168,9 +171,9 @@ class Route(Record):
 
 
 def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:
-    """By the identity of a route: how many stand before it that lead to the same place by the same interface.
+    """The number of routes to the same destination by the same interface before each one, by the identity of the route.
 
-    The one of the usual metric is the first. Almost always there are none.
+    The one of the usual metric is the first. Almost always there are no others.
     """
     if len({(info.family, info.dst, info.index) for info in routes}) == len(routes):
         return {}
@@ -184,17 +187,17 @@ def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:
 
 
 def find_spoilt(namespace: NamespaceInfo) -> frozenset[tuple[int, str, int]]:
-    """The keys of which there are routes of our protocol in another form: who removes such a one could meet ours instead."""
+    """The keys that routes of netctl's protocol have in another form: deleting such a route could delete netctl's instead."""
     return frozenset([info.key for info in namespace.routes if info.form and info.protocol == ROUTE_PROTOCOL])
 
 
 def is_plain(info: RouteInfo, ends: Container[int], spoilt: Container[tuple[int, str, int]]) -> bool:
-    """Whether it is recognised as a route of ours, wanted or not."""
+    """Whether it is recognised as a route of netctl's, desired or not."""
     return info.protocol == ROUTE_PROTOCOL and info.index in ends and info.key not in spoilt
 
 
 def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | None:
-    """The route of ours by which `route`'s next hop is reached: it must be there first when a deletion is taken back."""
+    """The connected route to `route`'s next hop, which must exist first when a rollback re-creates `route`."""
     if not route.via:
         return None
     for other in namespace.routes:
@@ -206,12 +209,12 @@ def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | N
 
 @cache
 def _holds(network: str, address: str) -> bool:
-    """Whether the address is of the network; a thousand containers ask the same of one gateway."""
+    """Whether the network contains the address; cached, because a thousand containers ask for one gateway."""
     return ip_address(address) in ip_network(network)
 
 
 def first_addresses(namespace: NamespaceInfo) -> dict[int, str]:
-    """By interface number: its first IPv4 address, with which IPv4 on it ends."""
+    """The first IPv4 address by interface number; when it is deleted, the interface loses IPv4."""
     first: dict[int, str] = {}
     for info in namespace.addresses:
         if ":" not in info.cidr:

@@ -1,14 +1,14 @@
-"""A container of an engine (Docker's, or one that speaks its language): made by netctl without a network, or somebody else's.
+"""A container of an engine (Docker, or one with its API): created by netctl without a network, or an existing one.
 
-One of ours is recognised by its labels: `netctl.topology` and `netctl.name` say whose it is, `netctl.spec` what it was made
-from, which only a new container can change. It is re-created in a way that can be undone: the old one is parked (stopped and
-renamed) and stays until every host has succeeded; creating one whose parked twin is there brings the twin back.
+netctl recognises its own by labels: `netctl.topology` and `netctl.name` name the owner, `netctl.spec` the
+specification, which only a new container can change. A re-creation can be undone: netctl parks the old container (stops
+and renames it) until every host has succeeded. Creating a container whose parked twin exists restores the twin.
 
-A container that the file calls `existing` is wired, never made, started, stopped or removed. It is the topology's to the
-extent that it is wired, so it is recognised by a link of ours, and has no steps of its own.
+A container that the file calls `existing` gets links, but is never created, started, stopped or deleted. The topology
+owns only these links. So netctl recognises the container by an owned link, and it has no steps of its own.
 
-When an engine restarts a container it gets a new namespace, and its links are gone with the old one. The container itself
-is unchanged by that: its links, addresses and routes are missing, and are made again.
+A container that an engine restarts gets a new namespace, and its links are deleted with the old one. The container
+itself is unchanged: its links, addresses and routes are missing, and are re-created.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 @dataclass(frozen=True, slots=True)
 class EngineContainer(Record):
-    """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
+    """The engine's container `engine_name`. Its namespace `netns` is that of the topology's `container`."""
 
     kind = "container"
     root_of = ("container",)
@@ -44,7 +44,7 @@ class EngineContainer(Record):
     engine_name: str
     runtime: str
     spec: ContainerSpec | None = None
-    """What it is made from; None where it exists without us."""
+    """Its specification; None for one that netctl did not create."""
     existing: bool = False
     running: bool = True
 
@@ -66,12 +66,12 @@ class EngineContainer(Record):
         return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
 
     def is_ended(self, live: Record | None) -> bool:
-        """Whether it should run, and `live` does not. One that exists without us comes and goes as its owner likes."""
+        """Whether it should run, and `live` does not. The owner of an existing container may start and stop it at any time."""
         return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)
 
     @property
     def logs_help(self) -> str:
-        """Where to read why it has ended."""
+        """A hint where to read why it has ended."""
         return f"`{ENGINES[self.runtime].logs(self.engine_name)}` says why"
 
     def masked(self) -> Self:
@@ -98,7 +98,7 @@ class EngineContainer(Record):
         return () if self.existing else (*LINK_DEFAULTS, interface_key(6, "lo", "disable_ipv6"))
 
     def must_recreate(self, before: Self) -> bool:
-        # Only a start and a stop can be done to a container that is there.
+        # An existing container can only be started or stopped.
         return (self.engine_name, self.runtime, self.spec, self.existing) != (
             before.engine_name,
             before.runtime,
@@ -125,7 +125,7 @@ class EngineContainer(Record):
 
 
 def find_wired(snapshot: Snapshot) -> frozenset[str]:
-    """The containers that have a link of the topology's own, by the aliases of the host's links, and of macvlans inside."""
+    """The containers with a link of the topology, by the aliases of the host's links, and of macvlans in containers."""
     aliases = (
         parse_alias(link.alias)
         for link in snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()

@@ -1,10 +1,11 @@
 """The chains of netctl's tables, as text: constant programs over the sets of `kinds.firewall.program`.
 
-`inet` decides what is routed and translated, `bridge` what a port may send. `arp` and the chain `door` of `inet` keep the host's
-own stack from what arrives at a port: frames to link-local groups come there past the bridge and its hooks. `netdev` is the fast
-path of a subnet over several hosts: between containers of the same subnet everything passes, so their packets need neither the
-host's firewalls nor its connection tracking, and are handed from interface to interface where they come in. It checks the sender;
-what it does not know takes the slow path. See docs/how-it-works.md.
+The `inet` table decides what is routed and translated; the `bridge` table decides what a port may send. The `arp` table
+and the chain `door` of `inet` protect the host's own stack from packets that arrive at a port. Frames to link-local
+groups arrive there past the bridge and its hooks. The `netdev` table is the fast path of a subnet over several hosts.
+All traffic within a subnet is allowed, so it needs neither the host's firewalls nor its connection tracking. The table
+forwards such packets at ingress, from interface to interface. It checks the sender; unknown packets take the slow path.
+See docs/how-it-works.md.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from reconciler.kinds.firewall.port_chains import ARP, BRIDGE, NETDEV
 from reconciler.kinds.links import PORTS, TUNNELS
 
 FORWARD_MARK = 0x00001000
-"""The bit that our forward chain sets on what it allows. The rule in DOCKER-USER (kinds.firewall.docker_user) accepts it.
+"""The bit that netctl's forward chain sets on packets it allows. The rule in DOCKER-USER accepts it.
 
-A bit that no other program's marks have in a host's forward path: docs/decisions.md says whose bits are where.
+That rule is `kinds.firewall.docker_user`. No other program's marks use this bit in a host's forward path:
+docs/decisions.md lists the bits of other programs.
 """
 
 
@@ -36,16 +38,16 @@ class PortBlock:
         return f"ports-{self.first}-{self.last}"
 
     def overlaps(self, first: int, last: int) -> bool:
-        """Whether a port from `first` to `last` is in it."""
+        """Whether a port from `first` to `last` is in the block."""
         return self.first <= last and first <= self.last
 
 
 WHOLE_RANGE = PortBlock(32768, 65535)
-"""From the first port that the kernel gives to clients (net.ipv4.ip_local_port_range), so that no service relies on one."""
+"""It begins with the first port that the kernel gives to clients (net.ipv4.ip_local_port_range), so that no service needs one."""
 PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, 65536, 4096))
-"""Its parts, of which those are left out in which a port is published or listened on."""
+"""Its parts. A part in which a port is published or has a listener is not used."""
 LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
-"""For connections from a port below 1024, as NFS makes them: parts of that range that IANA has given to no service."""
+"""Blocks for connections from a port below 1024, as NFS opens them: IANA has given these ports to no service."""
 SOURCE_PORT_BLOCKS = (WHOLE_RANGE, *PORT_BLOCKS, *LOW_BLOCKS)
 SOURCE_PORT_CHAINS = tuple(block.chain for block in SOURCE_PORT_BLOCKS)
 
@@ -233,20 +235,22 @@ TUNNEL_FORGED\t}
 SOURCE_PORT_CHAINS"""
 
 TRANSLATED, UNTRANSLATED = "0x18", "0x8"
-"""Of a connection's status: `confirmed` and `snat` (IPS_CONFIRMED, IPS_SRC_NAT), and the former alone. A connection that began
-between two ports of a bridge, which br_netfilter shows to connection tracking, is one and stays unmasqueraded.
+"""Bits of a connection's status: `confirmed` and `snat` (IPS_CONFIRMED, IPS_SRC_NAT), and `confirmed` alone.
+
+br_netfilter shows bridged packets to connection tracking. A connection that began between two ports of a bridge is
+confirmed then, and stays without masquerading.
 """
 RESOLVING = "{ 1, 32 }"
 """Hardware types of links on which a next hop is resolved: Ethernet and InfiniBand (ARPHRD_, linux/if_arp.h)."""
 PORTED = "meta l4proto { tcp, udp, sctp }"
-"""The protocols that have ports to translate."""
+"""Protocols with ports that NAT can translate."""
 OTHERS_KINDS = '{ "bridge", "openvswitch", "veth" }'
-"""Links that lead to other programs' containers."""
+"""Kinds of links that lead to containers of other programs."""
 ERRORS4 = "{ destination-unreachable, source-quench, time-exceeded, parameter-problem }"
 ERRORS6 = "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }"
-"""Messages about other packets (RFC 792, RFC 4443): the kernel believes them also if no connection fits."""
+"""Messages about other packets (RFC 792, RFC 4443): the kernel accepts them also without a matching connection."""
 PORT_LINKS = "{ " + ", ".join(f'"{kind.kind}"' for kind in PORTS) + " }"
-"""Links of a topology that are ports of its bridges, and nothing else to the host."""
+"""Kinds of the topology's links that are ports of its bridges."""
 
 
 def render_chains(family: str, group: int) -> str:

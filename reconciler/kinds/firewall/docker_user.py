@@ -1,8 +1,9 @@
-"""The one rule of ours in a chain of Docker's: DOCKER-USER accepts what our forward chain has marked.
+"""The one rule of netctl in a chain of Docker's: DOCKER-USER accepts packets that netctl's forward chain has marked.
 
-Docker sets the policy of `ip filter FORWARD` to drop, and an accept in our table does not overrule a drop in another. Docker
-leaves DOCKER-USER to the administrator and keeps it over restarts. The rule is made with iptables and not with nft: what
-`iptables -S` cannot show truly, a save and restore would turn into an accept of everything.
+Docker sets the policy of `ip filter FORWARD` to drop, and an accept in netctl's table does not override a drop in
+another. Docker leaves DOCKER-USER to the administrator, and keeps it over restarts. The rule is created with iptables
+and not with nft. `iptables -S` cannot show every rule of nft. A save and restore would turn such a rule into one that
+accepts everything.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from reconciler.state.steps.firewall import IptablesAdd, IptablesDelete
 from reconciler.state.steps.step import Step
 
 DOCKER_CHAIN = "DOCKER-USER"
-"""Docker leaves this chain to the administrator."""
+"""The chain that Docker leaves to the administrator."""
 
 
 @dataclass(frozen=True, slots=True)
 class DockerUser(Record):
-    """The rule, made by `command`: `iptables` or `ip6tables`. It outlives our tables, so it has deletion steps of its own."""
+    """The rule in the family of `command`, `iptables` or `ip6tables`.
+
+    It outlives netctl's tables, so it has deletion steps of its own.
+    """
 
     kind = "docker-user"
     dies_with_parent = False
@@ -44,7 +48,7 @@ class DockerUser(Record):
 
     @property
     def rule(self) -> tuple[str, ...]:
-        """As `iptables -S` prints it, so that a rule which was read compares with one to be made."""
+        """The rule as `iptables -S` prints it, so that live and desired rules can be compared."""
         check_topology(self.topology)
         mark = f"{FORWARD_MARK:#x}/{FORWARD_MARK:#x}"
         return ("-m", "mark", "--mark", mark, "-m", "comment", "--comment", f"netctl:{self.topology}", "-j", "ACCEPT")

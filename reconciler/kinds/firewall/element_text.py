@@ -32,7 +32,7 @@ _PATTERNS = {
     "ipv6_addr": "[0-9a-f:.]{2,45}",
     "count": "[1-9][0-9]{0,8}",
 }
-"""One value of each type. All but the IPv6 address are strict: what matches is canonical."""
+"""The pattern of one value of each type. All but that of IPv6 addresses are strict: a match is canonical."""
 _ALL = {f"ipv{family}_addr": re.escape(block) for family, block in ANYWHERE.items()}
 _RANGED = ("inet_service", "ipv4_addr", "ipv6_addr")
 
@@ -54,7 +54,7 @@ def format_range(kind: str, first: int, last: int) -> str:
 
 
 def _pattern(kinds: tuple[str, ...], *, interval: bool = False, single: tuple[int, ...] = ()) -> re.Pattern[str]:
-    """Of a whole key or value, one group for each part."""
+    """The pattern of a whole key or value, with one group for each part."""
     parts = []
     for number, kind in enumerate(kinds):
         one = _PATTERNS[kind]
@@ -97,7 +97,7 @@ def _grammar(family: str, set_name: str) -> _Grammar:
 
 
 def _first_and_last(kind: str, text: str) -> tuple[int, int]:
-    """The ends of a value, a CIDR or a range; ValueError where an address is none."""
+    """The first and last value of a value, a CIDR or a range; ValueError if an address is invalid."""
     if kind == "inet_service":
         low, _, high = text.partition("-")
         return int(low), int(high or low)
@@ -119,9 +119,9 @@ def _is_canonical(kind: str, text: str) -> bool:
 
 
 def check_element(family: str, set_name: str, key: str, value: str) -> None:
-    """Raises ValueError unless the element is in the grammar of its set.
+    """Raise ValueError unless the element is in the grammar of its set.
 
-    A quoted nft string has no escape, so nothing reaches nft(8) that has not passed here.
+    A quoted nft string has no escape, so every text for nft(8) passes here.
     """
     grammar = _grammar(family, set_name)
     found = grammar.key.fullmatch(key)
@@ -161,7 +161,10 @@ def format_element(element: SetElement) -> tuple[str, str, str]:
 
 
 def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
-    """A key or value as nft wants it: interface names in quotes, or one called `ip` would be a keyword; plain numbers as such."""
+    """A key or value for nft.
+
+    Interface names are quoted, because a name such as `ip` would be a keyword; plain numbers are not.
+    """
     parts = []
     for kind, part in zip(kinds, text.split(CONCATENATION), strict=True):
         if kind in ("ifname", "iface_index"):
@@ -176,7 +179,7 @@ def _render(spec: SetSpec, kinds: tuple[str, ...], text: str) -> str:
 def render_element(verb: str, table: tuple[str, str], set_name: str, key: str, value: str) -> str:
     """The nft command that adds (`add`) or removes (`delete`) an element of a table, given as its family and name.
 
-    ValueError where something is not in the grammar.
+    ValueError if a part is not in the grammar.
     """
     family, name = table
     table_name(*parse_table_name(name))

@@ -1,10 +1,10 @@
 """The topology's nftables tables on a host, and one record for each element of their sets and maps.
 
-Firewall and NAT are the tables `netctl-<topology>` of the families inet, bridge and arp; the fast path of a subnet over several
-hosts is a table of its own (see `fast_path`). A table is recognised by its name. What is in it is compared as a whole
-(`intact`), since its program is constant: where somebody has changed a chain or rule, the table is replaced in one transaction,
-its elements with it. An element is its own record, so that publishing one more port, or adding one container, is one
-`add element`.
+Firewall and NAT are the tables `netctl-<topology>` of the families inet, bridge and arp. The fast path of a subnet over
+several hosts is a table of its own (see `fast_path`). netctl recognises a table by its name. The program of a table is
+constant, so netctl compares it as a whole (`intact`). If a chain or rule was changed, one transaction replaces the
+table together with its elements. Each element is a record of its own: one more published port, or one more container,
+is one `add element`.
 
 The program is in `kinds.firewall.program`, what elements say in `kinds.firewall.set_elements`, their text in
 `kinds.firewall.element_text`.
@@ -34,7 +34,7 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 @dataclass(frozen=True, slots=True)
 class FirewallPart(Record):
-    """One of the topology's nftables tables, or something in it. People see them as one."""
+    """One of the topology's nftables tables, or something in it. Users see all of them as one firewall."""
 
     counted_as = "firewall"
 
@@ -43,12 +43,12 @@ class FirewallPart(Record):
 
     @property
     def services(self) -> str:
-        """For people: what it allows, if it is of a policy."""
+        """The services that it allows if it belongs to a policy, for users."""
         return ""
 
     @classmethod
     def count(cls, records: Sequence[Self]) -> str:
-        """The services that are allowed, else the firewall."""
+        """The allowed services, or else the firewall."""
         return ", ".join(dict.fromkeys(record.services for record in records if record.services)) or "firewall"
 
 
@@ -82,7 +82,7 @@ class FirewallTable(FirewallPart):
 
     def describe(self) -> str:
         name = table_name(self.topology, self.subnet)
-        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by somebody")
+        return f"nftables table {self.family} {name}" + ("" if self.intact else ", changed by another program")
 
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
@@ -90,7 +90,7 @@ class FirewallTable(FirewallPart):
             yield cls("", table.family, snapshot.topology, table.intact, subnet)
 
     def lower_create(self) -> tuple[Step, ...]:
-        # `add` first, so that `delete` finds a table in every case: one text makes and replaces, in one transaction.
+        # `add` first, so that `delete` always finds a table: one transaction creates or replaces it.
         return (NftCommand(self.netns, self._clear() + render_table(self.family, table_name(self.topology, self.subnet))),)
 
     def lower_delete(self) -> tuple[Step, ...]:
@@ -120,9 +120,9 @@ class FirewallElement(FirewallPart):
     key: str
     value: str = ""
     about: str = field(default="host", compare=False)
-    """Whose element it is, for people: `container web`."""
+    """The owner of the element, for users: `container web`."""
     subnet: str = ""
-    """Of its table."""
+    """The subnet of its table."""
 
     @classmethod
     def of(cls, netns: str, family: str, topology: str, element: SetElement, about: str, subnet: str = "") -> Self:
@@ -160,7 +160,7 @@ class FirewallElement(FirewallPart):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # The host goes on with what arrives at its uplink, until the bridge has it.
+        # The host handles packets that arrive at its uplink until the bridge has the uplink.
         return (uplink_ref(self.netns, self.key),) if self.set == "switched" else ()
 
     @property
@@ -169,7 +169,7 @@ class FirewallElement(FirewallPart):
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:
-        # What was read may not say for whom it is there: the addresses and links in it do.
+        # A live element may not name its owner; its addresses and links identify it.
         return () if self.about not in ("", HOST_SUBJECT) else self.element.names
 
     def subject_among(self, names: LentNames) -> str:
@@ -177,7 +177,7 @@ class FirewallElement(FirewallPart):
         element = self.element if subject.startswith(POLICY_FROM) else None
         if not isinstance(element, AllowedTraffic):
             return subject
-        # The host of a policy that was read may know only the address of a container that is on another host.
+        # A host reads only the address of a container on another host in a policy.
         said = subject.removeprefix(POLICY_FROM).split(" to ")
         found = [names.container_at(end) for end in element.ends]
         source, target = (without_number(name) if name else word for name, word in zip(found, said, strict=True))
@@ -190,7 +190,7 @@ class FirewallElement(FirewallPart):
 
     @property
     def is_named(self) -> bool:
-        # A port of the host's that leads to a container of another host.
+        # A port of this host that leads to a container on another host.
         return issubclass(self.shape, PublishedPort)
 
     @classmethod
@@ -226,7 +226,7 @@ class FirewallElement(FirewallPart):
         return (self._command("add"), *self._flush())
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
-        # A map keeps the value of a key that it has, so the key goes first, in the same transaction.
+        # A map keeps the old value of an existing key, so the key is deleted first, in the same transaction.
         return (before._command("delete"), self._command("add"), *self._flush())
 
     def lower_delete(self) -> tuple[Step, ...]:
@@ -241,6 +241,6 @@ class FirewallElement(FirewallPart):
         return NftCommand(self.netns, text + "\n")
 
     def _flush(self) -> tuple[Step, ...]:
-        """A UDP flow keeps the translation that it began with for as long as it is busy, so a changed port forgets its flows."""
+        """Steps that delete the UDP connections of a changed port: a flow keeps its first translation as long as it is busy."""
         port = self.published
         return (ConntrackFlush(self.netns, "udp", port.port),) if port and port.protocol == "udp" else ()

@@ -1,4 +1,4 @@
-"""The fast path: what goes from container to container of a subnet over several hosts, handed on where it comes in.
+"""The fast path of a subnet over several hosts: packets between its containers are forwarded where they come in.
 
 Within a subnet everything passes, so such a packet needs neither the host's firewalls nor its connection tracking, whose hooks
 take a third of its time. A table of the family netdev, one for each such subnet, sees packets at a link's ingress hook, before
@@ -6,10 +6,11 @@ anything else of the host does (nft(8), `fwd`): from a container's port they go 
 the uplink; from there to the bridge. The table knows who may send and who is where. What it does not know takes the slow path,
 which works without it, and is the way of everything else: other subnets, the host, published ports, ARP, broadcast.
 
-Two kinds of record stand beside the table and its plain elements (see `firewall`). A hook is a base chain at one link, with a
-single rule: `goto` the chain for what comes in there. A way is an element that names a link to send to. Both hold on to the
-link, in the kernel's own way: older kernels remove a hook with its link, newer ones wait for another of its name, and a way
-keeps the number of a link that is gone. So both are removed before their link, and made again after it.
+Two kinds of record stand next to the table and its plain elements (see `elements`). A hook is a base chain at one link,
+with a single rule: `goto` the chain for packets that come in there. An egress element names a link to send to. Both
+refer to a link in the kernel's own way. Older kernels delete a hook with its link, newer ones wait for another link of
+its name. An egress element keeps the number of a deleted link. So both are deleted before their link, and re-created
+after it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_/.-]{0,127}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class FastPathHook(Record):
-    """What comes in by the link `dev` goes to `chain`. `link` is the link where that is netctl's."""
+    """Packets that come in by the link `dev` go to `chain`. `link` is the record of the link if it is netctl's."""
 
     kind = "fast-path"
     dies_with_parent = False
@@ -102,9 +103,9 @@ class FastPathHook(Record):
 
 @dataclass(frozen=True, slots=True)
 class FastPathWay(FirewallElement):
-    """The link to send to: `value`, by the protocol `key`. `link` is the link where that is netctl's.
+    """The link to send to: `value`, for the protocol `key`. `link` is the record of the link if it is netctl's.
 
-    Of a link that is `gone`, `value` is the number that it had.
+    If the link is `gone`, `value` is the number that it had.
     """
 
     kind = "way"
@@ -138,11 +139,11 @@ class FastPathWay(FirewallElement):
 
 
 def hook_name(dev: str) -> str:
-    """Of the base chain at a link. A name of nft's begins with a letter, which a link's need not."""
+    """The name of the base chain at a link. A name of nft's begins with a letter, which a link's need not."""
     return f"at-{dev}"
 
 
 def parse_hook_name(chain: str) -> str:
-    """The link that a chain's name speaks of; "" where it is not one of a hook."""
+    """The link in a hook chain's name; "" if the chain is not a hook's."""
     found = _HOOK.fullmatch(chain)
     return found[1] if found else ""

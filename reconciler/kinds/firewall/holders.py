@@ -16,7 +16,7 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.subject import HOST_SUBJECT
 
 POLICY_FROM = "policy from "
-"""With which the subject of a policy begins: `policy from web to db`."""
+"""The first words of the subject of a policy: `policy from web to db`."""
 
 
 def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def holders_of(snapshot: Snapshot, port_elements: Iterable[SetElement]) -> dict[
 
 
 def find_holder(element: SetElement, holders: Mapping[str, str]) -> str:
-    """Whose element it is: `container web`, `subnet front`, `policy from … to …`; `host` where nothing tells."""
+    """The owner of an element: `container web`, `subnet front`, `policy from … to …`; `host` if nothing identifies it."""
     if isinstance(element, AllowedTraffic) and element.source != element.target:  # else no policy: routes join the subnet
         source, target = element.ends
         return f"{POLICY_FROM}{_party_of(source, holders)} to {_party_of(target, holders)}"
@@ -48,7 +48,7 @@ def find_holder(element: SetElement, holders: Mapping[str, str]) -> str:
 
 
 def _party_of(block: str, holders: Mapping[str, str]) -> str:
-    """The name that a policy has for a block of addresses: a container's, that of its replicas, or the subnet's around it."""
+    """The name of a block of addresses in a policy: a container's, that of its replicas, or the subnet's."""
     if block not in holders:
         return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
     name = holders[block].rpartition(" ")[2]
@@ -56,13 +56,13 @@ def _party_of(block: str, holders: Mapping[str, str]) -> str:
 
 
 def without_number(container: str) -> str:
-    """The name that the file has for a replica: `worker` for `worker-3`."""
+    """The name of a replica in the file: `worker` for `worker-3`."""
     stem, _, number = container.rpartition("-")
     return stem if stem and number.isdecimal() else container
 
 
 def _is_within(block: str, cidr: str) -> bool:
-    """Whether a CIDR, a range or an address lies in a prefix."""
+    """Whether a prefix contains a CIDR, a range or an address."""
     try:
         return ip_address(block.partition("-")[0].partition("/")[0]) in ip_network(cidr)
     except ValueError:  # `outside`

@@ -1,6 +1,7 @@
-"""What packets write into netctl's table: sets with a timeout, and for how long connection tracking remembers.
+"""The sets that packets write to in netctl's table, with their timeouts, and the timeouts of connection tracking.
 
-Part of the program in `kinds.firewall.chains`. Nothing here is an element of a topology, so nothing of it is ever compared.
+They are part of the program in `kinds.firewall.chains`. They hold no elements of a topology, so netctl does not compare
+their contents.
 """
 
 from __future__ import annotations
@@ -27,16 +28,18 @@ _SETS = """\
 \t\ttimeout 1m
 \t}
 """
-"""Addresses that answered, next hops that lead to them or were asked for; containers that make the host ask for more; and
-containers that open TCP connections.
+"""Addresses that answered, next hops that the host resolved, and containers that cause resolutions or open connections.
 
-A next hop stays for 5 s, and a use does not prolong that: else a container could collect thousands, and ask for all of them at
-once. The kernel asks for 3 s (mcast_solicit); an entry without an answer then gives way to others (neigh_forced_gc). So 200 at
-first and 50 a second come to 600 that wait, whatever containers do. The table has room for 1,024 (gc_thresh3).
+The next hops include those that lead to such addresses. A next hop stays for 5 s, and a use does not prolong that. Else
+a container could collect thousands, and have all of them resolved at once. The kernel waits 3 s for an answer
+(mcast_solicit). After that an entry without one may be evicted (neigh_forced_gc). So 200 at first and 50 a second
+amount to 600 pending ones, whatever containers do. The kernel's table has room for 1,024 (gc_thresh3).
 """
 ANSWERS = "200/second burst 1000 packets"
-"""So many answers are remembered. A set holds 65,535 elements, and one container with a helper outside gets more within a minute:
-a refused connection costs it no share. Then no router could become known again, and all containers would be asking.
+"""The rate at which answers are remembered.
+
+A set holds 65,535 elements. One container with a helper outside gets more within a minute: a refused connection does
+not count in its share. Then netctl could not remember a router again, and all containers would have to resolve.
 """
 _BRIEF = """\
 \tct timeout brief {
@@ -44,13 +47,14 @@ _BRIEF = """\
 \t\tpolicy = { time_wait : 1, close : 1 }
 \t}
 """
-"""For how many seconds a closed connection stays in the table of a container that opens many: 120 and 10 by default.
+"""The seconds that a closed connection stays in connection tracking for a container that opens many: default 120 and 10.
 
-A share (`@connections`) counts no closed ones (already_closed in net/netfilter/nf_conncount.c). The other timeouts are the
-host's (net.netfilter.nf_conntrack_tcp_timeout_*), as they are when the table is made.
+A share (`@connections`) does not count closed ones (already_closed in net/netfilter/nf_conncount.c). The other timeouts
+are the host's (net.netfilter.nf_conntrack_tcp_timeout_*) at the time when the table is created.
 """
 OPENED = "50/second burst 500 packets"
-"""So many TCP connections of a container stay for the host's own time when they are closed: 6,500 entries at the most, less than
-a share.
+"""The rate of a container's TCP connections that keep the host's own timeouts after they are closed.
+
+They amount to at most 6,500 entries, less than a share.
 """
 MEMORY = _SETS + _BRIEF

@@ -1,16 +1,16 @@
-"""The chains at ports, as text: what a container may send, and the fast path. `kinds.firewall.chains` holds those of the host.
+"""The chains at ports, as text: what a container may send, and the fast path. `kinds.firewall.chains` has those of the host.
 
-A packet that is not for any rule here must cost little: a port's first look-up says which chain it has, and the next one asks for
-the protocol, so that the rules for a protocol are met by its packets only. docs/decisions.md says what was measured.
+A packet that no rule here concerns must cost little. The first look-up selects the chain of the port, and the next one
+the protocol. So only packets of a protocol meet its rules. docs/decisions.md has the measurements.
 
-Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types are of routers: queries, DVMRP, PIM of
-version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
+Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types belong to routers: queries,
+DVMRP, PIM of version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
 """
 
 from __future__ import annotations
 
 PORT, PORT_ISOLATED = "port", "port_isolated"
-"""Where what comes in by a container's port is sent: the second is for containers with an isolated port."""
+"""The chains for packets that come in by a container's port; the second is for isolated ports."""
 
 BRIDGE = """\
 \tchain arriving {

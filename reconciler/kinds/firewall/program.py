@@ -1,8 +1,8 @@
 """The ruleset: a constant program for each family, and the sets of the data that they work on.
 
-The text of a program depends on nothing but the topology's name. Everything that a topology says (bridges, published ports,
-policies, addresses) is an element of a set or map, so one more port is one more element, and no rule is ever rewritten.
-Sets are hash tables wherever possible; the few interval sets hold what a user writes as a CIDR or a range.
+The text of a program depends only on the topology's name. All data of a topology (bridges, published ports, policies,
+addresses) are elements of sets and maps. So one more port is one more element, and no rule is ever rewritten. Sets are
+hash tables wherever possible; the few interval sets hold what a user writes as a CIDR or a range.
 
 `kinds.firewall.elements` makes steps of it, `kernel.netfilter.nft` compares it with what is live,
 and `compile` fills the sets. The text of their elements is in `kinds.firewall.element_text`.
@@ -45,18 +45,19 @@ TABLE_PREFIX = "netctl-"
 def _inet_sets() -> dict[str, SetSpec]:
     sets = {
         "bridges": SetSpec(LinkElement, ("ifname",)),
-        # Each bridge with itself. What stays on it is none of our business, but others' firewalls must let it pass.
+        # Each bridge with itself. netctl does not filter traffic within a bridge, but foreign firewalls must let it
+        # pass.
         "same_bridge": SetSpec(BridgePair, ("ifname", "ifname")),
         "nat_bridges": SetSpec(LinkElement, ("ifname",)),
         "routed_bridges": SetSpec(LinkElement, ("ifname",)),
-        # An uplink that is a port of Open vSwitch. Where that works in user space, the host sees its packets, too, and must not
-        # take them. Ports of containers are known by their group.
+        # An uplink that is a port of Open vSwitch. If that works in user space, the host sees its packets too, and must
+        # not accept them. Ports of containers are known by their group.
         "switched": SetSpec(LinkElement, ("ifname",)),
-        # Links to the world: what goes between them and our bridges may pass other programs' filters, too.
+        # Links to the outside: packets between them and netctl's bridges may pass foreign filters, too.
         "uplinks": SetSpec(LinkElement, ("ifname",)),
-        # How many connections a container may have, by its bridge and its hardware address there.
+        # The limit of a container's connections, by its bridge and its hardware address there.
         "connections": SetSpec(ConnectionLimit, ("ifname", "ether_addr"), ("count",), statement="ct count over"),
-        # Of a masqueraded connection: where its new source port comes from, by its own.
+        # The block of new source ports for a masqueraded connection, by its own source port.
         "source_ports": SetSpec(SourcePorts, ("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
     }
     for family in "46":
@@ -65,7 +66,7 @@ def _inet_sets() -> dict[str, SetSpec]:
         target = (address, "inet_service")
         sets |= {
             f"own{family}": SetSpec(BlockElement, (address,), interval=True),
-            # Of `own`, those with a host subnet on this host: others' packets may arrive over the uplink.
+            # The members of `own` with a host subnet on this host: other packets may arrive over the uplink.
             f"local{family}": SetSpec(BlockElement, (address,), interval=True),
             f"guarded{family}": SetSpec(BlockElement, (address,), interval=True),
             f"natted{family}": SetSpec(BlockElement, (address,), interval=True),
@@ -82,17 +83,19 @@ def _inet_sets() -> dict[str, SetSpec]:
             f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
             f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
             f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
-            # What other hosts, known by link and hardware address, send from containers of theirs without encapsulation.
+            # Other hosts, by link and hardware address, that send packets of their containers without encapsulation.
             f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
             # Hosts that share a subnet with this one, by their underlay addresses.
             f"peers{family}": SetSpec(BlockElement, (address,)),
-            # Containers elsewhere with a port published here, and the address of this host that they answer to.
+            # Containers on other hosts with a port published here, and this host's address that they answer to.
             f"returns{family}": SetSpec(ReturnAddress, (address,), (address,)),
-            # Containers on a LAN with a published port, and the LAN. They would answer its clients there, past this host.
+            # Containers on a LAN with a published port, and the LAN: they would answer its clients directly, past this
+            # host.
             f"lan_clients{family}": SetSpec(LanClients, (address, address), interval=True),
-            # Our own hosts in their subnets, which route and so may speak of connections that are not theirs (ICMP errors).
+            # The topology's hosts in their subnets. They route, so their ICMP errors may concern connections of others.
             f"gateways{family}": SetSpec(BlockElement, (address,)),
-            # Each container with itself: nft cannot compare two addresses of a packet, but look both up together.
+            # Each container with itself: nft cannot compare two addresses of a packet, but it can look up both
+            # together.
             f"endpoints{family}": SetSpec(EndpointPair, (address, address)),
         }
     for kind in TUNNELS:
@@ -103,19 +106,20 @@ def _inet_sets() -> dict[str, SetSpec]:
 
 
 def _netdev_sets() -> dict[str, SetSpec]:
-    """Of the fast path of one subnet: who is here, who is elsewhere and which way, and the links that lead there."""
+    """The sets of one subnet's fast path: local and remote containers, and the links to them."""
     sets = {
         # Hardware addresses behind the tunnel, and of containers here.
         "behind": SetSpec(MacElement, ("ether_addr",)),
         "members": SetSpec(MacElement, ("ether_addr",)),
-        # With routes: the bridge's own, to which containers send what is for other hosts.
+        # With routes: the bridge's hardware address, to which containers send packets for other hosts.
         "gateway": SetSpec(MacElement, ("ether_addr",)),
     }
     for family in "46":
         address = f"ipv{family}_addr"
         sets |= {
             f"addresses{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
-            # With routes: the next hop to a container elsewhere, what its host sends for it, and the containers here.
+            # With routes: the next hop to a remote container, the sources that its host sends for it, and the local
+            # containers.
             f"hops{family}": SetSpec(NextHop, (address,), (address,)),
             f"neighbours{family}": SetSpec(RemoteSender, ("ether_addr", address)),
             f"members{family}": SetSpec(BlockElement, (address,)),
@@ -124,32 +128,33 @@ def _netdev_sets() -> dict[str, SetSpec]:
 
 
 WAYS = ("to_tunnel", "to_uplink", "to_bridge")
-"""The maps that name a link, for each protocol. The kernel keeps its number, so a link that is re-created is another one."""
+"""The maps that name a link, for each protocol. The kernel stores the link's number, so a re-created link is another one."""
 
 SETS: Mapping[str, Mapping[str, SetSpec]] = {
     "inet": _inet_sets(),
     "bridge": {
-        # Each container's port, and the chain for what comes in there.
+        # Each container's port, and the chain for packets that come in there.
         "ports": SetSpec(PortFilter, ("ifname",), ("verdict",), chains=(PORT, PORT_ISOLATED)),
-        # Ports that may send as a DHCP server, and as an IPv6 router.
-        # Ports whose addresses the LAN gives: which ones, is seen only when they have them.
+        # Ports that may send as a DHCP server, and as an IPv6 router. Ports with addresses from the LAN, which are
+        # known only later.
         "dhcp_clients": SetSpec(LinkElement, ("ifname",)),
         "leases4": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv4_addr"), interval=True),
         "dhcp_servers": SetSpec(LinkElement, ("ifname",)),
         "routers": SetSpec(LinkElement, ("ifname",)),
-        # Ports in a LAN, whose switches may learn from MLD who listens to what. Our own bridges do not (mcast_snooping 0): there
-        # each report would go to every port. Of 1,000 new containers with IPv6, five each: both cores busy for half a minute.
+        # Ports in a LAN, whose switches may learn group members from MLD. netctl's bridges do not (mcast_snooping 0):
+        # there each report would go to every port. 1,000 new containers with IPv6 send five each, and keep both cores
+        # busy for half a minute.
         "lan_ports": SetSpec(LinkElement, ("ifname",)),
         "macs": SetSpec(PortMac, ("ifname", "ether_addr")),
         "addresses4": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv4_addr")),
-        # Two rules look into this one: one with a packet's source, one with the target of a neighbor advertisement. nft 1.0.6
-        # has no word for the target, only bits of a payload (`@th,64,128`), which are a plain number to it; so both use bits.
+        # Two rules use this set: one with a packet's source, one with the target of a neighbor advertisement. In nft
+        # 1.0.6, only bits of a payload (`@th,64,128`) of type integer can express the target. So both rules use bits.
         "addresses6": SetSpec(SenderAddress, ("ifname", "ether_addr", "ipv6_addr"), typeof="iifname . ether saddr . @nh,64,128"),
-        # What containers forward for others: their port, the prefix behind them, and who has a route to it by them.
+        # Forwarding containers: the port, the prefix behind it, and the containers with a route to the prefix by it.
         "forwarded4": SetSpec(ForwardedPrefix, ("ifname", "ether_addr", "ipv4_addr", "ipv4_addr"), interval=True),
         "forwarded6": SetSpec(ForwardedPrefix, ("ifname", "ether_addr", "ipv6_addr", "ipv6_addr"), interval=True),
-        # Isolated ports, with the prefixes in which they reach no address of another one, those addresses, and the hardware
-        # addresses of isolated ones on other hosts.
+        # Isolated ports, with the prefixes in which they reach no address of another isolated one, and those addresses.
+        # The hardware addresses of isolated ones on other hosts.
         "isolated_ports": SetSpec(LinkElement, ("ifname",)),
         "isolated_ports4": SetSpec(IsolatedPrefix, ("ifname", "ipv4_addr"), interval=True),
         "isolated_ports6": SetSpec(IsolatedPrefix, ("ifname", "ipv6_addr"), interval=True),
@@ -167,13 +172,13 @@ SETS: Mapping[str, Mapping[str, SetSpec]] = {
 
 
 def check_topology(name: str) -> None:
-    """Raises ValueError unless `name` is a DNS label of at most 20 characters."""
+    """Raise ValueError unless `name` is a DNS label of at most 20 characters."""
     if not is_topology_name(name):
         raise ValueError(f"{name!r} is not a name of a topology")
 
 
 def table_name(topology: str, subnet: str = "") -> str:
-    """`netctl-shop`, and of what belongs to one subnet `netctl-shop.front`; ValueError where a name is none of a file's."""
+    """`netctl-shop`, or for a subnet `netctl-shop.front`; ValueError if a name is invalid in a file."""
     check_topology(topology)
     if subnet and not is_label(subnet):
         raise ValueError(f"{subnet!r} is not a name of a subnet")
@@ -181,7 +186,7 @@ def table_name(topology: str, subnet: str = "") -> str:
 
 
 def parse_table_name(name: str) -> tuple[str, str]:
-    """Topology and subnet of a table; both "" where the name is not one of netctl's."""
+    """Topology and subnet of a table; both "" if the name is not one of netctl's."""
     topology, _, subnet = name.removeprefix(TABLE_PREFIX).partition(".")
     return (topology, subnet) if name.startswith(TABLE_PREFIX) else ("", "")
 
@@ -190,7 +195,7 @@ def parse_table_name(name: str) -> tuple[str, str]:
 
 
 def render_table(family: str, name: str) -> str:
-    """The table with its empty sets, chains and rules, as `nft -f` takes it; ValueError where it is no name of a table's."""
+    """The table with its empty sets, chains and rules, as `nft -f` reads it; ValueError if the name is not a table's."""
     topology, subnet = parse_table_name(name)
     table_name(topology, subnet)
     sets = "".join(spec.declare(each) for each, spec in SETS[family].items())

@@ -9,7 +9,7 @@ from reconciler.kinds.firewall.set_elements import SetElement
 CONCATENATION = " . "
 """What stands between the parts of a key or value (nft(8), concatenations)."""
 COUNT_MAX = 2**32 - 1
-"""The largest number of connections that an element can name (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
+"""The largest limit of connections in an element (NFTA_CONNLIMIT_COUNT, linux/netfilter/nf_tables.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class SetSpec:
     data: tuple[str, ...] = ()
     interval: bool = False
     typeof: str = ""
-    """The expressions whose types the key has, where nft has no names for these types."""
+    """Expressions with the types of the key, if nft has no names for these types."""
     chains: tuple[str, ...] = ()
-    """The chains of its table to which its verdicts go."""
+    """The chains of its table that its verdicts jump to."""
     single: tuple[int, ...] = ()
     """Of an interval set: the numbers of the parts that are one value, or all addresses."""
     statement: str = ""
-    """What each element does when it is found, with the element's value as its number: `ct count over`."""
+    """The statement that runs when an element matches, with the element's value as its number: `ct count over`."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
@@ -36,6 +36,6 @@ class SetSpec:
         types = f"typeof {self.typeof}" if self.typeof else "type " + CONCATENATION.join(self.key)
         data = " : " + CONCATENATION.join(self.data) if is_map else ""
         flags = "\t\tflags interval\n" if self.interval else ""
-        # The kernel wants one for the set, too; each element has its own.
+        # The kernel requires one for the set, too; each element has its own.
         statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
         return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"

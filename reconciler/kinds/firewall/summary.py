@@ -1,7 +1,7 @@
-"""Changes of the firewall for people: which ports, policies and filters come, go or become others.
+"""Changes of the firewall, for users: the ports, policies and filters that are added, removed or changed.
 
-A port that moves is an element that goes and one that comes, both leading to the same place; to people it is one change.
-What only follows from the subnets (which bridges and prefixes there are) is summed up.
+A port that moves is one removed and one added element, both with the same target; for users it is one change. Elements
+that only follow from the subnets (bridges and prefixes) are summed up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.kinds.firewall.elements import FirewallElement
 
 FEW = 3
-"""Up to so many of one sort are named, more are counted."""
+"""The largest number of changes of one sort that are named; more are counted."""
 
 T = TypeVar("T", bound=SetElement)
 
@@ -42,7 +42,7 @@ _Describe = Callable[[Sequence[_ElementChange]], Iterable[str]]
 
 
 def describe_elements(changes: Sequence[Change]) -> list[str]:
-    """What the changes of elements come to, a few words each."""
+    """The changes of elements, in a few words each."""
     sorts: dict[_Describe, list[_ElementChange]] = {_ports: [], _policies: [], _filters: [], _rest: []}
     for change in changes:
         found = _ElementChange(_said_by(change.before), _said_by(change.after))
@@ -68,14 +68,14 @@ def _said_by(record: Record | None) -> SetElement | None:
 
 
 def summarise_ports(published: Iterable[PublishedPort]) -> list[str]:
-    """What a container publishes: `2 published ports (tcp 8080, udp 53)`; where there are many, only how many."""
+    """The published ports of a container: `2 published ports (tcp 8080, udp 53)`; only their number if there are many."""
     ports = dict.fromkeys(f"{port.protocol} {port.listening}" for port in published)
     names = f" ({', '.join(ports)})" if len(ports) <= FEW else ""
     return [f"{len(ports):,} published {'port' if len(ports) == 1 else 'ports'}{names}"] if ports else []
 
 
 def describe_ports(published: Sequence[PublishedPort]) -> list[str]:
-    """The ports of a host that lead to containers elsewhere: `published port tcp 9090 to 10.44.0.20:90`."""
+    """The ports of a host that lead to containers on other hosts: `published port tcp 9090 to 10.44.0.20:90`."""
     targets: dict[str, list[str]] = {}
     for port in published:
         targets.setdefault(port.describe_listen(), []).append(port.describe_target())
@@ -85,7 +85,7 @@ def describe_ports(published: Sequence[PublishedPort]) -> list[str]:
 
 
 def _ports(changes: Sequence[_ElementChange]) -> list[str]:
-    """One line for each port, whatever the families; where there are many, only how many come, go and change."""
+    """One line for each port, whatever the families; only the counts of added, removed and changed ports if there are many."""
     lines = list(_each_port(changes))
     if len(lines) <= FEW:
         return lines
@@ -95,7 +95,7 @@ def _ports(changes: Sequence[_ElementChange]) -> list[str]:
 
 
 def _each_port(changes: Sequence[_ElementChange]) -> Iterator[str]:
-    """What goes and what comes are one where both lead to the same place."""
+    """Pairs of a removed and an added port with the same target."""
     gone = {port.describe_target(): port for port in _only(PublishedPort, (c.before for c in changes if not c.after))}
     targets: dict[str, list[str]] = {}
     for change in changes:
@@ -121,12 +121,15 @@ def _only(shape: type[T], elements: Iterable[SetElement | None]) -> Iterator[T]:
 
 
 def _policies(changes: Sequence[_ElementChange]) -> Iterator[str]:
-    """The services of one policy that come and go. One that does both, at another address or in a new table, is re-created."""
+    """The added and removed services of one policy.
+
+    A service with both, at another address or in a new table, is re-created.
+    """
     come = _services(change.after for change in changes)
     gone = _services(change.before for change in changes)
     parts = {
         "add {}": [service for service in come if service not in gone],
-        "{} (made anew)": [service for service in come if service in gone],
+        "{} (re-created)": [service for service in come if service in gone],
         "remove {}": [service for service in gone if service not in come],
     }
     for words, services in parts.items():
@@ -135,12 +138,12 @@ def _policies(changes: Sequence[_ElementChange]) -> Iterator[str]:
 
 
 def _services(sides: Iterable[SetElement | None]) -> dict[str, None]:
-    """What the elements allow, each once, in their order."""
+    """The services that the elements allow, each once, in their order."""
     return dict.fromkeys(traffic.describe_services() for traffic in _only(AllowedTraffic, sides))
 
 
 def _filters(changes: Sequence[_ElementChange]) -> Iterator[str]:
-    """The addresses that may be used; a filter that comes or goes as a whole would only repeat them."""
+    """The added and removed addresses of a filter; lines for a whole filter would only repeat them."""
     for verb in ("add", "remove"):
         elements = [change.element for change in changes if (change.after is not None) == (verb == "add")]
         if len(elements) > FEW:

@@ -1,6 +1,6 @@
-"""The kinds of links that netctl makes: `base` holds what they have in common, and each kind is one file.
+"""The kinds of links that netctl creates: `base` holds their common part, and each kind is one file.
 
-`LINKS` is the only list of them. A further kind of link is a file here and an entry in it.
+`LINKS` is the only list of them. A new kind of link is a file here and an entry in it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.links.vxlan import Vxlan
 
 LINKS: tuple[type[Link], ...] = (Bridge, Veth, Macvlan, Vxlan)
-"""In the order in which links are made, as people read a plan."""
+"""The kinds in the order of creation, as users read a plan."""
 PORTS: tuple[type[Port], ...] = tuple(kind for kind in LINKS if issubclass(kind, Port))
-"""Those that can be ports of a bridge."""
+"""The kinds that can be ports of a bridge."""
 TUNNELS: tuple[type[Tunnel], ...] = tuple(kind for kind in LINKS if issubclass(kind, Tunnel))
 """Those that join the hosts of a subnet."""

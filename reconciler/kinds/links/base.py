@@ -1,11 +1,11 @@
-"""What links of every kind have in common: their fields, how they are recognised and compared, and their steps.
+"""The common part of all kinds of links: fields, recognition, comparison, and steps.
 
-A kind of link states its options on the wire in both directions, the fields that are fixed when it is made, and one line of
-summary. It overrides a step only if the kernel treats its kind differently.
+A kind of link states its options on the wire in both directions. It also states the fields that are fixed at its
+creation, and one line of summary. It overrides a step only if the kernel treats its kind differently.
 
-The order of the steps is the kernel's. It ignores IFLA_IFALIAS in the message that makes a link (do_setlink alone reads it,
-net/core/rtnetlink.c), so the alias goes in a second one. The link goes up last: a link that is up is complete. Without IPv6
-it makes no link-local address, so that it stays silent.
+The kernel determines the order of the steps. It ignores IFLA_IFALIAS in the message that creates a link (only
+do_setlink reads it, net/core/rtnetlink.c), so a second message sets the alias. The last one sets the link up: a link
+that is up is complete. Without IPv6 the link gets no link-local address, so that it sends nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSe
 from reconciler.state.steps.step import Step
 
 Options = tuple[tuple[str, str], ...]
-"""Options of a link's kind or of a bridge port, by iproute2's names and in its spelling."""
+"""Options of a link's kind or of a bridge port, by iproute2's names and spelling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,11 @@ class Link(Record):
 
     dies_with_parent = False
     fixed: ClassVar[tuple[str, ...]] = ()
-    """The fields that the kernel settles when it makes the link: a change of one of these forces a re-creation."""
+    """The fields that the kernel fixes at the link's creation: a change of one of them forces a re-creation."""
     wire: ClassVar[tuple[Table, ...]] = ()
-    """The options of the kind in netlink (IFLA_INFO_DATA). If a name stands in several tables, the first that takes the value."""
+    """The options of the kind in netlink (IFLA_INFO_DATA). If several tables have a name, the first that accepts the value."""
     lower_option: ClassVar[str] = ""
-    """The option that names the link below; "" if the kind has none. Without a place in `wire`, IFLA_LINK holds it."""
+    """The option that names the link below; "" if the kind has none. If `wire` does not have it, IFLA_LINK holds it."""
     has_forwarding_table: ClassVar[bool] = False
     """Whether links of the kind have a forwarding database (see `fdb`)."""
 
@@ -48,12 +48,12 @@ class Link(Record):
     alias: str
     altname: str = ""
     link_local: bool = False
-    """Whether it makes itself an IPv6 link-local address."""
+    """Whether the kernel creates an IPv6 link-local address for it."""
     arp: bool = True
-    """Whether ARP is spoken at it (IFF_NOARP is not set)."""
+    """Whether it uses ARP (IFF_NOARP is not set)."""
     up: bool = True
     owner: Ref | None = None
-    """What its namespace belongs to; None in the host's own."""
+    """The record of its namespace; None for the host's own."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
@@ -114,12 +114,12 @@ class Link(Record):
 
     @property
     def wire_options(self) -> Options:
-        """The options of its kind that it is made with."""
+        """The options of its kind with which it is created."""
         return ()
 
     @classmethod
     def parse_options(cls, _options: Mapping[str, str]) -> dict[str, Any]:
-        """The fields that the options of a live link say: the inverse of `wire_options`."""
+        """The fields in the options of a live link: the inverse of `wire_options`."""
         return {}
 
     # --- what a difference takes ------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Link(Record):
         return any(getattr(self, each) != getattr(before, each) for each in self.fixed)
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        # Its permanent neighbor entries as well (neigh_changeaddr).
+        # The kernel also deletes its permanent neighbor entries (neigh_changeaddr).
         return ("neighbor",) if self.mac != before.mac else ()
 
     # --- its steps --------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Link(Record):
         return (LinkDelete(self.netns, self.name, self.group),)
 
     def lower_add(self) -> LinkAdd:
-        """The step that makes the link, with all that the kernel takes in one message."""
+        """The step that creates the link, with all that the kernel accepts in one message."""
         return LinkAdd(self.netns, self.name, self.kind, self.mac, self.mtu, self.group, options=self.wire_options)
 
     def lower_change(self, before: Self) -> tuple[Step, ...]:
@@ -164,7 +164,7 @@ class Link(Record):
         return drop_empty(self.change_from(before))
 
     def lower_port(self, _before: Self | None) -> tuple[Step, ...]:
-        """The steps that set the link's options as a port of a bridge; without `before`, those of a new link."""
+        """The steps that set the link's options as a bridge port; without `before`, those of a new link."""
         return ()
 
     def lower_up(self) -> tuple[Step, ...]:
@@ -189,5 +189,5 @@ class Link(Record):
 
 
 def drop_empty(*steps: LinkSet) -> tuple[LinkSet, ...]:
-    """The messages that change something."""
+    """The messages that change an attribute."""
     return tuple(step for step in steps if step != LinkSet(step.netns, step.name))

@@ -1,11 +1,11 @@
-"""A Linux bridge: a switch in the kernel, one for each subnet on a host, whose own address is the containers' gateway.
+"""A Linux bridge: a switch in the kernel, one for each subnet on a host. Its own address is the containers' gateway.
 
-It is recognised by its mark (see `marks`). Everything about it can be changed in place, so nothing forces a re-creation:
-a drifted MAC, MTU, option or alias is set back while its ports stay connected.
+netctl recognises it by its mark (see `marks`). Every property can be changed in place, so nothing forces a re-creation.
+A MAC address, MTU, option or alias that drifted is restored while the ports stay connected.
 
-Its MAC address is given, for a bridge without one takes the lowest of its ports', which changes as containers come and go.
-The MTU goes in the second message: one that a bridge is made with is taken for a guess, and gives way to 1500 or to its ports'
-as they come and go (br_mtu_auto_adjust).
+netctl sets its MAC address: a bridge without one takes the lowest of its ports', which changes as containers come and
+go. The second message sets the MTU. The kernel treats one from the creation as a guess, and replaces it by 1500 or by
+that of the ports (br_mtu_auto_adjust).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 BRIDGE_OPTIONS: Options = (
     ("forward_delay", "0"),
-    # Snooping without a querier forgets groups after minutes, and then drops what IPv6 needs to find neighbors.
+    # Snooping without a querier drops groups after minutes, and with them what IPv6 needs to find neighbors.
     ("mcast_snooping", "0"),
-    # Containers make no loops, and a port under STP would wait 30 s before it forwards.
+    # Containers create no loops, and a port under STP would wait 30 s before it forwards.
     ("stp_state", "0"),
 )
-"""What every bridge of ours has, sorted; only these are compared."""
+"""The options of every bridge of netctl's, sorted; only these are compared."""
 
 
 WIRE: Table = {
-    "forward_delay": (1, U32),  # hundredths of a second, as all times of a bridge
+    "forward_delay": (1, U32),  # hundredths of a second, like all times of a bridge
     "hello_time": (2, U32),
     "max_age": (3, U32),
     "ageing_time": (4, U32),
@@ -73,7 +73,7 @@ class Bridge(Link):
 
     @property
     def is_addressed(self) -> bool:
-        # What a bridge in the place of the host's uplink has for addresses is the host's own.
+        # The addresses of a bridge that replaces the host's uplink are the host's own.
         return not is_direct(self.alias)
 
     @property
@@ -101,14 +101,14 @@ class Bridge(Link):
         change = self.change_from(before)
         if not change.link_local:
             return (*drop_empty(change), *self._lower_options(before))
-        # By netlink the kernel would only note it for the next time that the link goes up; the sysctl acts at once
+        # By netlink the kernel would only store it until the link next goes up. The sysctl acts at once
         # (addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c).
         at_once = SysctlWrite(self.netns, f"net.ipv6.conf.{self.name}.addr_gen_mode", "0", remember=False)
         return (*drop_empty(replace(change, link_local=None)), at_once, *self._lower_options(before))
 
     def _lower_options(self, before: Self) -> tuple[Step, ...]:
         changed = [option for option in self.options if option not in before.options]
-        # Under STP the kernel refuses a forward_delay of 0 (br_set_forward_delay), and in one message it comes first.
+        # Under STP the kernel rejects a forward_delay of 0 (br_set_forward_delay), which it reads first in a message.
         without_stp = tuple(option for option in changed if option[0] == "stp_state")
         rest = tuple(option for option in changed if option not in without_stp)
         return tuple(LinkSet(self.netns, self.name, kind=self.kind, options=each) for each in (without_stp, rest) if each)

@@ -1,15 +1,18 @@
-"""A macvlan: an interface with a hardware address of its own on the host's uplink, in a container, or on the host itself.
+"""A macvlan: an interface with a hardware address of its own on the host's uplink, in a container or on the host.
 
-The uplink stays what it is; it only hands frames for a known hardware address to the macvlan that has it. No bridge is made,
-and the host's bridges and filters never see such a frame. How the macvlans of one uplink reach each other is their mode
-(ip-link(8), IEEE 802.1Qbg): `bridge`, directly; `vepa`, by a switch that sends frames back where they came from; `private`,
-not at all; `passthru`, there is one only, and it has the uplink to itself, hardware address included.
+The uplink stays unchanged; it only delivers frames for a known hardware address to the macvlan with that address. No
+bridge is created, and the host's bridges and filters never see such a frame. The mode (ip-link(8), IEEE 802.1Qbg)
+determines how the macvlans of one uplink reach each other. `bridge`: directly. `vepa`: by a switch that reflects
+frames. `private`: not at all. `passthru`: there is only one, and it has the uplink to itself, hardware address
+included.
 
-The uplink never speaks to its own macvlans. So a host that is to reach its containers has a macvlan of its own in mode bridge,
-with routes to them over it, and no address: it answers no ARP, or the LAN would learn two hardware addresses of the host.
+The uplink does not exchange frames with its own macvlans. So a host that must reach its containers has a macvlan of its
+own in mode bridge, and routes to them over it. That macvlan has no address and answers no ARP, or the LAN would learn
+two hardware addresses of the host.
 
-A container's is made from the host's namespace, under its final name in the container's: moving a link drops its addresses. It
-carries our mark in there, tag and alias. Uplink and mode are settled when it is made; all else is repaired in place.
+A container's macvlan is created from the host's namespace, under its final name in the container's: moving a link
+deletes its addresses. In the container it carries netctl's mark, tag and alias. Uplink and mode are fixed at its
+creation; all else is repaired in place.
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ class Macvlan(Link):
     def ref_of(cls, netns: str, name: str, mode: str) -> Ref:
         """The identity of the macvlan called `name`.
 
-        One that has an uplink to itself is another thing than one that shares it: each can be made only when the other is gone.
+        One that has an uplink to itself and one that shares it have different identities: each can be created only
+        after the other is deleted.
         """
         return Ref(cls.kind, netns, f"{name} {mode}" if mode == "passthru" else name)
 
@@ -62,7 +66,7 @@ class Macvlan(Link):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # What a new link takes from its namespace must be right before it is made.
+        # Settings that a new link inherits from its namespace must be right before its creation.
         return tuple(sysctl_ref(self.netns, key) for key in LINK_DEFAULTS) if self.netns != HOST else ()
 
     def phrase(self, facts: InterfaceFacts) -> Phrase:
@@ -76,13 +80,13 @@ class Macvlan(Link):
 
     @classmethod
     def find_own(cls, snapshot: Snapshot) -> Iterator[OwnLink]:
-        """The topology's macvlans: they carry its mark where they are, in containers and in the host's own namespace.
+        """The topology's macvlans. They carry its mark where they are: in containers and in the host's own namespace.
 
-        The root of a container can write our mark on one of its own. The link below that one is in the container; the link below
-        one of ours is the host's.
+        The root of a container can write netctl's mark on a macvlan of its own. Then the link below is in the
+        container; the link below one of netctl's is on the host.
         """
         for netns, namespace in snapshot.namespaces.items():
-            # To the lab, a lab host's own macvlans are the host's affair.
+            # A lab host's own macvlans belong to the host, not to the lab.
             for info in namespace.links.values() if not netns.startswith("lab:") else ():
                 is_forged = netns != HOST and info.local_peer
                 if info.kind == cls.kind and bears_tag(snapshot.topology, info) and not is_forged:
@@ -93,7 +97,7 @@ class Macvlan(Link):
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
         lower = snapshot.namespace(HOST).links.get(link.info.peer)
-        # It is given no altname: its name in a container is short already.
+        # It gets no altname: its name in a container is short already.
         return super(Macvlan, cls).read_fields(snapshot, link) | {"lower": lower.name if lower else "", "altname": ""}
 
     @property

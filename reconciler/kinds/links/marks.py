@@ -1,9 +1,9 @@
-"""The mark on the topology's links: which links of a snapshot carry it, and what it says.
+"""The mark on the topology's links: the links of a snapshot that carry it, and its content.
 
-A link is ours when its IFLA_GROUP is the topology's tag, and its alias does not name another topology. An alias that is missing
-is still to be written (the tag is set in the message that makes the link, the alias only in the next one, so a crash may fall
-between them), and one that says something else is an administrator's doing. Such links stand in the host's own namespace, and
-in the lab's router. The far end of a veth carries no mark: it is ours because its near end is.
+A link is owned if its IFLA_GROUP is the topology's tag, and its alias does not name another topology. A missing alias
+is still to be written. The message that creates the link sets the tag, and only the next one the alias. netctl may be
+killed in between. An administrator may have written another alias. Such links are in the host's own namespace, and in
+the lab's router. The remote end of a veth carries no mark: it is owned because its local end is.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.subject import LAB, subject_in
 
 MARKED = (HOST, lab_netns("router"))
-"""The namespaces in which links carry our mark."""
+"""The namespaces in which links carry netctl's mark."""
 
 CONTAINER_LINKS = ("veth", "macvlan")
-"""What aliases call the links of containers; any other, but those of the lab, is a subnet's."""
+"""The kinds in aliases of containers' links; except for the lab's, all others belong to subnets."""
 
 ALTNAME_MAX = 127
 """ALTIFNAMSIZ less the closing NUL (linux/if.h)."""
@@ -29,7 +29,7 @@ ALTNAME_MAX = 127
 
 @dataclass(frozen=True, slots=True)
 class OwnLink:
-    """A marked link: whose and where it is, what was read of it, and what its alias says (None where it says nothing of ours)."""
+    """A marked link: its namespace and owner, its properties, and its alias (None if that is not netctl's)."""
 
     topology: str
     netns: str
@@ -38,9 +38,9 @@ class OwnLink:
 
 
 def bears_tag(topology: str, info: LinkInfo) -> bool:
-    """Whether the link's group is the topology's, or for a container's link, is 0 while the alias still names the topology.
+    """Whether the link's group is the topology's; or of a container's link, is 0 while the alias still names the topology.
 
-    0 is the group of links that are in none. The other end, or the place, of a container's link says what it is, so half of a
+    0 is the group of links without one. The other end, or the namespace, of a container's link identifies it, so half of a
     mark is enough to repair it. A bridge without the group stays foreign.
     """
     if info.group in (group_of(topology), doomed_group_of(topology)):
@@ -56,7 +56,7 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
             if info.kind != link_kind:
                 continue
             alias = parse_alias(info.alias)
-            # The lab's router is ours as a whole: there an alias is enough, or without one a name.
+            # The lab's router is owned as a whole: there an alias is enough, or without one a name.
             is_named = netns != HOST and (alias.topology == snapshot.topology if alias else _is_lab_name(info))
             if not (bears_tag(snapshot.topology, info) or is_named):
                 continue
@@ -65,12 +65,12 @@ def own_links(snapshot: Snapshot, link_kind: str) -> Iterator[OwnLink]:
 
 
 def _is_lab_name(info: LinkInfo) -> bool:
-    """Whether a link of the lab's router is called as `compile.lab` calls its own, and nobody has written on it."""
+    """Whether a link of the lab's router has a name of `compile.lab`, and no alias."""
     return not info.alias and (info.name == "outside" or info.name.startswith(("s-", "h-")))
 
 
 def about(alias: Alias | None, netns: str) -> str:
-    """Whose a link is, for people: by its namespace, or else by its alias."""
+    """The owner of a link, for users: by its namespace, or else by its alias."""
     if alias is None:
         return subject_in(netns)
     if alias.kind == "lab":
@@ -80,13 +80,13 @@ def about(alias: Alias | None, netns: str) -> str:
 
 
 def is_direct(alias: str) -> bool:
-    """Whether a link's alias says that it is a bridge in the place of the host's uplink."""
+    """Whether a link's alias says that it is a bridge that replaces the host's uplink."""
     parsed = parse_alias(alias)
     return parsed is not None and parsed.kind == DIRECT
 
 
 def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
-    """What a namespace belongs to: a mount of ours, or an engine's container; None for the host's own."""
+    """The record of a namespace: a mount of netctl's, or an engine's container; None for the host's own."""
     if netns == HOST:
         return None
     if netns in snapshot.mounted:
@@ -95,7 +95,7 @@ def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
 
 
 def altname_of(alias: Alias, name: str, suffix: str = "") -> str:
-    """The long readable second name of a link, `shop-web-front`; "" if that is its name already."""
+    """The long readable second name of a link, `shop-web-front`; "" if that is already its name."""
     parts = (alias.topology, alias.name, alias.subnet) if alias.subnet else (alias.topology, alias.name)
     if alias.kind == "lab":
         parts = (alias.topology, "lab", alias.name)
@@ -104,9 +104,9 @@ def altname_of(alias: Alias, name: str, suffix: str = "") -> str:
 
 
 def read_altname(link: OwnLink, name_of: Callable[[Alias, str], str] = altname_of) -> str:
-    """The altname that its alias asks for, where the link has it; others are an administrator's, and let alone.
+    """The altname that its alias asks for, if the link has it; others are an administrator's, and netctl ignores them.
 
-    Where the alias is gone, it is the one that begins with the topology's name: to add it again would be refused (EEXIST).
+    Without an alias, it is the one that begins with the topology's name. The kernel would reject a second one (EEXIST).
     """
     if link.alias is None:
         return next((name for name in link.info.altnames if name.startswith(f"{link.topology}-")), "")

@@ -1,7 +1,8 @@
-"""A link that can be a port of a bridge (bridge(8)): which bridge, and what options the port has there.
+"""A link that can be a port of a bridge (bridge(8)): its bridge, and its options there.
 
-Every option that decides whether a frame passes is compared, also where ours is the kernel's default. A port that an
-administrator has locked or disabled cuts a container off in silence. An option that an older kernel lacks counts as the default.
+Every option that decides whether a frame passes is compared, even if netctl's value is the kernel's default. A port
+that an administrator locked or disabled disconnects a container silently. An option that an older kernel lacks has its
+default.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ PORT_DEFAULTS: Options = (
     ("neigh_suppress", "off"),
     ("state", "forwarding"),
 )
-"""The port options that are compared, as a new port has them; sorted, as a reading gives them."""
+"""The compared port options, with the values of a new port; sorted, as a snapshot has them."""
 QUIET: Options = (("flood", "off"), ("learning", "off"))
-"""Of every port of ours: a static entry says what is behind it (`fdb`), and unicast for another address is not for it."""
+"""Options of every port of netctl's: a static entry (`fdb`) holds its address, and no other unicast frames go to it."""
 FILTERED: Options = (("group_fwd_mask", "0xfffd"),)
-"""Of a container's port: frames to link-local groups (01:80:c2:00:00:0x) are to be forwarded, so they come to the filter.
+"""Option of a container's port: it forwards frames to link-local groups (01:80:c2:00:00:0x), so the filter sees them.
 
-The bridge's filter drops them. Else the kernel hands them to the host past the filter, and those of STP and LLDP past every hook
-of the bridge (br_handle_frame). The one bit that is not set is that of pause frames: the kernel drops those itself.
+The bridge's filter drops them. Else the kernel delivers them to the host past the filter, and those of STP and LLDP
+past every hook of the bridge (br_handle_frame). The one unset bit is that of pause frames: the kernel drops those
+itself.
 """
 
 WIRE: Table = {
@@ -59,16 +61,16 @@ WIRE: Table = {
     "isolated": (33, ON_OFF),
     "locked": (39, ON_OFF),
 }
-"""Of IFLA_INFO_SLAVE_DATA; other numbers than a bridge's own."""
+"""Options of IFLA_INFO_SLAVE_DATA; their numbers differ from a bridge's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port(Link):
-    """A link at the bridge `master`, "" if it is at none."""
+    """A link that is a port of the bridge `master`, "" if of none."""
 
     master: str = ""
     port_options: Options = ()
-    """Of the link as a bridge port; empty if it is none."""
+    """The link's options as a bridge port; empty if it is none."""
 
     @classmethod
     def ref_of(cls, netns: str, name: str) -> Ref:
@@ -86,13 +88,13 @@ class Port(Link):
 
     @classmethod
     def altname_of(cls, alias: Alias, name: str) -> str:
-        # A subnet's bridge has the name without a suffix. A name of a file has no dot, so no other link has this one.
+        # The name of a subnet's bridge has no suffix. A name of a file has no dot, so no other link has this one.
         is_subnets = alias.kind == cls.kind and not alias.subnet
         return altname_of(alias, name, suffix=f".{cls.kind}" if is_subnets else "")
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # No frame may come in by it before the firewall knows what may.
+        # No frame may come in by it before the firewall's elements for it exist.
         if self.netns != HOST:
             return ()
         tables = (table_ref(HOST, family) for family in ("inet", "bridge", "arp"))
@@ -124,18 +126,18 @@ def port_options(*options: tuple[str, str]) -> Options:
 
 
 def master_name_of(snapshot: Snapshot, netns: str, info: LinkInfo) -> str:
-    """The bridge that a link is a port of, as the kernel has it; "" if it is a port of none.
+    """The bridge that a link is a port of, according to the kernel; "" if of none.
 
-    Ports of Open vSwitch's kernel datapath all have `ovs-system` as their master; which bridge they are at, the OVSDB says.
+    Ports of Open vSwitch's kernel datapath all have `ovs-system` as their master; the OVSDB names their bridge.
     """
     master = snapshot.namespace(netns).links.get(info.master)
     return master.name if master and master.kind != "openvswitch" else ""
 
 
 def read_port_options(snapshot: Snapshot, netns: str, info: LinkInfo) -> Options:
-    """Those of a live port. Its state is compared only where the kernel has no reason of its own to hold it back.
+    """The options of a live port. Its state is compared only if the kernel has no reason of its own to hold it back.
 
-    It does so without a carrier, under STP, and at a bridge that is down.
+    Such reasons are a missing carrier, STP, and a bridge that is down.
     """
     held = {name: value for name, value in info.port_options if name in _NAMES}
     master = snapshot.namespace(netns).links.get(info.master)

@@ -1,15 +1,16 @@
 """A veth pair: a cable with one end at a bridge and the other in a container (or, in the lab, in a host).
 
-The near end is in `netns` under `name` and carries our mark (see `marks`); the far end is `peer_name` in `peer_netns`
-and carries none, it is ours because the near end is. `mac` is the far end's, the one that neighbors see; the near end, a
-bridge port, has an address that nobody speaks to, so it is left to the kernel.
+The local end is in `netns` under `name` and carries netctl's mark (see `marks`). The remote end is `peer_name` in
+`peer_netns`; it carries none, and is owned because the local end is. `mac` is the remote end's address, which neighbors
+see. The local end is a bridge port whose address receives no frames, so the kernel chooses it.
 
-What the far end is called, and where, is settled when the pair is made: a far end is born under its final name in its own
-namespace, for moving a link costs fifty times as much, and drops its addresses. So a change of these forces a re-creation.
-All else is repaired in place.
+The remote end's name and namespace are fixed at the pair's creation. The end is created under its final name in its own
+namespace: moving a link costs fifty times as much, and deletes its addresses. So a change of these forces a
+re-creation. All else is repaired in place.
 
-The far end cannot be set up in the message that makes the pair (it has no cable yet, ENOTCONN), so that is the last step, and a
-container is not connected before all else is done. It is connected only behind its firewall: the pair follows the tables.
+The remote end cannot be set up in the message that creates the pair (it has no peer yet, ENOTCONN). So that is the last
+step, and a container is not connected before all else is done. It is connected only behind its firewall: the pair
+follows the tables.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Veth(Port):
-    """The pair whose near end is `name`; MTUs in bytes.
+    """The pair whose local end is `name`; MTUs in bytes.
 
-    `arp` and `link_local` are of the near end: it speaks no ARP at a port of Open vSwitch, which in user space works beside the
-    host. `up` says that both ends are up, `owner` what the near end's namespace belongs to.
+    `arp` and `link_local` belong to the local end. At a port of Open vSwitch it does not use ARP, because a user-space
+    datapath works next to the host's stack. `up` says that both ends are up; `owner` is the record of the local end's
+    namespace.
     """
 
     kind = "veth"
@@ -47,9 +49,9 @@ class Veth(Port):
     peer_name: str
     peer_mtu: int
     peer_owner: Ref | None = None
-    """What the far end's namespace belongs to."""
+    """The record of the remote end's namespace."""
     peer_arp: bool = True
-    """Whether the far end speaks ARP."""
+    """Whether the remote end uses ARP."""
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -61,15 +63,15 @@ class Veth(Port):
         if self.netns != HOST:
             return ()
         port = element_ref(HOST, "bridge", "ports", self.name)
-        # What a new link takes from its namespace must be right before it is made, and a bridge that still tests its
-        # addresses for duplicates would do so as soon as its first port is up.
+        # Settings that a new link inherits from its namespace must be right before its creation. A bridge that still
+        # tests its addresses for duplicates would do so as soon as its first port is up.
         sysctls = [sysctl_ref(self.peer_netns, key) for key in LINK_DEFAULTS]
         tests_addresses = sysctl_ref(HOST, interface_key(6, self.master, "accept_dad"))
         return (*super(Veth, self).follows, port, *sysctls, tests_addresses)
 
     @property
     def exposed_to(self) -> str:
-        # With the far end, the whole pair is deleted.
+        # The kernel deletes the whole pair with the remote end.
         return self.peer_netns if self.peer_netns.startswith("container:") else ""
 
     @property
@@ -129,11 +131,11 @@ class Veth(Port):
 
 
 def find_peer(snapshot: Snapshot, link: OwnLink) -> tuple[str, LinkInfo] | None:
-    """The far end of a veth and its namespace; None where it cannot be told.
+    """The remote end of a veth and its namespace; None if they cannot be identified.
 
-    Interface numbers are per namespace. Where the alias does not say in which namespace to look, the two ends are known by
-    naming each other; an end that several namespaces could hold stays unknown. The root of a container can choose the numbers
-    of a pair of its own, but both ends of that are in one namespace.
+    Interface numbers are per namespace. If the alias does not name the namespace, the two ends must refer to each
+    other. An end that may be in several namespaces stays unknown. The root of a container can choose the numbers of a
+    pair of its own, but both ends of that are in one namespace.
     """
     found = [
         (netns, peer)

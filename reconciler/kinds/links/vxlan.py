@@ -20,12 +20,12 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 USUAL_PORT = 4789
-"""The UDP port that a VXLAN has by default (RFC 7348, section 5)."""
+"""The default UDP port of a VXLAN (RFC 7348, section 5)."""
 
 WIRE: Table = {
     "id": (1, U32),
     "remote": (2, IPV4),
-    "dev": (3, U32),  # an interface number here; the reader puts a name in its place
+    "dev": (3, U32),  # an interface number here; the reader replaces it by a name
     "local": (4, IPV4),
     "ttl": (5, U8),
     "tos": (6, U8),

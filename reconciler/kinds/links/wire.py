@@ -1,7 +1,7 @@
-"""How options of links stand in netlink messages: iproute2's names and spelling on one side, bytes on the other.
+"""The options of links in netlink messages: iproute2's names and spelling on one side, bytes on the other.
 
-A kind has a table of its options (`Link.wire`), which serves both ways: what is written reads back under the same name and in
-the same spelling. The numbers of the attributes are from linux/if_link.h.
+A kind has a table of its options (`Link.wire`) for both directions. So an option is read under the name and in the
+spelling in which it was written. The numbers of the attributes are from linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How a value is written: text to bytes and back. `size` in bytes; another size is not this kind of value."""
+    """The conversion of a value from text to bytes and back. `size` in bytes; another size is not this kind of value."""
 
     size: int
     encode: Callable[[str], bytes]
@@ -22,7 +22,7 @@ class Codec:
 
 
 Table = Mapping[str, tuple[int, Codec]]
-"""By the option's name: the number of its attribute, and how its value is written."""
+"""By the option's name: the number of its attribute, and the codec of its value."""
 
 
 def _number(form: str) -> Codec:
@@ -31,7 +31,7 @@ def _number(form: str) -> Codec:
 
 
 def choice(form: str, names: Mapping[str, int]) -> Codec:
-    """A value that has names; a number without a name stays a number."""
+    """A value with names; a number without a name stays a number."""
     packed = struct.Struct(form)
     by_number = {number: name for name, number in names.items()}
 

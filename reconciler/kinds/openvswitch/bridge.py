@@ -1,20 +1,20 @@
-"""An Open vSwitch bridge, and a port of one: for subnets that say `bridge: openvswitch`.
+"""An Open vSwitch bridge, and a port of one: for subnets with `bridge: openvswitch`.
 
-They stand in Open vSwitch's database, the OVSDB (ovs-vswitchd.conf.db(5)), from which ovs-vswitchd makes them; netctl writes
-there and nowhere else. Both are recognised by `external_ids`, which are written in the same transaction as the thing itself,
-so that a kill leaves nothing unmarked. Other bridges and ports, and an administrator's ports on ours, are let alone.
+They are entries of Open vSwitch's database, the OVSDB (ovs-vswitchd.conf.db(5)), from which ovs-vswitchd creates them.
+netctl writes only there. It recognises both by `external_ids`, which the transaction that creates them writes. So a
+kill leaves nothing unmarked. netctl ignores other bridges and ports, and an administrator's ports on its bridges.
 
 The bridge has an internal port of its own name: an interface of the host like a Linux bridge, with the host's address in the
 subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
 our other links are. What a port is depends on its link: a container's veth, or the tunnel of an overlay. A port can be in the
 database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
 
-The bridge is in `fail_mode` secure: it passes what a flow of ours allows (see `ovs_flow`), and nothing where there is none, also
-not after a restart of ovs-vswitchd that lost them. One that has the host's uplink is in `standalone`, and switches everything
-then: the host must not be lost with its flows. No bridge of ours learns a hardware address (`flood_vlans` has the untagged
-frames), because a container could move another's with one frame: flows say which port has which. Only another datapath forces
-a re-creation: `system` is the kernel's, `netdev` is ovs-vswitchd itself, which works on every kernel and reads packets by
-AF_PACKET.
+The bridge is in `fail_mode` secure. It passes only what a flow of netctl's allows (see `flow`), also after a restart of
+ovs-vswitchd that lost the flows. A bridge with the host's uplink is in `standalone`, and then switches everything: a
+host must remain reachable without its flows. No bridge of netctl's learns a hardware address (`flood_vlans` has the
+untagged frames), because a container could move another's with one frame. Flows say which port has which address. Only
+another datapath forces a re-creation. `system` is the kernel's; `netdev` is ovs-vswitchd itself, which works on every
+kernel and reads packets by AF_PACKET.
 """
 
 from __future__ import annotations
@@ -52,34 +52,34 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 USERSPACE: Final = "netdev"
 """The datapath that is ovs-vswitchd itself."""
 OVS_UPLINK = "netctl:uplink"
-"""The key in those of a port that is the host's uplink."""
+"""The key in the `external_ids` of the port that is the host's uplink."""
 UPLINK_NUMBER = 65000
-"""The OpenFlow number of the uplink in a bridge of ours: its rule can be there before it is. 65,279 is the largest there is."""
+"""The OpenFlow number of the uplink in a bridge of netctl's: its rule can precede it. The largest number is 65,279."""
 
 
 def marks_of(topology: str, name: str, subnet: str = "", uplink: str = "") -> Marks:
-    """What stands in `external_ids`: whose it is, for netctl and for people; with `uplink`, that it is the host's."""
+    """The `external_ids`: the owner, for netctl and for users; with `uplink`, that it is the host's."""
     marks = ((OVS_TOPOLOGY, topology), ("netctl:name", name), ("netctl:subnet", subnet), (OVS_UPLINK, uplink))
     return tuple(sorted(mark for mark in marks if mark[1]))
 
 
 def read_marks(external_ids: Marks) -> Marks:
-    """Of all external ids, those that netctl has a say in."""
+    """The external IDs that netctl manages."""
     return tuple(sorted(mark for mark in external_ids if mark[0].startswith("netctl:")))
 
 
 def is_connected(port: OvsPortInfo, link: LinkInfo) -> bool:
-    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and takes its packets.
+    """Whether ovs-vswitchd uses the link: it has given it an OpenFlow number, and reads its packets.
 
-    In user space it does not notice that a link was re-created under its name, and goes on with the one that is gone.
+    A user-space datapath does not notice that a link was re-created under its name, and keeps using the deleted one.
     """
     return port.number > 0 and link.is_promiscuous
 
 
 def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | None]]:
-    """The topology's bridges, each with its internal port, the link of the same name; None if that is not there.
+    """The topology's bridges, each with its internal port, the link of the same name; None if that does not exist.
 
-    Their mark stands in the OVSDB, and is written together with the bridge. If it is missing there, the link's mark decides.
+    Their mark is in the OVSDB, written together with the bridge. If it is missing there, the link's mark decides.
     """
     links = {info.name: info for info in snapshot.namespace(HOST).links.values()}
     groups = (group_of(snapshot.topology), doomed_group_of(snapshot.topology))
@@ -93,7 +93,7 @@ def own_switches(snapshot: Snapshot) -> Iterator[tuple[OvsBridgeInfo, OwnLink | 
 
 
 def is_uplink_port(port: OvsPortInfo) -> bool:
-    """Whether a port is the host's uplink, which netctl has put there."""
+    """Whether a port is the host's uplink, added by netctl."""
     return port.number == UPLINK_NUMBER or OVS_UPLINK in dict(port.external_ids)
 
 
@@ -114,13 +114,13 @@ class OvsBridge(Record):
     marks: Marks
     altname: str = ""
     link_local: bool = False
-    """Whether the internal port makes itself an IPv6 link-local address."""
+    """Whether the kernel creates an IPv6 link-local address for the internal port."""
     fail_mode: str = SECURE
     up: bool = True
     learns: bool = False
-    """Whether it learns hardware addresses. Ours do not, because a container could send with another's."""
+    """Whether it learns hardware addresses. netctl's do not, because a container could send with another's."""
     fragments: str = FIRST_FRAGMENTS
-    """What flows see of fragments."""
+    """How flows see fragments."""
 
     @classmethod
     def ref_of(cls, netns: str, name: str) -> Ref:
@@ -144,7 +144,7 @@ class OvsBridge(Record):
 
     @property
     def is_addressed(self) -> bool:
-        """Whether the addresses on it are the topology's: those on a bridge in the uplink's place are the host's own."""
+        """Whether the addresses on it are the topology's: those of a bridge that replaces the uplink are the host's own."""
         return not is_direct(self.alias)
 
     def describe(self) -> str:
@@ -158,7 +158,7 @@ class OvsBridge(Record):
                 netns=HOST,
                 name=bridge.name,
                 datapath=bridge.datapath,
-                # Both the database and the link must say the same: either can be changed without the other.
+                # The database and the link must both say so, because either can be changed without the other.
                 mac=bridge.mac if info and info.mac == bridge.mac else info.mac if info and bridge.mac else "",
                 mtu=bridge.mtu if info and info.mtu == bridge.mtu else info.mtu if info and bridge.mtu else 0,
                 group=info.group if info else 0,
@@ -226,7 +226,7 @@ class OvsPort(Record):
 
     kind = "ovs-port"
     nouns = ("port", "ports")
-    dies_with_parent = False  # it stays in the database when its link goes
+    dies_with_parent = False  # the OVSDB keeps it when its link is deleted
 
     name: str
     bridge: str
@@ -237,9 +237,9 @@ class OvsPort(Record):
     is_connected: bool = True
     """Whether ovs-vswitchd uses the link."""
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`, `subnet front`."""
+    """Its owner, for users: `container web`, `subnet front`."""
     leaves_queues: bool = True
-    """Whether ovs-vswitchd leaves the link's queues alone: they are netctl's (`qdisc`)."""
+    """Whether ovs-vswitchd leaves the link's queueing discipline alone: it is netctl's (`qdisc`)."""
 
     @classmethod
     def ref_of(cls, netns: str, name: str) -> Ref:

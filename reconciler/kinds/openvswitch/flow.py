@@ -1,9 +1,9 @@
-"""An OpenFlow rule on an Open vSwitch bridge of ours: which frames a port may send, and which port gets them.
+"""An OpenFlow rule on an Open vSwitch bridge of netctl's: the frames that a port may send, and the ports that receive them.
 
-It does what the `bridge` table of nftables does on a Linux bridge, which sees none of Open vSwitch's frames.
+It does the work of the `bridge` table of nftables, which sees no frames of Open vSwitch.
 
-Nothing passes that no rule allows, and nothing is learnt: netctl knows every hardware address. Nine tables, numbered as OpenFlow
-does:
+No frame passes without a rule, and the bridge learns nothing: netctl knows every hardware address. Nine tables,
+numbered as in OpenFlow:
 
     0  SOURCE      the port: the host, its uplink and an overlay go to 5, a container to 1 (untagged frames only)
     1  KIND        what no container may send: replies of DHCP servers, advertisements and queries of routers, redirects,
@@ -19,22 +19,24 @@ does:
     7  TARGETS     of that, nothing goes to isolated containers' addresses, or a gateway would route it to them; the rest to 5
     8  OPEN        the host and every port that is not isolated
 
-`NORMAL` only floods: the bridge learns nothing (`flood_vlans`, see `openvswitch`), and no frame is sent from an isolated port to
-another. It takes the overlay's port for one that is not isolated, whoever sent the frame: so table 8 names its ports.
+`NORMAL` only floods. The bridge learns nothing (`flood_vlans`, see `bridge`), and sends no frame from an isolated port
+to another. To it, the overlay's port is never isolated, whatever the source of a frame. So table 8 names its ports.
 
-Rules that look at UDP ports and ICMP types see them in the first fragment, too: the bridge's fragment mode is `nx-match`. Later
-fragments cannot change these bytes. IPv6 fragments with hop limit 255 are dropped, because neighbor discovery is valid with that
-hop limit only (RFC 4861), and an extension header may hide what is in a fragment (RFC 7113). Where such a header has hidden the
-message's own, Open vSwitch reads a type or ports of 0, which nothing uses: dropped, too. OpenFlow has no field for the type of an
-IGMP message, so its target decides: reports of version 3 have one of their own (RFC 3376, 4.2.14).
+Rules that match UDP ports and ICMP types also see them in the first fragment: the bridge's fragment mode is `nx-match`.
+Later fragments cannot change these bytes. IPv6 fragments with hop limit 255 are dropped, because neighbor discovery is
+valid with that hop limit only (RFC 4861). An extension header may hide the contents of a fragment (RFC 7113). If such a
+header has hidden the message's own, Open vSwitch reads a type or ports of 0. Nothing uses these, so they are dropped,
+too. OpenFlow has no field for the type of an IGMP message, so its target decides. Reports of version 3 have one of
+their own (RFC 3376, 4.2.14).
 
-A rule carries the topology's cookie (naming.cookie_of), and is recognised by it on the topology's own bridges; others are
-an administrator's, and let alone. Table, priority and match identify a rule; other actions are written over the old
-ones, as OpenFlow does with an equal match.
+A rule carries the topology's cookie (naming.cookie_of). netctl recognises it by that on the topology's own bridges, and
+ignores other rules, which are an administrator's. Table, priority and match identify a rule. Other actions replace the
+old ones, as OpenFlow does with an equal match.
 
-Rules live in ovs-vswitchd and not in the OVSDB: a restart that does not save them (as `ovs-ctl restart` does) loses them all, and
-the next apply makes them again. A rule names a port by its number, which goes with the port: so rules are made after
-their port and removed before it. The text is that of `ovs-ofctl dump-flows`, so what is live compares with what is wanted.
+Rules are in ovs-vswitchd and not in the OVSDB. A restart that does not save them (such as `ovs-ctl restart`) loses them
+all, and the next apply re-creates them. A rule names a port by its number, which is lost with the port. So rules are
+created after their port and deleted before it. Their text is that of `ovs-ofctl dump-flows`, so live and desired rules
+compare.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ from reconciler.state.summary import number
 LOCAL = "LOCAL"
 """The internal port of a bridge (ovs-fields(7), in_port)."""
 UPLINK = str(UPLINK_NUMBER)
-"""The host's uplink in a bridge of ours."""
+"""The host's uplink in a bridge of netctl's."""
 SOURCE, KIND, ADVERTISED, OWN, APART, DELIVER, PREFIXES, TARGETS, OPEN = range(9)
 """The tables."""
 FORGED, PERMIT, DENY, REPORT, REST, ALLOW, OTHERWISE, LAST = 40, 30, 20, 18, 15, 10, 5, 1
@@ -76,19 +78,19 @@ RESERVED_GROUPS = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 GROUPS = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
 """Multicast and broadcast."""
 IGMP, PIM = 2, 103
-"""Protocols of multicast: reports and queries; and what its routers greet each other with (IANA's numbers)."""
+"""Protocols of multicast: reports and queries, and the greetings of its routers (IANA's numbers)."""
 ROUTER_DISCOVERY = (151, 152, 153)
 """ICMPv6 types of multicast router discovery (RFC 4286)."""
 NO_LINK_ADDRESS = "00:00:00:00:00:00"
-"""The hardware address of a message of neighbor discovery without one."""
+"""The hardware address that stands for a missing one in a message of neighbor discovery."""
 _IN_PORT = re.compile(r',?in_port="?([^",]+)"?')
 _OUTPUT = re.compile(r'output:"?([^",]+)"?')
 _HEAD = re.compile(r"table=(\d+),?(?:priority=(\d+),?)?(.*)", re.ASCII)
 DEFAULT_PRIORITY = 32768
-"""Of a rule that is printed with none (OFP_DEFAULT_PRIORITY)."""
+"""The priority of a rule that is printed without one (OFP_DEFAULT_PRIORITY)."""
 
 FEW_CHANGES = 2
-"""Up to so many changes of rules of one subject are named."""
+"""The largest number of changed rules of one subject that are named."""
 
 Rule = tuple[int, int, str, str]
 """Table, priority, match without the port, and actions."""
@@ -96,7 +98,7 @@ Rule = tuple[int, int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class OvsFlow(Record):
-    """A rule of `bridge` for what comes from `port` ("" for every port): `match` is in the words of ovs-ofctl(8)."""
+    """A rule of `bridge` for frames from `port` ("" for every port): `match` is in the words of ovs-ofctl(8)."""
 
     kind = "flow"
     described_as = "flows"
@@ -110,7 +112,7 @@ class OvsFlow(Record):
     match: str
     actions: str
     about: str = field(default="host", compare=False)
-    """Whose it is, for people: `container web`, `subnet front`."""
+    """Its owner, for users: `container web`, `subnet front`."""
 
     @classmethod
     def ref_of(cls, netns: str, bridge: str, port: str, table: int, priority: int, match: str) -> Ref:
@@ -123,7 +125,7 @@ class OvsFlow(Record):
 
     @property
     def words(self) -> str:
-        """Table, priority and match, as ovs-ofctl takes them."""
+        """Table, priority and match, as ovs-ofctl reads them."""
         return _words_of(self.port, self.table, self.priority, self.match)
 
     @property
@@ -133,7 +135,7 @@ class OvsFlow(Record):
 
     @property
     def _ports(self) -> tuple[str, ...]:
-        """The ports of netctl's that it names, in its match and in its actions."""
+        """The ports of netctl's in its match and in its actions."""
         named = (self.port, *_OUTPUT.findall(self.actions))
         return tuple(port for port in named if port not in ("", LOCAL, UPLINK))
 
@@ -143,7 +145,7 @@ class OvsFlow(Record):
 
     @classmethod
     def describe_changes(cls, changes: Iterable[Change]) -> Iterator[str]:
-        """Each if there are few; else how many come, go and become others."""
+        """Each change if there are few; else the counts of added, removed and changed rules."""
         found = list(changes)
         if len(found) <= FEW_CHANGES:
             yield from (change.describe() for change in found)
@@ -167,7 +169,7 @@ class OvsFlow(Record):
             found = _IN_PORT.search(head[3])
             match = _IN_PORT.sub("", head[3], count=1).removeprefix(",")
             port = found[1] if found else ""
-            texts = _OUTPUT.split(flow.actions)  # every second one is a port
+            texts = _OUTPUT.split(flow.actions)  # every second item is a port
             targets = texts[1::2]
             texts[1::2] = [deliver_to(UPLINK if (flow.bridge, name) in uplinks else name) for name in targets]
             # A rule that sends to several ports is the bridge's own.
@@ -198,18 +200,18 @@ class OvsFlow(Record):
 
 
 def _words_of(port: str, table: int, priority: int, match: str) -> str:
-    """A protocol stands before what is matched in it."""
+    """The match in words: a protocol precedes the fields that belong to it."""
     parts = (f"table={table}", f"priority={priority}", match, f"in_port={_quote(port)}" if port else "")
     return ",".join(part for part in parts if part)
 
 
 def _quote(port: str) -> str:
-    """A port as ovs-ofctl takes it in a match and in actions: names in quotes, or a name could be a keyword."""
+    """A port for ovs-ofctl in a match and in actions: names are quoted, or a name could be a keyword."""
     return port if port == LOCAL or port.isdecimal() else f'"{port}"'
 
 
 def deliver_to(port: str) -> str:
-    """The action that sends a frame out by a port; a port that the frame came by gets nothing (ovs-actions(7), output)."""
+    """The action that sends a frame out by a port; never back by the port where it came in (ovs-actions(7), output)."""
     return f"output:{_quote(port)}"
 
 
@@ -244,16 +246,19 @@ BRIDGE_RULES: tuple[Rule, ...] = (
     (DELIVER, FORGED, RESERVED_GROUPS, "drop"),
     (DELIVER, FORGED, TAGGED, "drop"),
 )
-"""What holds for all containers of a bridge."""
+"""The rules for all containers of a bridge."""
 SEGMENT_RULES: tuple[Rule, ...] = tuple((KIND, DENY, f"icmp6,icmp_type={kind}", "drop") for kind in (131, 132, 143))
-"""Of a segment of netctl's own: reports of listeners, which nobody asks for there, and a thousand idle ports would send."""
+"""The rules of a segment of netctl's own: they drop reports of listeners, which no node there needs.
+
+A thousand idle ports would send them.
+"""
 LAN_RULES: tuple[Rule, ...] = (
     (KIND, DENY, f"ip,nw_dst=224.0.0.4,nw_proto={IGMP}", "drop"),
     (KIND, REPORT, f"ip,nw_dst=224.0.0.0/4,nw_proto={IGMP}", f"resubmit(,{OWN})"),
 )
-"""Of a bridge in a LAN, whose switches may ask by version 2 of IGMP: a report goes to the group itself (RFC 2236, 9).
+"""The rules of a bridge in a LAN, whose switches may query by version 2 of IGMP: a report goes to the group itself.
 
-224.0.0.4 is for routers that speak DVMRP (RFC 1075).
+The source is RFC 2236, section 9. 224.0.0.4 is for routers that use DVMRP (RFC 1075).
 """
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "dhcp-server": ("udp,tp_src=67", "udp,tp_dst=68", "udp6,tp_src=547", "udp6,tp_dst=546"),
@@ -264,26 +269,26 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
         f"ipv6,nw_proto={PIM}",
     ),
 }
-"""What a file may `allow` a container to send all the same."""
+"""Frames that a container may send if the file has them in `allow`."""
 TRUSTED_RULE: Rule = (SOURCE, ALLOW, "", f"resubmit(,{DELIVER})")
-"""The host's own port, its uplink, and an overlay's."""
+"""The rule of the host's own port, its uplink's, and an overlay's."""
 HOST_VLAN_RULE: Rule = (SOURCE, DENY, TAGGED, deliver_to(UPLINK))
-"""Of a bridge in the uplink's place: VLANs of the host's own leave by the uplink."""
+"""The rule of a bridge that replaces the uplink: VLANs of the host's own leave by the uplink."""
 UPLINK_RULES: tuple[Rule, ...] = (
     TRUSTED_RULE,
     (SOURCE, PERMIT, PRIORITY_TAGGED, f"strip_vlan,resubmit(,{DELIVER})"),
     (SOURCE, DENY, TAGGED, LOCAL),
     (DELIVER, OTHERWISE, "", LOCAL),
 )
-"""What the LAN sends: to containers, groups, and all else is for the host, VLANs included."""
+"""The rules for frames of the LAN: to containers and groups; all else is for the host, VLANs included."""
 GROUPS_RULE: Rule = (DELIVER, DENY, GROUPS, "NORMAL")
-"""What is for many is for every port, but not from an isolated port to another (`protected`)."""
+"""Group frames go to every port, but not from an isolated port to another (`protected`)."""
 CLOSED_RULE: Rule = (SOURCE, LAST, "", "drop")
-"""Of a bridge that would switch by itself what no rule takes (`fail_mode` standalone)."""
+"""The last rule of a bridge that would switch unmatched frames by itself (`fail_mode` standalone)."""
 
 
 BEYOND_UPLINK: Rule = (DELIVER, LAST, "", deliver_to(UPLINK))
-"""Hardware addresses that are on no port are in the LAN."""
+"""Hardware addresses without a port are in the LAN."""
 DIRECT_RULES: tuple[tuple[str, Rule], ...] = (
     (LOCAL, TRUSTED_RULE),
     (LOCAL, HOST_VLAN_RULE),
@@ -291,7 +296,7 @@ DIRECT_RULES: tuple[tuple[str, Rule], ...] = (
     ("", GROUPS_RULE),
     ("", BEYOND_UPLINK),
 )
-"""Ports and rules by which the host and the LAN reach each other. They are in force before the uplink joins."""
+"""Ports and rules by which the host and the LAN reach each other. They take effect before the uplink is added."""
 
 
 def host_rule(mac: str) -> Rule:
@@ -305,12 +310,12 @@ def address_rule(mac: str, port: str) -> Rule:
 
 
 def tunnel_rule(port: str) -> Rule:
-    """Hardware addresses that are on no port are behind the overlay, which knows them all."""
+    """Hardware addresses without a port are behind the overlay, which knows them all."""
     return DELIVER, LAST, "", deliver_to(port)
 
 
 def apart_rules(macs: Sequence[str]) -> Iterator[Rule]:
-    """What isolated ports may not send to: the hardware addresses of isolated containers."""
+    """The addresses that isolated ports must not send to: the hardware addresses of isolated containers."""
     for mac in macs:
         yield APART, DENY, f"dl_dst={mac}", "drop"
     yield APART, ALLOW, "", f"resubmit(,{PREFIXES})"
@@ -322,7 +327,7 @@ def prefix_rule(cidr: str) -> Rule:
 
 
 def target_rules(addresses: Sequence[str]) -> Iterator[Rule]:
-    """The addresses that isolated containers have, and what is in neither table."""
+    """The addresses of isolated containers, and the rest of both tables."""
     for address in addresses:
         yield TARGETS, DENY, f"ipv6,ipv6_dst={address}" if ":" in address else f"ip,nw_dst={address}", "drop"
     for table in (PREFIXES, TARGETS):
@@ -330,7 +335,7 @@ def target_rules(addresses: Sequence[str]) -> Iterator[Rule]:
 
 
 def open_rules(macs: Sequence[str], ports: Sequence[str]) -> Iterator[Rule]:
-    """What isolated containers on other hosts, with these hardware addresses, send to groups is for these ports only."""
+    """Group frames of isolated containers on other hosts, with these hardware addresses, go to these ports only."""
     for mac in macs:
         yield DELIVER, PERMIT, f"dl_src={mac},{GROUPS}", f"resubmit(,{OPEN})"
     yield OPEN, ALLOW, "", ",".join((LOCAL, *(deliver_to(port) for port in ports)))
@@ -346,11 +351,11 @@ def container_rules(
     forwards: Sequence[tuple[str, str]] = (),
     following: int = DELIVER,
 ) -> Iterator[Rule]:
-    """What a container may send by a port on which it has the hardware address `mac`: with any of its own addresses.
+    """The frames that a container may send by a port with the hardware address `mac`: those with its own addresses.
 
-    `link_local` is its IPv6 address of the link, "" if it has no IPv6; `allow` are keys of PERMISSIONS; `leases` are the
-    ranges of IPv4 in which a DHCP server may give it an address; `forwards` are what it hands on, as prefix and target;
-    `following` is the table that it goes to.
+    `link_local` is its IPv6 address of the link, "" without IPv6; `allow` are keys of PERMISSIONS. `leases` are the
+    ranges of IPv4 in which a DHCP server may assign it an address. `forwards` are the packets that it forwards, as
+    prefix and target. `following` is the next table.
     """
     passed = f"resubmit(,{following})"
     yield SOURCE, ALLOW, UNTAGGED, f"resubmit(,{KIND})"
@@ -359,7 +364,8 @@ def container_rules(
     for address in [address for address in addresses if ":" not in address] + list(leases):
         yield OWN, ALLOW, f"ip,dl_src={mac},nw_src={address}", passed
         yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa={address},arp_sha={mac}", passed
-        # A probe asks whether the address is in use (RFC 5227). One for another's address would be a conflict to the other.
+        # A probe asks whether the address is in use (RFC 5227). One for a foreign address would be a conflict for its
+        # holder.
         yield OWN, ALLOW, f"arp,dl_src={mac},arp_spa=0.0.0.0,arp_tpa={address},arp_op=1,arp_sha={mac}", passed
     if leases:
         yield OWN, ALLOW, f"udp,dl_src={mac},nw_src=0.0.0.0,tp_src=68,tp_dst=67", passed
@@ -376,7 +382,7 @@ def container_rules(
 
 
 def _discovery_rules(mac: str, passed: str) -> Iterator[Rule]:
-    """Messages of neighbor discovery name the sender's own hardware address, or none; and reports of multicast groups."""
+    """Messages of neighbor discovery with the sender's own hardware address, or none; and reports of multicast groups."""
     for own in (mac, NO_LINK_ADDRESS):
         yield KIND, PERMIT, f"icmp6,icmp_type=135,nd_sll={own}", f"resubmit(,{OWN})"
         yield KIND, PERMIT, f"icmp6,icmp_type=136,nd_tll={own}", f"resubmit(,{ADVERTISED})"

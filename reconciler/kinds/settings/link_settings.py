@@ -1,8 +1,9 @@
-"""What netctl relies on of the kernel's settings of a link: one table, by the role that the link has.
+"""The kernel's settings of a link that netctl relies on: one table, by the role of the link.
 
-`compile.settings` makes records of it, so that every row is set, compared and repaired; `kinds.settings.sysctl` reads what
-goes with a link. A row stands here only if a packet takes another way without it. How the kernel combines a link's value with
-that of `all` (include/linux/inetdevice.h, net/ipv6/addrconf.c, net/ipv6/ndisc.c) decides whether a link's own value is enough:
+`compile.settings` turns it into records, so that every row is set, compared and repaired. `kinds.settings.sysctl` reads
+the settings that are deleted with a link. A row is here only if packets take another path without it. The kernel
+combines a link's value with that of `all` (include/linux/inetdevice.h, net/ipv6/addrconf.c, net/ipv6/ndisc.c). This
+decides whether a link's own value is enough:
 
     rp_filter, arp_ignore,
     arp_announce                  the larger of both: 2 (loose) on the link is loose, whatever `all` says; 1 (strict) is not, if
@@ -25,16 +26,16 @@ from enum import Enum, auto
 
 
 class Role(Enum):
-    """What a link is to netctl."""
+    """The role of a link."""
 
     GATEWAY = auto()
     """The bridge of a subnet, with the host's address."""
     LAN_BRIDGE = auto()
-    """The bridge that has the place of the host's uplink."""
+    """The bridge that replaces the host's uplink."""
     SHIM = auto()
     """The host's own macvlan in a LAN."""
     UPLINK = auto()
-    """By which the host reaches others."""
+    """The link by which the host reaches other hosts."""
     CONTAINER = auto()
     """A container's end of a cable, or its macvlan."""
     LAB_ROUTER = auto()
@@ -42,7 +43,7 @@ class Role(Enum):
 
 
 class If(Enum):
-    """A circumstance that a row depends on, besides the family."""
+    """A condition of a row, besides the family."""
 
     FORWARDS = auto()
     """The host forwards the row's family."""
@@ -50,23 +51,23 @@ class If(Enum):
     """A port of a container there is published on 127.0.0.1."""
     NOT_LOCALHOST = auto()
     ANSWERS = auto()
-    """The host answers for the addresses of other hosts (`overlay: routes`)."""
+    """The host answers for addresses of other hosts (`overlay: routes`)."""
     HAS_IPV6 = auto()
-    """The kernel speaks IPv6, whether the link has an IPv6 address or not. The row's family does not count then."""
+    """The kernel has IPv6, whether or not the link has an IPv6 address. The row's family does not count then."""
     REACHES_IPV6 = auto()
-    """It has routes of IPv6."""
+    """It has IPv6 routes."""
     SEVERAL = auto()
-    """The container has other links, too."""
+    """The container has further links."""
     ROUTER = auto()
-    """Other containers have static routes by the container."""
+    """Other containers have static routes via the container."""
     ADVERTISED = auto()
-    """A LAN's routers give the container its IPv6 address."""
+    """Routers of a LAN give the container its IPv6 address."""
     NOT_ADVERTISED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSetting:
-    """A row: `net.ipv<family>.<group>.<link>.<name> = value`, and why."""
+    """A row: `net.ipv<family>.<group>.<link>.<name> = value`, and the reason."""
 
     family: int
     name: str
@@ -83,7 +84,7 @@ class LinkSetting:
 LINK_DEFAULTS = tuple(
     f"net.ipv6.conf.{key}" for key in ("all.disable_ipv6", "default.disable_ipv6", "default.accept_dad", "default.accept_ra")
 )
-"""The settings of a namespace that its new links start with."""
+"""The settings of a namespace that its new links inherit."""
 
 LOOSE_FOR_CONTAINERS = "a container in two subnets answers by its default route, whatever address it was asked by"
 NO_ROUTER = "the host is the router here, and follows no container that advertises itself, nor a node of the underlay"
@@ -135,7 +136,7 @@ SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
 
 
 def settings_for(role: Role, families: frozenset[int], circumstances: frozenset[If]) -> Iterator[LinkSetting]:
-    """The rows that hold for a link with addresses of these families."""
+    """The rows for a link with addresses of these families."""
     for row in SETTINGS[role]:
         if row.when is If.HAS_IPV6:
             holds = row.when in circumstances
@@ -146,5 +147,5 @@ def settings_for(role: Role, families: frozenset[int], circumstances: frozenset[
 
 
 def interface_key(family: int, interface: str, name: str, group: str = "conf") -> str:
-    """The key of an interface's setting; a dot within the interface's name is written as a slash (sysctl(8))."""
+    """The key of an interface's setting; it writes a dot within the interface's name as a slash (sysctl(8))."""
     return f"net.ipv{family}.{group}.{interface.replace('.', '/')}.{name}"

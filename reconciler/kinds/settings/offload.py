@@ -1,4 +1,4 @@
-"""An offload that is switched off on a link that leads to a user-space Open vSwitch (`datapath: netdev`).
+"""An offload that is off on a link that leads to a user-space Open vSwitch (`datapath: netdev`).
 
 A container leaves the checksums of what it sends to its network card, and a veth pair passes them on open, for the kernel at the
 other end knows that nothing can have happened on the way. ovs-vswitchd reads frames as they are, by AF_PACKET, and sends
@@ -6,7 +6,7 @@ them on with the open checksum, which no receiver accepts: pings pass, TCP does 
 do it (`tx`, ethtool(8)); the kernel then also cuts large packets before it sends them. In the same way a tunnel merges packets on
 arrival (`gro`) into larger ones than the next link can take.
 
-It has no mark: on a link of ours, what is off is ours. A kernel's datapath needs none of this.
+It has no mark: on an owned link, an offload that is off is owned. A kernel's datapath needs none of this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TX, GRO = "tx", "gro"
 
 @dataclass(frozen=True, slots=True)
 class Offload(Setting):
-    """`feature` is off on the interface `dev`, which `link` makes."""
+    """`feature` is off on the interface `dev`, which `link` creates."""
 
     kind = "offload"
 

@@ -1,7 +1,8 @@
-"""A rate limit: a token bucket (tc-tbf(8)) at one end of a container's cable, which holds back what that end sends.
+"""A rate limit: a token bucket (tc-tbf(8)) at one end of a container's cable, which delays packets that this end sends.
 
-The host's end sends what the container gets, the container's end what it sends; so each direction has one of its own. It is
-recognised by its handle on an interface of ours. Another rate takes the place of the old one at once.
+The host's end sends the packets that the container receives, and the container's end those that it sends. So each
+direction has a limit of its own. netctl recognises it by its handle on an owned interface. A new rate replaces the old
+one at once.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFact
 
 BURST_MIN_BYTES = 32 * 1024
-"""What may pass at once: room for some packets of any link, and for a clock tick of what a fast one carries."""
+"""The minimum of the burst, in bytes: room for some packets of any link, and for a fast link's traffic of one clock tick."""
 TICKS_PER_S = 100
 _UNITS = ((10**9, "gbit"), (10**6, "mbit"), (10**3, "kbit"))
 QUEUE_S = 0.1
-"""How long a packet waits at most; what would wait longer is dropped."""
+"""The longest delay of a packet, in seconds; a packet that would wait longer is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Qdisc(Setting):
-    """What `dev` sends is at most `rate_bytes` a second."""
+    """`dev` sends at most `rate_bytes` a second."""
 
     kind = "qdisc"
 
@@ -46,12 +47,12 @@ class Qdisc(Setting):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # ovs-vswitchd removes the queue of a port until it was told to leave it alone.
+        # ovs-vswitchd removes the queueing discipline of a port until its database says to leave it alone.
         return (OvsPort.ref_of(self.netns, self.dev),)
 
     @property
     def rate(self) -> str:
-        """As the file writes it: `10mbit`, in bits a second."""
+        """The rate as the file writes it: `10mbit`, in bits per second."""
         bits = self.rate_bytes * 8
         factor, unit = next((each for each in _UNITS if bits % each[0] == 0), (1, "bit"))
         return f"{bits // factor}{unit}"

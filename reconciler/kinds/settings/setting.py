@@ -1,6 +1,6 @@
-"""What a rate limit and a switched-off offload have in common: they are set on an interface of ours that another record makes.
+"""The common part of a rate limit and a switched-off offload: a setting of an owned interface that another record creates.
 
-Such a setting goes with the interface, and is changed in place.
+The kernel deletes it with the interface, and it can be changed in place.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from reconciler.state.subject import subject_in
 
 @dataclass(frozen=True, slots=True)
 class Setting(Record):
-    """Something that is set on the interface `dev`, which `link` makes."""
+    """A setting of the interface `dev`, which `link` creates."""
 
     dev: str
     link: Ref = field(compare=False)
     about: str = field(compare=False)
-    """Whose it is, for people: `container web`."""
+    """Its owner, for users: `container web`."""
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:

@@ -1,10 +1,11 @@
 """A kernel setting of one namespace, under net.* (sysctl(8)).
 
-It carries no mark. In a namespace that netctl made, or on a link that it made, there is nothing to put back: the setting goes
-with them. In a namespace that was there before us it is remembered: the value before is noted in the host's file under
-/run/netctl, ahead of the change, and comes back when the last topology that uses it goes. So a remembered setting is
-recognised by that file, and any other by having been read: those that the topology wants, and those that are lost with what a
-plan deletes. The latter are compared with a new interface's, whoever wrote them, so that a rollback finds all of them.
+It carries no mark. In a namespace or on a link that netctl created, it needs no restore: the kernel deletes the setting
+with them. In a namespace that existed before, netctl remembers it. It first notes the previous value in the host's file
+under /run/netctl, and restores it when the last topology that uses it is destroyed. So netctl recognises a remembered
+setting by that file, and any other by having read it. It reads those that the topology wants, and those that are lost
+with a plan's deletions. The latter are compared with a new interface's, whatever program wrote them, so that a rollback
+restores all of them.
 
 A value that differs is written again; nothing forces a re-creation.
 """
@@ -29,7 +30,7 @@ from reconciler.state.subject import subject_in
 
 @dataclass(frozen=True, slots=True)
 class Sysctl(Record):
-    """`key` holds `value`. `owner` is the link or namespace with which the setting goes; None where it stays."""
+    """`key` holds `value`. `owner` is the link or namespace with which the kernel deletes the setting; None if it stays."""
 
     kind = "sysctl"
     nouns = ("setting", "settings")
@@ -42,7 +43,7 @@ class Sysctl(Record):
     after: tuple[Ref, ...] = field(default=(), compare=False)
     """Settings that must be written before it."""
     about: str = field(default="", compare=False)
-    """Whose it is, for people; "" for the namespace's."""
+    """Its owner, for users; "" for the namespace's."""
 
     @classmethod
     def ref_of(cls, netns: str, key: str) -> Ref:
@@ -77,7 +78,7 @@ class Sysctl(Record):
                 remember = netns == HOST and key in snapshot.remembered
                 end = ends.get((netns, interface_of(key)))
                 if end is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
-                    continue  # of a link in the place of netctl's own: it goes, and its setting with it
+                    continue  # of a link that occupies the position of netctl's own: both are deleted
                 yield cls(netns, key, value, remember, end.link if end else owner, about=end.about if end else "")
 
     def must_recreate(self, before: Self) -> bool:
@@ -89,7 +90,7 @@ class Sysctl(Record):
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         if before.remember and not self.remember:
-            return before.lower_delete()  # as in a rollback: the value before comes back from the file
+            return before.lower_delete()  # as in a rollback: the file has the previous value
         return self.lower_create()
 
     def lower_delete(self) -> tuple[Step, ...]:
@@ -100,25 +101,28 @@ class Sysctl(Record):
 
 
 SILENCE = "net.ipv6.conf.all.disable_ipv6"
-"""Switches every link of a namespace, and those to come (addrconf_disable_ipv6 in net/ipv6/addrconf.c)."""
+"""The setting that disables IPv6 on every link of a namespace, and on future ones.
+
+Source: addrconf_disable_ipv6 in net/ipv6/addrconf.c.
+"""
 
 
 def answering(netns: str) -> SysctlWrite:
-    """The step that gives a namespace without IPv6 its ::1 back, which SILENCE takes: a program may speak to itself there."""
+    """The step that restores ::1 in a namespace without IPv6, which SILENCE removes: a program may connect to itself there."""
     return SysctlWrite(netns, interface_key(6, "lo", "disable_ipv6"), "0", remember=False, if_there=True)
 
 
 def ipv6_switch(netns: str, dev: str) -> Ref:
-    """The setting by which IPv6 is on at a link: what is IPv6 there comes after it."""
+    """The setting that enables IPv6 on a link: IPv6 records of the link follow it."""
     return Sysctl.ref_of(netns, interface_key(6, dev, "disable_ipv6"))
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 EVERY_LINK = ("", "all", "default", "lo")
-"""Interfaces of keys that are no link of netctl's."""
+"""Interfaces in keys that are not links of netctl's."""
 
 
 def interface_of(key: str) -> str:
-    """The interface that a key speaks of: the inverse of `interface_key`; "" where it speaks of none."""
+    """The interface of a key: the inverse of `interface_key`; "" if the key has none."""
     parts = key.split(".")
     return parts[3].replace("/", ".") if len(parts) == 5 and parts[2] in ("conf", "neigh") else ""

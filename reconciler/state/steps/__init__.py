@@ -1,8 +1,8 @@
-"""Steps: everything that netctl can do to a host, as data.
+"""Steps: all operations that netctl can do on a host, as data.
 
-A kind lowers a change to steps; `kernel/` executes them; each step says its own command lines, which `diff --commands` prints.
-Nothing else touches a host, so what is printed is what runs.
+A kind lowers a change to steps, and `kernel/` executes them. Each step states its own command lines, which `diff
+--commands` prints. Nothing else changes a host, so the printed steps are the executed ones.
 
-Each step names the namespace in which it runs (see `state.ref`) and the backend that carries it out. A backend keeps the order
-of the steps given to it, so a run of steps in one backend goes out as one batch: one send for netlink, one transaction for nft.
+Each step names its namespace (see `state.ref`) and the backend that executes it. A backend keeps the order of its
+steps. So a run of steps of one backend is one batch: one send for netlink, one transaction for nft.
 """

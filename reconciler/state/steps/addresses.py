@@ -1,4 +1,4 @@
-"""Steps on what says where packets go: addresses, routes, neighbors, forwarding databases, and DHCP clients."""
+"""Steps on forwarding data: addresses, routes, neighbors, forwarding databases, and DHCP clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AddressAdd(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         flags = ["noprefixroute", "nodad"] if ":" in self.cidr else ["noprefixroute"]
-        # Without the word, ip sets no broadcast address; /31 and /32 have none.
+        # Without the keyword, ip sets no broadcast address; /31 and /32 have none.
         broadcast = ["broadcast", "+"] if ":" not in self.cidr and ip_interface(self.cidr).network.prefixlen < 31 else []
         yield shell.tool(self.netns, "ip", "address", "add", self.cidr, *broadcast, "dev", self.dev, *flags)
 
@@ -44,7 +44,7 @@ class AddressDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class PeerAddressDelete(Step):
-    """Remove an address of a point-to-point link, whose far end is `peer`."""
+    """Remove an address of a point-to-point link with the remote address `peer`."""
 
     backend = NETLINK
     dev: str
@@ -58,7 +58,7 @@ class PeerAddressDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class RouteAdd(Step):
-    """Add a route of ours (protocol ROUTE_PROTOCOL). `dst` is a CIDR, or "default" with the family in `family`."""
+    """Add a route of netctl's (protocol ROUTE_PROTOCOL). `dst` is a CIDR, or "default" with the family in `family`."""
 
     backend = NETLINK
     family: int
@@ -74,7 +74,7 @@ class RouteAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class RouteDelete(Step):
-    """Remove a route of ours."""
+    """Delete a route of netctl's."""
 
     backend = NETLINK
     family: int
@@ -90,7 +90,7 @@ class RouteDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class StrayRouteAdd(Step):
-    """Put back a route of another protocol, without a next hop."""
+    """Restore a route of another protocol, without a next hop."""
 
     backend = NETLINK
     family: int
@@ -109,7 +109,7 @@ class StrayRouteAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class StrayRouteDelete(Step):
-    """Remove a route that is in the place of one of ours; `form` is as in RouteInfo."""
+    """Delete a foreign route that occupies the position of one of netctl's; `form` is as in RouteInfo."""
 
     backend = NETLINK
     family: int
@@ -134,7 +134,7 @@ class StrayRouteDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class NeighborAdd(Step):
-    """Add or replace a permanent neighbor (ARP or NDP) entry; with `proxy`, an entry that we answer for (no mac)."""
+    """Add or replace a permanent neighbor (ARP or NDP) entry; with `proxy`, an entry that the host answers for (no mac)."""
 
     backend = NETLINK
     dev: str
@@ -192,9 +192,9 @@ class FdbDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class Announce(Step):
-    """Tell everybody on a link that an address is at the hardware address `mac` now; "" is the link's own.
+    """Announce to all nodes of a link that an address is now at the hardware address `mac`; "" is the link's own.
 
-    By gratuitous ARP (RFC 5227), or for IPv6 by an unsolicited neighbor advertisement (RFC 4861).
+    The announcement is a gratuitous ARP (RFC 5227), or for IPv6 an unsolicited neighbor advertisement (RFC 4861).
     """
 
     backend = ANNOUNCE
@@ -209,7 +209,7 @@ class Announce(Step):
 
 @dataclass(frozen=True, slots=True)
 class DhcpStart(Step):
-    """Run a DHCP client for an interface in the container's namespace; with `default`, its lease gives the default route too."""
+    """Run a DHCP client for an interface in the container's namespace; with `default`, its lease sets the default route too."""
 
     backend = DHCP
     container: str
@@ -223,7 +223,7 @@ class DhcpStart(Step):
 
 @dataclass(frozen=True, slots=True)
 class DhcpStop(Step):
-    """End that client; it gives its lease back, and takes away the address."""
+    """End that client. It releases its lease and removes the address."""
 
     backend = DHCP
     container: str
@@ -231,7 +231,7 @@ class DhcpStop(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         pattern = f"udhcpc.*-i {_literally(self.dev)}( |$)"
-        # A client of the same name runs in other containers, too, and any user can call a process so.
+        # Other containers may run a client of the same name, and any user can give a process this name.
         kill = f"exec pkill --ns $$ --nslist net -u 0 -U 0 -f {quote(pattern)}"
         yield shell.tool(self.netns, "sh", "-c", kill)
 
@@ -250,5 +250,5 @@ def _neighbor_words(address: str, *, is_proxy: bool) -> list[str]:
 
 
 def _literally(text: str) -> str:
-    """The text as an extended regular expression (regex(7)) that matches it and nothing else."""
+    """An extended regular expression (regex(7)) that matches the text and nothing else."""
     return "".join(char if char.isalnum() or char in "-_" else "[\\^]" if char == "^" else f"[{char}]" for char in text)

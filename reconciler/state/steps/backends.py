@@ -1,4 +1,4 @@
-"""The backends: who carries a step out. Steps of one backend that follow each other go out as one batch (see the package)."""
+"""The backends that execute steps. Consecutive steps of one backend are sent as one batch (see the package)."""
 
 from __future__ import annotations
 

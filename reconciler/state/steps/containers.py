@@ -19,10 +19,10 @@ from reconciler.state.steps.step import Step
 
 @dataclass(frozen=True, slots=True)
 class ContainerCreate(Step):
-    """Create (without network) and start a container, labelled as ours; `netns` is its namespace-to-be.
+    """Create (without network) and start a container with netctl's labels; `netns` is its future namespace.
 
-    Where a parked container of that name and `spec` is there, it is brought back instead: that is how the re-creation
-    of a container is undone.
+    If a parked container of that name and `spec` exists, the engine restores it instead. This undoes the re-creation of
+    a container.
     """
 
     backend = RUNTIME
@@ -40,7 +40,7 @@ class ContainerCreate(Step):
 
 @dataclass(frozen=True, slots=True)
 class ContainerStart(Step):
-    """Start a container that is there and stopped."""
+    """Start a stopped container."""
 
     backend = RUNTIME
     runtime: str
@@ -52,7 +52,7 @@ class ContainerStart(Step):
 
 @dataclass(frozen=True, slots=True)
 class ContainerStop(Step):
-    """Stop a container that runs: the inverse of ContainerStart."""
+    """Stop a running container: the inverse of ContainerStart."""
 
     backend = RUNTIME
     runtime: str
@@ -64,7 +64,7 @@ class ContainerStop(Step):
 
 @dataclass(frozen=True, slots=True)
 class ContainerPark(Step):
-    """Stop a container and rename it, so that it can be brought back; it is removed when the whole apply has succeeded."""
+    """Stop a container and rename it, so that a rollback can restore it. netctl deletes it after the whole apply succeeded."""
 
     backend = RUNTIME
     runtime: str
@@ -105,7 +105,7 @@ class ProcessStop(Step):
     container: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        # Any process can have the mark, but only what root started there is in the namespace.
+        # Any process can have the mark, but only root can start one in the namespace.
         pids = join(["ip", "netns", "pids", netns_path_name(shell.topology, self.netns)])
         mark = quote(f"{PROCESS_MARK}={shell.topology}/{self.container}")
         yield f"for pid in $({pids} 2>/dev/null); do"

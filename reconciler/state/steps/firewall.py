@@ -1,4 +1,4 @@
-"""Steps on packet filters: our own nftables tables, conntrack, and the one rule in a chain of Docker's."""
+"""Steps on packet filters: netctl's own nftables tables, conntrack, and the one rule in a chain of Docker's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.state.steps.step import Step
 
 @dataclass(frozen=True, slots=True)
 class NftCommand(Step):
-    """Lines of nft(8) syntax. All that stand in one batch are one transaction. Rendered from validated values only."""
+    """Lines of nft(8) syntax, rendered from validated values only. All lines of one batch are one transaction."""
 
     backend = NFT
     text: str
@@ -23,14 +23,14 @@ class NftCommand(Step):
 
     @classmethod
     def commands_of(cls, steps: Sequence[Self], shell: HostShell) -> Iterator[str]:
-        # One nft, so one transaction.
+        # One call of nft, so one transaction.
         text = "\n".join(step.text.rstrip("\n") for step in steps)
         yield from here_document(shell.tool(steps[0].netns, "nft", "-f", "-"), text, "EOF")
 
 
 @dataclass(frozen=True, slots=True)
 class ConntrackFlush(Step):
-    """Forget the connections whose original destination port is this one, so that UDP flows follow a changed DNAT at once."""
+    """Delete the connections with this original destination port, so that UDP flows follow a changed DNAT at once."""
 
     backend = CONNTRACK
     protocol: str
@@ -38,13 +38,13 @@ class ConntrackFlush(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         words = ("conntrack", "-D", "-p", self.protocol, "--orig-port-dst", str(self.port))
-        # It fails where there is no such connection, which is as good.
+        # It fails if no such connection exists, which is fine.
         yield f"{shell.tool(self.netns, *words)} 2>/dev/null || true"
 
 
 @dataclass(frozen=True, slots=True)
 class IptablesAdd(Step):
-    """Insert a rule at the head of another's chain, after a check that it is not there (`iptables -w 5 -C`, then `-I`)."""
+    """Insert a rule at the head of a foreign chain if it is not there yet (`iptables -w 5 -C`, then `-I`)."""
 
     backend = IPTABLES
     command: str

@@ -10,14 +10,14 @@ from reconciler.state.steps.backends import ETHTOOL, NETLINK
 from reconciler.state.steps.step import Step
 
 FREE_NAME = "moved%d"
-"""A name with a number that the kernel chooses, so that nothing else has it (dev_alloc_name)."""
+"""A name with a number that the kernel chooses, so that it is free (dev_alloc_name)."""
 IP_WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {("learning", "off"): ("nolearning",)}
 """Options of links that ip(8) does not write as a name and a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The far end of a veth pair, made under its final name straight in its own namespace."""
+    """The other end of a veth pair, created under its final name directly in its own namespace."""
 
     netns: str
     name: str
@@ -27,7 +27,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class LinkAdd(Step):
-    """Make a link (RTM_NEWLINK with CREATE and EXCL).
+    """Create a link (RTM_NEWLINK with CREATE and EXCL).
 
     `options` are the link kind's own, by iproute2's names, such as ("forward_delay", "0") of a bridge. A veth has a `peer`.
     """
@@ -61,7 +61,7 @@ class LinkAdd(Step):
         yield f"{line} netns {shell.link_netns(self.peer.netns)}" if self.peer and self.peer.netns != self.netns else line
 
     def _macvlan_command(self, shell: HostShell) -> str:
-        """It is made beside the link below, and born in the namespace of its container."""
+        """The command that creates a macvlan: next to its parent link, and directly in the namespace of its container."""
         options = dict(self.options)
         words = ["ip", "link", "add", "link", options.pop("link", ""), "name", self.name, *self._common_words()]
         line = shell.tool(self.netns, *words)
@@ -77,7 +77,7 @@ class LinkAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class LinkSet(Step):
-    """Change a link that is there; None (or "" for names) leaves a thing as it is. `master` "-" means none."""
+    """Change an existing link; None (or "" for names) leaves a property unchanged. `master` "-" means none."""
 
     backend = NETLINK
     name: str
@@ -88,9 +88,9 @@ class LinkSet(Step):
     up: bool | None = None
     alias: str | None = None
     link_local: bool | None = None
-    """False: the kernel makes no IPv6 link-local address for it (`addrgenmode none`), so that it stays silent."""
+    """False: the kernel creates no IPv6 link-local address for it (`addrgenmode none`), so that it sends nothing."""
     arp: bool | None = None
-    """False: the host neither asks nor answers by ARP there (IFF_NOARP, netdevice(7))."""
+    """False: the host sends no ARP requests and no replies there (IFF_NOARP, netdevice(7))."""
     kind: str = ""
     """The link's kind; needed with `options`."""
     options: tuple[tuple[str, str], ...] = ()
@@ -98,7 +98,7 @@ class LinkSet(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         head = ["ip", "link", "set", "dev", self.name]
-        if self.link_local is not None:  # on its own and first: it must hold before the link is up
+        if self.link_local is not None:  # a command of its own, and first: it must take effect before the link is up
             yield shell.tool(self.netns, *head, "addrgenmode", "eui64" if self.link_local else "none")
         words: list[str] = []
         words += ["address", self.mac] if self.mac else []
@@ -114,7 +114,7 @@ class LinkSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class LinkDelete(Step):
-    """Delete a link; a veth's other end goes with it, and so do addresses, routes and neighbors on it."""
+    """Delete a link. The kernel deletes its addresses, routes and neighbors with it, and the other end of a veth."""
 
     backend = NETLINK
     name: str
@@ -138,7 +138,7 @@ class AltnameAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class AltnameDelete(Step):
-    """Take a second name off a link."""
+    """Remove a second name from a link."""
 
     backend = NETLINK
     name: str
@@ -150,7 +150,7 @@ class AltnameDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class LinkRename(Step):
-    """Give a link another name, so that its own is free: `moved` and a number that the kernel chooses."""
+    """Rename a link to make its name free: to `moved` and a number that the kernel chooses."""
 
     backend = NETLINK
     name: str
@@ -168,21 +168,21 @@ class BridgePortSet(Step):
     options: tuple[tuple[str, str], ...]
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        # bridge(8) has no word for `group_fwd_mask`.
+        # bridge(8) has no keyword for `group_fwd_mask`.
         yield shell.tool(self.netns, "ip", "link", "set", "dev", self.name, "type", "bridge_slave", *flatten(self.options))
 
 
 @dataclass(frozen=True, slots=True)
 class QdiscSet(Step):
-    """Limit what a link sends, by a token bucket at its root (tc-tbf(8)); one that is there is replaced."""
+    """Limit the rate that a link sends, by a token bucket at its root (tc-tbf(8)). It replaces an existing one."""
 
     backend = NETLINK
     dev: str
     rate_bytes: int
-    """A second."""
+    """Bytes per second."""
     burst_bytes: int
     limit_bytes: int
-    """Of the queue."""
+    """The length of the queue."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         rate = ("rate", f"{self.rate_bytes * 8}bit", "burst", str(self.burst_bytes), "limit", str(self.limit_bytes))
@@ -191,7 +191,7 @@ class QdiscSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class QdiscDelete(Step):
-    """Let a link send as fast as it can."""
+    """Remove the rate limit of a link."""
 
     backend = NETLINK
     dev: str
@@ -202,7 +202,7 @@ class QdiscDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class OffloadSet(Step):
-    """Switch an offload of a link on or off: `tx` (checksums of what it sends) or `gro` (packets merged on arrival)."""
+    """Switch an offload of a link on or off: `tx` (checksums of packets that it sends) or `gro` (packets merged on arrival)."""
 
     backend = ETHTOOL
     dev: str

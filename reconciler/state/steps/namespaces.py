@@ -12,36 +12,41 @@ from reconciler.state.steps.step import Step
 
 SILENT = (
     ("net/ipv6/conf/all/disable_ipv6", "1"),
-    ("net/ipv6/conf/lo/accept_ra", "0"),  # by which kinds.netns recognises it
+    ("net/ipv6/conf/lo/accept_ra", "0"),  # kinds.netns recognises the namespace by it
     ("net/ipv6/conf/lo/disable_ipv6", "0"),
 )
-"""A namespace without IPv6 but ::1: `all` also sets `default` and every link there is (addrconf_disable_ipv6 in
-net/ipv6/addrconf.c)."""
+"""A namespace without IPv6 except ::1: `all` also sets `default` and every existing link.
+
+Source: addrconf_disable_ipv6 in net/ipv6/addrconf.c.
+"""
 PROMPT = (
-    ("net/ipv6/conf/all/disable_ipv6", "0"),  # it may be the machine's own 1 (net.core.devconf_inherit_init_net)
-    ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only where both say so
+    ("net/ipv6/conf/all/disable_ipv6", "0"),  # a new namespace may inherit the machine's 1 (net.core.devconf_inherit_init_net)
+    ("net/ipv6/conf/all/accept_dad", "0"),  # DAD is off only if both settings say so
     ("net/ipv6/conf/default/accept_dad", "0"),
-    ("net/ipv6/conf/default/accept_ra", "0"),  # nor is one asked for (addrconf_dad_completed in net/ipv6/addrconf.c)
+    ("net/ipv6/conf/default/accept_ra", "0"),  # nor does the kernel solicit one (addrconf_dad_completed in net/ipv6/addrconf.c)
 )
-"""A namespace with IPv6: no duplicate address detection (its addresses are known to be unique, and it loses the first
-packets), and no router is asked for or believed."""
+"""A namespace with IPv6, without duplicate address detection and without router advertisements.
+
+Its addresses are known to be unique, and DAD would lose the first packets. The kernel neither solicits routers nor
+accepts their advertisements.
+"""
 
 FILE_NAME = "sysctl"
-"""The file in the host's directory under /run/netctl that holds what settings of the host were before."""
-HEADING = "# kernel setting, topology, value written, value before: for netctl to put back"
+"""The file in the host's directory under /run/netctl with the previous values of the host's settings."""
+HEADING = "# kernel setting, topology, value written, value before: for netctl to restore"
 
 _NOTED = """\
 notes={folder}/{name}
 noted() {{ awk -F '\\t' -v key="$1" -v field="$2" '$1 == key {{ print $field; exit }}' "$notes"; }}"""
 _REMEMBER = """\
-remember() {{ # note what it is now, for netctl destroy, and set it
+remember() {{ # note the current value, for netctl destroy, and set it
     (umask 077; mkdir -p {folder}; [ -e "$notes" ] || echo '{heading}' > "$notes")
     before=$(noted "$1" 4)
     printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "${{before:-$({tool} -n "$1")}}" >> "$notes"
     {tool} -qw "$1=$2"
 }}"""
 _RESTORE = """\
-restore() {{ # set it to what it was, unless another topology needs it, or somebody has changed it since
+restore() {{ # restore the previous value, unless another topology needs it, or another program has changed it since
     [ -e "$notes" ] || return 0
     written=$(noted "$1" 3) before=$(noted "$1" 4)
     (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
@@ -53,11 +58,12 @@ restore() {{ # set it to what it was, unless another topology needs it, or someb
 
 @dataclass(frozen=True, slots=True)
 class NetnsAdd(Step):
-    """Make the namespace, with its loopback up, and mount it at /run/netns (ip-netns(8)). `netns` is the one that is made.
+    """Create the namespace with its loopback up, and mount it at /run/netns (ip-netns(8)). `netns` is the new namespace.
 
-    With `ipv6` false, net.ipv6.conf.all.disable_ipv6 is set to 1 before anything is in it (which sets `default` as well), so
-    that its links never chatter; the loopback keeps ::1. With `ipv6`, net.ipv6.conf.default.accept_dad is set to 0 and
-    net.ipv6.conf.default.accept_ra to 0: addresses serve at once, and no router is asked for.
+    With `ipv6` false, it sets net.ipv6.conf.all.disable_ipv6 to 1 (which also sets `default`) while the namespace is
+    empty. So its links never send IPv6 packets of their own; the loopback keeps ::1. With `ipv6`, it sets
+    net.ipv6.conf.default.accept_dad and net.ipv6.conf.default.accept_ra to 0. So addresses work at once, and the kernel
+    solicits no router.
     """
 
     backend = NETNS
@@ -67,14 +73,14 @@ class NetnsAdd(Step):
         yield join(["ip", "netns", "add", shell.netns_word(self.netns)])
         settings = (f"{key.replace('/', '.')}={value}" for key, value in (PROMPT if self.ipv6 else SILENT))
         yield shell.tool(self.netns, "sysctl", "-qw", *settings)
-        # Whose it is: the hosts of a lab share /run/netns.
+        # The owner: the hosts of a lab share /run/netns.
         owner = str(Alias(shell.topology, "host", shell.host_key))
         yield shell.tool(self.netns, "ip", "link", "set", "dev", "lo", "up", "alias", owner)
 
 
 @dataclass(frozen=True, slots=True)
 class NetnsDelete(Step):
-    """Unmount and remove the namespace; what is in it goes with it, after a moment."""
+    """Unmount and delete the namespace. The kernel deletes its contents a moment later."""
 
     backend = NETNS
 
@@ -90,8 +96,8 @@ class NetnsDelete(Step):
 class SysctlWrite(Step):
     """Write a sysctl, by its dotted key with `/` for a dot within a name (`net.ipv4.conf.eth0/1.forwarding`).
 
-    With `remember`, the value before is noted first in the host's file under /run/netctl, to be put back by SysctlRestore.
-    With `if_there`, nothing is done where there is no such key: a link of the name has gone meanwhile.
+    With `remember`, the step first notes the previous value in the host's file under /run/netctl; SysctlRestore
+    restores it. With `if_there`, a missing key is no error: the link of that name has been deleted meanwhile.
     """
 
     backend = SYSCTL
@@ -114,7 +120,7 @@ class SysctlWrite(Step):
 
 @dataclass(frozen=True, slots=True)
 class SysctlRestore(Step):
-    """Let go of a remembered sysctl: where no other topology uses it and it is still ours, the value before comes back."""
+    """Release a remembered sysctl. If no other topology uses it and it has netctl's value, restore the previous value."""
 
     backend = SYSCTL
     key: str

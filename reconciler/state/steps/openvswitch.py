@@ -1,6 +1,7 @@
 """Steps on Open vSwitch: bridges and ports in its database, and OpenFlow rules.
 
-`apply` writes all of a batch in one transaction, and the rules of a bridge as one bundle; a command line here is one step.
+`apply` writes a whole batch in one transaction, and the rules of a bridge as one bundle; a command line here is one
+step.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ from reconciler.state.steps.backends import OPENFLOW, OVSDB
 from reconciler.state.steps.step import Step
 
 Marks = tuple[tuple[str, str], ...]
-"""Of `external_ids`, those whose keys begin with `netctl:`."""
+"""The entries of `external_ids` whose keys begin with `netctl:`."""
 OVS_TOPOLOGY = "netctl:topology"
-"""The key in the `external_ids` of bridges and ports under which their topology stands."""
+"""The key in the `external_ids` of bridges and ports that names their topology."""
 SECURE, STANDALONE = "secure", "standalone"
-"""What a bridge does that has lost its flows (`fail_mode`): pass nothing, or switch everything."""
+"""The behaviour of a bridge without flows (`fail_mode`): it passes nothing, or it switches everything."""
 HANDS_OFF = "linux-noop"
-"""The type of QoS with which ovs-vswitchd does not touch a link's queues; with none it removes whatever is there."""
+"""The type of QoS with which ovs-vswitchd leaves a link's queueing discipline alone; without QoS it removes any."""
 PORT_MARK, BRIDGE_MARK = "netctl:port", "netctl:bridge"
-"""Keys in the `external_ids` of a QoS of ours: it is a row of its own, and stays in the database when its port goes."""
+"""Keys in the `external_ids` of netctl's QoS rows. A QoS is a row of its own, and stays when its port is deleted."""
 FIRST_FRAGMENTS = "nx-match"
-"""Rules see the ports and types of a first fragment, as of a whole packet."""
+"""The fragment mode in which rules see the ports and types of a first fragment, as of a whole packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeAdd(Step):
-    """Make a bridge in the OVSDB, with its internal port of the same name, and wait until ovs-vswitchd has made it.
+    """Create a bridge in the OVSDB with its internal port of the same name, and wait until ovs-vswitchd has created it.
 
-    All steps of this backend that stand in one batch are one transaction (RFC 7047). Without flows the bridge passes nothing, or
-    everything where `fail_mode` is standalone (ovs-vswitchd.conf.db(5)).
+    All steps of this backend in one batch are one transaction (RFC 7047). Without flows the bridge passes nothing; with
+    `fail_mode` standalone it passes everything (ovs-vswitchd.conf.db(5)).
     """
 
     backend = OVSDB
@@ -43,7 +44,7 @@ class OvsBridgeAdd(Step):
     marks: Marks
     fail_mode: str = SECURE
     learns: bool = False
-    """Whether it learns which hardware address is behind which port."""
+    """Whether it learns the hardware addresses behind its ports."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         words = ["add-br", self.name, "--", "set", "bridge", self.name, f"datapath_type={self.datapath}"]
@@ -52,7 +53,7 @@ class OvsBridgeAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeSet(Step):
-    """Set all that netctl has a say in of a bridge that is there."""
+    """Set all properties of an existing bridge that netctl manages."""
 
     backend = OVSDB
     name: str
@@ -68,7 +69,7 @@ class OvsBridgeSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class OvsBridgeDelete(Step):
-    """Remove a bridge, its ports and its flows."""
+    """Delete a bridge, its ports and its flows."""
 
     backend = OVSDB
     name: str
@@ -79,7 +80,7 @@ class OvsBridgeDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class OvsPortAdd(Step):
-    """Make a link that is there a port of a bridge."""
+    """Add an existing link to a bridge as a port."""
 
     backend = OVSDB
     bridge: str
@@ -89,7 +90,7 @@ class OvsPortAdd(Step):
     number: int = 0
     """The OpenFlow number to ask for (`ofport_request`); 0 is any."""
     leaves_queues: bool = False
-    """Whether ovs-vswitchd is to leave the link's queues alone. Else it removes them with each change of its own."""
+    """Whether ovs-vswitchd leaves the link's queueing discipline alone. Else each change of its own removes it."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         words = [*_queues(self, self.bridge), "add-port", self.bridge, self.name]
@@ -100,7 +101,7 @@ class OvsPortAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class OvsPortSet(Step):
-    """Set all that netctl has a say in of a port that is there, and wait until its link is in use."""
+    """Set all properties of an existing port that netctl manages, and wait until its link is in use."""
 
     backend = OVSDB
     name: str
@@ -114,7 +115,7 @@ class OvsPortSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class OvsPortDelete(Step):
-    """Remove a port from its bridge; the link stays. With `leaves_queues` it has a QoS of ours, which goes with it."""
+    """Remove a port from its bridge; the link stays. With `leaves_queues`, delete its QoS, which is netctl's."""
 
     backend = OVSDB
     bridge: str
@@ -122,14 +123,14 @@ class OvsPortDelete(Step):
     leaves_queues: bool = False
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        # A QoS is a row of its own; that of a port is found by the port's name.
+        # A QoS is a row of its own; the port's name identifies it.
         queues = ["--if-exists", "destroy", "qos", self.name, "--"] if self.leaves_queues else []
         yield _vsctl(shell, *queues, "--if-exists", "del-port", self.bridge, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentsSet(Step):
-    """Set what rules of the bridge see of fragments, in a word of ovs-ofctl(8), `set-frags`. A restart sets it back."""
+    """Set how rules of the bridge see fragments, in a word of ovs-ofctl(8), `set-frags`. A restart resets it."""
 
     backend = OPENFLOW
     bridge: str
@@ -141,13 +142,16 @@ class FragmentsSet(Step):
 
 @dataclass(frozen=True, slots=True)
 class FlowAdd(Step):
-    """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8). Those of a bridge in a batch are one bundle: all or none."""
+    """Add or replace an OpenFlow rule, in the words of ovs-ofctl(8).
+
+    The rules of a bridge in a batch are one bundle: all or none.
+    """
 
     backend = OPENFLOW
     bridge: str
     cookie: int
     match: str
-    """Table, priority and match, which tell one rule from another."""
+    """Table, priority and match, which identify a rule."""
     actions: str
 
     def commands(self, shell: HostShell) -> Iterator[str]:
@@ -157,7 +161,7 @@ class FlowAdd(Step):
 
 @dataclass(frozen=True, slots=True)
 class FlowDelete(Step):
-    """Remove the rule."""
+    """Delete the rule."""
 
     backend = OPENFLOW
     bridge: str
@@ -175,7 +179,7 @@ def _vsctl(shell: HostShell, *words: str) -> str:
 
 
 def _bridge(shell: HostShell, name: str) -> str:
-    """What ovs-ofctl calls a bridge: its name, or its socket beside that of a database which is not at the usual place."""
+    """The bridge for ovs-ofctl: its name, or its socket next to that of a database which is not at the usual path."""
     return f"unix:{Path(shell.openvswitch.removeprefix('unix:')).parent / name}.mgmt" if shell.openvswitch else name
 
 
@@ -191,7 +195,7 @@ def _port_settings(step: OvsPortAdd | OvsPortSet) -> list[str]:
 
 
 def _queues(step: OvsPortAdd | OvsPortSet, bridge: str = "") -> list[str]:
-    """What makes a QoS with which ovs-vswitchd leaves the port's queues alone, in the place of the one that it has."""
+    """The words that replace the port's QoS by one with which ovs-vswitchd leaves its queueing discipline alone."""
     if not step.leaves_queues:
         return []
     marks = {PORT_MARK: step.name, BRIDGE_MARK: bridge, **{key: value for key, value in step.marks if key == OVS_TOPOLOGY}}

@@ -1,4 +1,4 @@
-"""What every step has, and the error of one that the host refused."""
+"""The interface of every step, and the error of a rejected one."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from reconciler.state.shell import HostShell
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do, in one namespace."""
+    """One operation in one namespace."""
 
     backend: ClassVar[str]
     netns: str
 
     def __init_subclass__(cls) -> None:
-        """TypeError for a class of step without command lines: `diff --commands` prints every step there is.
+        """Raise TypeError for a class of step without command lines: `diff --commands` prints every step.
 
-        In place of `abc.ABC`, whose isinstance takes four times as long: each `match` on steps would pay for it.
+        `abc.ABC` would do the same, but its isinstance takes four times as long, and each `match` on steps would pay
+        for it.
         """
         if cls.commands is Step.commands:
             raise TypeError(f"{cls.__name__} does not define `commands`")
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        """The command lines that do the same, with the tools that an administrator would use."""
+        """The command lines that do the same with an administrator's usual tools."""
         raise NotImplementedError
 
     @classmethod
     def commands_of(cls, steps: Sequence[Self], shell: HostShell) -> Iterator[str]:
-        """The command lines of steps of this class that follow each other in one namespace."""
+        """The command lines of consecutive steps of this class in one namespace."""
         for step in steps:
             yield from step.commands(shell)
 
@@ -39,19 +40,19 @@ class Step:
         yield from ()
 
     def masked(self) -> Self:
-        """The same for printing: without the values of environment variables."""
+        """The same for printing, without the values of environment variables."""
         return self
 
 
 class StepError(Exception):
-    """A step that the host refused: which one, and why in one sentence."""
+    """An error of a step that the host rejected: the step, and the reason in one sentence."""
 
     def __init__(self, step: Step, message: str) -> None:
-        """`message` is the host's own word, made readable."""
+        """`message` is the host's own text, made readable."""
         super().__init__(message)
         self.step = step
         self.message = message
 
 
 class RefusedError(StepError):
-    """A step that the kernel refused for the state in which it met things, as whoever has root there may have made it."""
+    """A step that the kernel rejected because of the state of the host, which any root user there may have caused."""

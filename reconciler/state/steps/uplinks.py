@@ -1,8 +1,8 @@
 """Steps that move a host's uplink into a bridge, and back.
 
-What has to be moved is known when a script runs, not before. So their command lines are a shell's work, a line for each address
-and route. `apply` does it in one message to the kernel; by hand, a script must do it in one go too, because it cuts its own way
-back.
+The addresses and routes to move are known only when a script runs. So the command lines are shell code with a loop over
+them. `apply` moves them in one message to the kernel. A script must run in one go too, because it cuts its own
+connection.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ rm "$routes\""""
 
 @dataclass(frozen=True, slots=True)
 class UplinkEnslave(Step):
-    """Make the host's uplink a port of a bridge, and move its addresses and routes to the bridge, all in one go.
+    """Move the host's uplink to a bridge, with its addresses and routes, in one go.
 
-    What was before is noted first in the host's file under /run/netctl. Where it is a port already, what has come to it since
-    is moved.
+    The step first notes the previous state in the host's file under /run/netctl. If the uplink is a port already, the
+    step moves the addresses and routes that it got since.
     """
 
     backend = UPLINK
     name: str
     bridge: str
     joins: tuple[Step, ...] = ()
-    """What makes it a port of an Open vSwitch bridge; a Linux bridge takes it by the same message as the addresses."""
+    """Steps that add it to an Open vSwitch bridge. A Linux bridge needs none: the message with the addresses adds it, too."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        yield "# apply also notes what was before, so that destroy can put it back even after a crash"
+        yield "# apply also notes the previous state, so that destroy can restore it even after a crash"
         for step in self.joins:
             yield from step.commands(shell)
         silent = f"sysctl -qw net.ipv6.conf.{quote(self.bridge)}.accept_dad=0 || true"
@@ -74,13 +74,13 @@ class UplinkEnslave(Step):
 
 @dataclass(frozen=True, slots=True)
 class UplinkRelease(Step):
-    """Take the uplink out of the bridge, and give it back its addresses and routes as they are now, all in one go."""
+    """Take the uplink out of the bridge, and return its addresses and routes as they are now, in one go."""
 
     backend = UPLINK
     name: str
     bridge: str
     leaves: tuple[Step, ...] = ()
-    """What takes it out of an Open vSwitch bridge."""
+    """Steps that remove it from an Open vSwitch bridge."""
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         link = f"ip link set dev {quote(self.name)} {'' if self.leaves else 'nomaster '}up"

@@ -1,4 +1,4 @@
-"""What all parts of the model share."""
+"""The common part of all models."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from reconciler.topology.scalars import describe, refuse
 
 
 class Model(BaseModel):
-    """What all parts share: nothing is converted, nothing unknown is let through, nothing changes later."""
+    """The common part: no value is converted, no unknown key is accepted, and nothing changes later."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _expect_list(value: Any) -> Any:
-    """Reject a single value in the place of a list, and say how to write the list."""
+    """Reject a single value in place of a list, with advice how to write the list."""
     if isinstance(value, tuple):
         return value
     if value is None:
@@ -28,7 +28,7 @@ def _expect_list(value: Any) -> Any:
 
 
 def _refuse_null(value: Any) -> Any:
-    """None stands for a key that is not there; a key that is there with nothing behind it is a mistake."""
+    """Reject a key without a value: None means a missing key."""
     if value is None:
         raise refuse("has no value", "give it one, or remove the key")
     return value

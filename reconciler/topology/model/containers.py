@@ -1,4 +1,4 @@
-"""A container of the file, with the values that an engine needs to make it."""
+"""A container of the file, with the values from which an engine creates it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_
 
 _IMAGE = r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}"
 _VARIABLE = re.compile(r"[^\s=\0-][^\s=\0]*")
-"""The name of a variable: env(1) takes one that begins with `-` for an option."""
+"""The name of a variable: env(1) reads one that begins with `-` as an option."""
 _LINE_END = re.compile("[\0-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
-"""All control characters but the tab, and what else may end a line."""
+"""All control characters except the tab, and all others that may end a line."""
 
 
 def parse_image(value: Any) -> str:
-    """An image reference; the engine has the last word on it."""
+    """An image reference; the engine checks it completely."""
     image = expect_text(value, "the name of an image", "write one such as nginx:1.27", _IMAGE)
     if not re.fullmatch(_IMAGE, image):
         raise refuse(f"is no image name: `{shorten(image)}`", "write one such as nginx:1.27")
@@ -132,7 +132,7 @@ def parse_volume(value: Any) -> str:
 
 
 def parse_existing(value: Any) -> bool | str:
-    """true: the engine's container of the same name; text: the one of that name."""
+    """true: the engine's container of the same name; text: the one with that name."""
     if isinstance(value, bool):
         return value
     if value in (0, 1):

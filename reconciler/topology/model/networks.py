@@ -55,7 +55,7 @@ def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
         raise refuse(f"must be a mapping, but is {describe(value)}", "write {net.ipv4.conf.IFNAME.rp_filter: 2}")
     for key, setting in value.items():
         if not re.fullmatch(r"net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}", key):
-            help_text = "write IFNAME in the place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
+            help_text = "write IFNAME in place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
             raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text, (key,))
         is_plain = isinstance(setting, int | str) and not isinstance(setting, bool)
         if not is_plain or not re.fullmatch(r"[0-9a-zA-Z:. -]{1,80}", str(setting)):
@@ -101,7 +101,7 @@ class RouteModel(Model):
     @model_validator(mode="before")
     @classmethod
     def refuse_default(cls, value: Any) -> Any:
-        """The word that ip-route(8) has for it is no network here."""
+        """Reject the keyword `default` of ip-route(8), which is no network here."""
         if isinstance(value, dict) and value.get("to") == "default":
             raise refuse("cannot be a default route", "write `default: true` in the network that leads out, and remove the route")
         return value
@@ -122,7 +122,7 @@ class RouteModel(Model):
 
 
 class NetworkModel(Model):
-    """A container's place in a subnet."""
+    """A container's endpoint in a subnet."""
 
     address: AutoAddresses = Field((), description="An address, [IPv4, IPv6], or auto.")
     mac: Mac = Field("", description="The hardware address. Default: computed from the names.")
@@ -153,13 +153,13 @@ class NetworkModel(Model):
 
     @property
     def families(self) -> tuple[int, ...]:
-        """The families that the container is to have here, as far as the subnet has them."""
+        """The families that the container gets here, if the subnet has them."""
         return (4,) * self.ipv4 + (6,) * self.ipv6
 
     @model_validator(mode="before")
     @classmethod
     def spell_out(cls, value: Any) -> Any:
-        """`auto`, `dhcp`, an address or a list of two is the long form with nothing but `address`."""
+        """`auto`, `dhcp`, an address or a list of two is the long form with only `address`."""
         if value is None:
             raise refuse("has no value", "write `auto`, an address, or {address: …}")
         long = value if isinstance(value, dict) else {"address": value}
@@ -169,5 +169,5 @@ class NetworkModel(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The short forms beside the long one."""
+        """The short forms in addition to the long one."""
         return {"anyOf": [AUTO_SCHEMA, *ADDRESSES_SCHEMA["anyOf"], handler.resolve_ref_schema(handler(core_schema))]}

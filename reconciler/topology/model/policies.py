@@ -1,4 +1,4 @@
-"""A policy: what may pass between subnets."""
+"""A policy: the traffic that may pass between subnets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PartyName = Annotated[str, PlainValidator(parse_party), Text]
 
 
 class PolicyModel(Model):
-    """What may pass between subnets, between which nothing passes otherwise. Replies always pass."""
+    """The traffic that may pass between subnets, which block all other traffic. Replies always pass."""
 
     allow: PartyName = Field(description="Who may connect: a container (with all its replicas), a subnet, `host` or `outside`.")
     to: PartyName = Field(description="To whom: the same.")
@@ -34,7 +34,7 @@ class PolicyModel(Model):
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        """An empty list of ports would read as `none` and mean `all`."""
+        """Reject an empty list of ports, which would read as `none` and mean `all`."""
         if self.ports is not None and not self.ports:
             raise refuse("has an empty list of `ports`", "name the ports, or remove `ports` to allow all")
         return self

@@ -25,9 +25,9 @@ _SLIPS = tuple(
         (":PORTS:PORTS", "has no address before the first colon", r"\1:\2\3"),
         (":+PORTS", "has no host port before the colon", r"\1:\1\2"),
         ("PORTS:", "has no port of the container behind the colon", r"\1:\1\2"),
-        (r"\*:PORTS:PORTS", "has `*` in the place of an address: without one, all are meant", r"\1:\2\3"),
-        (r"\*:PORTS", "has `*` in the place of a port", r"\1:\1\2"),
-        ("localhost:PORTS:PORTS", "has a name in the place of an address", r"127.0.0.1:\1:\2\3"),
+        (r"\*:PORTS:PORTS", "has `*` in place of an address: without one, all are meant", r"\1:\2\3"),
+        (r"\*:PORTS", "has `*` in place of a port", r"\1:\1\2"),
+        ("localhost:PORTS:PORTS", "has a name in place of an address", r"127.0.0.1:\1:\2\3"),
         ("PORTS *(?:->|=>|=|→| |: +| +:) *PORTS", "has no plain colon between the host's port and the container's", r"\1:\2\3"),
         ("PORTS/(tcp|udp|sctp):PORTS", "has the protocol before the container's port", r"\1:\3/\2"),
         ("PORTS:PORTS:(tcp|udp|sctp)", "has its protocol behind a colon, and not behind a slash", r"\1:\2/\3"),
@@ -36,7 +36,7 @@ _SLIPS = tuple(
         ("PORTS/PORTS", "has no protocol behind the slash", r"\1:\2\3"),
     )
 )
-"""Almost published ports: their form, what is wrong with them, and what is meant."""
+"""Nearly valid published ports: their pattern, the fault, and the intended form."""
 
 
 def _sides(text: str) -> dict[str, str]:
@@ -78,7 +78,7 @@ class ExposeModel(Model):
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        """Both sides are as long, one protocol is said, and each host once."""
+        """Both sides have equal lengths, one protocol is given, and each host occurs once."""
         if len(set(self.on)) < len(self.on) or ("on" in self.model_fields_set and not self.on):
             raise refuse("names no host in `on`, or one twice", "write each host once, or leave `on` out")
         if self.to is not None:
@@ -94,5 +94,5 @@ class ExposeModel(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The short forms beside the long one."""
+        """The short forms in addition to the long one."""
         return {"anyOf": [EXPOSE_SCHEMA, handler.resolve_ref_schema(handler(core_schema))]}

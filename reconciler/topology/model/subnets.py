@@ -1,4 +1,4 @@
-"""A subnet of the file, with the values that only it has: its MTU, its bridge, its gateways."""
+"""A subnet of the file, with the values that only a subnet has: its MTU, its bridge, its gateways."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BRIDGES: tuple[BridgeKind, ...] = get_args(BridgeKind)
 
 
 class ExistingBridge(NamedTuple):
-    """A bridge that is on the host without netctl, and is used as it is."""
+    """A bridge that exists on the host without netctl, and is used unchanged."""
 
     name: str
 
 
 def parse_mtu(value: Any) -> int | None:
-    """`auto` (None) or bytes; the IPv6 minimum is for `checks`, which knows the subnet."""
+    """`auto` (None) or bytes; `checks`, which knows the subnet, checks the IPv6 minimum."""
     if value == "auto":
         return None
     if not isinstance(value, int) or isinstance(value, bool):

@@ -112,7 +112,7 @@ def test_a_worker_that_dies_while_it_plans(topology: Topology) -> None:
         fleet.greet(targets_of(topology), "netctl test")
         desired = compile_topology(topology, fleet.read(lock=True)).hosts
         os.kill(fleet._sessions["beta"]._worker.process.pid, signal.SIGKILL)
-        with pytest.raises(HostError, match="the worker of beta was killed by SIGKILL while it was asked to plan") as caught:
+        with pytest.raises(HostError, match="the worker of beta was killed by SIGKILL during `plan`") as caught:
             fleet.plan(desired)
     assert caught.value.exit_status == 3
     assert "run netctl again" in caught.value.help_text
@@ -179,7 +179,7 @@ def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         session.hello("netctl test")
-        with pytest.raises(NetctlError, match="defect of netctl's while it was asked to count: ValueError") as caught:
+        with pytest.raises(NetctlError, match="has a defect, found during `count`: ValueError") as caught:
             session.call(protocol.Count(addresses=("nonsense",)))
         log = session.log
         assert str(log) in caught.value.help_text
@@ -196,9 +196,9 @@ def test_errors_keep_their_class_on_the_way(topology: Topology) -> None:
     """What a worker raises is raised in the controller with the same class, sentence and help."""
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
-        with pytest.raises(NetctlError, match="has not been told which host it is"):
+        with pytest.raises(NetctlError, match="the worker does not know its host yet"):
             session.call(protocol.Read(engines={}, openvswitch=False))
-        with pytest.raises(HostError, match="the controller has gone"):
+        with pytest.raises(HostError, match="the controller has ended"):
             session.call(replace(HELLO, parent=1 if os.getpid() != 1 else 2))
     finally:
         session.close()

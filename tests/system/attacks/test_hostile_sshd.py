@@ -69,8 +69,8 @@ def lie(world: SshWorld) -> Iterator[Callable[..., None]]:
     ("mode", "said"),
     [
         ("login", "ssh://root@beta: its login prints without end"),
-        ("bootstrap", "ssh://root@beta answered netctl's bootstrap with what is none of the bootstrap's messages"),
-        ("again", "ssh://root@beta answered netctl's bootstrap with what is none of the bootstrap's messages"),
+        ("bootstrap", "ssh://root@beta answered netctl's bootstrap with an unknown message"),
+        ("again", "ssh://root@beta answered netctl's bootstrap with an unknown message"),
         ("line", "host beta (ssh://root@beta) answered `read` with more than 64 MiB"),
         ("types", "host beta (ssh://root@beta) answered `read` with a list in place of an object for HostFacts"),
         ("noise", "the connection to beta was lost: it says too much on its standard error"),
@@ -105,7 +105,7 @@ def test_a_machine_that_lies_sends_ssh_nowhere(world: SshWorld, shop: Path, lie:
     assert done.status == 3, done.err
     done = world.netctl("diff", shop)
     assert done.status == 3
-    assert "host beta remembers what is no way to reach a host, and it is ignored" in done.err
+    assert "host beta remembers an invalid destination, which is ignored" in done.err
     assert "host beta says that" in done.err
     assert "ssh://root@192.0.2.99" in done.err
     assert not marker.exists()

@@ -249,7 +249,7 @@ def test_a_user_cannot_lock_what_netctl_makes(machine: Machine, path: Path) -> N
     ("script", "words"),
     [
         (f"mkdir /run/evil; chown {USER} /run/evil; ln -s /run/evil /run/netctl", "/run/netctl is a symbolic link"),
-        (f"mkdir /run/netctl; chown {USER} /run/netctl", f"/run/netctl belongs to the user with number {USER}"),
+        (f"mkdir /run/netctl; chown {USER} /run/netctl", f"/run/netctl belongs to user ID {USER}"),
         ("mkdir -m 777 /run/netctl", "/run/netctl can be written by other users (mode 0777)"),
         (
             "mkdir -p /run/netctl/local; chmod 1777 /run/netctl/local",
@@ -284,7 +284,7 @@ def test_a_saved_plan_is_its_owners_alone(machine: Machine) -> None:
     for name in ("link", "gone"):
         done = machine.netctl("diff", path, "--plan", f"/run/tmp/{name}")
         assert done.status == 2, done.err
-        assert f"it is a link of the user with number {USER}" in done.err
+        assert f"it is a link of user ID {USER}" in done.err
     assert machine.sh("cat /run/tmp/mine; ls /run/tmp") == "gone\nlink\nmine\n"
     own = machine.folder / "own"
     own.symlink_to("plan.json")
@@ -299,7 +299,7 @@ def test_a_saved_plan_is_its_owners_alone(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("script", "words", "remedy"),
     [
-        (f"chown {USER}", f"belongs to the user with number {USER}", "chown root"),
+        (f"chown {USER}", f"belongs to user ID {USER}", "chown root"),
         ("chmod g+w", "other users can write", "chmod go-w"),
     ],
 )

@@ -224,7 +224,7 @@ def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
     assert host.netctl("destroy", path).status == 0
     host.sh("; ".join(f"{each} -F; {each} -X DOCKER-USER" for each in IPTABLES))
     told = host.netctl("apply", path).err
-    assert "the policy of ip6tables drops what it does not know" in told
+    assert "the policy of ip6tables drops unknown packets" in told
     assert not pings(host, "192.0.2.50", "other")
     host.sh("\n".join(line.removeprefix("help: ") for line in told.splitlines() if line.startswith("help: ")))
     assert all(pings(host, *each) for each in reached)

@@ -50,7 +50,7 @@ def test_invariant_5_a_rollback_that_fails(furnished: Machine, at: int) -> None:
     file.write_text(LOCAL_CHANGED)
     done, _ = quick_netctl(furnished, "apply", file, fault=Fault("fail-twice", at))
     assert done.status == LEFT, done.err
-    assert "not all of it could be taken back" in done.err
+    assert "the rollback is incomplete" in done.err
     assert "netctl status" in done.err
     assert quick_netctl(furnished, "status", file)[0].status == 1
     assert quick_netctl(furnished, "apply", file)[0].status == 0
@@ -77,9 +77,9 @@ def test_invariant_5_a_damaged_firewall(furnished: Machine, damage: str) -> None
             assert differences(before, read_live(furnished)) == ""
         else:
             assert done.status == LEFT, done.err
-            said = "firewall inet: netctl re-created it, so the change that was made in it by hand is lost"
+            said = "firewall inet: netctl re-created it, so the manual change in it is lost"
             assert f"after the rollback: {said}" in done.err
-            assert "goes along" not in done.err
+            assert "deleted with" not in done.err
             assert "accept" in differences(before, read_live(furnished))
             assert quick_netctl(furnished, "diff", file)[0].status == 0
         assert quick_netctl(furnished, "apply", file)[0].status == 0

@@ -40,7 +40,7 @@ BAD_LUCK = {
     ),
     "/run/netctl is a file": (
         "touch /run/netctl",
-        ("cannot use /run/netctl: Not a directory", "what stands there is no directory: look at it, then remove it"),
+        ("cannot use /run/netctl: Not a directory", "look at it, then remove it: it is no directory"),
     ),
     "/proc/sys is read-only": (
         "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys",
@@ -48,7 +48,7 @@ BAD_LUCK = {
     ),
     "what settings were before cannot be read": (
         "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
-        ("/run/netctl/local/sysctl cannot be understood", "mend it or remove it"),
+        ("cannot parse /run/netctl/local/sysctl", "repair or delete the file"),
     ),
     "libnftables is no library": (NO_LIBRARY, ("cannot load", "libnftables.so.1: file too short")),
 }

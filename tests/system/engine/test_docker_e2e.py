@@ -1,7 +1,7 @@
 """Docker beside netctl and under it, as a user of `connect: local` meets both: one host, its dockerd, and a neighbour.
 
 The host is a namespace of the test's own, with a real dockerd in it, and netctl runs in it as on any machine; `/run` is a
-directory of the test's. Docker drops what it does not know (policy of FORWARD), and bridged packets pass its rules.
+directory of the test's. Docker drops unknown packets (policy of FORWARD), and bridged packets pass its rules.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def test_drops_of_other_firewalls_are_told_and_the_advice_helps(machine: Machine
         told = machine.netctl("diff", shop(), status=1).err
         bridge = next(word for word in told.replace(";", " ").split() if word.startswith("--add-interface=b-")).partition("=")[2]
         assert "warning: here: firewalld" in told
-        assert "warning: here: nftables table inet strict drops what it does not know (inet strict through)" in told
+        assert "warning: here: nftables table inet strict drops unknown packets (inet strict through)" in told
         machine.netctl("apply", shop())
         assert bridge in machine.host.run("ip", "-o", "link").stdout
         assert not machine.answers(9000)

@@ -16,7 +16,7 @@ def test_drops_are_told_and_the_advice_helps(cleared: SwitchWorld) -> None:
     cleared.machine.run("nft", "-f", "-", text=STRICT)
     try:
         told = cleared.netctl("diff", status=1).err
-        assert "nftables table inet strict drops what it does not know (inet strict through)" in told
+        assert "nftables table inet strict drops unknown packets (inet strict through)" in told
         cleared.netctl("apply")
         assert not cleared.pings("web", "192.0.2.1")
         advice = next(line for line in told.splitlines() if "nft insert rule inet strict" in line).removeprefix("help: ")

@@ -119,7 +119,7 @@ def test_a_key_that_is_not_let_in(world: SshWorld, shop: Path) -> None:
     finally:
         keys.write_text(text)
     assert done.status == 3
-    assert "alpha: ssh://root@alpha: it does not let us in with the keys at hand" in done.err
+    assert "alpha: ssh://root@alpha: it rejects the available keys" in done.err
     assert "`ssh root@alpha` has to work without a password" in done.err
     assert world.machines["beta"].files() == []
 

@@ -54,7 +54,7 @@ def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: SshWor
     world.stop_serving("beta")
     done = world.netctl("apply", path)
     assert done.status == 0, done.err
-    assert "warning: beta is left out: it is no longer in the file, and what it has of the topology stays" in done.err
+    assert "warning: beta is left out: it is no longer in the file, and its resources of the topology remain" in done.err
     assert f"/run/netns/{world.name}.db" in beta.files()
     world.serve("beta")
     assert world.netctl("apply", path).status == 0
@@ -120,7 +120,7 @@ def test_an_ordinary_user_becomes_root_by_sudo(world: SshWorld, shop: Path, writ
     path = write("ssh://root@alpha", "ssh://operator@alpha")
     refused = world.netctl("apply", path)
     assert refused.status == 3
-    assert "ssh://operator@alpha: its user may not become root" in refused.err
+    assert "ssh://operator@alpha: its user cannot become root" in refused.err
     alpha.run("sh", "-c", "echo 'operator ALL=(root) NOPASSWD: /usr/bin/python3*' > /run/sudoers")
     done = world.netctl("apply", path)
     assert done.status == 0, done.err

@@ -57,11 +57,11 @@ def test_lost_before_it_is_told_to_keep(world: SshWorld, shop: Path) -> None:
         assert "db" in str(world.machines["beta"].files())
         world.stop_serving("beta")
         hang_up(world, "beta")
-        wait_for(lambda: "all is as it was before" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
+        wait_for(lambda: "rolled back" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
     done = end(process)
     assert done.status == 5, done.err
     assert "every host that can be reached is as it was before, and not beta: ssh://root@beta: nothing listens" in done.err
-    assert "whether beta was still told to keep the change is not known" in done.err
+    assert "unknown whether beta was asked in time to keep the change" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     world.serve("beta")
@@ -78,7 +78,7 @@ def test_lost_before_its_answer_arrives(world: SshWorld, shop: Path) -> None:
     assert "every host is as it was before" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
-    assert log_of(world, "beta").splitlines()[-1].endswith("what was done here is taken back over a new connection")
+    assert log_of(world, "beta").splitlines()[-1].endswith("the controller rolls this host back over a new connection")
 
 
 def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
@@ -88,7 +88,7 @@ def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
         wait_for(lambda: "what was done here stays" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
     done = end(process)
     assert done.status == 0, done.err
-    assert "warning: beta was lost at the very end: it keeps what was done" in done.err
+    assert "warning: beta lost its connection at the end: it keeps the change" in done.err
     assert is_whole(world, shop)
 
 

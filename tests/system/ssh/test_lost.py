@@ -69,7 +69,7 @@ def test_a_connection_that_ends(world: SshWorld, shop: Path) -> None:
         controller = world.machines["controller"]
         for pid in controller.pids("^ssh .* alpha"):
             controller.run("kill", "-9", str(pid))
-        wait_for(lambda: "all is as it was before" in log_of(world, "alpha"))
+        wait_for(lambda: "rolled back" in log_of(world, "alpha"))
         assert is_empty(world, "alpha")
     done = end(process)
     assert done.status == 4, done.err
@@ -88,11 +88,11 @@ def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
     """
     with held(world, shop, "--rollback-after", "5") as process:
         world.cut("alpha")
-        wait_for(lambda: "all is as it was before" in log_of(world, "alpha"), timeout_s=15)
+        wait_for(lambda: "rolled back" in log_of(world, "alpha"), timeout_s=15)
     done = end(process)
     assert done.status == 5, done.err
     assert "every host that can be reached is as it was before" in done.err
-    assert "alpha takes itself back within 5 s of being lost" in done.err
+    assert "alpha rolls back within 5 s of the loss" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     assert "the controller was lost in the middle of it" in log_of(world, "alpha")
@@ -119,7 +119,7 @@ def test_a_controller_that_is_killed(world: SshWorld, shop: Path) -> None:
         for pid in controller.pids("-m reconciler apply"):
             controller.run("kill", "-9", str(pid), check=False)
         process.communicate()
-        wait_for(lambda: "all is as it was before" in log_of(world, "alpha"))
+        wait_for(lambda: "rolled back" in log_of(world, "alpha"))
         orphan = beta.pids("import io;exec")
         assert orphan
         second = world.start_netctl("apply", shop)

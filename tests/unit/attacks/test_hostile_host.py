@@ -387,7 +387,7 @@ def test_no_host_chooses_where_ssh_goes(run: Callable[..., Outcome], words: tupl
     if "--host" not in words:
         assert "host beta says that liars is also on delta (ssh://root@delta)" in done.err
         assert "netctl destroy --name liars --host ssh://root@delta" in done.err
-        assert "host beta remembers what is no way to reach a host, and it is ignored: 'ssh://root@-oProxyCommand" in done.err
+        assert "host beta remembers an invalid destination, which is ignored: 'ssh://root@-oProxyCommand" in done.err
 
 
 @pytest.mark.parametrize("command", ["apply", "destroy"])

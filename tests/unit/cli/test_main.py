@@ -112,7 +112,7 @@ def test_help_has_examples(name: str) -> None:
         (("exec",), "needs a container"),
         (("exec", "web"), "needs a command"),
         (("validate", "/no/such/file.yaml"), "no file"),
-        (("apply", "--plan", "/no/such/plan.json"), "cannot be read"),
+        (("apply", "--plan", "/no/such/plan.json"), "cannot read"),
     ],
 )
 def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> None:
@@ -216,7 +216,7 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     program = f"{sys.executable} -m reconciler validate --json {path}"
     full = subprocess.run(["sh", "-c", f"{program} >/dev/full"], capture_output=True, text=True, check=False)
-    assert (full.returncode, full.stderr) == (3, "error: the output cannot be written: No space left on device\n")
+    assert (full.returncode, full.stderr) == (3, "error: cannot write the output: No space left on device\n")
     closed = subprocess.run(["sh", "-c", f"{program} >&- 2>&-"], capture_output=True, text=True, check=False)
     assert (closed.returncode, closed.stderr) == (0, "")
 

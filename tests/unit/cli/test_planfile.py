@@ -36,7 +36,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UsageError, match=r"cannot be saved in .*: No space left"):
+    with pytest.raises(UsageError, match=r"cannot save the plan in .*: No space left"):
         save_plan(str(path), "text")
     assert (path.read_text(), os.listdir(tmp_path)) == ("before", ["plan.json"])  # noqa: PTH208
 
@@ -45,7 +45,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_name_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     """It is a sentence."""
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="cannot be saved"):
+    with pytest.raises(UsageError, match="cannot save the plan"):
         save_plan(str(tmp_path / name), "text")
 
 
@@ -79,8 +79,8 @@ def test_a_pipe_is_written_through(tmp_path: Path) -> None:
         (stat.S_IFREG, 0, 0o644, ""),
         (stat.S_IFREG, 0, 0o664, "other users can write"),
         (stat.S_IFREG, 0, 0o602, "other users can write"),
-        (stat.S_IFREG, 12345, 0o600, "belongs to the user with number 12345"),
-        (stat.S_IFIFO, 12345, 0o600, "belongs to the user with number 12345"),
+        (stat.S_IFREG, 12345, 0o600, "belongs to user ID 12345"),
+        (stat.S_IFIFO, 12345, 0o600, "belongs to user ID 12345"),
         (stat.S_IFCHR, 12345, 0o620, ""),
     ],
 )

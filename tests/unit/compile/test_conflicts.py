@@ -136,7 +136,7 @@ def test_all_at_once() -> None:
     with pytest.raises(HostError) as caught:
         compile_topology(TOPOLOGY, {"here": facts})
     assert caught.value.exit_status == 3
-    assert caught.value.message.startswith("2 things are in the way, and nothing was changed:")
+    assert caught.value.message.startswith("2 conflicts, and nothing was changed:")
     assert "host here: netctl needs root" in caught.value.message
 
 
@@ -145,11 +145,11 @@ def test_all_at_once() -> None:
     [
         ("remove it (ip link delete b0), or not", "remove it (netctl exec --host alpha -- ip link delete b0), or not"),
         ("remove it: ip -4 route delete 10.0.0.0/8", "remove it: netctl exec --host alpha -- ip -4 route delete 10.0.0.0/8"),
-        ("who: ss -Hlntp sport = :80", "who: netctl exec --host alpha -- ss -Hlntp sport = :80"),
+        ("find it: ss -Hlntp sport = :80", "who: netctl exec --host alpha -- ss -Hlntp sport = :80"),
         ("iptables -I FORWARD -j ACCEPT; nft list tables",
          "netctl exec --host alpha -- iptables -I FORWARD -j ACCEPT; netctl exec --host alpha -- nft list tables"),
-        ("if nobody needs it: ip netns delete x", "if nobody needs it: ip netns delete x"),
-        ("which: docker ps --filter publish=80", "which: docker ps --filter publish=80"),
+        ("if it is unused: ip netns delete x", "if it is unused: ip netns delete x"),
+        ("find it: docker ps --filter publish=80", "find it: docker ps --filter publish=80"),
         ("write ip 10.0.0.1, and no more", "write ip 10.0.0.1, and no more"),
     ],
 )  # fmt: skip

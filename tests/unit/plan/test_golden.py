@@ -83,7 +83,7 @@ def sign_of(change: Change) -> str:
     if change.before is None:
         return "+"
     if change.after is None:
-        return "- (goes along)" if change.implied else "-"
+        return "- (deleted with its parent)" if change.implied else "-"
     return "-/+" if change.recreate else "~"
 
 

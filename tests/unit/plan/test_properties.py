@@ -105,8 +105,8 @@ def test_what_is_made_again_takes_along_what_stands_on_it() -> None:
     plan = compile_plan(live, HostState.of([new, soft, tough]))
     assert [(c.ref.name, c.recreate, c.implied, c.reason) for c in plan.changes] == [
         ("base", True, False, "shape is 0, wanted 1"),
-        ("soft", True, True, "goes along with thing base"),
-        ("tough", True, False, "goes along with thing base"),
+        ("soft", True, True, "deleted with thing base"),
+        ("tough", True, False, "deleted with thing base"),
     ]
     assert [batch.steps for batch in plan.remove] == [(Remove("", tough),)]
     assert [batch.steps for batch in plan.make] == [(Remove("", base), Make("", new), Make("", soft), Make("", tough))], (

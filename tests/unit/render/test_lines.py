@@ -69,7 +69,7 @@ def test_what_comes_again_is_not_told_as_another() -> None:
     old, new = (
         element("allowed_ports4", f"{source} . 10.45.0.20 . tcp . 5432", "", "policy from web to db") for source in ADDRESSES
     )
-    assert "  ~ policy from web to db  tcp 5432 (made anew)\n" in render_plan(document(HostState.of([old]), HostState.of([new])))
+    assert "  ~ policy from web to db  tcp 5432 (re-created)\n" in render_plan(document(HostState.of([old]), HostState.of([new])))
     port = element("published4", "tcp . 8080", "10.44.0.10 . 80", "container web")
-    again = Change(port.ref, port, port, "goes along with firewall inet", recreate=True)
-    assert describe_elements([again]) == ["port tcp 8080 to 10.44.0.10:80 (made anew)"]
+    again = Change(port.ref, port, port, "deleted with firewall inet", recreate=True)
+    assert describe_elements([again]) == ["port tcp 8080 to 10.44.0.10:80 (re-created)"]

@@ -60,7 +60,7 @@ CASES = {
     "unknown key": (BASE + "§container: {}\n", "unknown key `container`"),
     # hosts
     "connect missing": (HEAD + "hosts:\n  §alpha: {address: 192.0.2.11}\n", "`connect` is missing in host `alpha`"),
-    "connect wrong": (host("{connect: §telnet, address: 192.0.2.11}"), "is no way to reach a host"),
+    "connect wrong": (host("{connect: §telnet, address: 192.0.2.11}"), "is no destination of a host"),
     "connect port": (host("{connect: §'ssh://a:99999'}"), "a port that does not exist"),
     "lab without address": (HEAD + "hosts:\n  §alpha: {connect: lab}\n", "the lab host `alpha` has no address"),
     "lab router": (host("{connect: lab, address: §192.0.2.1}"), "192.0.2.1 is the lab's router"),

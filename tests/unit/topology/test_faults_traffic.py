@@ -21,7 +21,7 @@ CASES = {
     "two slashes": (expose("§'53/tcp:53/tcp'"), "has the protocol before the container's port"),
     "two protocols": (expose("§{listen: 53, to: 53/udp, protocol: tcp}"), "says two protocols"),
     "listen missing": (expose("§{to: 80}"), "`listen` is missing in container `web`"),
-    "listen name": (expose("§'localhost:80:80'"), "has a name in the place of an address"),
+    "listen name": (expose("§'localhost:80:80'"), "has a name in place of an address"),
     "listen IPv6 bare": (expose("§'2001:db8::11:80:80'"), "IPv6 address in brackets"),
     "listen IPv6 loopback": (
         DUAL + "containers:\n  web: {networks: {front: auto}, expose: [§'[::1]:80:80']}\n",

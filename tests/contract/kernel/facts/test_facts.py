@@ -260,7 +260,7 @@ def test_docker_beside_us(dockerd: Dockerd, context: KernelContext, host: str) -
         assert "10.99.0.0/24" in details(each, "route")
         assert sorted(details(each, "port")) == ["tcp 0.0.0.0 8089", "tcp 127.0.0.1 8088"]
         assert details(each, "listener") == ["tcp :: 8089"], "the engine's proxies are told by their ports"
-        assert find(each, "port", "tcp 0.0.0.0 8089").help_text == "which: docker ps --filter publish=8089"
+        assert find(each, "port", "tcp 0.0.0.0 8089").help_text == "find it: docker ps --filter publish=8089"
     for each in (facts, elsewhere, not_there):
         states = {(one.name, one.runtime, one.state) for one in each.foreign_of(ForeignContainer)}
         assert states == {("shop", "docker", "running"), ("idle", "docker", "created")}

@@ -91,7 +91,7 @@ def test_another_users_is_refused(run: Path) -> None:
     """A directory of another user."""
     run.mkdir(mode=0o700)
     os.chown(run, 12345, 0)
-    with pytest.raises(HostError, match="belongs to the user with number 12345") as caught:
+    with pytest.raises(HostError, match="belongs to user ID 12345") as caught:
         secure_directory(run)
     assert "rm -r" in caught.value.help_text
 

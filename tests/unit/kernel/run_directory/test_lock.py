@@ -107,7 +107,7 @@ def test_removal_never_lets_two_in(context: KernelContext) -> None:
 def test_file_in_the_place_of_the_directory(context: KernelContext) -> None:
     """What cannot be is an error that names the path, not an endless loop."""
     context.host_directory.write_text("")
-    with pytest.raises(HostError, match="cannot be made"):
+    with pytest.raises(HostError, match="cannot create"):
         HostLock(context).take("netctl apply")
 
 
