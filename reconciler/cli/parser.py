@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""
-        raise UsageError(message.removeprefix("argument "), f"`{self.prog} --help` shows how it is used")
+        raise UsageError(message.removeprefix("argument "), f"`{self.prog} --help` shows its usage")
 
 
 class Command(NamedTuple):
@@ -58,7 +58,7 @@ class _TopParser(Parser):
         if not found:
             super().error(message)
         near = nearest(found.group(1), self.names)
-        listed = f"the commands are {', '.join(self.names)}; `netctl --help` says more"
+        listed = f"the commands are {', '.join(self.names)}; see `netctl --help`"
         raise UsageError(f"there is no command {found.group(1)!r}", f"did you mean `netctl {near}`?" if near else listed)
 
 
@@ -77,7 +77,7 @@ def parse_arguments(arguments: Sequence[str], commands: Sequence[Command]) -> tu
         options.words += tail
     elif tail:
         name = f"netctl {command.name}"
-        raise UsageError(f"`{name}` takes nothing after `--`", f"`{name} --help` shows how it is used")
+        raise UsageError(f"`{name}` takes nothing after `--`", f"`{name} --help` shows its usage")
     return command, options
 
 
@@ -113,7 +113,7 @@ def _refuse_unknown(word: str, parser: Parser) -> NoReturn:
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001  argparse has no other way to list them
     near = nearest(word.partition("=")[0], flags) if word.startswith("-") else ""
     what = "option" if word.startswith("-") else "argument"
-    help_text = f"did you mean {near}?" if near else f"`{parser.prog} --help` shows how it is used"
+    help_text = f"did you mean {near}?" if near else f"`{parser.prog} --help` shows its usage"
     raise UsageError(f"`{parser.prog}` knows no {what} {word!r}", help_text)
 
 

@@ -42,7 +42,7 @@ def _follow(path: Path) -> Path:
         if not stat.S_ISLNK(status.st_mode) or status.st_dev == proc:
             return path
         if status.st_uid not in _own_users():
-            help_text = "name another file; a plan holds the values of environment variables"
+            help_text = "name another file: a plan holds the values of environment variables"
             raise UsageError(f"the plan is not saved in {path}: it is a link of user ID {status.st_uid}", help_text)
         path = path.parent / path.readlink()
     raise UsageError(f"cannot save the plan in {path}: too many links", "name a writable file")

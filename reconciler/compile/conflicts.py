@@ -166,7 +166,7 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
             yield Conflict(
                 host.name,
                 f"{_at(view.topology, ('hosts', host.name, 'address'))}host {host.name} does not have the address {address}, "
-                f"by which the other hosts of {subnet} are to reach it",
+                f"at which the other hosts of {subnet} are to reach it",
                 f"it has {', '.join(sorted(held))}" if held else "give it the address",
             )
 

@@ -113,15 +113,15 @@ def _missing(host: Host, lan: Lan, facts: HostFacts) -> tuple[str, str]:
 
 
 def _foreign_switch(host: Host, lan: Lan) -> tuple[str, str]:
-    what = f"{lan.uplink} of host {host.name} is a bridge of Open vSwitch: what passes there is for its own rules to say"
+    what = f"{lan.uplink} of host {host.name} is a bridge of Open vSwitch: its own rules decide about traffic there"
     return what, "write `bridge: openvswitch` and an `uplink` that is in no bridge: netctl makes a bridge of its own"
 
 
 def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, str]]:
     if link.is_wireless:
-        what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops what containers send"
-        why = f"{what}, for their hardware addresses have not logged in to it"
-        other = f"write `mode: routed` for {subnet.name}, with a range of its own, and tell the LAN's router the way to it"
+        what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops frames of containers"
+        why = f"{what}, because their hardware addresses are not associated"
+        other = f"write `mode: routed` for {subnet.name}, with a range of its own, and add a route to it on the LAN's router"
         arp = f"sysctl net.ipv4.conf.{link.name}.proxy_arp=1 lets the host answer for it"
         yield why, f"{other} (or that it is on the LAN: {arp})"
     if subnet.macvlan == "passthru" and link.addresses:
@@ -132,7 +132,7 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
     if link.kind == FOUND_BRIDGE and subnet.mode == "direct":
         yield (
             f"{link.name} of host {host.name} is a bridge itself",
-            f"write `bridge: {{existing: {link.name}}}`: it is used as it is",
+            f"write `bridge: {{existing: {link.name}}}`: it is used unchanged",
         )
     if link.master:
         help_text = f"write `uplink: {link.master}`"

@@ -311,7 +311,7 @@ class Session:
         status = self._await_end()
         if self.target.ssh:
             words = read_words(self._worker.words)
-            noisy = status == -signal.SIGXFSZ and "it says too much on its standard error"
+            noisy = status == -signal.SIGXFSZ and "it prints too much on its standard error"
             reason = self._overdue or noisy or (words.splitlines()[-1].strip() if words else f"ssh ended with status {status}")
             help_text = "run netctl again when the host can be reached"
             return ConnectionLostError(f"the connection to {self.target.host} was lost: {reason.rstrip('.')}", help_text)

@@ -200,7 +200,7 @@ def check_saved(path: str, text: str, current: PlanDocument) -> None:
         if then.get("fingerprint") != host.fingerprint:
             raise UsageError(f"{path} is stale: host {host.host} has changed since the plan was made", help_text)
         if then != CODEC.encode(host):
-            raise UsageError(f"{path} is stale: the topology asks for something else on host {host.host} by now", help_text)
+            raise UsageError(f"{path} is stale: the topology now needs another plan for host {host.host}", help_text)
     for name in before:
         raise UsageError(f"{path} is stale: host {name} is no longer in the topology", help_text)
 

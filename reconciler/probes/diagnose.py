@@ -48,16 +48,16 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     if near := _at_source(probe, facts, results):
         return near
     if finding.detail and probe.kind == "icmp":
-        return f"{finding.detail}{': a router on the way refuses it' if 'says' in finding.detail else ''}"
+        return f"{finding.detail}{': a router on the path rejects it' if 'says' in finding.detail else ''}"
     if probe.section == PUBLISHED or probe.kind != "icmp":
         return _at_service(failed, results, opened)
     return _on_the_way(probe, results)
 
 
 OPEN_FRAMES = {
-    GROUP: "the port gives frames past the bridge's filter to the host's stack: the filter at the port's ingress is missing",
+    GROUP: "the port delivers frames to the host's stack, past the bridge's filter: the filter at the port's ingress is missing",
     ADVERTISED: "nothing drops router advertisements of a container: the filter at its port is missing, or IPv6 is on there",
-    STRAY: "the bridge floods frames for hardware addresses that it does not know: `flood` is on at its ports",
+    STRAY: "the bridge floods frames for unknown hardware addresses: `flood` is on at its ports",
     DETOUR: "the host routes from one isolated port to another: the rule against it in netctl's table is missing",
 }
 
@@ -76,8 +76,8 @@ def _why_open(probe: Probe) -> str:
         case ClaimProbe():
             return "nothing in the bridge checks who sends: the bridge table of netctl is missing or does not match"
     if probe.section == FORBIDDEN:
-        return "nothing in the file allows it: the forward chain of netctl's table is missing or does not match"
-    return "the file keeps this source out: the restriction by source is missing"
+        return "the file does not allow it: the forward chain of netctl's table is missing or does not match"
+    return "the file does not admit this source: the restriction by source is missing"
 
 
 def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> str:
@@ -92,7 +92,7 @@ def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> st
     if beyond and probe.family not in facts.default_routes and not probe.address.startswith("127."):
         return f"{probe.source} has no IPv{probe.family} default route"
     if probe.size and _answered(results, probe.netns, probe.address, small=True):
-        return f"small packets pass and those of {probe.size} bytes do not: an MTU on the way is too small"
+        return f"small packets pass and those of {probe.size} bytes do not: an MTU on the path is too small"
     gateway = _gateway_result(probe, results)
     if beyond and gateway and not gateway.passed:
         return f"the gateway {gateway.probe.address} does not answer {probe.source}: look at its link and the bridge"
@@ -111,7 +111,7 @@ def _at_service(failed: Result, results: Sequence[Result], opened: Opened) -> st
         return f"{others} gets an answer, {probe.source} does not: a forward drop or a missing masquerade on this path"
     if failed.finding.outcome == "refused":
         return f"nothing listens there, or a rule rejects it ({failed.finding.detail})"
-    return "dropped on the way by netctl's forward chain or another's, or the published map leads elsewhere"
+    return "dropped on the path by netctl's forward chain or a foreign one, or the published map leads elsewhere"
 
 
 def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
@@ -129,7 +129,7 @@ def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
         what = "its subnet is not masqueraded" if others else "forwarding is off, no masquerade, or another table drops it"
         return f"the gateway answers and the outside does not: {what}"
     if probe.section == ALLOWED:
-        return "a policy allows it and it does not pass: its element is missing, or another table's forward chain drops it"
+        return "a policy allows it and it does not pass: its element is missing, or a foreign forward chain drops it"
     return "no answer"
 
 

@@ -21,7 +21,7 @@ MATRIX_MAX = 12
 SHOWN = 3
 """The most failures with the same likely cause that are named."""
 TITLES = {
-    TO_OUTSIDE: "with the world outside",
+    TO_OUTSIDE: "with the outside",
     PUBLISHED: "published ports",
     ALLOWED: "between subnets, by policy",
     ROUTES: "static routes",

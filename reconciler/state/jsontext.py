@@ -42,7 +42,7 @@ def parse_json(data: bytes | str, size_max: int = SIZE_MAX_BYTES) -> Any:
     except RecursionError:
         raise MalformedError("JSON that is nested too deeply") from None
     except ValueError:
-        raise MalformedError("what is not JSON") from None
+        raise MalformedError("text that is not JSON") from None
     return value
 
 
@@ -54,7 +54,7 @@ def _check_nodes(text: str) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise MalformedError("JSON with a key that stands twice in one object")
+        raise MalformedError("JSON with a duplicate key in one object")
     return found
 
 

@@ -224,7 +224,7 @@ def _one_to_outside(view: View, container: Container, own: str, subnet: str) -> 
     policies = list(view.policies(("container", container, own), ("outside", None, "")))
     is_open = mode in OPEN_MODES or any(not policy.ports for policy in policies)
     section = TO_OUTSIDE if is_open else FORBIDDEN
-    why = f"{subnet} is {mode}" if mode in OPEN_MODES or not is_open else "a policy lets it out"
+    why = f"{subnet} is {mode}" if mode in OPEN_MODES or not is_open else "a policy allows it to leave"
     yield ask(container, "outside", OUTSIDE[family], section=section, why=why, subnet=subnet, expected=is_open, on_lan=on_lan)
     if not is_open:
         server = Listener(LAB, OUTSIDE_NETNS, "tcp", family, 0, f"netctl {view.topology.name} outside")
@@ -252,7 +252,7 @@ def sample(view: View, notes: list[str]) -> tuple[Container, ...]:
     ends = {c.origin: c for c in reversed(containers)}, {c.origin: c for c in containers}
     chosen = {c.name for end in ends for c in end.values()}
     if len(chosen) < len(containers):
-        notes.append("between subnets, the first and the last of each set of replicas ask")
+        notes.append("between subnets, only the first and the last of each set of replicas send probes")
     return tuple(c for c in containers if c.name in chosen)
 
 

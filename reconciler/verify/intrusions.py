@@ -34,7 +34,7 @@ def intrusion_probes(view: View, notes: list[str]) -> Iterator[Probe]:
         neighbour = neighbour_of(view, host)
         if ports and neighbour is None:
             notes.append(
-                f"no other host of the file is a neighbour of {host}: its ports on localhost are not asked for from its LAN"
+                f"no other host of the file is a neighbour of {host}: its ports on localhost are not probed from its LAN"
             )
         outsiders = (*((neighbour,) if neighbour else ()), foreign_link_of(view, host))
         for port in ports:

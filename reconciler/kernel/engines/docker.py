@@ -275,12 +275,12 @@ class DockerEngine:
                 self._patience_s = client.timeout = ANSWER_TIMEOUT_S
         except APIError as error:
             words = str(error.explanation or error).strip()
-            raise EngineError(f"the engine refuses: {words}", advise(self._runtime, words), error.status_code or 0) from error
+            raise EngineError(f"the engine rejects it: {words}", advise(self._runtime, words), error.status_code or 0) from error
         except (DockerException, RequestException) as error:
             raise self._explain(error) from error
         except FORMLESS as error:
             # The server is no engine, or the answer is incomplete.
-            raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
+            raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
 
     def _connect(self) -> APIClient:
         with self._connecting:
@@ -308,7 +308,7 @@ class DockerEngine:
         except DockerException as error:
             raise self._explain(error) from error
         except FORMLESS as error:
-            raise self._no_answer(f"it is not in the form of one ({type(error).__name__})") from error
+            raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
 
     def _open_socket(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

@@ -86,7 +86,7 @@ class HostLock:
             os.close(descriptor)
             if not self._gives_way(holder, run, time.monotonic() - begun):
                 raise LockedError(
-                    f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
+                    f"another netctl is at work on this host: {holder or 'a process that is not described yet'}",
                     "wait until it is done, or end it; the next apply continues from there",
                 )
             time.sleep(POLL_S)

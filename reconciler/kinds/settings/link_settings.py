@@ -86,26 +86,26 @@ LINK_DEFAULTS = tuple(
 )
 """The settings of a namespace that its new links inherit."""
 
-LOOSE_FOR_CONTAINERS = "a container in two subnets answers by its default route, whatever address it was asked by"
-NO_ROUTER = "the host is the router here, and follows no container that advertises itself, nor a node of the underlay"
-FORWARDED = "what comes in here is forwarded only with it"
+LOOSE_FOR_CONTAINERS = "a container in two subnets answers by its default route, whichever address a request was for"
+NO_ROUTER = "the host is the router here, and accepts no advertisements of a container or of an underlay node"
+FORWARDED = "the host forwards packets that come in here only with it"
 PERMANENT = (
-    "all that are here have permanent entries; a question for any other address would wait in the machine's neighbor table, and"
-    " packets to a thousand of them would fill it: without a question the entry has failed at once, and gives its place away"
+    "all nodes here have permanent entries; a solicitation for any other address would wait in the machine's neighbor table;"
+    " packets to a thousand of them would fill it; without a solicitation the entry fails at once, and can be evicted"
 )
-ASKS_BY_ITS_OWN = "it asks for neighbors with its address of the subnet: the filter drops a question from the prefix behind it"
-AT_ONCE = "an answer for others would wait up to 0.8 s"
+ASKS_BY_ITS_OWN = "it must solicit neighbors with its address of the subnet: the filter drops requests from the prefix behind it"
+AT_ONCE = "a proxy answer would wait up to 0.8 s"
 
 SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
     Role.GATEWAY: (
         LinkSetting(6, "accept_ra", "0", NO_ROUTER, If.HAS_IPV6),
         LinkSetting(4, "rp_filter", "2", LOOSE_FOR_CONTAINERS),
-        LinkSetting(4, "route_localnet", "1", "what is published on localhost leaves here", If.LOCALHOST),
-        LinkSetting(4, "route_localnet", "0", "what was published on localhost once must not stay open", If.NOT_LOCALHOST),
+        LinkSetting(4, "route_localnet", "1", "packets of ports published on localhost leave here", If.LOCALHOST),
+        LinkSetting(4, "route_localnet", "0", "a port published on localhost before must not stay open", If.NOT_LOCALHOST),
         LinkSetting(4, "forwarding", "1", FORWARDED, If.FORWARDS),
         LinkSetting(6, "disable_ipv6", "0", "no IPv6 address can be added otherwise (EACCES)"),
-        LinkSetting(6, "forwarding", "1", "the gateway is a router, and says so (RFC 4861, the R flag)", If.FORWARDS),
-        LinkSetting(6, "accept_dad", "0", "the link-local address serves at once"),
+        LinkSetting(6, "forwarding", "1", "the gateway is a router, and sets the R flag (RFC 4861)", If.FORWARDS),
+        LinkSetting(6, "accept_dad", "0", "the link-local address works at once"),
         LinkSetting(4, "mcast_solicit", "0", PERMANENT, group="neigh"),
         LinkSetting(6, "mcast_solicit", "0", PERMANENT, group="neigh"),
         LinkSetting(6, "proxy_ndp", "1", "the bridge answers for the addresses of other hosts", If.ANSWERS),
@@ -114,22 +114,22 @@ SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
     ),
     Role.LAN_BRIDGE: (
         LinkSetting(
-            4, "rp_filter", "2", "a DHCP client may renew an address on the uplink itself, and what leaves there comes back here"
+            4, "rp_filter", "2", "a DHCP client may renew an address on the uplink itself, and replies to it come in here"
         ),
     ),
     Role.SHIM: (
         LinkSetting(4, "arp_ignore", "8", "it answers for no address, or the LAN would learn two hardware addresses of the host"),
-        LinkSetting(4, "rp_filter", "1", "only its containers are reached here: a packet as the LAN's router is a forged one"),
+        LinkSetting(4, "rp_filter", "1", "it reaches only containers: a packet with the LAN router's address is forged"),
         LinkSetting(6, "disable_ipv6", "0", "no IPv6 route can be added otherwise (EACCES)", If.REACHES_IPV6),
-        LinkSetting(6, "accept_ra", "0", "a container is no router of the host's"),
-        LinkSetting(6, "accept_redirects", "0", "a container is no router of the host's"),
+        LinkSetting(6, "accept_ra", "0", "a container is no router for the host"),
+        LinkSetting(6, "accept_redirects", "0", "a container is no router for the host"),
     ),
     Role.UPLINK: (LinkSetting(4, "forwarding", "1", FORWARDED, If.FORWARDS),),
     Role.CONTAINER: (
         LinkSetting(4, "rp_filter", "2", LOOSE_FOR_CONTAINERS, If.SEVERAL),
         LinkSetting(4, "arp_announce", "2", ASKS_BY_ITS_OWN, If.ROUTER),
         LinkSetting(6, "accept_ra", "2", "the LAN's routers give the address", If.ADVERTISED),
-        LinkSetting(6, "accept_ra", "0", "the file says which router the container has", If.NOT_ADVERTISED),
+        LinkSetting(6, "accept_ra", "0", "the file determines the container's router", If.NOT_ADVERTISED),
     ),
     Role.LAB_ROUTER: (LinkSetting(4, "forwarding", "1", FORWARDED),),
 }

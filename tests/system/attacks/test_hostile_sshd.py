@@ -73,7 +73,7 @@ def lie(world: SshWorld) -> Iterator[Callable[..., None]]:
         ("again", "ssh://root@beta answered netctl's bootstrap with an unknown message"),
         ("line", "host beta (ssh://root@beta) answered `read` with more than 64 MiB"),
         ("types", "host beta (ssh://root@beta) answered `read` with a list in place of an object for HostFacts"),
-        ("noise", "the connection to beta was lost: it says too much on its standard error"),
+        ("noise", "the connection to beta was lost: it prints too much on its standard error"),
         ("error", "beta: \\x1b[2J\n    alpha: all is well"),
     ],
 )

@@ -130,7 +130,7 @@ def test_an_open_port_on_localhost_is_named(machine: Machine) -> None:
     found = at_localhost(verify(machine, 6))
     assert found[:2] == [(source, "host h", 5432, "answered") for source in ("a neighbour", "a foreign link")]
     told = machine.netctl("verify", machine.folder / "topology.yaml").out
-    assert "FAIL a neighbour -> host h (127.0.0.1), tcp 5432: was answered, though localhost is for processes on h only" in told
+    assert "FAIL a neighbour -> host h (127.0.0.1), tcp 5432: was answered, though localhost serves processes of h only" in told
     assert "likely: packets to 127.0.0.0/8 come in by a link other than lo" in told
 
 

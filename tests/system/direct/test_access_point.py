@@ -42,7 +42,7 @@ def test_verify_tells_that_foreign_hardware_addresses_are_dropped(guarded: Machi
     assert not pings(guarded, "192.0.2.50", "other")
     verified = guarded.netctl("verify", path)
     assert verified.status == 6
-    assert "an access point or a switch drops hardware addresses that it does not know" in verified.out
+    assert "an access point or a switch drops unknown hardware addresses" in verified.out
     assert "masquerade" not in verified.out
 
 

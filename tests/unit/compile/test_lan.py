@@ -43,7 +43,7 @@ def test_a_wireless_uplink(mode: str) -> None:
     text = TEXT.replace("direct", mode)
     message, help_text = meet(text, replace(UPLINK, is_wireless=True))
     assert "topology.yaml:5:" in message
-    assert "the uplink wlan0 of host here is wireless: an access point drops what containers send" in message
+    assert "the uplink wlan0 of host here is wireless: an access point drops frames of containers" in message
     assert "mode: routed" in help_text
     assert "net.ipv4.conf.wlan0.proxy_arp=1" in help_text
     assert meet(text, UPLINK) == ("", "")

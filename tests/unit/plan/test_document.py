@@ -74,7 +74,7 @@ def test_a_file_that_moved_is_refused() -> None:
     """The topology asks for something else than when the plan was made."""
     live = HostState({})
     saved = render_document(document(live, HostState.of([FORWARD]), "alpha"))
-    with pytest.raises(UsageError, match="topology asks for something else on host alpha"):
+    with pytest.raises(UsageError, match="topology now needs another plan for host alpha"):
         check_saved("p.json", saved, document(live, HostState({}), "alpha"))
 
 

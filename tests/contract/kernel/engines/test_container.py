@@ -201,7 +201,7 @@ def test_image_that_is_missing(docker_context: KernelContext, dockerd: Dockerd, 
 
 def test_command_that_cannot_start(docker_context: KernelContext, topology: str) -> None:
     """A command that is not in the image, and one that ends at once, are sentences with the engine's own words."""
-    with pytest.raises(StepError, match=r"the engine refuses: .*nosuchprogram.*the image has no such program: look at `command`"):
+    with pytest.raises(StepError, match=r"the engine rejects it: .*nosuchprogram.*image has no such program: look at `command`"):
         carry_out(docker_context, desired(topology, spec=ContainerSpec("docker", "busybox:latest", ("nosuchprogram",))))
     short = desired(topology, "short", ContainerSpec("docker", "busybox:latest", ("true",)))
 
