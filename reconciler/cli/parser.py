@@ -124,7 +124,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
-# --- what several commands take ---------------------------------------------------------------------------------------
+# --- shared options ---------------------------------------------------------------------------------------------------
 
 
 def add_file(parser: Parser, *, default: str | None = DEFAULT_FILE) -> None:

@@ -117,7 +117,7 @@ def _at(topology: Topology, path: Path) -> str:
     return f"{topology.path}:{position.line}:{position.column}: "
 
 
-# --- what a host lacks ------------------------------------------------------------------------------------------------
+# --- missing requirements ---------------------------------------------------------------------------------------------
 
 
 def _lacks(view: HostView) -> Iterator[Conflict]:

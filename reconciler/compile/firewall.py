@@ -200,7 +200,7 @@ def _routed(view: HostView) -> Iterator[Owned]:
             yield SenderAddress("neighbours", uplink, there.uplink_mac, address.address), f"subnet {subnet}"
 
 
-# --- who may use which address ----------------------------------------------------------------------------------------
+# --- source filters ---------------------------------------------------------------------------------------------------
 
 
 def _own_addresses(view: HostView) -> Iterator[Owned]:

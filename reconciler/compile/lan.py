@@ -77,7 +77,7 @@ def _own(subnet: Subnet, host: Host, facts: HostFacts) -> Iterator[Assigned]:
         yield from (Assigned(cidr.version, each, str(cidr)) for each in known if ip_address(each) in cidr)
 
 
-# --- what stands against it -------------------------------------------------------------------------------------------
+# --- conflicts --------------------------------------------------------------------------------------------------------
 
 
 def refusals(view: HostView) -> Iterator[Refusal]:

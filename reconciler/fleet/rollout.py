@@ -108,7 +108,7 @@ class Rollout:
         except NetctlError as error:
             self._take_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
 
-    # --- forward and back -------------------------------------------------------------------------------------------
+    # --- phases -----------------------------------------------------------------------------------------------------
 
     def _walk(self, plans: Mapping[str, HostPlan]) -> None:
         """Both phases on all hosts that change: the lab last in the removal, and first in the creation."""
@@ -189,7 +189,7 @@ class Rollout:
                 more = f", and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
                 raise NetctlError(f"{host} differs from its desired state {when}: {shown}{more}")
 
-    # --- where it fails ---------------------------------------------------------------------------------------------
+    # --- rollback ---------------------------------------------------------------------------------------------------
 
     def _take_back(self, cause: NetctlError) -> NoReturn:
         """Roll back the changes on every host: RolledBackError, or LeftoverError."""

@@ -1,4 +1,4 @@
-"""Errors for people: a sentence and what to do about it; for a topology file also the place, the line and a caret.
+"""Errors as text for users: a sentence and advice; for a topology file also the position, the line and a caret.
 
 topology.yaml:14:11: error: 10.44.0.1/24 has host bits set
 14 |     cidr: 10.44.0.1/24

@@ -106,7 +106,7 @@ class Codec:
         except (ValueError, RecursionError) as error:  # two records of one name; a list in a list in a list
             raise MalformedError(str(error)) from None
 
-    # --- encoders: None stands for "as it is" -----------------------------------------------------------------------
+    # --- encoders: None means unchanged -----------------------------------------------------------------------------
 
     def _encoder(self, kind: Any) -> Convert | None:
         if kind not in self._encoders:
@@ -183,7 +183,7 @@ class Codec:
 
         return encode
 
-    # --- decoders: (the class that is taken as it is, what makes of anything else a value or an error) --------------------
+    # --- decoders: (a class whose values pass unchanged, a function that converts or rejects others) ----------------------
 
     def _decoder(self, kind: Any) -> Decode:
         if kind not in self._decoders:

@@ -35,7 +35,7 @@ class HostPort:
         return f"{self.protocol} {self.address} {self.port}"
 
 
-# --- what may receive or drop packets of the topology ------------------------------------------------------------------
+# --- interceptors ------------------------------------------------------------------------------------------------------
 
 
 class Interceptor(ABC):
@@ -165,7 +165,7 @@ class ForeignPort(Interceptor):
         return "" if self.topology else f"find it: docker ps --filter publish={self.port.port}"
 
 
-# --- what drops packets -------------------------------------------------------------------------------------------------
+# --- packet drops -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +273,7 @@ class PossibleDrop(PacketDrop):
         return self.ports is None or self.ports.meets(protocol, port, port)
 
 
-# --- what has a name or a place that the topology needs ------------------------------------------------------------------
+# --- conflicting resources -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,7 @@ def _position_after(text: str) -> Position:
     return Position(len(lines), len(lines[-1]) + 1)
 
 
-# --- what libyaml says ------------------------------------------------------------------------------------------------
+# --- syntax errors ----------------------------------------------------------------------------------------------------
 
 _SYNTAX_HELP = (
     ("cannot start any token", "put the value in quotes"),

@@ -100,7 +100,7 @@ def _value(data: Mapping[int, bytes], key: int) -> bytes:
     return bytes(dict(parse_attributes(memoryview(data.get(key, b"")))).get(1, b""))
 
 
-# --- what is loaded ---------------------------------------------------------------------------------------------------
+# --- loads -----------------------------------------------------------
 
 
 def _meta(reading: _Reading, data: Mapping[int, bytes]) -> None:
@@ -131,7 +131,7 @@ def _bitwise(reading: _Reading, data: Mapping[int, bytes]) -> None:
     reading.held[_number(data, 2)] = (UNKNOWN if flips else what), int.from_bytes(_value(data, 4), "little")
 
 
-# --- what is compared -------------------------------------------------------------------------------------------------
+# --- comparison -------------------------------------------------------------------------------------------------------
 
 
 def _cmp(reading: _Reading, data: Mapping[int, bytes]) -> None:
@@ -229,7 +229,7 @@ def _match(reading: _Reading, data: Mapping[int, bytes]) -> None:
         reading.conditions.append(Condition(UNKNOWN))
 
 
-# --- what is decided --------------------------------------------------------------------------------------------------
+# --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
 def _immediate(reading: _Reading, data: Mapping[int, bytes]) -> None:

@@ -107,7 +107,7 @@ def _run(context: KernelContext, step: Step) -> None:
         raise TypeError(f"not a step of sysctl: {step}")
 
 
-# --- what is remembered -----------------------------------------------------------------------------------------------
+# --- notes ------------------------------------------------------------------------------------------------------------
 
 
 def read_remembered(context: KernelContext) -> dict[str, Remembered]:

@@ -55,7 +55,7 @@ class Link(Record):
     owner: Ref | None = None
     """The record of its namespace; None for the host's own."""
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- identity and summary ---------------------------------------------------------------------------------------
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
@@ -79,7 +79,7 @@ class Link(Record):
         """The altname of a link called `name` that has the alias."""
         return altname_of(alias, name)
 
-    # --- how it is recognised ---------------------------------------------------------------------------------------
+    # --- recognition ------------------------------------------------------------------------------------------------
 
     @classmethod
     def find_own(cls, snapshot: Snapshot) -> Iterator[OwnLink]:
@@ -122,7 +122,7 @@ class Link(Record):
         """The fields in the options of a live link: the inverse of `wire_options`."""
         return {}
 
-    # --- what a difference takes ------------------------------------------------------------------------------------
+    # --- changes and steps ------------------------------------------------------------------------------------------
 
     def must_recreate(self, before: Self) -> bool:
         return any(getattr(self, each) != getattr(before, each) for each in self.fixed)
