@@ -1,8 +1,9 @@
 """The fast path of each subnet that a host shares with others, as records (see `kinds.firewall.fast_path`).
 
 Pure. A host knows its own containers by port and address, and each container elsewhere by one element, or with routes by two
-for each address. What has no fast path takes the slow one: Open vSwitch and LANs, which have no port or no overlay of the
-kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved; tunnels with a link for each other host.
+for each address. All other packets take the slow path. Open vSwitch and LANs have no port or no
+overlay of the kernel's, and a bridge keeps isolated ports apart. So do packets by a moved uplink, and by
+tunnels with a link for each other host.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class Assigned:
 class Peer:
     """Another host in the same subnet, and the path to it.
 
-    `hops` are the other host's underlay addresses: its end of the tunnel; or of routes the next hop, one of each family that the
-    subnet has.
+    `hops` are underlay addresses of the other host. By a tunnel, it is the remote end. By routes, they are the next hops, one of
+    each family that the subnet has.
     """
 
     host: str

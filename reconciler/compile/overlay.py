@@ -9,9 +9,9 @@ each remote address in the subnet, a container's or a host's own:
     routes   a route to it by its host's underlay address, and a proxy entry, by which the bridge answers ARP or NDP for it
 
 A host's cost grows with the addresses elsewhere in its subnets, and with nothing else: two to four entries each.
-Packets between subnets are routed by both hosts, the source's and the target's, in both directions, so that each of them sees
-whole connections and can tell a reply from a first packet. By itself a tunnel would be left on the target's segment, past its
-host; so who is named by a policy gets, on the other hosts, a route by its own host (`_detours`).
+Packets between subnets are routed by the source's host and by the target's host, in both directions. So each of them sees whole
+connections, and distinguishes a reply from a first packet. By itself a packet would leave a tunnel on the target's segment, past
+its host. So a container that a policy names has, on the other hosts, a route by its own host (`_detours`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def compile_overlay(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]
 
 
 def _tunnels(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
-    """The ports, and where they send what is for everybody."""
+    """The ports, and where they send broadcasts."""
     for end in host_subnet.tunnels:
         overlay = overlay_of(end)
         yield from bridge_of(view, host_subnet).tunnel(overlay.link(view.topology.name, host_subnet, end))

@@ -1,8 +1,8 @@
 """How a subnet spans hosts: the path between each pair of its hosts, and the room in a packet.
 
 Pure. A tunnel goes everywhere; `overlay: routes` wants each host as a neighbour of each other; `auto` takes routes between
-neighbours and tunnels between the rest. A tunnel speaks IPv4 where all hosts of the subnet have an IPv4 address, else IPv6;
-routes need an underlay address of each family that the subnet has, for a packet is not encapsulated.
+neighbours and tunnels between the rest. A tunnel uses IPv4 if all hosts of the subnet have an IPv4 address, else IPv6.
+Routes need an underlay address of each family that the subnet has, because a packet is not encapsulated.
 """
 
 from __future__ import annotations

@@ -302,8 +302,7 @@ class Session:
             return error
         log = self._keep_words()
         return NetctlError(
-            f"the worker of {self.target.host} has a defect, found during `{request.verb()}`: "
-            f"{error.message}",
+            f"the worker of {self.target.host} has a defect, found during `{request.verb()}`: {error.message}",
             f"read the details in {log}" if log else "",
         )
 

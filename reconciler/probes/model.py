@@ -109,7 +109,7 @@ class ClaimProbe(ProbeBase):
     interface: str
     claim: str
     heard_at: str = ""
-    """The interface of the host where a claim that nobody answers would arrive."""
+    """The interface of the host where a claim would arrive that no host answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

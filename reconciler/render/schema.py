@@ -1,8 +1,7 @@
 """The JSON Schemas (draft 2020-12) of what `--json` prints, so that scripts know its form.
 
-`python -m reconciler.render.schema` writes schemas/plan.schema.json and schemas/status.schema.json; tests keep them in step. Made
-by pydantic from the dataclasses, with what `state.codec` adds to them: the tag of a record or a step, and fields that are always
-written.
+`python -m reconciler.render.schema` writes schemas/plan.schema.json and schemas/status.schema.json; tests keep them in step.
+Pydantic makes them from the dataclasses. `state.codec` adds the tag of a record or a step, and fields that are always written.
 """
 
 from __future__ import annotations

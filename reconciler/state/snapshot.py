@@ -109,7 +109,7 @@ class NeighborInfo:
 
 @dataclass(frozen=True, slots=True)
 class FdbInfo:
-    """A static entry of a forwarding database; `remote` is the far end, of an entry of a tunnel.
+    """A static entry of a forwarding database; of a tunnel's entry, `remote` is the remote end.
 
     A `sticky` entry stays at its port, even if frames from its address come in elsewhere (NTF_STICKY,
     linux/neighbour.h).

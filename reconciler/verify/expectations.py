@@ -327,7 +327,7 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
         why = f"{subnet} is {mode}"
         yield ping(outside, container.name, address, section=TO_OUTSIDE, why=why)
         return
-    why = f"{subnet} is {mode}, and nobody may route into it"
+    why = f"{subnet} is {mode}, and no router outside may forward into it"
     yield ping(outside, container.name, address, section=FORBIDDEN, why=why, expected=False)
     neighbour = Origin(host=LAB, netns=ROUTER_NETNS, source="a neighbour")
     yield ping(neighbour, container.name, address, section=FORBIDDEN, why=why, expected=False, via=uplink)

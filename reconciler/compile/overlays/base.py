@@ -34,7 +34,7 @@ class Overlay(ABC):
 
     @abstractmethod
     def entries(self, end: TunnelEnd, remote: str, mac: str, about: str) -> Iterator[Record]:
-        """What tells the tunnel that a hardware address is at the end `remote`; BROADCAST_MAC is what is for all."""
+        """The records by which the tunnel knows the end `remote` of a hardware address. BROADCAST_MAC stands for all broadcasts."""
 
     @abstractmethod
     def elements(self, end: TunnelEnd) -> Iterator[SetElement]:

@@ -253,7 +253,7 @@ def _judge(
 
 
 def _packets(base: ChainInfo, own: frozenset[str], uplink: str) -> Iterator[Packet]:
-    """What of ours meets the chain."""
+    """The packets of netctl's traffic that meet the chain."""
     outside = frozenset((uplink,)) if uplink else frozenset()
     if base.hook == "input":
         yield Packet("icmp", comes_by=own)

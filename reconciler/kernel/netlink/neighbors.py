@@ -57,7 +57,7 @@ def parse_neighbor(data: memoryview) -> NeighborInfo | None:
 
 
 def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
-    """The static entries of tunnels (with the far end) and of bridge ports."""
+    """The static entries of tunnels (with the remote end) and of bridge ports."""
     found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
     entries = (parse_fdb(data) for kind, data in found if kind == RTM_NEWNEIGH)
     return tuple(entry for entry in entries if entry)

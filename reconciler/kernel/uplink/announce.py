@@ -1,10 +1,10 @@
 """Announcements to all nodes of a link: the current hardware address of an IP address.
 
-Who has talked to an address keeps what it learnt for half a minute and more (neighbour(7)), and sends there until it has found
-out that nobody answers. So who gets an address says so, and a bridge says it for those on other hosts: by gratuitous ARP (RFC
-5227, section 3) for IPv4, by an unsolicited neighbor advertisement (RFC 4861, section 7.2.6) for IPv6. Both correct what
-others know, and make no entries. A tunnel's port passes neither on, where ARP is answered at home (br_do_proxy_suppress_arp in
-net/bridge/br_arp_nd_proxy.c). 5 µs each.
+A neighbor keeps a learnt hardware address for half a minute and more (neighbour(7)), and sends there until it gets no answer.
+So an interface with a new address announces it, and a bridge announces those of other hosts. For IPv4 that is a gratuitous
+ARP (RFC 5227, section 3), for IPv6 an unsolicited neighbor advertisement (RFC 4861, section 7.2.6). Both correct existing
+entries, and create none. The port of a tunnel forwards neither if its bridge answers ARP itself (br_do_proxy_suppress_arp in
+net/bridge/br_arp_nd_proxy.c). An announcement takes 5 µs.
 """
 
 from __future__ import annotations

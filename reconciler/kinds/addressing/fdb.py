@@ -1,15 +1,15 @@
 """An entry of a forwarding database: behind which end of a tunnel, or behind which port of the bridge, a hardware address is.
 
-Two tables take part in sending a frame to another host. The bridge's own says that the address is behind the tunnel's port
-(`remote` empty; bridge(8): `master static`); a tunnel's says at which host it is (`remote` is that host's underlay address;
+Two tables take part in sending a frame to another host. In the bridge's own, the address is behind the tunnel's port
+(`remote` is empty; bridge(8): `master static`). In the tunnel's, it is at a host (`remote` is the underlay address of that host;
 `self permanent`). The all-zero address stands for broadcast and multicast, with one entry for each other host.
 
 An entry of the bridge is static and sticky (bridge(8)). A static entry alone would move to another port with the first
 frame that claims its address there (br_fdb_update, net/bridge/br_fdb.c). Ports of containers have such an entry too,
 and do not learn. So frames of a container never change the forwarding.
 
-All static entries on a tunnel or a port of ours are ours. An entry that is not sticky is made so in place; all else of an entry
-is its identity.
+All static entries on an owned tunnel or port are owned. An entry that is not sticky becomes so in place. All else of an entry is
+its identity.
 """
 
 from __future__ import annotations

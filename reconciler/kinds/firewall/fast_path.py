@@ -1,10 +1,10 @@
 """The fast path of a subnet over several hosts: packets between its containers are forwarded where they come in.
 
-Within a subnet everything passes, so such a packet needs neither the host's firewalls nor its connection tracking, whose hooks
-take a third of its time. A table of the family netdev, one for each such subnet, sees packets at a link's ingress hook, before
-anything else of the host does (nft(8), `fwd`): from a container's port they go to the tunnel, or to the next hop's neighbour over
-the uplink; from there to the bridge. The table knows who may send and who is where. What it does not know takes the slow path,
-which works without it, and is the way of everything else: other subnets, the host, published ports, ARP, broadcast.
+Within a subnet everything passes, so such a packet needs no firewall of the host and no connection tracking. Their hooks
+take a third of its time. A table of the family netdev, one for each such subnet, sees packets at a link's ingress hook, first
+of all (nft(8), `fwd`). From a container's port, packets go to the tunnel, or over the uplink to the next hop; from
+there they go to the bridge. The table contains the permitted senders and the place of each address. All other packets take the
+slow path, which works without the table: those of other subnets, of the host, of published ports, ARP and broadcasts.
 
 Two kinds of record stand next to the table and its plain elements (see `elements`). A hook is a base chain at one link,
 with a single rule: `goto` the chain for packets that come in there. An egress element names a link to send to. Both

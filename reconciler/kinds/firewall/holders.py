@@ -1,6 +1,6 @@
 """Whose an element of the firewall is, for people.
 
-The kernel keeps no word on it, so for what is live it is told by the links and addresses of the same snapshot.
+The kernel does not store it, so it follows from the links and addresses of the same snapshot.
 """
 
 from __future__ import annotations

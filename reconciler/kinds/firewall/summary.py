@@ -104,7 +104,7 @@ def _each_port(changes: Sequence[_ElementChange]) -> Iterator[str]:
         listen, target = change.after.describe_listen(), change.after.describe_target()
         if isinstance(change.before, PublishedPort):
             was = change.before.describe_target()
-            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (made anew)")
+            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (re-created)")
         elif moved := gone.pop(target, None):
             now = change.after.listening
             now = now if moved.protocol == change.after.protocol else f"{change.after.protocol} {now}"

@@ -1,8 +1,8 @@
 """A tunnel: a port of a subnet's bridge that leads to the subnet's other hosts, over the underlay.
 
-Nothing is learnt from packets and nothing is flooded but true broadcast: who is where follows from the file, and stands in
-static entries (see `fdb` and `neighbor`). So learning is off, and the port answers ARP and neighbor solicitations for the far
-side from the bridge's neighbor table (`neigh_suppress`).
+A tunnel learns nothing from packets, and floods nothing but broadcasts. The file says where each address is, and static entries
+contain it (see `fdb` and `neighbor`). So learning is off. The port answers ARP and neighbor solicitations for remote addresses
+from the bridge's neighbor table (`neigh_suppress`).
 
 A kind of tunnel states what every firewall must know of its packets, and what it takes of the underlay's MTU. The outer packet
 is never fragmented silently: the MTU leaves room for the overhead.
@@ -37,7 +37,7 @@ class Encapsulation:
     sent: tuple[str, ...] = ()
     """From this host's end to another host's."""
     alike: tuple[str, ...] = ()
-    """What has the look of such a packet, whoever sends it: only hosts may."""
+    """Every packet that looks like one of a tunnel, from any sender: only hosts of the topology may send them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ They are entries of Open vSwitch's database, the OVSDB (ovs-vswitchd.conf.db(5))
 netctl writes only there. It recognises both by `external_ids`, which the transaction that creates them writes. So a
 kill leaves nothing unmarked. netctl ignores other bridges and ports, and an administrator's ports on its bridges.
 
-The bridge has an internal port of its own name: an interface of the host like a Linux bridge, with the host's address in the
-subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
+The bridge has an internal port of its own name. It is an interface of the host, like a Linux bridge, and has the host's address
+in the subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
 our other links are. What a port is depends on its link: a container's veth, or the tunnel of an overlay. A port can be in the
 database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
 

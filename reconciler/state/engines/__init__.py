@@ -1,8 +1,8 @@
 """The container engines: where each listens, and its command lines. `ENGINES` is the only list of them.
 
-base      what every engine's command lines can do
-docker    Docker, and engines that take its words; also the body by which its API creates a container
-lxc       LXC
+- `base`: what the command lines of every engine can do.
+- `docker`: Docker, and engines that take its words. It also has the body by which the API creates a container.
+- `lxc`: LXC.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class EngineCommands(ABC):
     usual_place: str
     """Where it listens if the file does not say otherwise."""
     place_options: tuple[str, ...]
-    """By which its program is told another place."""
+    """The options that lead its program to another place."""
 
     def command(self, place: str) -> tuple[str, ...]:
         """The program, led to where the engine listens; "" is the usual place."""

@@ -1,4 +1,4 @@
-"""LXC's command lines. Its place is the directory of its containers (lxc.lxcpath), which every program of it is told."""
+"""LXC's command lines. Its place is the directory of its containers (lxc.lxcpath), an option of each of its programs."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_an_engine_that_answers_something_else_is_named(item: object) -> None:
     """An answer in another form is an error that says which engine gave it."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
     engine._client = cast("Any", object())
-    with pytest.raises(HostError, match=r"the engine at /nonexistent\.sock gives no proper answer"), engine._asking():
+    with pytest.raises(HostError, match=r"the engine at /nonexistent\.sock sent a malformed answer"), engine._asking():
         parse_listed(cast("Any", item))
 
 
@@ -285,7 +285,7 @@ def test_a_program_that_is_no_engine_is_named(tmp_path: Path, body: bytes) -> No
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         engine = DockerEngine("docker", "shop", "local", f"unix://{path}")
-        with pytest.raises(HostError, match=r"engine\.sock gives no proper answer"):
+        with pytest.raises(HostError, match=r"engine\.sock sent a malformed answer"):
             engine.read_containers({"web": "web"})
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
@@ -316,5 +316,5 @@ def test_a_copied_directory_of_lxc_is_not_ours(tmp_path: Path) -> None:
 def test_a_database_that_answers_something_else_is_named() -> None:
     """Rows without their columns are a sentence, not a traceback."""
     for wrong in (KeyError("name"), TypeError(), IndexError(), RecursionError()):
-        with pytest.raises(HostError, match="Open vSwitch gives an answer in no known form"), understanding():
+        with pytest.raises(HostError, match="Open vSwitch sent a malformed answer"), understanding():
             raise wrong

@@ -145,7 +145,7 @@ def test_all_at_once() -> None:
     [
         ("remove it (ip link delete b0), or not", "remove it (netctl exec --host alpha -- ip link delete b0), or not"),
         ("remove it: ip -4 route delete 10.0.0.0/8", "remove it: netctl exec --host alpha -- ip -4 route delete 10.0.0.0/8"),
-        ("find it: ss -Hlntp sport = :80", "who: netctl exec --host alpha -- ss -Hlntp sport = :80"),
+        ("find it: ss -Hlntp sport = :80", "find it: netctl exec --host alpha -- ss -Hlntp sport = :80"),
         ("iptables -I FORWARD -j ACCEPT; nft list tables",
          "netctl exec --host alpha -- iptables -I FORWARD -j ACCEPT; netctl exec --host alpha -- nft list tables"),
         ("if it is unused: ip netns delete x", "if it is unused: ip netns delete x"),

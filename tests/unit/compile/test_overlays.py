@@ -183,7 +183,7 @@ def test_what_keeps_a_host_from_the_others() -> None:
         desired(facts={"alpha": HostFacts(exists=True, foreign=taken)})
     assert f"has a VXLAN of the number {vni} already, the link flannel.1" in raised.value.message
     assert "port 4789/udp, which the VXLAN of front needs, is held by socat (pid 7)" in raised.value.message
-    assert raised.value.message.startswith("2 things")
+    assert raised.value.message.startswith("2 conflicts")
 
 
 def test_a_host_has_the_address_that_others_reach_it_by() -> None:

@@ -98,7 +98,10 @@ def test_code_that_is_in_use_stays(tmp_path: Path) -> None:
         ("ssh: Could not resolve hostname alpha: Name or service not known", "cannot resolve host name"),
         ("ssh: connect to host alpha port 22: No route to host", "no route to it from here"),
         ("No ED25519 host key is known for alpha and you have requested strict checking.", "its host key is not known here"),
-        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", "not the one in known_hosts"),
+        (
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+            "differs from the one in known_hosts",
+        ),
         ("ops@alpha: Permission denied (publickey,password).", "rejects the available keys"),
         ("bash: line 1: python3: command not found", "it has no python3"),
         ("sudo: a password is required", "its user cannot become root: sudo: a password is required"),

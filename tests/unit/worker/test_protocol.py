@@ -136,9 +136,9 @@ def test_nothing_is_kept_without_a_confirmation() -> None:
         ((), ""),
         ((PLAN,), ""),
         ((PLAN, ROLLBACK), ""),
-        ((PLAN, ARM), "taken back"),
-        ((PLAN, ARM, KEEP), "stays"),
-        ((PLAN, ARM, ROLLBACK), "taken back"),
+        ((PLAN, ARM), "rolling back"),
+        ((PLAN, ARM, KEEP), "keeping"),
+        ((PLAN, ARM, ROLLBACK), "rolling back"),
         ((PLAN, ARM, KEEP, COMMIT), ""),
     ],
 )
