@@ -17,7 +17,7 @@ from itertools import islice
 from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import HostSubnet, Port
+from reconciler.compile.model import HostSubnet, ResolvedPort
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
@@ -230,13 +230,13 @@ def _taken_ports(view: HostView) -> Iterator[Conflict]:
             )
 
 
-def _is_published(port: Port, facts: HostFacts) -> bool:
+def _is_published(port: ResolvedPort, facts: HostFacts) -> bool:
     """Whether the host publishes it already."""
     address = ip_address(port.listen or ("0.0.0.0" if port.family == 4 else "::"))
     return HostPort(protocol=port.protocol, address=address, port=port.port) in facts.published
 
 
-def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
+def _meetings(view: HostView) -> Iterator[tuple[ResolvedPort, ForeignListener | ForeignPort]]:
     """Ports of the file on the host, each with the foreign holder of that port."""
     taken: dict[tuple[str, int], list[ForeignListener | ForeignPort]] = {}
     for source in view.facts.foreign:
@@ -248,7 +248,7 @@ def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignP
             yield from ((port, source) for source in found if _meet(port, source.port.address))
 
 
-def _meet(port: Port, held: IpAddress) -> bool:
+def _meet(port: ResolvedPort, held: IpAddress) -> bool:
     """Whether a packet could be for both. A listener on [::] receives IPv4 too, unless its socket option forbids it."""
     if held.is_unspecified:
         return port.family == held.version or isinstance(held, IPv6Address)

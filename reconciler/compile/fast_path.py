@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
-from reconciler.compile.model import Endpoint, HostSubnet, Peer, Resolved
+from reconciler.compile.model import Endpoint, HostSubnet, RemoteHost, Resolved
 from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.firewall.element_text import format_element
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
@@ -112,7 +112,7 @@ class _FastPath:
         link = Veth.ref_of(HOST, endpoint.port)
         yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)
 
-    def elsewhere(self, endpoint: Endpoint, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
+    def elsewhere(self, endpoint: Endpoint, peer: RemoteHost, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.
 
         With routes, a container without a fast path on its host has none here. That host tracks such connections, and

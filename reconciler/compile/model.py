@@ -31,7 +31,7 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class RemoteHost:
     """Another host in the same subnet, and the path to it.
 
     `hops` are underlay addresses of the other host. By a tunnel, it is the remote end. By routes, they are the next hops, one of
@@ -104,7 +104,7 @@ class HostSubnet:
     mac: str
     mtu: int
     addresses: tuple[Assigned, ...]
-    peers: tuple[Peer, ...] = ()
+    peers: tuple[RemoteHost, ...] = ()
     tunnels: tuple[TunnelEnd, ...] = ()
     lan: Lan | None = None
     """The LAN of the host, if the segment is one; `addresses` are empty then, because the host is not the gateway."""
@@ -120,7 +120,7 @@ class HostSubnet:
         """The identity of its bridge, for records that depend on it."""
         return bridge_ref(self.kind, self.bridge)
 
-    def tunnel_to(self, peer: Peer) -> TunnelEnd:
+    def tunnel_to(self, peer: RemoteHost) -> TunnelEnd:
         """The tunnel that leads to a tunnelled peer."""
         return next(tunnel for tunnel in self.tunnels if peer.hops[0] in tunnel.remotes)
 
@@ -158,7 +158,7 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class ResolvedPort:
     """One published port, of one family, on one host. `listen` "" is every address of the host; no `sources`, every source."""
 
     host: str
@@ -179,7 +179,7 @@ class Resolved:
 
     host_subnets: Mapping[str, Mapping[str, HostSubnet]]
     endpoints: Mapping[str, tuple[Endpoint, ...]]
-    ports: tuple[Port, ...]
+    ports: tuple[ResolvedPort, ...]
     members: Mapping[tuple[str, str], tuple[Endpoint, ...]] = field(default_factory=dict)
     """The endpoints of each host in each subnet, by (host, subnet)."""
     containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

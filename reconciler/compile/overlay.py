@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.bridges import bridge_of
-from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Peer, is_named
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, RemoteHost, is_named
 from reconciler.compile.overlays import overlay_of
 from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.addressing.address import Address
@@ -75,7 +75,7 @@ def _tunnels(view: HostView, host_subnet: HostSubnet) -> Iterator[Record]:
             yield from overlay.entries(end, remote, BROADCAST_MAC, f"subnet {host_subnet.subnet}")
 
 
-def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, about: str) -> Iterator[Record]:
+def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, remote: RemoteEndpoint, about: str) -> Iterator[Record]:
     end = host_subnet.tunnel_to(peer)
     yield from overlay_of(end).entries(end, peer.hops[0], remote.mac, about)
     yield from bridge_of(view, host_subnet).entries_behind(end, remote.mac)
@@ -95,7 +95,7 @@ def _own(host_subnet: HostSubnet, family: int) -> Ref | None:
 # --- by routes --------------------------------------------------------------------------------------------------------
 
 
-def _routed(topology: str, host_subnet: HostSubnet, peer: Peer, remote: RemoteEndpoint, uplink: Egress) -> Iterator[Record]:
+def _routed(topology: str, host_subnet: HostSubnet, peer: RemoteHost, remote: RemoteEndpoint, uplink: Egress) -> Iterator[Record]:
     """The host's own packets have its address in the subnet, by which the remote host knows it."""
     about = f"subnet {host_subnet.subnet}"
     for own in remote.addresses:
@@ -106,7 +106,7 @@ def _routed(topology: str, host_subnet: HostSubnet, peer: Peer, remote: RemoteEn
 
 
 def _uplink_route(
-    topology: str, own: Assigned, peer: Peer, uplink: Egress, about: str, src: str = "", source: Ref | None = None
+    topology: str, own: Assigned, peer: RemoteHost, uplink: Egress, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
         HOST,
@@ -157,7 +157,7 @@ def compile_detours(view: HostView) -> Iterator[Route]:
                             yield _uplink_route(topology.name, own, peer, uplink, f"subnet {host_subnet.subnet}")
 
 
-def _detour(view: HostView, host_subnet: HostSubnet, peer: Peer, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:
+def _detour(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, endpoint: Endpoint, seen: set[str]) -> Iterator[Route]:
     """A route to the container via its host's own address in the subnet of `host_subnet`."""
     far = view.beside(peer.host).host_subnets[host_subnet.subnet]
     for own in endpoint.addresses:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.compile.model import Assigned, Peer, TunnelEnd
+from reconciler.compile.model import Assigned, RemoteHost, TunnelEnd
 from reconciler.compile.overlays import overlay_named
 from reconciler.compile.overlays.base import Overlay
 from reconciler.compile.underlay import address_of, share_link, underlay_of
@@ -25,7 +25,7 @@ class OverlayPaths:
     """How a subnet spans its hosts: by host, its peers and its ends of tunnels; and the MTU of the whole segment, in bytes."""
 
     mtu: int
-    peers: Mapping[str, tuple[Peer, ...]] = field(default_factory=dict)
+    peers: Mapping[str, tuple[RemoteHost, ...]] = field(default_factory=dict)
     tunnels: Mapping[str, tuple[TunnelEnd, ...]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
@@ -38,7 +38,7 @@ def overlay_paths_of(topology: Topology, subnet: Subnet, hosts: tuple[str, ...],
     overlay = overlay_named(subnet.tunnel) if subnet.tunnel else None
     family = _family(overlay, own.values())
     faults: list[Fault] = []
-    peers: dict[str, tuple[Peer, ...]] = {}
+    peers: dict[str, tuple[RemoteHost, ...]] = {}
     for host in hosts:
         found = [_way(subnet, other, own[host], own[other], family) for other in hosts if other != host]
         if not all(found):
@@ -63,14 +63,14 @@ def _family(overlay: Overlay | None, own: Collection[tuple[Assigned, ...]]) -> i
     return next((family for family in families if all(address_of(one, family) for one in own)), 0)
 
 
-def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> Peer | None:
+def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> RemoteHost | None:
     """The way to the host `other`; None where there is none. `family` is that of tunnels, 0 where none can be."""
     if subnet.overlay in ("routes", "auto"):
         hops = [address_of(there, cidr.version) for cidr in subnet.cidrs]
         if all(share_link(address_of(here, cidr.version), hop) for cidr, hop in zip(subnet.cidrs, hops, strict=True)):
-            return Peer(other, "routes", tuple(hop.address for hop in hops if hop))
+            return RemoteHost(other, "routes", tuple(hop.address for hop in hops if hop))
     end = address_of(there, family)
-    return Peer(other, "tunnel", (end.address,)) if end else None
+    return RemoteHost(other, "tunnel", (end.address,)) if end else None
 
 
 def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tuple[Assigned, ...]]) -> Fault:

@@ -12,7 +12,7 @@ from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_subnet
-from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Port, Resolved
+from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Resolved, ResolvedPort
 from reconciler.compile.overlay_paths import OverlayPaths, overlay_paths_of
 from reconciler.compile.routers import find_forwards, find_unreachable_routers
 from reconciler.errors import Fault
@@ -119,7 +119,7 @@ def _endpoints(topology: Topology, container: Container, assignment: Assignment)
     )
 
 
-def _ports(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[Port]:
+def _ports(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) -> Iterator[ResolvedPort]:
     for container in topology.containers.values():
         for publication in container.publications:
             endpoint = next(endpoint for endpoint in endpoints[container.name] if endpoint.subnet == publication.subnet)
@@ -127,7 +127,7 @@ def _ports(topology: Topology, endpoints: Mapping[str, tuple[Endpoint, ...]]) ->
                 yield from _ports_of(publication, endpoint, own)
 
 
-def _ports_of(publication: Publication, endpoint: Endpoint, own: Assigned) -> Iterator[Port]:
+def _ports_of(publication: Publication, endpoint: Endpoint, own: Assigned) -> Iterator[ResolvedPort]:
     """The ports of one publication that lead to one of the container's addresses."""
     listen = publication.address
     if listen is not None and listen.version != own.family:
@@ -137,7 +137,7 @@ def _ports_of(publication: Publication, endpoint: Endpoint, own: Assigned) -> It
         return
     for host in publication.hosts:
         for offset in range(publication.count):
-            yield Port(
+            yield ResolvedPort(
                 host,
                 endpoint.container,
                 endpoint.subnet,

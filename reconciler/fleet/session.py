@@ -63,7 +63,7 @@ class ConnectionLostError(WorkerDiedError):
     """The connection to another machine ended in the middle of a session; the worker there may continue for a while."""
 
 
-class Process(Protocol):
+class ProcessHandle(Protocol):
     """The part of `subprocess.Popen` that a session uses."""
 
     pid: int
@@ -89,7 +89,7 @@ class Process(Protocol):
 class WorkerProcess:
     """A process that uses the worker's protocol on its streams; `words` holds its other output."""
 
-    process: Process
+    process: ProcessHandle
     words: IO[bytes]
 
     def kill(self) -> None:

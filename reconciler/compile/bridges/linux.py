@@ -26,7 +26,7 @@ class LinuxBridge(SubnetBridge):
 
     @classmethod
     def find_lack(cls, facts: HostFacts) -> str:  # noqa: ARG003  every kernel has it
-        """ "": every host can have one."""
+        """Nothing is lacking: every host can have one."""
         return ""
 
     def make(self) -> Iterator[Record]:

@@ -34,7 +34,7 @@ class Overlay(ABC):
 
     @abstractmethod
     def entries(self, end: TunnelEnd, remote: str, mac: str, about: str) -> Iterator[Record]:
-        """The records by which the tunnel knows the end `remote` of a hardware address. BROADCAST_MAC stands for all broadcasts."""
+        """The records that map a hardware address to the end `remote`. BROADCAST_MAC stands for all broadcasts."""
 
     @abstractmethod
     def elements(self, end: TunnelEnd) -> Iterator[SetElement]:

@@ -53,7 +53,7 @@ OWN_KEYS = frozenset(("accept_dad", "addr_gen_mode", "rp_filter", "stable_secret
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class UplinkNote:
     """The entry of one uplink in the host's file."""
 
     bridge: str
@@ -184,10 +184,10 @@ def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
             raise TypeError(f"cannot add an uplink to a bridge by a step of {backend}")
 
 
-def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> Kept:
+def _note(namespaces: Namespaces, step: UplinkEnslave, here: LinkConfiguration) -> UplinkNote:
     """The entry of an uplink before its first move."""
     quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
-    return Kept(
+    return UplinkNote(
         step.bridge,
         namespaces.context.topology,
         MOVING,
@@ -205,7 +205,7 @@ def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
     return links[name]
 
 
-def _lost(known: Kept | None, bridge: LinkInfo | None, *held: LinkConfiguration) -> LinkConfiguration:
+def _lost(known: UplinkNote | None, bridge: LinkInfo | None, *held: LinkConfiguration) -> LinkConfiguration:
     """The previous items that are on neither link, with lifetimes shortened by the elapsed time.
 
     None, as long as the bridge of the move exists: items that were deleted since then were deleted on purpose.
@@ -277,14 +277,14 @@ def _path(context: KernelContext) -> Path:
     return context.host_directory / "uplink.json"
 
 
-def read_kept(context: KernelContext) -> dict[str, Kept]:
+def read_kept(context: KernelContext) -> dict[str, UplinkNote]:
     """The host's file. HostError if it is malformed: an empty one could lose the host's addresses."""
     path = _path(context)
     try:
         data = parse_json(path.read_bytes())
         return {
             # A key that is missing is a TypeError.
-            name: Kept(**{**one, "before": LinkConfiguration.from_json(one["before"]), "offloads": tuple(one["offloads"])})
+            name: UplinkNote(**{**one, "before": LinkConfiguration.from_json(one["before"]), "offloads": tuple(one["offloads"])})
             for name, one in data.items()
         }
     except FileNotFoundError:
@@ -294,7 +294,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
         raise HostError(f"cannot parse {path}", help_text) from error
 
 
-def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:
+def write_kept(context: KernelContext, kept: Mapping[str, UplinkNote]) -> None:
     """Replace the file as a whole, on disk before anything relies on it; without entries, delete it."""
     path = _path(context)
     if not kept:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.kinds.links.base import Options
-from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.kinds.links.port import QUIET, BridgePort, port_options
 
 TUNNEL_PORT = port_options(*QUIET, ("neigh_suppress", "on"))
 """What the bridge knows of this port. `flood` is of unicast frames for an unknown address; broadcast and multicast do pass."""
@@ -41,7 +41,7 @@ class Encapsulation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tunnel(Port):
+class Tunnel(BridgePort):
     """A tunnel from the underlay address `local`.
 
     If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).

@@ -4,10 +4,11 @@ They are entries of Open vSwitch's database, the OVSDB (ovs-vswitchd.conf.db(5))
 netctl writes only there. It recognises both by `external_ids`, which the transaction that creates them writes. So a
 kill leaves nothing unmarked. netctl ignores other bridges and ports, and an administrator's ports on its bridges.
 
-The bridge has an internal port of its own name. It is an interface of the host, like a Linux bridge, and has the host's address
-in the subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface is marked as
-our other links are. What a port is depends on its link: a container's veth, or the tunnel of an overlay. A port can be in the
-database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not connected.
+The bridge has an internal port of its own name. It is an interface of the host, like a Linux bridge, and has the host's
+address in the subnet. So addresses, routes, neighbors, NAT and the firewall between subnets know no difference. That interface
+is marked as our other links are. What a port is depends on its link: a container's veth, or the tunnel of an overlay. A port
+can be in the database without its link (after a reboot, or `ip link delete`); then it has no OpenFlow number, and is not
+connected.
 
 The bridge is in `fail_mode` secure. It passes only what a flow of netctl's allows (see `flow`), also after a restart of
 ovs-vswitchd that lost the flows. A bridge with the host's uplink is in `standalone`, and then switches everything: a
