@@ -164,7 +164,7 @@ class NeighborDelete(Step):
 
 @dataclass(frozen=True, slots=True)
 class FdbAdd(Step):
-    """Append a static entry to the forwarding database of a tunnel (`remote` is the other end) or of a bridge port (no remote)."""
+    """Append a static entry to the database of a tunnel (`remote` is the other end) or of a bridge port (no remote)."""
 
     backend = NETLINK
     dev: str
