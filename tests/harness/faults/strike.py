@@ -22,15 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli import apply, destroy, diff, status, verify
 from reconciler.cli import main as cli
 from reconciler.fleet import fleet
 from reconciler.fleet.session import WorkerProcess
 from reconciler.kernel import namespaces
-from reconciler.kernel.engines import engine
 from reconciler.kernel.executor import KernelHost
-from reconciler.kernel.facts import host_facts as facts
-from reconciler.kernel.netfilter import conntrack, iptables, nft
+from reconciler.kernel.netfilter import nft
 from reconciler.kernel.netlink import rtnetlink as netlink
 from reconciler.kernel.processes import commands as process
 from reconciler.kernel.settings import sysctl
@@ -38,13 +35,12 @@ from reconciler.kernel.uplink import move as uplink
 from reconciler.plan.order import Batch
 from reconciler.state.steps.lanes import NFT
 from reconciler.state.steps.step import StepError
-from reconciler.topology import load
 from reconciler.worker import __main__ as worker
 from tests.harness.machine import Machine, Running
 from tests.harness.netctl import Outcome
+from tests.harness.spawn import import_netctl
 
-PRELOADED = (apply, destroy, diff, status, verify, conntrack, engine, facts, iptables, nft, process, load)
-"""So that no forked process has to import them."""
+import_netctl()
 
 GO_ON = Path("/run/go-on")
 REFUSAL = "refused by the test"
