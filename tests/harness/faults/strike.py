@@ -74,6 +74,14 @@ class Fault:
     kind: str = "none"
     at: int = 0
     grain: str = "step"
+    log: Path | None = None
+    """Where each step or operation is written down: its number, and what it is."""
+
+    def note(self, number: int, what: str) -> None:
+        """Write it down. Workers append side by side."""
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{number} {what}\n")
 
 
 class Counter:
@@ -185,7 +193,9 @@ def arm(fault: Fault, counter: Counter, controller: int) -> None:
         size = len(batch.steps) if batch.lane == NFT else 1
         for first in range(0, len(batch.steps), size):
             part = replace(batch, steps=batch.steps[first : first + size], refs=batch.refs[first : first + size])
-            struck = counter.count() == fault.at and counter.count(1) == 1
+            number = counter.count()
+            fault.note(number, f"{type(part.steps[0]).__name__} {part.netns.partition(':')[0]}")
+            struck = number == fault.at and counter.count(1) == 1
             again = fault.kind == "fail-twice" and bool(met)
             if struck:
                 met.append(fault)
@@ -205,7 +215,9 @@ def arm(fault: Fault, counter: Counter, controller: int) -> None:
 def _counted(operation: Any, fault: Fault, counter: Counter, victims: tuple[int, ...]) -> Any:
     def run(*arguments: Any, **named: Any) -> Any:
         result = operation(*arguments, **named)
-        if counter.count() == fault.at:
+        number = counter.count()
+        fault.note(number, operation.__name__)
+        if number == fault.at:
             kill(victims)
         return result
 
