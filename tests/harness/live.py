@@ -58,25 +58,24 @@ NOTICED = ("LOWER_UP", "NO-CARRIER", "linkdown")
 """Flags that follow the carrier, which a busy machine notices later."""
 SCRIPT = r"""
 look() {
-    echo "netns $1"
+    echo "= netns $1"
     printf 'link show\naddress show\nrule show\nroute show table all\n' > /run/.look
     printf 'neighbor show nud permanent\nneighbor show proxy\n' >> /run/.look
-    ip -j -d -b /run/.look | sed 's/^/ip /'
+    echo "= ip"; ip -j -d -b /run/.look
     printf 'rule show\nroute show table all\n' > /run/.look
-    ip -6 -j -d -b /run/.look | sed 's/^/ip /'
+    echo "= ip"; ip -6 -j -d -b /run/.look
     rm -f /run/.look
-    bridge fdb show | grep -w static | sed 's/^/fdb /'
-    case $1 in .|*.lab.*) echo "nft $(nft -j list ruleset)";; esac
-    for key in ipv4/ip_forward; do echo "sysctl $key:$(cat /proc/sys/net/$key)"; done
-    cd /proc/sys/net; grep -rs . ipv4/conf ipv6/conf ipv4/neigh/default ipv6/neigh/default | sed 's/^/sysctl /'
+    echo "= fdb"; bridge fdb show
+    case $1 in .|*.lab.*) echo "= nft"; nft -j list ruleset;; esac
+    echo "= sysctl"; cd /proc/sys/net; grep -rs . ipv4/ip_forward ipv4/conf ipv6/conf ipv4/neigh/default ipv6/neigh/default
 }
 if [ "${1:-}" = look ]; then look "$2"; exit; fi
 look .
 for path in $(ls -d /run/netns/* 2>/dev/null); do nsenter --net=$path sh "$0" look ${path##*/}; done
-echo "netns machine"
-find /run -mindepth 1 -printf 'file %p %y\n'
-cat /run/netctl/*/sysctl 2>/dev/null | tr '\t' ' ' | sed 's/^/remembered /'
-ps -eo args= | sed "s/^/process /"
+echo "= netns machine"
+echo "= file"; find /run -mindepth 1 -printf '%p %y\n'
+echo "= remembered"; cat /run/netctl/*/sysctl 2>/dev/null
+echo "= process"; ps -eo args=
 """
 
 
@@ -89,21 +88,21 @@ def read_live(machine: Machine) -> Snapshot:
 
 
 def parse_live(text: str) -> Iterator[str]:
-    """The lines of a snapshot from what the script prints."""
-    netns = ""
+    """The lines of a snapshot from what the script prints. A line with `= ` at its start begins a part; no tool prints one."""
+    netns, part = "", ""
     for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        if word == "netns":
-            netns = rest
-        elif word in {"ip", "nft"}:
-            yield from (f"{netns}: {what}" for what in _parse_objects(word, rest) if not _is_late(what))
-        elif word == "process":
+        if line.startswith("= "):
+            _, part, *rest = line.split(" ")
+            netns = rest[0] if rest else netns
+        elif part in {"ip", "nft"}:
+            yield from (f"{netns}: {what}" for what in _parse_objects(part, line) if not _is_late(what))
+        elif part == "process":
             # No part of what is there: those that look or have ended, and what is forked from the test.
-            looks = rest.startswith(("sh ", "ps ", "sed ", "nsenter ", "[")) or "pytest" in rest
-            if rest and not looks:
-                yield f"process: {rest}"
-        elif word in {"sysctl", "file", "remembered", "fdb"}:
-            yield f"{netns}: {word} {rest}"
+            looks = line.startswith(("sh ", "ps ", "nsenter ", "[")) or "pytest" in line
+            if line and not looks:
+                yield f"process: {line}"
+        elif part != "fdb" or "static" in line.split():
+            yield f"{netns}: {part} {line.replace(chr(9), ' ')}"
 
 
 def _is_late(what: str) -> bool:

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import reconciler
+
 ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FDS_MAX = 16
@@ -100,16 +102,21 @@ def stop() -> None:
         process.wait(10)
 
 
+def import_netctl() -> None:
+    """Import all of it, and the library that each worker loads, so that no forked process has to."""
+    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
+        if module.name not in LEFT_OUT and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("nftables")
+
+
 # --- the server -------------------------------------------------------------------------------------------------------
 
 
 def serve(channel: socket.socket) -> None:
     """Fork a process for each request, until the other end is closed."""
-    import reconciler
-
-    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
-        if module.name not in LEFT_OUT and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    import_netctl()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
@@ -156,6 +163,7 @@ def _attend(descriptors: Sequence[int]) -> NoReturn:
 
 
 def _be_netctl(said: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
+    status = 1
     try:
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
@@ -170,10 +178,13 @@ def _be_netctl(said: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         from reconciler.cli.main import start
 
         start()
+    except SystemExit as end:  # after --help, or a fault of the command line
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001  a defect; as Python reports one
         sys.excepthook(*sys.exc_info())
-        sys.stderr.flush()
-    os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

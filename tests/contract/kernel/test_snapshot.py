@@ -83,7 +83,7 @@ def test_settle_names_what_does_not_pass(world: KernelWorld, monkeypatch: pytest
     wire(world)
     world.host.settle()
     monkeypatch.setattr("reconciler.kernel.executor.SETTLE_TIMEOUT_S", 0.1)
-    world.run(LinkSet("", "br0", kind="bridge", options=(("stp_state", "1"),)))
+    world.run(LinkSet("", "br0", kind="bridge", options=(("forward_delay", "200"), ("stp_state", "1"))))
     world.run(LinkSet("", "v0", up=False))
     world.run(LinkSet("", "v0", up=True))
     with pytest.raises(HostError, match="v0"):

@@ -22,15 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli import apply, destroy, diff, status, verify
 from reconciler.cli import main as cli
 from reconciler.fleet import fleet
 from reconciler.fleet.session import WorkerProcess
 from reconciler.kernel import namespaces
-from reconciler.kernel.engines import engine
 from reconciler.kernel.executor import KernelHost
-from reconciler.kernel.facts import host_facts as facts
-from reconciler.kernel.netfilter import conntrack, iptables, nft
+from reconciler.kernel.netfilter import nft
 from reconciler.kernel.netlink import rtnetlink as netlink
 from reconciler.kernel.processes import commands as process
 from reconciler.kernel.settings import sysctl
@@ -38,13 +35,12 @@ from reconciler.kernel.uplink import move as uplink
 from reconciler.plan.order import Batch
 from reconciler.state.steps.backends import NFT
 from reconciler.state.steps.step import StepError
-from reconciler.topology import load
 from reconciler.worker import __main__ as worker
 from tests.harness.machine import Machine, Running
 from tests.harness.netctl import Outcome
+from tests.harness.spawn import import_netctl
 
-PRELOADED = (apply, destroy, diff, status, verify, conntrack, engine, facts, iptables, nft, process, load)
-"""So that no forked process has to import them."""
+import_netctl()
 
 GO_ON = Path("/run/go-on")
 REFUSAL = "refused by the test"
@@ -78,6 +74,14 @@ class Fault:
     kind: str = "none"
     at: int = 0
     grain: str = "step"
+    log: Path | None = None
+    """Where each step or operation is written down: its number, and what it is."""
+
+    def note(self, number: int, what: str) -> None:
+        """Write it down. Workers append side by side."""
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{number} {what}\n")
 
 
 class Counter:
@@ -189,7 +193,9 @@ def arm(fault: Fault, counter: Counter, controller: int) -> None:
         size = len(batch.steps) if batch.backend == NFT else 1
         for first in range(0, len(batch.steps), size):
             part = replace(batch, steps=batch.steps[first : first + size], refs=batch.refs[first : first + size])
-            struck = counter.count() == fault.at and counter.count(1) == 1
+            number = counter.count()
+            fault.note(number, f"{type(part.steps[0]).__name__} {part.netns.partition(':')[0]}")
+            struck = number == fault.at and counter.count(1) == 1
             again = fault.kind == "fail-twice" and bool(met)
             if struck:
                 met.append(fault)
@@ -209,7 +215,9 @@ def arm(fault: Fault, counter: Counter, controller: int) -> None:
 def _counted(operation: Any, fault: Fault, counter: Counter, victims: tuple[int, ...]) -> Any:
     def run(*arguments: Any, **named: Any) -> Any:
         result = operation(*arguments, **named)
-        if counter.count() == fault.at:
+        number = counter.count()
+        fault.note(number, operation.__name__)
+        if number == fault.at:
             kill(victims)
         return result
 

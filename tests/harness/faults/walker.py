@@ -105,16 +105,28 @@ def carry_out(folder: Path, trials: Sequence[Trial]) -> str:
     return "\n".join(faults)
 
 
-def count(folder: Path, start: str, goal: str, grain: str) -> int:
-    """How many steps or operations the way has."""
-    walker = Walker(folder)
+def read_way(folder: Path, start: str, goal: str, grain: str) -> list[str]:
+    """What the steps or operations of the way are, in order: the class of a step and the sort of its namespace."""
+    walker, log = Walker(folder), folder / f"{start}-{goal}-{grain}"
     try:
         furnish(walker.machine)
         if start:
             walker.move(start)
-        return walker.move(goal, Fault("none", 0, grain), file_of=start)
+        walker.move(goal, Fault("none", 0, grain, log), file_of=start)
     finally:
         walker.machine.end()
+    noted = (line.partition(" ") for line in log.read_text().splitlines())
+    return [what for _, _, what in sorted(noted, key=lambda parts: int(parts[0]))]
+
+
+def choose(way: Sequence[str]) -> list[int]:
+    """The numbers of the steps that differ: the first where one sort follows another, for each two sorts, and the last of all.
+
+    A fault after the fifth address of ten leaves what one after the first does, only more of it. That every single step can fail,
+    and that an apply and a destroy then converge, is shown on the fake host (unit/plan/test_fake_host.py).
+    """
+    pairs = list(zip(way, (*way[1:], ""), strict=True))
+    return sorted({pair: number for number, pair in reversed(list(enumerate(pairs, 1)))}.values())
 
 
 def try_all(folder: Path, trials: Sequence[Trial]) -> str:

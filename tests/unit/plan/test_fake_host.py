@@ -95,7 +95,7 @@ def equipped(topology: str) -> FakeHost:
 @pytest.mark.parametrize("make", [True, False], ids=["apply", "destroy"])
 @pytest.mark.parametrize("name", sorted(every_kind.EXAMPLES))
 def test_a_failure_with_every_kind_is_taken_back(name: str, *, make: bool) -> None:
-    """The same for things of every kind: Open vSwitch, uplinks, macvlans, overlays, queues, DHCP clients and engines."""
+    """The same for things of every kind. From where a step failed, a rollback, an apply and a destroy all get there."""
     desired = every_kind.EXAMPLES[name].compile("shop")
     first = equipped("shop")
     if not make:
@@ -109,8 +109,10 @@ def test_a_failure_with_every_kind_is_taken_back(name: str, *, make: bool) -> No
         assert outcome.failure is not None
         assert outcome.failure.message == "injected"
         host.fail_at = -1
-        run(host, compile_plan(live(host, desired), rollback_target(before)))
-        assert diff_states(live(host, desired), before) == (), f"failed at step {step}: {outcome.failure.ref}"
+        for goal, wanted in ((rollback_target(before), before), (desired, desired), (NOTHING, NOTHING)):
+            again, asked = copy.deepcopy(host), NOTHING if wanted is NOTHING else desired
+            run(again, compile_plan(live(again, asked), goal))
+            assert diff_states(live(again, asked), wanted) == (), f"failed at step {step}: {outcome.failure.ref}"
 
 
 EDITS = {

@@ -41,11 +41,14 @@ def shifted(text: str) -> Iterator[tuple[int, int, str]]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_each_line_shifted(file: Path) -> None:
-    """One fault, that names the line and the column it had, or no fault since the file says what it said."""
+    """One fault, that names the line and the column it had, or no fault since the file says what it said.
+
+    Every fifth of the cases: a line has up to six, so each line is moved, and each shift comes in turn.
+    """
     text = file.read_text()
     tree = parse_document(text.encode())[0].tree
     told = 0
-    for number, width, wrong in islice(shifted(text), 0, None, 1 if file == FILES[0] else 4):
+    for number, width, wrong in islice(shifted(text), 0, None, 5):
         faults = faults_of(wrong)
         if not faults:
             assert parse_document(wrong.encode())[0].tree == tree, f"line {number} says something else, and is accepted"
