@@ -163,6 +163,7 @@ def _attend(descriptors: Sequence[int]) -> NoReturn:
 
 
 def _be_netctl(said: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
+    status = 1
     try:
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
@@ -177,10 +178,13 @@ def _be_netctl(said: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         from reconciler.cli.main import start
 
         start()
+    except SystemExit as end:  # after --help, or a fault of the command line
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001  a defect; as Python reports one
         sys.excepthook(*sys.exc_info())
-        sys.stderr.flush()
-    os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
