@@ -8,11 +8,15 @@ import pytest
 
 from tests.harness.netctl import exec_netctl, run_netctl
 
-<<<<<<< HEAD
-LINES = (["--help"], ["--version"], [], ["nonsense"], ["apply", "--nope"], ["validate", "/none"], ["validate", "topology.yaml"])
-=======
-LINES: tuple[list[str], ...] = (["--help"], ["--version"], [], ["nonsense"], ["apply", "--nope"], ["validate", "/none"], ["validate", "topology.yaml"])
->>>>>>> 7717783 (tests: a forked netctl ends as the program does)
+LINES: tuple[list[str], ...] = (
+    ["--help"],
+    ["--version"],
+    [],
+    ["nonsense"],
+    ["apply", "--nope"],
+    ["validate", "/none"],
+    ["validate", "topology.yaml"],
+)
 
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)

@@ -213,6 +213,12 @@ def test_who_may_send_is_who_is_declared() -> None:
     assert not any(name == "vteps6" for name, _ in elements)
 
 
+def test_a_host_that_is_reached_by_routes_has_no_tunnel() -> None:
+    """With `auto`, a neighbor's packets come by routes, so a VXLAN packet with its address is not its own."""
+    elements = of(desired(", overlay: auto"), "alpha", FirewallElement)
+    assert {each.key for each in elements if each.set == "vteps4"} == {"198.51.100.13 . 192.0.2.11 . 4789"}
+
+
 def test_a_port_for_a_container_elsewhere_brings_replies_back() -> None:
     """The host that listens gives the packets its own address in the subnet; the container's own host does not."""
     text = TEXT.replace(
