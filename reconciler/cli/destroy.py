@@ -172,7 +172,7 @@ def _targets(
 ) -> tuple[str, tuple[Target, ...], dict[str, str]]:
     """The topology's name, the hosts to clear, and the destinations of the file's other machines."""
     from reconciler.cli.common import check_beside, dropped_targets, find_lab_targets
-    from reconciler.fleet.target import Target, default_engines, far_target, peers_of, targets_of
+    from reconciler.fleet.target import Target, default_engines, peers_of, remote_target, targets_of
     from reconciler.state.grammar import is_topology_name
     from reconciler.state.ref import LAB
 
@@ -185,8 +185,8 @@ def _targets(
     if not is_topology_name(options.name):
         raise UsageError(f"{options.name!r} is not the name of a topology", "a name is a DNS label of at most 20 characters")
     if options.host and options.host.startswith("ssh://"):
-        far = far_target(options.host, options.name, options.host)
-        return options.name, (far,), {options.host: far.destination}
+        remote = remote_target(options.host, options.name, options.host)
+        return options.name, (remote,), {options.host: remote.destination}
     lab = find_lab_targets(options.name)
     local = Target("local", options.name, "local", engines=default_engines())
     targets = (Target(LAB, options.name, f"{options.name}.lab"), *lab, local)

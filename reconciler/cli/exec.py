@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     host = topology.hosts[options.host or topology.containers[options.container].host]
     if host.connect.scheme == "ssh":
         netns = HOST if options.host else container_netns(options.container)
-        return _become(_far_words(topology, host, netns, words))
+        return _become(_remote_words(topology, host, netns, words))
     path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
     _enter(path, options.host or options.container)
     return _become(words)
@@ -86,7 +86,7 @@ def _container_path(topology: Topology, name: str) -> str:
     return namespaces.path(container_netns(name))
 
 
-def _far_words(topology: Topology, host: Host, netns: str, words: list[str]) -> list[str]:
+def _remote_words(topology: Topology, host: Host, netns: str, words: list[str]) -> list[str]:
     """The command line that runs the words on another machine; the command is that machine's."""
     from reconciler.cli.diff import shell_of
     from reconciler.fleet.ssh import render_exec

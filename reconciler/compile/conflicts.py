@@ -158,7 +158,7 @@ def _underlay(view: HostView) -> Iterator[Conflict]:
             used.setdefault(end.local, host_subnet.subnet)
             for message, help_text in overlay_of(end).find_taken(view, host_subnet, end):
                 yield Conflict(host_subnet.host, _at(view.topology, ("subnets", host_subnet.subnet)) + message, help_text)
-        if any(peer.way == "routes" for peer in host_subnet.peers):
+        if any(peer.overlay == "routes" for peer in host_subnet.peers):
             families = {own.family for own in host_subnet.addresses}
             used |= {str(own): host_subnet.subnet for own in host.addresses if own.version in families}
     for address, subnet in used.items() if facts.exists and host.connect.scheme != "lab" else ():

@@ -49,10 +49,10 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
         path = _FastPath(topology, host_subnet, uplink)
         here = [endpoint for endpoint in view.endpoints(host_subnet.subnet) if not is_isolated(topology, endpoint)]
         yield FirewallTable(HOST, FAMILY, topology.name, subnet=host_subnet.subnet)
-        for way in {peer.way for peer in peers}:
-            yield from path.ways(way)
+        for overlay in {peer.overlay for peer in peers}:
+            yield from path.egress(overlay)
         for endpoint in here:
-            yield from path.member(endpoint, {peer.way for peer in peers})
+            yield from path.member(endpoint, {peer.overlay for peer in peers})
         for peer in peers:
             there = view.beside(peer.host)
             is_fast = not (there.facts.fast_path_fault or there.egress.uplink)
@@ -80,10 +80,10 @@ class _FastPath:
         self._topology, self._host_subnet, self._uplink = topology, host_subnet, uplink
         self._about = f"subnet {host_subnet.subnet}"
 
-    def ways(self, way: str) -> Iterator[Record]:
+    def egress(self, overlay: str) -> Iterator[Record]:
         """The records that lead to the other hosts and back to the bridge, for each family of the subnet."""
         host_subnet = self._host_subnet
-        if way == "tunnel":
+        if overlay == "tunnel":
             (end,) = host_subnet.tunnels
             dev, link, chain = end.name, end.ref, TUNNELLED
         else:
@@ -91,23 +91,23 @@ class _FastPath:
         purpose: ProtocolPurpose = "to_tunnel" if link else "to_uplink"
         yield FastPathHook(HOST, self._topology.name, host_subnet.subnet, dev, chain, link, self._about)
         for own in host_subnet.addresses:
-            yield self._way(purpose, own.family, dev, link)
-            yield self._way("to_bridge", own.family, host_subnet.bridge, host_subnet.ref)
-        if way == "routes":
+            yield self._next(purpose, own.family, dev, link)
+            yield self._next("to_bridge", own.family, host_subnet.bridge, host_subnet.ref)
+        if overlay == "routes":
             yield self._element(MacElement("gateway", host_subnet.mac))
 
-    def _way(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
+    def _next(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
         text = format_element(ProtocolLink(purpose, FAMILY_WORDS[family], dev))
         return FastPathWay(HOST, FAMILY, self._topology.name, *text, self._about, self._host_subnet.subnet, link)
 
-    def member(self, endpoint: Endpoint, ways: set[str]) -> Iterator[Record]:
+    def member(self, endpoint: Endpoint, overlays: set[str]) -> Iterator[Record]:
         """A container of this host."""
         about = f"container {endpoint.container}"
         for own in endpoint.addresses:
             yield self._element(SenderAddress("addresses", endpoint.port, endpoint.mac, own.address), about)
-            if "routes" in ways:
+            if "routes" in overlays:
                 yield self._element(BlockElement("members", own.address), about)
-        if "tunnel" in ways:
+        if "tunnel" in overlays:
             yield self._element(MacElement("members", endpoint.mac), about)
         link = Veth.ref_of(HOST, endpoint.port)
         yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)

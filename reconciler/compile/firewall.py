@@ -186,10 +186,10 @@ def _routed(view: HostView) -> Iterator[Owned]:
     """
     neighbours: dict[str, str] = {}
     for host_subnet in view.host_subnets.values():
-        if any(peer.way == "routes" for peer in host_subnet.peers):
+        if any(peer.overlay == "routes" for peer in host_subnet.peers):
             for cidr in view.subnet(host_subnet).cidrs:
                 yield AllowedTraffic(source=str(cidr), target=str(cidr)), f"subnet {host_subnet.subnet}"
-            neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.way == "routes"}
+            neighbours |= {peer.host: host_subnet.subnet for peer in host_subnet.peers if peer.overlay == "routes"}
     uplink = view.egress.dev
     for neighbour, subnet in neighbours.items():
         there = view.beside(neighbour)

@@ -181,24 +181,24 @@ def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
 
     Of a subnet on several hosts, there is a route to each address via its host, so that both directions take one path.
     """
-    ways = {own.family: own for own in underlay_of(view.host)}
+    underlay = {own.family: own for own in underlay_of(view.host)}
     for host_subnet in view.host_subnets.values():
         if not is_reached_directly(view.topology, view.subnet(host_subnet)):
             continue
         for family, destination in _destinations(view, host_subnet):
-            way = ways.get(family)
-            if way is None:
+            own = underlay.get(family)
+            if own is None:
                 continue
-            router = Assigned(way.family, first_address(way.network), way.network)
+            router = Assigned(own.family, first_address(own.network), own.network)
             yield Route(
                 ROUTER,
                 family,
                 destination,
                 bridge.name,
                 bridge.ref,
-                via=way.address,
+                via=own.address,
                 address=address_ref(ROUTER, bridge.name, router),
-                connected=Route.ref_of(ROUTER, way.family, way.network, bridge.name),
+                connected=Route.ref_of(ROUTER, own.family, own.network, bridge.name),
                 about=bridge.subject,
             )
 

@@ -39,13 +39,13 @@ class RemoteHost:
     """
 
     host: str
-    way: Literal["tunnel", "routes"]
+    overlay: Literal["tunnel", "routes"]
     hops: tuple[str, ...]
 
     @property
     def is_tunnelled(self) -> bool:
         """Whether frames go there by a tunnel, whatever its kind, and not by routes."""
-        return self.way == "tunnel"
+        return self.overlay == "tunnel"
 
     def hop(self, family: int) -> str:
         """The next hop of a family."""

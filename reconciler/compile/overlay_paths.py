@@ -40,9 +40,9 @@ def overlay_paths_of(topology: Topology, subnet: Subnet, hosts: tuple[str, ...],
     faults: list[Fault] = []
     peers: dict[str, tuple[RemoteHost, ...]] = {}
     for host in hosts:
-        found = [_way(subnet, other, own[host], own[other], family) for other in hosts if other != host]
+        found = [_path(subnet, other, own[host], own[other], family) for other in hosts if other != host]
         if not all(found):
-            faults.append(_no_way(topology, subnet, host, own))
+            faults.append(_no_path(topology, subnet, host, own))
             break
         peers[host] = tuple(peer for peer in found if peer)
     tunnels: dict[str, tuple[TunnelEnd, ...]] = {}
@@ -63,7 +63,7 @@ def _family(overlay: Overlay | None, own: Collection[tuple[Assigned, ...]]) -> i
     return next((family for family in families if all(address_of(one, family) for one in own)), 0)
 
 
-def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> RemoteHost | None:
+def _path(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> RemoteHost | None:
     """The way to the host `other`; None where there is none. `family` is that of tunnels, 0 where none can be."""
     if subnet.overlay in ("routes", "auto"):
         hops = [address_of(there, cidr.version) for cidr in subnet.cidrs]
@@ -73,7 +73,7 @@ def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[As
     return RemoteHost(other, "tunnel", (end.address,)) if end else None
 
 
-def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tuple[Assigned, ...]]) -> Fault:
+def _no_path(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tuple[Assigned, ...]]) -> Fault:
     """The first host that one cannot reach by the overlay of the file, and the reason."""
     here, position = own[host], topology.position(("subnets", subnet.name, "overlay"))
     if subnet.tunnel:
@@ -97,7 +97,7 @@ def _no_way(topology: Topology, subnet: Subnet, host: str, own: Mapping[str, tup
                 why = f"{host} ({one.address}) and {other} ({two.address}) share no link, and a next hop must be on one"
                 help_text = f"write `overlay: {DEFAULT_TUNNEL}` or `auto`{_guest(topology, subnet, host, other)}"
             return Fault(position, f"{subnet.name} cannot span its hosts by routes: {why}", help_text)
-    raise AssertionError(f"there is a way between the hosts of {subnet.name}")
+    raise AssertionError(f"there is a path between the hosts of {subnet.name}")
 
 
 def _guest(topology: Topology, subnet: Subnet, *hosts: str) -> str:

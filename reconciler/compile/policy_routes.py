@@ -23,14 +23,14 @@ def compile_policy_routes(view: HostView, container: Container) -> Iterator[Rout
     for family in (4, 6):
         if not any(family in endpoint.defaults and view.subnet(endpoint).is_lan for endpoint in endpoints):
             continue
-        ways = ((endpoint, own, gateway) for endpoint in endpoints for own in endpoint.addresses if own.family == family
+        candidates = ((endpoint, own, gateway) for endpoint in endpoints for own in endpoint.addresses if own.family == family
                 if (gateway := view.host_subnets[endpoint.subnet].gateway(family)))  # fmt: skip
-        if way := next(ways, None):
-            yield from _routes(view, container, way)
+        if chosen := next(candidates, None):
+            yield from _routes(view, container, chosen)
 
 
-def _routes(view: HostView, container: Container, way: tuple[Endpoint, Assigned, Assigned]) -> Iterator[Route]:
-    topology, (endpoint, own, gateway) = view.topology, way
+def _routes(view: HostView, container: Container, chosen: tuple[Endpoint, Assigned, Assigned]) -> Iterator[Route]:
+    topology, (endpoint, own, gateway) = view.topology, chosen
     netns, dev = container_netns(container.name), endpoint.interface
     for name in joined_subnets(topology, container):
         for cidr in topology.subnets[name].cidrs:

@@ -46,8 +46,8 @@ def find_unreachable_routers(topology: Topology, resolved: Resolved) -> Iterator
     yield from _find_selves(topology, resolved)
     for forward in resolved.forwards:
         router, client = forward.router, forward.client
-        ways = {peer.host: peer.way for peer in resolved.host_subnet_of(client).peers}
-        if ways.get(router.host) == "routes":
+        overlays = {peer.host: peer.overlay for peer in resolved.host_subnet_of(client).peers}
+        if overlays.get(router.host) == "routes":
             yield Fault(
                 _position(topology, client),
                 f"container {router.container} cannot be the next hop of {client.container}: it is on host {router.host}, "

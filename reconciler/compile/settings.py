@@ -19,21 +19,21 @@ def compile_settings(view: HostView) -> Iterator[Sysctl]:
     before, accept_ra must be 2 on the interface where they arrive.
     """
     remember = view.host.connect.scheme != "lab"
-    families, way = forwarded_families(view), view.egress
+    families, egress = forwarded_families(view), view.egress
     # A bridge that replaces the uplink adopts its settings, and loses its own when it is deleted.
-    after = (way.uplink,) if way.uplink else ()
+    after = (egress.uplink,) if egress.uplink else ()
     if 4 in families:
-        rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ()
-        keeps = remember and not way.uplink
-        own = [Sysctl(HOST, row.key(way.dev), row.value, keeps, way.bridge, after, way.about) for row in rows]
+        rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if egress.dev else ()
+        keeps = remember and not egress.uplink
+        own = [Sysctl(HOST, row.key(egress.dev), row.value, keeps, egress.bridge, after, egress.about) for row in rows]
         yield from own
         # It writes the setting of every link. So the uplink's previous value is noted before it, and restored after it.
         yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
-        if view.facts.accepts_ra and way.dev:
-            key = interface_key(6, way.dev, "accept_ra")
-            accept_ra = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
+        if view.facts.accepts_ra and egress.dev:
+            key = interface_key(6, egress.dev, "accept_ra")
+            accept_ra = Sysctl(HOST, key, "2", remember and not egress.uplink, egress.bridge, after, egress.about)
             before = (accept_ra.ref,)
             yield accept_ra
         yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
@@ -46,7 +46,7 @@ def forwarded_families(view: HostView) -> frozenset[int]:
         for host_subnet in view.host_subnets.values()
         if view.topology.policies
         or view.subnet(host_subnet).mode != "isolated"
-        or any(peer.way == "routes" for peer in host_subnet.peers)
+        or any(peer.overlay == "routes" for peer in host_subnet.peers)
         for own in host_subnet.addresses
     )
 
@@ -56,7 +56,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
     families = frozenset(own.family for own in host_subnet.addresses)
     found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
     found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
-    found |= {If.ANSWERS} if any(peer.way == "routes" for peer in host_subnet.peers) else set()
+    found |= {If.ANSWERS} if any(peer.overlay == "routes" for peer in host_subnet.peers) else set()
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
         if row.when is not If.FORWARDS or row.family in forwarded:

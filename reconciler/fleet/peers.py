@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from reconciler.errors import HostError, UsageError
 from reconciler.fleet.fleet import Fleet
-from reconciler.fleet.target import Target, dropped_peers, far_target
+from reconciler.fleet.target import Target, dropped_peers, remote_target
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.run_directory import notes
 from reconciler.state.grammar import is_label
@@ -64,7 +64,7 @@ def find_dropped(topology: str, present: Mapping[str, str], fleet: Fleet) -> Dro
             if destination not in there and destination not in reported:
                 # Two hosts may report different machines by one name, and a name may be one of the file's.
                 taken = name in present or any(name == each.target.host for each in reported.values())
-                target = far_target(destination if taken else name, topology, destination)
+                target = remote_target(destination if taken else name, topology, destination)
                 reported[destination] = ReportedPeer(target, host)
     return Dropped(known, tuple(reported.values()), tuple(refused))
 
@@ -73,7 +73,7 @@ def _well_formed(topology: str, peers: Mapping[str, str], by: str, refused: list
     """The peers in the form of a file's hosts, with destinations in one spelling; the others are added to `refused`."""
     for name, destination in peers.items():
         try:
-            target = far_target(name, topology, destination)
+            target = remote_target(name, topology, destination)
         except UsageError:
             refused.append((destination, by))
             continue

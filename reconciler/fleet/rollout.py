@@ -79,13 +79,13 @@ class Rollout:
         self._plans = {host: plan for host, plan in plans.items() if plan.changes}
         self._watched = [host for host in plans if host in self._plans or not hosts.sessions[host].target.ssh]
         """Hosts that change, and those on this machine, which others' changes can affect."""
-        self._far = [host for host in self._plans if hosts.sessions[host].target.ssh]
+        self._remote = [host for host in self._plans if hosts.sessions[host].target.ssh]
         self._progress = progress
         self._connector = connector
         self._run = run
         self._patience_s = patience_s
         self._keeping = False
-        self._going_back = False
+        self._rolling_back = False
         self.drift: dict[str, tuple[Change, ...]] = {}
         """By host, changes that the root of a container has undone or prevented in its own namespace."""
 
@@ -96,17 +96,17 @@ class Rollout:
         a host is not.
         """
         try:
-            self._hosts.run(lambda session: session.call(protocol.Arm(token=self._run)), self._far)
+            self._hosts.run(lambda session: session.call(protocol.Arm(token=self._run)), self._remote)
             self._walk(self._plans)
-            found = self._mend_others()
+            found = self._repair_others()
             self._check_created(found)
             self._judge("after the apply", found)
-            self._hosts.run(self._connector.confirm, self._far)
+            self._hosts.run(self._connector.confirm, self._remote)
             self._raise_if_stopped()
             self._keeping = True
-            self._hosts.run(lambda session: session.call(protocol.Keep()), self._far)
+            self._hosts.run(lambda session: session.call(protocol.Keep()), self._remote)
         except NetctlError as error:
-            self._take_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
+            self._roll_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
 
     # --- phases -----------------------------------------------------------------------------------------------------
 
@@ -121,11 +121,11 @@ class Rollout:
 
     def _raise_if_stopped(self) -> None:
         """Raise if the user cancelled: a worker checks for that only while it executes batches."""
-        if self._hosts.wants_stop and not self._going_back:
+        if self._hosts.wants_stop and not self._rolling_back:
             raise NetctlError("stopped by the user")
 
     def _walk_phase(self, session: Session, phase: Phase) -> None:
-        shown = "roll back" if self._going_back else phase
+        shown = "roll back" if self._rolling_back else phase
 
         def tell(event: Event) -> None:
             with contextlib.suppress(OSError):  # a closed terminal is no reason to leave a host half changed
@@ -144,7 +144,7 @@ class Rollout:
         """By host, the differences from its desired state."""
         return self._hosts.run(lambda session: session.call(protocol.Check()), hosts)
 
-    def _mend_others(self) -> dict[str, tuple[Change, ...]]:
+    def _repair_others(self) -> dict[str, tuple[Change, ...]]:
         """Re-create records that a host did not change, and lost by another host's change.
 
         By host, the differences after that.
@@ -159,7 +159,7 @@ class Rollout:
             ]
             if not (lost and left):
                 break
-            self._walk(self._hosts.run(lambda session: session.call(protocol.Mend(host=session.target.host)), lost))
+            self._walk(self._hosts.run(lambda session: session.call(protocol.Repair(host=session.target.host)), lost))
         return found
 
     def _check_created(self, answers: Mapping[str, tuple[Change, ...]]) -> None:
@@ -191,9 +191,9 @@ class Rollout:
 
     # --- rollback ---------------------------------------------------------------------------------------------------
 
-    def _take_back(self, cause: NetctlError) -> NoReturn:
+    def _roll_back(self, cause: NetctlError) -> NoReturn:
         """Roll back the changes on every host: RolledBackError, or LeftoverError."""
-        self._going_back = True
+        self._rolling_back = True
         back, lost = self._hosts.attempt(self._plan_back, self._watched)
         try:
             self._walk(back)

@@ -132,7 +132,7 @@ class Session:
         this controller, because its process number means nothing there. After `patience_s` without a sign of life, the
         worker gives the controller up.
         """
-        far = self.target.ssh is not None
+        is_remote = self.target.ssh is not None
         hello = protocol.Hello(
             topology=self.target.topology,
             host_key=self.target.host_key,
@@ -142,9 +142,9 @@ class Session:
             uplink=self.target.uplink,
             addresses=self.target.addresses,
             peers=self.target.peers,
-            parent=0 if far else os.getpid(),
-            command=f"{command}, from {os.uname().nodename}" if far else command,
-            run=run if far else "",
+            parent=0 if is_remote else os.getpid(),
+            command=f"{command}, from {os.uname().nodename}" if is_remote else command,
+            run=run if is_remote else "",
             patience_s=patience_s,
         )
         return self.call(hello)

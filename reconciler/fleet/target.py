@@ -91,13 +91,13 @@ def dropped_peers(present: Mapping[str, str], topology: str, remembered: Mapping
     """
     there = set(present.values())
     return tuple(
-        far_target(destination if host in present else host, topology, destination)
+        remote_target(destination if host in present else host, topology, destination)
         for host, destination in remembered.items()
         if destination not in there
     )
 
 
-def far_target(host: str, topology: str, destination: str) -> Target:
+def remote_target(host: str, topology: str, destination: str) -> Target:
     """Another machine that no file describes. UsageError if the destination has not the form of a file's."""
     from pydantic_core import PydanticCustomError
 

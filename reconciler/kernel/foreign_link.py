@@ -54,8 +54,8 @@ class ForeignEnds:
     mac: str
     alias: str
     cidrs: tuple[str, ...]
-    far_name: str
-    far_cidrs: tuple[str, ...]
+    remote_name: str
+    remote_cidrs: tuple[str, ...]
 
 
 def foreign_ends(topology: str) -> ForeignEnds:
@@ -72,8 +72,8 @@ def foreign_ends(topology: str) -> ForeignEnds:
         mac=mac_of(topology, "verify"),
         alias=f"netctl verify of {topology}",
         cidrs=(f"{four + 1}/30", f"{six + 1}/126"),
-        far_name="eth0",
-        far_cidrs=(f"{four + 2}/30", f"{six + 2}/126"),
+        remote_name="eth0",
+        remote_cidrs=(f"{four + 2}/30", f"{six + 2}/126"),
     )
 
 
@@ -85,10 +85,10 @@ class ProbeLink:
 
         `host_path` is the file of the host's namespace. HostError if the kernel rejects a request.
         """
-        self._far = self._near = -1
+        self._remote = self._host = -1
         self._ends = ends
         try:
-            self._near = os.open(host_path, os.O_RDONLY | os.O_CLOEXEC)
+            self._host = os.open(host_path, os.O_RDONLY | os.O_CLOEXEC)
             run_in_thread(lambda: self._make(host_path))
         except OSError as error:
             self.close()
@@ -100,32 +100,32 @@ class ProbeLink:
     @property
     def path(self) -> str:
         """The file of the nameless namespace."""
-        return f"/proc/self/fd/{self._far}"
+        return f"/proc/self/fd/{self._remote}"
 
     def close(self) -> None:
         """Delete the pair, and release the namespace. It may be called again."""
-        far, near = self._far, self._near
-        self._far = self._near = -1
-        if far >= 0:
+        remote, host = self._remote, self._host
+        self._remote = self._host = -1
+        if remote >= 0:
             with suppress(OSError, HostError):  # then the kernel deletes it a moment later
-                run_in_thread(lambda: _delete(f"/proc/self/fd/{far}", self._ends.far_name))
-        for descriptor in (far, near):
+                run_in_thread(lambda: _delete(f"/proc/self/fd/{remote}", self._ends.remote_name))
+        for descriptor in (remote, host):
             if descriptor >= 0:
                 os.close(descriptor)
 
     def _make(self, host_path: str) -> None:
         """Create the pair, in a thread that ends afterwards."""
-        ends, around = self._ends, _Around(self._near)
+        ends, around = self._ends, _Around(self._host)
         leave_for_new()
-        self._far = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._remote = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         peer = Peer("", ends.name, ends.mac, MTU)
-        _request(encode_loopback_up(), encode(LinkAdd("", ends.far_name, "veth", "", MTU, 0, peer=peer), around))
-        _set_up(ends.far_name, ends.far_cidrs)
+        _request(encode_loopback_up(), encode(LinkAdd("", ends.remote_name, "veth", "", MTU, 0, peer=peer), around))
+        _set_up(ends.remote_name, ends.remote_cidrs)
         enter(host_path)
         _request(encode(LinkSet("", ends.name, alias=ends.alias), around))
         _set_up(ends.name, ends.cidrs)
         enter(self.path)
-        _wait_until_it_sends(ends.far_name)
+        _wait_until_it_sends(ends.remote_name)
 
 
 class _Around:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from reconciler.kinds.addressing.address import Address
-from reconciler.kinds.addressing.route import Route, find_spoilt, is_plain
+from reconciler.kinds.addressing.route import Route, find_ambiguous, is_plain
 from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.links.marks import MARKED
 from reconciler.kinds.links.veth import Veth
@@ -219,8 +219,8 @@ def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]
     ends = addressed_interfaces(snapshot)
     for netns, keys in wanted.items():
         namespace, own = snapshot.namespaces.get(netns, NamespaceInfo()), ends.get(netns, {})
-        spoilt = find_spoilt(namespace)
-        others = (info for info in namespace.routes if info.key in keys and not is_plain(info, own, spoilt))
+        ambiguous = find_ambiguous(namespace)
+        others = (info for info in namespace.routes if info.key in keys and not is_plain(info, own, ambiguous))
         found = [info for info in others if netns != HOST or info.index in own]
         for number, info in enumerate(found, 1):
             link = namespace.links.get(info.index)

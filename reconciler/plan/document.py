@@ -101,24 +101,24 @@ def live_plan(plan: HostPlan) -> LivePlan:
     return LivePlan(plan.host, plan.fingerprint, plan.steps, live, missing)
 
 
-def complete_plan(told: LivePlan, desired: HostState) -> HostPlan:
+def complete_plan(answer: LivePlan, desired: HostState) -> HostPlan:
     """The inverse of `live_plan`, given the `desired` state of the request. MalformedError if the answer is impossible.
 
     The controller compares again, and computes the steps of a full plan. So the shown plan, and a printed script, come
     from `desired` and from checked records, never from a host's own words.
     """
-    if not re.fullmatch("|[0-9a-f]{64}", told.fingerprint):
+    if not re.fullmatch("|[0-9a-f]{64}", answer.fingerprint):
         raise MalformedError("a fingerprint that is none")
-    for record in told.changes:
+    for record in answer.changes:
         check_record(record)
-    live = _state_of(told.changes)
+    live = _state_of(answer.changes)
     changes = list(diff_states(live, HostState({ref: wanted for ref in live.records if (wanted := desired.records.get(ref))})))
-    changes += _creations(told.missing, live, desired)
+    changes += _creations(answer.missing, live, desired)
     changes.sort(key=attrgetter("ref"))
-    if not told.fingerprint:
-        return HostPlan(told.host, "", told.steps, tuple(changes))
+    if not answer.fingerprint:
+        return HostPlan(answer.host, "", answer.steps, tuple(changes))
     plan = _lower(tuple(changes))
-    return HostPlan(told.host, told.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
+    return HostPlan(answer.host, answer.fingerprint, plan.step_count, plan.changes, plan.remove, plan.make)
 
 
 def _creations(named: Iterable[tuple[str, str, str]], live: HostState, desired: HostState) -> list[Change]:

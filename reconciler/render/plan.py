@@ -109,9 +109,9 @@ def _line(subject: str, changes: Sequence[Change]) -> Line:
             return Line(sign, subject, summarise(records, subject))
         if any(record.is_attachment for record in records):
             return Line("~", subject, f"{verb} {summarise(records, subject)}")
-    told = list(describe_changes(changes))
-    more = f"; and {len(told) - DETAILS} more (--verbose shows all)" if len(told) > DETAILS else ""
-    return Line("~", subject, "; ".join(told[:DETAILS]) + more)
+    described = list(describe_changes(changes))
+    more = f"; and {len(described) - DETAILS} more (--verbose shows all)" if len(described) > DETAILS else ""
+    return Line("~", subject, "; ".join(described[:DETAILS]) + more)
 
 
 def is_inherited(record: Record) -> bool:

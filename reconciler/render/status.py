@@ -124,21 +124,21 @@ def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
     for lease in facts.leases if facts else ():
         if lease.container in asking and lease.address not in fixed:
             subject = f"container {lease.container}"
-            told = f"lease {lease.address} on {lease.subnet}"
-            found[subject] = f"{found[subject]}, {told}" if subject in found else told
+            lease_text = f"lease {lease.address} on {lease.subnet}"
+            found[subject] = f"{found[subject]}, {lease_text}" if subject in found else lease_text
     return {**{f"container {name}": "no lease yet" for name in asking}, **found}
 
 
 def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
         return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), lease))))
-    told = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
+    differences = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
     if not wanted:
-        return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), told)
+        return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), differences)
     absent = [change for change in changes if change.before is None]
     always = sum(record.is_always_there for record in wanted)
     state = MISSING if absent and len(absent) + always >= len(wanted) else DRIFTED
-    return Item(subject, state, summarise(wanted, subject), told)
+    return Item(subject, state, summarise(wanted, subject), differences)
 
 
 def tell_change(change: Change) -> str:
@@ -190,11 +190,11 @@ def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
         if counted := render_connections(host.connections, item.subject.removeprefix("container ")):
             yield f"  {'':{width}}            {counted}"
         if item.state == DRIFTED:
-            told = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts
-            for text in told[:SHOWN]:
+            texts = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts
+            for text in texts[:SHOWN]:
                 yield f"  {'':{width}}    {visible_line(text)}"
-            if len(told) > SHOWN:
-                yield f"  {'':{width}}    and {len(told) - SHOWN:,} more (--json has all)"
+            if len(texts) > SHOWN:
+                yield f"  {'':{width}}    and {len(texts) - SHOWN:,} more (--json has all)"
     for foreign in host.foreign:
         yield palette.yellow(f"  foreign {foreign.kind}: {visible_line(foreign.name)} {visible_line(foreign.detail)}".rstrip())
         if foreign.help_text:

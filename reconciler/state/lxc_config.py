@@ -49,9 +49,9 @@ def render_mark(mark: Mark) -> str:
 def parse_mark(text: str) -> Mark | None:
     """The mark in the text of MARK_FILE; None if it is none of netctl's."""
     try:
-        told = parse_json(text, LABEL_MAX_BYTES)
-        topology, host, name = (str(told[key]) for key in ("topology", "host", "name"))
-        return Mark(topology, host, name, parse_spec(str(told["spec"])), bool(told["complete"]), bool(told["parked"]))
+        data = parse_json(text, LABEL_MAX_BYTES)
+        topology, host, name = (str(data[key]) for key in ("topology", "host", "name"))
+        return Mark(topology, host, name, parse_spec(str(data["spec"])), bool(data["complete"]), bool(data["parked"]))
     except (ValueError, KeyError, TypeError):
         return None
 

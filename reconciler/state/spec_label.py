@@ -64,10 +64,10 @@ def parse_spec(text: str) -> ContainerSpec | None:
     re-created.
     """
     try:
-        told = parse_json(text, LABEL_MAX_BYTES)
-        if not isinstance(told, dict) or told.pop("version", SPEC_VERSION) != SPEC_VERSION:
+        data = parse_json(text, LABEL_MAX_BYTES)
+        if not isinstance(data, dict) or data.pop("version", SPEC_VERSION) != SPEC_VERSION:
             return None
-        values: dict[str, Any] = {name: READERS[name](value) for name, value in told.items()}
+        values: dict[str, Any] = {name: READERS[name](value) for name, value in data.items()}
         return ContainerSpec(**values)
     except (ValueError, KeyError, TypeError):
         return None

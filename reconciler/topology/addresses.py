@@ -15,11 +15,11 @@ from reconciler.topology.types import IPAddress, Network
 
 T = TypeVar("T")
 
-_Slip = tuple[str, str, Callable[[re.Match[str]], str] | None]
+_Typo = tuple[str, str, Callable[[re.Match[str]], str] | None]
 """A wrong form of a value: its pattern, the fault, and a function that returns the intended value (None: unknown)."""
 
 _PARTS = "an IPv4 address has four parts from 0 to 255: write one such as 10.44.0.10"
-_ADDRESS_SLIPS: tuple[_Slip, ...] = (
+_ADDRESS_TYPOS: tuple[_Typo, ...] = (
     (r"[0-9]+(\.[0-9]+){0,2}", "is no IP address: `{}` has fewer than four parts", None),
     (r"(?=.*\b0[0-9])([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a leading zero", lambda it: strip_zeros(it[0])),
     (r"([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a part above 255", None),
@@ -50,7 +50,7 @@ def parse_address(value: Any) -> IPAddress:
         raise refuse(message, advise(text, plain, parse_address, example))
     if address is not None:
         return address
-    for form, message, fix in _ADDRESS_SLIPS:
+    for form, message, fix in _ADDRESS_TYPOS:
         if found := re.fullmatch(form, text):
             raise refuse(message.format(shorten(text)), advise(text, fix(found) if fix else "", parse_address, example))
     raise refuse(f"is no IP address: `{shorten(text)}`", example)
@@ -71,7 +71,7 @@ def parse_auto_addresses(value: Any) -> tuple[IPAddress, ...]:
 
 
 _CIDR_HELP = "write one such as 10.44.0.0/24 or fd00:44::/64"
-_CIDR_SLIPS: tuple[_Slip, ...] = (
+_CIDR_TYPOS: tuple[_Typo, ...] = (
     (r"([0-9]+(?:\.[0-9]+){0,2})\.?/([0-9]+)", "`{}` has fewer than four parts", lambda it: _fill(it[1], it[2])),
     (r".+,.+", "`{}` is several in one text", None),
     (
@@ -111,7 +111,7 @@ def _parse_network(value: Any, accepts: Callable[[Any], object]) -> Network:
     try:
         loose = ip_network(text, strict=False)
     except ValueError:
-        for form, message, fix in _CIDR_SLIPS:
+        for form, message, fix in _CIDR_TYPOS:
             if found := re.fullmatch(form, text):
                 help_text = advise(text, fix(found) if fix else "", accepts, _CIDR_HELP)
                 raise refuse(f"is no CIDR: {message.format(shorten(text))}", help_text) from None

@@ -1,4 +1,4 @@
-"""Items of a list with a missing dash, with a dash but no space, or with another sign. `syntax` reads lines, `slips` values."""
+"""Items of a list with a missing dash, with a dash but no space, or with another sign. `syntax` reads lines, `typos` values."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def find_wrong_dash(lines: Sequence[str], stop: Position) -> Fault | None:
     """The first line, up to where libyaml stopped, that starts with another sign than a dash; or a glued dash there."""
     for number, line in enumerate(lines[: stop.line], 1):
         text = _bare(line)
-        if (_WRONG.match(text) or (number >= stop.line - 1 and _GLUED.match(text))) and (told := explain_item(text)):
-            return Fault(Position(number, width_of(line) + 1), *told)
+        if (_WRONG.match(text) or (number >= stop.line - 1 and _GLUED.match(text))) and (explained := explain_item(text)):
+            return Fault(Position(number, width_of(line) + 1), *explained)
     return None
 
 

@@ -70,20 +70,20 @@ def _try_lines(lines: Sequence[str], lines_blamed: Sequence[int], judge: Judge, 
 
 def _lines_at(lines: Sequence[str], lines_blamed: Sequence[int]) -> Iterator[int]:
     """The lines of faults, and their neighbours."""
-    told = [number for number in range(1, len(lines) + 1) if _says_something(lines[number - 1])]
-    for blamed in (blamed for blamed in lines_blamed if blamed in told):
-        at = told.index(blamed)
-        yield from (blamed, *told[at + 1 : at + 2], *told[max(at - 1, 0) : at])
+    filled = [number for number in range(1, len(lines) + 1) if _says_something(lines[number - 1])]
+    for blamed in (blamed for blamed in lines_blamed if blamed in filled):
+        at = filled.index(blamed)
+        yield from (blamed, *filled[at + 1 : at + 2], *filled[max(at - 1, 0) : at])
 
 
 def _lines_above(lines: Sequence[str], blamed: int) -> Iterator[int]:
     """The lines that may have caused a fault that YAML notices in line `blamed`, the nearest first."""
-    least, told = 1000, 0
+    least, count = 1000, 0
     for number in range(min(blamed, len(lines)), 0, -1):
         line = lines[number - 1]
         if _says_something(line):
-            told += 1
-            if told <= _LINES_BACK or width_of(line) <= least:
+            count += 1
+            if count <= _LINES_BACK or width_of(line) <= least:
                 yield number
             least = min(least, width_of(line))
 
@@ -107,8 +107,8 @@ def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
     best = trials[0]
     line = lines[best.line - 1]
     beside, where = _where(lines, best)
-    told = f"line {best.line} is indented by {spaces(width_of(line))}"
-    told += f", and line {beside} by {best.width}" if beside else ""
+    message = f"line {best.line} is indented by {spaces(width_of(line))}"
+    message += f", and line {beside} by {best.width}" if beside else ""
     help_text = f"indent it by {spaces(best.width)}{where}"
     others = {trial.width: trial for trial in trials if trial.line == best.line and trial.width != best.width}
     nearest = sorted(others, key=lambda width: abs(width - width_of(line)))[:2]
@@ -118,7 +118,7 @@ def _fault(lines: Sequence[str], trials: Sequence[_Trial]) -> Fault:
     other = next((each for each in trials if each.line != best.line), best)
     if other.line != best.line and other[:2] == best[:2]:
         help_text += f"; or indent line {other.line} by {spaces(other.width)}"
-    return Fault(Position(best.line, width_of(line) + 1), told, help_text)
+    return Fault(Position(best.line, width_of(line) + 1), message, help_text)
 
 
 def _where(lines: Sequence[str], trial: _Trial) -> tuple[int, str]:
@@ -157,13 +157,13 @@ def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     if not above or is_child or width in {each for each, _ in above} or lines[stop.line - 1].lstrip()[:1] in ("]", "}"):
         return None
     nearest, line = above[0]
-    told = f"line {stop.line} is indented by {spaces(width)}, and line {line} by {nearest}"
+    message = f"line {stop.line} is indented by {spaces(width)}, and line {line} by {nearest}"
     outer = next(((each, number) for each, number in above if each < width), None)
     inner = next(((each, number) for each, number in reversed(above) if width < each < nearest), None)
     help_text = f"indent it by {spaces(nearest)} if it belongs to what line {line} belongs to"
     for level in (inner, outer if width < nearest else None):
         help_text += f", or by {level[0]} as line {level[1]}" if level else ""
-    return Fault(Position(stop.line, width + 1), told, help_text)
+    return Fault(Position(stop.line, width + 1), message, help_text)
 
 
 def levels_above(lines: Sequence[str], last: int, *, is_item: bool) -> Iterator[tuple[int, int]]:

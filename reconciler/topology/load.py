@@ -24,8 +24,8 @@ from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.parsed_file import ParsedFile, parse_file, read_parsed
 from reconciler.topology.secrets import hide_values
-from reconciler.topology.slips import find_slips
 from reconciler.topology.types import Path, Topology
+from reconciler.topology.typos import find_typos
 from reconciler.topology.unsupported import check_supported
 from reconciler.topology.yaml import Document, Tree
 
@@ -83,7 +83,7 @@ def _faulty_lines(text: str) -> list[int] | None:
 
 def _check(parsed: ParsedFile) -> Topology:
     path, document, source = parsed.path, parsed.document, hide_values(parsed.document, parsed.source)
-    find_slips(document)
+    find_typos(document)
     faults = FaultList(document)
     model = _validate(document, faults) if document.readable else None
     if model is not None:

@@ -93,8 +93,8 @@ def _glued_colon(lines: Sequence[str], stop: Position) -> Fault | None:
 
 def _lines_back(lines: Sequence[str], last: int) -> Iterator[int]:
     """The last line with content, and the one before it."""
-    told = (number for number in range(min(last, len(lines)), 0, -1) if COMMENT.sub("", lines[number - 1]).strip())
-    for _, number in zip(range(2), told, strict=False):
+    filled = (number for number in range(min(last, len(lines)), 0, -1) if COMMENT.sub("", lines[number - 1]).strip())
+    for _, number in zip(range(2), filled, strict=False):
         yield number
 
 
@@ -180,10 +180,10 @@ def _signs_of(line: str) -> Iterator[tuple[int, str]]:
 
 def _key_above(lines: Sequence[str], stop: Position) -> Fault | None:
     """A word alone, with a deeper line below it: a key without its colon."""
-    told = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := COMMENT.sub("", each)).strip()]
-    if len(told) < 2 or told[-1][0] != stop.line:
+    filled = [(number, line) for number, each in enumerate(lines[: stop.line], 1) if (line := COMMENT.sub("", each)).strip()]
+    if len(filled) < 2 or filled[-1][0] != stop.line:
         return None
-    (number, above), (_, below) = told[-2:]
+    (number, above), (_, below) = filled[-2:]
     key = re.fullmatch(r" *(?:- +)?([A-Za-z][\w-]*) *", above)
     if key is None or len(below) - len(below.lstrip()) <= len(above) - len(above.lstrip()):
         return None

@@ -58,7 +58,7 @@ arp(7)): a ring of all members would fail by itself.
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 """Candidates for a port that no policy opens."""
 
-NO_WAY = "a static route leads elsewhere there, or on the way back"
+OTHER_ROUTE = "a static route leads elsewhere there, or on the way back"
 
 OPEN_MODES = ("nat", "routed", "direct", "macvlan")
 """The modes whose containers reach the outside."""
@@ -130,8 +130,8 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
         else:
             ring = members[:: -(-len(members) // RING)]
             pairs = list(zip(ring, (*ring[1:], ring[0]), strict=True))
-            told = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
-            notes.append(f"{subnet.name} has {len(members):,} members: {told}")
+            sampled = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
+            notes.append(f"{subnet.name} has {len(members):,} members: {sampled}")
         for (one, own), (two, attachment) in pairs:
             # netctl does not control a LAN's switches between two hosts.
             parted = are_parted(one, own, two, attachment) or (not subnet.is_lan and are_isolated(own, attachment))
@@ -262,7 +262,7 @@ def _one_between(view: View, one: Container, two: Container, attachment: Attachm
         own = route.source if route else view.source_address(one, family_of(address), attachment.subnet)
         verdict = judge(view, route, two, own) if own else "unknown"
         if verdict in ("open", "closed"):
-            section, why = (ROUTES, "static routes lead there and back") if verdict == "open" else (FORBIDDEN, NO_WAY)
+            section, why = (ROUTES, "static routes lead there and back") if verdict == "open" else (FORBIDDEN, OTHER_ROUTE)
             yield ask(one, two.name, address, section=section, why=why, subnet=attachment.subnet, expected=verdict == "open")
         elif verdict == "" and (view.default(two) or route_to(view, two, own)):
             # Else it has no address of that family to send from, or the other has no route to answer.

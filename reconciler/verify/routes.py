@@ -16,7 +16,7 @@ from reconciler.probes.model import PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, Pa
 from reconciler.topology.types import Attachment, Container, Network
 from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of, origin_of
 
-HOST_HOP, NOBODY, UNKNOWN = "the host", "nobody", "unknown: of a LAN, or another host"
+HOST_HOP, NO_HOP, UNKNOWN = "the host", "no container or host", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
 """Whether packets pass by static routes both ways; "" if none matters: then policies decide."""
 
@@ -50,7 +50,7 @@ def _hop(view: View, container: Container, attachment: Attachment, via: str) -> 
     if via in view.gateways(container.host, subnet) and not subnet.is_lan:
         return HOST_HOP
     is_ours = any(via in view.gateways(host, subnet) for host in view.hosts(subnet.name))
-    return UNKNOWN if subnet.is_lan or is_ours else NOBODY
+    return UNKNOWN if subnet.is_lan or is_ours else NO_HOP
 
 
 def route_to(view: View, container: Container, address: str) -> StaticRoute | None:
@@ -70,7 +70,7 @@ def judge(view: View, route: StaticRoute | None, two: Container, own: str) -> Ve
         return ""
     if UNKNOWN in hops:
         return "unknown"
-    if route is None or back is None or route.hop != back.hop or route.hop == NOBODY:
+    if route is None or back is None or route.hop != back.hop or route.hop == NO_HOP:
         return "closed"  # a router's ports pass only packets with a route in the other direction, too
     return _forwards(view.topology.containers[route.hop], (route.attachment.subnet, back.attachment.subnet), route.prefix.version)
 
@@ -111,7 +111,7 @@ def route_probes(view: View) -> Iterator[Probe]:
                     **origin, target=target, section=ROUTES, address=asked, expected=True, why=why,
                     subnet=subnet, via=route.via, interface=interface,
                 )  # fmt: skip
-            if route.hop not in (NOBODY, UNKNOWN) and not _is_parted(view, container, route):
+            if route.hop not in (NO_HOP, UNKNOWN) and not _is_parted(view, container, route):
                 why = f"it is the next hop of {container.name} to {route.prefix}"
                 name = f"host {container.host}" if route.hop == HOST_HOP else route.hop
                 yield PacketProbe(

@@ -19,7 +19,7 @@ def name_suspects(
     results: Sequence[Result], topology: Topology, desired: Mapping[str, HostState], facts: Mapping[str, HostFacts]
 ) -> tuple[Result, ...]:
     """The results; the fault of each unanswered probe names firewalls that may have dropped it, or its answer."""
-    drops = {host: find_drops(topology, desired.get(host), told) for host, told in facts.items()}
+    drops = {host: find_drops(topology, desired.get(host), known) for host, known in facts.items()}
     return tuple(
         replace(result, fault=_with_suspects(result, _suspects(result, drops, facts)))
         if not result.passed and result.probe.expected and not isinstance(result.probe, RouteLookup)

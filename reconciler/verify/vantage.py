@@ -63,5 +63,5 @@ def neighbour_of(view: View, host: str) -> Stand | None:
 def foreign_link_of(view: View, host: str) -> Stand:
     """The remote end of the foreign link."""
     ends = foreign_ends(view.topology.name)
-    own, near = (tuple(str(ip_interface(cidr).ip) for cidr in cidrs) for cidrs in (ends.far_cidrs, ends.cidrs))
-    return Stand(host, FOREIGN_NETNS, "a foreign link", ends.far_name, own, ends.mac, near)
+    own, near = (tuple(str(ip_interface(cidr).ip) for cidr in cidrs) for cidrs in (ends.remote_cidrs, ends.cidrs))
+    return Stand(host, FOREIGN_NETNS, "a foreign link", ends.remote_name, own, ends.mac, near)

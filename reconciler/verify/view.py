@@ -75,7 +75,8 @@ class View:
     def is_routed_to(self, host: str, container: Container, subnet: str) -> bool:
         """Whether packets from the host to the container leave by its uplink, without encapsulation."""
         host_subnet = self._host_subnet(host, subnet)
-        return any(peer.host == container.host and peer.way == "routes" for peer in host_subnet.peers) if host_subnet else False
+        peers = host_subnet.peers if host_subnet else ()
+        return any(peer.host == container.host and peer.overlay == "routes" for peer in peers)
 
     def bridge(self, host: str, subnet: str) -> str:
         """The host's bridge in a subnet; "" if it has none."""

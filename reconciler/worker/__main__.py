@@ -70,10 +70,10 @@ def serve(inbox: Inbox, send: Callable[[Message], None], service: Service) -> No
         except NetctlError as error:
             answer = encode_error(error)
         except Exception as error:  # noqa: BLE001  the last line of defence: it becomes a sentence, and the traceback a file
-            told = translate(error)
-            if told is None:
+            translated = translate(error)
+            if translated is None:
                 traceback.print_exc()
-            answer = encode_error(told) if told else encode_defect(error)
+            answer = encode_error(translated) if translated else encode_defect(error)
         send(answer)
 
 

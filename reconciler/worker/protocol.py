@@ -155,7 +155,7 @@ class Check(Request[tuple[Change, ...]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mend(Request[HostPlan]):
+class Repair(Request[HostPlan]):
     """Plan the changes that `Check` has found. They replace the plan, and `Apply` executes them."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
@@ -260,7 +260,7 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Arm,
     Apply,
     Check,
-    Mend,
+    Repair,
     Confirm,
     Keep,
     Rollback,

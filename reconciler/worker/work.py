@@ -119,7 +119,7 @@ class Work:
         self._interest = Interest()
         self._desired = HostState({})
         self._plan = PhasedPlan()
-        self._way = PhasedPlan()
+        self._current = PhasedPlan()
         """The plan that is executed: the worker's, or after a conflict with a container's root, one from the new state."""
         self._contests: Counter[str] = Counter()
         """The number of such conflicts, by container."""
@@ -139,7 +139,7 @@ class Work:
             protocol.Arm: self._arm,
             protocol.Apply: self._apply,
             protocol.Check: self._check,
-            protocol.Mend: self._mend,
+            protocol.Repair: self._repair,
             protocol.Confirm: lambda request: machine.confirm(request.token),
             protocol.Keep: self._keep,
             protocol.Rollback: self._rollback,
@@ -184,7 +184,7 @@ class Work:
         return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
 
     def _follow(self, plan: PhasedPlan) -> None:
-        self._plan = self._way = plan
+        self._plan = self._current = plan
         self._contests.clear()
 
     def _apply(self, request: protocol.Apply) -> Outcome:
@@ -201,7 +201,7 @@ class Work:
         return self._settle(host, outcome) if phase == "make" and not outcome.failure else outcome
 
     def _execute(self, host: BatchRunner, phases: tuple[Phase, ...], progress: _Progress) -> Outcome:
-        steps = {"remove": self._way.remove, "make": self._way.make}
+        steps = {"remove": self._current.remove, "make": self._current.make}
         batches = tuple(batch for phase in phases for batch in steps[phase])
         return execute_batches(host, batches, progress, self._cancellation)
 
@@ -216,14 +216,14 @@ class Work:
         It reads the host and plans again. After some failures by the same container, its records stay as they are: a
         container must not prevent changes for others. The stored plan stays unchanged, for a rollback.
         """
-        by_ref = {change.ref: change for change in self._way.changes}
+        by_ref = {change.ref: change for change in self._current.changes}
         change = by_ref.get(failure.ref) if failure.ref and failure.refused else None
         if change is None or not change.exposed_to:
             return False
         self._contests[change.exposed_to] += 1
         given_up = {container for container, count in self._contests.items() if count >= CONTEST_TRIES}
         changes = diff_states(self._live(), self._desired)
-        self._way = plan_changes(split_exposed(changes, given_up)[0])
+        self._current = plan_changes(split_exposed(changes, given_up)[0])
         return True
 
     def _settle(self, host: SettlingHost, outcome: Outcome) -> Outcome:
@@ -250,7 +250,7 @@ class Work:
                 break
         return (*remaining, *self._repaired)
 
-    def _mend(self, request: protocol.Mend) -> HostPlan:
+    def _repair(self, request: protocol.Repair) -> HostPlan:
         self._follow(compile_plan(self._live(), self._desired))
         return self._describe(request.host, "")
 

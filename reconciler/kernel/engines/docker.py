@@ -358,7 +358,7 @@ def advise(runtime: str, words: str) -> str:
     """The advice if the message comes from the program that starts containers for the engine; "" for all others."""
     if "OCI runtime" not in words:
         return ""
-    if any(told in words.lower() for told in ("not found in $path", "no such file or directory", "that was not found")):
+    if any(phrase in words.lower() for phrase in ("not found in $path", "no such file or directory", "that was not found")):
         return "the image has no such program: look at `command`"
     return f"the program that starts containers does not work on this host; {OTHER_RUNTIME[runtime]}"
 

@@ -26,7 +26,7 @@ def choose_uplinks(host: NamespaceInfo, context: KernelContext, noted: tuple[str
     """
     if context.uplink:
         return tuple(link for link in host.links.values() if link.name == context.uplink)
-    to_peers = (_find_way(host, peer) for peer in context.peers)
+    to_peers = (_find_egress(host, peer) for peer in context.peers)
     found = tuple(dict.fromkeys(link.index for link in to_peers if link))
     if not found:
         others = (*_find_default_ways(host), *_find_holders(host, context.addresses))
@@ -43,12 +43,12 @@ def _uplink_below(host: NamespaceInfo, link: LinkInfo) -> LinkInfo | None:
     return next((port for port in host.links.values() if uplink and port.name == uplink.name), None)
 
 
-def _find_way(host: NamespaceInfo, address: str) -> LinkInfo | None:
+def _find_egress(host: NamespaceInfo, address: str) -> LinkInfo | None:
     """The link of the route to an address: of the longest prefix, and among equals the lowest metric."""
     wanted = ip_address(address)
     routes = ((ip_network(_cidr_of(route)), route) for route in host.routes if route.family == wanted.version)
-    ways = [(-network.prefixlen, route.metric, route.index) for network, route in routes if wanted in network]
-    return _leaving(host, min(ways)[2]) if ways else None
+    candidates = [(-network.prefixlen, route.metric, route.index) for network, route in routes if wanted in network]
+    return _leaving(host, min(candidates)[2]) if candidates else None
 
 
 def _cidr_of(route: RouteInfo) -> str:

@@ -118,8 +118,8 @@ def _minded(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
                 continue
             if kind is not Veth:
                 yield HOST, link.info.name, GRO
-            elif far := find_peer(snapshot, link):
-                yield far[0], far[1].name, TX
+            elif peer := find_peer(snapshot, link):
+                yield peer[0], peer[1].name, TX
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------

@@ -119,10 +119,10 @@ def _link_of(topology: str, links: Mapping[str, Mapping[int, LinkInfo]], client:
         return None
     if link.kind == Macvlan.kind:
         return Macvlan.ref_of(container_netns(client.container), client.dev, dict(link.options).get("mode", ""))
-    near = links.get(HOST, {}).get(link.peer)
-    alias = parse_alias(near.alias) if near else None
-    is_ours = near is not None and bears_tag(topology, near) and alias is not None and alias.name == client.container
-    return Veth.ref_of(HOST, near.name) if near and is_ours else None
+    host_end = links.get(HOST, {}).get(link.peer)
+    alias = parse_alias(host_end.alias) if host_end else None
+    is_ours = host_end is not None and bears_tag(topology, host_end) and alias is not None and alias.name == client.container
+    return Veth.ref_of(HOST, host_end.name) if host_end and is_ours else None
 
 
 def read_clients(context: KernelContext) -> Iterator[Client]:

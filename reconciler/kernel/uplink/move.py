@@ -302,5 +302,5 @@ def write_kept(context: KernelContext, kept: Mapping[str, UplinkNote]) -> None:
         with contextlib.suppress(OSError):  # it contains the lock, or another program's file
             path.parent.rmdir()
         return
-    told = {name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}
-    write_private(path, json.dumps(told, indent=1))
+    entries = {name: {**asdict(one), "before": one.before.to_json()} for name, one in sorted(kept.items())}
+    write_private(path, json.dumps(entries, indent=1))

@@ -113,9 +113,9 @@ class Route(Record):
         tag = group_of(snapshot.topology)
         for netns, ends in addressed_interfaces(snapshot).items():
             namespace = snapshot.namespaces[netns]
-            addresses, spoilt = first_addresses(namespace), find_spoilt(namespace)
+            addresses, ambiguous = first_addresses(namespace), find_ambiguous(namespace)
             # For the lab, a lab host's uplink is owned; the routes over it with the tag are the host's.
-            routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, spoilt)]
+            routes = [info for info in namespace.routes if info.metric != tag and is_plain(info, ends, ambiguous)]
             copies = _number_copies(routes)
             for info in routes:
                 dev, link, about, _ = ends[info.index]
@@ -186,14 +186,14 @@ def _number_copies(routes: Sequence[RouteInfo]) -> Mapping[int, int]:
     return found
 
 
-def find_spoilt(namespace: NamespaceInfo) -> frozenset[tuple[int, str, int]]:
+def find_ambiguous(namespace: NamespaceInfo) -> frozenset[tuple[int, str, int]]:
     """The keys that routes of netctl's protocol have in another form: deleting such a route could delete netctl's instead."""
     return frozenset([info.key for info in namespace.routes if info.form and info.protocol == ROUTE_PROTOCOL])
 
 
-def is_plain(info: RouteInfo, ends: Container[int], spoilt: Container[tuple[int, str, int]]) -> bool:
+def is_plain(info: RouteInfo, ends: Container[int], ambiguous: Container[tuple[int, str, int]]) -> bool:
     """Whether it is recognised as a route of netctl's, desired or not."""
-    return info.protocol == ROUTE_PROTOCOL and info.index in ends and info.key not in spoilt
+    return info.protocol == ROUTE_PROTOCOL and info.index in ends and info.key not in ambiguous
 
 
 def _find_connected(namespace: NamespaceInfo, route: RouteInfo) -> RouteInfo | None:

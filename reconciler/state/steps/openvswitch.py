@@ -201,8 +201,8 @@ def _queues(step: OvsPortAdd | OvsPortSet, bridge: str = "") -> list[str]:
     if not step.leaves_queues:
         return []
     marks = {PORT_MARK: step.name, BRIDGE_MARK: bridge, **{key: value for key, value in step.marks if key == OVS_TOPOLOGY}}
-    told = _marks(tuple((key, value) for key, value in marks.items() if value))
-    return ["--if-exists", "destroy", "qos", step.name, "--", "--id=@queues", "create", "qos", f"type={HANDS_OFF}", *told, "--"]
+    marked = _marks(tuple((key, value) for key, value in marks.items() if value))
+    return ["--if-exists", "destroy", "qos", step.name, "--", "--id=@queues", "create", "qos", f"type={HANDS_OFF}", *marked, "--"]
 
 
 def _marks(marks: Marks) -> list[str]:

@@ -103,9 +103,9 @@ def test_localhost_from_a_foreign_link(world: ProbeWorld, prober: Prober) -> Non
     host.run("nft", "-f", "-", text=LOCALHOST)
     before = host.run("ip", "address").stdout + host.run("ip", "route", "show", "table", "all").stdout
     ends = foreign_ends(world.topology)
-    far, near = (cidrs[0].partition("/")[0] for cidrs in (ends.far_cidrs, ends.cidrs))
+    far, near = (cidrs[0].partition("/")[0] for cidrs in (ends.remote_cidrs, ends.cidrs))
     start = origin("h", FOREIGN_NETNS)
-    probe = to_localhost("tcp", start, interface=ends.far_name, claim=far, mac=ends.mac, via=near)
+    probe = to_localhost("tcp", start, interface=ends.remote_name, claim=far, mac=ends.mac, via=near)
     assert run_one(prober, probe).finding.outcome == "answered"
     host.run("nft", "-f", "-", text=CLOSED)
     assert run_one(prober, probe).finding.outcome == "silent"
@@ -118,7 +118,7 @@ def test_a_foreign_link_sends_at_once(world: ProbeWorld) -> None:
     for _ in range(20):
         link = ProbeLink(host, ends)
         try:
-            run_in_thread(partial(send_frames, link, ends.far_name))
+            run_in_thread(partial(send_frames, link, ends.remote_name))
             (shown,) = json.loads(world.namespaces["h"].run("ip", "-j", "-s", "link", "show", ends.name).stdout)
             assert shown["stats64"]["rx"]["packets"] >= 3
         finally:

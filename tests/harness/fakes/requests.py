@@ -34,7 +34,7 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Arm(token="t"),
     protocol.Apply(phase="make"),
     protocol.Check(),
-    protocol.Mend(host="alpha"),
+    protocol.Repair(host="alpha"),
     protocol.Confirm(token="t"),
     protocol.Keep(),
     protocol.Rollback(host="alpha"),

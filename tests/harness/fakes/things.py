@@ -45,7 +45,7 @@ class MakeByEngine(_Work):
 
 
 @dataclass(frozen=True, slots=True)
-class Mend(_Work):
+class Repair(_Work):
     backend = NETLINK
 
 
@@ -98,7 +98,7 @@ class Thing(Record):
         return (MAKERS[self.backend](self.netns, self),)
 
     def lower_update(self, before: Record) -> tuple[Step, ...]:
-        return (Mend(self.netns, self),)
+        return (Repair(self.netns, self),)
 
     def lower_delete(self) -> tuple[Step, ...]:
         return (RemoveByNetns(self.netns, self),) if self.backend == RUNTIME else (Remove(self.netns, self),)
@@ -140,7 +140,7 @@ class ThingWorld:
                 raise StepError(step, f"{ref} is not there")
             self._remove(step, ref)
             return
-        if isinstance(step, Mend) != (ref in self.records):
+        if isinstance(step, Repair) != (ref in self.records):
             raise StepError(step, f"{ref} is there already, or is not there to be changed")
         if missing := [parent for parent in step.record.parents if parent not in self.records]:
             raise StepError(step, f"{ref} needs {missing}")

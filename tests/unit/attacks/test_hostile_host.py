@@ -22,7 +22,7 @@ from reconciler.cli.main import main
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet import fleet, peers
 from reconciler.fleet.session import Session
-from reconciler.fleet.target import far_target
+from reconciler.fleet.target import remote_target
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.flow import OvsFlow
@@ -436,7 +436,7 @@ def test_a_host_with_a_thousand_peers_has_none(run: Callable[..., Outcome]) -> N
 
 def test_a_host_makes_no_path(tmp_path: Path) -> None:
     """The log of a host that is called by its destination is a file of the usual directory."""
-    session = Session(far_target("ssh://root@x/../../etc", "liars", "ssh://root@x"))
+    session = Session(remote_target("ssh://root@x/../../etc", "liars", "ssh://root@x"))
     assert session.log.parent == Path("/run/netctl")
     assert session.log.name == "liars.worker.ssh___root_x_.._.._etc.log"
 

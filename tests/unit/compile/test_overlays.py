@@ -144,7 +144,7 @@ def test_auto_chooses_by_pair() -> None:
     """Routes between alpha and beta, which share a link, and VXLAN to gamma; both ends say the same."""
     made = desired(", overlay: auto")
     ways = {
-        (host, peer.host): peer.way
+        (host, peer.host): peer.overlay
         for host, host_subnets in made.resolved.host_subnets.items()
         for peer in host_subnets["front"].peers
     }

@@ -1,6 +1,6 @@
 """Mistakes in a value or key alone, whatever its key: variables, foreign quotes, odd spaces, a port with a space.
 
-`load` calls `find_slips` before the model sees the values, so that each is reported once, in its own words. The values
+`load` calls `find_typos` before the model sees the values, so that each is reported once, in its own words. The values
 of `env` and `command` are the program's, and not checked.
 """
 
@@ -20,30 +20,30 @@ from reconciler.topology.yaml import Document, Tree
 _FOR_PROGRAMS = ("env", "command")
 
 
-class _Slip(NamedTuple):
+class _Typo(NamedTuple):
     pattern: re.Pattern[str]
     message: str
     help_text: str
 
 
 _SLIPS = (
-    _Slip(
+    _Typo(
         re.compile(r"\$\{.*|\$\(.*|\{\{.*|\$[A-Za-z_]\w*"),
         "no variables are filled in: `{found}` is taken as it stands",
         "write the value itself",
     ),
-    _Slip(
+    _Typo(
         re.compile("^[\u00ab\u00bb\u2018-\u201f`]|[\u00ab\u00bb\u2018-\u201f`]$"),
         "`{found}` is not one of YAML's quotes",
         "write \" or ' in its place",
     ),
-    _Slip(ODD_SPACES, "the character {code} only looks like a space", "replace it with a plain space, or remove it"),
-    _Slip(
+    _Typo(ODD_SPACES, "the character {code} only looks like a space", "replace it with a plain space, or remove it"),
+    _Typo(
         re.compile(f"^[{ODD_DASHES}]"),
         "`{found}` ({code}) is not the sign `-`",
         "write `-` in its place; an item of a list starts with `- `",
     ),
-    _Slip(
+    _Typo(
         re.compile("(?<=[0-9])[\u2010-\u2015\u2212](?=[0-9])"),
         "`{found}` ({code}) is not the sign for a range",
         "write `-` in its place",
@@ -65,7 +65,7 @@ _SECTIONS = ("hosts", "subnets", "containers")
 _OWN_KEYS = (*_SECTIONS, "policies")
 
 
-def find_slips(document: Document) -> None:
+def find_typos(document: Document) -> None:
     """Add the faults to the document, and mark the faulty values as broken."""
     if fault := _foreign_file(document) or _odd_indentation(document, document.tree, ()):
         document.faults = [fault]
@@ -82,15 +82,15 @@ def find_slips(document: Document) -> None:
         document.faults.append(Fault(document.keys[path], message, f"write `{brace['key']}: {brace['rest']}: {value}`"))
         document.broken.add(path)
     for path, text in _texts_for_lists(document.tree, ()):
-        if told := explain_item(text):
-            document.faults.append(Fault(document.positions[path], *told))
+        if explained := explain_item(text):
+            document.faults.append(Fault(document.positions[path], *explained))
             document.broken.add(path)
     for path, text in _texts(document.tree, ()):
         if path in document.broken:
             continue
-        for slip in _SLIPS if not text.isascii() or "$" in text or "{" in text or "`" in text else ():
-            if found := slip.pattern.search(text):
-                _report(document, path, slip, found[0])
+        for typo in _SLIPS if not text.isascii() or "$" in text or "{" in text or "`" in text else ():
+            if found := typo.pattern.search(text):
+                _report(document, path, typo, found[0])
                 break
     document.broken.update(document.key_faults)
     for path, port in _spaced_ports(document.tree):
@@ -148,12 +148,12 @@ def _empty_before(entries: dict[str, Tree], is_below: Callable[[str], bool]) -> 
             owner = key if value is None else ""
 
 
-def _report(document: Document, path: Path, slip: _Slip, found: str) -> None:
+def _report(document: Document, path: Path, typo: _Typo, found: str) -> None:
     is_key = path not in document.positions or path[-1:] == ("[key]",)
     owner = path[:-1] if is_key else path
     position = document.keys[owner] if is_key else document.positions[owner]
-    message = slip.message.format(found=found[:40], code=f"U+{ord(found[0]):04X}")
-    document.faults.append(Fault(position, message, slip.help_text))
+    message = typo.message.format(found=found[:40], code=f"U+{ord(found[0]):04X}")
+    document.faults.append(Fault(position, message, typo.help_text))
     document.broken.add(owner)
 
 
