@@ -30,7 +30,7 @@ CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SPACES = (("net", CLONE_NEWNET), ("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID))
-DEFECTS = ("Traceback (most recent call last)", "a defect of its own", "a defect of netctl's")
+DEFECTS = ("Traceback (most recent call last)", "defect in netctl")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -179,7 +179,7 @@ def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         session.hello("netctl test")
-        with pytest.raises(NetctlError, match="has a defect, found during `count`: ValueError") as caught:
+        with pytest.raises(NetctlError, match="met a defect in netctl during `count`: ValueError") as caught:
             session.call(protocol.Count(addresses=("nonsense",)))
         log = session.log
         assert str(log) in caught.value.help_text

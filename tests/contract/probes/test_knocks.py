@@ -181,7 +181,7 @@ def test_frames_to_link_local_groups(world: ProbeWorld, prober: Prober) -> None:
     host.run("nft", "-f", "-", text="table inet s { chain c { type filter hook prerouting priority -300; iifname pa drop; }\n }")
     result = run_one(prober, probe)
     assert result.finding.outcome == "answered"
-    assert "learnt" in result.finding.detail
+    assert "learned" in result.finding.detail
     host.run("nft", "-f", "-", text=AT_PORT)
     assert run_one(prober, probe).finding.outcome == "silent"
 

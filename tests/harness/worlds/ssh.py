@@ -209,7 +209,7 @@ class SshWorld:
                 process.send_signal(signal.SIGKILL)
                 out, err = process.communicate()
                 pytest.fail(f"netctl {arguments} did not end: {out}{err}")
-        if "Traceback (most recent call last)" in out + err or "a defect of its own" in err:
+        if "Traceback (most recent call last)" in out + err or "defect in netctl" in err:
             pytest.fail(f"netctl {arguments} met a defect:\n{err}{out}")
         return Outcome(process.returncode, out, err)
 

@@ -68,7 +68,7 @@ def lie(world: SshWorld) -> Iterator[Callable[..., None]]:
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
-        ("login", "ssh://root@beta: its login prints without end"),
+        ("login", "ssh://root@beta: its login shell prints output without end"),
         ("bootstrap", "ssh://root@beta answered netctl's bootstrap with an unknown message"),
         ("again", "ssh://root@beta answered netctl's bootstrap with an unknown message"),
         ("line", "host beta (ssh://root@beta) answered `read` with more than 64 MiB"),

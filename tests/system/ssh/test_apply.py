@@ -79,7 +79,7 @@ def test_every_machine_that_cannot_be_had_is_named_before_any_is_touched(world: 
     world.stop_serving("beta")
     done = world.netctl("apply", shop)
     assert done.status == 3
-    assert "alpha: ssh://root@alpha: its host key is not the one in known_hosts" in done.err
+    assert "alpha: ssh://root@alpha: its host key differs from the one in known_hosts" in done.err
     assert "beta: ssh://root@beta: nothing listens at its ssh port" in done.err
     assert "ssh-keygen -R alpha" in done.err
     assert world.machines["alpha"].files() == world.machines["beta"].files() == []
@@ -120,7 +120,7 @@ def test_a_key_that_is_not_let_in(world: SshWorld, shop: Path) -> None:
         keys.write_text(text)
     assert done.status == 3
     assert "alpha: ssh://root@alpha: it rejects the available keys" in done.err
-    assert "`ssh root@alpha` has to work without a password" in done.err
+    assert "`ssh root@alpha` must work without a password" in done.err
     assert world.machines["beta"].files() == []
 
 

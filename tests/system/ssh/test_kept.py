@@ -85,7 +85,7 @@ def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
     """All hosts were told, and then one hangs up: it keeps the change, as all do. Status 0, and it is said that it was lost."""
     with paused(world, shop, "after", "keep") as process:
         hang_up(world, "beta")
-        wait_for(lambda: "what was done here stays" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
+        wait_for(lambda: "keeping the change" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
     done = end(process)
     assert done.status == 0, done.err
     assert "warning: beta lost its connection at the end: it keeps the change" in done.err
@@ -99,5 +99,5 @@ def test_a_controller_that_is_killed_when_all_were_told(world: SshWorld, shop: P
         for pid in controller.pids("tests.harness.faults.paused"):
             controller.run("kill", "-9", str(pid))
         process.communicate()
-        wait_for(lambda: "what was done here stays" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
+        wait_for(lambda: "keeping the change" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
     assert is_whole(world, shop)

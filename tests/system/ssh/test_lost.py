@@ -95,7 +95,7 @@ def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
     assert "alpha rolls back within 5 s of the loss" in done.err
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
-    assert "the controller was lost in the middle of it" in log_of(world, "alpha")
+    assert "lost the controller during an apply" in log_of(world, "alpha")
     world.mend("alpha")
     assert world.netctl("apply", shop).status == 0
 

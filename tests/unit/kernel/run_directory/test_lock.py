@@ -60,7 +60,7 @@ def test_file_that_says_nothing(context: KernelContext) -> None:
     """A holder that has not yet written its name is named as such."""
     first = HostLock(context).take("netctl apply")
     (context.host_directory / "lock").write_text("")
-    with pytest.raises(LockedError, match="not yet said who"):
+    with pytest.raises(LockedError, match="not described yet"):
         HostLock(context).take("netctl apply")
     first.release()
 
