@@ -121,7 +121,7 @@ def _enter(path: str, name: str) -> None:
     try:
         enter(path)
     except FileNotFoundError:
-        raise HostError(f"{name} has no network namespace: {path} is not there", "run `netctl apply` to create it") from None
+        raise HostError(f"{name} has no network namespace: {path} does not exist", "run `netctl apply` to create it") from None
     except PermissionError:
         raise HostError("a network namespace can be entered by root only", "run it with sudo") from None
     except OSError as error:

@@ -65,7 +65,7 @@ def _write_new(path: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        raise UsageError(f"cannot write {path}: it is there already", "give another name: netctl init FILE") from None
+        raise UsageError(f"cannot write {path}: it exists already", "give another name: netctl init FILE") from None
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot write {path}: {reason}", "give a name in a directory of yours: netctl init FILE") from None

@@ -136,7 +136,7 @@ def _lacks(view: HostView) -> Iterator[Conflict]:
         yield Conflict(
             host.name,
             f"{_at(topology, path)}host {host.name} has no interface {host.uplink}",
-            f"it has {', '.join(sorted(links))}" if links else "name an interface that is there",
+            f"it has {', '.join(sorted(links))}" if links else "name an existing interface",
         )
 
 

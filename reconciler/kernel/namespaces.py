@@ -92,7 +92,7 @@ def leave_for_new() -> None:
         _call("unshare", CLONE_NEWNET)
     except OSError as error:
         if error.errno == errno.ENOSPC:  # namespaces(7): /proc/sys/user has a limit of each type
-            help_text = "raise the limit: sysctl -w user.max_net_namespaces=NUMBER; lsns -t net shows those that there are"
+            help_text = "raise the limit: sysctl -w user.max_net_namespaces=NUMBER; list the existing ones with lsns -t net"
             raise HostError("cannot create a network namespace: user.max_net_namespaces is reached", help_text) from error
         help_text = help_for(error) or "netctl needs a kernel with CONFIG_NET_NS"
         raise HostError(f"cannot create a network namespace: {error.strerror}", help_text) from error
@@ -249,7 +249,7 @@ class Namespaces:
             path = self._context.netns_directory / netns_path_name(self._context.topology, step.netns)
             if _is_namespace(path):
                 remedy = f"if it is unused: ip netns delete {path.name}"
-                raise StepError(step, f"the namespace {path.name} is there already; {remedy}")
+                raise StepError(step, f"the namespace {path.name} exists already; {remedy}")
             self.forget(step.netns)
             try:
                 leave_for_new()

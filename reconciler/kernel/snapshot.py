@@ -115,7 +115,7 @@ def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
         if alias is None or alias.topology != topology:
             name = netns_path_name(topology, netns)
             remedy = f"if it is unused: ip netns delete {name}"
-            raise HostError(f"the namespace {name} is there already, and not netctl's", remedy)
+            raise HostError(f"the namespace {name} exists already, and is not netctl's", remedy)
 
 
 def _read_links(namespaces: Namespaces, names: Iterable[str]) -> dict[str, Links]:

@@ -257,7 +257,7 @@ class DockerEngine:
             found = self._inspect(engine_name)
             labels, identity = parse_labels(found["Config"]["Labels"] or {}), str(found["Id"])
         if not self._is_ours(engine_name, labels):
-            raise EngineError(f"container {engine_name} is not one of netctl's, so it is left alone")
+            raise EngineError(f"container {engine_name} is not one of netctl's, so netctl does not change it")
         return identity
 
     # --- the connection -----------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ class LxcEngine:
         if self._is_ours(mark) and mark and not mark.complete:
             self._destroy(step.engine_name)
         if directory.exists():
-            raise HostError(f"there is a container {step.engine_name} already, and it is left alone")
+            raise HostError(f"there is a container {step.engine_name} already, which is left alone")
         mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False)
         directory.mkdir(mode=0o770, parents=True)
         replace_file(directory / MARK_FILE, render_mark(mark))
@@ -192,7 +192,7 @@ class LxcEngine:
     def _check_own(self, engine_name: str) -> None:
         """HostError if a container is foreign: it is never changed."""
         if not self._is_ours(self._read_mark(engine_name)):
-            raise HostError(f"container {engine_name} is not one of netctl's, so it is left alone")
+            raise HostError(f"container {engine_name} is not one of netctl's, so netctl does not change it")
 
     def _rename(self, engine_name: str, new_name: str, *, parked: bool) -> None:
         """Write the new name to the mark, then rename the directory; LXC's own renaming would copy the root filesystem."""

@@ -23,7 +23,7 @@ def check_link_kinds(steps: Iterable[Step]) -> None:
     kinds = sorted({step.kind for step in steps if isinstance(step, LinkAdd)})
     missing = run_in_thread(lambda: try_link_kinds(kinds)) if kinds else []
     if missing:
-        help_text = f"load what makes them: modprobe -a {' '.join(missing)}"
+        help_text = f"load their modules: modprobe -a {' '.join(missing)}"
         raise HostError(f"this kernel has no links of kind {', '.join(missing)}", help_text)
 
 

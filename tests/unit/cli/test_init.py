@@ -40,7 +40,7 @@ def test_nothing_is_written_over(tmp_path: Path, kind: str) -> None:
         other.write_text("mine")
     done = run_netctl("init", path)
     assert done.status == 2
-    assert "it is there already" in done.err
+    assert "it exists already" in done.err
     assert "help: give another name" in done.err
     assert kind != "file" or path.read_text() == "mine"
     assert other.exists() == (kind == "link")

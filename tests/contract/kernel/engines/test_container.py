@@ -184,7 +184,7 @@ def test_name_that_is_taken(docker_context: KernelContext, dockerd: Dockerd, top
     with pytest.raises(StepError, match="already in use"):
         carry_out(docker_context, want)
     for step in (ContainerPark, ContainerStop):
-        with pytest.raises(StepError, match="is not one of netctl's, so it is left alone"):
+        with pytest.raises(StepError, match="is not one of netctl's, so netctl does not change it"):
             run_runtime_steps(docker_context, [step("container:web", "docker", want.engine_name)])
     assert dockerd.docker("ps", "--format", "{{.Names}}") == want.engine_name
 

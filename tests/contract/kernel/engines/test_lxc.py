@@ -101,7 +101,7 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     assert read_containers(context) == ()
     lxc.run("theirs")
     assert engine_of(context, "lxc").read_foreign() == (("theirs", "running"),)
-    with pytest.raises(StepError, match="is not one of netctl's, so it is left alone"):
+    with pytest.raises(StepError, match="is not one of netctl's, so netctl does not change it"):
         run_runtime_steps(context, [ContainerPark("container:web", "lxc", "theirs")])
     with pytest.raises(HostError, match="an image of LXC's is not on the host: /no/such"):
         check_containers(context, [create(ContainerSpec("lxc", "/no/such"))])
