@@ -7,9 +7,8 @@ step does the move in each direction, because a host in between cannot be reache
 
 A new address on the uplink itself (from a DHCP client that renews there) is drift: the next apply moves it too.
 
-On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (openvswitch.UPLINK_NUMBER). In
-user space its GRO is off, because ovs-vswitchd cannot read packets that the kernel has merged. The same step adds or
-removes it.
+On an Open vSwitch bridge the uplink is a port like any other, with a number of its own (UPLINK_NUMBER). In user space
+its GRO is off, because ovs-vswitchd cannot read packets that the kernel has merged. The same step adds or removes it.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
 def check_line(line: str) -> None:
     """Raise ValueError if a line of a config would be more than one, or end early: LXC has no escape for such characters.
 
-    `topology.check_runtimes` checks the file for them. This check is for plans that did not pass there.
+    `topology.checks` (`check_runtimes`) checks the file for them. This check is for plans that did not pass there.
     """
     if any(char in line for char in LINE_ENDS):
         raise ValueError("a line break or NUL in a line of LXC's config")

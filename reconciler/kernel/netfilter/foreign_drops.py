@@ -5,8 +5,8 @@ evaluated by itself, including its jumps.
 
 Such a packet is known only in part. So a condition is true, false or unknown. A rule that drops is a certain drop if
 all its conditions are true. So is a policy of drop, unless an earlier rule certainly accepts. `verify` names a rule
-that may drop if a probe fails, and `compile.drops`, which knows the file's ports, reads it. So another program's rules
-about its own links, about invalid packets or about rates cause no warnings.
+that may drop if a probe fails, and `compile.foreign_firewalls`, which knows the file's ports, reads it. So another
+program's rules about its own links, about invalid packets or about rates cause no warnings.
 """
 
 from __future__ import annotations
