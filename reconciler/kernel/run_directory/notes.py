@@ -1,10 +1,10 @@
 """Files that an ssh host, or this machine next to one, keeps for the next netctl: one set per topology, next to the lock.
 
-    <topology>.peers        the other hosts of the topology, and how they are reached, so that one that leaves the file is found
-    <topology>.engines      where the engines are that hold its containers, if not at their usual places, for destroy --name
-    <topology>.openvswitch  where the Open vSwitch database is that has its bridges, for the same
-    <topology>.confirmed    which apply was confirmed over a new connection; there only between that and its commit
-    <topology>.log          what a worker did after it had lost its controller
+    <topology>.peers        the other hosts of the topology and their destinations, to find one that is removed from the file
+    <topology>.engines      the sockets of the engines with its containers, if not the default ones, for destroy --name
+    <topology>.openvswitch  the socket of the Open vSwitch database with its bridges, for the same
+    <topology>.confirmed    the apply that was confirmed over a new connection; it exists only between that and its commit
+    <topology>.log          the actions of a worker after it lost its controller
 
 `destroy` deletes all of them.
 """

@@ -6,7 +6,7 @@ No frame passes without a rule, and the bridge learns nothing: netctl knows ever
 numbered as in OpenFlow:
 
     0  SOURCE      the port: the host, its uplink and an overlay go to 5, a container to 1 (untagged frames only)
-    1  KIND        what no container may send: replies of DHCP servers, advertisements and queries of routers, redirects,
+    1  KIND        frames that no container may send: replies of DHCP servers, advertisements and queries of routers, redirects,
                    link-local groups, neighbor discovery in fragments or with another's hardware address. Advertisements
                    go to 2, the rest to 3
     2  ADVERTISED  a container may advertise its own IPv6 addresses
@@ -15,8 +15,8 @@ numbered as in OpenFlow:
     4  APART       an isolated port sends nothing to the hardware addresses of isolated containers; the rest goes to 6
     5  DELIVER     a known hardware address has its port, groups go to every port (NORMAL), and all else to the uplink or the
                    overlay, or nowhere; groups from isolated containers on other hosts go to 8
-    6  PREFIXES    what such a port sends to a prefix in which its container is isolated goes to 7, the rest to 5
-    7  TARGETS     of that, nothing goes to isolated containers' addresses, or a gateway would route it to them; the rest to 5
+    6  PREFIXES    frames of such a port to a prefix in which its container is isolated go to 7, the rest to 5
+    7  TARGETS     of these, none goes to isolated containers' addresses, or a gateway would route it to them; the rest to 5
     8  OPEN        the host and every port that is not isolated
 
 `NORMAL` only floods. The bridge learns nothing (`flood_vlans`, see `bridge`), and sends no frame from an isolated port
