@@ -96,7 +96,7 @@ class Veth(BridgePort):
 
     def describe(self) -> str:
         where = f" at {self.master}" if self.master else ""
-        return f"veth {self.name}{where} to {self.peer_name or 'nobody'}, MTU {self.mtu}"
+        return f"veth {self.name}{where} to {self.peer_name or 'no peer'}, MTU {self.mtu}"
 
     @classmethod
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
