@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from reconciler.kernel.netlink.neighbors import read_learnt
 from reconciler.kernel.netlink.rtnetlink import RouteSocket
-from reconciler.probes.knocks import Knock
+from reconciler.probes.frame_trials import FrameTrial
 from reconciler.probes.listen import FAMILIES, open_socket
 from reconciler.probes.lookup import compare_route
 from reconciler.probes.model import (
@@ -64,7 +64,7 @@ class Attempt:
     finding: Finding | None = None
     learnt: tuple[str, bytes, str] | None = None
     """For a probe past the routes: interface and MAC of the neighbor, and the own address, once they are known."""
-    knock: Knock | None = None
+    trial: FrameTrial | None = None
     """For a probe by forged frames."""
 
 
@@ -120,7 +120,7 @@ class Clients:
             self.enter(probe.netns)
             match probe:
                 case FrameProbe() | FramedPacketProbe():
-                    self._start_knocking(attempt, Knock.prepare(probe, self.enter))
+                    self._start_trial(attempt, FrameTrial.prepare(probe, self.enter))
                 case ClaimProbe():
                     self._start_claiming(attempt, probe)
                 case RouteLookup():
@@ -155,8 +155,8 @@ class Clients:
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
         self._send(attempt)
 
-    def _start_knocking(self, attempt: Attempt, knock: Knock) -> None:
-        attempt.knock, attempt.socket = knock, knock.ear
+    def _start_trial(self, attempt: Attempt, trial: FrameTrial) -> None:
+        attempt.trial, attempt.socket = trial, trial.ear
         self.selector.register(attempt.socket, selectors.EVENT_READ, attempt)
         self._send(attempt)
 
@@ -186,8 +186,8 @@ class Clients:
         match attempt.probe:
             case FrameProbe() | FramedPacketProbe() as probe:
                 self.enter(probe.netns)
-                assert attempt.knock
-                attempt.knock.send(probe.interface)
+                assert attempt.trial
+                attempt.trial.send(probe.interface)
             case ClaimProbe() as probe:
                 self.enter(probe.netns)
                 own = own_address(probe.family, probe.address) if probe.heard_at else ""
@@ -262,7 +262,7 @@ class Clients:
     def _receive_for(self, attempt: Attempt, ready: socket.socket, *, is_writable: bool) -> None:
         match attempt.probe:
             case FrameProbe() | FramedPacketProbe() as probe:
-                self._receive_knock(attempt, probe, ready)
+                self._receive_trial(attempt, probe, ready)
             case ClaimProbe() as probe:
                 self._receive_claim(attempt, probe, ready)
             case PacketProbe() as probe if probe.via:
@@ -316,18 +316,18 @@ class Clients:
                 self._end(attempt, "answered")
                 return
 
-    def _receive_knock(self, attempt: Attempt, probe: FrameProbe | FramedPacketProbe, ear: socket.socket) -> None:
-        knock = attempt.knock
+    def _receive_trial(self, attempt: Attempt, probe: FrameProbe | FramedPacketProbe, ear: socket.socket) -> None:
+        trial = attempt.trial
         for _ in range(AT_ONCE):
-            if knock and knock.is_heard(ear.recv(2048)):
+            if trial and trial.is_heard(ear.recv(2048)):
                 self.enter(probe.netns)
-                knock.take_leave(probe.interface)
+                trial.take_leave(probe.interface)
                 self._end(attempt, "answered")
                 return
 
     def _find_learnt(self) -> None:
         """Find bridges that have learned the source of a frame which they should not have processed: the probe then fails."""
-        sent = {a.knock.foreign_mac.hex(":"): a for a in self.attempts if a.knock and a.knock.foreign_mac and is_silent(a)}
+        sent = {a.trial.foreign_mac.hex(":"): a for a in self.attempts if a.trial and a.trial.foreign_mac and is_silent(a)}
         if not sent:
             return
         self.enter(HOST)

@@ -53,7 +53,7 @@ FIRST_PORT, PORTS = 32768, 28232
 
 
 @dataclass(slots=True)
-class Knock:
+class FrameTrial:
     """One probe: the receiving socket, the content that it receives if the filter fails, and the frames to send."""
 
     ear: socket.socket
@@ -65,7 +65,7 @@ class Knock:
     """A hardware address of this probe's own that a bridge must not have learned afterwards; b"" if none is used."""
 
     @classmethod
-    def prepare(cls, probe: FrameProbe | FramedPacketProbe, enter: Callable[[str], None]) -> Knock:
+    def prepare(cls, probe: FrameProbe | FramedPacketProbe, enter: Callable[[str], None]) -> FrameTrial:
         """Open the receiving socket in its namespace; `enter` moves the calling thread there.
 
         OSError if the kernel lacks its type.
@@ -95,7 +95,7 @@ def _send(interface: str, make: Callable[[bytes], Sequence[bytes]]) -> None:
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 
-def _connection(probe: FramedPacketProbe) -> Knock:
+def _connection(probe: FramedPacketProbe) -> FrameTrial:
     """Send to a port at an address that does not belong to the hardware address, and wait for an answer from there."""
     family, source = probe.family, ip_address(probe.address).packed
     words = [(SOURCE_OFFSET[family] + index, source[index : index + 4]) for index in range(0, len(source), 4)]
@@ -112,15 +112,15 @@ def _connection(probe: FramedPacketProbe) -> Knock:
         first = [introduction(own, probe.claim, probe.via)] if probe.via else []
         return [*first, frame(to, own, asked.opening(sequence))]
 
-    return Knock(ear, asked.is_answer, opening, farewell)
+    return FrameTrial(ear, asked.is_answer, opening, farewell)
 
 
-def _to_groups(probe: FrameProbe) -> Knock:
+def _to_groups(probe: FrameProbe) -> FrameTrial:
     """A datagram for the host in frames to each link-local group, from the interface's hardware address and a foreign one."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)
     foreign_mac = _draw_mac()
-    return Knock(
+    return FrameTrial(
         ear,
         lambda data: data == token,
         lambda own: [frame(to, source, packet) for to in GROUPS for source in (own, foreign_mac)],
@@ -128,31 +128,31 @@ def _to_groups(probe: FrameProbe) -> Knock:
     )
 
 
-def _advertised(_: FrameProbe) -> Knock:
+def _advertised(_: FrameProbe) -> FrameTrial:
     """A router advertisement, to all nodes and to each link-local group."""
     ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL[6])
     ear.setsockopt(*ICMP6_FILTER, icmp6_filter(ROUTER_ADVERTISEMENT))
     token = os.urandom(TOKEN_BYTES)
-    return Knock(
+    return FrameTrial(
         ear,
         lambda data: data.endswith(token),
         lambda own: [frame(to, own, advertisement(own, token)) for to in (ALL_NODES_MAC, *GROUPS)],
     )
 
 
-def _astray(probe: FrameProbe) -> Knock:
+def _astray(probe: FrameProbe) -> FrameTrial:
     """A datagram to an unused hardware address, which no socket at `heard_at` may receive."""
-    token, nobody = os.urandom(TOKEN_BYTES), _draw_mac()
-    ear = _open_below(probe.heard_at, probe.family, socket.SOCK_RAW, ((0, nobody[:4]), (4, nobody[4:])))
+    token, unknown_mac = os.urandom(TOKEN_BYTES), _draw_mac()
+    ear = _open_below(probe.heard_at, probe.family, socket.SOCK_RAW, ((0, unknown_mac[:4]), (4, unknown_mac[4:])))
     packet = datagram(probe.claim, DISCARD, probe.address, DISCARD, token)
-    return Knock(ear, lambda data: token in data, lambda own: [frame(nobody, own, packet)])
+    return FrameTrial(ear, lambda data: token in data, lambda own: [frame(unknown_mac, own, packet)])
 
 
-def _by_gateway(probe: FrameProbe) -> Knock:
+def _by_gateway(probe: FrameProbe) -> FrameTrial:
     """A datagram for another container in a frame to the gateway."""
     ear, port, token = _open_datagrams(probe.family)
     packet = datagram(probe.claim, DISCARD, probe.address, port, token)
-    return Knock(ear, lambda data: data == token, lambda own: [frame(mac_bytes(probe.mac), own, packet)])
+    return FrameTrial(ear, lambda data: data == token, lambda own: [frame(mac_bytes(probe.mac), own, packet)])
 
 
 def _open_datagrams(family: int) -> tuple[socket.socket, int, bytes]:
