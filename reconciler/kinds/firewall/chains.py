@@ -21,7 +21,7 @@ FORWARD_MARK = 0x00001000
 """The bit that netctl's forward chain sets on packets it allows. The rule in DOCKER-USER accepts it.
 
 That rule is `kinds.firewall.docker_user`. No other program's marks use this bit in a host's forward path:
-docs/decisions.md lists the bits of other programs.
+docs/decisions/0007 lists the bits of other programs.
 """
 
 

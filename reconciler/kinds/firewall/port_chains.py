@@ -1,7 +1,7 @@
 """The chains at ports, as text: what a container may send, and the fast path. `kinds.firewall.chains` has those of the host.
 
 A packet that no rule here concerns must cost little. The first look-up selects the chain of the port, and the next one
-the protocol. So only packets of a protocol meet its rules. docs/decisions.md has the measurements.
+the protocol. So only packets of a protocol meet its rules. docs/decisions/0084 has the measurements.
 
 Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types belong to routers: queries,
 DVMRP, PIM of version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
