@@ -1,3 +1,3 @@
 """netctl: a declarative reconciler for container networks on Linux."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
