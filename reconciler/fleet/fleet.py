@@ -56,6 +56,8 @@ class Fleet:
         self._run = secrets.token_hex(8)
         self.patience_s = PATIENCE_S
         """How long hosts on other machines do without hearing of us; to be set before they are greeted."""
+        self.is_agent = False
+        """Whether locks are held for one cycle of an agent."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
         """By host, what an apply could not hold against the root of a container, in that container's own namespace."""
         self._desired: Mapping[str, HostState] = {}
@@ -247,7 +249,7 @@ class Fleet:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
         self._locked = True
         for host in hosts:
-            self._hosts.run(lambda session: session.call(protocol.Lock()), (host,))
+            self._hosts.run(lambda session: session.call(protocol.Lock(brief=self.is_agent)), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that `desired` leaves out is to have nothing."""
@@ -260,12 +262,12 @@ class Fleet:
 
     # --- applying ---------------------------------------------------------------------------------------------------
 
-    def apply(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
+    def apply(self, plans: Mapping[str, HostPlan], progress: Progress, *, rolls_back: bool = True) -> None:
         """Carry out the plans that `plan` gave.
 
         Returns when all hosts are as desired, read again, and packets pass. RolledBackError where something failed, or the
         user stopped it, and every host is as it was; LeftoverError where not all of it could be taken back. A host that is lost
-        when all of them keep the change already is among `lost`.
+        when all of them keep the change already is among `lost`. Without `rolls_back`, NetctlError leaves what was done.
         """
         if not any(plan.changes for plan in plans.values()):
             self._commit()  # a run that was killed may have left what only a commit removes
@@ -273,7 +275,7 @@ class Fleet:
         self.prepare()
         with self._hosts.catching_signals():
             rollout = Rollout(self._hosts, plans, self._desired, progress, self, self._run, self.patience_s)
-            rollout.carry_out()
+            (rollout.carry_out if rolls_back else rollout.go_forward)()
             self.drift = rollout.drift
             self._commit()
         for session in self._sessions.values():
@@ -304,7 +306,7 @@ class Fleet:
             session.replace_worker(start_local_worker())
         self._open(session)
         if self._locked:
-            session.call(protocol.Lock())
+            session.call(protocol.Lock(brief=self.is_agent))
         _read(session)
 
     def release(self) -> None:

@@ -108,6 +108,10 @@ class Rollout:
         except NetctlError as error:
             self._take_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
 
+    def go_forward(self) -> None:
+        """Carry out the plans, without a way back: NetctlError leaves everything as it is then, for the next reading."""
+        self._walk(self._plans)
+
     # --- forward and back -------------------------------------------------------------------------------------------
 
     def _walk(self, plans: Mapping[str, HostPlan]) -> None:

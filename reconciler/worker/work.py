@@ -56,8 +56,8 @@ class Machine(Protocol):
     def enter(self) -> None:
         """Be in the host's namespace; in an empty one of no name where it is not there."""
 
-    def lock(self) -> None:
-        """Take the host's lock, or LockedError."""
+    def lock(self, *, brief: bool) -> None:
+        """Take the host's lock, or LockedError. A `brief` holder is an agent."""
 
     def read_occupancy(self) -> Occupancy:
         """Who is at work on the host."""
@@ -131,7 +131,7 @@ class Work:
         """What was read last, and not used for a plan yet."""
 
         self._handlers: Mapping[type[Request[Any]], Callable[[Any], Any]] = {
-            protocol.Lock: lambda _: machine.lock(),
+            protocol.Lock: lambda request: machine.lock(brief=request.brief),
             protocol.ReadOccupancy: lambda _: machine.read_occupancy(),
             protocol.Read: self._read,
             protocol.Plan: self._make_plan,

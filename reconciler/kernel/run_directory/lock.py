@@ -33,6 +33,8 @@ NOTICE_TIMEOUT_S = 1.0
 """How long a worker that came over a connection may need to notice, and to say, that it has become an orphan."""
 KILL_TIMEOUT_S = 5.0
 """How long an orphan may take to end: a system call of its that does not return holds the lock for as long."""
+BRIEF_TIMEOUT_S = 60.0
+"""How long a command waits for the cycle of an agent."""
 HOLDER_MAX_BYTES = 4096
 
 
@@ -48,6 +50,8 @@ class Holder:
     """Which run of a controller elsewhere it belongs to; "" for a worker that ends with its controller."""
     orphan: bool = False
     """Whether it has lost that controller."""
+    brief: bool = False
+    """Whether it is an agent, which holds the lock for one cycle only: others wait for it."""
 
     def __str__(self) -> str:
         """For people: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
@@ -64,8 +68,10 @@ class HostLock:
         self._holder: Holder | None = None
         self._writing = threading.Lock()
 
-    def take(self, command: str, pid: int | None = None, run: str = "") -> Self:
+    def take(self, command: str, pid: int | None = None, run: str = "", *, brief: bool = False) -> Self:
         """Take the lock for `command`; `pid` is the process that people should look for (this one, where left out).
+
+        A `brief` holder is an agent: it waits for no other, and commands wait for it.
 
         `run` stands for a controller elsewhere: a worker of the same run is one whose connection was lost, and is
         replaced. LockedError, naming the holder, where another has it; HostError where the file cannot be made.
@@ -84,7 +90,9 @@ class HostLock:
                 continue
             holder = parse_holder(os.pread(descriptor, HOLDER_MAX_BYTES, 0))
             os.close(descriptor)
-            if not self._gives_way(holder, run, time.monotonic() - begun):
+            waited_s = time.monotonic() - begun
+            waits = holder is not None and holder.brief and not brief and waited_s < BRIEF_TIMEOUT_S
+            if not waits and not self._gives_way(holder, run, waited_s):
                 raise LockedError(
                     f"another netctl is at work on this host: {holder or 'a process that has not yet said who it is'}",
                     "wait until it is done, or end it; what it leaves, the next apply takes over",
@@ -95,7 +103,7 @@ class HostLock:
         os.ftruncate(descriptor, 0)  # who died with the lock is not who has it now
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
-            self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
+            self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run, brief=brief))
         except OSError as error:
             self.release(remove=True)
             raise HostError(f"{self._path} cannot be written: {error.strerror}", help_for(error)) from error
