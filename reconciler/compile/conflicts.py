@@ -52,6 +52,8 @@ class Conflict:
     help_text: str = ""
     is_lack: bool = False
     """The host lacks what the desired state is computed from; without that, nothing can be said of the host."""
+    awaited: str = ""
+    """The container that another program is to run, if the conflict is that it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,7 @@ def _intruders(view: HostView) -> Iterator[Intruder]:
             for source in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
                 yield Intruder(source, f"takes packets from subnet {name} ({cidr})", source.help_text)
     found = {
-        (port.port, port.protocol, port.container, holder): None
-        for port, holder in _meetings(view)
-        if _is_published(port, facts)
+        (port.port, port.protocol, port.container, holder): None for port, holder in _meetings(view) if _is_published(port, facts)
     }
     for number, protocol, container, holder in found:
         effect = f"gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
@@ -345,6 +345,7 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
                 f"start it ({start} {name}), or give an image in place of `existing` and netctl makes it",
+                awaited=container.name,
             )
 
 

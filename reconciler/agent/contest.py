@@ -1,0 +1,64 @@
+"""What something else changes again and again: pure. A thing that was repaired often is left alone for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reconciler.state.backoff import Backoff
+from reconciler.state.ref import Ref
+
+REPAIRS_MAX, WINDOW_S = 5, 60.0
+"""So many repairs of one thing within this time are a contest."""
+PAUSE = Backoff(5.0, 60.0, failures=1)
+"""How long a contested thing is left alone; longer after each repair that was undone."""
+
+Thing = tuple[str, Ref]
+"""A host, and a record there."""
+
+
+@dataclass(slots=True)
+class Contest:
+    """One contested thing."""
+
+    backoff: Backoff
+    until_s: float
+    """It is repaired again then."""
+
+
+@dataclass(slots=True)
+class Contests:
+    """The repairs of the last minute, and what is contested."""
+
+    repairs: dict[Thing, list[float]] = field(default_factory=dict)
+    contested: dict[Thing, Contest] = field(default_factory=dict)
+
+    def note(self, things: Iterable[Thing], now_s: float) -> tuple[Thing, ...]:
+        """Note that these were repaired; those that are contested from here on."""
+        begun = []
+        for thing in things:
+            recent = [at_s for at_s in self.repairs.get(thing, ()) if at_s > now_s - WINDOW_S]
+            self.repairs[thing] = [*recent, now_s]
+            known = self.contested.get(thing)
+            if known:
+                known.backoff = known.backoff.failed()
+                known.until_s = now_s + known.backoff.delay_s
+            elif len(recent) + 1 >= REPAIRS_MAX:
+                self.contested[thing] = Contest(PAUSE, now_s + PAUSE.delay_s)
+                begun.append(thing)
+        return tuple(begun)
+
+    def forget(self, now_s: float) -> None:
+        """Forget what was not repaired for a while after its pause had ended: the contest is over."""
+        for thing in [thing for thing, one in self.contested.items() if now_s > one.until_s + WINDOW_S]:
+            del self.contested[thing]
+        for thing in [thing for thing, times in self.repairs.items() if times[-1] <= now_s - WINDOW_S]:
+            del self.repairs[thing]
+
+    def withheld(self, host: str, now_s: float) -> frozenset[Ref]:
+        """What is not repaired on a host now."""
+        return frozenset(ref for (name, ref), one in self.contested.items() if name == host and one.until_s > now_s)
+
+    def next_s(self, now_s: float) -> float | None:
+        """When the next pause ends."""
+        return min((one.until_s for one in self.contested.values() if one.until_s > now_s), default=None)

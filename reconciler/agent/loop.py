@@ -1,0 +1,378 @@
+"""The loop of an agent: waits for hints, and runs a cycle when one is due. Nothing is ever derived from an event."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from reconciler.agent.contest import Contests
+from reconciler.agent.cycle import Keeper, Outcome, count_repairs
+from reconciler.agent.log import Log, now
+from reconciler.agent.sources import find_sources
+from reconciler.agent.state import AgentState, HostLocks, read_pause
+from reconciler.agent.timing import GIVE_WAY, IDLE, RETRY, Debounce, next_full_s
+from reconciler.errors import LockedError, NetctlError, UsageError
+from reconciler.fleet.target import Target
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.events.commands import ProcessEvents
+from reconciler.kernel.events.hints import Hints
+from reconciler.kernel.events.signals import SignalEvents
+from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.processes.commands import read_processes
+from reconciler.kernel.processes.service_manager import ServiceManager
+from reconciler.kinds.process import Process
+from reconciler.state.backoff import Backoff
+from reconciler.state.ref import LAB
+from reconciler.topology.types import Topology
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+PAUSE_POLL_S = 1.0
+"""How late the end of a pause may be noticed."""
+SHOWN_MAX = 5
+"""Of what is contested, so much is named."""
+
+Load = Callable[[], tuple[Topology, tuple[Target, ...]]]
+"""Reads the file: the topology, and the hosts that the agent is to hold. UsageError if it cannot be used."""
+
+
+class _StoppedError(Exception):
+    """A signal has asked for the end in the middle of a reading."""
+
+
+class _Silence:
+    """The progress of an apply, of which nothing is shown; it tells the service manager that the agent lives."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+
+    def update(self, _host: str, _phase: str, _done: int, _total: int) -> None:
+        self._beat()
+
+    def wait(self, _host: str, _bridge: str, _seconds: int) -> None:
+        self._beat()
+
+
+@dataclass(slots=True)
+class Agent:
+    """One agent, from its start to the signal that ends it."""
+
+    load: Load
+    command: str
+    log: Log
+    locks: HostLocks
+    keeper: Keeper
+    state: AgentState
+    manager: ServiceManager
+    clock: Callable[[], float] = time.monotonic
+    hints: Hints = field(default_factory=Hints)
+    contests: Contests = field(default_factory=Contests)
+    commands: ProcessEvents = field(default_factory=ProcessEvents)
+    signals: SignalEvents = field(default_factory=SignalEvents)
+    debounce: Debounce = field(default_factory=Debounce)
+    causes: set[str] = field(default_factory=set)
+    """Of the hints since the last reading."""
+    retry: Backoff = RETRY
+    idle: Backoff = IDLE
+    give_way: Backoff = GIVE_WAY
+    not_before_s: float = 0.0
+    """No cycle before, whatever hints there are: backoff."""
+    full_s: float = 0.0
+    """The next full reading is due then; the first is due at once."""
+    contest_s: float | None = None
+    """What is contested is tried again then."""
+    beat_s: float = 0.0
+    generation: int = 0
+    is_stopping: bool = False
+    is_ready: bool = False
+    is_reading: bool = False
+    """Whether a stop may raise: nothing is being changed."""
+    reload: bool = False
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Hold the hosts until a signal asks for the end; the network stays as it is."""
+        self.keeper.withheld = lambda host: self.contests.withheld(host, self.clock())
+        with self._handling_signals():
+            try:
+                self._listen()
+                self._follow_pause()
+                while not self.is_stopping:
+                    self._beat()
+                    self._wait()
+                    if not self.is_stopping and self._is_due():
+                        self._cycle()
+            except _StoppedError:
+                pass
+            finally:
+                self.manager.notify("STOPPING=1")
+                self.hints.close()
+                self.locks.release()
+
+    def _wait(self) -> None:
+        """Until something is due, or there is a hint."""
+        due_s = self.debounce.due_s
+        times = [self.full_s, self.contest_s]
+        if due_s is not None:
+            times.append(max(due_s, self.not_before_s))
+        if self.manager.watchdog_s:
+            times.append(self.beat_s)
+        if self.state.paused:
+            times = [self.clock() + PAUSE_POLL_S]
+        self._note(self.hints.wait(min(each for each in times if each is not None)))
+
+    def _note(self, causes: set[Cause]) -> None:
+        """Remember the hints; what signals and the file of a pause say is followed at once."""
+        received = self.signals.take()
+        if received & set(STOPS):
+            self.is_stopping = True
+        if signal.SIGHUP in received:
+            self.reload = True
+            self.full_s = self.clock()
+            self.log.note("signal", "reads everything again (SIGHUP)")
+        if Cause.FILE in causes:
+            self.reload = True
+        if Cause.CONTROL in causes or self.state.paused:
+            self._follow_pause()
+        if found := causes - {Cause.CONTROL}:
+            self.causes |= {str(cause) for cause in found}
+            self.debounce = self.debounce.hinted(self.clock())
+
+    def _follow_pause(self) -> None:
+        pause = read_pause(self.keeper.topology.name)
+        why = pause.why if pause else ""
+        if why != self.state.paused:
+            self.log.note("pause" if why else "resume", f"paused: {why}" if why else "goes on")
+            self._write(replace(self.state, paused=why))
+            self.full_s = self.clock()
+
+    def _is_due(self) -> bool:
+        if self.state.paused:
+            return False
+        times = (self.debounce.due_s, self.full_s, self.contest_s)
+        due_s = max(self.not_before_s, min(each for each in times if each is not None))
+        return due_s <= self.clock()
+
+    # --- one cycle ----------------------------------------------------------------------------------------------------
+
+    def _cycle(self) -> None:
+        """Read, repair, and follow what came of it."""
+        begun_s, was_in_step = self.clock(), self.state.in_step
+        is_full = begun_s >= self.full_s
+        # What came until here is covered by the reading; what comes from here on is not.
+        self._note(self.hints.drain())
+        causes, self.causes, self.debounce = sorted(self.causes) or ["reading"], set(), Debounce()
+        if is_full:
+            self.full_s = next_full_s(begun_s, random.random())  # noqa: S311  no secret
+        try:
+            self._reload()
+            if is_full:
+                self._read_beside()
+            with self._interruptible():
+                outcome = self.keeper.cycle(_Silence(self._beat_soon))
+        except LockedError as error:
+            self._give_way(error)
+        except NetctlError as error:
+            self._fail(error)
+        else:
+            self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
+        self.contest_s = self.contests.next_s(self.clock())
+        self._listen(renew=is_full or not (was_in_step and self.state.in_step))
+
+    def _reload(self) -> None:
+        """Read the file again if it may be another one. A file that is wrong is reported, and the last good one stays."""
+        if not self.reload:
+            return
+        self.reload = False
+        try:
+            topology, targets = self.load()
+            _check_name(topology, self.keeper.topology)
+            added = {target.host for target in targets} - {target.host for target in self.keeper.targets} - {LAB}
+            self.locks.take(sorted(added))
+        except NetctlError as error:
+            self.log.fail("file", error)
+            self._write(replace(self.state, error=f"the file is not used: {error.message}"))
+            return
+        if topology == self.keeper.topology and targets == self.keeper.targets:
+            if self.state.error:
+                self._write(replace(self.state, error=""))
+            return
+        self.log.note("file", f"follows {topology.path}")
+        self.keeper.follow(topology, targets)
+        self._read_beside()
+        self._write(replace(self.state, error="", hosts=_names(targets)))
+
+    def _read_beside(self) -> None:
+        with self._interruptible():
+            errors = self.keeper.read_beside()
+        for host, error in errors.items():
+            self.log.note("unreachable", f"{host} is left out: its live addresses are not known ({error.message})")
+
+    def _give_way(self, error: NetctlError) -> None:
+        if not self.give_way.failures:
+            self.log.note("locked", f"waits: {error.message}")
+        self.give_way = self.give_way.failed()
+        self._again(self.give_way.delay_s)
+
+    def _fail(self, error: NetctlError) -> None:
+        self._take_signals()
+        if self.is_stopping:
+            return
+        text = error.message
+        if text != self.state.error:
+            self.log.fail("failed", error)
+        self.retry = self.retry.failed()
+        self._again(self.retry.delay_s)
+        self._write(replace(self.state, error=text, in_step=False))
+
+    def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
+        self.retry, self.give_way = self.retry.succeeded(), self.give_way.succeeded()
+        self.not_before_s = 0.0
+        state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
+        if state.error and not state.error.startswith("the file"):
+            state = replace(state, error="")
+        for name in sorted(set(outcome.awaited) - set(self.state.waiting)):
+            self.log.note("waiting", f"waits for container {name}, which does not run")
+        if outcome.repaired:
+            self.idle = self.idle.succeeded()
+            self.log.repaired(outcome.repaired, causes, elapsed_s)
+            state = self._count(outcome, state)
+            self._again(0.0)  # it is read again before it counts as done
+        elif not is_full:
+            # Hints that meant nothing: others' doing.
+            self.idle = self.idle.failed()
+            self.not_before_s = self.clock() + self.idle.delay_s
+        self.contests.forget(self.clock())
+        self._write(replace(state, contested=self._contested()))
+        if outcome.is_in_step:
+            self._follow_commands(outcome)
+            self._be_ready()
+
+    def _count(self, outcome: Outcome, state: AgentState) -> AgentState:
+        """Note what was repaired, and what is contested from here on."""
+        things = count_repairs(outcome.repaired, self.keeper.held)
+        for host, ref in self.contests.note(things, self.clock()):
+            self.log.note("contested", f"contested: {host}: {ref} was changed again and again; it is left alone for a while")
+        last = next(iter(found[0].record for found in outcome.repaired.values()))
+        count = sum(map(len, outcome.repaired.values()))
+        text = f"{last.subject}: {last.describe()}" + (f", and {count - 1:,} more" if count > 1 else "")
+        return replace(state, repairs=state.repairs + count, last_repair=text, last_repair_at=now())
+
+    def _contested(self) -> tuple[str, ...]:
+        named = sorted(f"{host}: {ref}" for host, ref in self.contests.contested)
+        return (*named[:SHOWN_MAX], *([f"and {len(named) - SHOWN_MAX} more"] if len(named) > SHOWN_MAX else []))
+
+    def _be_ready(self) -> None:
+        if not self.is_ready:
+            self.is_ready = True
+            self.log.note("ready", "ready")
+            self.manager.notify("READY=1", "STATUS=in step")
+
+    def _again(self, delay_s: float) -> None:
+        """Run another cycle after so long, without a hint."""
+        now_s = self.clock()
+        self.debounce = self.debounce.hinted(now_s - 1.0)
+        self.not_before_s = now_s + delay_s
+
+    def _follow_commands(self, outcome: Outcome) -> None:
+        """Wait for the end of each command. One that ended since the reading is a hint."""
+        wanted = {
+            record.container
+            for state in outcome.desired.values()
+            for record in state.records.values()
+            if isinstance(record, Process)
+        }
+        if not wanted:
+            self.commands.follow(())
+            return
+        found = read_processes(KernelContext(self.keeper.topology.name, "local"))
+        running = {info.container: info.pid for info in found if info.command}
+        ended = self.commands.follow(pid for name, pid in running.items() if name in wanted)
+        withheld = any(ref.kind == Process.kind for _, ref in self.contests.contested)
+        if ended or (not withheld and not wanted <= running.keys()):
+            self.causes.add(str(Cause.COMMAND))
+            self.debounce = self.debounce.hinted(self.clock())
+
+    # --- edges --------------------------------------------------------------------------------------------------------
+
+    def _listen(self, *, renew: bool = False) -> None:
+        """Have the events of what is there now."""
+        self.generation += renew
+        sources: dict[Hashable, tuple[Cause, Opener]] = {
+            "signals": (Cause.CONTROL, lambda: self.signals),
+            "commands": (Cause.COMMAND, lambda: self.commands),
+        }
+        self.hints.want(sources | find_sources(self.keeper.topology, self.keeper.targets, self.keeper.held, self.generation))
+
+    def _write(self, state: AgentState) -> None:
+        if state != self.state:
+            self.state = state
+            self.locks.write(state)
+
+    def _beat(self) -> None:
+        """Tell the service manager that the loop runs."""
+        if self.manager.watchdog_s:
+            self.manager.notify("WATCHDOG=1")
+            self.beat_s = self.clock() + self.manager.watchdog_s
+
+    def _beat_soon(self) -> None:
+        if self.manager.watchdog_s and self.clock() >= self.beat_s:
+            self._beat()
+
+    def _take_signals(self) -> None:
+        self._note(set())
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A stop ends what is done within at once; while hosts are changed, the fleet ends it after the batch in hand."""
+        self.is_reading = True
+        try:
+            self._take_signals()
+            if self.is_stopping:
+                raise _StoppedError
+            yield
+        finally:
+            self.is_reading = False
+
+    @contextlib.contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        numbers = (*STOPS, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number in STOPS and self.is_reading:
+            self.is_reading = False
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        raise _StoppedError
+
+
+def start_agent(load: Load, command: str, *, is_json: bool) -> Agent:
+    """An agent that holds the locks of its hosts. UsageError if the file is wrong; HostError if another agent holds a host."""
+    topology, targets = load()
+    locks = HostLocks(topology.name)
+    locks.take(_names(targets))
+    state = AgentState(os.getpid(), topology.name, topology.path, _names(targets), now())
+    locks.write(state)
+    return Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())
+
+
+def _check_name(topology: Topology, held: Topology) -> None:
+    if topology.name != held.name:
+        raise UsageError(f"the file is of another topology now: {topology.name}", "start an agent of its own for it")
+
+
+def _names(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    return tuple(target.host for target in targets if target.host != LAB)
