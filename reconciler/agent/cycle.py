@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.agent.withhold import find_awaited, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
 from reconciler.compile.conflicts import refuse
-from reconciler.errors import NetctlError
+from reconciler.errors import LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
 from reconciler.fleet.target import Target, targets_of
 from reconciler.plan.document import HostPlan
@@ -64,6 +64,8 @@ class Keeper:
     """What other controllers read of the lock's holder."""
     withheld: Callable[[str], Collection[Ref]] = lambda _: ()
     """By host, what is contested now."""
+    is_paused: Callable[[], bool] = lambda: False
+    """Asked under the lock: a destroy that had it before may have ended only now."""
     held: dict[str, HostState] = field(default_factory=dict)
     """By host, what was desired when the host was last in step."""
     is_clean: bool = False
@@ -103,6 +105,8 @@ class Keeper:
                 work = self._plan(fleet, fleet.read(lock=True))
             changes = work.changes
             if changes or not self.is_clean:
+                if self.is_paused():
+                    raise LockedError("the agent is paused")
                 self.is_clean = False
                 fleet.apply(work.plans, progress, rolls_back=False)
                 self.is_clean = True

@@ -99,6 +99,7 @@ class Agent:
     def run(self) -> None:
         """Hold the hosts until a signal asks for the end; the network stays as it is."""
         self.keeper.withheld = lambda host: self.contests.withheld(host, self.clock())
+        self.keeper.is_paused = lambda: read_pause(self.keeper.topology.name) is not None
         with self._handling_signals():
             try:
                 self._listen()
@@ -140,6 +141,9 @@ class Agent:
             self.reload = True
         if Cause.CONTROL in causes or self.state.paused:
             self._follow_pause()
+        if causes & {Cause.ENGINE, Cause.FILE}:
+            # An engine that is there again, or another file, may be what a cycle failed for the want of.
+            self.not_before_s = min(self.not_before_s, self.clock() + RETRY.first_s)
         if found := causes - {Cause.CONTROL}:
             self.causes |= {str(cause) for cause in found}
             self.debounce = self.debounce.hinted(self.clock())

@@ -61,6 +61,10 @@ class Pause:
     until_s: float | None = None
 
 
+DESTROYED = "after `netctl destroy`; `netctl apply` or `netctl agent resume` ends that"
+"""Why an agent does not create again what a user has destroyed."""
+
+
 @dataclass(slots=True)
 class HostLocks:
     """The locks of the hosts that an agent holds."""
@@ -174,6 +178,17 @@ def read_pause(topology: str, directory: Path = DIRECTORY) -> Pause | None:
 def write_pause(topology: str, pause: Pause, directory: Path = DIRECTORY) -> None:
     """Let the agents of the topology change nothing."""
     write_private(directory / f"{topology}.pause", json.dumps(asdict(pause)) + "\n")
+
+
+def pause_agents(topology: str, why: str) -> None:
+    """Let the agents of the topology change nothing until `resume`, if there is one; else remove what a killed one has left."""
+    if read_states(topology, find_hosts(topology)):
+        write_pause(topology, Pause(why))
+        return
+    locks = HostLocks(topology)
+    if hosts := find_hosts(topology):
+        locks.take(hosts)
+        locks.release()
 
 
 def end_pause(topology: str, why: str = "", directory: Path = DIRECTORY) -> bool:

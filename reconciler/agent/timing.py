@@ -15,7 +15,7 @@ FULL_S = 60.0
 """A full reading finds what no event reports."""
 JITTER = 0.1
 """A part of FULL_S, by which agents that started together drift apart."""
-RETRY = Backoff(0.1, 60.0)
+RETRY = Backoff(0.1, 15.0)
 """After a cycle that failed."""
 GIVE_WAY = Backoff(0.1, 1.0)
 """While another netctl holds the lock."""

@@ -26,16 +26,9 @@ TimeoutStartSec=infinity
 TimeoutStopSec=10
 # Commands of containers, DHCP clients and name servers outlive the agent.
 KillMode=process
-RuntimeDirectory=netctl
-RuntimeDirectoryMode=0700
-RuntimeDirectoryPreserve=yes
-# What the agent mounts under /run/netns must be seen by all, so it has no mount namespace of its own:
-# no ProtectSystem=, PrivateTmp= or the like.
-NoNewPrivileges=no
+# What the agent mounts under /run/netns must be seen by all programs: no ProtectSystem=, PrivateTmp= or the like,
+# which give it a mount namespace of its own. Commands of containers inherit limits and filters, so there are no others.
 LockPersonality=yes
-RestrictRealtime=yes
-UMask=0077
-OOMScoreAdjust=-500
 
 [Install]
 WantedBy=multi-user.target
