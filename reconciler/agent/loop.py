@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -28,6 +28,7 @@ from reconciler.kernel.processes.commands import read_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
 from reconciler.kinds.process import Process
 from reconciler.state.backoff import Backoff
+from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
 from reconciler.topology.types import Topology
 
@@ -87,6 +88,8 @@ class Agent:
     contest_s: float | None = None
     """What is contested is tried again then."""
     beat_s: float = 0.0
+    desired: Mapping[str, HostState] = field(default_factory=dict)
+    """By host, what the last cycle was for."""
     generation: int = 0
     is_stopping: bool = False
     is_ready: bool = False
@@ -167,9 +170,10 @@ class Agent:
 
     def _cycle(self) -> None:
         """Read, repair, and follow what came of it."""
-        begun_s, was_in_step = self.clock(), self.state.in_step
+        begun_s = self.clock()
         is_full = begun_s >= self.full_s
-        # What came until here is covered by the reading; what comes from here on is not.
+        # What came until here is covered by the reading; what comes from here on is an event of a source that is open.
+        self._listen(renew=is_full or not self.state.in_step)
         self._note(self.hints.drain())
         causes, self.causes, self.debounce = sorted(self.causes) or ["reading"], set(), Debounce()
         if is_full:
@@ -187,7 +191,6 @@ class Agent:
         else:
             self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
         self.contest_s = self.contests.next_s(self.clock())
-        self._listen(renew=is_full or not (was_in_step and self.state.in_step))
 
     def _reload(self) -> None:
         """Read the file again if it may be another one. A file that is wrong is reported, and the last good one stays."""
@@ -236,6 +239,7 @@ class Agent:
         self._write(replace(self.state, error=text, in_step=False))
 
     def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
+        self.desired = outcome.desired
         self.retry, self.give_way = self.retry.succeeded(), self.give_way.succeeded()
         self.not_before_s = 0.0
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
@@ -312,7 +316,7 @@ class Agent:
             "signals": (Cause.CONTROL, lambda: self.signals),
             "commands": (Cause.COMMAND, lambda: self.commands),
         }
-        self.hints.want(sources | find_sources(self.keeper.topology, self.keeper.targets, self.keeper.held, self.generation))
+        self.hints.want(sources | find_sources(self.keeper.topology, self.keeper.targets, self.desired, self.generation))
 
     def _write(self, state: AgentState) -> None:
         if state != self.state:
