@@ -76,7 +76,7 @@ class Keeper:
 
     def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
         """Go on with a new file."""
-        self.topology, self.targets, self.is_clean, self._compiled = topology, targets, False, None
+        self.topology, self.targets, self._compiled = topology, targets, None
 
     def read_beside(self) -> Mapping[str, NetctlError]:
         """Read the hosts that share a subnet with those held here, as far as they can be reached; what failed, by host."""
@@ -140,11 +140,11 @@ class Keeper:
         return self._compiled[1]
 
 
-def count_repairs(changes: Mapping[str, tuple[Change, ...]], held: Mapping[str, HostState]) -> list[tuple[str, Ref]]:
-    """Of what was carried out, the things that were so before: drift, and no change of the file."""
+def count_repairs(changes: Mapping[str, tuple[Change, ...]], before: Mapping[str, HostState]) -> list[tuple[str, Ref]]:
+    """Of what was carried out, the things that were wanted so in the cycle before: drift, and no change of the file."""
     return [
         (host, change.ref)
         for host, found in changes.items()
         for change in find_roots(found)
-        if held.get(host, HostState({})).records.get(change.ref) == change.after
+        if before.get(host, HostState({})).records.get(change.ref) == change.after
     ]

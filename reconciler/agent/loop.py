@@ -213,7 +213,7 @@ class Agent:
         self.log.note("file", f"follows {topology.path}")
         self.keeper.follow(topology, targets)
         self._read_beside()
-        self._write(replace(self.state, error="", hosts=_names(targets)))
+        self._write(replace(self.state, error="", hosts=_names(targets), in_step=False))
 
     def _read_beside(self) -> None:
         with self._interruptible():
@@ -239,7 +239,6 @@ class Agent:
         self._write(replace(self.state, error=text, in_step=False))
 
     def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
-        self.desired = outcome.desired
         self.retry, self.give_way = self.retry.succeeded(), self.give_way.succeeded()
         self.not_before_s = 0.0
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
@@ -256,6 +255,7 @@ class Agent:
             # Hints that meant nothing: others' doing.
             self.idle = self.idle.failed()
             self.not_before_s = self.clock() + self.idle.delay_s
+        self.desired = outcome.desired
         self.contests.forget(self.clock())
         self._write(replace(state, contested=self._contested()))
         if outcome.is_in_step:
@@ -264,7 +264,7 @@ class Agent:
 
     def _count(self, outcome: Outcome, state: AgentState) -> AgentState:
         """Note what was repaired, and what is contested from here on."""
-        things = count_repairs(outcome.repaired, self.keeper.held)
+        things = count_repairs(outcome.repaired, self.desired)
         for host, ref in self.contests.note(things, self.clock()):
             self.log.note("contested", f"contested: {host}: {ref} was changed again and again; it is left alone for a while")
         last = next(iter(found[0].record for found in outcome.repaired.values()))

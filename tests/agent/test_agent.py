@@ -1,0 +1,307 @@
+"""An agent from its start to its end: the file, signals, pauses, a second agent, and what it leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from reconciler.kernel.events.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTABLES, ROUTE_GROUPS
+from reconciler.kernel.netlink.rtnetlink import SOL_NETLINK, parse_messages
+from tests.agent.running import RunningAgent
+from tests.e2e.connections import Connection, start_server
+from tests.e2e.faults import quick_netctl
+from tests.e2e.live import differences, read_live, read_pids
+from tests.e2e.machine import Machine
+from tests.e2e.worlds import LOCAL, LOCAL_CHANGED, edit, write
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
+
+WITH_SERVER = LOCAL.replace("  web: {networks", "  app: {networks: {front: auto}}\n  web: {networks")
+
+
+@pytest.fixture
+def file(furnished: Machine) -> Path:
+    return write(furnished, LOCAL)
+
+
+@pytest.fixture
+def agent(furnished: Machine, file: Path) -> RunningAgent:
+    return RunningAgent.start(furnished, file).wait_ready()
+
+
+def test_it_builds_and_leaves_the_network(agent: RunningAgent, file: Path) -> None:
+    """`ready` is said when all is in step; SIGTERM ends it within 5 s with status 0, and leaves the network and no file."""
+    machine = agent.machine
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+    before = {line for line in read_live(machine) if ": file " not in line}
+    outcome, took_s = agent.stop()
+    assert (outcome.status, took_s < 5) == (0, True), outcome
+    after = {line for line in read_live(machine) if ": file " not in line}
+    assert differences(frozenset(before), frozenset(after)).replace("process: ", "") == "" or "reconciler" in str(before - after)
+    assert ".agent" not in machine.run("ls", "-A", "/run/netctl").out
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+
+
+def test_it_ends_in_the_middle_of_its_first_apply(furnished: Machine) -> None:
+    """SIGTERM at any moment ends it within 5 s; what is half built, the next start completes."""
+    file = write(furnished, LOCAL.replace("  web: {", "  many: {replicas: 60, networks: {front: auto}}\n  web: {"))
+    for delay_s in (0.1, 0.4, 0.8, 1.2):
+        agent = RunningAgent.start(furnished, file)
+        time.sleep(delay_s)
+        outcome, took_s = agent.stop()
+        assert took_s < 5
+        assert outcome.status in (0, 128 + signal.SIGTERM), outcome  # before it has its handler, it ends as any program
+    RunningAgent.start(furnished, file).wait_ready().stop()
+    assert quick_netctl(furnished, "diff", file)[0].status == 0
+
+
+def test_it_follows_the_file_and_keeps_the_last_good_one(agent: RunningAgent, file: Path) -> None:
+    """A change of the file is applied; a wrong file is reported with its line, and drift is repaired by the last good one."""
+    machine = agent.machine
+    file.write_text(LOCAL_CHANGED)
+    agent.wait_for(lambda it: "10.46.0.20" in machine.run("sh", "-c", "ip -n here.app address 2>&1 || true").out)
+    agent.wait_for(lambda it: it.state["in_step"])
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+    file.write_text(LOCAL_CHANGED.replace("subnets:", "subnet:"))
+    agent.wait_for(lambda it: "the file is not used" in it.state["error"])
+    assert "topology.yaml:5:1: " in agent.said
+    repairs = agent.state["repairs"]
+    machine.sh("ip -n here.app address flush dev eth0")
+    agent.wait_repaired(repairs)
+    replaced = file.with_suffix(".new")  # as editors save
+    replaced.write_text(LOCAL)
+    replaced.rename(file)
+    agent.wait_for(lambda it: not it.state["error"] and "here.app" not in machine.run("ls", "/run/netns").out)
+    agent.wait_for(lambda it: it.state["in_step"])
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+
+
+def test_sighup_reads_everything_again(agent: RunningAgent) -> None:
+    """SIGHUP is followed by a reading, and ends nothing."""
+    agent.running.kill(signal.SIGHUP)
+    agent.wait_for(lambda it: "reads everything again" in it.said)
+    agent.machine.sh("nft flush ruleset")
+    agent.wait_repaired(agent.state["repairs"] - 1)
+
+
+def test_a_command_that_ends_is_started_again(agent: RunningAgent) -> None:
+    """The command of a plain namespace is back within 2 s (on an idle machine); one that always ends is contested."""
+    machine = agent.machine
+    for _ in range(2):
+        (pid,) = read_pids(machine, "sleep infinity")
+        machine.run("kill", "-9", str(pid))
+        agent.wait_for(lambda it, pid=pid: read_pids(machine, "sleep infinity") not in ([], [pid]))  # type: ignore[misc]
+    edit(machine.folder / "topology.yaml", ("[sleep, infinity]", "[sleep, '0.01']"))
+    agent.wait_for(lambda it: any("command" in name for name in it.state["contested"]), 60)
+    assert "contested: one: process command in container:db" in agent.said
+    shown = quick_netctl(machine, "status", machine.folder / "topology.yaml")[0].out
+    assert "contested, and left alone for a while: one: process command in container:db" in shown
+    machine.sh("ip -n here.web address flush dev eth0")
+    agent.wait_for(lambda it: "10.44.0.10" in machine.run("ip", "-n", "here.web", "address").out)
+
+
+def test_a_second_agent_says_who_holds_the_host(agent: RunningAgent, file: Path) -> None:
+    """Of two agents for one host the second ends with status 3, and names the first; the first goes on."""
+    second = RunningAgent.start(agent.machine, file).running.wait()
+    assert second.status == 3
+    assert "cannot hold host one of here: an agent holds it already: process " in second.err
+    assert str(file) in second.err
+    agent.machine.sh("nft flush ruleset")
+    agent.wait_repaired(agent.state["repairs"] - 1)
+
+
+def test_a_killed_agent_holds_nothing(agent: RunningAgent, file: Path) -> None:
+    """After kill -9 `status` shows no agent, the next one starts, and `destroy` leaves no file."""
+    agent.stop(signal.SIGKILL)
+    assert "agent" not in quick_netctl(agent.machine, "status", file)[0].out
+    RunningAgent.start(agent.machine, file).wait_ready().stop(signal.SIGKILL)
+    assert quick_netctl(agent.machine, "destroy", file)[0].status == 0
+    assert agent.machine.run("sh", "-c", "ls -A /run/netctl 2>/dev/null || true").out == ""
+
+
+def test_pause_and_resume(agent: RunningAgent, file: Path) -> None:
+    """While it is paused nothing is repaired, and `status` says so; after `resume`, and after the time, everything is."""
+    machine = agent.machine
+    for ends_by_itself in (False, True):
+        words = ["3s" if ends_by_itself else "10m", str(file)]
+        assert quick_netctl(machine, "agent", "pause", *words)[0].status == 0
+        agent.wait_for(lambda it: it.state["paused"])
+        repairs = agent.state["repairs"]
+        machine.sh("ip link delete b-here-front")
+        shown = quick_netctl(machine, "status", file)[0]
+        assert "paused by `netctl agent pause" in shown.out
+        assert shown.status == 1
+        if not ends_by_itself:
+            time.sleep(1)
+            assert agent.state["repairs"] == repairs
+            assert quick_netctl(machine, "agent", "resume", str(file))[0].status == 0
+        agent.wait_repaired(repairs)
+    assert quick_netctl(machine, "agent", "resume", str(file))[0].out.endswith("is not paused.\n")
+
+
+def test_apply_diff_and_destroy_beside_it(agent: RunningAgent, file: Path) -> None:
+    """Beside an agent `apply` applies, `diff` finds nothing, and what `destroy` removed stays so until the next `apply`."""
+    machine = agent.machine
+    for number in range(5):
+        file.write_text(LOCAL.replace('"8080:80"', f'"8080:80", "{9000 + number}:90"'))
+        done = quick_netctl(machine, "apply", file)[0]
+        assert done.status == 0, done.err
+        found = quick_netctl(machine, "diff", file)[0]
+        assert (found.status, found.err) == (0, ""), found
+    done = quick_netctl(machine, "destroy", file)[0]
+    assert done.status == 0, done.err
+    agent.wait_for(lambda it: "destroy" in it.state["paused"])
+    time.sleep(1.5)
+    assert "here" not in machine.run("ip", "netns").out
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    agent.wait_for(lambda it: not it.state["paused"])
+    repairs = agent.state["repairs"]
+    machine.sh("nft flush ruleset")
+    agent.wait_repaired(repairs)
+
+
+def test_status_shows_the_agent(agent: RunningAgent, file: Path) -> None:
+    """`status` says which process holds the host, since when, and what it repaired last; in JSON, too."""
+    repairs = agent.state["repairs"]
+    agent.machine.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
+    agent.wait_repaired(repairs)
+    shown = quick_netctl(agent.machine, "status", file)[0]
+    assert shown.status == 0
+    assert f"agent: process {agent.state['pid']} holds one since " in shown.out
+    assert "repaired, last at " in shown.out
+    document = json.loads(quick_netctl(agent.machine, "status", "--json", file)[0].out)
+    assert document["agents"][0]["repairs"] == agent.state["repairs"]
+
+
+def test_wait_returns_when_in_step(furnished: Machine, file: Path) -> None:
+    """`wait` is 1 while the network is not there, and 0 as soon as it is, for all or for one container."""
+    late = quick_netctl(furnished, "wait", "--timeout", "1", "--file", file)[0]
+    assert late.status == 1
+    assert "not in step after 1 s" in late.err
+    waiting = furnished.start_netctl("wait", "--timeout", "60", "--file", file, "web")
+    RunningAgent.start(furnished, file).wait_ready()
+    assert waiting.wait().status == 0
+    furnished.sh("true")
+    assert quick_netctl(furnished, "wait", "--timeout", "0", "--file", file)[0].status == 0
+    assert "did you mean web?" in quick_netctl(furnished, "wait", "--file", file, "wep")[0].err
+
+
+def test_watch_prints_repairs(agent: RunningAgent, file: Path) -> None:
+    """`watch` prints each repair as it happens, as JSON too, and ends with the agent."""
+    watching = [agent.machine.start_netctl("watch", file), agent.machine.start_netctl("watch", "--json", file)]
+    time.sleep(3)  # there is nothing by which to see that they watch
+    agent.machine.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
+    agent.wait_repaired(agent.state["repairs"])
+    agent.stop()
+    text, lines = (each.wait(20) for each in watching)
+    assert "container web: address 10.44.0.10/24 on eth0: missing (netlink" in text.out
+    assert any(json.loads(line)["event"] == "repair" for line in lines.out.splitlines())
+
+
+def test_no_user_can_reach_its_files(agent: RunningAgent) -> None:
+    """A user without rights can neither read, lock nor remove what the agent keeps."""
+    for command in ("ls /run/netctl/.agent", "cat /run/netctl/.agent/here.one.lock", "rm /run/netctl/.agent/here.one.lock"):
+        done = agent.machine.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", command, check=False)
+        assert done.status != 0, command
+        assert "ermission denied" in done.err
+
+
+NOISE = """
+    ip address add 198.51.100.1/24 dev noise0; ip route add 198.51.101.0/24 dev noise0; ip route delete 198.51.101.0/24 dev noise0
+    ip address delete 198.51.100.1/24 dev noise0; nft add table inet noise; nft delete table inet noise; sleep 0.05
+"""
+"""What others do on a host, as far as the agent hears of it."""
+
+
+def test_an_idle_agent_writes_nothing(furnished: Machine, file: Path) -> None:
+    """Whatever others do on the host, an agent with nothing to repair changes nothing: the kernel reports what they did, only."""
+    furnished.sh("ip link add noise0 type veth peer name noise1; ip link set noise0 up; ip link set noise1 up")
+    assert quick_netctl(furnished, "apply", file)[0].status == 0
+    without = count_notifications(furnished, NOISE)
+    agent = RunningAgent.start(furnished, file).wait_ready()
+    repairs = agent.state["repairs"]
+    assert count_notifications(furnished, NOISE) == without
+    assert agent.state["repairs"] == repairs == 0
+    agent.machine.sh("nft flush ruleset")
+    agent.wait_repaired(repairs)
+
+
+def count_notifications(machine: Machine, script: str, rounds: int = 20) -> int:
+    """How many messages the kernel multicasts in the machine while the script runs some times."""
+
+    def listen() -> int:
+        sockets = []
+        for protocol, groups in ((socket.NETLINK_ROUTE, tuple(ROUTE_GROUPS.values())), (NETLINK_NETFILTER, (NFNLGRP_NFTABLES,))):
+            one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+            one.bind((0, 0))
+            for group in groups:
+                one.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            one.settimeout(1.5)
+            sockets.append(one)
+        lines = "\n".join(line.strip() for line in script.strip().splitlines())
+        subprocess.run(["sh", "-euc", f"for each in $(seq {rounds}); do\n{lines}\ndone"], check=True)
+        count = 0
+        for one in sockets:
+            with contextlib.suppress(TimeoutError):
+                while data := one.recv(1 << 16):
+                    count += sum(1 for _ in parse_messages(data))
+        print(count)
+        return 0
+
+    done = machine.start(listen).wait(120)
+    assert done.status == 0, done.err
+    return int(done.out)
+
+
+def test_kill_at_random_moments_breaks_no_connection(furnished: Machine) -> None:
+    """The agent is killed at random moments of repairs: a connection lives on, and the next start converges."""
+    file = write(furnished, WITH_SERVER)
+    RunningAgent.start(furnished, file).wait_ready().stop()
+    start_server(furnished, "here.web", 80)
+    connection = Connection.open(furnished, "here.app", "10.44.0.10", 80)
+    lot = random.Random(11)
+    damages = (
+        "ip -n here.db link delete eth0",
+        "nft delete table bridge netctl-here || true",
+        "nft flush table inet netctl-here || true",
+        "ip link delete b-here-back || true",
+        "ip -n here.web route delete default",
+    )
+    for _ in range(12):
+        agent = RunningAgent.start(furnished, file)
+        time.sleep(lot.random())
+        furnished.run("sh", "-c", lot.choice(damages), check=False)
+        time.sleep(lot.random() * 0.5)
+        agent.stop(signal.SIGKILL)
+        connection.check()
+    agent = RunningAgent.start(furnished, file).wait_ready()
+    connection.check()
+    agent.stop()
+    assert quick_netctl(furnished, "diff", file)[0].status == 0
+
+
+def test_it_follows_a_storm_and_lives_on(agent: RunningAgent, file: Path) -> None:
+    """Random drift and edits for some seconds end in step, with the connections of others unbroken and no descriptor lost."""
+    machine = agent.machine
+    start_server(machine, "here.db", 5432)
+    connection = Connection.open(machine, "here.web", "10.45.0.20", 5432)
+    count = len(list(Path(f"/proc/{agent.running.pid}/fd").iterdir()))
+    lot, texts = random.Random(5), (LOCAL, LOCAL.replace('"8080:80"', '"8080:80", "9090:90/udp"'))
+    for _ in range(15):
+        if lot.random() < 0.4:
+            file.write_text(lot.choice(texts))
+        port = "$(ip -o link show | sed -n 's/.*: \\(v-here[^@]*\\)@.*/\\1/p' | head -n 1)"
+        machine.run("sh", "-c", lot.choice(("ip link set b-here-front mtu 1400", f"ip link set dev {port} arp off")), check=False)
+        time.sleep(lot.random() * 0.3)
+        connection.check()
+    agent.wait_for(lambda it: quick_netctl(machine, "diff", file)[0].status == 0, 90)
+    connection.check()
+    agent.wait_for(lambda it: len(list(Path(f"/proc/{it.running.pid}/fd").iterdir())) <= count + 4)
