@@ -101,7 +101,9 @@ class Keeper:
             fleet.greet(self.targets, self.command)
             work = self._plan(fleet, fleet.read(lock=not self.is_clean))
             if self.is_clean and work.changes:
-                # What differed without the lock may have been the work of another netctl.
+                # What differed without the lock may have been the work of another netctl, half done.
+                for host, holder in fleet.find_disturbances().items():
+                    raise LockedError(f"another netctl is at work on host {host}: {holder}")
                 work = self._plan(fleet, fleet.read(lock=True))
             changes = work.changes
             if changes or not self.is_clean:
