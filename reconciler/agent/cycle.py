@@ -101,10 +101,10 @@ class Keeper:
             fleet.greet(self.targets, self.command)
             work = self._plan(fleet, fleet.read(lock=not self.is_clean))
             if self.is_clean and work.changes:
-                # What differed without the lock may have been the work of another netctl, half done.
+                # What differed without the lock may be the work of another netctl, half done. If none was there, it holds.
                 for host, holder in fleet.find_disturbances().items():
                     raise LockedError(f"another netctl is at work on host {host}: {holder}")
-                work = self._plan(fleet, fleet.read(lock=True))
+                fleet.lock()
             changes = work.changes
             if changes or not self.is_clean:
                 if self.is_paused():

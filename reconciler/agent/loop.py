@@ -15,8 +15,9 @@ from reconciler.agent.contest import Contests
 from reconciler.agent.cycle import Keeper, Outcome, count_repairs
 from reconciler.agent.log import Log, now
 from reconciler.agent.sources import find_sources
-from reconciler.agent.state import AgentState, HostLocks, read_pause
+from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
 from reconciler.agent.timing import GIVE_WAY, IDLE, RETRY, Debounce, next_full_s
+from reconciler.agent.withhold import find_roots
 from reconciler.errors import LockedError, NetctlError, UsageError
 from reconciler.fleet.target import Target
 from reconciler.kernel.context import KernelContext
@@ -267,7 +268,7 @@ class Agent:
         things = count_repairs(outcome.repaired, self.desired)
         for host, ref in self.contests.note(things, self.clock()):
             self.log.note("contested", f"contested: {host}: {ref} was changed again and again; it is left alone for a while")
-        last = next(iter(found[0].record for found in outcome.repaired.values()))
+        last = next(root.record for found in outcome.repaired.values() for root in find_roots(found))
         count = sum(map(len, outcome.repaired.values()))
         text = f"{last.subject}: {last.describe()}" + (f", and {count - 1:,} more" if count > 1 else "")
         return replace(state, repairs=state.repairs + count, last_repair=text, last_repair_at=now())
@@ -372,6 +373,7 @@ def start_agent(load: Load, command: str, *, is_json: bool) -> Agent:
     topology, targets = load()
     locks = HostLocks(topology.name)
     locks.take(_names(targets))
+    end_pause(topology.name, DESTROYED)  # who starts an agent wants the hosts again
     state = AgentState(os.getpid(), topology.name, topology.path, _names(targets), now())
     locks.write(state)
     return Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())

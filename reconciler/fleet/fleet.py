@@ -232,7 +232,7 @@ class Fleet:
 
     def _read(self, hosts: Sequence[str], *, lock: bool) -> dict[str, HostFacts]:
         if lock:
-            self._lock(hosts)
+            self.lock(hosts)
         return self._hosts.run(_read, hosts)
 
     def find_disturbances(self) -> dict[str, str]:
@@ -245,10 +245,10 @@ class Fleet:
             if before.holder or before != after
         }
 
-    def _lock(self, hosts: Iterable[str]) -> None:
+    def lock(self, hosts: Iterable[str] | None = None) -> None:
         """One host after the other, always in the same order, so that of two that start together one gets them all."""
         self._locked = True
-        for host in hosts:
+        for host in self._sessions if hosts is None else hosts:
             self._hosts.run(lambda session: session.call(protocol.Lock(brief=self.is_agent)), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
