@@ -9,14 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from reconciler.agent.contest import Contests
 from reconciler.agent.cycle import Keeper, Outcome, count_repairs
 from reconciler.agent.log import Log, now
 from reconciler.agent.sources import find_sources
 from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
-from reconciler.agent.timing import GIVE_WAY, IDLE, RETRY, Debounce, next_full_s
+from reconciler.agent.timing import Schedule
 from reconciler.agent.withhold import find_roots
 from reconciler.errors import LockedError, NetctlError, UsageError
 from reconciler.fleet.target import Target
@@ -28,10 +28,12 @@ from reconciler.kernel.events.source import Cause, Opener
 from reconciler.kernel.processes.commands import read_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
 from reconciler.kinds.process import Process
-from reconciler.state.backoff import Backoff
 from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
 from reconciler.topology.types import Topology
+
+if TYPE_CHECKING:
+    from reconciler.agent.metrics import Metrics
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 PAUSE_POLL_S = 1.0
@@ -76,18 +78,10 @@ class Agent:
     contests: Contests = field(default_factory=Contests)
     commands: ProcessEvents = field(default_factory=ProcessEvents)
     signals: SignalEvents = field(default_factory=SignalEvents)
-    debounce: Debounce = field(default_factory=Debounce)
+    schedule: Schedule = field(default_factory=Schedule)
+    metrics: Metrics | None = None
     causes: set[str] = field(default_factory=set)
     """Of the hints since the last reading."""
-    retry: Backoff = RETRY
-    idle: Backoff = IDLE
-    give_way: Backoff = GIVE_WAY
-    not_before_s: float = 0.0
-    """No cycle before, whatever hints there are: backoff."""
-    full_s: float = 0.0
-    """The next full reading is due then; the first is due at once."""
-    contest_s: float | None = None
-    """What is contested is tried again then."""
     beat_s: float = 0.0
     desired: Mapping[str, HostState] = field(default_factory=dict)
     """By host, what the last cycle was for."""
@@ -111,26 +105,21 @@ class Agent:
                 while not self.is_stopping:
                     self._beat()
                     self._wait()
-                    if not self.is_stopping and self._is_due():
+                    if not (self.is_stopping or self.state.paused) and self.schedule.due_s <= self.clock():
                         self._cycle()
             except _StoppedError:
                 pass
             finally:
                 self.manager.notify("STOPPING=1")
                 self.hints.close()
+                if self.metrics:
+                    self.metrics.close()
                 self.locks.release()
 
     def _wait(self) -> None:
         """Until something is due, or there is a hint."""
-        due_s = self.debounce.due_s
-        times = [self.full_s, self.contest_s]
-        if due_s is not None:
-            times.append(max(due_s, self.not_before_s))
-        if self.manager.watchdog_s:
-            times.append(self.beat_s)
-        if self.state.paused:
-            times = [self.clock() + PAUSE_POLL_S]
-        self._note(self.hints.wait(min(each for each in times if each is not None)))
+        until_s = self.clock() + PAUSE_POLL_S if self.state.paused else self.schedule.due_s
+        self._note(self.hints.wait(min(until_s, self.beat_s) if self.manager.watchdog_s else until_s))
 
     def _note(self, causes: set[Cause]) -> None:
         """Remember the hints; what signals and the file of a pause say is followed at once."""
@@ -139,18 +128,15 @@ class Agent:
             self.is_stopping = True
         if signal.SIGHUP in received:
             self.reload = True
-            self.full_s = self.clock()
+            self.schedule.read_all(self.clock())
             self.log.note("signal", "reads everything again (SIGHUP)")
         if Cause.FILE in causes:
             self.reload = True
         if Cause.CONTROL in causes or self.state.paused:
             self._follow_pause()
-        if causes & {Cause.ENGINE, Cause.FILE}:
-            # An engine that is there again, or another file, may be what a cycle failed for the want of.
-            self.not_before_s = min(self.not_before_s, self.clock() + RETRY.first_s)
         if found := causes - {Cause.CONTROL}:
             self.causes |= {str(cause) for cause in found}
-            self.debounce = self.debounce.hinted(self.clock())
+            self.schedule.hinted(self.clock(), is_news=bool(causes & {Cause.ENGINE, Cause.FILE}))
 
     def _follow_pause(self) -> None:
         pause = read_pause(self.keeper.topology.name)
@@ -158,27 +144,20 @@ class Agent:
         if why != self.state.paused:
             self.log.note("pause" if why else "resume", f"paused: {why}" if why else "goes on")
             self._write(replace(self.state, paused=why))
-            self.full_s = self.clock()
-
-    def _is_due(self) -> bool:
-        if self.state.paused:
-            return False
-        times = (self.debounce.due_s, self.full_s, self.contest_s)
-        due_s = max(self.not_before_s, min(each for each in times if each is not None))
-        return due_s <= self.clock()
+            self.schedule.read_all(self.clock())
 
     # --- one cycle ----------------------------------------------------------------------------------------------------
 
     def _cycle(self) -> None:
         """Read, repair, and follow what came of it."""
         begun_s = self.clock()
-        is_full = begun_s >= self.full_s
+        is_full = begun_s >= self.schedule.full_s
         # What came until here is covered by the reading; what comes from here on is an event of a source that is open.
         self._listen(renew=is_full or not self.state.in_step)
         self._note(self.hints.drain())
-        causes, self.causes, self.debounce = sorted(self.causes) or ["reading"], set(), Debounce()
-        if is_full:
-            self.full_s = next_full_s(begun_s, random.random())  # noqa: S311  no secret
+        causes, self.causes = sorted(self.causes) or ["reading"], set()
+        self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
+        result, outcome = "in_step", None
         try:
             self._reload()
             if is_full:
@@ -186,12 +165,18 @@ class Agent:
             with self._interruptible():
                 outcome = self.keeper.cycle(_Silence(self._beat_soon))
         except LockedError as error:
+            result = "locked"
             self._give_way(error)
         except NetctlError as error:
+            result = "failed"
             self._fail(error)
         else:
+            result = "in_step" if outcome.is_in_step else "repaired"
             self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
-        self.contest_s = self.contests.next_s(self.clock())
+        self.schedule.contest_s = self.contests.next_s(self.clock())
+        if self.metrics:
+            self.metrics.count(self.keeper.topology, result, self.clock() - begun_s, outcome)
+            self.metrics.publish(self.keeper.topology, self.state, len(self.contests.contested), self.desired)
 
     def _reload(self) -> None:
         """Read the file again if it may be another one. A file that is wrong is reported, and the last good one stays."""
@@ -223,10 +208,9 @@ class Agent:
             self.log.note("unreachable", f"{host} is left out: its live addresses are not known ({error.message})")
 
     def _give_way(self, error: NetctlError) -> None:
-        if not self.give_way.failures:
+        if not self.schedule.give_way.failures:
             self.log.note("locked", f"waits: {error.message}")
-        self.give_way = self.give_way.failed()
-        self._again(self.give_way.delay_s)
+        self.schedule.locked(self.clock())
 
     def _fail(self, error: NetctlError) -> None:
         self._take_signals()
@@ -235,27 +219,21 @@ class Agent:
         text = error.message
         if text != self.state.error:
             self.log.fail("failed", error)
-        self.retry = self.retry.failed()
-        self._again(self.retry.delay_s)
+        self.schedule.failed(self.clock())
         self._write(replace(self.state, error=text, in_step=False))
 
     def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
-        self.retry, self.give_way = self.retry.succeeded(), self.give_way.succeeded()
-        self.not_before_s = 0.0
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
         if state.error and not state.error.startswith("the file"):
             state = replace(state, error="")
         for name in sorted(set(outcome.awaited) - set(self.state.waiting)):
             self.log.note("waiting", f"waits for container {name}, which does not run")
         if outcome.repaired:
-            self.idle = self.idle.succeeded()
             self.log.repaired(outcome.repaired, causes, elapsed_s)
             state = self._count(outcome, state)
-            self._again(0.0)  # it is read again before it counts as done
-        elif not is_full:
-            # Hints that meant nothing: others' doing.
-            self.idle = self.idle.failed()
-            self.not_before_s = self.clock() + self.idle.delay_s
+            self.schedule.repaired(self.clock())
+        else:
+            self.schedule.found_nothing(self.clock(), is_full=is_full)
         self.desired = outcome.desired
         self.contests.forget(self.clock())
         self._write(replace(state, contested=self._contested()))
@@ -283,12 +261,6 @@ class Agent:
             self.log.note("ready", "ready")
             self.manager.notify("READY=1", "STATUS=in step")
 
-    def _again(self, delay_s: float) -> None:
-        """Run another cycle after so long, without a hint."""
-        now_s = self.clock()
-        self.debounce = self.debounce.hinted(now_s - 1.0)
-        self.not_before_s = now_s + delay_s
-
     def _follow_commands(self, outcome: Outcome) -> None:
         """Wait for the end of each command. One that ended since the reading is a hint."""
         wanted = {
@@ -306,7 +278,7 @@ class Agent:
         withheld = any(ref.kind == Process.kind for _, ref in self.contests.contested)
         if ended or (not withheld and not wanted <= running.keys()):
             self.causes.add(str(Cause.COMMAND))
-            self.debounce = self.debounce.hinted(self.clock())
+            self.schedule.hinted(self.clock())
 
     # --- edges --------------------------------------------------------------------------------------------------------
 
@@ -368,15 +340,32 @@ class Agent:
         raise _StoppedError
 
 
-def start_agent(load: Load, command: str, *, is_json: bool) -> Agent:
-    """An agent that holds the locks of its hosts. UsageError if the file is wrong; HostError if another agent holds a host."""
+def start_agent(load: Load, command: str, *, is_json: bool, metrics: tuple[str, int] | None = None) -> Agent:
+    """An agent that holds the locks of its hosts. UsageError if the file is wrong; HostError if another agent holds a host.
+
+    `metrics` is where to serve them.
+    """
     topology, targets = load()
     locks = HostLocks(topology.name)
     locks.take(_names(targets))
     end_pause(topology.name, DESTROYED)  # who starts an agent wants the hosts again
     state = AgentState(os.getpid(), topology.name, topology.path, _names(targets), now())
     locks.write(state)
-    return Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())
+    agent = Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())
+    if metrics:
+        agent.metrics = _serve_metrics(*metrics, locks)
+    return agent
+
+
+def _serve_metrics(address: str, port: int, locks: HostLocks) -> Metrics:
+    from reconciler.agent.metrics import Metrics
+    from reconciler.kernel.processes.metrics_server import MetricsServer
+
+    try:
+        return Metrics(MetricsServer(address, port))
+    except NetctlError:
+        locks.release()
+        raise
 
 
 def _check_name(topology: Topology, held: Topology) -> None:

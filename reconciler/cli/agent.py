@@ -31,6 +31,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("file", nargs="?", default=DEFAULT_FILE, metavar="FILE", help=help_text)
     parser.add_argument("more", nargs="*", metavar="WORD", help="pause: how long (90s, 10m, 1h), and the file; resume: the file")
     parser.add_argument("--host", metavar="NAME", type=parse_name, action="append", help="hold this host only; may be repeated")
+    parser.add_argument("--metrics", metavar="ADDRESS:PORT", type=_parse_endpoint, help="serve metrics for Prometheus there")
     parser.add_argument("--log", choices=("text", "json"), default="text", help="how events are printed on standard error")
 
 
@@ -51,8 +52,8 @@ def _hold(options: argparse.Namespace) -> int:
 
     gc.enable()  # unlike a command, it lives for long
     path = str(Path(options.file).absolute())
-    agent = start_agent(lambda: _load(path, options.host), f"netctl agent {options.file}", is_json=options.log == "json")
-    agent.run()
+    command, is_json = f"netctl agent {options.file}", options.log == "json"
+    start_agent(lambda: _load(path, options.host), command, is_json=is_json, metrics=options.metrics).run()
     return 0
 
 
@@ -118,6 +119,14 @@ def _print_unit(options: argparse.Namespace) -> int:
         raise UsageError(f"`netctl agent unit` knows no {options.more[1]!r}", "`netctl agent --help` shows how it is used")
     print(render_unit(options.more[0] if options.more else ""), end="")
     return 0
+
+
+def _parse_endpoint(text: str) -> tuple[str, int]:
+    """`127.0.0.1:9478` or `[::1]:9478`; ArgumentTypeError."""
+    address, _, port = text.rpartition(":")
+    if not address or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address with a port, such as 127.0.0.1:9478")
+    return address.removeprefix("[").removesuffix("]"), int(port)
 
 
 def parse_duration(text: str) -> float:

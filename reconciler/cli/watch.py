@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 from reconciler.cli.parser import Command, Parser, add_file
@@ -23,6 +22,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 when the agent has ended. HostError if there is none."""
+    import json
+
     from reconciler.agent.state import find_hosts, follow_events, read_states
     from reconciler.errors import HostError
     from reconciler.state.visible import visible_line

@@ -206,6 +206,29 @@ def test_watch_prints_repairs(agent: RunningAgent, file: Path) -> None:
     assert any(json.loads(line)["event"] == "repair" for line in lines.out.splitlines())
 
 
+def test_metrics_are_served_by_a_process_without_rights(furnished: Machine, file: Path) -> None:
+    """Prometheus reads repairs and state; a client that sends nothing holds up no repair; the server ends with the agent."""
+    agent = RunningAgent.start(furnished, file, "--metrics", "127.0.0.1:9478").wait_ready()
+    silent = furnished.start_command("busybox", "nc", "127.0.0.1", "9478")
+    repairs = agent.state["repairs"]
+    furnished.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
+    agent.wait_repaired(repairs)
+    fetch = "busybox wget -qO- http://127.0.0.1:9478/metrics"
+    agent.wait_for(lambda it: 'netctl_repairs_total{kind="address",topology="here"}' in furnished.sh(fetch))
+    text = furnished.sh(fetch)
+    assert 'netctl_in_step{topology="here"} 1.0' in text
+    assert 'netctl_containers{topology="here"} 2.0' in text
+    assert 'netctl_published_ports{topology="here"} 1.0' in text
+    owners = furnished.sh("ss -Htlnp sport = :9478 | grep -o 'pid=[0-9]*' | cut -d= -f2 | xargs -I{} stat -c %u /proc/{}").split()
+    assert set(owners) == {"65534"}
+    agent.stop(signal.SIGKILL)
+    silent.kill(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while furnished.sh("ss -Htln sport = :9478") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert furnished.sh("ss -Htln sport = :9478") == ""
+
+
 def test_no_user_can_reach_its_files(agent: RunningAgent) -> None:
     """A user without rights can neither read, lock nor remove what the agent keeps."""
     for command in ("ls /run/netctl/.agent", "cat /run/netctl/.agent/here.one.lock", "rm /run/netctl/.agent/here.one.lock"):
@@ -225,6 +248,7 @@ def test_an_idle_agent_writes_nothing(furnished: Machine, file: Path) -> None:
     """Whatever others do on the host, an agent with nothing to repair changes nothing: the kernel reports what they did, only."""
     furnished.sh("ip link add noise0 type veth peer name noise1; ip link set noise0 up; ip link set noise1 up")
     assert quick_netctl(furnished, "apply", file)[0].status == 0
+    count_notifications(furnished, NOISE, rounds=1)  # the first time there are more of them
     without = count_notifications(furnished, NOISE)
     agent = RunningAgent.start(furnished, file).wait_ready()
     repairs = agent.state["repairs"]
@@ -246,6 +270,9 @@ def count_notifications(machine: Machine, script: str, rounds: int = 20) -> int:
                 one.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
             one.settimeout(1.5)
             sockets.append(one)
+            with contextlib.suppress(TimeoutError):  # what the kernel still has to say of earlier changes
+                while one.recv(1 << 16):
+                    pass
         lines = "\n".join(line.strip() for line in script.strip().splitlines())
         subprocess.run(["sh", "-euc", f"for each in $(seq {rounds}); do\n{lines}\ndone"], check=True)
         count = 0
