@@ -23,6 +23,7 @@ from reconciler.state.record import Change
 from reconciler.state.ref import LAB, Ref
 from reconciler.topology.legs import hosts_beside
 from reconciler.topology.types import Topology
+from reconciler.worker.preload import preload
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Keeper:
 
     def cycle(self, progress: Progress) -> Outcome:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed."""
+        preload({runtime for target in self.targets for runtime in target.containers})
         with Fleet.start(len(self.targets)) as fleet:
             fleet.is_agent = True
             fleet.greet(self.targets, self.command)

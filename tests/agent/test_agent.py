@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli import main as cli
 from reconciler.kernel.events.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTABLES, ROUTE_GROUPS
 from reconciler.kernel.netlink.rtnetlink import SOL_NETLINK, parse_messages
 from tests.agent.running import RunningAgent
@@ -227,6 +230,65 @@ def test_metrics_are_served_by_a_process_without_rights(furnished: Machine, file
     while furnished.sh("ss -Htln sport = :9478") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert furnished.sh("ss -Htln sport = :9478") == ""
+
+
+def test_the_log_is_json_for_programs(furnished: Machine, file: Path) -> None:
+    """With `--log json` each line is one object, and a repair names the record, the reason and the causes."""
+    agent = RunningAgent.start(furnished, file, "--log", "json")
+    agent.wait_for(lambda it: '"event": "ready"' in it.said)
+    repairs = agent.state["repairs"]
+    furnished.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
+    agent.wait_repaired(repairs)
+    events = [json.loads(line) for line in agent.said.splitlines()]
+    found = [
+        event for event in events if event["event"] == "repair" and event["ref"][0] == "address" and "netlink" in event["causes"]
+    ]
+    assert [(event["host"], event["ref"][1], event["reason"]) for event in found] == [("one", "container:web", "missing")]
+
+
+def test_a_worker_that_is_killed_is_no_end(agent: RunningAgent, file: Path) -> None:
+    """Workers are killed in the middle of repairs: the agent tries again, and is in step."""
+    machine, lot = agent.machine, random.Random(3)
+    for _ in range(8):
+        machine.run("sh", "-c", "ip link delete b-here-front; nft flush ruleset", check=False)
+        time.sleep(0.1 + lot.random() * 0.4)
+        machine.run("pkill", "-9", "-P", str(agent.state["pid"]), check=False)
+    agent.wait_for(lambda it: it.state["in_step"] and quick_netctl(machine, "diff", file)[0].status == 0, 60)
+
+
+def test_the_service_manager_hears_of_it(furnished: Machine, file: Path) -> None:
+    """The manager gets READY=1 when all is in step, WATCHDOG=1 as often as it asks for, and STOPPING=1; commands do not see it."""
+    path = furnished.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+
+        def run() -> int:
+            os.environ.update(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="1000000", NO_COLOR="1")
+            return cli.main(["agent", str(file)])
+
+        running = furnished.start(run)
+        found = [manager.recv(1000).decode()]
+        while "READY=1" not in found[-1]:
+            found.append(manager.recv(1000).decode())
+        begun_s = time.monotonic()
+        while [manager.recv(1000).decode() for _ in range(3)] != ["WATCHDOG=1"] * 3:
+            assert time.monotonic() - begun_s < 10
+        (command,) = read_pids(furnished, "sleep infinity")
+        assert "NOTIFY_SOCKET" not in furnished.run("cat", f"/proc/{command}/environ").out
+        running.kill(signal.SIGTERM)
+        while "STOPPING=1" not in found[-1]:
+            found.append(manager.recv(1000).decode())
+        assert running.wait().status == 0
+
+
+def test_the_unit_starts_this_program(file: Path, furnished: Machine) -> None:
+    """`agent unit` prints a unit with the file and this program."""
+    shown = furnished.netctl("agent", "unit", file)
+    assert shown.status == 0
+    assert f"ExecStart={sys.executable} -m reconciler agent {file}\n" in shown.out
+    for line in ("Type=notify", "KillMode=process", "Restart=always", "WatchdogSec=120"):
+        assert f"\n{line}\n" in shown.out
 
 
 def test_no_user_can_reach_its_files(agent: RunningAgent) -> None:

@@ -352,6 +352,12 @@ class DockerEngine:
         )
 
 
+def preload() -> None:
+    """Import the package now, for a process that forks others which need it."""
+    import docker.errors  # noqa: F401
+    import requests.exceptions  # noqa: F401
+
+
 def advise(runtime: str, words: str) -> str:
     """What to do where the engine's own words are those of the program that starts containers for it; "" for all others."""
     if "OCI runtime" not in words:

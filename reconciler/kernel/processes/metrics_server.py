@@ -82,6 +82,7 @@ def _serve(listener: socket.socket, reading: int, parent: int) -> NoReturn:
     """In the forked process."""
     try:
         signal.set_wakeup_fd(-1)
+        _close_others(listener.fileno(), reading)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the agent ends it
         os.setgroups([])
@@ -97,6 +98,15 @@ def _serve(listener: socket.socket, reading: int, parent: int) -> NoReturn:
         server.serve_forever()
     finally:
         os._exit(1)
+
+
+def _close_others(*kept: int) -> None:
+    """Close what was inherited: the locks of hosts among it, which must be free when the agent is killed."""
+    first = 3
+    for number in sorted(kept):
+        os.closerange(first, number)
+        first = number + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _follow(reading: int) -> None:
