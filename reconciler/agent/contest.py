@@ -24,6 +24,8 @@ class Contest:
     backoff: Backoff
     until_s: float
     """It is repaired again then."""
+    programs: tuple[str, ...] = ()
+    """Those that were at work when it was changed last, as far as they are known."""
 
 
 @dataclass(slots=True)
@@ -33,8 +35,8 @@ class Contests:
     repairs: dict[Thing, list[float]] = field(default_factory=dict)
     contested: dict[Thing, Contest] = field(default_factory=dict)
 
-    def note(self, things: Iterable[Thing], now_s: float) -> tuple[Thing, ...]:
-        """Note that these were repaired; those that are contested from here on."""
+    def note(self, things: Iterable[Thing], now_s: float, programs: tuple[str, ...] = ()) -> tuple[Thing, ...]:
+        """Note that these were repaired after `programs` were at work; those that are contested from here on."""
         begun = []
         for thing in things:
             recent = [at_s for at_s in self.repairs.get(thing, ()) if at_s > now_s - WINDOW_S]
@@ -43,8 +45,9 @@ class Contests:
             if known:
                 known.backoff = known.backoff.failed()
                 known.until_s = now_s + known.backoff.delay_s
+                known.programs = programs or known.programs
             elif len(recent) + 1 >= REPAIRS_MAX:
-                self.contested[thing] = Contest(PAUSE, now_s + PAUSE.delay_s)
+                self.contested[thing] = Contest(PAUSE, now_s + PAUSE.delay_s, programs)
                 begun.append(thing)
         return tuple(begun)
 
@@ -54,6 +57,13 @@ class Contests:
             del self.contested[thing]
         for thing in [thing for thing, times in self.repairs.items() if times[-1] <= now_s - WINDOW_S]:
             del self.repairs[thing]
+
+    def describe(self) -> tuple[str, ...]:
+        """What is contested, for people: `alpha: address eth0 10.0.0.1/24 (changed by nft)`."""
+        return tuple(
+            f"{host}: {ref}" + (f" (changed by {', '.join(one.programs)})" if one.programs else "")
+            for (host, ref), one in sorted(self.contested.items())
+        )
 
     def withheld(self, host: str, now_s: float) -> frozenset[Ref]:
         """What is not repaired on a host now."""

@@ -23,6 +23,7 @@ from reconciler.fleet.target import Target
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.events.commands import ProcessEvents
 from reconciler.kernel.events.hints import Hints
+from reconciler.kernel.events.netlink import read_own_name
 from reconciler.kernel.events.signals import SignalEvents
 from reconciler.kernel.events.source import Cause, Opener
 from reconciler.kernel.processes.commands import read_processes
@@ -86,6 +87,10 @@ class Agent:
     desired: Mapping[str, HostState] = field(default_factory=dict)
     """By host, what the last cycle was for."""
     generation: int = 0
+    programs: set[str] = field(default_factory=set)
+    """Those that made changes before this cycle."""
+    own_name: str = field(default_factory=read_own_name)
+    """The agent's workers have it, too."""
     is_stopping: bool = False
     is_ready: bool = False
     is_reading: bool = False
@@ -155,6 +160,7 @@ class Agent:
         # What came until here is covered by the reading; what comes from here on is an event of a source that is open.
         self._listen(renew=is_full or not self.state.in_step)
         self._note(self.hints.drain())
+        self.programs = self.hints.take_programs() - {self.own_name}
         causes, self.causes = sorted(self.causes) or ["reading"], set()
         self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
         result, outcome = "in_step", None
@@ -244,15 +250,17 @@ class Agent:
     def _count(self, outcome: Outcome, state: AgentState) -> AgentState:
         """Note what was repaired, and what is contested from here on."""
         things = count_repairs(outcome.repaired, self.desired)
-        for host, ref in self.contests.note(things, self.clock()):
-            self.log.note("contested", f"contested: {host}: {ref} was changed again and again; it is left alone for a while")
+        programs = tuple(sorted(self.programs))
+        for host, ref in self.contests.note(things, self.clock(), programs):
+            by = f" by {', '.join(programs)}" if programs else ""
+            self.log.note("contested", f"contested: {host}: {ref} was changed again and again{by}; it is left alone for a while")
         last = next(root.record for found in outcome.repaired.values() for root in find_roots(found))
         count = sum(map(len, outcome.repaired.values()))
         text = f"{last.subject}: {last.describe()}" + (f", and {count - 1:,} more" if count > 1 else "")
         return replace(state, repairs=state.repairs + count, last_repair=text, last_repair_at=now())
 
     def _contested(self) -> tuple[str, ...]:
-        named = sorted(f"{host}: {ref}" for host, ref in self.contests.contested)
+        named = self.contests.describe()
         return (*named[:SHOWN_MAX], *([f"and {len(named) - SHOWN_MAX} more"] if len(named) > SHOWN_MAX else []))
 
     def _be_ready(self) -> None:

@@ -30,16 +30,6 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 WITH_SERVER = LOCAL.replace("  web: {networks", "  app: {networks: {front: auto}}\n  web: {networks")
 
 
-@pytest.fixture
-def file(furnished: Machine) -> Path:
-    return write(furnished, LOCAL)
-
-
-@pytest.fixture
-def agent(furnished: Machine, file: Path) -> RunningAgent:
-    return RunningAgent.start(furnished, file).wait_ready()
-
-
 def test_it_builds_and_leaves_the_network(agent: RunningAgent, file: Path) -> None:
     """`ready` is said when all is in step; SIGTERM ends it within 5 s with status 0, and leaves the network and no file."""
     machine = agent.machine
@@ -91,8 +81,9 @@ def test_sighup_reads_everything_again(agent: RunningAgent) -> None:
     """SIGHUP is followed by a reading, and ends nothing."""
     agent.running.kill(signal.SIGHUP)
     agent.wait_for(lambda it: "reads everything again" in it.said)
+    repairs = agent.state["repairs"]
     agent.machine.sh("nft flush ruleset")
-    agent.wait_repaired(agent.state["repairs"] - 1)
+    agent.wait_repaired(repairs)
 
 
 def test_a_command_that_ends_is_started_again(agent: RunningAgent) -> None:
@@ -111,16 +102,6 @@ def test_a_command_that_ends_is_started_again(agent: RunningAgent) -> None:
     agent.wait_for(lambda it: "10.44.0.10" in machine.run("ip", "-n", "here.web", "address").out)
 
 
-def test_a_second_agent_says_who_holds_the_host(agent: RunningAgent, file: Path) -> None:
-    """Of two agents for one host the second ends with status 3, and names the first; the first goes on."""
-    second = RunningAgent.start(agent.machine, file).running.wait()
-    assert second.status == 3
-    assert "cannot hold host one of here: an agent holds it already: process " in second.err
-    assert str(file) in second.err
-    agent.machine.sh("nft flush ruleset")
-    agent.wait_repaired(agent.state["repairs"] - 1)
-
-
 def test_a_killed_agent_holds_nothing(agent: RunningAgent, file: Path) -> None:
     """After kill -9 `status` shows no agent, the next one starts, and `destroy` leaves no file."""
     agent.stop(signal.SIGKILL)
@@ -128,85 +109,6 @@ def test_a_killed_agent_holds_nothing(agent: RunningAgent, file: Path) -> None:
     RunningAgent.start(agent.machine, file).wait_ready().stop(signal.SIGKILL)
     assert quick_netctl(agent.machine, "destroy", file)[0].status == 0
     assert agent.machine.run("sh", "-c", "ls -A /run/netctl 2>/dev/null || true").out == ""
-
-
-def test_pause_and_resume(agent: RunningAgent, file: Path) -> None:
-    """While it is paused nothing is repaired, and `status` says so; after `resume`, and after the time, everything is."""
-    machine = agent.machine
-    for ends_by_itself in (False, True):
-        words = ["3s" if ends_by_itself else "10m", str(file)]
-        assert quick_netctl(machine, "agent", "pause", *words)[0].status == 0
-        agent.wait_for(lambda it: it.state["paused"])
-        repairs = agent.state["repairs"]
-        machine.sh("ip link delete b-here-front")
-        shown = quick_netctl(machine, "status", file)[0]
-        assert "paused by `netctl agent pause" in shown.out
-        assert shown.status == 1
-        if not ends_by_itself:
-            time.sleep(1)
-            assert agent.state["repairs"] == repairs
-            assert quick_netctl(machine, "agent", "resume", str(file))[0].status == 0
-        agent.wait_repaired(repairs)
-    assert quick_netctl(machine, "agent", "resume", str(file))[0].out.endswith("is not paused.\n")
-
-
-def test_apply_diff_and_destroy_beside_it(agent: RunningAgent, file: Path) -> None:
-    """Beside an agent `apply` applies, `diff` finds nothing, and what `destroy` removed stays so until the next `apply`."""
-    machine = agent.machine
-    for number in range(5):
-        file.write_text(LOCAL.replace('"8080:80"', f'"8080:80", "{9000 + number}:90"'))
-        done = quick_netctl(machine, "apply", file)[0]
-        assert done.status == 0, done.err
-        found = quick_netctl(machine, "diff", file)[0]
-        assert (found.status, found.err) == (0, ""), found
-    done = quick_netctl(machine, "destroy", file)[0]
-    assert done.status == 0, done.err
-    agent.wait_for(lambda it: "destroy" in it.state["paused"])
-    time.sleep(1.5)
-    assert "here" not in machine.run("ip", "netns").out
-    assert quick_netctl(machine, "apply", file)[0].status == 0
-    agent.wait_for(lambda it: not it.state["paused"])
-    repairs = agent.state["repairs"]
-    machine.sh("nft flush ruleset")
-    agent.wait_repaired(repairs)
-
-
-def test_status_shows_the_agent(agent: RunningAgent, file: Path) -> None:
-    """`status` says which process holds the host, since when, and what it repaired last; in JSON, too."""
-    repairs = agent.state["repairs"]
-    agent.machine.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
-    agent.wait_repaired(repairs)
-    shown = quick_netctl(agent.machine, "status", file)[0]
-    assert shown.status == 0
-    assert f"agent: process {agent.state['pid']} holds one since " in shown.out
-    assert "repaired, last at " in shown.out
-    document = json.loads(quick_netctl(agent.machine, "status", "--json", file)[0].out)
-    assert document["agents"][0]["repairs"] == agent.state["repairs"]
-
-
-def test_wait_returns_when_in_step(furnished: Machine, file: Path) -> None:
-    """`wait` is 1 while the network is not there, and 0 as soon as it is, for all or for one container."""
-    late = quick_netctl(furnished, "wait", "--timeout", "1", "--file", file)[0]
-    assert late.status == 1
-    assert "not in step after 1 s" in late.err
-    waiting = furnished.start_netctl("wait", "--timeout", "60", "--file", file, "web")
-    RunningAgent.start(furnished, file).wait_ready()
-    assert waiting.wait().status == 0
-    furnished.sh("true")
-    assert quick_netctl(furnished, "wait", "--timeout", "0", "--file", file)[0].status == 0
-    assert "did you mean web?" in quick_netctl(furnished, "wait", "--file", file, "wep")[0].err
-
-
-def test_watch_prints_repairs(agent: RunningAgent, file: Path) -> None:
-    """`watch` prints each repair as it happens, as JSON too, and ends with the agent."""
-    watching = [agent.machine.start_netctl("watch", file), agent.machine.start_netctl("watch", "--json", file)]
-    time.sleep(3)  # there is nothing by which to see that they watch
-    agent.machine.sh("ip -n here.web address delete 10.44.0.10/24 dev eth0")
-    agent.wait_repaired(agent.state["repairs"])
-    agent.stop()
-    text, lines = (each.wait(20) for each in watching)
-    assert "container web: address 10.44.0.10/24 on eth0: missing (netlink" in text.out
-    assert any(json.loads(line)["event"] == "repair" for line in lines.out.splitlines())
 
 
 def test_metrics_are_served_by_a_process_without_rights(furnished: Machine, file: Path) -> None:
@@ -257,7 +159,7 @@ def test_a_worker_that_is_killed_is_no_end(agent: RunningAgent, file: Path) -> N
 
 
 def test_the_service_manager_hears_of_it(furnished: Machine, file: Path) -> None:
-    """The manager gets READY=1 when all is in step, WATCHDOG=1 as often as it asks for, and STOPPING=1; commands do not see it."""
+    """The manager gets READY=1 when all is in step, WATCHDOG=1 as often as it asks for, and STOPPING=1; commands see none."""
     path = furnished.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))

@@ -20,6 +20,14 @@ def test_five_repairs_in_a_minute_are_a_contest() -> None:
     assert contests.next_s(5.1) == 5.0 + PAUSE.delay_s
 
 
+def test_the_last_suspect_is_named() -> None:
+    """The programs that were at work before a repair stand with the contested thing."""
+    contests = Contests()
+    for _ in range(REPAIRS_MAX):
+        contests.note([ONE], 0.0, ("firewalld",))
+    assert contests.describe() == ("alpha: address eth0 10.0.0.1/24 (changed by firewalld)",)
+
+
 def test_repairs_far_apart_are_none() -> None:
     """A thing that is repaired each quarter of a minute is not contested."""
     contests = Contests()

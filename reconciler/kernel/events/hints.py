@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.errors import HostError
+from reconciler.kernel.events.netlink import Notifications
 from reconciler.kernel.events.source import Cause, Opener, Source, SourceEndedError
 from reconciler.state.backoff import Backoff
 
@@ -68,6 +69,15 @@ class Hints:
     def drain(self) -> set[Cause]:
         """Take all events that there are now; the causes of those that are hints."""
         return {slot.cause for slot in self._slots.values() if slot.source and self._drain(slot)}
+
+    def take_programs(self) -> set[str]:
+        """The names of programs that made changes since the last call, as far as the kernel says."""
+        found: set[str] = set()
+        for slot in self._slots.values():
+            if isinstance(slot.source, Notifications):
+                found |= slot.source.programs
+                slot.source.programs.clear()
+        return found
 
     def close(self) -> None:
         """Close all sources."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import struct
 
 from reconciler.kernel.events.source import Cause
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.kernel.netlink.rtnetlink import SOL_NETLINK, NetlinkError, parse_messages
+from reconciler.kernel.netlink.rtnetlink import HEADER, SOL_NETLINK, NetlinkError, parse_attributes, parse_messages, parse_text
 
 NETLINK_NETFILTER = 12  # linux/netlink.h
 NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8
@@ -39,6 +40,9 @@ ROUTE_GROUPS = {
     "RTNLGRP_IPV6_NETCONF": 25,
 }  # linux/rtnetlink.h
 NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
+NFT_MSG_NEWGEN = 0xA0F  # NFNL_SUBSYS_NFTABLES << 8 | 15, linux/netfilter/nf_tables.h
+NFTA_GEN_PROC_NAME = 3
+NFGENMSG_BYTES = 4
 
 RTM_NEWNEIGH = 28
 NDMSG = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
@@ -51,6 +55,8 @@ class Notifications:
     def __init__(self, protocol: int, groups: tuple[int, ...], cause: Cause) -> None:
         """OSError if the kernel gives no socket, or does not know a group."""
         self.cause = cause
+        self.programs: set[str] = set()
+        """The names of the programs that made the changes, as far as the kernel says and they still run."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.setblocking(False)
@@ -82,7 +88,9 @@ class Notifications:
                     raise
                 found = True  # the kernel has dropped some
                 continue
-            found = found or self.cause is not Cause.KERNEL or is_hint(data)
+            if self.cause is not Cause.KERNEL or is_hint(data):
+                found = True
+                self.programs |= find_programs(data)
         return found
 
     def close(self) -> None:
@@ -102,6 +110,49 @@ def is_hint(data: bytes) -> bool:
         )
     except NetlinkError:
         return True
+
+
+def find_programs(data: bytes) -> set[str]:
+    """The programs that made the changes of a datagram.
+
+    nftables names its own. Rtnetlink has the port of the socket that asked, which is a process number for the first socket of a
+    process (netlink(7)); 0 is the kernel.
+    """
+    found: set[str] = set()
+    with contextlib.suppress(NetlinkError):
+        for number, _, _, body in parse_messages(data):
+            if number == NFT_MSG_NEWGEN:
+                found |= {
+                    parse_text(value) for kind, value in parse_attributes(body, NFGENMSG_BYTES) if kind == NFTA_GEN_PROC_NAME
+                }
+    if not found:
+        found = {name for port in _parse_ports(data) if (name := _read_name(port))}
+    return found
+
+
+def _parse_ports(data: bytes) -> set[int]:
+    ports, offset = set(), 0
+    while offset + HEADER.size <= len(data):
+        length, *_, port = HEADER.unpack_from(data, offset)
+        if length < HEADER.size:
+            break
+        ports.add(port)
+        offset += (length + 3) & ~3
+    return ports - {0}
+
+
+def _read_name(pid: int) -> str:
+    """The name of a process, "" if it has ended."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def read_own_name() -> str:
+    """The name of this process, as the kernel has it."""
+    return _read_name(os.getpid())
 
 
 def open_route_events(path: str) -> Notifications:
