@@ -1,4 +1,4 @@
-"""What something else changes again and again: pure. A thing that was repaired often is left alone for a while."""
+"""What is left alone for a while: pure. That is what something else changes again and again, and what cannot be repaired."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Contests:
 
     repairs: dict[Thing, list[float]] = field(default_factory=dict)
     contested: dict[Thing, Contest] = field(default_factory=dict)
+    failing: dict[Thing, Contest] = field(default_factory=dict)
+    """What could not be repaired, so that other repairs go on without it."""
 
     def note(self, things: Iterable[Thing], now_s: float, programs: tuple[str, ...] = ()) -> tuple[Thing, ...]:
         """Note that these were repaired after `programs` were at work; those that are contested from here on."""
@@ -51,10 +53,18 @@ class Contests:
                 begun.append(thing)
         return tuple(begun)
 
+    def set_aside(self, thing: Thing, now_s: float) -> None:
+        """Note that this could not be repaired."""
+        known = self.failing.get(thing)
+        backoff = known.backoff.failed() if known else PAUSE
+        self.failing[thing] = Contest(backoff, now_s + backoff.delay_s)
+
     def forget(self, now_s: float) -> None:
         """Forget what was not repaired for a while after its pause had ended: the contest is over."""
         for thing in [thing for thing, one in self.contested.items() if now_s > one.until_s + WINDOW_S]:
             del self.contested[thing]
+        for thing in [thing for thing, one in self.failing.items() if now_s > one.until_s + WINDOW_S]:
+            del self.failing[thing]
         for thing in [thing for thing, times in self.repairs.items() if times[-1] <= now_s - WINDOW_S]:
             del self.repairs[thing]
 
@@ -65,10 +75,16 @@ class Contests:
             for (host, ref), one in sorted(self.contested.items())
         )
 
+    def is_failing(self, now_s: float) -> bool:
+        """Whether something is left alone now because it could not be repaired."""
+        return any(one.until_s > now_s for one in self.failing.values())
+
     def withheld(self, host: str, now_s: float) -> frozenset[Ref]:
         """What is not repaired on a host now."""
-        return frozenset(ref for (name, ref), one in self.contested.items() if name == host and one.until_s > now_s)
+        found = (*self.contested.items(), *self.failing.items())
+        return frozenset(ref for (name, ref), one in found if name == host and one.until_s > now_s)
 
     def next_s(self, now_s: float) -> float | None:
         """When the next pause ends."""
-        return min((one.until_s for one in self.contested.values() if one.until_s > now_s), default=None)
+        found = (*self.contested.values(), *self.failing.values())
+        return min((one.until_s for one in found if one.until_s > now_s), default=None)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.agent.withhold import find_awaited, find_roots, withhold
+from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
 from reconciler.compile.conflicts import refuse
-from reconciler.errors import LockedError, NetctlError
+from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
 from reconciler.fleet.target import Target, targets_of
 from reconciler.plan.document import HostPlan
@@ -35,6 +35,8 @@ class Outcome:
     awaited: tuple[str, ...] = ()
     """Containers that do not run, and that the agent does not start."""
     desired: Mapping[str, HostState] = field(default_factory=dict)
+    error: NetctlError | None = None
+    """Why containers were not created, though the rest was repaired."""
 
     @property
     def is_in_step(self) -> bool:
@@ -98,6 +100,7 @@ class Keeper:
     def cycle(self, progress: Progress) -> Outcome:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed."""
         preload({runtime for target in self.targets for runtime in target.containers})
+        error: NetctlError | None = None
         with Fleet.start(len(self.targets)) as fleet:
             fleet.is_agent = True
             fleet.greet(self.targets, self.command)
@@ -112,11 +115,25 @@ class Keeper:
                 if self.is_paused():
                     raise LockedError("the agent is paused")
                 self.is_clean = False
+                work, error = self._prepare(fleet, work)
                 fleet.apply(work.plans, progress, rolls_back=False)
                 self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
-        return Outcome(changes, work.awaited, work.desired.hosts)
+        return Outcome(work.changes, work.awaited, work.desired.hosts, error)
+
+    def _prepare(self, fleet: Fleet, work: _Work) -> tuple[_Work, NetctlError | None]:
+        """What can be carried out, and what keeps programs from being started: a missing image must not hold up the network."""
+        try:
+            fleet.prepare()
+        except HostError as error:
+            refs = {host: find_programs(changes) for host, changes in work.changes.items()}
+            if not any(refs.values()):
+                raise
+            hosts = work.desired.hosts
+            left = {host: withhold(hosts[host], changes, refs[host]) for host, changes in work.changes.items()}
+            return replace(work, plans=fleet.plan({**hosts, **left})), error
+        return work, None
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
         """The plans, without what is not to be repaired now."""

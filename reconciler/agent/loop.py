@@ -18,7 +18,8 @@ from reconciler.agent.sources import find_sources
 from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
 from reconciler.agent.timing import Schedule
 from reconciler.agent.withhold import find_roots
-from reconciler.errors import LockedError, NetctlError, UsageError
+from reconciler.errors import LockedError, NetctlError, UsageError, translating
+from reconciler.fleet.rollout import StepFailedError
 from reconciler.fleet.target import Target
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.events.commands import ProcessEvents
@@ -165,10 +166,11 @@ class Agent:
         self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
         result, outcome = "in_step", None
         try:
-            self._reload()
-            if is_full:
-                self._read_beside()
-            with self._interruptible():
+            with translating():
+                self._reload()
+                if is_full:
+                    self._read_beside()
+            with self._interruptible(), translating():
                 outcome = self.keeper.cycle(_Silence(self._beat_soon))
         except LockedError as error:
             result = "locked"
@@ -179,6 +181,8 @@ class Agent:
         else:
             result = "in_step" if outcome.is_in_step else "repaired"
             self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
+            if outcome.error:
+                self._fail(outcome.error)
         self.schedule.contest_s = self.contests.next_s(self.clock())
         if self.metrics:
             self.metrics.count(self.keeper.topology, result, self.clock() - begun_s, outcome)
@@ -226,11 +230,14 @@ class Agent:
         if text != self.state.error:
             self.log.fail("failed", error)
         self.schedule.failed(self.clock())
+        if isinstance(error, StepFailedError) and error.ref:
+            self.contests.set_aside((error.host, error.ref), self.clock())  # the rest goes on without it
         self._write(replace(self.state, error=text, in_step=False))
 
     def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
-        if state.error and not state.error.startswith("the file"):
+        is_failing = self.contests.is_failing(self.clock())
+        if state.error and not (is_failing or state.error.startswith("the file")):
             state = replace(state, error="")
         for name in sorted(set(outcome.awaited) - set(self.state.waiting)):
             self.log.note("waiting", f"waits for container {name}, which does not run")
@@ -245,6 +252,7 @@ class Agent:
         self._write(replace(state, contested=self._contested()))
         if outcome.is_in_step:
             self._follow_commands(outcome)
+        if outcome.is_in_step and not (is_failing or outcome.error):
             self._be_ready()
 
     def _count(self, outcome: Outcome, state: AgentState) -> AgentState:

@@ -104,8 +104,9 @@ class HostLocks:
         """Say how the agent stands; in place, because the lock is on the file."""
         data = (json.dumps(asdict(state)) + "\n").encode()
         for descriptor in self._descriptors.values():
-            os.pwrite(descriptor, data, 0)
-            os.ftruncate(descriptor, len(data))
+            with contextlib.suppress(OSError):  # a full disk is no reason to leave the hosts
+                os.pwrite(descriptor, data, 0)
+                os.ftruncate(descriptor, len(data))
 
     def release(self) -> None:
         """Release the hosts, and leave no file of them."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.process import Process
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
@@ -67,6 +68,11 @@ def withhold(desired: HostState, changes: Collection[Change], refs: Collection[R
 def is_lacking(change: Change) -> bool:
     """Whether nothing can be created on the thing as it is now: it is missing, or a container that does not run."""
     return change.before is None or (isinstance(change.before, EngineContainer) and not change.before.running)
+
+
+def find_programs(changes: Iterable[Change]) -> frozenset[Ref]:
+    """The containers and commands that would be started."""
+    return frozenset(change.ref for change in changes if isinstance(change.after, EngineContainer | Process))
 
 
 def find_roots(changes: Collection[Change]) -> tuple[Change, ...]:

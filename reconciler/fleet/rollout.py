@@ -37,7 +37,7 @@ from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
 from reconciler.state.progress import Progress
 from reconciler.state.record import Change
-from reconciler.state.ref import LAB
+from reconciler.state.ref import LAB, Ref
 from reconciler.state.visible import visible_line
 from reconciler.worker import protocol
 from reconciler.worker.protocol import Event, Phase
@@ -47,6 +47,13 @@ ROUNDS_MAX = 3
 SHOWN_MAX = 5
 """How many of the changes that are left over an error names."""
 TAKES_OVER = "`netctl status` says what differs; the next apply takes over what is left, and destroy removes it"
+
+
+class StepFailedError(NetctlError):
+    """A step of one host failed; `ref` is what it was for, if that is known."""
+
+    host: str = ""
+    ref: Ref | None = None
 
 
 class Connector(Protocol):
@@ -142,7 +149,9 @@ class Rollout:
         outcome = session.call(protocol.Apply(phase=phase), tell)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
-            raise NetctlError(f"{what}{outcome.failure.message}")
+            failure = StepFailedError(f"{what}{outcome.failure.message}")
+            failure.host, failure.ref = session.target.host, outcome.failure.ref
+            raise failure
 
     def _read_again(self, hosts: Iterable[str]) -> dict[str, tuple[Change, ...]]:
         """By host, what differs from what is wanted there."""

@@ -19,6 +19,7 @@ from reconciler.cli import main as cli
 from reconciler.kernel.events.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTABLES, ROUTE_GROUPS
 from reconciler.kernel.netlink.rtnetlink import SOL_NETLINK, parse_messages
 from tests.agent.running import RunningAgent
+from tests.conftest import UNSTARTABLE
 from tests.e2e.connections import Connection, start_server
 from tests.e2e.faults import quick_netctl
 from tests.e2e.live import differences, read_live, read_pids
@@ -100,6 +101,22 @@ def test_a_command_that_ends_is_started_again(agent: RunningAgent) -> None:
     assert "contested, and left alone for a while: one: process command in container:db" in shown
     machine.sh("ip -n here.web address flush dev eth0")
     agent.wait_for(lambda it: "10.44.0.10" in machine.run("ip", "-n", "here.web", "address").out)
+
+
+def test_what_cannot_be_repaired_holds_up_nothing_else(furnished: Machine, file: Path) -> None:
+    """A command that cannot be started is an error in `status`; the rest is built and repaired."""
+    bad = f"  bad: {{networks: {{front: auto}}, command: {UNSTARTABLE}}}\n"
+    file.write_text(LOCAL.replace("policies:", bad + "policies:"))
+    agent = RunningAgent.start(furnished, file)
+    agent.wait_for(lambda it: "Argument list too long" in it.state.get("error", ""))
+    agent.wait_for(lambda it: it.state["in_step"])
+    assert "ready" not in agent.said.splitlines()
+    repairs = agent.state["repairs"]
+    furnished.sh("nft flush ruleset")
+    agent.wait_repaired(repairs)
+    assert "Argument list too long" in agent.state["error"]
+    file.write_text(LOCAL)
+    agent.wait_for(lambda it: "ready" in it.said.splitlines() and not it.state["error"], 60)
 
 
 def test_a_killed_agent_holds_nothing(agent: RunningAgent, file: Path) -> None:

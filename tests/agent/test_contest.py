@@ -54,6 +54,22 @@ def test_the_pause_grows_to_a_minute_and_ends() -> None:
     assert contests.note([ONE], now_s + WINDOW_S + 2) == ()
 
 
+def test_what_cannot_be_repaired_is_tried_later_and_later() -> None:
+    """A thing whose repair failed is left alone for a while, which grows; it is forgotten after a minute without a failure."""
+    contests = Contests()
+    contests.set_aside(ONE, 0.0)
+    assert contests.is_failing(0.1)
+    assert contests.withheld("alpha", 0.1) == {ONE[1]}
+    first_s = contests.next_s(0.1)
+    assert first_s == PAUSE.delay_s
+    assert not contests.is_failing(first_s)
+    contests.forget(first_s)
+    contests.set_aside(ONE, first_s)
+    assert contests.next_s(first_s) == first_s + 2 * PAUSE.delay_s
+    contests.forget(first_s + 2 * PAUSE.delay_s + WINDOW_S + 1)
+    assert contests.failing == {}
+
+
 def test_what_was_repaired_long_ago_is_forgotten() -> None:
     """Memory does not grow with each thing that was ever repaired."""
     contests = Contests()

@@ -134,6 +134,21 @@ def test_a_container_that_was_stopped_stays_so(engines: tuple[Machine, dict[str,
     agent.wait_for(lambda it: quick_netctl(machine, "diff", file)[0].status == 0)
 
 
+def test_a_missing_image_holds_up_no_network(engines: tuple[Machine, dict[str, Engine]], file: Path) -> None:
+    """Without its image a container is an error in `status`, and the network of all others is built and repaired."""
+    machine = engines[0]
+    file.write_text(file.read_text() + OURS.format(runtime="docker", image="none:1"))
+    agent = RunningAgent.start(machine, file)
+    agent.wait_for(lambda it: "an image is not on the host: none:1" in it.state.get("error", ""))
+    assert "10.44.0.9/24" in machine.run("ip", "-n", "here.plain", "address").out
+    repairs = agent.state["repairs"]
+    machine.sh("nft flush ruleset")
+    agent.wait_for(lambda it: it.state["repairs"] > repairs and "netctl-here" in machine.sh("nft list tables"))
+    edit(file, ("none:1", "busybox:latest"))
+    agent.wait_ready()
+    assert "10.44.0.20/24" in engines[1]["docker"].exec("here-web", "ip", "address")
+
+
 def test_an_engine_that_is_away_is_waited_for(engines: tuple[Machine, dict[str, Engine]], file: Path) -> None:
     """An agent that starts before its engine, as at boot, retries and is ready when the engine is there."""
     machine, engine = engines[0], engines[1]["docker"]
