@@ -10,11 +10,20 @@ from reconciler.state.ref import Ref
 
 REPAIRS_MAX, WINDOW_S = 5, 60.0
 """So many repairs of one thing within this time are a contest."""
+CONTAINER_MAX = 30
+"""So many cycles within this time that repair the network of one container are a contest with its root, whatever it changes."""
+CONTAINER = "network"
+"""The kind of the thing that stands for all that the root of a container can change."""
 PAUSE = Backoff(5.0, 60.0, failures=1)
 """How long a contested thing is left alone; longer after each repair that was undone."""
 
 Thing = tuple[str, Ref]
 """A host, and a record there."""
+
+
+def container_thing(host: str, netns: str) -> Thing:
+    """What stands for all of a container's network."""
+    return host, Ref(CONTAINER, netns, "and all that its root can change")
 
 
 @dataclass(slots=True)
@@ -48,7 +57,7 @@ class Contests:
                 known.backoff = known.backoff.failed()
                 known.until_s = now_s + known.backoff.delay_s
                 known.programs = programs or known.programs
-            elif len(recent) + 1 >= REPAIRS_MAX:
+            elif len(recent) + 1 >= (CONTAINER_MAX if thing[1].kind == CONTAINER else REPAIRS_MAX):
                 self.contested[thing] = Contest(PAUSE, now_s + PAUSE.delay_s, programs)
                 begun.append(thing)
         return tuple(begun)

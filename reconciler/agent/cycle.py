@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.agent.contest import CONTAINER, container_thing
 from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
 from reconciler.compile.conflicts import refuse
@@ -148,7 +149,10 @@ class Keeper:
             held = self.held.get(host, HostState({}))
             refs = set(find_awaited(plan.changes, self.topology.repair, held, absent))
             awaited += [ref.netns.partition(":")[2] or ref.name for ref in sorted(refs)]
-            if refs := refs | set(self.withheld(host)):
+            contested = set(self.withheld(host))
+            roots = {ref.netns for ref in contested if ref.kind == CONTAINER}
+            refs |= contested | {change.ref for change in plan.changes if change.exposed_to in roots}
+            if refs:
                 left[host] = withhold(hosts[host], plan.changes, refs)
         if any(left[host] != hosts[host] for host in left):
             plans = fleet.plan({**hosts, **left})
@@ -162,10 +166,15 @@ class Keeper:
 
 
 def count_repairs(changes: Mapping[str, tuple[Change, ...]], before: Mapping[str, HostState]) -> list[tuple[str, Ref]]:
-    """Of what was carried out, the things that were wanted so in the cycle before: drift, and no change of the file."""
-    return [
-        (host, change.ref)
+    """Of what was carried out, the things that were wanted so in the cycle before: drift, and no change of the file.
+
+    Each container whose network was repaired is one more.
+    """
+    drift = [
+        (host, change)
         for host, found in changes.items()
         for change in find_roots(found)
         if before.get(host, HostState({})).records.get(change.ref) == change.after
     ]
+    containers = dict.fromkeys(container_thing(host, change.exposed_to) for host, change in drift if change.exposed_to)
+    return [*((host, change.ref) for host, change in drift), *containers]

@@ -38,7 +38,7 @@ class RunningAgent:
         def body() -> int:
             os.environ["NO_COLOR"] = "1"
             if patient:
-                contest.REPAIRS_MAX = 10**9
+                contest.REPAIRS_MAX = contest.CONTAINER_MAX = 10**9
             return cli.main(["agent", str(file), *options])
 
         return cls(machine, machine.start(body), name, host)

@@ -119,6 +119,17 @@ def test_what_cannot_be_repaired_holds_up_nothing_else(furnished: Machine, file:
     agent.wait_for(lambda it: "ready" in it.said.splitlines() and not it.state["error"], 60)
 
 
+def test_a_containers_root_cannot_keep_the_agent_busy(agent: RunningAgent) -> None:
+    """A container whose root adds another address all the time is left alone after a while; other containers are repaired."""
+    machine = agent.machine
+    storm = "for n in $(seq 2000); do ip address add 198.51.100.$((n % 250 + 1))/32 dev eth0; sleep 0.1; done"
+    running = machine.start_command("sh", "-c", storm, netns="here.web")
+    agent.wait_for(lambda it: any("network and all that its root" in name for name in it.state["contested"]), 90)
+    machine.sh("ip -n here.db address flush dev eth0")
+    agent.wait_for(lambda it: "10.45.0.20" in machine.run("ip", "-n", "here.db", "address").out)
+    running.kill(signal.SIGKILL)
+
+
 def test_a_killed_agent_holds_nothing(agent: RunningAgent, file: Path) -> None:
     """After kill -9 `status` shows no agent, the next one starts, and `destroy` leaves no file."""
     agent.stop(signal.SIGKILL)

@@ -11,7 +11,8 @@ import pytest
 from tests.agent.running import RunningAgent
 from tests.e2e.faults import quick_netctl
 from tests.e2e.machine import Machine
-from tests.e2e.worlds import LOCAL
+from tests.e2e.test_every_object import LAB as SPANNING
+from tests.e2e.worlds import LOCAL, write
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
@@ -42,6 +43,22 @@ def test_a_second_agent_says_who_holds_the_host(agent: RunningAgent, file: Path)
     repairs = agent.state["repairs"]
     agent.machine.sh("nft flush ruleset")
     agent.wait_repaired(repairs)
+
+
+def test_an_agent_for_one_host_of_several(furnished: Machine) -> None:
+    """With `--host` an agent holds that host only, finds what a whole `apply` made in step, and another agent holds the other."""
+    path = write(furnished, SPANNING)
+    assert quick_netctl(furnished, "apply", path)[0].status == 0
+    one = RunningAgent.start(furnished, path, "--host", "alpha", host="alpha").wait_ready()
+    other = RunningAgent.start(furnished, path, "--host", "beta", host="beta")
+    assert (one.state["repairs"], one.state["hosts"]) == (0, ["alpha"])
+    other.wait_ready()
+    assert (other.state["repairs"], other.state["hosts"]) == (0, ["beta"])
+    for agent, netns in ((one, "here.one"), (other, "here.two")):
+        repairs = agent.state["repairs"]
+        furnished.sh(f"ip -n {netns} address flush dev eth0")
+        agent.wait_repaired(repairs)
+    assert quick_netctl(furnished, "diff", path)[0].status == 0
 
 
 def test_pause_and_resume(agent: RunningAgent, file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.agent.contest import PAUSE, REPAIRS_MAX, WINDOW_S, Contests
+from reconciler.agent.contest import CONTAINER_MAX, PAUSE, REPAIRS_MAX, WINDOW_S, Contests, container_thing
 from reconciler.state.ref import Ref
 
 ONE, OTHER = ("alpha", Ref("address", "", "eth0 10.0.0.1/24")), ("alpha", Ref("address", "", "eth0 10.0.0.2/24"))
@@ -26,6 +26,14 @@ def test_the_last_suspect_is_named() -> None:
     for _ in range(REPAIRS_MAX):
         contests.note([ONE], 0.0, ("firewalld",))
     assert contests.describe() == ("alpha: address eth0 10.0.0.1/24 (changed by firewalld)",)
+
+
+def test_a_containers_root_cannot_keep_the_agent_busy() -> None:
+    """Repairs of one container's network count together, whatever its root changes each time."""
+    contests, web = Contests(), container_thing("alpha", "container:web")
+    begun = [contests.note([("alpha", Ref("address", "container:web", str(n))), web], n / 2) for n in range(CONTAINER_MAX)]
+    assert begun[-1] == (web,)
+    assert not any(begun[:-1])
 
 
 def test_repairs_far_apart_are_none() -> None:
