@@ -69,6 +69,7 @@ def _read_saved(path: str) -> str:
 
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, execute; returns the executed plan."""
+    from reconciler.agent.state import DESTROYED, end_pause
     from reconciler.cli.common import settle_stops, warn_of_drift, warn_of_lost
     from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document
@@ -85,6 +86,7 @@ def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
         settle_stops()
         job.fleet.remember(job.peers, job.reported)
         write_own_peers(job.topology.name, job.peers, job.fleet)
+    end_pause(job.topology.name, DESTROYED)
     warn_of_lost(job.fleet)
     warn_of_drift(job.topology.name, job.fleet)
     return document

@@ -117,10 +117,12 @@ def _greet_all(options: argparse.Namespace, parsed: ParsedFile | None, outline: 
 
 def _clear(options: argparse.Namespace, fleet: Fleet, name: str) -> PlanDocument:
     """Plan for an empty state, show, execute; returns the executed plan."""
+    from reconciler.agent.state import DESTROYED, pause_agents
     from reconciler.cli.common import settle_stops
     from reconciler.plan.document import compile_document
     from reconciler.render.progress import show_progress
 
+    pause_agents(name, DESTROYED)
     fleet.read(lock=True)
     plans = fleet.plan({}, document=options.json)
     document = compile_document(name, tuple(plans.values()))

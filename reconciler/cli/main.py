@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
 
-from reconciler.cli import apply, destroy, diff, init, status, validate, verify
+from reconciler.cli import agent, apply, destroy, diff, init, status, validate, verify, wait, watch
 from reconciler.cli import exec as execute
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError, translate
@@ -39,6 +39,9 @@ COMMANDS = (
     status.COMMAND,
     verify.COMMAND,
     execute.COMMAND,
+    agent.COMMAND,
+    wait.COMMAND,
+    watch.COMMAND,
 )
 """The commands in the order of `netctl --help`."""
 

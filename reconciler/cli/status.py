@@ -10,7 +10,7 @@ from reconciler.cli.parser import Command, Parser, add_file, add_host
 
 if TYPE_CHECKING:
     from reconciler.cli.common import Job
-    from reconciler.render.status import Foreign
+    from reconciler.render.status import Agent, Foreign
 
 DRIFT = 1
 EXAMPLES = """\
@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
 
     HostError, after the status, if a foreign resource conflicts with a missing one.
     """
+    from dataclasses import replace
+
     from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
@@ -45,13 +47,25 @@ def run(options: argparse.Namespace) -> int:
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
     foreign = {host: (*drops, *_intruders(job, host)) for host, drops in _drops(job).items()}
     document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign)
+    document = replace(document, agents=_agents(job))
     if options.json:
         print_json(CODEC.encode(document))
     else:
         print(render_status(document, palette()))
     warn_of_slow_paths(job)
-    refuse(job.desired.conflicts)
+    awaited = {name for agent in document.agents for name in agent.waiting}
+    refuse(tuple(conflict for conflict in job.desired.conflicts if conflict.awaited not in awaited))
     return 0 if document.in_step else DRIFT
+
+
+def _agents(job: Job) -> tuple[Agent, ...]:
+    from dataclasses import fields
+
+    from reconciler.agent.state import read_states
+    from reconciler.render.status import Agent
+
+    states = read_states(job.topology.name, job.topology.hosts)
+    return tuple(Agent(**{each.name: getattr(state, each.name) for each in fields(Agent)}) for state in states.values())
 
 
 def _drops(job: Job) -> dict[str, tuple[Foreign, ...]]:

@@ -52,6 +52,8 @@ class Conflict:
     help_text: str = ""
     is_lack: bool = False
     """The host lacks an input of its desired state, so nothing else can be said of the host."""
+    awaited: str = ""
+    """The container that another program is to run, if the conflict is that it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,7 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
                 f"start it ({start}), or give an image in place of `existing` and netctl makes it",
+                awaited=container.name,
             )
 
 

@@ -56,6 +56,8 @@ class Fleet:
         self._run = secrets.token_hex(8)
         self.patience_s = PATIENCE_S
         """The time after which hosts on other machines give this controller up; to be set before `greet`."""
+        self.is_agent = False
+        """Whether locks are held for one cycle of an agent."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
         """By host, changes that the root of a container undid in its own namespace."""
         self._desired: Mapping[str, HostState] = {}
@@ -230,7 +232,7 @@ class Fleet:
 
     def _read(self, hosts: Sequence[str], *, lock: bool) -> dict[str, HostFacts]:
         if lock:
-            self._lock(hosts)
+            self.lock(hosts)
         return self._hosts.run(_read, hosts)
 
     def find_disturbances(self) -> dict[str, str]:
@@ -243,11 +245,11 @@ class Fleet:
             if before.holder or before != after
         }
 
-    def _lock(self, hosts: Iterable[str]) -> None:
+    def lock(self, hosts: Iterable[str] | None = None) -> None:
         """Take the locks in a fixed order of hosts, so that of two concurrent controllers one gets them all."""
         self._locked = True
-        for host in hosts:
-            self._hosts.run(lambda session: session.call(protocol.Lock()), (host,))
+        for host in self._sessions if hosts is None else hosts:
+            self._hosts.run(lambda session: session.call(protocol.Lock(brief=self.is_agent)), (host,))
 
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that is missing in `desired` gets an empty state."""
@@ -260,12 +262,12 @@ class Fleet:
 
     # --- applying ---------------------------------------------------------------------------------------------------
 
-    def apply(self, plans: Mapping[str, HostPlan], progress: ProgressDisplay) -> None:
+    def apply(self, plans: Mapping[str, HostPlan], progress: ProgressDisplay, *, rolls_back: bool = True) -> None:
         """Execute the plans that `plan` returned.
 
         It returns when all hosts have the desired state, read again, and packets pass. RolledBackError if a step failed
         or the user cancelled, and every host is in the state before; LeftoverError if a host is not. A host whose
-        connection ends after all keep the change is in `lost`.
+        connection ends after all keep the change is in `lost`. Without `rolls_back`, NetctlError leaves the executed steps.
         """
         if not any(plan.changes for plan in plans.values()):
             self._commit()  # a killed run may have left what only a commit deletes
@@ -273,7 +275,7 @@ class Fleet:
         self.prepare()
         with self._hosts.catching_signals():
             rollout = Rollout(self._hosts, plans, self._desired, progress, self, self._run, self.patience_s)
-            rollout.carry_out()
+            (rollout.carry_out if rolls_back else rollout.go_forward)()
             self.drift = rollout.drift
             self._commit()
         for session in self._sessions.values():
@@ -304,7 +306,7 @@ class Fleet:
             session.replace_worker(start_local_worker())
         self._open(session)
         if self._locked:
-            session.call(protocol.Lock())
+            session.call(protocol.Lock(brief=self.is_agent))
         _read(session)
 
     def release(self) -> None:

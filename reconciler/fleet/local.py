@@ -91,6 +91,7 @@ def _fork() -> WorkerProcess:
 def _be_worker(requests: int, answers: int, words: int) -> NoReturn:
     """Continue as a worker, in the new process. It closes all other files of this one: other workers wait for their end."""
     try:
+        signal.set_wakeup_fd(-1)  # of a controller with an event loop
         for number, descriptor in enumerate((requests, answers, words)):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -37,7 +37,7 @@ from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
-from reconciler.state.ref import LAB
+from reconciler.state.ref import LAB, Ref
 from reconciler.state.visible import visible_line
 from reconciler.worker import protocol
 from reconciler.worker.protocol import Event, Phase
@@ -47,6 +47,13 @@ ROUNDS_MAX = 3
 SHOWN_MAX = 5
 """The number of remaining changes that an error names."""
 TAKES_OVER = "run `netctl status` to see what differs; `netctl apply` continues from there, and `netctl destroy` removes it"
+
+
+class StepFailedError(NetctlError):
+    """A step of one host failed; `ref` is what it was for, if that is known."""
+
+    host: str = ""
+    ref: Ref | None = None
 
 
 class Connector(Protocol):
@@ -108,6 +115,10 @@ class Rollout:
         except NetctlError as error:
             self._roll_back(NetctlError("stopped by the user") if self._hosts.wants_stop and not self._keeping else error)
 
+    def go_forward(self) -> None:
+        """Execute the plans without a rollback: NetctlError leaves the hosts as they are then, for the next reading."""
+        self._walk(self._plans)
+
     # --- phases -----------------------------------------------------------------------------------------------------
 
     def _walk(self, plans: Mapping[str, HostPlan]) -> None:
@@ -138,7 +149,9 @@ class Rollout:
         outcome = session.call(protocol.Apply(phase=phase), tell)
         if outcome.failure:
             what = f"{outcome.failure.ref}: " if outcome.failure.ref else ""
-            raise NetctlError(f"{what}{outcome.failure.message}")
+            failure = StepFailedError(f"{what}{outcome.failure.message}")
+            failure.host, failure.ref = session.target.host, outcome.failure.ref
+            raise failure
 
     def _read_again(self, hosts: Iterable[str]) -> dict[str, tuple[Change, ...]]:
         """By host, the differences from its desired state."""

@@ -74,6 +74,26 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Agent:
+    """A `netctl agent` that holds hosts of the topology on this machine, and what it says of itself."""
+
+    pid: int
+    hosts: tuple[str, ...]
+    file: str
+    since: str
+    in_step: bool
+    repairs: int = 0
+    last_repair: str = ""
+    last_repair_at: str = ""
+    contested: tuple[str, ...] = listed()
+    """What something else changes again and again, so that the agent leaves it alone for a while."""
+    waiting: tuple[str, ...] = listed()
+    """Containers that do not run, and that it does not start."""
+    paused: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusDocument:
     """A whole topology."""
 
@@ -81,6 +101,7 @@ class StatusDocument:
     topology: str
     in_step: bool
     hosts: tuple[HostStatus, ...]
+    agents: tuple[Agent, ...] = listed()
 
 
 def compile_status(
@@ -160,12 +181,28 @@ def _worst(items: Sequence[Item]) -> str:
 def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
     """The status for users, without a newline at the end."""
     lines = [line for host in document.hosts for line in _host_lines(host, palette)]
+    lines += [line for agent in document.agents for line in _agent_lines(agent, palette)]
     if document.in_step:
         lines.append(palette.bold(f"{document.topology} is in step."))
     else:
         verdict = palette.bold(f"{document.topology} is not in step.")
         lines.append(f"{verdict} `netctl diff` shows the plan, `netctl apply` repairs it.")
     return "\n".join(lines)
+
+
+def _agent_lines(agent: Agent, palette: Palette) -> Iterator[str]:
+    stand = f"paused {agent.paused}" if agent.paused else "in step" if agent.in_step else "not in step"
+    paint = palette.green if agent.in_step and not agent.paused else palette.yellow
+    holds = f"process {agent.pid} holds {', '.join(agent.hosts)} since {agent.since}"
+    yield f"{palette.bold('agent')}: {visible_line(holds)}: {paint(visible_line(stand))}"
+    if agent.repairs:
+        yield f"  {agent.repairs:,} repaired, last at {visible_line(agent.last_repair_at)}: {visible_line(agent.last_repair)}"
+    for name in agent.waiting:
+        yield palette.yellow(f"  waits for container {visible_line(name)}, which does not run")
+    for name in agent.contested:
+        yield palette.yellow(f"  contested, and left alone for a while: {visible_line(name)}")
+    if agent.error:
+        yield palette.red(f"  error: {visible_line(agent.error)}")
 
 
 def _fold(items: Sequence[Item]) -> Iterator[Item]:

@@ -55,6 +55,7 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
         policies=tuple(
             Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies
         ),
+        repair=model.repair,
         path=path,
         source=source,
         positions=document.positions,

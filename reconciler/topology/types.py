@@ -197,6 +197,8 @@ class Topology:
     subnets: Mapping[str, Subnet]
     containers: Mapping[str, Container]
     policies: tuple[Policy, ...]
+    repair: Literal["network", "all"] = "network"
+    """Whether an agent also starts and creates an engine's containers that were stopped or removed."""
     path: str = ""
     source: str = ""
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)

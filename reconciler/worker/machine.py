@@ -85,9 +85,9 @@ class KernelMachine:
                 raise HostError("netctl needs root to enter network namespaces", "run it with sudo") from error
             raise HostError(f"cannot enter the namespace {self._netns}: {error.strerror}", help_for(error)) from error
 
-    def lock(self) -> None:
-        """Take the host's lock, or raise LockedError."""
-        self._lock.take(self._command, self._controller or None, self._run)
+    def lock(self, *, brief: bool) -> None:
+        """Take the host's lock, or raise LockedError. A `brief` holder is an agent."""
+        self._lock.take(self._command, self._controller or None, self._run, brief=brief)
 
     def mark(self, *, orphan: bool) -> None:
         """Note in the lock whether the controller is lost."""

@@ -90,8 +90,12 @@ class Hello(Request[Introduction]):
     patience_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class Lock(Request[None]):
     """Hold the host's lock until `Release`, or the worker's end."""
+
+    brief: bool = False
+    """Whether it is held for one cycle of an agent."""
 
 
 class ReadOccupancy(Request[Occupancy]):

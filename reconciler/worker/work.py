@@ -56,8 +56,8 @@ class Machine(Protocol):
     def enter(self) -> None:
         """Enter the host's namespace; an empty one without a name if it does not exist."""
 
-    def lock(self) -> None:
-        """Take the host's lock, or raise LockedError."""
+    def lock(self, *, brief: bool) -> None:
+        """Take the host's lock, or raise LockedError. A `brief` holder is an agent."""
 
     def read_occupancy(self) -> Occupancy:
         """The process that holds the host's lock."""
@@ -131,7 +131,7 @@ class Work:
         """The last reading, unless a plan has used it."""
 
         self._handlers: Mapping[type[Request[Any]], Callable[[Any], Any]] = {
-            protocol.Lock: lambda _: machine.lock(),
+            protocol.Lock: lambda request: machine.lock(brief=request.brief),
             protocol.ReadOccupancy: lambda _: machine.read_occupancy(),
             protocol.Read: self._read,
             protocol.Plan: self._make_plan,

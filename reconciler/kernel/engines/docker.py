@@ -354,6 +354,12 @@ class DockerEngine:
         )
 
 
+def preload() -> None:
+    """Import the package now, for a process that forks others which need it."""
+    import docker.errors  # noqa: F401
+    import requests.exceptions  # noqa: F401
+
+
 def advise(runtime: str, words: str) -> str:
     """The advice if the message comes from the program that starts containers for the engine; "" for all others."""
     if "OCI runtime" not in words:

@@ -33,6 +33,8 @@ NOTICE_TIMEOUT_S = 1.0
 """The time that a worker on a connection may need to notice, and to note, that it has become an orphan."""
 KILL_TIMEOUT_S = 5.0
 """The time that an orphan may take to end: a blocked system call of it holds the lock for as long."""
+BRIEF_TIMEOUT_S = 60.0
+"""How long a command waits for the cycle of an agent."""
 HOLDER_MAX_BYTES = 4096
 
 
@@ -48,6 +50,8 @@ class Holder:
     """The run of a remote controller; "" for a worker that ends with its controller."""
     orphan: bool = False
     """Whether it has lost that controller."""
+    brief: bool = False
+    """Whether it is an agent, which holds the lock for one cycle only: others wait for it."""
 
     def __str__(self) -> str:
         """The holder for users: `process 4711 (netctl apply shop.yaml), since 2026-11-22T12:00:00Z`."""
@@ -64,8 +68,10 @@ class HostLock:
         self._holder: Holder | None = None
         self._writing = threading.Lock()
 
-    def take(self, command: str, pid: int | None = None, run: str = "") -> Self:
+    def take(self, command: str, pid: int | None = None, run: str = "", *, brief: bool = False) -> Self:
         """Take the lock for `command`; `pid` is the process for users to look for (by default this one).
+
+        A `brief` holder is an agent: it waits for no other process, and commands wait for it.
 
         `run` identifies a remote controller: a worker of the same run has lost its connection, and is replaced.
         LockedError, naming the holder, if another has it; HostError if the file cannot be created.
@@ -84,7 +90,9 @@ class HostLock:
                 continue
             holder = parse_holder(os.pread(descriptor, HOLDER_MAX_BYTES, 0))
             os.close(descriptor)
-            if not self._gives_way(holder, run, time.monotonic() - begun):
+            waited_s = time.monotonic() - begun
+            waits = holder is not None and holder.brief and not brief and waited_s < BRIEF_TIMEOUT_S
+            if not waits and not self._gives_way(holder, run, waited_s):
                 raise LockedError(
                     f"another netctl is at work on this host: {holder or 'a process that is not described yet'}",
                     "wait until it is done, or end it; the next apply continues from there",
@@ -95,7 +103,7 @@ class HostLock:
         os.ftruncate(descriptor, 0)  # a dead holder is not the current one
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
-            self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run))
+            self._write(Holder(os.getpid() if pid is None else pid, command, since, os.getpid(), run, brief=brief))
         except OSError as error:
             self.release(remove=True)
             raise HostError(f"cannot write {self._path}: {error.strerror}", help_for(error)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -35,3 +35,8 @@ class TopologyModel(Model):
     subnets: dict[Label, SubnetModel] = Field({}, description="The subnets, by name.")
     containers: dict[Label, ContainerModel] = Field({}, description="The containers, by name.")
     policies: Annotated[tuple[PolicyModel, ...], ListForm] = Field((), description="What may pass between subnets.")
+    repair: Literal["network", "all"] = Field(
+        "network",
+        description="What `netctl agent` repairs: the network of containers, or also containers of an engine that were stopped "
+        "or removed.",
+    )

@@ -1,0 +1,184 @@
+"""Measures `netctl agent` beside a plain `netctl apply`: repairs, its idle cost, and what commands cost beside it.
+
+Run it as root:
+
+    python benchmarks/agent.py [N] [--idle SECONDS]         N is a number of containers; without it: 200
+
+Everything stands in namespaces of its own, named bench.*, which are removed at the end, also after a failure. Nothing else should
+run on the machine. Contested things are left alone by design, so each thing is damaged once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.measure import BenchmarkError, run_measured  # noqa: E402  # the checkout has to be on the path first
+from benchmarks.places import NETCTL, remove_all  # noqa: E402
+from benchmarks.scenario import BRIDGE, HOST, TOPOLOGY, topology_text, wires  # noqa: E402
+
+STATE = Path(f"/run/netctl/.agent/{TOPOLOGY}.alpha.lock")
+WAIT_S = 30.0
+TICKS = os.sysconf("SC_CLK_TCK")
+NOISE = "ip -n {host} address add 198.51.100.{n}/32 dev lo; ip -n {host} address delete 198.51.100.{n}/32 dev lo"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is broken, and the command that breaks it."""
+
+    what: str
+    command: str
+
+
+def find_damages(count: int) -> list[Damage]:
+    """One of each kind of drift; the containers at the end of the list are those that are damaged."""
+    last = wires(count)[-8:]
+    inside, port = f"ip -n {last[0].netns}", last[1].port_name
+    host, nft = f"ip -n {HOST}", f"nsenter --net=/run/netns/{HOST} nft"
+    sysctl = f"nsenter --net=/run/netns/{HOST} sysctl -qw"
+    return [
+        Damage("an address in a container", f"{inside} address flush dev eth0"),
+        Damage("a default route", f"ip -n {last[2].netns} route delete default"),
+        Damage("a neighbor in a container", f"ip -n {last[3].netns} neighbor flush dev eth0 nud permanent"),
+        Damage("a cable", f"ip -n {last[4].netns} link delete eth0"),
+        Damage("a port without bridge", f"{host} link set {port} nomaster"),
+        Damage("a port's flag", f"nsenter --net=/run/netns/{HOST} bridge link set dev {last[5].port_name} learning on"),
+        Damage("a namespace", f"ip netns delete {last[6].netns}"),
+        Damage("the gateway's address", f"{host} address flush dev {BRIDGE}"),
+        Damage("a setting of the host", f"{sysctl} net.ipv4.ip_forward=0"),
+        Damage("a setting without a notification", f"{sysctl} net.ipv4.neigh.{BRIDGE}.mcast_solicit=3"),
+        Damage("a published port", f"{nft} flush map inet netctl-{TOPOLOGY} published4"),
+        Damage("the whole ruleset", f"{nft} flush ruleset"),
+        Damage("the bridge", f"{host} link delete {BRIDGE}"),
+    ]
+
+
+def read_state() -> dict[str, object]:
+    """What the agent says of itself; empty while it is written."""
+    try:
+        found: dict[str, object] = json.loads(STATE.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def wait_until(done: object, process: subprocess.Popen[bytes]) -> float:
+    """Wait until the function says so; how long that took. BenchmarkError after WAIT_S."""
+    assert callable(done)
+    begun_s = time.perf_counter()
+    while not done():
+        if process.poll() is not None or time.perf_counter() - begun_s > WAIT_S:
+            raise BenchmarkError(f"the agent does not get there: {read_state()}")
+        time.sleep(0.005)
+    return time.perf_counter() - begun_s
+
+
+def repair(damage: Damage, process: subprocess.Popen[bytes]) -> float:
+    """Break it, and wait until the agent is in step again; how long that took."""
+    repairs = read_state().get("repairs", 0)
+    begun_s = time.perf_counter()
+    subprocess.run(damage.command, shell=True, check=True)  # a constant above, with names that are drawn here
+
+    def is_back() -> bool:
+        state = read_state()
+        return state.get("repairs", repairs) != repairs and bool(state.get("in_step"))
+
+    wait_until(is_back, process)
+    return time.perf_counter() - begun_s
+
+
+def read_cpu_s(pid: int) -> float:
+    """The CPU time of a process and its children that have ended (proc_pid_stat(5))."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(word) for word in words[11:15]) / TICKS
+
+
+def read_memory_mb(pid: int) -> float:
+    """Its share of memory (PSS)."""
+    line = next(one for one in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if one.startswith("Pss:"))
+    return int(line.split()[1]) / 1024
+
+
+def measure_idle(pid: int, seconds: float, *, noisy: bool) -> float:
+    """The part of one core that the agent uses, in percent."""
+    before, begun_s = read_cpu_s(pid), time.perf_counter()
+    number = 0
+    while time.perf_counter() - begun_s < seconds:
+        if noisy:
+            number = number % 250 + 1
+            subprocess.run(NOISE.format(host=HOST, n=number), shell=True, check=True)
+        time.sleep(0.2)
+    return 100 * (read_cpu_s(pid) - before) / (time.perf_counter() - begun_s)
+
+
+def run(count: int, idle_s: float, folder: Path) -> None:
+    """Measure, and print a line for each figure."""
+    file, more = folder / "topology.yaml", topology_text(count, extra=True)
+    file.write_text(topology_text(count))
+    show("apply, nothing there", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
+    show("apply, nothing to do", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
+    with (folder / "log").open("wb") as log:
+        begun_s = time.perf_counter()
+        process = subprocess.Popen([NETCTL, "agent", str(file)], cwd=ROOT, stderr=log)
+        try:
+            wait_until(lambda: read_state().get("in_step"), process)
+            show("agent: start to ready", time.perf_counter() - begun_s)
+            times = {damage.what: repair(damage, process) for damage in find_damages(count)}
+            for what, taken_s in times.items():
+                show(f"agent: {what} is back", taken_s, target_s=2.0)
+            show("agent: median of these", statistics.median(times.values()))
+            time.sleep(2)
+            print(f"{'agent: idle':42} {measure_idle(process.pid, idle_s, noisy=False):6.2f} % of a core (target 1 %)")
+            print(
+                f"{'agent: under noise of others':42} {measure_idle(process.pid, min(idle_s, 20), noisy=True):6.2f} % of a core"
+            )
+            print(f"{'agent: memory':42} {read_memory_mb(process.pid):6.1f} MB (target 80 MB)")
+            show("diff beside it, nothing differs", run_measured([NETCTL, "diff", str(file)]).wall_s, target_s=0.3)
+            repairs, begun_s = read_state()["repairs"], time.perf_counter()
+            file.write_text(more)
+            wait_until(lambda: read_state().get("repairs", repairs) != repairs, process)
+            show("agent: one more published port", time.perf_counter() - begun_s, target_s=0.3)
+            begun_s = time.perf_counter()
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            show("agent: end", time.perf_counter() - begun_s, target_s=5.0)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def show(what: str, taken_s: float, target_s: float | None = None) -> None:
+    """One line."""
+    target = f" (target {target_s} s)" if target_s else ""
+    print(f"{what:42} {taken_s:6.2f} s{target}", flush=True)
+
+
+def main() -> None:
+    """Read the command line, measure, and leave nothing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=200, metavar="N")
+    parser.add_argument("--idle", type=float, default=130.0, metavar="SECONDS", help="two full readings fall into the default")
+    options = parser.parse_args()
+    remove_all(TOPOLOGY)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run(options.count, options.idle, Path(folder))
+        finally:
+            remove_all(TOPOLOGY)
+
+
+if __name__ == "__main__":
+    main()

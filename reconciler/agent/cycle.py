@@ -1,0 +1,171 @@
+"""One cycle: the hosts are read, what differs is planned, and repaired under the lock.
+
+Each cycle starts workers of its own, as every command does. A fork of this process costs less than to keep the reading of a worker
+correct for days. A repair that fails is left as it is. The next cycle reads what there is, and goes on from there; nothing
+is rolled back into what the file does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
+from reconciler.compile import Desired, compile_topology
+from reconciler.compile.conflicts import refuse
+from reconciler.errors import HostError, LockedError, NetctlError
+from reconciler.fleet.fleet import Fleet
+from reconciler.fleet.target import Target, targets_of
+from reconciler.plan.document import HostPlan
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.progress import ProgressDisplay
+from reconciler.state.record import Change
+from reconciler.state.ref import LAB, Ref
+from reconciler.topology.host_subnets import hosts_beside
+from reconciler.topology.types import Topology
+from reconciler.worker.preload import preload
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a cycle found and did."""
+
+    repaired: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    """By host, the changes that were carried out; none if nothing differed."""
+    awaited: tuple[str, ...] = ()
+    """Containers that do not run, and that the agent does not start."""
+    desired: Mapping[str, HostState] = field(default_factory=dict)
+    error: NetctlError | None = None
+    """Why containers were not created, though the rest was repaired."""
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether there was nothing to repair."""
+        return not self.repaired
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is to be done on all hosts."""
+
+    desired: Desired
+    plans: dict[str, HostPlan]
+    awaited: tuple[str, ...]
+
+    @property
+    def changes(self) -> dict[str, tuple[Change, ...]]:
+        return {host: plan.changes for host, plan in self.plans.items() if plan.changes}
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Keeps hosts of one topology as its file says: once for each call of `cycle`."""
+
+    topology: Topology
+    targets: tuple[Target, ...]
+    command: str
+    """What other controllers read of the lock's holder."""
+    withheld: Callable[[str], Collection[Ref]] = lambda _: ()
+    """By host, what is contested now."""
+    is_paused: Callable[[], bool] = lambda: False
+    """Asked under the lock: a destroy that had it before may have ended only now."""
+    held: dict[str, HostState] = field(default_factory=dict)
+    """By host, what was desired when the host was last in step."""
+    is_clean: bool = False
+    """Whether the last cycle left nothing that only a commit removes."""
+    beside: Mapping[str, HostFacts] = field(default_factory=dict)
+    """The facts of hosts that share a subnet and are not held here."""
+    _compiled: tuple[Mapping[str, HostFacts], Desired] | None = None
+
+    def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
+        """Go on with a new file."""
+        self.topology, self.targets, self._compiled = topology, targets, None
+
+    def read_beside(self) -> Mapping[str, NetctlError]:
+        """Read the hosts that share a subnet with those held here, as far as they can be reached; what failed, by host."""
+        own = {target.host for target in self.targets}
+        wanted = {name for host in own - {LAB} for name in hosts_beside(self.topology, host)} - own
+        if not wanted:
+            self.beside = {}
+            return {}
+        near = sum(self.topology.hosts[host].connect.scheme != "ssh" for host in wanted)
+        with Fleet.start(near) as fleet:
+            chosen = (target for target in targets_of(self.topology) if target.host in wanted)
+            errors = fleet.greet(chosen, self.command, optional=True)
+            # One that cannot be reached now is as it was when it was last read.
+            known = {host: facts for host, facts in self.beside.items() if host in errors}
+            self.beside = {**known, **fleet.read(lock=False)}
+        return errors
+
+    def cycle(self, progress: ProgressDisplay) -> Outcome:
+        """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed."""
+        preload({runtime for target in self.targets for runtime in target.containers})
+        error: NetctlError | None = None
+        with Fleet.start(len(self.targets)) as fleet:
+            fleet.is_agent = True
+            fleet.greet(self.targets, self.command)
+            work = self._plan(fleet, fleet.read(lock=not self.is_clean))
+            if self.is_clean and work.changes:
+                # What differed without the lock may be the work of another netctl, half done. If none was there, it holds.
+                for host, holder in fleet.find_disturbances().items():
+                    raise LockedError(f"another netctl is at work on host {host}: {holder}")
+                fleet.lock()
+            changes = work.changes
+            if changes or not self.is_clean:
+                if self.is_paused():
+                    raise LockedError("the agent is paused")
+                self.is_clean = False
+                work, error = self._prepare(fleet, work)
+                fleet.apply(work.plans, progress, rolls_back=False)
+                self.is_clean = True
+        if not changes:
+            self.held = dict(work.desired.hosts)
+        return Outcome(work.changes, work.awaited, work.desired.hosts, error)
+
+    def _prepare(self, fleet: Fleet, work: _Work) -> tuple[_Work, NetctlError | None]:
+        """What can be carried out, and what keeps programs from being started: a missing image must not hold up the network."""
+        try:
+            fleet.prepare()
+        except HostError as error:
+            refs = {host: find_programs(changes) for host, changes in work.changes.items()}
+            if not any(refs.values()):
+                raise
+            hosts = work.desired.hosts
+            left = {host: withhold(hosts[host], changes, refs[host]) for host, changes in work.changes.items()}
+            return replace(work, plans=fleet.plan({**hosts, **left})), error
+        return work, None
+
+    def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
+        """The plans, without what is not to be repaired now."""
+        desired = self._compile({**self.beside, **facts})
+        absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
+        refuse(tuple(conflict for conflict in desired.conflicts if not conflict.awaited))
+        hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
+        plans = fleet.plan(hosts)
+        left: dict[str, HostState] = {}
+        awaited: list[str] = []
+        for host, plan in plans.items():
+            held = self.held.get(host, HostState({}))
+            refs = set(find_awaited(plan.changes, self.topology.repair, held, absent))
+            awaited += [ref.netns.partition(":")[2] or ref.name for ref in sorted(refs)]
+            if refs := refs | set(self.withheld(host)):
+                left[host] = withhold(hosts[host], plan.changes, refs)
+        if any(left[host] != hosts[host] for host in left):
+            plans = fleet.plan({**hosts, **left})
+        return _Work(replace(desired, hosts=hosts), plans, tuple(awaited))
+
+    def _compile(self, facts: Mapping[str, HostFacts]) -> Desired:
+        """The desired state; as before if nothing is new."""
+        if self._compiled is None or self._compiled[0] != facts:
+            self._compiled = facts, compile_topology(self.topology, facts, to_apply=False)
+        return self._compiled[1]
+
+
+def count_repairs(changes: Mapping[str, tuple[Change, ...]], before: Mapping[str, HostState]) -> list[tuple[str, Ref]]:
+    """Of what was carried out, the things that were wanted so in the cycle before: drift, and no change of the file."""
+    return [
+        (host, change.ref)
+        for host, found in changes.items()
+        for change in find_roots(found)
+        if before.get(host, HostState({})).records.get(change.ref) == change.after
+    ]

@@ -1,0 +1,393 @@
+"""The loop of an agent: waits for hints, and runs a cycle when one is due. Nothing is ever derived from an event."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from reconciler.agent.contest import Contests
+from reconciler.agent.cycle import Keeper, Outcome, count_repairs
+from reconciler.agent.log import Log, now
+from reconciler.agent.sources import find_sources
+from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
+from reconciler.agent.timing import Schedule
+from reconciler.agent.withhold import find_roots
+from reconciler.errors import LockedError, NetctlError, UsageError, translating
+from reconciler.fleet.rollout import StepFailedError
+from reconciler.fleet.target import Target
+from reconciler.kernel.context import KernelContext
+from reconciler.kernel.events.commands import ProcessEvents
+from reconciler.kernel.events.hints import Hints
+from reconciler.kernel.events.netlink import read_own_name
+from reconciler.kernel.events.signals import SignalEvents
+from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.processes.commands import read_processes
+from reconciler.kernel.processes.service_manager import ServiceManager
+from reconciler.kinds.process import Process
+from reconciler.state.host import HostState
+from reconciler.state.ref import LAB
+from reconciler.topology.types import Topology
+
+if TYPE_CHECKING:
+    from reconciler.agent.metrics import Metrics
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+PAUSE_POLL_S = 1.0
+"""How late the end of a pause may be noticed."""
+SHOWN_MAX = 5
+"""Of what is contested, so much is named."""
+
+Load = Callable[[], tuple[Topology, tuple[Target, ...]]]
+"""Reads the file: the topology, and the hosts that the agent is to hold. UsageError if it cannot be used."""
+
+
+class _StoppedError(Exception):
+    """A signal has asked for the end in the middle of a reading."""
+
+
+class _Silence:
+    """The progress of an apply, of which nothing is shown; the service manager learns from it that the agent lives."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+
+    def update(self, _host: str, _phase: str, _done: int, _total: int) -> None:
+        self._beat()
+
+    def wait(self, _host: str, _bridge: str, _seconds: int) -> None:
+        self._beat()
+
+
+@dataclass(slots=True)
+class Agent:
+    """One agent, from its start to the signal that ends it."""
+
+    load: Load
+    command: str
+    log: Log
+    locks: HostLocks
+    keeper: Keeper
+    state: AgentState
+    manager: ServiceManager
+    clock: Callable[[], float] = time.monotonic
+    hints: Hints = field(default_factory=Hints)
+    contests: Contests = field(default_factory=Contests)
+    commands: ProcessEvents = field(default_factory=ProcessEvents)
+    signals: SignalEvents = field(default_factory=SignalEvents)
+    schedule: Schedule = field(default_factory=Schedule)
+    metrics: Metrics | None = None
+    causes: set[str] = field(default_factory=set)
+    """Of the hints since the last reading."""
+    beat_s: float = 0.0
+    desired: Mapping[str, HostState] = field(default_factory=dict)
+    """By host, what the last cycle was for."""
+    generation: int = 0
+    programs: set[str] = field(default_factory=set)
+    """Those that made changes before this cycle."""
+    own_name: str = field(default_factory=read_own_name)
+    """The agent's workers have it, too."""
+    is_stopping: bool = False
+    is_ready: bool = False
+    is_reading: bool = False
+    """Whether a stop may raise: nothing is being changed."""
+    reload: bool = False
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Hold the hosts until a signal asks for the end; the network stays as it is."""
+        self.keeper.withheld = lambda host: self.contests.withheld(host, self.clock())
+        self.keeper.is_paused = lambda: read_pause(self.keeper.topology.name) is not None
+        with self._handling_signals():
+            try:
+                self._listen()
+                self._follow_pause()
+                while not self.is_stopping:
+                    self._beat()
+                    self._wait()
+                    if not (self.is_stopping or self.state.paused) and self.schedule.due_s <= self.clock():
+                        self._cycle()
+            except _StoppedError:
+                pass
+            finally:
+                self.manager.notify("STOPPING=1")
+                self.hints.close()
+                if self.metrics:
+                    self.metrics.close()
+                self.locks.release()
+
+    def _wait(self) -> None:
+        """Until something is due, or there is a hint."""
+        until_s = self.clock() + PAUSE_POLL_S if self.state.paused else self.schedule.due_s
+        self._note(self.hints.wait(min(until_s, self.beat_s) if self.manager.watchdog_s else until_s))
+
+    def _note(self, causes: set[Cause]) -> None:
+        """Remember the hints; what signals and the file of a pause say is followed at once."""
+        received = self.signals.take()
+        if received & set(STOPS):
+            self.is_stopping = True
+        if signal.SIGHUP in received:
+            self.reload = True
+            self.schedule.read_all(self.clock())
+            self.log.note("signal", "reads everything again (SIGHUP)")
+        if Cause.FILE in causes:
+            self.reload = True
+        if Cause.CONTROL in causes or self.state.paused:
+            self._follow_pause()
+        if found := causes - {Cause.CONTROL}:
+            self.causes |= {str(cause) for cause in found}
+            self.schedule.hinted(self.clock(), is_news=bool(causes & {Cause.ENGINE, Cause.FILE}))
+
+    def _follow_pause(self) -> None:
+        pause = read_pause(self.keeper.topology.name)
+        why = pause.why if pause else ""
+        if why != self.state.paused:
+            self.log.note("pause" if why else "resume", f"paused: {why}" if why else "goes on")
+            self._write(replace(self.state, paused=why))
+            self.schedule.read_all(self.clock())
+
+    # --- one cycle ----------------------------------------------------------------------------------------------------
+
+    def _cycle(self) -> None:
+        """Read, repair, and follow what came of it."""
+        begun_s = self.clock()
+        is_full = begun_s >= self.schedule.full_s
+        # What came until here is covered by the reading; what comes from here on is an event of a source that is open.
+        self._listen(renew=is_full or not self.state.in_step)
+        self._note(self.hints.drain())
+        self.programs = self.hints.take_programs() - {self.own_name}
+        causes, self.causes = sorted(self.causes) or ["reading"], set()
+        self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
+        result, outcome = "in_step", None
+        try:
+            with translating():
+                self._reload()
+                if is_full:
+                    self._read_beside()
+            with self._interruptible(), translating():
+                outcome = self.keeper.cycle(_Silence(self._beat_soon))
+        except LockedError as error:
+            result = "locked"
+            self._give_way(error)
+        except NetctlError as error:
+            result = "failed"
+            self._fail(error)
+        else:
+            result = "in_step" if outcome.is_in_step else "repaired"
+            self._succeed(outcome, causes, is_full=is_full, elapsed_s=self.clock() - begun_s)
+            if outcome.error:
+                self._fail(outcome.error)
+        self.schedule.contest_s = self.contests.next_s(self.clock())
+        if self.metrics:
+            self.metrics.count(self.keeper.topology, result, self.clock() - begun_s, outcome)
+            self.metrics.publish(self.keeper.topology, self.state, len(self.contests.contested), self.desired)
+
+    def _reload(self) -> None:
+        """Read the file again if it may be another one. A file that is wrong is reported, and the last good one stays."""
+        if not self.reload:
+            return
+        self.reload = False
+        try:
+            topology, targets = self.load()
+            _check_name(topology, self.keeper.topology)
+            added = {target.host for target in targets} - {target.host for target in self.keeper.targets} - {LAB}
+            self.locks.take(sorted(added))
+        except NetctlError as error:
+            self.log.fail("file", error)
+            self._write(replace(self.state, error=f"the file is not used: {error.message}"))
+            return
+        if topology == self.keeper.topology and targets == self.keeper.targets:
+            if self.state.error:
+                self._write(replace(self.state, error=""))
+            return
+        self.log.note("file", f"follows {topology.path}")
+        self.keeper.follow(topology, targets)
+        self._read_beside()
+        self._write(replace(self.state, error="", hosts=_names(targets), in_step=False))
+
+    def _read_beside(self) -> None:
+        with self._interruptible():
+            errors = self.keeper.read_beside()
+        for host, error in errors.items():
+            self.log.note("unreachable", f"{host} is left out: its live addresses are not known ({error.message})")
+
+    def _give_way(self, error: NetctlError) -> None:
+        if not self.schedule.give_way.failures:
+            self.log.note("locked", f"waits: {error.message}")
+        self.schedule.locked(self.clock())
+
+    def _fail(self, error: NetctlError) -> None:
+        self._take_signals()
+        if self.is_stopping:
+            return
+        text = error.message
+        if text != self.state.error:
+            self.log.fail("failed", error)
+        self.schedule.failed(self.clock())
+        if isinstance(error, StepFailedError) and error.ref:
+            self.contests.set_aside((error.host, error.ref), self.clock())  # the rest goes on without it
+        self._write(replace(self.state, error=text, in_step=False))
+
+    def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
+        state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
+        is_failing = self.contests.is_failing(self.clock())
+        if state.error and not (is_failing or state.error.startswith("the file")):
+            state = replace(state, error="")
+        for name in sorted(set(outcome.awaited) - set(self.state.waiting)):
+            self.log.note("waiting", f"waits for container {name}, which does not run")
+        if outcome.repaired:
+            self.log.repaired(outcome.repaired, causes, elapsed_s)
+            state = self._count(outcome, state)
+            self.schedule.repaired(self.clock())
+        else:
+            self.schedule.found_nothing(self.clock(), is_full=is_full)
+        self.desired = outcome.desired
+        self.contests.forget(self.clock())
+        self._write(replace(state, contested=self._contested()))
+        if outcome.is_in_step:
+            self._follow_commands(outcome)
+        if outcome.is_in_step and not (is_failing or outcome.error):
+            self._be_ready()
+
+    def _count(self, outcome: Outcome, state: AgentState) -> AgentState:
+        """Note what was repaired, and what is contested from here on."""
+        things = count_repairs(outcome.repaired, self.desired)
+        programs = tuple(sorted(self.programs))
+        for host, ref in self.contests.note(things, self.clock(), programs):
+            by = f" by {', '.join(programs)}" if programs else ""
+            self.log.note("contested", f"contested: {host}: {ref} was changed again and again{by}; it is left alone for a while")
+        last = next(root.record for found in outcome.repaired.values() for root in find_roots(found))
+        count = sum(map(len, outcome.repaired.values()))
+        text = f"{last.subject}: {last.describe()}" + (f", and {count - 1:,} more" if count > 1 else "")
+        return replace(state, repairs=state.repairs + count, last_repair=text, last_repair_at=now())
+
+    def _contested(self) -> tuple[str, ...]:
+        named = self.contests.describe()
+        return (*named[:SHOWN_MAX], *([f"and {len(named) - SHOWN_MAX} more"] if len(named) > SHOWN_MAX else []))
+
+    def _be_ready(self) -> None:
+        if not self.is_ready:
+            self.is_ready = True
+            self.log.note("ready", "ready")
+            self.manager.notify("READY=1", "STATUS=in step")
+
+    def _follow_commands(self, outcome: Outcome) -> None:
+        """Wait for the end of each command. One that ended since the reading is a hint."""
+        wanted = {
+            record.container
+            for state in outcome.desired.values()
+            for record in state.records.values()
+            if isinstance(record, Process)
+        }
+        if not wanted:
+            self.commands.follow(())
+            return
+        found = read_processes(KernelContext(self.keeper.topology.name, "local"))
+        running = {info.container: info.pid for info in found if info.command}
+        ended = self.commands.follow(pid for name, pid in running.items() if name in wanted)
+        withheld = any(ref.kind == Process.kind for _, ref in self.contests.contested)
+        if ended or (not withheld and not wanted <= running.keys()):
+            self.causes.add(str(Cause.COMMAND))
+            self.schedule.hinted(self.clock())
+
+    # --- edges --------------------------------------------------------------------------------------------------------
+
+    def _listen(self, *, renew: bool = False) -> None:
+        """Have the events of what is there now."""
+        self.generation += renew
+        sources: dict[Hashable, tuple[Cause, Opener]] = {
+            "signals": (Cause.CONTROL, lambda: self.signals),
+            "commands": (Cause.COMMAND, lambda: self.commands),
+        }
+        self.hints.want(sources | find_sources(self.keeper.topology, self.keeper.targets, self.desired, self.generation))
+
+    def _write(self, state: AgentState) -> None:
+        if state != self.state:
+            self.state = state
+            self.locks.write(state)
+
+    def _beat(self) -> None:
+        """Tell the service manager that the loop runs."""
+        if self.manager.watchdog_s:
+            self.manager.notify("WATCHDOG=1")
+            self.beat_s = self.clock() + self.manager.watchdog_s
+
+    def _beat_soon(self) -> None:
+        if self.manager.watchdog_s and self.clock() >= self.beat_s:
+            self._beat()
+
+    def _take_signals(self) -> None:
+        self._note(set())
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A stop ends what is done within at once; while hosts are changed, the fleet ends it after the batch in hand."""
+        self.is_reading = True
+        try:
+            self._take_signals()
+            if self.is_stopping:
+                raise _StoppedError
+            yield
+        finally:
+            self.is_reading = False
+
+    @contextlib.contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        numbers = (*STOPS, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number in STOPS and self.is_reading:
+            self.is_reading = False
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        raise _StoppedError
+
+
+def start_agent(load: Load, command: str, *, is_json: bool, metrics: tuple[str, int] | None = None) -> Agent:
+    """An agent that holds the locks of its hosts. UsageError if the file is wrong; HostError if another agent holds a host.
+
+    `metrics` is where to serve them.
+    """
+    topology, targets = load()
+    locks = HostLocks(topology.name)
+    locks.take(_names(targets))
+    end_pause(topology.name, DESTROYED)  # who starts an agent wants the hosts again
+    state = AgentState(os.getpid(), topology.name, topology.path, _names(targets), now())
+    locks.write(state)
+    agent = Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())
+    if metrics:
+        agent.metrics = _serve_metrics(*metrics, locks)
+    return agent
+
+
+def _serve_metrics(address: str, port: int, locks: HostLocks) -> Metrics:
+    from reconciler.agent.metrics import Metrics
+    from reconciler.kernel.processes.metrics_server import MetricsServer
+
+    try:
+        return Metrics(MetricsServer(address, port))
+    except NetctlError:
+        locks.release()
+        raise
+
+
+def _check_name(topology: Topology, held: Topology) -> None:
+    if topology.name != held.name:
+        raise UsageError(f"the file is of another topology now: {topology.name}", "start an agent of its own for it")
+
+
+def _names(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    return tuple(target.host for target in targets if target.host != LAB)

@@ -1,0 +1,108 @@
+"""Which events an agent listens to, for the hosts that it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from functools import partial
+
+from reconciler.agent.state import DIRECTORY
+from reconciler.fleet.target import Target
+from reconciler.kernel.events.engines import EngineEvents, LxcEvents
+from reconciler.kernel.events.files import open_directory_events, open_file_events, open_setting_events
+from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
+from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.state.engines import ENGINES
+from reconciler.state.host import HostState
+from reconciler.state.ref import HOST, LAB, netns_path_name
+from reconciler.topology.types import Topology
+
+NAMESPACES = "/run/netns"
+OWN_NAMESPACE = "/proc/self/ns/net"
+
+Sources = dict[Hashable, tuple[Cause, Opener]]
+
+
+def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState], generation: int) -> Sources:
+    """The sources by keys that change if the thing behind them is another one, as a namespace that was created again is.
+
+    With a new `generation`, kernel settings are watched again: the files of a link's settings come and go with it.
+    """
+    found: Sources = {
+        "file": (Cause.FILE, partial(open_file_events, topology.path)),
+        "control": (Cause.CONTROL, partial(open_directory_events, str(DIRECTORY), Cause.CONTROL, (f"{topology.name}.pause",))),
+        "namespaces": (Cause.NAMESPACE, partial(open_directory_events, NAMESPACES, Cause.NAMESPACE, _names(topology))),
+    }
+    for path, has_firewall in dict(_namespaces(topology, targets)).items():
+        if inode := _inode(path):
+            found["route", path, inode] = (Cause.KERNEL, partial(open_route_events, path))
+            if has_firewall:
+                found["firewall", path, inode] = (Cause.FIREWALL, partial(open_firewall_events, path))
+    for runtime, url in _engines(targets):
+        found[runtime, url] = (
+            Cause.ENGINE,
+            partial(LxcEvents, url, OWN_NAMESPACE) if runtime == "lxc" else partial(EngineEvents, url),
+        )
+    if keys := _settings(topology, targets, desired):
+        found["settings", generation] = (Cause.SETTING, partial(open_setting_events, keys))
+    return found
+
+
+def _names(topology: Topology) -> tuple[str, ...]:
+    """The files under /run/netns that netctl may have for the topology."""
+    members = (*topology.hosts, "router", "outside")
+    return (
+        *(f"{topology.name}.{container}" for container in topology.containers),
+        *(f"{topology.name}.lab.{member}" for member in members),
+    )
+
+
+def _namespaces(topology: Topology, targets: tuple[Target, ...]) -> Iterator[tuple[str, bool]]:
+    """The namespaces that need a socket of their own, and whether they have a firewall.
+
+    A container with a veth pair is seen from its host. No link leads from the host to a macvlan in a container.
+    """
+    for target in targets:
+        if target.host == LAB:
+            for member in ("router", "outside"):
+                yield f"{NAMESPACES}/{topology.name}.lab.{member}", True
+        else:
+            yield _path_of(topology, target, HOST), True
+    own = {target.host for target in targets}
+    for container in topology.containers.values():
+        modes = {topology.subnets[each.subnet].mode for each in container.attachments}
+        if container.host in own and container.spec.runtime == "netns" and modes <= {"macvlan"}:
+            yield f"{NAMESPACES}/{topology.name}.{container.name}", False
+
+
+def _engines(targets: tuple[Target, ...]) -> Iterator[tuple[str, str]]:
+    for target in targets:
+        for runtime in target.containers:
+            yield runtime, target.engines.get(runtime) or ENGINES[runtime].usual_place
+
+
+def _settings(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> dict[str, tuple[str, ...]]:
+    """The keys of kernel settings that are desired, by the path of their namespace."""
+    found: dict[str, list[str]] = {}
+    by_host = {target.host: target for target in targets}
+    for host, state in desired.items():
+        for record in state.records.values() if host in by_host else ():
+            if isinstance(record, Sysctl):
+                found.setdefault(_path_of(topology, by_host[host], record.netns), []).append(record.key)
+    return {path: tuple(keys) for path, keys in found.items() if _inode(path)}
+
+
+def _path_of(topology: Topology, target: Target, netns: str) -> str:
+    """The file of a namespace, for those that have one; a container of an engine has none."""
+    if netns == HOST:
+        return f"{NAMESPACES}/{target.netns}" if target.netns else OWN_NAMESPACE
+    return f"{NAMESPACES}/{netns_path_name(topology.name, netns)}"
+
+
+def _inode(path: str) -> int:
+    """A number that a new namespace of the same name does not have; 0 if there is none."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116  the file of a namespace, thousands of times
+    except OSError:
+        return 0

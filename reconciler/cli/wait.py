@@ -1,0 +1,98 @@
+"""`netctl wait`: returns when the network is as the file says, for scripts and units that need it first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from reconciler.cli.parser import Command, Parser
+from reconciler.topology import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from reconciler.topology.types import Topology
+
+LATE = 1
+PAUSE_S = 0.3
+"""Between two readings."""
+EXAMPLES = """\
+  netctl wait                         until all is as topology.yaml says
+  netctl wait --timeout 10 web        until container web has its network
+exit status: 0 in step, 1 not within the time
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """CONTAINER, the file, and how long."""
+    parser.add_argument("container", nargs="?", metavar="CONTAINER", help="wait for the network of this one only")
+    parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
+    parser.add_argument("--timeout", metavar="S", type=_parse_timeout, default=60.0, help="how long to wait (default: 60)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 as soon as a reading finds nothing that differs; 1 if none does within the time."""
+    import sys
+
+    from reconciler.errors import HostError, LockedError
+    from reconciler.state.visible import visible
+    from reconciler.topology.load import load_topology
+
+    topology = load_topology(options.file)
+    names = _names(topology, options.container)
+    deadline_s = time.monotonic() + options.timeout
+    while True:
+        why = ""
+        try:
+            why = _find_difference(topology, names)
+        except (HostError, LockedError) as error:  # an engine that starts, a container that goes while it is read
+            why = error.message
+        if not why:
+            return 0
+        if time.monotonic() >= deadline_s:
+            print(visible(f"not in step after {options.timeout:g} s: {why}"), file=sys.stderr)
+            return LATE
+        time.sleep(PAUSE_S)
+
+
+def _names(topology: Topology, container: str | None) -> frozenset[str]:
+    """The containers of a name in the file, replicas expanded; none stands for all there is. UsageError."""
+    from reconciler.cli.common import check_name
+
+    if container is None:
+        return frozenset()
+    found = frozenset(one.name for one in topology.containers.values() if container in (one.name, one.origin))
+    if not found:
+        check_name("container", container, topology.containers)
+    return found
+
+
+def _find_difference(topology: Topology, names: frozenset[str]) -> str:
+    """What is not in step, in a few words; "" if nothing is."""
+    from reconciler.compile import compile_topology
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import targets_of
+    from reconciler.render.status import IN_STEP, compile_status
+
+    targets = targets_of(topology)
+    with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
+        fleet.greet(targets, "netctl wait")
+        facts = fleet.read(lock=False)
+        desired = compile_topology(topology, facts, to_apply=False)
+        awaited = [conflict.awaited for conflict in desired.conflicts if conflict.awaited in names or not names]
+        if waited := next(filter(None, awaited), ""):
+            return f"container {waited} does not run"
+        plans = fleet.plan(desired.hosts)
+    status = compile_status(topology.name, tuple(plans.values()), desired.hosts, facts, {})
+    wanted = {f"container {name}" for name in names}
+    items = (item for host in status.hosts for item in host.items if not names or item.subject in wanted)
+    return next((f"{item.subject} is {item.state}" for item in items if item.state != IN_STEP), "")
+
+
+def _parse_timeout(text: str) -> float:
+    """Seconds; ArgumentTypeError."""
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86400")
+    return float(text)
+
+
+COMMAND = Command("wait", "wait until the network is as the file says", EXAMPLES, add_arguments, run)
