@@ -1,7 +1,7 @@
 """One cycle: the hosts are read, what differs is planned, and repaired under the lock.
 
-Each cycle starts workers of its own, as every command does. A fork of this process costs less than to keep the reading of a worker
-correct for days. A repair that fails is left as it is. The next cycle reads what there is, and goes on from there; nothing
+Each cycle starts workers of its own, as every command does. A fork of this process costs less than to keep a reading correct
+for days. A repair that fails is left as it is. The next cycle reads what there is, and goes on from there; nothing
 is rolled back into what the file does not say.
 """
 
@@ -27,7 +27,7 @@ from reconciler.worker.preload import preload
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CycleResult:
     """What a cycle found and did."""
 
     repaired: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Keeper:
             self.beside = {**known, **fleet.read(lock=False)}
         return errors
 
-    def cycle(self, progress: ProgressDisplay) -> Outcome:
+    def cycle(self, progress: ProgressDisplay) -> CycleResult:
         """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed."""
         preload({runtime for target in self.targets for runtime in target.containers})
         error: NetctlError | None = None
@@ -120,7 +120,7 @@ class Keeper:
                 self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
-        return Outcome(work.changes, work.awaited, work.desired.hosts, error)
+        return CycleResult(work.changes, work.awaited, work.desired.hosts, error)
 
     def _prepare(self, fleet: Fleet, work: _Work) -> tuple[_Work, NetctlError | None]:
         """What can be carried out, and what keeps programs from being started: a missing image must not hold up the network."""

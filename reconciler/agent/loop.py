@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from reconciler.agent.contest import Contests
-from reconciler.agent.cycle import Keeper, Outcome, count_repairs
+from reconciler.agent.cycle import CycleResult, Keeper, count_repairs
 from reconciler.agent.log import Log, now
 from reconciler.agent.sources import find_sources
 from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
@@ -234,7 +234,7 @@ class Agent:
             self.contests.set_aside((error.host, error.ref), self.clock())  # the rest goes on without it
         self._write(replace(self.state, error=text, in_step=False))
 
-    def _succeed(self, outcome: Outcome, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
+    def _succeed(self, outcome: CycleResult, causes: list[str], *, is_full: bool, elapsed_s: float) -> None:
         state = replace(self.state, waiting=outcome.awaited, in_step=outcome.is_in_step)
         is_failing = self.contests.is_failing(self.clock())
         if state.error and not (is_failing or state.error.startswith("the file")):
@@ -255,7 +255,7 @@ class Agent:
         if outcome.is_in_step and not (is_failing or outcome.error):
             self._be_ready()
 
-    def _count(self, outcome: Outcome, state: AgentState) -> AgentState:
+    def _count(self, outcome: CycleResult, state: AgentState) -> AgentState:
         """Note what was repaired, and what is contested from here on."""
         things = count_repairs(outcome.repaired, self.desired)
         programs = tuple(sorted(self.programs))
@@ -277,7 +277,7 @@ class Agent:
             self.log.note("ready", "ready")
             self.manager.notify("READY=1", "STATUS=in step")
 
-    def _follow_commands(self, outcome: Outcome) -> None:
+    def _follow_commands(self, outcome: CycleResult) -> None:
         """Wait for the end of each command. One that ended since the reading is a hint."""
         wanted = {
             record.container

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from reconciler.agent.cycle import Outcome
+from reconciler.agent.cycle import CycleResult
 from reconciler.agent.state import AgentState
 from reconciler.agent.withhold import find_roots
 from reconciler.kernel.processes.metrics_server import MetricsServer
@@ -46,7 +46,7 @@ class Metrics:
         self._waiting = gauge("waiting_containers", "Containers that do not run, and that the agent does not start.")
         self._paused = gauge("paused", "1 while the agent changes nothing.")
 
-    def count(self, topology: Topology, result: str, elapsed_s: float, outcome: Outcome | None = None) -> None:
+    def count(self, topology: Topology, result: str, elapsed_s: float, outcome: CycleResult | None = None) -> None:
         """Note a cycle: `result` is in_step, repaired, failed or locked."""
         name = topology.name
         self._cycles.labels(name, result).inc()
@@ -76,5 +76,5 @@ class Metrics:
         self._server.close()
 
 
-def _kinds(outcome: Outcome) -> Tally[str]:
+def _kinds(outcome: CycleResult) -> Tally[str]:
     return Tally(change.ref.kind for changes in outcome.repaired.values() for change in find_roots(changes))

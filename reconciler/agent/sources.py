@@ -61,7 +61,7 @@ def _names(topology: Topology) -> tuple[str, ...]:
 def _namespaces(topology: Topology, targets: tuple[Target, ...]) -> Iterator[tuple[str, bool]]:
     """The namespaces that need a socket of their own, and whether they have a firewall.
 
-    A container with a veth pair is seen from its host. No link leads from the host to a macvlan in a container.
+    A container with a veth pair is seen from its host. No link of the host leads to an interface in a container on the uplink.
     """
     for target in targets:
         if target.host == LAB:

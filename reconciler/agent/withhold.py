@@ -21,8 +21,8 @@ Repair = Literal["network", "all"]
 def find_awaited(changes: Iterable[Change], repair: Repair, held: HostState, absent: Collection[str]) -> Iterator[Ref]:
     """The containers of an engine that the agent does not start or create.
 
-    `held` is what the agent has reached before: what is in it and missing now was removed by a user or another program. `absent` are the
-    containers that another program is to run, and that do not run.
+    `held` is the state that the agent has reached before: a user or another program removed what is in it and missing now.
+    `absent` are the containers that another program is to run, and that do not run.
     """
     for change in changes:
         wanted, live = change.after, change.before

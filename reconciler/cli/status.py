@@ -10,7 +10,7 @@ from reconciler.cli.parser import Command, Parser, add_file, add_host
 
 if TYPE_CHECKING:
     from reconciler.cli.common import Job
-    from reconciler.render.status import Agent, Foreign
+    from reconciler.render.status import AgentStatus, Foreign
 
 DRIFT = 1
 EXAMPLES = """\
@@ -58,14 +58,16 @@ def run(options: argparse.Namespace) -> int:
     return 0 if document.in_step else DRIFT
 
 
-def _agents(job: Job) -> tuple[Agent, ...]:
+def _agents(job: Job) -> tuple[AgentStatus, ...]:
     from dataclasses import fields
 
     from reconciler.agent.state import read_states
-    from reconciler.render.status import Agent
+    from reconciler.render.status import AgentStatus
 
     states = read_states(job.topology.name, job.topology.hosts)
-    return tuple(Agent(**{each.name: getattr(state, each.name) for each in fields(Agent)}) for state in states.values())
+    return tuple(
+        AgentStatus(**{each.name: getattr(state, each.name) for each in fields(AgentStatus)}) for state in states.values()
+    )
 
 
 def _drops(job: Job) -> dict[str, tuple[Foreign, ...]]:

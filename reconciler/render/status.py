@@ -74,7 +74,7 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
+class AgentStatus:
     """A `netctl agent` that holds hosts of the topology on this machine, and what it says of itself."""
 
     pid: int
@@ -101,7 +101,7 @@ class StatusDocument:
     topology: str
     in_step: bool
     hosts: tuple[HostStatus, ...]
-    agents: tuple[Agent, ...] = listed()
+    agents: tuple[AgentStatus, ...] = listed()
 
 
 def compile_status(
@@ -190,7 +190,7 @@ def render_status(document: StatusDocument, palette: Palette = PLAIN) -> str:
     return "\n".join(lines)
 
 
-def _agent_lines(agent: Agent, palette: Palette) -> Iterator[str]:
+def _agent_lines(agent: AgentStatus, palette: Palette) -> Iterator[str]:
     stand = f"paused {agent.paused}" if agent.paused else "in step" if agent.in_step else "not in step"
     paint = palette.green if agent.in_step and not agent.paused else palette.yellow
     holds = f"process {agent.pid} holds {', '.join(agent.hosts)} since {agent.since}"

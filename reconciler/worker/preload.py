@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 
+from reconciler.state.engines import ENGINES
+from reconciler.state.engines.docker import DockerCommands
+
 MODULES = (
     "engines.engine",
     "facts.capabilities",
@@ -28,7 +31,7 @@ def preload(runtimes: Collection[str]) -> None:
     """Import them; and what engines need, if the file names containers of these runtimes."""
     for name in MODULES:
         import_module(f"reconciler.kernel.{name}")
-    if not {"docker", "podman"}.isdisjoint(runtimes):
+    if any(isinstance(ENGINES.get(runtime), DockerCommands) for runtime in runtimes):
         from reconciler.kernel.engines.docker import preload as preload_docker
 
         preload_docker()

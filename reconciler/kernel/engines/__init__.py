@@ -1,1 +1,1 @@
-"""Container engines: Docker, Podman and LXC."""
+"""Container engines."""

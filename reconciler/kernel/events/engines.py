@@ -1,4 +1,4 @@
-"""Events of container engines: the API of Docker and Podman, and LXC's monitor.
+"""Events of container engines: those of Docker's API, and LXC's monitor.
 
 The package `docker` has no descriptor for an event loop, and its request blocks. So the one question is asked here, and only
 whether there is an answer counts: what it says is not parsed. The engine filters the events: a health check starts a process

@@ -1,7 +1,7 @@
 """Changes of files and directories (inotify(7)), kernel settings among them.
 
-A write to a file of /proc/sys is an event, as of any other file, if it was made through this mount of /proc (fsnotify_modify in
-fs/read_write.c). So a setting that an administrator changes is a hint; one that the kernel changes itself is not.
+A write to a file of /proc/sys is an event if it was made through this mount of /proc (fsnotify_modify in fs/read_write.c). So
+a setting that an administrator changes is a hint; one that the kernel changes itself is not.
 """
 
 from __future__ import annotations
