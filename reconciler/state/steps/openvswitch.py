@@ -122,9 +122,11 @@ class OvsPortDelete(Step):
     leaves_queues: bool = False
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        # A QoS is a row of its own; that of a port is found by the port's name.
-        queues = ["--if-exists", "destroy", "qos", self.name, "--"] if self.leaves_queues else []
-        yield _vsctl(shell, *queues, "--if-exists", "del-port", self.bridge, self.name)
+        yield _vsctl(shell, "--if-exists", "del-port", self.bridge, self.name)
+        if self.leaves_queues:
+            # A QoS is a row of its own. ovs-vsctl cannot remove it together with the port: the database sees a reference still.
+            queues = _vsctl(shell, "--bare", "--columns=_uuid", "find", "qos", *_marks(((PORT_MARK, self.name),)))
+            yield f"{queues} | xargs -r {_vsctl(shell, 'destroy', 'qos')}"
 
 
 @dataclass(frozen=True, slots=True)
