@@ -138,6 +138,17 @@ def test_a_circle_of_imports_is_found(tmp_path: Path) -> None:
         TopologicalSorter(read_modules(package)).prepare()
 
 
+def test_class_names_are_distinct() -> None:
+    """No two public classes of the package have one name: an import or a sentence would leave open which one is meant."""
+    names = [
+        node.name
+        for path in (ROOT / "reconciler").rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_setup_is_quick_when_done() -> None:
     """Where everything is there, `.ci/setup` says nothing and changes nothing: the venv's stamp is its proof."""
     stamp = ROOT / ".venv/made-from"

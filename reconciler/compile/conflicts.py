@@ -17,7 +17,7 @@ from itertools import islice
 from reconciler.compile.bridges import bridge_of, bridge_type
 from reconciler.compile.lan import refusals
 from reconciler.compile.macvlan import shim_name
-from reconciler.compile.model import Leg, Port, Tunnel
+from reconciler.compile.model import Leg, ResolvedPort, Tunnel
 from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
@@ -90,9 +90,7 @@ def _intruders(view: HostView) -> Iterator[Intruder]:
             for source in _taking(cidr, facts) if _is_made(name, cidr, facts) else ():
                 yield Intruder(source, f"takes packets from subnet {name} ({cidr})", source.help_text)
     found = {
-        (port.port, port.protocol, port.container, holder): None
-        for port, holder in _meetings(view)
-        if _is_published(port, facts)
+        (port.port, port.protocol, port.container, holder): None for port, holder in _meetings(view) if _is_published(port, facts)
     }
     for number, protocol, container, holder in found:
         effect = f"gets nothing from other nodes: port {number}/{protocol} leads to container {container}"
@@ -248,13 +246,13 @@ def _taken_ports(view: HostView) -> Iterator[Conflict]:
             )
 
 
-def _is_published(port: Port, facts: HostFacts) -> bool:
+def _is_published(port: ResolvedPort, facts: HostFacts) -> bool:
     """Whether the host publishes it already."""
     address = ip_address(port.listen or ("0.0.0.0" if port.family == 4 else "::"))
     return HostPort(protocol=port.protocol, address=address, port=port.port) in facts.published
 
 
-def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignPort]]:
+def _meetings(view: HostView) -> Iterator[tuple[ResolvedPort, ForeignListener | ForeignPort]]:
     """Ports of the file on the host, each with who else has it."""
     taken: dict[tuple[str, int], list[ForeignListener | ForeignPort]] = {}
     for source in view.facts.foreign:
@@ -266,7 +264,7 @@ def _meetings(view: HostView) -> Iterator[tuple[Port, ForeignListener | ForeignP
             yield from ((port, source) for source in found if _meet(port, source.port.address))
 
 
-def _meet(port: Port, held: IpAddress) -> bool:
+def _meet(port: ResolvedPort, held: IpAddress) -> bool:
     """Whether a packet could be meant for both. A listener on [::] takes IPv4 too, unless it says otherwise."""
     if held.is_unspecified:
         return port.family == held.version or isinstance(held, IPv6Address)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
-from reconciler.compile.model import Leg, Peer, Place, Resolved
+from reconciler.compile.model import Leg, Place, RemoteHost, Resolved
 from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.firewall.element_text import format_element
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
@@ -103,7 +103,7 @@ class _FastPath:
         link = Veth.ref_of(HOST, place.port)
         yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
 
-    def elsewhere(self, place: Place, peer: Peer, mac: str, *, is_fast: bool) -> Iterator[Record]:
+    def elsewhere(self, place: Place, peer: RemoteHost, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.
 
         By routes, what has no fast path there has none here: that host tracks such connections, and only this one knows whose

@@ -31,7 +31,7 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class RemoteHost:
     """Another host in the same subnet, and the way there.
 
     `hops` are the other host's underlay addresses: of a VXLAN its end of the tunnel; of routes the next hop, one of each family
@@ -97,7 +97,7 @@ class Leg:
     mac: str
     mtu: int
     addresses: tuple[Assigned, ...]
-    peers: tuple[Peer, ...] = ()
+    peers: tuple[RemoteHost, ...] = ()
     tunnel: Tunnel | None = None
     lan: Lan | None = None
     """Where the segment is a LAN of the host's; `addresses` are empty then, for the gateway is not the host."""
@@ -145,7 +145,7 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class ResolvedPort:
     """One published port, of one family, on one host. `listen` "" is every address of the host; no `sources`, every source."""
 
     host: str
@@ -166,7 +166,7 @@ class Resolved:
 
     legs: Mapping[str, Mapping[str, Leg]]
     places: Mapping[str, tuple[Place, ...]]
-    ports: tuple[Port, ...]
+    ports: tuple[ResolvedPort, ...]
     members: Mapping[tuple[str, str], tuple[Place, ...]] = field(default_factory=dict)
     """The places of each host in each subnet, by (host, subnet)."""
     containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.compile.bridges import bridge_of
-from reconciler.compile.model import Assigned, Leg, Peer, Place, Tunnel, is_named
+from reconciler.compile.model import Assigned, Leg, Place, RemoteHost, Tunnel, is_named
 from reconciler.compile.view import HostView, WayOut
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.fdb import BROADCAST_MAC, Fdb
@@ -73,7 +73,7 @@ def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
             yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
 
 
-def _tunnelled(view: HostView, leg: Leg, peer: Peer, station: Station, about: str) -> Iterator[Record]:
+def _tunnelled(view: HostView, leg: Leg, peer: RemoteHost, station: Station, about: str) -> Iterator[Record]:
     if leg.tunnel is None:
         return
     yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
@@ -92,7 +92,7 @@ def _own(leg: Leg, family: int) -> Ref | None:
 # --- by routes --------------------------------------------------------------------------------------------------------
 
 
-def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOut) -> Iterator[Record]:
+def _routed(topology: str, leg: Leg, peer: RemoteHost, station: Station, uplink: WayOut) -> Iterator[Record]:
     """The host itself speaks with its address in the subnet, by which the far side knows it."""
     about = f"subnet {leg.subnet}"
     for own in station.addresses:
@@ -103,7 +103,7 @@ def _routed(topology: str, leg: Leg, peer: Peer, station: Station, uplink: WayOu
 
 
 def _uplink_route(
-    topology: str, own: Assigned, peer: Peer, uplink: WayOut, about: str, src: str = "", source: Ref | None = None
+    topology: str, own: Assigned, peer: RemoteHost, uplink: WayOut, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
         HOST,
@@ -153,7 +153,7 @@ def compile_detours(view: HostView) -> Iterator[Route]:
                             yield _uplink_route(topology.name, own, peer, uplink, f"subnet {leg.subnet}")
 
 
-def _detour(view: HostView, leg: Leg, peer: Peer, place: Place, seen: set[str]) -> Iterator[Route]:
+def _detour(view: HostView, leg: Leg, peer: RemoteHost, place: Place, seen: set[str]) -> Iterator[Route]:
     """A route to the container by its host's own address in the subnet of `leg`."""
     far = view.beside(peer.host).legs[leg.subnet]
     for own in place.addresses:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.compile.model import Assigned, Peer, Tunnel
+from reconciler.compile.model import Assigned, RemoteHost, Tunnel
 from reconciler.compile.underlay import address_of, share_link, underlay_of
 from reconciler.errors import Fault
 from reconciler.kinds.links.vxlan import OVERHEAD_BYTES
@@ -25,7 +25,7 @@ class Span:
     """How a subnet spans its hosts: by host, its peers and its end of the VXLAN; and the MTU of the whole segment, in bytes."""
 
     mtu: int
-    peers: Mapping[str, tuple[Peer, ...]] = field(default_factory=dict)
+    peers: Mapping[str, tuple[RemoteHost, ...]] = field(default_factory=dict)
     tunnels: Mapping[str, Tunnel] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
 
@@ -37,7 +37,7 @@ def span_subnet(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], fact
     own = {host: underlay_of(topology.hosts[host], facts.get(host)) for host in hosts}
     family = next((family for family in (4, 6) if all(address_of(one, family) for one in own.values())), 0)
     faults: list[Fault] = []
-    peers: dict[str, tuple[Peer, ...]] = {}
+    peers: dict[str, tuple[RemoteHost, ...]] = {}
     for host in hosts:
         found = [_way(subnet, other, own[host], own[other], family) for other in hosts if other != host]
         if not all(found):
@@ -53,14 +53,14 @@ def span_subnet(topology: Topology, subnet: Subnet, hosts: tuple[str, ...], fact
     return Span(mtu, peers, tunnels, tuple(faults))
 
 
-def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> Peer | None:
+def _way(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> RemoteHost | None:
     """The way to the host `other`; None where there is none. `family` is that of a VXLAN, 0 where none can be."""
     if subnet.overlay in ("routes", "auto"):
         hops = [address_of(there, cidr.version) for cidr in subnet.cidrs]
         if all(share_link(address_of(here, cidr.version), hop) for cidr, hop in zip(subnet.cidrs, hops, strict=True)):
-            return Peer(other, "routes", tuple(hop.address for hop in hops if hop))
+            return RemoteHost(other, "routes", tuple(hop.address for hop in hops if hop))
     vtep = address_of(there, family)
-    return Peer(other, "vxlan", (vtep.address,)) if vtep and subnet.overlay != "routes" else None
+    return RemoteHost(other, "vxlan", (vtep.address,)) if vtep and subnet.overlay != "routes" else None
 
 
 def _tunnel(topology: str, subnet: Subnet, host: str, local: str, vteps: tuple[str, ...]) -> Tunnel:

@@ -12,7 +12,7 @@ from reconciler.compile.addresses import Assignment, assign_addresses
 from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_leg
-from reconciler.compile.model import Assigned, Leg, Place, Port, Resolved
+from reconciler.compile.model import Assigned, Leg, Place, Resolved, ResolvedPort
 from reconciler.compile.overlay_paths import Span, span_subnet
 from reconciler.compile.routers import find_forwards, find_unreachable_routers
 from reconciler.errors import Fault
@@ -117,7 +117,7 @@ def _places(topology: Topology, container: Container, assignment: Assignment) ->
     )
 
 
-def _ports(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Iterator[Port]:
+def _ports(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Iterator[ResolvedPort]:
     for container in topology.containers.values():
         for publication in container.publications:
             place = next(place for place in places[container.name] if place.subnet == publication.subnet)
@@ -125,7 +125,7 @@ def _ports(topology: Topology, places: Mapping[str, tuple[Place, ...]]) -> Itera
                 yield from _ports_of(publication, place, own)
 
 
-def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator[Port]:
+def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator[ResolvedPort]:
     """The ports of one publication that lead to one of the container's addresses."""
     listen = publication.address
     if listen is not None and listen.version != own.family:
@@ -135,7 +135,7 @@ def _ports_of(publication: Publication, place: Place, own: Assigned) -> Iterator
         return
     for host in publication.hosts:
         for offset in range(publication.count):
-            yield Port(
+            yield ResolvedPort(
                 host,
                 place.container,
                 place.subnet,

@@ -32,7 +32,7 @@ from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
 from reconciler.state.grammar import check_facts
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import MalformedError
-from reconciler.state.progress import Progress
+from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
 from reconciler.worker import protocol
 from reconciler.worker.protocol import PATIENCE_S, Introduction
@@ -260,7 +260,7 @@ class Fleet:
 
     # --- applying ---------------------------------------------------------------------------------------------------
 
-    def apply(self, plans: Mapping[str, HostPlan], progress: Progress) -> None:
+    def apply(self, plans: Mapping[str, HostPlan], progress: ProgressDisplay) -> None:
         """Carry out the plans that `plan` gave.
 
         Returns when all hosts are as desired, read again, and packets pass. RolledBackError where something failed, or the
@@ -347,7 +347,7 @@ class Fleet:
             found = self._hosts.run(lambda session: _probe(session, probes, known))
         finally:
             with contextlib.suppress(NetctlError):
-                self._hosts.run(lambda session: session.call(protocol.Unlisten()))
+                self._hosts.run(lambda session: session.call(protocol.CloseListeners()))
         queues = {host: iter(results) for host, results in found.items()}
         return tuple(next(queues[probe.host]) for probe in probes if probe.host in queues)
 
@@ -379,7 +379,7 @@ def _plan(session: Session, desired: HostState, *, document: bool) -> HostPlan:
 
 
 def _listen(session: Session, listeners: Iterable[Listener]) -> Opened:
-    request = protocol.Listen(listeners=tuple(each for each in listeners if each.host == session.target.host))
+    request = protocol.OpenListeners(listeners=tuple(each for each in listeners if each.host == session.target.host))
     opened = session.call(request)
     with session.reading(request):
         if not {*opened.taken, *(each for each, _ in opened.failed)} <= set(request.listeners):
@@ -388,7 +388,7 @@ def _listen(session: Session, listeners: Iterable[Listener]) -> Opened:
 
 
 def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> tuple[Result, ...]:
-    request = protocol.Probe(probes=tuple(each for each in probes if each.host == session.target.host), opened=opened)
+    request = protocol.RunProbes(probes=tuple(each for each in probes if each.host == session.target.host), opened=opened)
     results = session.call(request)
     with session.reading(request):
         asked = tuple(result.probe for result in results) == request.probes

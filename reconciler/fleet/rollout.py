@@ -35,7 +35,7 @@ from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import HostPlan
 from reconciler.plan.rollback import state_before
 from reconciler.state.host import HostState
-from reconciler.state.progress import Progress
+from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
 from reconciler.state.ref import LAB
 from reconciler.state.visible import visible_line
@@ -67,7 +67,7 @@ class Rollout:
         hosts: SideBySide,
         plans: Mapping[str, HostPlan],
         desired: Mapping[str, HostState],
-        progress: Progress,
+        progress: ProgressDisplay,
         connector: Connector,
         run: str,
         patience_s: float,

@@ -63,7 +63,7 @@ class ConnectionLostError(WorkerDiedError):
     """The connection to another machine ended in the middle of a session; the worker there may go on for a while."""
 
 
-class Process(Protocol):
+class ProcessHandle(Protocol):
     """What of `subprocess.Popen` a session asks for."""
 
     pid: int
@@ -89,7 +89,7 @@ class Process(Protocol):
 class WorkerProcess:
     """A process that speaks the worker's protocol on its streams; `words` holds what it prints besides."""
 
-    process: Process
+    process: ProcessHandle
     words: IO[bytes]
 
     def kill(self) -> None:

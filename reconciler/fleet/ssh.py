@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 
 from reconciler.errors import HostError
 from reconciler.fleet.bundle import read_bundle
-from reconciler.fleet.session import BEATS, Process, WorkerProcess, read_words
+from reconciler.fleet.session import BEATS, ProcessHandle, WorkerProcess, read_words
 from reconciler.fleet.target import render_destination
 from reconciler.state.jsontext import MalformedError, parse_json
 from reconciler.topology.types import Connect
@@ -206,7 +206,7 @@ def _hear(worker: WorkerProcess, connect: Connect) -> Any:
 
 
 @contextlib.contextmanager
-def _killing_after(process: Process, timeout_s: float) -> Iterator[None]:
+def _killing_after(process: ProcessHandle, timeout_s: float) -> Iterator[None]:
     timer = threading.Timer(timeout_s, process.kill)
     timer.daemon = True
     timer.start()

@@ -77,7 +77,7 @@ def foreign_ends(topology: str) -> ForeignEnds:
     )
 
 
-class ForeignLink:
+class ProbeLink:
     """The pair. `path` is the file of the nameless namespace."""
 
     def __init__(self, host_path: str, ends: ForeignEnds) -> None:

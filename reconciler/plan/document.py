@@ -23,7 +23,7 @@ from reconciler.kinds import KINDS
 from reconciler.kinds.grammar import check_record
 from reconciler.plan.diff import creation, diff_states, reason_of
 from reconciler.plan.order import Batch
-from reconciler.plan.plan import Plan, plan_changes
+from reconciler.plan.plan import PhasedPlan, plan_changes
 from reconciler.state.codec import Codec
 from reconciler.state.host import HostState
 from reconciler.state.jsontext import MalformedError, parse_json
@@ -70,7 +70,7 @@ def fingerprint_of(live: HostState) -> str:
     return hashlib.sha256(json.dumps(records, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def host_plan(host: str, live: HostState, plan: Plan) -> HostPlan:
+def host_plan(host: str, live: HostState, plan: PhasedPlan) -> HostPlan:
     """The plan of one host, in full."""
     return HostPlan(host, fingerprint_of(live), plan.step_count, plan.changes, plan.remove, plan.make)
 
@@ -132,7 +132,7 @@ def _creations(named: Iterable[tuple[str, str, str]], live: HostState, desired: 
     return [creation(ref, record) for ref, record in zip(missing, wanted, strict=True)]
 
 
-def _lower(changes: tuple[Change, ...]) -> Plan:
+def _lower(changes: tuple[Change, ...]) -> PhasedPlan:
     try:
         return plan_changes(changes)
     except ValueError as error:  # what is desired has steps, so it is something live that has none

@@ -38,7 +38,7 @@ class Outcome:
     failure: Failure | None = None
 
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Told, after each batch, how many steps are done, and of how many."""
 
 
@@ -48,7 +48,7 @@ def never() -> bool:
 
 
 def execute_batches(
-    host: BatchRunner, batches: tuple[Batch, ...], progress: Progress, cancelled: Callable[[], bool] = never
+    host: BatchRunner, batches: tuple[Batch, ...], progress: ReportProgress, cancelled: Callable[[], bool] = never
 ) -> Outcome:
     """Carry out the batches in order, until one fails or `cancelled()` says so between two of them."""
     total = sum(len(batch.steps) for batch in batches)

@@ -12,7 +12,7 @@ from reconciler.state.ref import Ref
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PhasedPlan:
     """The changes on one host, and the batches of its two phases (see `plan.order`)."""
 
     changes: tuple[Change, ...] = ()
@@ -30,14 +30,14 @@ class Plan:
         return sum(len(batch.steps) for batch in self.remove + self.make)
 
 
-def compile_plan(live: HostState, desired: HostState) -> Plan:
+def compile_plan(live: HostState, desired: HostState) -> PhasedPlan:
     """The plan that turns `live` into `desired`; empty where nothing differs."""
     return plan_changes(diff_states(live, desired))
 
 
-def plan_changes(changes: tuple[Change, ...]) -> Plan:
+def plan_changes(changes: tuple[Change, ...]) -> PhasedPlan:
     """The plan that makes these changes."""
     if not changes:
-        return Plan()
+        return PhasedPlan()
     remove, make = order_changes(changes)
-    return Plan(changes, remove, make)
+    return PhasedPlan(changes, remove, make)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.errors import HostError
-from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
+from reconciler.kernel.foreign_link import ProbeLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.clients import Clients
 from reconciler.probes.diagnose import NetnsFacts, diagnose
@@ -66,7 +66,7 @@ class Prober:
             yield self._path_of, ""
             return
         try:
-            link = ForeignLink(self._path_of(HOST), foreign_ends(self._topology))
+            link = ProbeLink(self._path_of(HOST), foreign_ends(self._topology))
         except HostError as error:
             yield self._path_of, error.message
             return

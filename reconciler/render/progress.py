@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from reconciler.state.progress import Progress
+    from reconciler.state.progress import ProgressDisplay
 
 
 class Silent:
@@ -74,7 +74,7 @@ def _wait_text(bridge: str, seconds: int) -> str:
 
 
 @contextmanager
-def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
+def show_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[ProgressDisplay]:
     """What suits the stream."""
     if quiet:
         yield Silent()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """Shows how far each host is (see `render.progress`)."""
 
     def update(self, host: str, phase: str, done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
 from reconciler.topology.addresses import parse_addresses, parse_auto_addresses, parse_cidrs, parse_sources
 from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
-from reconciler.topology.ports import ContainerPorts, Listen, parse_listen, parse_policy_ports, parse_target
+from reconciler.topology.ports import ContainerPorts, HostPorts, parse_listen, parse_policy_ports, parse_target
 from reconciler.topology.scalars import (
     RESERVED_NAMES,
     parse_interface,
@@ -77,7 +77,7 @@ ConnectTo = Annotated[
 Engine = Annotated[str, PlainValidator(parse_engine), _text("^unix:///", "unix:///var/run/docker.sock")]
 LxcPath = Annotated[str, PlainValidator(parse_lxc_path), _text("^/", "/var/lib/lxc")]
 ListenOn = Annotated[
-    Listen,
+    HostPorts,
     PlainValidator(parse_listen),
     WithJsonSchema({"anyOf": [_PORT_NUMBER, {"type": "string", "pattern": f"^(.+:)?{_PORT}$", "examples": ["192.0.2.11:8443"]}]}),
 ]

@@ -17,7 +17,7 @@ from reconciler.topology.types import IPAddress, PortRange
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class HostPorts:
     """The host's side of a published port: an address (None: every one) and the first and last port."""
 
     address: IPAddress | None
@@ -58,7 +58,7 @@ def _port_text(value: Any, what: str) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else expect_text(value, what, _PORT_HELP)
 
 
-def parse_listen(value: Any) -> Listen:
+def parse_listen(value: Any) -> HostPorts:
     """`[address:]port[-end]`, IPv6 addresses in brackets."""
     text = _port_text(value, "[address:]port")
     address_text, separator, ports_text = text.rpartition(":")
@@ -66,7 +66,7 @@ def parse_listen(value: Any) -> Listen:
         raise refuse(f"has an address and no port: `{text}`", f'write "{text}:8080", with the port behind it')
     first, last = parse_ports(ports_text)
     if not separator:
-        return Listen(None, first, last)
+        return HostPorts(None, first, last)
     if address_text.startswith("[") and address_text.endswith("]"):
         address_text = address_text[1:-1]
     elif ":" in address_text:
@@ -83,7 +83,7 @@ def parse_listen(value: Any) -> Listen:
         )
     if address.is_multicast or address.is_link_local or address == IPv4Address("255.255.255.255"):
         raise refuse(f"cannot listen on {address}", "give an address of the host, or leave it out to listen on all")
-    return Listen(address, first, last)
+    return HostPorts(address, first, last)
 
 
 def split_protocol(text: str) -> tuple[str, str]:

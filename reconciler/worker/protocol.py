@@ -224,16 +224,16 @@ class Count(Request[Mapping[str, int]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listen(Request[model.Opened]):
-    """Open these listeners, until `Unlisten` (`probes.run`)."""
+class OpenListeners(Request[model.Opened]):
+    """Open these listeners, until `CloseListeners` (`probes.run`)."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     listeners: tuple[model.Listener, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe(Request[tuple[model.Result, ...]]):
-    """Run these probes; `opened` is what all hosts have answered to `Listen`."""
+class RunProbes(Request[tuple[model.Result, ...]]):
+    """Run these probes; `opened` is what all hosts have answered to `OpenListeners`."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = None
@@ -241,7 +241,7 @@ class Probe(Request[tuple[model.Result, ...]]):
     opened: model.Opened
 
 
-class Unlisten(Request[None]):
+class CloseListeners(Request[None]):
     """Close the listeners."""
 
 
@@ -268,9 +268,9 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Remember,
     Forget,
     Count,
-    Listen,
-    Probe,
-    Unlisten,
+    OpenListeners,
+    RunProbes,
+    CloseListeners,
     Release,
 )
 _BY_VERB = {cls.verb(): cls for cls in REQUESTS}

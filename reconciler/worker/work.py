@@ -17,7 +17,7 @@ from reconciler.plan.diff import diff_states, is_gone, split_exposed
 from reconciler.plan.document import HostPlan, LivePlan, fingerprint_of, live_plan
 from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
-from reconciler.plan.plan import Plan, compile_plan, plan_changes
+from reconciler.plan.plan import PhasedPlan, compile_plan, plan_changes
 from reconciler.plan.rollback import find_repaired, rollback_target
 from reconciler.probes.model import Opened, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
@@ -118,8 +118,8 @@ class Work:
         self._cancelled = cancelled
         self._interest = Interest()
         self._desired = HostState({})
-        self._plan = Plan()
-        self._way = Plan()
+        self._plan = PhasedPlan()
+        self._way = PhasedPlan()
         """What is carried out: the plan, or where a container's root was in its way, what leads to the same from there."""
         self._contests: Counter[str] = Counter()
         """How often that was so, by container."""
@@ -148,9 +148,9 @@ class Work:
             protocol.Remember: lambda request: machine.remember(request.peers),
             protocol.Forget: lambda _: machine.forget(),
             protocol.Count: lambda request: machine.count_connections(request.addresses),
-            protocol.Listen: self._listen,
-            protocol.Probe: self._probe,
-            protocol.Unlisten: lambda _: machine.prober().stop(),
+            protocol.OpenListeners: self._listen,
+            protocol.RunProbes: self._probe,
+            protocol.CloseListeners: lambda _: machine.prober().stop(),
             protocol.Release: lambda _: machine.release(),
         }
 
@@ -183,7 +183,7 @@ class Work:
         self._follow(plan_changes(changes))
         return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
 
-    def _follow(self, plan: Plan) -> None:
+    def _follow(self, plan: PhasedPlan) -> None:
         self._plan = self._way = plan
         self._contests.clear()
 
@@ -323,10 +323,10 @@ class Work:
         self._machine.commit(keep_log=True)
         self._machine.log("all is as it was before")
 
-    def _listen(self, request: protocol.Listen) -> Opened:
+    def _listen(self, request: protocol.OpenListeners) -> Opened:
         return self._machine.prober().start_listeners(request.listeners)
 
-    def _probe(self, request: protocol.Probe) -> tuple[Result, ...]:
+    def _probe(self, request: protocol.RunProbes) -> tuple[Result, ...]:
         return self._machine.prober().run_clients(request.probes, request.opened)
 
     def _live(self) -> HostState:

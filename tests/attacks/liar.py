@@ -115,4 +115,6 @@ HONEST: dict[str, Answer | Any] = {
     "check": [],
     "rollback": lambda request: {"host": request["host"]},
     "rollback-to": lambda request: {"host": request["host"]},
-} | dict.fromkeys(("lock", "prepare", "arm", "confirm", "keep", "commit", "remember", "forget", "release", "unlisten"), None)
+} | dict.fromkeys(
+    ("lock", "prepare", "arm", "confirm", "keep", "commit", "remember", "forget", "release", "close-listeners"), None
+)

@@ -447,9 +447,9 @@ def test_a_host_makes_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("told", [[], [{"probe": {}, "finding": {"outcome": "answered"}}], {}, [1]])
 def test_results_that_were_not_asked_for_are_refused(run: Callable[..., Outcome], told: Any) -> None:
     """A result is that of a probe which was asked, in order, one for each."""
-    done = run({"beta": {"listen": {}, "probe": told}}, "verify")
+    done = run({"beta": {"open-listeners": {}, "run-probes": told}}, "verify")
     assert done.status == 3, done.err
-    assert "host beta (ssh://root@beta) answered `probe`" in done.err
+    assert "host beta (ssh://root@beta) answered `run-probes`" in done.err
 
 
 def test_a_liar_does_not_hold_up_the_end(run: Callable[..., Outcome]) -> None:

@@ -176,7 +176,7 @@ def test_nothing_of_a_probe_steers_a_terminal(run: Callable[..., tuple[int, str]
         return CODEC.encode(tuple(Result(each, Finding("wrong", ESC), ESC) for each in asked))
 
     for more in ((), ("--json",)):
-        status, shown = run({"listen": {}, "probe": probe}, "verify", *more)
+        status, shown = run({"open-listeners": {}, "run-probes": probe}, "verify", *more)
         assert status == 6
         assert is_tame(shown)
 

@@ -43,8 +43,8 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Remember(peers={"beta": "ssh://beta"}),
     protocol.Forget(),
     protocol.Count(addresses=("10.44.0.10",)),
-    protocol.Listen(listeners=()),
-    protocol.Probe(probes=(), opened=Opened()),
-    protocol.Unlisten(),
+    protocol.OpenListeners(listeners=()),
+    protocol.RunProbes(probes=(), opened=Opened()),
+    protocol.CloseListeners(),
     protocol.Release(),
 )

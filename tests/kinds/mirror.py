@@ -13,7 +13,7 @@ from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
-from reconciler.kinds.links.port import Port
+from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
@@ -54,7 +54,7 @@ class Mirror:
         records = tuple(self._state.records.values())
         self._links[HOST] = {1: _loopback(ipv6=True, up=True), 2: UPLINK}
         self._links["lab:elsewhere"] = {2: replace(UPLINK, peer=4)}
-        for record in sorted(records, key=lambda record: isinstance(record, Link) + isinstance(record, Port)):
+        for record in sorted(records, key=lambda record: isinstance(record, Link) + isinstance(record, BridgePort)):
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
@@ -100,7 +100,7 @@ class Mirror:
         """The link as the kernel shows it, with options that netctl does not compare."""
         shown = dict(record.wire_options) | {"ageing_time": "30000"}
         lower = shown.pop("link", "")
-        master, port_options = (record.master, record.port_options) if isinstance(record, Port) else ("", ())
+        master, port_options = (record.master, record.port_options) if isinstance(record, BridgePort) else ("", ())
         link = LinkInfo(
             0,
             record.name,

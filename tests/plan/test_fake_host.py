@@ -11,7 +11,7 @@ from reconciler.compile import compile_topology
 from reconciler.kinds import recognise_all
 from reconciler.plan.diff import diff_states
 from reconciler.plan.execute import execute_batches
-from reconciler.plan.plan import Plan, compile_plan
+from reconciler.plan.plan import PhasedPlan, compile_plan
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.topology.load import load_topology, parse_topology
@@ -43,7 +43,7 @@ def live(host: FakeHost, *wanted: HostState) -> HostState:
     return recognise_all(host.snapshot(keys_of(*wanted)))
 
 
-def run(host: FakeHost, plan: Plan) -> None:
+def run(host: FakeHost, plan: PhasedPlan) -> None:
     outcome = execute_batches(host, plan.remove + plan.make, lambda done, total: None)
     assert outcome.failure is None, outcome.failure
 

@@ -21,7 +21,7 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.plan.document import CODEC
 from reconciler.plan.order import Batch
-from reconciler.plan.plan import Plan, compile_plan
+from reconciler.plan.plan import PhasedPlan, compile_plan
 from reconciler.state.codec import class_name
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.record import Change
@@ -58,7 +58,7 @@ def render(live: Mapping[str, HostState], desired: Mapping[str, HostState]) -> s
     return "\n".join(lines) + "\n"
 
 
-def render_plan(plan: Plan) -> Iterator[str]:
+def render_plan(plan: PhasedPlan) -> Iterator[str]:
     if not plan.changes:
         yield "nothing to do"
     for change in plan.changes:

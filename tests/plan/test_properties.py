@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconciler.plan.diff import diff_states
 from reconciler.plan.execute import execute_batches
 from reconciler.plan.order import CycleError, order_changes
-from reconciler.plan.plan import Plan, compile_plan, plan_changes
+from reconciler.plan.plan import PhasedPlan, compile_plan, plan_changes
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
 from reconciler.state.ref import Ref
@@ -20,7 +20,7 @@ from tests.plan.inverse import invert_changes
 from tests.plan.things import Make, Remove, Thing, ToughThing, World, states
 
 
-def run(world: World, plan: Plan) -> None:
+def run(world: World, plan: PhasedPlan) -> None:
     outcome = execute_batches(world, plan.remove + plan.make, lambda done, total: None)
     assert outcome.failure is None
     assert outcome.steps_done == plan.step_count
@@ -36,7 +36,7 @@ def shuffled(state: HostState, seed: int) -> HostState:
 def test_nothing_differs_from_itself(state: HostState) -> None:
     """diff(x, x) is empty, and so is its plan."""
     assert diff_states(state, HostState(dict(state.records))) == ()
-    assert compile_plan(state, state) == Plan()
+    assert compile_plan(state, state) == PhasedPlan()
 
 
 @given(states(), states())

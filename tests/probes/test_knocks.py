@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from reconciler.kernel.foreign_link import ForeignLink, foreign_ends
+from reconciler.kernel.foreign_link import ProbeLink, foreign_ends
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, FramedPacketProbe, FrameKind, FrameProbe, Probe, SegmentKind
@@ -116,7 +116,7 @@ def test_a_foreign_link_sends_at_once(world: World) -> None:
     """No frame is lost in the moment after the link was made, when the far end has no queue yet; tried twenty times."""
     host, ends = str(world.namespaces["h"].path), foreign_ends(world.topology)
     for _ in range(20):
-        link = ForeignLink(host, ends)
+        link = ProbeLink(host, ends)
         try:
             run_in_thread(partial(send_frames, link, ends.far_name))
             (shown,) = json.loads(world.namespaces["h"].run("ip", "-j", "-s", "link", "show", ends.name).stdout)
@@ -125,7 +125,7 @@ def test_a_foreign_link_sends_at_once(world: World) -> None:
             link.close()
 
 
-def send_frames(link: ForeignLink, name: str) -> None:
+def send_frames(link: ProbeLink, name: str) -> None:
     """Three frames of no protocol, for nobody."""
     enter(link.path)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:

@@ -56,7 +56,7 @@ RANGES = ("ipv4_addr", "ipv6_addr", "inet_service")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ElementPart:
     """One part of a key or of a value: where it stands, and how it reads."""
 
     kind: str
@@ -72,13 +72,13 @@ class Part:
         return format_range(self.kind, int.from_bytes(low), int.from_bytes(high))
 
 
-def format_single(parts: tuple[Part, ...], values: list[bytes]) -> list[str]:
+def format_single(parts: tuple[ElementPart, ...], values: list[bytes]) -> list[str]:
     """Many keys or values without ranges. Their parts repeat, so each is turned into text once."""
     slots = [(lru_cache(1 << 16)(part.text), slice(part.offset, part.offset + part.size)) for part in parts]
     return [CONCATENATION.join([text(value[place]) for text, place in slots]) for value in values]
 
 
-def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:
+def parts_of(type_number: int, total_bytes: int) -> tuple[ElementPart, ...]:
     """The parts of a type: a concatenation holds one number in each six bits, the last part lowest; parts are 4-aligned."""
     if type_number == DATA_VERDICT:
         return VERDICT
@@ -86,11 +86,11 @@ def parts_of(type_number: int, total_bytes: int) -> tuple[Part, ...]:
     while type_number:
         numbers.insert(0, type_number & 0x3F)
         type_number >>= 6
-    parts: list[Part] = []
+    parts: list[ElementPart] = []
     offset = 0
     for number in numbers:
         kind, size, text = PART_TYPES.get(number, ("", total_bytes, lambda raw: f"0x{raw.hex()}"))
-        parts.append(Part(kind, offset, size, text))
+        parts.append(ElementPart(kind, offset, size, text))
         offset += (size + 3) & ~3
     return tuple(parts)
 
@@ -103,5 +103,5 @@ def _verdict(raw: bytes) -> str:
     return f"goto {text_of_name(bytes(found[VERDICT_CHAIN]))}"
 
 
-LIMIT = (Part("count", 0, 4, lambda raw: str(int.from_bytes(raw))),)
-VERDICT = (Part("verdict", 0, 1 << 16, _verdict),)
+LIMIT = (ElementPart("count", 0, 4, lambda raw: str(int.from_bytes(raw))),)
+VERDICT = (ElementPart("verdict", 0, 1 << 16, _verdict),)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
-from reconciler.kernel.netfilter.set_values import LIMIT, Part, format_single, parts_of, text_of_name
+from reconciler.kernel.netfilter.set_values import LIMIT, ElementPart, format_single, parts_of, text_of_name
 from reconciler.kernel.netlink.rtnetlink import (
     ANSWER_TIMEOUT_S,
     ATTRIBUTE,
@@ -89,8 +89,8 @@ class TableDump:
 class _SetInfo:
     name: str
     flags: int
-    key: tuple[Part, ...]
-    data: tuple[Part, ...]
+    key: tuple[ElementPart, ...]
+    data: tuple[ElementPart, ...]
 
 
 # --- dumps ------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ OWN_KEYS = frozenset(("accept_dad", "addr_gen_mode", "rp_filter", "stable_secret
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class UplinkNote:
     """What the host's file holds of one uplink."""
 
     bridge: str
@@ -184,10 +184,10 @@ def _run_switch_steps(namespaces: Namespaces, steps: Iterable[Step]) -> None:
             raise TypeError(f"an uplink joins no bridge by a step of {lane}")
 
 
-def _note(namespaces: Namespaces, step: UplinkEnslave, here: Belongings) -> Kept:
+def _note(namespaces: Namespaces, step: UplinkEnslave, here: Belongings) -> UplinkNote:
     """What is to be remembered of an uplink that is about to be moved for the first time."""
     quiet = [(one.dev, one.feature) for one in step.joins if isinstance(one, OffloadSet)]
-    return Kept(
+    return UplinkNote(
         step.bridge,
         namespaces.context.topology,
         MOVING,
@@ -205,7 +205,7 @@ def _link(step: Step, links: Mapping[str, LinkInfo], name: str) -> LinkInfo:
     return links[name]
 
 
-def _lost(known: Kept | None, bridge: LinkInfo | None, *held: Belongings) -> Belongings:
+def _lost(known: UplinkNote | None, bridge: LinkInfo | None, *held: Belongings) -> Belongings:
     """What was before and is nowhere now, lifetimes shortened by the time that has passed.
 
     Nothing, as long as the bridge is there that all was moved to: what is gone since then was taken away by somebody.
@@ -277,14 +277,14 @@ def _path(context: KernelContext) -> Path:
     return context.host_directory / "uplink.json"
 
 
-def read_kept(context: KernelContext) -> dict[str, Kept]:
+def read_kept(context: KernelContext) -> dict[str, UplinkNote]:
     """The host's file. HostError where it cannot be understood: to take it for empty could lose the host its addresses."""
     path = _path(context)
     try:
         data = parse_json(path.read_bytes())
         return {
             # A key that is missing is a TypeError.
-            name: Kept(**{**one, "before": Belongings.from_json(one["before"]), "offloads": tuple(one["offloads"])})
+            name: UplinkNote(**{**one, "before": Belongings.from_json(one["before"]), "offloads": tuple(one["offloads"])})
             for name, one in data.items()
         }
     except FileNotFoundError:
@@ -294,7 +294,7 @@ def read_kept(context: KernelContext) -> dict[str, Kept]:
         raise HostError(f"{path} cannot be understood", help_text) from error
 
 
-def write_kept(context: KernelContext, kept: Mapping[str, Kept]) -> None:
+def write_kept(context: KernelContext, kept: Mapping[str, UplinkNote]) -> None:
     """Replace the file as a whole, on disk before anything relies on it; no file where no uplink is in a bridge."""
     path = _path(context)
     if not kept:

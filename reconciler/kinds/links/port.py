@@ -63,7 +63,7 @@ WIRE: Table = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Port(Link):
+class BridgePort(Link):
     """A link at the bridge `master`, "" if it is at none."""
 
     master: str = ""
@@ -81,7 +81,7 @@ class Port(Link):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        owner = super(Port, self).depends_on
+        owner = super(BridgePort, self).depends_on
         return (*owner, Bridge.ref_of(self.netns, self.master)) if self.master else owner
 
     @classmethod
@@ -102,7 +102,7 @@ class Port(Link):
     def read_fields(cls, snapshot: Snapshot, link: OwnLink) -> dict[str, Any]:
         master = master_name_of(snapshot, link.netns, link.info)
         options = read_port_options(snapshot, link.netns, link.info) if master else ()
-        return super(Port, cls).read_fields(snapshot, link) | {"master": master, "port_options": options}
+        return super(BridgePort, cls).read_fields(snapshot, link) | {"master": master, "port_options": options}
 
     def lower_add(self) -> LinkAdd:
         return replace(Link.lower_add(self), master=self.master)

@@ -21,7 +21,7 @@ from typing import Any, Self
 from reconciler.kinds.identity import element_ref, sysctl_ref
 from reconciler.kinds.links.base import drop_empty
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
-from reconciler.kinds.links.port import Port
+from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, Ref
@@ -32,7 +32,7 @@ from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Veth(Port):
+class Veth(BridgePort):
     """The pair whose near end is `name`; MTUs in bytes.
 
     `arp` and `link_local` are of the near end: it speaks no ARP at a port of Open vSwitch, which in user space works beside the
@@ -111,7 +111,7 @@ class Veth(Port):
 
     def lower_add(self) -> LinkAdd:
         peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
-        return replace(Port.lower_add(self), mac="", peer=peer)
+        return replace(BridgePort.lower_add(self), mac="", peer=peer)
 
     def lower_change(self, before: Self) -> tuple[Step, ...]:
         change = self.change_from(before)

@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.kinds.identity import element_ref
 from reconciler.kinds.links.base import Options
-from reconciler.kinds.links.port import QUIET, Port, port_options
+from reconciler.kinds.links.port import QUIET, BridgePort, port_options
 from reconciler.kinds.links.wire import IPV4, IPV6, ON_OFF, PORT, U8, U32, Table, choice
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
@@ -55,7 +55,7 @@ WIRE_IPV6: Table = {"remote": (16, IPV6), "local": (17, IPV6)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vxlan(Port):
+class Vxlan(BridgePort):
     """VNI `vni` from the underlay address `local` to UDP `port`.
 
     If the bridge is Open vSwitch's, `master` is "", and its database says what is a port (`openvswitch`).

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class AttributeCodec:
     """How a value is written: text to bytes and back. `size` in bytes; another size is not this kind of value."""
 
     size: int
@@ -21,16 +21,16 @@ class Codec:
     decode: Callable[[bytes], str]
 
 
-Table = Mapping[str, tuple[int, Codec]]
+Table = Mapping[str, tuple[int, AttributeCodec]]
 """By the option's name: the number of its attribute, and how its value is written."""
 
 
-def _number(form: str) -> Codec:
+def _number(form: str) -> AttributeCodec:
     packed = struct.Struct(form)
-    return Codec(packed.size, lambda text: packed.pack(int(text)), lambda data: str(packed.unpack(data)[0]))
+    return AttributeCodec(packed.size, lambda text: packed.pack(int(text)), lambda data: str(packed.unpack(data)[0]))
 
 
-def choice(form: str, names: Mapping[str, int]) -> Codec:
+def choice(form: str, names: Mapping[str, int]) -> AttributeCodec:
     """A value that has names; a number without a name stays a number."""
     packed = struct.Struct(form)
     by_number = {number: name for name, number in names.items()}
@@ -42,17 +42,17 @@ def choice(form: str, names: Mapping[str, int]) -> Codec:
         number = packed.unpack(data)[0]
         return by_number.get(number, str(number))
 
-    return Codec(packed.size, encode, decode)
+    return AttributeCodec(packed.size, encode, decode)
 
 
-def _address(family: type[IPv4Address | IPv6Address], size: int) -> Codec:
-    return Codec(size, lambda text: family(text).packed, lambda data: str(family(data)))
+def _address(family: type[IPv4Address | IPv6Address], size: int) -> AttributeCodec:
+    return AttributeCodec(size, lambda text: family(text).packed, lambda data: str(family(data)))
 
 
-def _bits(form: str) -> Codec:
+def _bits(form: str) -> AttributeCodec:
     """A number in hexadecimal."""
     packed = struct.Struct(form)
-    return Codec(packed.size, lambda text: packed.pack(int(text, 16)), lambda data: f"{packed.unpack(data)[0]:#x}")
+    return AttributeCodec(packed.size, lambda text: packed.pack(int(text, 16)), lambda data: f"{packed.unpack(data)[0]:#x}")
 
 
 U8, U16, U32, PORT = _number("=B"), _number("=H"), _number("=I"), _number("!H")
