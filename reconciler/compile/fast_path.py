@@ -8,12 +8,12 @@ kernel's; isolated ports, which a bridge keeps apart; an uplink that is moved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Leg, Place, RemoteHost, Resolved
 from reconciler.compile.view import HostView, WayOut
-from reconciler.kinds.firewall.element_text import format_element
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall.set_elements import (
@@ -45,7 +45,7 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
             continue
         path = _FastPath(topology, leg, uplink)
         here = [place for place in view.places(leg.subnet) if not is_isolated(topology, place)]
-        yield FirewallTable(HOST, FAMILY, topology.name, subnet=leg.subnet)
+        yield FirewallTable(netns=HOST, family=FAMILY, topology=topology.name, subnet=leg.subnet)
         for way in {peer.way for peer in peers}:
             yield from path.ways(way)
         for place in here:
@@ -80,7 +80,9 @@ class _FastPath:
         else:
             dev, link, chain = self._uplink.dev, None, ROUTED
         purpose: ProtocolPurpose = "to_tunnel" if link else "to_uplink"
-        yield FastPathHook(HOST, self._topology.name, leg.subnet, dev, chain, link, self._about)
+        yield FastPathHook(
+            netns=HOST, topology=self._topology.name, subnet=leg.subnet, dev=dev, chain=chain, link=link, about=self._about
+        )
         for own in leg.addresses:
             yield self._way(purpose, own.family, dev, link)
             yield self._way("to_bridge", own.family, leg.bridge, leg.ref)
@@ -88,8 +90,9 @@ class _FastPath:
             yield self._element(MacElement("gateway", leg.mac))
 
     def _way(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
-        text = format_element(ProtocolLink(purpose, FAMILY_WORDS[family], dev))
-        return FastPathWay(HOST, FAMILY, self._topology.name, *text, self._about, self._leg.subnet, link)
+        element = ProtocolLink(purpose, FAMILY_WORDS[family], dev)
+        record = FastPathWay.of(HOST, FAMILY, self._topology.name, element, self._about, self._leg.subnet)
+        return replace(record, link=link)
 
     def member(self, place: Place, ways: set[str]) -> Iterator[Record]:
         """A container of this host."""
@@ -101,7 +104,15 @@ class _FastPath:
         if ways - {"routes"}:
             yield self._element(MacElement("members", place.mac), about)
         link = Veth.ref_of(HOST, place.port)
-        yield FastPathHook(HOST, self._topology.name, self._leg.subnet, place.port, LEAVING, link, about)
+        yield FastPathHook(
+            netns=HOST,
+            topology=self._topology.name,
+            subnet=self._leg.subnet,
+            dev=place.port,
+            chain=LEAVING,
+            link=link,
+            about=about,
+        )
 
     def elsewhere(self, place: Place, peer: RemoteHost, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.

@@ -52,15 +52,15 @@ def compile_shim(view: HostView, leg: Leg, lan: Lan) -> Iterator[Record]:
     for place in places:
         for own in place.addresses:
             yield Route(
-                HOST,
-                own.family,
-                f"{own.address}/{HOST_LENGTH[own.family]}",
-                name,
-                shim.ref,
+                netns=HOST,
+                family=own.family,
+                dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+                dev=name,
+                link=shim.ref,
                 src=next((one.address for one in lan.own if one.family == own.family), ""),
                 about=shim.subject,
             )
-            yield Neighbor(HOST, name, own.address, place.mac, shim.ref, about=shim.subject)
+            yield Neighbor(netns=HOST, dev=name, address=own.address, mac=place.mac, link=shim.ref, about=shim.subject)
 
 
 def compile_macvlan(view: HostView, place: Place, leg: Leg, owner: Ref) -> Macvlan:
@@ -85,9 +85,7 @@ def compile_macvlan(view: HostView, place: Place, leg: Leg, owner: Ref) -> Macvl
     )
 
 
-def host_neighbors(
-    view: HostView, place: Place, leg: Leg, own: Assigned, near: Ref | None, link: Ref
-) -> Iterator[Neighbor]:
+def host_neighbors(view: HostView, place: Place, leg: Leg, own: Assigned, near: Ref | None, link: Ref) -> Iterator[Neighbor]:
     """The host is reached behind its own macvlan, which does not answer when it is asked for the host."""
     if view.subnet(place).macvlan != "bridge" or leg.lan is None:
         return
@@ -96,5 +94,11 @@ def host_neighbors(
         if address.family == own.family:
             about = f"container {place.container}"
             yield Neighbor(
-                container_netns(place.container), place.interface, address.address, mac, link, own_address=near, about=about
+                netns=container_netns(place.container),
+                dev=place.interface,
+                address=address.address,
+                mac=mac,
+                link=link,
+                own_address=near,
+                about=about,
             )

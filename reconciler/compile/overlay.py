@@ -70,17 +70,26 @@ def _tunnel(view: HostView, leg: Leg, tunnel: Tunnel) -> Iterator[Record]:
     yield from bridge_of(view, leg).tunnel(tunnel)
     for peer in leg.peers:
         if peer.is_tunnelled:
-            yield Fdb(HOST, tunnel.name, BROADCAST_MAC, peer.hops[0], about=f"subnet {leg.subnet}")
+            yield Fdb(netns=HOST, dev=tunnel.name, mac=BROADCAST_MAC, remote=peer.hops[0], about=f"subnet {leg.subnet}")
 
 
 def _tunnelled(view: HostView, leg: Leg, peer: RemoteHost, station: Station, about: str) -> Iterator[Record]:
     if leg.tunnel is None:
         return
-    yield Fdb(HOST, leg.tunnel.name, station.mac, peer.hops[0], about=about)
+    yield Fdb(netns=HOST, dev=leg.tunnel.name, mac=station.mac, remote=peer.hops[0], about=about)
     yield from bridge_of(view, leg).entries_behind(leg.tunnel, station.mac)
     for own in station.addresses:
         near, announced = _own(leg, own.family), leg.is_inhabited
-        yield Neighbor(HOST, leg.bridge, own.address, station.mac, leg.ref, own_address=near, about=about, announced=announced)
+        yield Neighbor(
+            netns=HOST,
+            dev=leg.bridge,
+            address=own.address,
+            mac=station.mac,
+            link=leg.ref,
+            own_address=near,
+            about=about,
+            announced=announced,
+        )
 
 
 def _own(leg: Leg, family: int) -> Ref | None:
@@ -99,18 +108,27 @@ def _routed(topology: str, leg: Leg, peer: RemoteHost, station: Station, uplink:
         gateway = leg.gateway(own.family)
         source = Address.ref_of(HOST, leg.bridge, gateway.cidr) if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
-        yield Neighbor(HOST, leg.bridge, own.address, "", leg.ref, True, _own(leg, own.family), about)
+        yield Neighbor(
+            netns=HOST,
+            dev=leg.bridge,
+            address=own.address,
+            mac="",
+            link=leg.ref,
+            proxy=True,
+            own_address=_own(leg, own.family),
+            about=about,
+        )
 
 
 def _uplink_route(
     topology: str, own: Assigned, peer: RemoteHost, uplink: WayOut, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
-        HOST,
-        own.family,
-        f"{own.address}/{HOST_LENGTH[own.family]}",
-        uplink.dev,
-        None,
+        netns=HOST,
+        family=own.family,
+        dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+        dev=uplink.dev,
+        link=None,
         via=peer.hop(own.family),
         src=src,
         metric=group_of(topology),
@@ -162,11 +180,11 @@ def _detour(view: HostView, leg: Leg, peer: RemoteHost, place: Place, seen: set[
             continue
         seen.add(own.address)
         yield Route(
-            HOST,
-            own.family,
-            f"{own.address}/{HOST_LENGTH[own.family]}",
-            leg.bridge,
-            leg.ref,
+            netns=HOST,
+            family=own.family,
+            dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+            dev=leg.bridge,
+            link=leg.ref,
             via=gateway.address,
             address=_own(leg, own.family),
             connected=Route.ref_of(HOST, own.family, here.network, leg.bridge),

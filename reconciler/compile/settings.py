@@ -25,18 +25,31 @@ def compile_settings(view: HostView) -> Iterator[Sysctl]:
     if 4 in families:
         rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if way.dev else ()
         keeps = remember and not way.uplink
-        own = [Sysctl(HOST, row.key(way.dev), row.value, keeps, way.bridge, after, way.about) for row in rows]
+        own = [
+            Sysctl(
+                netns=HOST, key=row.key(way.dev), value=row.value, remember=keeps, owner=way.bridge, after=after, about=way.about
+            )
+            for row in rows
+        ]
         yield from own
         # It writes the setting of every link, so what the uplink's was is noted before, and put back after it.
-        yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
+        yield Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
         if view.facts.accepts_ra and way.dev:
             key = interface_key(6, way.dev, "accept_ra")
-            heed = Sysctl(HOST, key, "2", remember and not way.uplink, way.bridge, after, way.about)
+            heed = Sysctl(
+                netns=HOST,
+                key=key,
+                value="2",
+                remember=remember and not way.uplink,
+                owner=way.bridge,
+                after=after,
+                about=way.about,
+            )
             before = (heed.ref,)
             yield heed
-        yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
+        yield Sysctl(netns=HOST, key="net.ipv6.conf.all.forwarding", value="1", remember=remember, after=before)
 
 
 def forwarded_families(view: HostView) -> frozenset[int]:
@@ -58,7 +71,7 @@ def gateway_settings(view: HostView, leg: Leg) -> Iterator[Sysctl]:
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
         if row.when is not If.FORWARDS or row.family in forwarded:
-            yield Sysctl(HOST, row.key(leg.bridge), row.value, owner=leg.ref, about=f"subnet {leg.subnet}")
+            yield Sysctl(netns=HOST, key=row.key(leg.bridge), value=row.value, owner=leg.ref, about=f"subnet {leg.subnet}")
 
 
 def container_settings(
@@ -85,7 +98,7 @@ def link_settings(
     """Those of one link that `link` makes."""
     for row in settings_for(role, frozenset(families), frozenset(circumstances)):
         if row.key(dev) not in chosen:
-            yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)
+            yield Sysctl(netns=netns, key=row.key(dev), value=row.value, owner=link, about=about)
 
 
 def _publishes_on_localhost(view: HostView, leg: Leg) -> bool:

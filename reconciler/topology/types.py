@@ -23,7 +23,7 @@ Path = tuple[str | int, ...]
 """Where a value stands in the file: ("containers", "web", "expose", 0)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connect:
     """How a host is reached: `local`, `lab`, or `ssh` with user, name and port."""
 
@@ -33,7 +33,7 @@ class Connect:
     port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A host. `addresses` are where other hosts reach it; `uplink` and the engines are "" if the file does not name them."""
 
@@ -47,7 +47,7 @@ class Host:
     openvswitch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """A subnet: one segment with one prefix per family."""
 
@@ -77,7 +77,7 @@ class Subnet:
         return self.mode in ("direct", "macvlan")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """A container's endpoint in a subnet. For each family an address, or none if it is `auto`."""
 
@@ -106,7 +106,7 @@ class Attachment:
     """Whether no default route may lead here, of either family."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """A published port, or a range of equal length on both sides, of one protocol.
 
@@ -125,7 +125,7 @@ class Publication:
     path: Path = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container; replicas are expanded, and each knows the name it stands for in the file (`origin`)."""
 

@@ -49,7 +49,7 @@ class LinuxBridge(SubnetBridge):
         own = (("hairpin", _word(is_on=port.hairpin)), ("isolated", _word(is_on=isolated)))
         veth = self._cable(port, self.leg.bridge, port_options(*own, *QUIET, *FILTERED), arp=True)
         yield veth
-        yield Fdb(HOST, place.port, place.mac, link=veth.ref, about=veth.subject)
+        yield Fdb(netns=HOST, dev=place.port, mac=place.mac, link=veth.ref, about=veth.subject)
 
     def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
         """The VXLAN is a port by its master."""
@@ -57,7 +57,7 @@ class LinuxBridge(SubnetBridge):
 
     def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:
         """An entry of the bridge's forwarding database."""
-        yield Fdb(HOST, tunnel.name, mac, about=self.about)
+        yield Fdb(netns=HOST, dev=tunnel.name, mac=mac, about=self.about)
 
     def uplink(self, name: str) -> Iterator[Record]:
         """The uplink is a port by its master."""

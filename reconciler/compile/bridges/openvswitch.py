@@ -74,17 +74,17 @@ class OpenVSwitch(SubnetBridge):
         """
         leg = self.leg
         yield OvsBridge(
-            HOST,
-            leg.bridge,
-            leg.datapath,
-            leg.mac,
-            self.mtu,
-            group_of(self.topology),
-            str(self.alias),
-            marks_of(self.topology, leg.subnet),
-            self.altname,
-            self.link_local,
-            STANDALONE if leg.lan else SECURE,
+            netns=HOST,
+            name=leg.bridge,
+            datapath=leg.datapath,
+            mac=leg.mac,
+            mtu=self.mtu,
+            group=group_of(self.topology),
+            alias=str(self.alias),
+            marks=marks_of(self.topology, leg.subnet),
+            altname=self.altname,
+            link_local=self.link_local,
+            fail_mode=STANDALONE if leg.lan else SECURE,
         )
         yield from self._flows("", [*BRIDGE_RULES, *(LAN_RULES if leg.lan else SEGMENT_RULES), host_rule(leg.mac)], self.about)
         if not leg.lan:
@@ -107,23 +107,38 @@ class OpenVSwitch(SubnetBridge):
         veth = Veth.ref_of(HOST, place.port)
         yield self._cable(port, "", (), arp=False)
         marks = marks_of(self.topology, place.container, place.subnet)
-        yield OvsPort(HOST, place.port, leg.bridge, marks, veth, is_isolated=bool(port.attachment.isolated), about=about)
+        yield OvsPort(
+            netns=HOST,
+            name=place.port,
+            bridge=leg.bridge,
+            marks=marks,
+            link=veth,
+            is_isolated=bool(port.attachment.isolated),
+            about=about,
+        )
         yield from self._flows(place.port, self._container_rules(port), about)
         yield from self._flows("", [address_rule(place.mac, place.port)], about)
         yield from self._hidden(place.port, veth, about)
         if leg.datapath == USERSPACE:
-            yield Offload(container_netns(place.container), place.interface, veth, about, TX)
+            yield Offload(netns=container_netns(place.container), dev=place.interface, link=veth, about=about, feature=TX)
 
     def tunnel(self, tunnel: Tunnel) -> Iterator[Record]:
         """The other hosts have judged what they send."""
         vxlan = self._vxlan(tunnel, "", (), arp=False)
         yield vxlan
-        yield OvsPort(HOST, vxlan.name, self.leg.bridge, marks_of(self.topology, self.leg.subnet), vxlan.ref, about=self.about)
+        yield OvsPort(
+            netns=HOST,
+            name=vxlan.name,
+            bridge=self.leg.bridge,
+            marks=marks_of(self.topology, self.leg.subnet),
+            link=vxlan.ref,
+            about=self.about,
+        )
         yield from self._flows(vxlan.name, [TRUSTED_RULE], self.about)
         yield from self._flows("", [tunnel_rule(vxlan.name)], self.about)
         yield from self._hidden(vxlan.name, vxlan.ref, self.about)
         if self.leg.datapath == USERSPACE:
-            yield Offload(HOST, vxlan.name, vxlan.ref, self.about, GRO)
+            yield Offload(netns=HOST, dev=vxlan.name, link=vxlan.ref, about=self.about, feature=GRO)
 
     def entries_behind(self, tunnel: Tunnel, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
         """None: `tunnel_rule` sends there what is for no container of the host."""
@@ -175,8 +190,18 @@ class OpenVSwitch(SubnetBridge):
         """
         yield FirewallElement.of(HOST, "inet", self.topology, LinkElement("switched", port), about)
         if link:
-            yield Sysctl(HOST, interface_key(6, port, "disable_ipv6"), "1", owner=link, about=about)
+            yield Sysctl(netns=HOST, key=interface_key(6, port, "disable_ipv6"), value="1", owner=link, about=about)
 
     def _flows(self, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:
         for table, priority, match, actions in rules:
-            yield OvsFlow(HOST, self.topology, self.leg.bridge, port, table, priority, match, actions, about)
+            yield OvsFlow(
+                netns=HOST,
+                topology=self.topology,
+                bridge=self.leg.bridge,
+                port=port,
+                table=table,
+                priority=priority,
+                match=match,
+                actions=actions,
+                about=about,
+            )

@@ -31,7 +31,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContainer(Record):
     """The engine's container called `engine_name`, in whose namespace `netns` the topology's `container` lives."""
 

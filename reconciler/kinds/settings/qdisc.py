@@ -27,7 +27,7 @@ QUEUE_S = 0.1
 """How long a packet waits at most; what would wait longer is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Qdisc(Setting):
     """What `dev` sends is at most `rate_bytes` a second."""
 
@@ -72,7 +72,7 @@ class Qdisc(Setting):
             for info in snapshot.namespaces[netns].rates:
                 if info.index in ends:
                     dev, link, about, _ = ends[info.index]
-                    yield cls(netns, dev, link, about, info.rate_bytes)
+                    yield cls(netns=netns, dev=dev, link=link, about=about, rate_bytes=info.rate_bytes)
 
     def lower_create(self) -> tuple[Step, ...]:
         burst = max(BURST_MIN_BYTES, self.rate_bytes // TICKS_PER_S)
