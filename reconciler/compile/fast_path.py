@@ -9,12 +9,12 @@ tunnels with a link for each other host.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Endpoint, HostSubnet, RemoteHost, Resolved
 from reconciler.compile.view import Egress, HostView
-from reconciler.kinds.firewall.element_text import format_element
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
 from reconciler.kinds.firewall.set_elements import (
@@ -48,7 +48,7 @@ def compile_fast_path(view: HostView) -> Iterator[Record]:
             continue
         path = _FastPath(topology, host_subnet, uplink)
         here = [endpoint for endpoint in view.endpoints(host_subnet.subnet) if not is_isolated(topology, endpoint)]
-        yield FirewallTable(HOST, FAMILY, topology.name, subnet=host_subnet.subnet)
+        yield FirewallTable(netns=HOST, family=FAMILY, topology=topology.name, subnet=host_subnet.subnet)
         for overlay in {peer.overlay for peer in peers}:
             yield from path.egress(overlay)
         for endpoint in here:
@@ -89,7 +89,15 @@ class _FastPath:
         else:
             dev, link, chain = self._uplink.dev, None, ROUTED
         purpose: ProtocolPurpose = "to_tunnel" if link else "to_uplink"
-        yield FastPathHook(HOST, self._topology.name, host_subnet.subnet, dev, chain, link, self._about)
+        yield FastPathHook(
+            netns=HOST,
+            topology=self._topology.name,
+            subnet=host_subnet.subnet,
+            dev=dev,
+            chain=chain,
+            link=link,
+            about=self._about,
+        )
         for own in host_subnet.addresses:
             yield self._next(purpose, own.family, dev, link)
             yield self._next("to_bridge", own.family, host_subnet.bridge, host_subnet.ref)
@@ -97,8 +105,9 @@ class _FastPath:
             yield self._element(MacElement("gateway", host_subnet.mac))
 
     def _next(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
-        text = format_element(ProtocolLink(purpose, FAMILY_WORDS[family], dev))
-        return FastPathWay(HOST, FAMILY, self._topology.name, *text, self._about, self._host_subnet.subnet, link)
+        element = ProtocolLink(purpose, FAMILY_WORDS[family], dev)
+        record = FastPathWay.of(HOST, FAMILY, self._topology.name, element, self._about, self._host_subnet.subnet)
+        return replace(record, link=link)
 
     def member(self, endpoint: Endpoint, overlays: set[str]) -> Iterator[Record]:
         """A container of this host."""
@@ -110,7 +119,15 @@ class _FastPath:
         if "tunnel" in overlays:
             yield self._element(MacElement("members", endpoint.mac), about)
         link = Veth.ref_of(HOST, endpoint.port)
-        yield FastPathHook(HOST, self._topology.name, self._host_subnet.subnet, endpoint.port, LEAVING, link, about)
+        yield FastPathHook(
+            netns=HOST,
+            topology=self._topology.name,
+            subnet=self._host_subnet.subnet,
+            dev=endpoint.port,
+            chain=LEAVING,
+            link=link,
+            about=about,
+        )
 
     def elsewhere(self, endpoint: Endpoint, peer: RemoteHost, mac: str, *, is_fast: bool) -> Iterator[Record]:
         """A container of the host `peer`, whose uplink has the hardware address `mac`.

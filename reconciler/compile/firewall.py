@@ -59,7 +59,7 @@ def compile_firewall(view: HostView) -> Iterator[Record]:
         ("bridge", _BRIDGE),
         ("arp", ()),
     ):
-        yield FirewallTable(HOST, family, view.topology.name)
+        yield FirewallTable(netns=HOST, family=family, topology=view.topology.name)
         for find in finders:
             for element, about in find(view):
                 yield FirewallElement.of(HOST, family, view.topology.name, element, about)

@@ -78,14 +78,14 @@ def _direct_host_subnet(view: HostView, host_subnet: HostSubnet, lan: Lan) -> It
 
 def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, announced: bool = False) -> Iterator[Address | Route]:
     """An address, and the connected route of its prefix."""
-    address = Address(netns, dev, own.cidr, link, announced, about)
+    address = Address(netns=netns, dev=dev, cidr=own.cidr, link=link, announced=announced, about=about)
     yield address
     yield Route(
-        netns,
-        own.family,
-        own.network,
-        dev,
-        link,
+        netns=netns,
+        family=own.family,
+        dst=own.network,
+        dev=dev,
+        link=link,
         address=address.ref if own.family == 4 else None,
         about=about,
     )
@@ -94,12 +94,12 @@ def connect(netns: str, dev: str, own: Assigned, link: Ref, about: str, *, annou
 def default_route(netns: str, dev: str, own: Assigned, via: str, link: Ref, about: str) -> Route:
     """The default route of a family via the neighbor `via`."""
     return Route(
-        netns,
-        own.family,
-        "default",
-        dev,
-        link,
-        via,
+        netns=netns,
+        family=own.family,
+        dst="default",
+        dev=dev,
+        link=link,
+        via=via,
         address=address_ref(netns, dev, own),
         connected=Route.ref_of(netns, own.family, own.network, dev),
         about=about,
@@ -127,14 +127,14 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
         yield owner
         if container.spec.command:
-            yield Process(netns, container.name, container.spec.command, container.spec.env)
+            yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
     else:
         owner = _engine_container(container, netns)
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
         # A new link solicits routers when it comes up, if it accepts advertisements by then.
-        yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "2", owner=owner.ref)
+        yield Sysctl(netns=netns, key="net.ipv6.conf.default.accept_ra", value="2", owner=owner.ref)
     yield from compile_policy_routes(view, container)
     several = len(endpoints) > 1 or container.existing
     for endpoint, attachment in zip(endpoints, container.attachments, strict=True):
@@ -175,7 +175,7 @@ def _dhcp(container: str, endpoint: Endpoint, subnet: Subnet, attachment: Attach
     """The LAN gives the address: IPv4 by DHCP, IPv6 by router advertisements, which the kernel applies by itself."""
     netns, dev, link = container_netns(container), endpoint.interface, link_of(endpoint, subnet)
     if any(cidr.version == 4 for cidr in subnet.cidrs):
-        yield Dhcp(netns, container, dev, attachment.default, link)
+        yield Dhcp(netns=netns, container=container, dev=dev, default=attachment.default, link=link)
 
 
 def _connect_endpoint(endpoint: Endpoint, host_subnet: HostSubnet, own: Assigned, link: Ref, about: str) -> Iterator[Record]:
@@ -198,10 +198,10 @@ def _macvlan_endpoint(view: HostView, endpoint: Endpoint, host_subnet: HostSubne
 def _engine_container(container: Container, netns: str) -> EngineContainer:
     spec, existing = container.spec, container.existing
     return EngineContainer(
-        netns,
-        container.name,
-        container.engine_name,
-        spec.runtime,
+        netns=netns,
+        container=container.name,
+        engine_name=container.engine_name,
+        runtime=spec.runtime,
         spec=None if existing else spec,
         existing=existing,
     )
@@ -213,13 +213,13 @@ def _namespace_settings(netns: str, owner: Ref, *, ipv6: bool, existing: bool, a
     `all` also sets `default` and every existing link. In an existing container, netctl changes only its own links.
     """
     scope = "default" if existing else "all"
-    yield Sysctl(netns, f"net.ipv6.conf.{scope}.disable_ipv6", "0" if ipv6 else "1", owner=owner)
+    yield Sysctl(netns=netns, key=f"net.ipv6.conf.{scope}.disable_ipv6", value="0" if ipv6 else "1", owner=owner)
     if not existing:
-        yield Sysctl(netns, "net.ipv6.conf.lo.disable_ipv6", "0", owner=owner)
+        yield Sysctl(netns=netns, key="net.ipv6.conf.lo.disable_ipv6", value="0", owner=owner)
     if ipv6:
-        yield Sysctl(netns, "net.ipv6.conf.default.accept_dad", "0", owner=owner)
+        yield Sysctl(netns=netns, key="net.ipv6.conf.default.accept_dad", value="0", owner=owner)
         if not advertised:
-            yield Sysctl(netns, "net.ipv6.conf.default.accept_ra", "0", owner=owner)
+            yield Sysctl(netns=netns, key="net.ipv6.conf.default.accept_ra", value="0", owner=owner)
 
 
 def _endpoint_records(endpoint: Endpoint, host_subnet: HostSubnet, link: Ref) -> Iterator[Record]:
@@ -233,5 +233,15 @@ def _endpoint_records(endpoint: Endpoint, host_subnet: HostSubnet, link: Ref) ->
         if own.family in endpoint.defaults:
             yield default_route(netns, dev, own, gateway.address, link, about)
         near, far = address_ref(netns, dev, own), address_ref(HOST, host_subnet.bridge, gateway)
-        yield Neighbor(netns, dev, gateway.address, host_subnet.mac, link, own_address=near, about=about)
-        yield Neighbor(HOST, host_subnet.bridge, own.address, endpoint.mac, host_subnet.ref, own_address=far, about=about)
+        yield Neighbor(
+            netns=netns, dev=dev, address=gateway.address, mac=host_subnet.mac, link=link, own_address=near, about=about
+        )
+        yield Neighbor(
+            netns=HOST,
+            dev=host_subnet.bridge,
+            address=own.address,
+            mac=endpoint.mac,
+            link=host_subnet.ref,
+            own_address=far,
+            about=about,
+        )

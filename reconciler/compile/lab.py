@@ -67,8 +67,8 @@ def compile_lab(topology: Topology, views: Mapping[str, HostView]) -> Iterator[R
     for member in (ROUTER, OUTSIDE, *(lab_netns(host.name) for host in hosts)):
         yield Netns(member)
     router = Netns.ref_of(ROUTER)
-    yield Sysctl(ROUTER, "net.ipv4.ip_forward", "1", owner=router)
-    yield Sysctl(ROUTER, "net.ipv6.conf.all.forwarding", "1", owner=router)
+    yield Sysctl(netns=ROUTER, key="net.ipv4.ip_forward", value="1", owner=router)
+    yield Sysctl(netns=ROUTER, key="net.ipv6.conf.all.forwarding", value="1", owner=router)
     yield from _outside(topology.name)
     for segment in find_segments(hosts):
         yield from _segment(topology, views, segment)
@@ -191,11 +191,11 @@ def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
                 continue
             router = Assigned(own.family, first_address(own.network), own.network)
             yield Route(
-                ROUTER,
-                family,
-                destination,
-                bridge.name,
-                bridge.ref,
+                netns=ROUTER,
+                family=family,
+                dst=destination,
+                dev=bridge.name,
+                link=bridge.ref,
                 via=own.address,
                 address=address_ref(ROUTER, bridge.name, router),
                 connected=Route.ref_of(ROUTER, own.family, own.network, bridge.name),

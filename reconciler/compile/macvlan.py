@@ -52,15 +52,15 @@ def compile_shim(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[
     for endpoint in endpoints:
         for own in endpoint.addresses:
             yield Route(
-                HOST,
-                own.family,
-                f"{own.address}/{HOST_LENGTH[own.family]}",
-                name,
-                shim.ref,
+                netns=HOST,
+                family=own.family,
+                dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+                dev=name,
+                link=shim.ref,
                 src=next((one.address for one in lan.own if one.family == own.family), ""),
                 about=shim.subject,
             )
-            yield Neighbor(HOST, name, own.address, endpoint.mac, shim.ref, about=shim.subject)
+            yield Neighbor(netns=HOST, dev=name, address=own.address, mac=endpoint.mac, link=shim.ref, about=shim.subject)
 
 
 def compile_macvlan(view: HostView, endpoint: Endpoint, host_subnet: HostSubnet, owner: Ref) -> Macvlan:
@@ -97,5 +97,11 @@ def host_neighbors(
         if address.family == own.family:
             about = f"container {endpoint.container}"
             yield Neighbor(
-                container_netns(endpoint.container), endpoint.interface, address.address, mac, link, own_address=near, about=about
+                netns=container_netns(endpoint.container),
+                dev=endpoint.interface,
+                address=address.address,
+                mac=mac,
+                link=link,
+                own_address=near,
+                about=about,
             )

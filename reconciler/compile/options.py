@@ -34,14 +34,24 @@ def compile_options(endpoint: Endpoint, subnet: Subnet, attachment: Attachment) 
     about = f"container {endpoint.container}"
     ingress, egress = attachment.rates
     if ingress:
-        yield Qdisc(HOST, endpoint.port, link, about, ingress)
+        yield Qdisc(netns=HOST, dev=endpoint.port, link=link, about=about, rate_bytes=ingress)
     if egress:
-        yield Qdisc(netns, dev, link, about, egress)
+        yield Qdisc(netns=netns, dev=dev, link=link, about=about, rate_bytes=egress)
     for to, via in attachment.routes:
         own = next((own for own in endpoint.addresses if own.family == to.version), None)
         near = Address.ref_of(netns, dev, own.cidr) if own and own.family == 4 else None
         network = next((cidr for cidr in subnet.cidrs if via in cidr), None)
         connected = Route.ref_of(netns, to.version, str(network), dev) if network else None
-        yield Route(netns, to.version, str(to), dev, link, str(via), address=near, connected=connected, about=about)
+        yield Route(
+            netns=netns,
+            family=to.version,
+            dst=str(to),
+            dev=dev,
+            link=link,
+            via=str(via),
+            address=near,
+            connected=connected,
+            about=about,
+        )
     for key, value in attachment.sysctls:
-        yield Sysctl(netns, key.replace(PLACEHOLDER, dev.replace(".", "/")), value, owner=link, about=about)
+        yield Sysctl(netns=netns, key=key.replace(PLACEHOLDER, dev.replace(".", "/")), value=value, owner=link, about=about)

@@ -82,7 +82,14 @@ def _tunnelled(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, remote
     for own in remote.addresses:
         near, announced = _own(host_subnet, own.family), host_subnet.is_inhabited
         yield Neighbor(
-            HOST, host_subnet.bridge, own.address, remote.mac, host_subnet.ref, own_address=near, about=about, announced=announced
+            netns=HOST,
+            dev=host_subnet.bridge,
+            address=own.address,
+            mac=remote.mac,
+            link=host_subnet.ref,
+            own_address=near,
+            about=about,
+            announced=announced,
         )
 
 
@@ -102,18 +109,27 @@ def _routed(topology: str, host_subnet: HostSubnet, peer: RemoteHost, remote: Re
         gateway = host_subnet.gateway(own.family)
         source = Address.ref_of(HOST, host_subnet.bridge, gateway.cidr) if gateway else None
         yield _uplink_route(topology, own, peer, uplink, about, src=gateway.address if gateway else "", source=source)
-        yield Neighbor(HOST, host_subnet.bridge, own.address, "", host_subnet.ref, True, _own(host_subnet, own.family), about)
+        yield Neighbor(
+            netns=HOST,
+            dev=host_subnet.bridge,
+            address=own.address,
+            mac="",
+            link=host_subnet.ref,
+            proxy=True,
+            own_address=_own(host_subnet, own.family),
+            about=about,
+        )
 
 
 def _uplink_route(
     topology: str, own: Assigned, peer: RemoteHost, uplink: Egress, about: str, src: str = "", source: Ref | None = None
 ) -> Route:
     return Route(
-        HOST,
-        own.family,
-        f"{own.address}/{HOST_LENGTH[own.family]}",
-        uplink.dev,
-        None,
+        netns=HOST,
+        family=own.family,
+        dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+        dev=uplink.dev,
+        link=None,
         via=peer.hop(own.family),
         src=src,
         metric=group_of(topology),
@@ -166,11 +182,11 @@ def _detour(view: HostView, host_subnet: HostSubnet, peer: RemoteHost, endpoint:
             continue
         seen.add(own.address)
         yield Route(
-            HOST,
-            own.family,
-            f"{own.address}/{HOST_LENGTH[own.family]}",
-            host_subnet.bridge,
-            host_subnet.ref,
+            netns=HOST,
+            family=own.family,
+            dst=f"{own.address}/{HOST_LENGTH[own.family]}",
+            dev=host_subnet.bridge,
+            link=host_subnet.ref,
             via=gateway.address,
             address=_own(host_subnet, own.family),
             connected=Route.ref_of(HOST, own.family, here.network, host_subnet.bridge),

@@ -36,12 +36,12 @@ def _routes(view: HostView, container: Container, chosen: tuple[Endpoint, Assign
         for cidr in topology.subnets[name].cidrs:
             if cidr.version == own.family:
                 yield Route(
-                    netns,
-                    own.family,
-                    str(cidr),
-                    dev,
-                    link_of(endpoint, view.subnet(endpoint)),
-                    gateway.address,
+                    netns=netns,
+                    family=own.family,
+                    dst=str(cidr),
+                    dev=dev,
+                    link=link_of(endpoint, view.subnet(endpoint)),
+                    via=gateway.address,
                     address=Address.ref_of(netns, dev, own.cidr) if own.family == 4 else None,
                     connected=Route.ref_of(netns, own.family, own.network, dev),
                     about=f"container {container.name}",

@@ -25,18 +25,37 @@ def compile_settings(view: HostView) -> Iterator[Sysctl]:
     if 4 in families:
         rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if egress.dev else ()
         keeps = remember and not egress.uplink
-        own = [Sysctl(HOST, row.key(egress.dev), row.value, keeps, egress.bridge, after, egress.about) for row in rows]
+        own = [
+            Sysctl(
+                netns=HOST,
+                key=row.key(egress.dev),
+                value=row.value,
+                remember=keeps,
+                owner=egress.bridge,
+                after=after,
+                about=egress.about,
+            )
+            for row in rows
+        ]
         yield from own
         # It writes the setting of every link. So the uplink's previous value is noted before it, and restored after it.
-        yield Sysctl(HOST, "net.ipv4.ip_forward", "1", remember, after=tuple(each.ref for each in own))
+        yield Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=remember, after=tuple(each.ref for each in own))
     if 6 in families:
         before: tuple[Ref, ...] = ()
         if view.facts.accepts_ra and egress.dev:
             key = interface_key(6, egress.dev, "accept_ra")
-            accept_ra = Sysctl(HOST, key, "2", remember and not egress.uplink, egress.bridge, after, egress.about)
+            accept_ra = Sysctl(
+                netns=HOST,
+                key=key,
+                value="2",
+                remember=remember and not egress.uplink,
+                owner=egress.bridge,
+                after=after,
+                about=egress.about,
+            )
             before = (accept_ra.ref,)
             yield accept_ra
-        yield Sysctl(HOST, "net.ipv6.conf.all.forwarding", "1", remember, after=before)
+        yield Sysctl(netns=HOST, key="net.ipv6.conf.all.forwarding", value="1", remember=remember, after=before)
 
 
 def forwarded_families(view: HostView) -> frozenset[int]:
@@ -61,7 +80,11 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
         if row.when is not If.FORWARDS or row.family in forwarded:
             yield Sysctl(
-                HOST, row.key(host_subnet.bridge), row.value, owner=host_subnet.ref, about=f"subnet {host_subnet.subnet}"
+                netns=HOST,
+                key=row.key(host_subnet.bridge),
+                value=row.value,
+                owner=host_subnet.ref,
+                about=f"subnet {host_subnet.subnet}",
             )
 
 
@@ -89,7 +112,7 @@ def link_settings(
     """The settings of one link, which the record `link` creates."""
     for row in settings_for(role, frozenset(families), frozenset(circumstances)):
         if row.key(dev) not in chosen:
-            yield Sysctl(netns, row.key(dev), row.value, owner=link, about=about)
+            yield Sysctl(netns=netns, key=row.key(dev), value=row.value, owner=link, about=about)
 
 
 def _publishes_on_localhost(view: HostView, host_subnet: HostSubnet) -> bool:

@@ -22,7 +22,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process(Record):
     """The running command of `container`. An empty `command` is the rest of one whose first process has ended."""
 
@@ -63,7 +63,7 @@ class Process(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for info in snapshot.processes:
-            yield cls(container_netns(info.container), info.container, info.command, info.env)
+            yield cls(netns=container_netns(info.container), container=info.container, command=info.command, env=info.env)
 
     def must_recreate(self, before: Self) -> bool:
         return False

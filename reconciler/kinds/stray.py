@@ -64,7 +64,7 @@ class Stray(Record):
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrayRoute(Stray):
     """A route to `dst`, with the metric of one of netctl's. `form` is as in RouteInfo."""
 
@@ -107,7 +107,7 @@ class StrayRoute(Stray):
         return (StrayRouteDelete(*key, self.protocol, self.form, self.nexthop),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StraySwitch(Stray):
     """IPv6 that is off for the link `dev` alone, in a namespace with IPv6."""
 
@@ -131,7 +131,7 @@ class StraySwitch(Stray):
         return (SysctlWrite(self.netns, interface_key(6, self.dev, "disable_ipv6"), "0", remember=False, if_there=True),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrayQueue(Stray):
     """A queueing discipline at the root of the link `dev` that is no rate limit of netctl's."""
 
@@ -156,7 +156,7 @@ class StrayQueue(Stray):
         return (QdiscDelete(self.netns, self.dev),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrayLink(Stray):
     """A link with the name of one of netctl's; with `altname`, as its second name."""
 
@@ -226,17 +226,17 @@ def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]
             link = namespace.links.get(info.index)
             dev, about = link.name if link else "", keys[info.key]
             yield StrayRoute(
-                netns,
-                number,
-                about,
-                info.family,
-                info.dst,
-                dev,
-                info.via,
-                info.metric,
-                info.protocol,
-                info.form,
-                info.nexthop,
+                netns=netns,
+                number=number,
+                about=about,
+                family=info.family,
+                dst=info.dst,
+                dev=dev,
+                via=info.via,
+                metric=info.metric,
+                protocol=info.protocol,
+                form=info.form,
+                nexthop=info.nexthop,
             )
 
 
@@ -258,7 +258,17 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
             altname = "" if link.name == name else name
             if netns == record.netns and not altname and netns in MARKED:
                 cut = link
-            yield StrayLink(netns, 1, record.subject, link.name, altname, link.kind, link.group, cut is link, holder)
+            yield StrayLink(
+                netns=netns,
+                number=1,
+                about=record.subject,
+                name=link.name,
+                altname=altname,
+                link_kind=link.kind,
+                group=link.group,
+                cut=cut is link,
+                holder=holder,
+            )
 
 
 def _places_of(record: Record) -> Iterator[tuple[str, str]]:
@@ -290,7 +300,7 @@ def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
             link = namespace.links[index]
             queue = link.qdisc if link.kind in QUEUELESS and end.about.startswith("container ") else ""
             if queue not in NO_QUEUES and index not in limited:
-                yield StrayQueue(netns, 1, end.about, end.name, queue)
+                yield StrayQueue(netns=netns, number=1, about=end.about, dev=end.name, queue=queue)
 
 
 def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StraySwitch]:
@@ -302,7 +312,7 @@ def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> I
         if link is None:
             continue
         if ":" in record.cidr and not link.ipv6 and link.mtu >= IPV6_MTU_MIN:
-            yield StraySwitch(record.netns, 1, record.about, record.dev)
+            yield StraySwitch(netns=record.netns, number=1, about=record.about, dev=record.dev)
 
 
 def _find_end(snapshot: Snapshot, netns: str, dev: str) -> LinkInfo | None:

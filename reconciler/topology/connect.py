@@ -19,7 +19,7 @@ def parse_connect(value: Any) -> Connect:
     """`local`, `lab`, or `ssh://[user@]name[:port]`."""
     text = expect_text(value, "local, lab or ssh://[user@]name[:port]", _CONNECT_HELP)
     if text in ("local", "lab"):
-        return Connect("local" if text == "local" else "lab")
+        return Connect(scheme="local" if text == "local" else "lab")
     match = re.fullmatch(
         r"ssh://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", text
     )
@@ -32,7 +32,7 @@ def parse_connect(value: Any) -> Connect:
         raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
     if name.startswith("["):
         name = str(parse_address(name[1:-1]))
-    return Connect("ssh", user or "", name, int(port) if port else None)
+    return Connect(scheme="ssh", user=user or "", name=name, port=int(port) if port else None)
 
 
 def parse_engine(value: Any) -> str:

@@ -28,26 +28,33 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
     return Topology(
         name=model.name,
         hosts={
-            name: Host(name, host.connect, host.address, host.uplink, engines_of(host), host.openvswitch)
+            name: Host(
+                name=name,
+                connect=host.connect,
+                addresses=host.address,
+                uplink=host.uplink,
+                engines=engines_of(host),
+                openvswitch=host.openvswitch,
+            )
             for name, host in model.hosts.items()
         },
         subnets={
             name: Subnet(
-                name,
-                subnet.cidr,
-                subnet.mode,
-                subnet.overlay,
-                "linux" if isinstance(subnet.bridge, ExistingBridge) else subnet.bridge,
-                subnet.mtu,
-                subnet.hosts,
-                subnet.gateway,
-                subnet.vni,
-                subnet.vxlan_port,
-                subnet.uplink,
-                subnet.bridge.name if isinstance(subnet.bridge, ExistingBridge) else "",
-                subnet.type,
-                subnet.hairpin,
-                "" if subnet.datapath == "auto" else subnet.datapath,
+                name=name,
+                cidrs=subnet.cidr,
+                mode=subnet.mode,
+                overlay=subnet.overlay,
+                bridge="linux" if isinstance(subnet.bridge, ExistingBridge) else subnet.bridge,
+                mtu=subnet.mtu,
+                hosts=subnet.hosts,
+                gateways=subnet.gateway,
+                vni=subnet.vni,
+                vxlan_port=subnet.vxlan_port,
+                uplink=subnet.uplink,
+                existing_bridge=subnet.bridge.name if isinstance(subnet.bridge, ExistingBridge) else "",
+                macvlan=subnet.type,
+                hairpin=subnet.hairpin,
+                datapath="" if subnet.datapath == "auto" else subnet.datapath,
             )
             for name, subnet in model.subnets.items()
         },
@@ -157,15 +164,15 @@ def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
     )
     for name in names_of(origin, container):
         yield Container(
-            name,
-            origin,
-            host,
-            engine_name_of(model.name, name, container),
-            spec,
-            bool(container.existing),
-            attachments,
-            publications,
-            container.connections,
+            name=name,
+            origin=origin,
+            host=host,
+            engine_name=engine_name_of(model.name, name, container),
+            spec=spec,
+            existing=bool(container.existing),
+            attachments=attachments,
+            publications=publications,
+            connections=container.connections,
         )
 
 
@@ -176,19 +183,19 @@ def _attachment(model: TopologyModel, subnet: str, network: NetworkModel, interf
         cidr.version for cidr in model.subnets[subnet].cidr if cidr.version in network.families and cidr.version not in fixed
     )
     return Attachment(
-        subnet,
-        network.address,
-        () if is_lan else auto,  # netctl does not know which addresses of a LAN are free
-        network.mac,
-        interface,
-        default,
-        network.dhcp,
-        network.allow,
-        network.hairpin,
-        network.isolated,
-        network.rate,
-        network.mtu,
-        tuple((to, via) for route in network.routes for to in route.to for via in route.via if to.version == via.version),
-        network.sysctls,
-        network.default is False,
+        subnet=subnet,
+        addresses=network.address,
+        auto=() if is_lan else auto,  # netctl does not know which addresses of a LAN are free
+        mac=network.mac,
+        interface=interface,
+        default=default,
+        dhcp=network.dhcp,
+        allow=network.allow,
+        hairpin=network.hairpin,
+        isolated=network.isolated,
+        rates=network.rate,
+        mtu=network.mtu,
+        routes=tuple((to, via) for route in network.routes for to in route.to for via in route.via if to.version == via.version),
+        sysctls=network.sysctls,
+        declines=network.default is False,
     )

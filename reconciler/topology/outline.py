@@ -56,7 +56,7 @@ def _parse_host(name: str, values: dict[str, Any]) -> Host:
     """LookupError or TypeError if it is no mapping, lacks `connect`, or has a key that no host has."""
     parsed = {key: HOST_KEYS[key](value) for key, value in dict(values).items()}
     engines = {runtime: place for runtime in ENGINES if (place := parsed.pop(runtime, ""))}
-    return Host(name, parsed.pop("connect"), parsed.pop("address", ()), engines=engines, **parsed)
+    return Host(name=name, connect=parsed.pop("connect"), addresses=parsed.pop("address", ()), engines=engines, **parsed)
 
 
 def _is_bare(tree: dict[str, Any]) -> bool:

@@ -33,7 +33,7 @@ Path = tuple[str | int, ...]
 """The path of a value in the file: ("containers", "web", "expose", 0)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connect:
     """The destination of a host: `local`, `lab`, or `ssh` with user, name and port."""
 
@@ -43,7 +43,7 @@ class Connect:
     port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A host. `addresses` are where other hosts reach it; `uplink` is "" if the file does not name it."""
 
@@ -56,7 +56,7 @@ class Host:
     openvswitch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """A subnet: one segment with one prefix per family."""
 
@@ -97,7 +97,7 @@ class Subnet:
         return self.mode in ("direct", "macvlan")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """A container's endpoint in a subnet. For each family an address, or none if it is `auto`."""
 
@@ -126,7 +126,7 @@ class Attachment:
     """Whether it must not have a default route of either family."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """A published port, or a range of equal length on both sides, of one protocol.
 
@@ -145,7 +145,7 @@ class Publication:
     path: Path = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container; replicas are expanded, and each has the name in the file that it replicates (`origin`)."""
 

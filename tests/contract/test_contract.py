@@ -91,15 +91,15 @@ def element(verb: str, name: str, value: str = "10.9.0.2 . 80") -> Step:
 def fast_path(group: int, name: str) -> tuple[Step, ...]:
     """A table of netdev with a hook and a way at the end of a veth."""
     records = (
-        FirewallTable(HOST, "netdev", name, subnet="front"),
-        FastPathHook(HOST, name, "front", "v", "leaving"),
-        FastPathWay(HOST, "netdev", name, "to_bridge", "ip", "br", subnet="front"),
+        FirewallTable(netns=HOST, family="netdev", topology=name, subnet="front"),
+        FastPathHook(netns=HOST, topology=name, subnet="front", dev="v", chain="leaving"),
+        FastPathWay(netns=HOST, family="netdev", topology=name, set="to_bridge", key="ip", value="br", subnet="front"),
     )
     return (*wired(group), *(step for record in records for step in record.lower_create()))
 
 
 def hook(name: str, dev: str) -> FastPathHook:
-    return FastPathHook(HOST, name, "front", dev, "leaving")
+    return FastPathHook(netns=HOST, topology=name, subnet="front", dev=dev, chain="leaving")
 
 
 Case = Callable[[int, str], tuple[tuple[Step, ...], tuple[Step, ...]]]
@@ -205,14 +205,16 @@ CASES: dict[str, tuple[Case, bool]] = {
     "a way to a link that is not there": (
         lambda g, n: (
             fast_path(g, n),
-            FastPathWay(HOST, "netdev", n, "to_tunnel", "ip", "w", subnet="front").lower_create(),
+            FastPathWay(
+                netns=HOST, family="netdev", topology=n, set="to_tunnel", key="ip", value="w", subnet="front"
+            ).lower_create(),
         ),
         True,
     ),
     "a hook that goes": (lambda g, n: (fast_path(g, n), hook(n, "v").lower_delete()), False),
     "a hook that is not there": (lambda g, n: (fast_path(g, n), hook(n, "br").lower_delete()), True),
     "a table takes its hooks along": (
-        lambda g, n: (fast_path(g, n), FirewallTable(HOST, "netdev", n, subnet="front").lower_delete()),
+        lambda g, n: (fast_path(g, n), FirewallTable(netns=HOST, family="netdev", topology=n, subnet="front").lower_delete()),
         False,
     ),
     "a table that is replaced is empty": (lambda g, n: ((*table(n), element("add", n)), table(n)), False),

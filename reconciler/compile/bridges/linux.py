@@ -49,7 +49,7 @@ class LinuxBridge(SubnetBridge):
         own = (("hairpin", _word(is_on=port.hairpin)), ("isolated", _word(is_on=isolated)))
         veth = self._cable(port, self.host_subnet.bridge, port_options(*own, *QUIET, *FILTERED), arp=True)
         yield veth
-        yield Fdb(HOST, endpoint.port, endpoint.mac, link=veth.ref, about=veth.subject)
+        yield Fdb(netns=HOST, dev=endpoint.port, mac=endpoint.mac, link=veth.ref, about=veth.subject)
 
     def tunnel(self, link: Tunnel) -> Iterator[Record]:
         """The tunnel is a port by its master."""
@@ -57,7 +57,7 @@ class LinuxBridge(SubnetBridge):
 
     def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:
         """An entry of the bridge's forwarding database."""
-        yield Fdb(HOST, end.name, mac, link=end.ref, about=self.about)
+        yield Fdb(netns=HOST, dev=end.name, mac=mac, link=end.ref, about=self.about)
 
     def uplink(self, name: str) -> Iterator[Record]:
         """The uplink, which is a port by its master."""

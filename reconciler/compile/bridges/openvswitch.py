@@ -76,17 +76,17 @@ class OpenVSwitch(SubnetBridge):
         """
         host_subnet = self.host_subnet
         yield OvsBridge(
-            HOST,
-            host_subnet.bridge,
-            host_subnet.datapath,
-            host_subnet.mac,
-            self.mtu,
-            group_of(self.topology),
-            str(self.alias),
-            marks_of(self.topology, host_subnet.subnet),
-            self.altname,
-            self.link_local,
-            STANDALONE if host_subnet.lan else SECURE,
+            netns=HOST,
+            name=host_subnet.bridge,
+            datapath=host_subnet.datapath,
+            mac=host_subnet.mac,
+            mtu=self.mtu,
+            group=group_of(self.topology),
+            alias=str(self.alias),
+            marks=marks_of(self.topology, host_subnet.subnet),
+            altname=self.altname,
+            link_local=self.link_local,
+            fail_mode=STANDALONE if host_subnet.lan else SECURE,
         )
         yield from self._flows(
             "", [*BRIDGE_RULES, *(LAN_RULES if host_subnet.lan else SEGMENT_RULES), host_rule(host_subnet.mac)], self.about
@@ -112,25 +112,36 @@ class OpenVSwitch(SubnetBridge):
         yield self._cable(port, "", (), arp=False)
         marks = marks_of(self.topology, endpoint.container, endpoint.subnet)
         yield OvsPort(
-            HOST, endpoint.port, host_subnet.bridge, marks, veth, is_isolated=bool(port.attachment.isolated), about=about
+            netns=HOST,
+            name=endpoint.port,
+            bridge=host_subnet.bridge,
+            marks=marks,
+            link=veth,
+            is_isolated=bool(port.attachment.isolated),
+            about=about,
         )
         yield from self._flows(endpoint.port, self._container_rules(port), about)
         yield from self._flows("", [address_rule(endpoint.mac, endpoint.port)], about)
         yield from self._hidden(endpoint.port, veth, about)
         if host_subnet.datapath == USERSPACE:
-            yield Offload(container_netns(endpoint.container), endpoint.interface, veth, about, TX)
+            yield Offload(netns=container_netns(endpoint.container), dev=endpoint.interface, link=veth, about=about, feature=TX)
 
     def tunnel(self, link: Tunnel) -> Iterator[Record]:
         """The tunnel's port. The other hosts have filtered what they send."""
         yield replace(link, port_options=(), arp=False)
         yield OvsPort(
-            HOST, link.name, self.host_subnet.bridge, marks_of(self.topology, self.host_subnet.subnet), link.ref, about=self.about
+            netns=HOST,
+            name=link.name,
+            bridge=self.host_subnet.bridge,
+            marks=marks_of(self.topology, self.host_subnet.subnet),
+            link=link.ref,
+            about=self.about,
         )
         yield from self._flows(link.name, [TRUSTED_RULE], self.about)
         yield from self._flows("", [tunnel_rule(link.name)], self.about)
         yield from self._hidden(link.name, link.ref, self.about)
         if self.host_subnet.datapath == USERSPACE:
-            yield Offload(HOST, link.name, link.ref, self.about, GRO)
+            yield Offload(netns=HOST, dev=link.name, link=link.ref, about=self.about, feature=GRO)
 
     def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
         """None: `tunnel_rule` sends all frames there that are for no container of the host."""
@@ -186,8 +197,18 @@ class OpenVSwitch(SubnetBridge):
         """
         yield FirewallElement.of(HOST, "inet", self.topology, LinkElement("switched", port), about)
         if link:
-            yield Sysctl(HOST, interface_key(6, port, "disable_ipv6"), "1", owner=link, about=about)
+            yield Sysctl(netns=HOST, key=interface_key(6, port, "disable_ipv6"), value="1", owner=link, about=about)
 
     def _flows(self, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:
         for table, priority, match, actions in rules:
-            yield OvsFlow(HOST, self.topology, self.host_subnet.bridge, port, table, priority, match, actions, about)
+            yield OvsFlow(
+                netns=HOST,
+                topology=self.topology,
+                bridge=self.host_subnet.bridge,
+                port=port,
+                table=table,
+                priority=priority,
+                match=match,
+                actions=actions,
+                about=about,
+            )

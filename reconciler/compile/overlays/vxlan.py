@@ -53,7 +53,7 @@ class VxlanOverlay(Overlay):
 
     def entries(self, end: TunnelEnd, remote: str, mac: str, about: str) -> Iterator[Record]:
         """An entry of its forwarding database."""
-        yield Fdb(HOST, end.name, mac, remote, link=end.ref, about=about)
+        yield Fdb(netns=HOST, dev=end.name, mac=mac, remote=remote, link=end.ref, about=about)
 
     def elements(self, end: TunnelEnd) -> Iterator[SetElement]:
         """Its port, and from which host to which address of this one."""

@@ -36,7 +36,7 @@ IFA_F_SECONDARY, IFA_F_PERMANENT = 0x01, 0x80
 """linux/if_addr.h."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Address(Record):
     """`cidr` on the interface `dev`, which `link` creates."""
 
@@ -131,7 +131,10 @@ class Address(Record):
                 primary = cls.ref_of(netns, dev, first.cidr, first.peer) if first else None
                 # An address with a lifetime comes from a lease, or from a router advertisement.
                 is_usual = is_lasting and info.scope != SCOPE_LINK
-                yield cls(netns, dev, info.cidr, link, about=about, peer=info.peer, form=form, primary=primary), is_usual
+                yield (
+                    cls(netns=netns, dev=dev, cidr=info.cidr, link=link, about=about, peer=info.peer, form=form, primary=primary),
+                    is_usual,
+                )
 
     def lower_create(self) -> tuple[Step, ...]:
         add = AddressAdd(self.netns, self.dev, self.cidr)

@@ -30,7 +30,7 @@ DHCP_MARK = "NETCTL_DHCP"
 """The variable with a client's owner: `<topology>/<host>/<container>/<interface>/<0 or 1>`; 1: it sets default routes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dhcp(Record):
     """The client of `container` for its interface `dev`."""
 
@@ -80,7 +80,14 @@ class Dhcp(Record):
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for info in snapshot.dhcp_clients:
             link = info.link if info.in_place else None
-            yield cls(container_netns(info.container), info.container, info.dev, info.default, link, info.in_place)
+            yield cls(
+                netns=container_netns(info.container),
+                container=info.container,
+                dev=info.dev,
+                default=info.default,
+                link=link,
+                in_place=info.in_place,
+            )
 
     def must_recreate(self, before: Self) -> bool:
         return True

@@ -35,7 +35,7 @@ LINKS_WITH_TABLE = tuple(kind.kind for kind in LINKS if kind.has_forwarding_tabl
 """The kinds of links that have a forwarding database."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fdb(Record):
     """`mac` is behind `remote`; or, with `remote` empty, behind `dev` as a port of its bridge."""
 
@@ -94,9 +94,9 @@ class Fdb(Record):
                     continue
                 link, whose = links[netns, info.index]
                 if info.remote and info.state & (NUD_NOARP | NUD_PERMANENT):
-                    yield cls(netns, link.name, info.mac, info.remote, link=link, about=whose)
+                    yield cls(netns=netns, dev=link.name, mac=info.mac, remote=info.remote, link=link, about=whose)
                 elif not info.remote and info.state & NUD_NOARP:
-                    yield cls(netns, link.name, info.mac, sticky=info.sticky, link=link, about=whose)
+                    yield cls(netns=netns, dev=link.name, mac=info.mac, sticky=info.sticky, link=link, about=whose)
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -33,7 +33,7 @@ from reconciler.state.subject import CONTAINER, subject_in
 from reconciler.state.uapi import NUD_PERMANENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbor(Record):
     """`address` is reached over `dev` at the hardware address `mac`; with `proxy`, the host answers for it."""
 
@@ -98,7 +98,16 @@ class Neighbor(Record):
                 dev, link, about, _ = ends[info.index]
                 cidr = None if ":" in info.address else own.get(info.index)
                 address = Address.ref_of(netns, dev, cidr) if cidr else None
-                yield cls(netns, dev, info.address, info.mac, link, info.proxy, address, about)
+                yield cls(
+                    netns=netns,
+                    dev=dev,
+                    address=info.address,
+                    mac=info.mac,
+                    link=link,
+                    proxy=info.proxy,
+                    own_address=address,
+                    about=about,
+                )
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -35,7 +35,7 @@ from reconciler.state.subject import HOST_SUBJECT, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase, number
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Record):
     """`dst` (a CIDR, or "default") over `dev`, which `link` creates (None: not netctl's); `address` is its own, if IPv4.
 
@@ -123,15 +123,15 @@ class Route(Record):
                 address = Address.ref_of(netns, dev, cidr) if cidr else None
                 connected = _find_connected(namespace, info)
                 yield cls(
-                    netns,
-                    info.family,
-                    info.dst,
-                    dev,
-                    link,
-                    info.via,
-                    info.src,
-                    info.metric,
-                    address,
+                    netns=netns,
+                    family=info.family,
+                    dst=info.dst,
+                    dev=dev,
+                    link=link,
+                    via=info.via,
+                    src=info.src,
+                    metric=info.metric,
+                    address=address,
                     connected=cls.ref_of(netns, info.family, connected.dst, dev) if connected else None,
                     about=about,
                     copy=copies.get(id(info), 0),
@@ -157,7 +157,17 @@ class Route(Record):
                 # address to be created.
                 address, connected = (source, None) if info.family == 4 else (None, source)
                 yield cls(
-                    HOST, info.family, info.dst, link.name, None, info.via, info.src, info.metric, address, connected, uplink
+                    netns=HOST,
+                    family=info.family,
+                    dst=info.dst,
+                    dev=link.name,
+                    link=None,
+                    via=info.via,
+                    src=info.src,
+                    metric=info.metric,
+                    address=address,
+                    connected=connected,
+                    uplink=uplink,
                 )
 
     def must_recreate(self, before: Self) -> bool:

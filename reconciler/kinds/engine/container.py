@@ -32,7 +32,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContainer(Record):
     """The engine's container `engine_name`. Its namespace `netns` is that of the topology's `container`."""
 

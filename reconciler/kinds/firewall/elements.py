@@ -32,7 +32,7 @@ from reconciler.state.subject import HOST_SUBJECT, LentNames, subject_in
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirewallPart(Record):
     """One of the topology's nftables tables, or something in it. Users see all of them as one firewall."""
 
@@ -52,7 +52,7 @@ class FirewallPart(Record):
         return ", ".join(dict.fromkeys(record.services for record in records if record.services)) or "firewall"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirewallTable(FirewallPart):
     """The table of one family, `inet`, `bridge` or `arp`, or with a subnet `netdev`, with its constant program."""
 
@@ -87,7 +87,7 @@ class FirewallTable(FirewallPart):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         for table, subnet in own_tables(snapshot):
-            yield cls("", table.family, snapshot.topology, table.intact, subnet)
+            yield cls(netns="", family=table.family, topology=snapshot.topology, intact=table.intact, subnet=subnet)
 
     def lower_create(self) -> tuple[Step, ...]:
         # `add` first, so that `delete` always finds a table: one transaction creates or replaces it.
@@ -109,7 +109,7 @@ def own_tables(snapshot: Snapshot) -> Iterator[tuple[TableInfo, str]]:
             yield table, subnet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirewallElement(FirewallPart):
     """One element of a set (`value` is "") or of a map, in the canonical text of `kinds.firewall.element_text`."""
 
@@ -127,7 +127,8 @@ class FirewallElement(FirewallPart):
     @classmethod
     def of(cls, netns: str, family: str, topology: str, element: SetElement, about: str, subnet: str = "") -> Self:
         """The record of an element in a table."""
-        return cls(netns, family, topology, *format_element(element), about, subnet)
+        name, key, value = format_element(element)
+        return cls(netns=netns, family=family, topology=topology, set=name, key=key, value=value, about=about, subnet=subnet)
 
     @property
     def element(self) -> SetElement:
@@ -214,10 +215,13 @@ class FirewallElement(FirewallPart):
         ]
         holders = holders_of(snapshot, (one for table, _, found in tables if table.family == "bridge" for one in found))
         for table, subnet, elements in tables:
-            for text, element in zip(table.elements, elements, strict=True):
+            for (name, key, value), element in zip(table.elements, elements, strict=True):
                 if not isinstance(element, ProtocolLink):
                     about = f"subnet {subnet}" if subnet else find_holder(element, holders)
-                    yield cls("", table.family, snapshot.topology, *text, about, subnet)
+                    yield cls(
+                        netns="", family=table.family, topology=snapshot.topology,
+                        set=name, key=key, value=value, about=about, subnet=subnet,
+                    )  # fmt: skip
 
     def must_recreate(self, before: Self) -> bool:
         return False

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from reconciler.kinds.firewall.element_text import format_element, parse_elements
+from reconciler.kinds.firewall.element_text import parse_elements
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable, own_tables
 from reconciler.kinds.firewall.program import table_name
 from reconciler.kinds.firewall.set_elements import ProtocolLink
@@ -40,7 +40,7 @@ _HOOK = re.compile(r"at-([A-Za-z0-9][A-Za-z0-9_.-]{0,14})", re.ASCII)
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_/.-]{0,127}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FastPathHook(Record):
     """Packets that come in by the link `dev` go to `chain`. `link` is the record of the link if it is netctl's."""
 
@@ -81,7 +81,15 @@ class FastPathHook(Record):
         for table, subnet in own_tables(snapshot):
             for dev, chain in table.hooks:
                 end = own.get(dev)
-                yield cls(HOST, snapshot.topology, subnet, dev, chain, end and end.link, end.about if end else f"subnet {subnet}")
+                yield cls(
+                    netns=HOST,
+                    topology=snapshot.topology,
+                    subnet=subnet,
+                    dev=dev,
+                    chain=chain,
+                    link=end and end.link,
+                    about=end.about if end else f"subnet {subnet}",
+                )
 
     def lower_create(self) -> tuple[Step, ...]:
         hook = f'type filter hook ingress device "{self.dev}" priority 0; policy accept;'
@@ -101,7 +109,7 @@ class FastPathHook(Record):
         return f"{FAMILY} {table_name(self.topology, self.subnet)} {name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FastPathWay(FirewallElement):
     """The link to send to: `value`, for the protocol `key`. `link` is the record of the link if it is netctl's.
 
@@ -134,8 +142,8 @@ class FastPathWay(FirewallElement):
                 index = int(element.link)
                 named = replace(element, link=links[index].name) if index in links else element
                 link = own[index].link if index in own else None
-                text = format_element(named)
-                yield cls(HOST, FAMILY, snapshot.topology, *text, f"subnet {subnet}", subnet, link, index not in links)
+                record = cls.of(HOST, FAMILY, snapshot.topology, named, f"subnet {subnet}", subnet)
+                yield replace(record, link=link, gone=index not in links)
 
 
 def hook_name(dev: str) -> str:

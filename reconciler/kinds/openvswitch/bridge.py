@@ -98,7 +98,7 @@ def is_uplink_port(port: OvsPortInfo) -> bool:
     return port.number == UPLINK_NUMBER or OVS_UPLINK in dict(port.external_ids)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OvsBridge(Record):
     """The bridge `name` and its internal port; `mtu` in bytes; `datapath` is `system` or `netdev`."""
 
@@ -221,7 +221,7 @@ class OvsBridge(Record):
         return (OvsBridgeDelete(self.netns, self.name),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OvsPort(Record):
     """The link `name` as a port of `bridge`."""
 

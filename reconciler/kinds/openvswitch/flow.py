@@ -96,7 +96,7 @@ Rule = tuple[int, int, str, str]
 """Table, priority, match without the port, and actions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OvsFlow(Record):
     """A rule of `bridge` for frames from `port` ("" for every port): `match` is in the words of ovs-ofctl(8)."""
 
@@ -175,15 +175,15 @@ class OvsFlow(Record):
             # A rule that sends to several ports is the bridge's own.
             reported_by = (port, *(targets if len(targets) == 1 else ()), flow.bridge)
             yield cls(
-                HOST,
-                snapshot.topology,
-                flow.bridge,
-                UPLINK if (flow.bridge, port) in uplinks else port,
-                int(head[1]),
-                int(head[2] or DEFAULT_PRIORITY),
-                match,
-                "".join(texts),
-                next((subjects[name] for name in reported_by if name in subjects), HOST_SUBJECT),
+                netns=HOST,
+                topology=snapshot.topology,
+                bridge=flow.bridge,
+                port=UPLINK if (flow.bridge, port) in uplinks else port,
+                table=int(head[1]),
+                priority=int(head[2] or DEFAULT_PRIORITY),
+                match=match,
+                actions="".join(texts),
+                about=next((subjects[name] for name in reported_by if name in subjects), HOST_SUBJECT),
             )
 
     def must_recreate(self, before: Self) -> bool:

@@ -25,7 +25,7 @@ from reconciler.state.steps.step import Step
 TX, GRO = "tx", "gro"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offload(Setting):
     """`feature` is off on the interface `dev`, which `link` creates."""
 
@@ -51,7 +51,7 @@ class Offload(Setting):
         for info in snapshot.offloads:
             interface = own.get((info.netns, info.dev))
             if interface and not info.on:
-                yield cls(info.netns, info.dev, interface.link, interface.about, info.feature)
+                yield cls(netns=info.netns, dev=info.dev, link=interface.link, about=interface.about, feature=info.feature)
 
     def lower_create(self) -> tuple[Step, ...]:
         return (OffloadSet(self.netns, self.dev, self.feature, on=False),)

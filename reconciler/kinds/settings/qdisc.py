@@ -28,7 +28,7 @@ QUEUE_S = 0.1
 """The longest delay of a packet, in seconds; a packet that would wait longer is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Qdisc(Setting):
     """`dev` sends at most `rate_bytes` a second."""
 
@@ -73,7 +73,7 @@ class Qdisc(Setting):
             for info in snapshot.namespaces[netns].rates:
                 if info.index in ends:
                     dev, link, about, _ = ends[info.index]
-                    yield cls(netns, dev, link, about, info.rate_bytes)
+                    yield cls(netns=netns, dev=dev, link=link, about=about, rate_bytes=info.rate_bytes)
 
     def lower_create(self) -> tuple[Step, ...]:
         burst = max(BURST_MIN_BYTES, self.rate_bytes // TICKS_PER_S)

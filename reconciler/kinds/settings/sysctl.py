@@ -28,7 +28,7 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import subject_in
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sysctl(Record):
     """`key` holds `value`. `owner` is the link or namespace with which the kernel deletes the setting; None if it stays."""
 
@@ -79,7 +79,14 @@ class Sysctl(Record):
                 end = ends.get((netns, interface_of(key)))
                 if end is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
                     continue  # of a link that occupies the position of netctl's own: both are deleted
-                yield cls(netns, key, value, remember, end.link if end else owner, about=end.about if end else "")
+                yield cls(
+                    netns=netns,
+                    key=key,
+                    value=value,
+                    remember=remember,
+                    owner=end.link if end else owner,
+                    about=end.about if end else "",
+                )
 
     def must_recreate(self, before: Self) -> bool:
         return False

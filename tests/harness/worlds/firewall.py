@@ -206,10 +206,11 @@ class FirewallWorld:
     # --- the firewall ---
 
     def element(self, entry: tuple[str, str, str], family: str = "inet") -> FirewallElement:
-        return FirewallElement("", family, self.topology, *entry)
+        name, key, value = entry
+        return FirewallElement(netns="", family=family, topology=self.topology, set=name, key=key, value=value)
 
     def _load(self) -> None:
-        tables = [FirewallTable("", family, self.topology) for family in ("inet", "bridge", "arp")]
+        tables = [FirewallTable(netns="", family=family, topology=self.topology) for family in ("inet", "bridge", "arp")]
         elements = [self.element(entry) for entry in (*self._base(), *PUBLISHED)]
         elements += [self.element(entry, "bridge") for entry in self._ports()]
         self.nft([step for record in (*tables, *elements) for step in record.lower_create()])

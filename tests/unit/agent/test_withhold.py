@@ -16,7 +16,9 @@ from reconciler.state.ref import Ref
 from tests.harness.fakes.things import Thing, states
 
 NONE = HostState({})
-WEB = EngineContainer("container:web", "web", "shop-web", "docker", ContainerSpec("docker", "nginx"))
+WEB = EngineContainer(
+    netns="container:web", container="web", engine_name="shop-web", runtime="docker", spec=ContainerSpec("docker", "nginx")
+)
 STOPPED = replace(WEB, running=False)
 LINK = Thing("container:web", "eth0", parents=(WEB.ref,))
 ADDRESS = Thing("container:web", "10.0.0.1", parents=(LINK.ref,))

@@ -318,7 +318,7 @@ def test_a_name_in_the_script_is_a_word(run: Callable[..., Outcome], tmp_path: P
 
 
 def flow(text: str) -> OvsFlow:
-    return OvsFlow("", "liars", "b", "", 0, 1, text, "drop")
+    return OvsFlow(netns="", topology="liars", bridge="b", port="", table=0, priority=1, match=text, actions="drop")
 
 
 @pytest.mark.parametrize(
@@ -329,10 +329,10 @@ def flow(text: str) -> OvsFlow:
         veth("a\nb"),
         veth("x" * 16),
         veth("a/../../b"),
-        Sysctl("", f"net.ipv4.x\n>{MARKER}", "0", remember=True),
-        Sysctl("", "net.ipv4/../../kernel/x", "0", remember=True),
-        Process(f"container:x\n>{MARKER}", "x", ("true",)),
-        Process("container:x", f"../x;>{MARKER}", ("true",)),
+        Sysctl(netns="", key=f"net.ipv4.x\n>{MARKER}", value="0", remember=True),
+        Sysctl(netns="", key="net.ipv4/../../kernel/x", value="0", remember=True),
+        Process(netns=f"container:x\n>{MARKER}", container="x", command=("true",)),
+        Process(netns="container:x", container=f"../x;>{MARKER}", command=("true",)),
         dataclasses.replace(veth(), peer_netns="container:../../etc"),
     ],
 )

@@ -213,15 +213,18 @@ INJECTIONS = ['a" ; flush ruleset #', "a\nflush ruleset", "a; flush ruleset", "a
 def test_no_text_becomes_a_word_of_nft(text: str) -> None:
     """What is not in the grammar of names, keys and values makes no command."""
     bad = [
-        FirewallElement("", "inet", "shop", "bridges", text),
-        FirewallElement("", "inet", text, "bridges", "b"),
-        FirewallTable("", "inet", text),
-        FastPathHook("", text, "front", "eth0", "leaving"),
-        FastPathHook("", "shop", "front", text, "leaving"),
-        FastPathHook("", "shop", "front", "eth0", text),
+        FirewallElement(netns="", family="inet", topology="shop", set="bridges", key=text),
+        FirewallElement(netns="", family="inet", topology=text, set="bridges", key="b"),
+        FirewallTable(netns="", family="inet", topology=text),
+        FastPathHook(netns="", topology=text, subnet="front", dev="eth0", chain="leaving"),
+        FastPathHook(netns="", topology="shop", subnet="front", dev=text, chain="leaving"),
+        FastPathHook(netns="", topology="shop", subnet="front", dev="eth0", chain=text),
     ]
     if text:
-        bad += [FastPathHook("", "shop", text, "eth0", "leaving"), FirewallElement("", "inet", "shop", text, "b")]
+        bad += [
+            FastPathHook(netns="", topology="shop", subnet=text, dev="eth0", chain="leaving"),
+            FirewallElement(netns="", family="inet", topology="shop", set=text, key="b"),
+        ]
     for record in bad:
         with pytest.raises(ValueError, match=r"not|cannot|no set"):
             record.lower_create()

@@ -124,9 +124,9 @@ RECORDS = (
         group=7,
         alias=f"netctl:liars/veth/{ESC}",
     ),
-    Sysctl("", "net.ipv4.conf.all.rp_filter", ESC.replace("\r", ""), about=f"x{ESC}".replace("\r", "")),
-    Process("container:web", "web", (ESC, "a\nb")),
-    EngineContainer("container:y", "y", "liars-y", "docker", SPEC),
+    Sysctl(netns="", key="net.ipv4.conf.all.rp_filter", value=ESC.replace("\r", ""), about=f"x{ESC}".replace("\r", "")),
+    Process(netns="container:web", container="web", command=(ESC, "a\nb")),
+    EngineContainer(netns="container:y", container="y", engine_name="liars-y", runtime="docker", spec=SPEC),
 )
 NASTY_FACTS = dataclasses.replace(
     FACTS,

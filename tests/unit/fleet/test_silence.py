@@ -17,7 +17,7 @@ from reconciler.topology.types import Connect
 from reconciler.worker import bootstrap
 from reconciler.worker.channel import Inbox, Outbox
 
-FAR = Connect("ssh", "root", "far")
+FAR = Connect(scheme="ssh", user="root", name="far")
 LOGIN = """
 import sys, time
 sys.stdin.buffer.readline()

@@ -16,7 +16,7 @@ from reconciler.topology.types import Connect
 from reconciler.worker import bootstrap
 from reconciler.worker.bootstrap import hash_files, is_at, read_tree, remove_unused, render_program
 
-CONNECT = Connect("ssh", "ops", "alpha.example.net", 2222)
+CONNECT = Connect(scheme="ssh", user="ops", name="alpha.example.net", port=2222)
 
 
 def test_the_code_is_whole_by_itself(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_the_command_line() -> None:
     assert words[-7:] == ["-p", "2222", "-l", "ops", "--", "alpha.example.net", REMOTE_COMMAND]
     assert "ServerAliveInterval=1" in render_command(CONNECT, 5)
     assert render_shell(CONNECT) == "ssh -p 2222 ops@alpha.example.net sudo sh -s"
-    assert render_shell(Connect("ssh", "root", "alpha")) == "ssh root@alpha sh -s"
+    assert render_shell(Connect(scheme="ssh", user="root", name="alpha")) == "ssh root@alpha sh -s"

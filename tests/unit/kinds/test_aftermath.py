@@ -22,8 +22,8 @@ OUTSIDE = {
     backends.UPLINK,
 }
 """Lanes whose steps reach what no link, table or namespace takes along."""
-TABLE = FirewallTable(HOST, "inet", "shop")
-PORT = FirewallElement(HOST, "inet", "shop", "published4", "udp . 53", "10.44.0.2 . 53")
+TABLE = FirewallTable(netns=HOST, family="inet", topology="shop")
+PORT = FirewallElement(netns=HOST, family="inet", topology="shop", set="published4", key="udp . 53", value="10.44.0.2 . 53")
 
 
 def test_each_effect_outside_is_an_aftermath() -> None:
@@ -50,6 +50,6 @@ def test_flows_are_forgotten_after_the_table_is_gone() -> None:
 
 def test_a_value_comes_back_after_its_link_is_gone() -> None:
     """What the host's file remembers of a setting is let go of, though the link has taken the setting along."""
-    table = Sysctl(HOST, "net.ipv6.conf.br.accept_ra", "2", remember=True, owner=Ref("firewall", HOST, "inet"))
+    table = Sysctl(netns=HOST, key="net.ipv6.conf.br.accept_ra", value="2", remember=True, owner=Ref("firewall", HOST, "inet"))
     plan = compile_plan(HostState.of([TABLE, table]), HostState({}))
     assert [batch.steps[0] for batch in plan.remove][-1] == SysctlRestore(HOST, "net.ipv6.conf.br.accept_ra")

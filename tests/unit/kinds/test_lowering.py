@@ -111,9 +111,9 @@ def test_a_container_waits_for_its_firewall() -> None:
 def test_ipv4_routes_and_neighbors_go_with_their_address() -> None:
     """The kernel drops both with the last IPv4 address of an interface, so they depend on it."""
     link = VETH.ref
-    address = Address(WEB, "eth0", "10.44.0.10/24", link)
-    route = Route(WEB, 4, "default", "eth0", link, "10.44.0.1", address=address.ref)
-    neighbor = Neighbor(WEB, "eth0", "10.44.0.1", "02:00:00:00:00:01", link, own_address=address.ref)
+    address = Address(netns=WEB, dev="eth0", cidr="10.44.0.10/24", link=link)
+    route = Route(netns=WEB, family=4, dst="default", dev="eth0", link=link, via="10.44.0.1", address=address.ref)
+    neighbor = Neighbor(netns=WEB, dev="eth0", address="10.44.0.1", mac="02:00:00:00:00:01", link=link, own_address=address.ref)
     assert address.ref in route.depends_on
     assert address.ref in neighbor.depends_on
     assert address.depends_on == (link,)
@@ -122,9 +122,12 @@ def test_ipv4_routes_and_neighbors_go_with_their_address() -> None:
 def test_a_route_is_replaced_by_two_steps_and_a_neighbor_by_one() -> None:
     """The kernel takes a route with another metric for another route, but a neighbor's address for its name."""
     link = VETH.ref
-    new, old = (Route(WEB, 4, "default", "eth0", link, via) for via in ("10.44.0.1", "10.44.0.254"))
+    new, old = (Route(netns=WEB, family=4, dst="default", dev="eth0", link=link, via=via) for via in ("10.44.0.1", "10.44.0.254"))
     assert [type(step) for step in new.lower_update(old)] == [RouteDelete, RouteAdd]
-    one, other = (Neighbor(WEB, "eth0", "10.44.0.1", mac, link) for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02"))
+    one, other = (
+        Neighbor(netns=WEB, dev="eth0", address="10.44.0.1", mac=mac, link=link)
+        for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02")
+    )
     assert one.lower_update(other) == (NeighborAdd(WEB, "eth0", "10.44.0.1", "02:00:00:00:00:01"),)
 
 
@@ -144,7 +147,7 @@ def test_a_namespace_without_ipv6_keeps_its_loopback() -> None:
     assert off.lower_update(Netns(WEB))[0] == switched
     assert off.lower_update(Netns(WEB))[-1] == kept
     assert off.lower_update(replace(off, loopback=False))[-1] == kept
-    assert Sysctl(WEB, switched.key, "1").lower_create() == (switched, kept)
+    assert Sysctl(netns=WEB, key=switched.key, value="1").lower_create() == (switched, kept)
 
 
 def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
@@ -161,8 +164,8 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
 
 def test_a_remembered_setting_comes_back() -> None:
     """Only a setting of a namespace that was there before us is put back; a rollback gives it back too."""
-    ours = Sysctl(HOST, "net.ipv4.ip_forward", "1", remember=True)
-    before = Sysctl(HOST, "net.ipv4.ip_forward", "0")
+    ours = Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=True)
+    before = Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="0")
     assert ours.lower_update(before) == (SysctlWrite(HOST, "net.ipv4.ip_forward", "1", remember=True),)
     assert ours.lower_delete() == before.lower_update(ours) == (SysctlRestore(HOST, "net.ipv4.ip_forward"),)
     assert before.lower_delete() == ()
@@ -187,8 +190,8 @@ def test_a_client_that_was_left_behind_goes_before_anything_is_made() -> None:
         group=5,
         alias="netctl:shop/macvlan/web",
     )
-    live = HostState.of([Dhcp(WEB, "web", "eth0", default=True, in_place=False)])
-    plan = compile_plan(live, HostState.of([link, Dhcp(WEB, "web", "eth0", default=True, link=link.ref)]))
+    live = HostState.of([Dhcp(netns=WEB, container="web", dev="eth0", default=True, in_place=False)])
+    plan = compile_plan(live, HostState.of([link, Dhcp(netns=WEB, container="web", dev="eth0", default=True, link=link.ref)]))
     assert [step for batch in plan.remove for step in batch.steps] == [DhcpStop(WEB, "web", "eth0")]
     assert [type(step) for batch in plan.make for step in batch.steps][-1] is DhcpStart
     assert rollback_target(live) == HostState({})

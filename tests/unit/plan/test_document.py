@@ -23,8 +23,8 @@ from reconciler.plan.document import (
 from reconciler.plan.plan import compile_plan
 from reconciler.state.host import HostState
 
-FORWARD = Sysctl("", "net.ipv4.ip_forward", "1", remember=True)
-OFF = Sysctl("", "net.ipv4.ip_forward", "0")
+FORWARD = Sysctl(netns="", key="net.ipv4.ip_forward", value="1", remember=True)
+OFF = Sysctl(netns="", key="net.ipv4.ip_forward", value="0")
 
 
 def document(live: HostState, desired: HostState, *hosts: str) -> PlanDocument:
@@ -51,7 +51,10 @@ def complaint(saved: str, now: PlanDocument) -> str:
 
 def test_a_plan_reaches_who_asked_for_it_as_a_whole() -> None:
     """Creations travel by name only. With the desired state they are what they were, among changes and deletions, in order."""
-    going, other = Sysctl("", "net.ipv4.tcp_sack", "0"), Sysctl("", "net.ipv4.conf.all.rp_filter", "2")
+    going, other = (
+        Sysctl(netns="", key="net.ipv4.tcp_sack", value="0"),
+        Sysctl(netns="", key="net.ipv4.conf.all.rp_filter", value="2"),
+    )
     live, desired = HostState.of([OFF, going]), HostState.of([FORWARD, other])
     plan = host_plan("alpha", live, compile_plan(live, desired))
     assert [(bool(change.before), bool(change.after)) for change in plan.changes] == [(False, True), (True, True), (True, False)]
@@ -110,6 +113,6 @@ def test_another_format_or_topology_is_refused() -> None:
 
 def test_a_fingerprint_covers_everything() -> None:
     """The same records in another order have the same fingerprint; any other value has another."""
-    other = Sysctl("", "net.ipv4.conf.all.forwarding", "1")
+    other = Sysctl(netns="", key="net.ipv4.conf.all.forwarding", value="1")
     assert fingerprint_of(HostState.of([FORWARD, other])) == fingerprint_of(HostState.of([other, FORWARD]))
     assert fingerprint_of(HostState.of([FORWARD])) != fingerprint_of(HostState.of([OFF]))

@@ -28,7 +28,7 @@ def test_what_a_container_gets_does_not_make_it_a_new_one() -> None:
     assert "  ~ container db  remove eth0 10.44.0.11/24 on front, default via 10.44.0.1\n" in render_plan(document(wired, bare))
 
     def known_as(mac: str, address: str, about: str) -> Neighbor:
-        return Neighbor("", "b-shop-front", address, mac, LINK, about=about)
+        return Neighbor(netns="", dev="b-shop-front", address=address, mac=mac, link=LINK, about=about)
 
     veth = wired.records[Ref("veth", "", "v-db")]
     assert isinstance(veth, Veth)
@@ -41,7 +41,7 @@ def test_what_a_container_gets_does_not_make_it_a_new_one() -> None:
 
 def test_what_goes_is_no_addition() -> None:
     """A setting may be written where something is new; one that is removed says that the container was there before."""
-    setting = Sysctl("container:web", "net.ipv4.conf.eth0.arp_ignore", "1")
+    setting = Sysctl(netns="container:web", key="net.ipv4.conf.eth0.arp_ignore", value="1")
     before, after = HostState.of([*shop().records.values(), setting]), shop(("web", "10.44.0.10"))
     assert "  ~ container web  " in render_plan(document(before, after))
     assert "  + container web  " in render_plan(document(shop(), HostState.of([*after.records.values(), setting])))
@@ -56,7 +56,12 @@ def test_who_has_an_address_is_told_with_its_container() -> None:
     """A container that moves to another address is one line, though what was read of the old one knows the bridge only."""
     here = shop(("web", "10.44.0.10"))
     old, new = (
-        HostState.of([*here.records.values(), Neighbor("", "b-shop-front", address, "02:00:00:00:00:09", LINK, about=about)])
+        HostState.of(
+            [
+                *here.records.values(),
+                Neighbor(netns="", dev="b-shop-front", address=address, mac="02:00:00:00:00:09", link=LINK, about=about),
+            ]
+        )
         for address, about in zip(ADDRESSES, ("subnet front", "container web"), strict=True)
     )
     text = render_plan(document(old, new))

@@ -47,14 +47,14 @@ def container(name: str, address: str) -> list[Record]:
     return [
         Netns(netns),
         veth,
-        Address(netns, "eth0", f"{address}/24", link=veth.ref),
-        Route(netns, 4, "default", "eth0", via="10.44.0.1", link=veth.ref),
+        Address(netns=netns, dev="eth0", cidr=f"{address}/24", link=veth.ref),
+        Route(netns=netns, family=4, dst="default", dev="eth0", via="10.44.0.1", link=veth.ref),
     ]
 
 
 def shop(*containers: tuple[str, str]) -> HostState:
     """A host with a bridge and containers on it."""
-    records: list[Record] = [BRIDGE, Address("", "b-shop-front", "10.44.0.1/24", link=LINK)]
+    records: list[Record] = [BRIDGE, Address(netns="", dev="b-shop-front", cidr="10.44.0.1/24", link=LINK)]
     for name, address in containers:
         records += container(name, address)
     return HostState.of(records)
@@ -92,7 +92,7 @@ def test_a_change_says_what_it_was_and_will_be() -> None:
 
 
 def element(name: str, key: str, value: str = "", about: str = "host", family: str = "inet") -> FirewallElement:
-    return FirewallElement("", family, "shop", name, key, value, about)
+    return FirewallElement(netns="", family=family, topology="shop", set=name, key=key, value=value, about=about)
 
 
 def test_the_firewall_speaks_of_ports_and_policies() -> None:
@@ -213,8 +213,8 @@ def test_replicas_rename_a_container() -> None:
 
 def test_a_setting_of_a_link_is_its_owners() -> None:
     """A setting of a bridge stands under its subnet, though the bridge itself is not in the plan."""
-    wanted = Sysctl("", "net.ipv6.conf.b-shop-front.accept_ra", "0", about="subnet front")
-    general = Sysctl("", "net.ipv4.ip_forward", "1")
+    wanted = Sysctl(netns="", key="net.ipv6.conf.b-shop-front.accept_ra", value="0", about="subnet front")
+    general = Sysctl(netns="", key="net.ipv4.ip_forward", value="1")
     assert subjects_of([wanted, general]) == {wanted.ref: "subnet front", general.ref: "host"}
 
 

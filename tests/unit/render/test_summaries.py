@@ -59,7 +59,7 @@ def test_a_rate_that_changes() -> None:
     told = plan(states("{address: auto, rate: 10mbit}"), states("{address: auto, rate: 2500kbit}"))
     assert "rate limit 2500kbit on eth0: rate is 10mbit, wanted 2500kbit" in told
     assert "rate_bytes" not in told
-    assert Qdisc("", "v", Ref("veth", "", "v"), "", 1001).rate == "8008bit"
+    assert Qdisc(netns="", dev="v", link=Ref("veth", "", "v"), about="", rate_bytes=1001).rate == "8008bit"
 
 
 def test_ports_are_named() -> None:

@@ -28,10 +28,10 @@ def spec_of(runtime: str, secret: str = SECRET) -> ContainerSpec:
 
 
 RECORDS: tuple[Record, ...] = (
-    Process("container:web", "web", ("sleep", "1"), ENV),
-    EngineContainer("container:a", "a", "shop-a", "docker", spec_of("docker")),
-    EngineContainer("container:b", "b", "shop-b", "podman", spec_of("podman")),
-    EngineContainer("container:c", "c", "shop-c", "lxc", spec_of("lxc")),
+    Process(netns="container:web", container="web", command=("sleep", "1"), env=ENV),
+    EngineContainer(netns="container:a", container="a", engine_name="shop-a", runtime="docker", spec=spec_of("docker")),
+    EngineContainer(netns="container:b", container="b", engine_name="shop-b", runtime="podman", spec=spec_of("podman")),
+    EngineContainer(netns="container:c", container="c", engine_name="shop-c", runtime="lxc", spec=spec_of("lxc")),
 )
 
 
@@ -73,8 +73,14 @@ def test_a_reason_names_the_variable(
 ) -> None:
     """What differs is said by the names of variables: of a process, and of what a container was made from."""
     for make in (
-        lambda env: Process("container:web", "web", ("sleep",), env),
-        lambda env: EngineContainer("container:web", "web", "shop-web", "docker", ContainerSpec("docker", "x", (), env)),
+        lambda env: Process(netns="container:web", container="web", command=("sleep",), env=env),
+        lambda env: EngineContainer(
+            netns="container:web",
+            container="web",
+            engine_name="shop-web",
+            runtime="docker",
+            spec=ContainerSpec("docker", "x", (), env),
+        ),
     ):
         changes = diff_states(HostState.of((make(before),)), HostState.of((make(after),)))
         assert changes[0].reason == reason

@@ -27,7 +27,8 @@ def test_the_label_without_a_version_is_understood() -> None:
     """A container with such a label is not re-created, and a container of LXC with such a mark neither."""
     assert parse_spec(OLD_LABEL) == SPEC
     before, after = (
-        EngineContainer("container:web", "web", "shop-web", "docker", spec) for spec in (parse_spec(OLD_LABEL), SPEC)
+        EngineContainer(netns="container:web", container="web", engine_name="shop-web", runtime="docker", spec=spec)
+        for spec in (parse_spec(OLD_LABEL), SPEC)
     )
     assert not after.must_recreate(before)
     text = json.dumps({"topology": "shop", "host": "local", "name": "web", "spec": OLD_LABEL, "complete": True, "parked": False})
@@ -64,7 +65,10 @@ def test_what_is_not_understood_is_recreated(change: dict[str, object]) -> None:
     told = {**json.loads(OLD_LABEL), **change}
     spec = parse_spec(json.dumps(told))
     assert spec is None
-    before, after = (EngineContainer("container:web", "web", "shop-web", "docker", each) for each in (spec, SPEC))
+    before, after = (
+        EngineContainer(netns="container:web", container="web", engine_name="shop-web", runtime="docker", spec=each)
+        for each in (spec, SPEC)
+    )
     assert after.must_recreate(before)
 
 

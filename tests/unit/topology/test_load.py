@@ -59,7 +59,7 @@ def topology() -> Topology:
 
 def test_hosts(topology: Topology) -> None:
     """Hosts know how they are reached and where."""
-    assert topology.hosts["alpha"].connect == Connect("lab")
+    assert topology.hosts["alpha"].connect == Connect(scheme="lab")
     assert topology.hosts["alpha"].addresses == (IPv4Address("192.0.2.11"), IPv6Address("2001:db8::11"))
     assert (topology.hosts["alpha"].uplink, topology.hosts["beta"].uplink) == ("up0", "")
 
@@ -74,8 +74,8 @@ def test_subnets(topology: Topology) -> None:
 def test_attachments(topology: Topology) -> None:
     """A family without an address is `auto`; the first network has the default route, unless another says so."""
     assert topology.containers["web"].attachments == (
-        Attachment("front", (IPv4Address("10.44.0.10"),), (6,), interface="eth1", default=True),
-        Attachment("back", (), (4,), mac="02:00:00:00:00:aa", interface="eth0", default=False),
+        Attachment(subnet="front", addresses=(IPv4Address("10.44.0.10"),), auto=(6,), interface="eth1", default=True),
+        Attachment(subnet="back", addresses=(), auto=(4,), mac="02:00:00:00:00:aa", interface="eth0", default=False),
     )
     assert [(a.subnet, a.default, a.interface) for a in topology.containers["proxy"].attachments] == [
         ("back", False, "eth0"),
@@ -100,10 +100,42 @@ def test_publications(topology: Topology) -> None:
     here = ("containers", "web", "expose")
     hosts = ("alpha",)
     assert topology.containers["web"].publications == (
-        Publication("tcp", None, 80, 80, 1, (), hosts, "front", (*here, 0)),
-        Publication("udp", None, 8080, 9080, 10, (), hosts, "front", (*here, 1)),
-        Publication("tcp", IPv6Address("2001:db8::11"), 443, 443, 1, (), hosts, "front", (*here, 2)),
-        Publication("tcp", IPv4Address("0.0.0.0"), 22, 2222, 1, (IPv4Network("192.0.2.7/32"),), hosts, "front", (*here, 3)),
+        Publication(
+            protocol="tcp", address=None, port=80, to_port=80, count=1, sources=(), hosts=hosts, subnet="front", path=(*here, 0)
+        ),
+        Publication(
+            protocol="udp",
+            address=None,
+            port=8080,
+            to_port=9080,
+            count=10,
+            sources=(),
+            hosts=hosts,
+            subnet="front",
+            path=(*here, 1),
+        ),
+        Publication(
+            protocol="tcp",
+            address=IPv6Address("2001:db8::11"),
+            port=443,
+            to_port=443,
+            count=1,
+            sources=(),
+            hosts=hosts,
+            subnet="front",
+            path=(*here, 2),
+        ),
+        Publication(
+            protocol="tcp",
+            address=IPv4Address("0.0.0.0"),
+            port=22,
+            to_port=2222,
+            count=1,
+            sources=(IPv4Network("192.0.2.7/32"),),
+            hosts=hosts,
+            subnet="front",
+            path=(*here, 3),
+        ),
     )
 
 

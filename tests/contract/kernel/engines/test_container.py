@@ -40,7 +40,9 @@ def docker_context(context: KernelContext, dockerd: Dockerd) -> KernelContext:
 
 def desired(topology: str, name: str = "web", spec: ContainerSpec = SPEC) -> EngineContainer:
     """What `compile` would ask for."""
-    return EngineContainer(f"container:{name}", name, f"{topology}-{name}", "docker", spec)
+    return EngineContainer(
+        netns=f"container:{name}", container=name, engine_name=f"{topology}-{name}", runtime="docker", spec=spec
+    )
 
 
 def recognised(context: KernelContext) -> dict[str, EngineContainer]:
@@ -289,7 +291,9 @@ def test_existing_one_is_recognised_when_wired(docker_context: KernelContext, do
     link = LinkInfo(7, "v-web", "veth", "02:00:00:00:00:01", 1500, group_of(topology), up=True, alias=alias)
     wired = Snapshot(topology, {"": NamespaceInfo({7: link})}, containers=(info,))
     (record,) = EngineContainer.recognise(wired)
-    assert record == EngineContainer("container:web", "web", "theirs", "docker", existing=True)
+    assert record == EngineContainer(
+        netns="container:web", container="web", engine_name="theirs", runtime="docker", existing=True
+    )
     stopped = dataclasses.replace(record, running=False)
     assert record.lower_create() == record.lower_delete() == record.lower_update(stopped) == ()
 

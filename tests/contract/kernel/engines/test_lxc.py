@@ -91,7 +91,7 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     (half / MARK_FILE).write_text(render_mark(Mark(topology, "local", "web", spec, complete=False)))
     (info,) = read_containers(context)
     assert info.parked
-    want = EngineContainer("container:web", "web", f"{topology}-web", "lxc", spec)
+    want = EngineContainer(netns="container:web", container="web", engine_name=f"{topology}-web", runtime="lxc", spec=spec)
     assert run_runtime_steps(context, want.lower_create())["web"] > 0
     (info,) = read_containers(context)
     assert (info.parked, info.running, info.spec) == (False, True, spec)

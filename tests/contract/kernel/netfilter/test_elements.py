@@ -129,13 +129,15 @@ def test_every_set_reads_back_what_was_written(bare_world: FirewallWorld) -> Non
     topology = bare_world.topology
     subnets = {"inet": "", "bridge": "", "arp": "", "netdev": "front"}
     elements = [
-        (FastPathWay if name in WAYS else FirewallElement)("", family, topology, name, key, value, subnet=subnets[family])
+        (FastPathWay if name in WAYS else FirewallElement)(
+            netns="", family=family, topology=topology, set=name, key=key, value=value, subnet=subnets[family]
+        )
         for family, sets in SETS.items()
         for name in sets
         for key, value in examples(family, name)
     ]
-    tables = [FirewallTable("", family, topology, subnet=subnet) for family, subnet in subnets.items()]
-    hook = FastPathHook("", topology, "front", "lo", "leaving")
+    tables = [FirewallTable(netns="", family=family, topology=topology, subnet=subnet) for family, subnet in subnets.items()]
+    hook = FastPathHook(netns="", topology=topology, subnet="front", dev="lo", chain="leaving")
     bare_world.nft([step for record in (*tables, *elements, hook) for step in record.lower_create()])
     found = bare_world.tables()
     assert [(table.family, table.intact) for table in found] == [(family, True) for family in subnets]
@@ -157,7 +159,10 @@ def test_whole_ranges_read_back(bare_world: FirewallWorld) -> None:
         ("published_from4", "tcp . 0.0.0.0/0 . 80 . 10.0.0.0/8", "10.1.1.1 . 80"),
         ("published_from6", "tcp . ::/0 . 80 . fd00::/8", "fd00::1 . 80"),
     )
-    records = (FirewallTable("", "inet", bare_world.topology), *(bare_world.element(entry) for entry in entries))
+    records = (
+        FirewallTable(netns="", family="inet", topology=bare_world.topology),
+        *(bare_world.element(entry) for entry in entries),
+    )
     bare_world.nft([step for record in records for step in record.lower_create()])
     assert set(bare_world.tables()[0].elements) == set(entries)
 
@@ -165,7 +170,7 @@ def test_whole_ranges_read_back(bare_world: FirewallWorld) -> None:
 @pytest.mark.kernel
 def test_a_changed_value_is_replaced_in_one_transaction(bare_world: FirewallWorld) -> None:
     """The key stays, the value is new; and UDP flows to the port are forgotten, by the host's port."""
-    table = FirewallTable("", "inet", bare_world.topology)
+    table = FirewallTable(netns="", family="inet", topology=bare_world.topology)
     before = bare_world.element(("published4", "udp . 5300", "10.1.0.1 . 53"))
     after = bare_world.element(("published4", "udp . 5300", "10.1.0.2 . 53"))
     bare_world.nft([*table.lower_create(), *before.lower_create()])
@@ -204,7 +209,7 @@ INJECTIONS = (
 def test_keys_that_are_not_in_the_grammar_are_refused(key: str) -> None:
     """Quotes, braces, newlines, names for numbers, other digits, other spacing."""
     with pytest.raises(ValueError, match="form of a key"):
-        FirewallElement("", "inet", "shop", "published4", key, "10.0.0.1 . 80").lower_create()
+        FirewallElement(netns="", family="inet", topology="shop", set="published4", key=key, value="10.0.0.1 . 80").lower_create()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +247,7 @@ def test_names_that_are_not_a_topologys_are_refused(name: str) -> None:
     """In a table's text, in its removal, and in an element's."""
     for render in (
         lambda: render_table("inet", f"netctl-{name}"),
-        lambda: FirewallTable("", "inet", name).lower_delete(),
+        lambda: FirewallTable(netns="", family="inet", topology=name).lower_delete(),
         lambda: render_element("add", ("inet", f"netctl-{name}"), "bridges", "b-x", ""),
     ):
         with pytest.raises(ValueError, match="not a name of a topology"):
@@ -260,7 +265,7 @@ LINE = re.compile(r"(add|delete) element (inet|bridge|netdev) netctl-[a-z0-9-]+ 
 )
 def test_nothing_outside_the_grammar_passes(place: tuple[str, str], key: str, value: str) -> None:
     """Any text is either refused with ValueError, or becomes one line of one command without a character that could end it."""
-    record = FirewallElement("", place[0], "shop", place[1], key, value)
+    record = FirewallElement(netns="", family=place[0], topology="shop", set=place[1], key=key, value=value)
     for lower in (record.lower_create, record.lower_delete):
         try:
             steps = lower()
@@ -304,11 +309,11 @@ def test_a_table_that_was_changed_must_be_made_anew() -> None:
     )
     snapshot = Snapshot("shop", {}, tables=(changed, foreign))
     (live,) = FirewallTable.recognise(snapshot)
-    desired = FirewallTable("", "inet", "shop")
+    desired = FirewallTable(netns="", family="inet", topology="shop")
     assert live.ref == desired.ref
     assert live != desired
     assert desired.must_recreate(live)
-    assert FirewallElement("", "inet", "shop", "bridges", "b-x").depends_on == (desired.ref,)
+    assert FirewallElement(netns="", family="inet", topology="shop", set="bridges", key="b-x").depends_on == (desired.ref,)
 
 
 OVERLAPS = """

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kernel
 
 
 def load(world: FirewallWorld, *entries: tuple[str, str, str]) -> None:
-    records = [FirewallTable("", family, world.topology) for family in ("inet", "bridge")]
+    records = [FirewallTable(netns="", family=family, topology=world.topology) for family in ("inet", "bridge")]
     elements = [world.element(entry) for entry in entries]
     world.nft([step for record in (*records, *elements) for step in record.lower_create()])
 
@@ -112,7 +112,7 @@ def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: Firewall
     bare_world.run("host", "nft", change.format(table=f"netctl-{bare_world.topology}"))
     broken = [table for table in bare_world.tables() if not table.intact]
     assert len(broken) == 1
-    records = (FirewallTable("", broken[0].family, bare_world.topology), *map(bare_world.element, ENTRIES))
+    records = (FirewallTable(netns="", family=broken[0].family, topology=bare_world.topology), *map(bare_world.element, ENTRIES))
     lost = records[: 2 if broken[0].family == "inet" else 1]
     bare_world.nft([step for record in lost for step in record.lower_create()])
     assert all(table.intact for table in bare_world.tables())
@@ -126,7 +126,7 @@ def test_what_is_not_there_and_what_is_foreign(bare_world: FirewallWorld) -> Non
     assert bare_world.tables() == ()
     load(bare_world)
     assert len(bare_world.tables()) == 2
-    tables = [FirewallTable("", family, bare_world.topology) for family in ("inet", "bridge")]
+    tables = [FirewallTable(netns="", family=family, topology=bare_world.topology) for family in ("inet", "bridge")]
     bare_world.nft([step for table in tables for step in table.lower_delete()])
     assert bare_world.tables() == ()
     assert bare_world.run("host", "nft", "list tables").split() == ["table", "inet", "netctl-other"]

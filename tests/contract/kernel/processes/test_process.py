@@ -103,7 +103,7 @@ def test_start_is_recognised_as_it_was_asked_for(context: KernelContext, run: Ru
     """A command runs in its namespace, in a session of its own, and what is recognised equals what was wanted."""
     env = (("GREETING", "it's \"5\" o'clock; $HOME"), ("EMPTY", ""))
     run(start(*SLEEP, env=env))
-    assert recognised(context) == [Process("container:web", "web", SLEEP, env)]
+    assert recognised(context) == [Process(netns="container:web", container="web", command=SLEEP, env=env)]
     (info,) = read_processes(context)
     assert Path(f"/proc/{info.pid}/ns/net").samefile(f"/run/netns/{container_netns}")
     assert os.getsid(info.pid) == os.getpgid(info.pid) == info.pid
@@ -166,7 +166,7 @@ def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Ru
     orphans = set(members(context)) - {info.pid, only_child(info.pid)}
     os.kill(only_child(info.pid), signal.SIGKILL)
     wait_for(lambda: [record.command for record in recognised(context)] == [()])
-    wanted = Process("container:web", "web", command)
+    wanted = Process(netns="container:web", container="web", command=command)
     (left,) = recognised(context)
     assert left != wanted
     assert wanted.lower_update(left) == (STOP, start(*command))
@@ -214,7 +214,7 @@ def test_program_that_writes_over_its_environment_is_recognised(context: KernelC
     (info,) = read_processes(context)
     child = only_child(info.pid)
     wait_for(lambda: not Path(f"/proc/{child}/environ").read_bytes().strip(b"\0"))
-    assert recognised(context) == [Process("container:web", "web", command)]
+    assert recognised(context) == [Process(netns="container:web", container="web", command=command)]
     run(STOP)
     assert not is_alive(child)
 
@@ -283,7 +283,7 @@ def test_printed_words_do_the_same(context: KernelContext, run: Run, container_n
     marks = marks_of(context.topology, "web", SLEEP, ())
     words = inside(container_netns, "env", *(f"{name}={value}" for name, value in marks), *words_of(SLEEP))
     with subprocess.Popen(words, start_new_session=True):
-        wait_for(lambda: recognised(context) == [Process("container:web", "web", SLEEP)])
+        wait_for(lambda: recognised(context) == [Process(netns="container:web", container="web", command=SLEEP)])
         run(STOP)
         assert recognised(context) == []
 

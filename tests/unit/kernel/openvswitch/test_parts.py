@@ -13,6 +13,7 @@ from reconciler.kinds.openvswitch.flow import (
     SEGMENT_RULES,
     UPLINK,
     OvsFlow,
+    Rule,
     address_rule,
     apart_rules,
     container_rules,
@@ -52,15 +53,21 @@ def test_a_rule_reads_back_as_it_was_written() -> None:
     rules += [address_rule("02:00:00:00:00:01", port) for port in ("v-web", "7")]
     for port in ("v-web", "7", "LOCAL", ""):
         for table, priority, match, actions in rules:
-            flow = OvsFlow("", "shop", "b", port, table, priority, match, actions)
+            flow = flow_of(port, (table, priority, match, actions))
             snapshot = Snapshot("shop", {}, ovs_flows=(OvsFlowInfo("b", flow.words, actions),))
             assert list(OvsFlow.recognise(snapshot)) == [flow]
+
+
+def flow_of(port: str, rule: Rule) -> OvsFlow:
+    """The record of a rule at a port."""
+    table, priority, match, actions = rule
+    return OvsFlow(netns="", topology="shop", bridge="b", port=port, table=table, priority=priority, match=match, actions=actions)
 
 
 def test_a_rule_may_name_a_thousand_ports() -> None:
     """Four thousand, with names as long as a link's may be, are in the form of a record."""
     *_, rule = open_rules([], [f"v-here--{number:07}" for number in range(4000)])
-    check_record(OvsFlow("", "shop", "b", "", *rule))
+    check_record(flow_of("", rule))
 
 
 def test_a_rule_names_the_uplink_by_its_number() -> None:
@@ -76,11 +83,11 @@ def test_a_rule_names_the_uplink_by_its_number() -> None:
 def test_a_rule_goes_with_every_port_that_it_names() -> None:
     """Where frames come from, and where they go to; but the uplink and the bridge's own port are not netctl's to make."""
     rule = address_rule("02:00:00:00:00:01", "v-web")
-    assert [ref.name for ref in OvsFlow("", "shop", "b", "", *rule).depends_on] == ["b", "v-web"]
-    assert [ref.name for ref in OvsFlow("", "shop", "b", "v-app", *tunnel_rule("x")).depends_on] == ["b", "v-app", "x"]
-    assert [ref.name for ref in OvsFlow("", "shop", "b", UPLINK, *tunnel_rule(UPLINK)).depends_on] == ["b"]
+    assert [ref.name for ref in flow_of("", rule).depends_on] == ["b", "v-web"]
+    assert [ref.name for ref in flow_of("v-app", tunnel_rule("x")).depends_on] == ["b", "v-app", "x"]
+    assert [ref.name for ref in flow_of(UPLINK, tunnel_rule(UPLINK)).depends_on] == ["b"]
     *_, group = open_rules([], ["v-web", "v-app"])
-    assert [ref.name for ref in OvsFlow("", "shop", "b", "", *group).depends_on] == ["b", "v-web", "v-app"]
+    assert [ref.name for ref in flow_of("", group).depends_on] == ["b", "v-web", "v-app"]
 
 
 def test_what_comes_again_takes_another_transaction() -> None:
