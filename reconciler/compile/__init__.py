@@ -33,7 +33,7 @@ class Desired:
     intruders: Mapping[str, tuple[Intruder, ...]] = field(default_factory=dict)
     """By host, what others have put into the way of what was made before; it hinders no plan."""
     conflicts: tuple[Conflict, ...] = ()
-    """What is in the way of an apply; only a caller that applies nothing gets them."""
+    """What is in the way of an apply, for a caller that applies nothing; and containers that other programs are to run."""
 
 
 def check_alone(topology: Topology) -> None:
@@ -52,7 +52,8 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     """The desired state of every host of the file, or of `only` one. A host of which there are no facts is taken for not there.
 
     TopologyError where the file asks for more than fits (a subnet that is full), HostError where something foreign is in the way
-    or a host lacks something. With `to_apply` false, what is foreign is only noted.
+    or a host lacks something. With `to_apply` false, what is foreign is only noted; so is in any case a container that another
+    program is to run, and that does not run.
     """
     resolved, faults = resolve(topology, facts)
     if faults:
@@ -60,7 +61,7 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     read = {name: HostView(topology, resolved, name, facts) for name in topology.hosts if name in facts}
     conflicts = find_conflicts(read)
     if to_apply or any(conflict.is_lack for conflict in conflicts):
-        refuse(conflicts)
+        refuse(tuple(conflict for conflict in conflicts if not conflict.awaited))
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
     views = {name: HostView(topology, resolved, name, known) for name in topology.hosts}
     hosts = {name: HostState.of(compile_host(view)) for name, view in views.items() if only in ("", name)}
