@@ -12,6 +12,8 @@ REPAIRS_MAX, WINDOW_S = 5, 60.0
 """So many repairs of one thing within this time are a contest."""
 PAUSE = Backoff(5.0, 60.0, failures=1)
 """How long a contested thing is left alone; longer after each repair that was undone."""
+FAILED = Backoff(0.2, 60.0, failures=1)
+"""The same of a thing whose repair failed; at first it may only have been read half gone."""
 
 Thing = tuple[str, Ref]
 """A host, and a record there."""
@@ -56,7 +58,7 @@ class Contests:
     def set_aside(self, thing: Thing, now_s: float) -> None:
         """Note that this could not be repaired."""
         known = self.failing.get(thing)
-        backoff = known.backoff.failed() if known else PAUSE
+        backoff = known.backoff.failed() if known else FAILED
         self.failing[thing] = Contest(backoff, now_s + backoff.delay_s)
 
     def forget(self, now_s: float) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
-from reconciler.compile.conflicts import refuse
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
 from reconciler.fleet.target import Target, targets_of
@@ -139,7 +138,6 @@ class Keeper:
         """The plans, without what is not to be repaired now."""
         desired = self._compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
-        refuse(tuple(conflict for conflict in desired.conflicts if not conflict.awaited))
         hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
         plans = fleet.plan(hosts)
         left: dict[str, HostState] = {}
@@ -157,7 +155,7 @@ class Keeper:
     def _compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""
         if self._compiled is None or self._compiled[0] != facts:
-            self._compiled = facts, compile_topology(self.topology, facts, to_apply=False)
+            self._compiled = facts, compile_topology(self.topology, facts)
         return self._compiled[1]
 
 

@@ -70,12 +70,12 @@ def _read_saved(path: str) -> str:
 def _apply(job: Job, options: argparse.Namespace, saved: str) -> PlanDocument:
     """Plan, show, execute; returns the executed plan."""
     from reconciler.agent.state import DESTROYED, end_pause
-    from reconciler.cli.common import settle_stops, warn_of_drift, warn_of_lost
+    from reconciler.cli.common import plan_job, settle_stops, warn_of_drift, warn_of_lost
     from reconciler.fleet.peers import write_own_peers
     from reconciler.plan.document import check_saved, compile_document
     from reconciler.render.progress import show_progress
 
-    plans = job.fleet.plan(job.desired.hosts, document=bool(saved or options.json))
+    plans = plan_job(job, document=bool(saved or options.json))
     document = compile_document(job.topology.name, tuple(plans.values()))
     if saved:
         check_saved(options.plan, saved, document)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from reconciler.compile.model import Resolved
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import Target
+    from reconciler.plan.document import HostPlan
     from reconciler.state.foreign import Drop
     from reconciler.state.host import HostFacts
+    from reconciler.state.ref import Ref
     from reconciler.topology.outline import Outline
     from reconciler.topology.parsed_file import ParsedFile
     from reconciler.topology.types import Topology
@@ -113,6 +115,28 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
             from reconciler.compile import compile_topology
 
             yield Job(topology, fleet, facts, compile_topology(topology, facts, only, to_apply=to_apply), peers, reported)
+
+
+def plan_job(job: Job, *, document: bool) -> dict[str, HostPlan]:
+    """The plan of every host. An `existing` container that does not run gets no network; a warning names it."""
+    from reconciler.agent.withhold import withhold
+    from reconciler.kinds.engine.container import EngineContainer
+
+    plans = job.fleet.plan(job.desired.hosts, document=document)
+    awaited: dict[str, set[Ref]] = {}
+    for conflict in job.desired.conflicts:
+        if conflict.awaited and conflict.host in plans:
+            awaited.setdefault(conflict.host, set()).add(EngineContainer.ref_of(conflict.awaited))
+            print(visible_line(f"warning: {conflict.message}; it gets no network yet"), file=sys.stderr)
+            print(
+                visible_line(f"help: {conflict.help_text}; apply again when it runs, or let `netctl agent` do so"),
+                file=sys.stderr,
+            )
+    if not awaited:
+        return plans
+    hosts = job.desired.hosts
+    left = {host: withhold(hosts[host], plans[host].changes, refs) for host, refs in awaited.items()}
+    return job.fleet.plan({**hosts, **left}, document=document)
 
 
 @contextmanager

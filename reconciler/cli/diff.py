@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if nothing differs, 1 otherwise."""
-    from reconciler.cli.common import open_job, palette, warn_of_drops, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.common import open_job, palette, plan_job, warn_of_drops, warn_of_file, warn_of_slow_paths
     from reconciler.cli.planfile import save_plan
     from reconciler.plan.document import compile_document, render_document, shown_document
     from reconciler.render.plan import render_plan
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if options.commands and options.json:
         raise UsageError("--commands and --json exclude each other", "ask for one of them")
     with open_job(options, lock=False) as job:
-        plans = job.fleet.plan(job.desired.hosts, document=bool(options.json or options.plan or options.commands))
+        plans = plan_job(job, document=bool(options.json or options.plan or options.commands))
         job.fleet.prepare()
         document = compile_document(job.topology.name, tuple(plans.values()))
         targets = job.fleet.targets

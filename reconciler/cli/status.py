@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(render_status(document, palette()))
     warn_of_slow_paths(job)
-    awaited = {name for agent in document.agents for name in agent.waiting}
-    refuse(tuple(conflict for conflict in job.desired.conflicts if conflict.awaited not in awaited))
+    refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
     return 0 if document.in_step else DRIFT
 
 

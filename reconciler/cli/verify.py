@@ -34,6 +34,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 if the network is as the file says, 6 if a probe finds a difference."""
     from reconciler.cli.common import open_job, palette, print_json
+    from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
     from reconciler.render.verify import compile_verification, render_verification
     from reconciler.verify.expectations import compile_probes
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     only, options.host = options.host, None  # listeners may be needed on every host
     with open_job(options, lock=False) as job:
+        refuse(job.desired.conflicts)  # a container that does not run sends no probe
         begun = time.monotonic()
         _require_hosts(job)
         plan = _limit(compile_probes(job.topology, job.desired.resolved, job.facts), only)

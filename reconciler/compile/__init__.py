@@ -35,7 +35,7 @@ class Desired:
     intruders: Mapping[str, tuple[Intruder, ...]] = field(default_factory=dict)
     """By host, foreign resources that now conflict with existing ones of the topology; they prevent no plan."""
     conflicts: tuple[Conflict, ...] = ()
-    """The conflicts that prevent an apply; only a caller that applies nothing gets them."""
+    """The conflicts that prevent an apply, only for a caller that applies nothing; and containers that other programs run."""
 
 
 def check_alone(topology: Topology) -> None:
@@ -55,7 +55,8 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     """The desired state of every host of the file, or of `only` one. A host without facts counts as absent.
 
     TopologyError if the file asks for more than fits (a subnet that is full). HostError if a foreign resource
-    conflicts, or a host lacks something. With `to_apply` false, foreign resources are only noted.
+    conflicts, or a host lacks something. With `to_apply` false, foreign resources are only noted. A container that another
+    program is to run, and that does not run, is noted in any case.
     """
     resolved, faults = resolve(topology, facts)
     if faults:
@@ -63,7 +64,7 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     read = {name: HostView(topology, resolved, name, facts) for name in topology.hosts if name in facts}
     conflicts = find_conflicts(read)
     if to_apply or any(conflict.is_lack for conflict in conflicts):
-        refuse(conflicts)
+        refuse(tuple(conflict for conflict in conflicts if not conflict.awaited))
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
     views = {name: HostView(topology, resolved, name, known) for name in topology.hosts}
     hosts = {name: HostState.of(compile_host(view)) for name, view in views.items() if only in ("", name)}

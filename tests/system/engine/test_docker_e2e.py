@@ -256,7 +256,7 @@ def test_what_a_killed_apply_has_parked_goes_with_the_next(
 
 
 def test_what_is_in_the_way_is_told_by_diff(machine: Machine, shop: Callable[..., Path], topology_name: str) -> None:
-    """A name, an image, a port, a network, a container that is not there, no daemon: status 3, and nothing is done."""
+    """A name, an image, a port, a network, no daemon: status 3, and nothing is done. netctl waits for a missing container."""
     docker, name = machine.dockerd.docker, f"{topology_name}-web"
     path = shop()
     missing = machine.netctl("diff", shop(image="no/such:7"), status=3)
@@ -273,7 +273,10 @@ def test_what_is_in_the_way_is_told_by_diff(machine: Machine, shop: Callable[...
     path.write_text(shop().read_text().replace("10.73.0.", "172.17.0."))
     assert "overlaps" in machine.netctl("diff", path, status=3).err
     path.write_text(shop().read_text() + "  other: {existing: nobody, networks: {front: auto}}\n")
-    assert "the existing container nobody on host here is missing" in machine.netctl("diff", path, status=3).err
+    waits = machine.netctl("diff", path, status=1)
+    assert "warning: " in waits.err
+    assert "the existing container nobody on host here is missing; it gets no network yet" in waits.err
+    assert "+ container other" not in waits.out
     path.write_text(shop().read_text().replace("connect: local", 'connect: local, docker: "unix:///run/no.sock"'))
     down = machine.netctl("diff", path, status=3)
     assert "dockerd is not running, or listens elsewhere: /run/no.sock" in down.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.agent.contest import PAUSE, REPAIRS_MAX, WINDOW_S, Contests
+from reconciler.agent.contest import FAILED, PAUSE, REPAIRS_MAX, WINDOW_S, Contests
 from reconciler.state.ref import Ref
 
 ONE, OTHER = ("alpha", Ref("address", "", "eth0 10.0.0.1/24")), ("alpha", Ref("address", "", "eth0 10.0.0.2/24"))
@@ -61,12 +61,12 @@ def test_what_cannot_be_repaired_is_tried_later_and_later() -> None:
     assert contests.is_failing(0.1)
     assert contests.withheld("alpha", 0.1) == {ONE[1]}
     first_s = contests.next_s(0.1)
-    assert first_s == PAUSE.delay_s
+    assert first_s == FAILED.delay_s
     assert not contests.is_failing(first_s)
     contests.forget(first_s)
     contests.set_aside(ONE, first_s)
-    assert contests.next_s(first_s) == first_s + 2 * PAUSE.delay_s
-    contests.forget(first_s + 2 * PAUSE.delay_s + WINDOW_S + 1)
+    assert contests.next_s(first_s) == first_s + 2 * FAILED.delay_s
+    contests.forget(first_s + 2 * FAILED.delay_s + WINDOW_S + 1)
     assert contests.failing == {}
 
 

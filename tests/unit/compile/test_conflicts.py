@@ -132,12 +132,23 @@ def test_a_missing_uplink() -> None:
 
 def test_all_at_once() -> None:
     """Whatever is in the way is told in one go, with exit status 3."""
-    facts = HostFacts(exists=True, foreign=THERE[:1], missing=("netctl needs root on the host: run it with sudo",))
+    foreign = (*THERE, ForeignContainer(name="shop-web", runtime="docker", state="exited"))
+    facts = HostFacts(exists=True, foreign=foreign, missing=("netctl needs root on the host: run it with sudo",))
     with pytest.raises(HostError) as caught:
         compile_topology(TOPOLOGY, {"here": facts})
     assert caught.value.exit_status == 3
     assert caught.value.message.startswith("2 conflicts, and nothing was changed:")
     assert "host here: netctl needs root" in caught.value.message
+
+
+def test_a_container_of_others_that_does_not_run_is_waited_for() -> None:
+    """A missing or stopped `existing` container is noted, and refuses nothing."""
+    stopped = ForeignContainer(name="old", runtime="docker", state="exited")
+    for foreign, state in ((THERE[:1], "missing"), ((THERE[0], stopped), "exited")):
+        desired = compile_topology(TOPOLOGY, {"here": HostFacts(exists=True, foreign=foreign)})
+        (conflict,) = desired.conflicts
+        assert conflict.awaited == "old"
+        assert f"the existing container old on host here is {state}" in conflict.message
 
 
 @pytest.mark.parametrize(
