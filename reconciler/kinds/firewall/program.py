@@ -61,48 +61,51 @@ def _inet_sets() -> dict[str, SetSpec]:
         "source_ports": SetSpec(SourcePorts, ("inet_service",), ("verdict",), interval=True, chains=SOURCE_PORT_CHAINS),
     }
     for family in "46":
-        address = f"ipv{family}_addr"
-        service = ("inet_proto", "inet_service")
-        target = (address, "inet_service")
-        sets |= {
-            f"own{family}": SetSpec(BlockElement, (address,), interval=True),
-            # The members of `own` with a host subnet on this host: other packets may arrive over the uplink.
-            f"local{family}": SetSpec(BlockElement, (address,), interval=True),
-            f"guarded{family}": SetSpec(BlockElement, (address,), interval=True),
-            f"natted{family}": SetSpec(BlockElement, (address,), interval=True),
-            f"published{family}": SetSpec(PublishedPort, service, target),
-            f"published_at{family}": SetSpec(PublishedPort, ("inet_proto", address, "inet_service"), target),
-            f"published_from{family}": SetSpec(
-                PublishedPort,
-                ("inet_proto", address, "inet_service", address),
-                target,
-                interval=True,
-                single=(1, 2),
-            ),
-            f"allowed{family}": SetSpec(AllowedTraffic, (address, address), interval=True),
-            f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
-            f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
-            f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
-            # Other hosts, by link and hardware address, that send packets of their containers without encapsulation.
-            f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
-            # Hosts that share a subnet with this one, by their underlay addresses.
-            f"peers{family}": SetSpec(BlockElement, (address,)),
-            # Containers on other hosts with a port published here, and this host's address that they answer to.
-            f"returns{family}": SetSpec(ReturnAddress, (address,), (address,)),
-            # Containers on a LAN with a published port, and the LAN: they would answer its clients directly, past this
-            # host.
-            f"lan_clients{family}": SetSpec(LanClients, (address, address), interval=True),
-            # The topology's hosts in their subnets. They route, so their ICMP errors may concern connections of others.
-            f"gateways{family}": SetSpec(BlockElement, (address,)),
-            # Each container with itself: nft cannot compare two addresses of a packet, but it can look up both
-            # together.
-            f"endpoints{family}": SetSpec(EndpointPair, (address, address)),
-        }
-    for kind in TUNNELS:
-        sets |= kind.encapsulation.sets
+        sets |= _family_sets(family)
     for kind in TUNNELS:
         sets |= kind.encapsulation.sets
     return sets
+
+
+def _family_sets(family: str) -> dict[str, SetSpec]:
+    """The sets of the table `inet` with addresses of one family."""
+    address = f"ipv{family}_addr"
+    service = ("inet_proto", "inet_service")
+    target = (address, "inet_service")
+    return {
+        f"own{family}": SetSpec(BlockElement, (address,), interval=True),
+        # The members of `own` with a host subnet on this host: other packets may arrive over the uplink.
+        f"local{family}": SetSpec(BlockElement, (address,), interval=True),
+        f"guarded{family}": SetSpec(BlockElement, (address,), interval=True),
+        f"natted{family}": SetSpec(BlockElement, (address,), interval=True),
+        f"published{family}": SetSpec(PublishedPort, service, target),
+        f"published_at{family}": SetSpec(PublishedPort, ("inet_proto", address, "inet_service"), target),
+        f"published_from{family}": SetSpec(
+            PublishedPort,
+            ("inet_proto", address, "inet_service", address),
+            target,
+            interval=True,
+            single=(1, 2),
+        ),
+        f"allowed{family}": SetSpec(AllowedTraffic, (address, address), interval=True),
+        f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
+        f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
+        f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
+        # Other hosts, by link and hardware address, that send packets of their containers without encapsulation.
+        f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
+        # Hosts that share a subnet with this one, by their underlay addresses.
+        f"peers{family}": SetSpec(BlockElement, (address,)),
+        # Containers on other hosts with a port published here, and this host's address that they answer to.
+        f"returns{family}": SetSpec(ReturnAddress, (address,), (address,)),
+        # Containers on a LAN with a published port, and the LAN: they would answer its clients directly, past this
+        # host.
+        f"lan_clients{family}": SetSpec(LanClients, (address, address), interval=True),
+        # The topology's hosts in their subnets. They route, so their ICMP errors may concern connections of others.
+        f"gateways{family}": SetSpec(BlockElement, (address,)),
+        # Each container with itself: nft cannot compare two addresses of a packet, but it can look up both
+        # together.
+        f"endpoints{family}": SetSpec(EndpointPair, (address, address)),
+    }
 
 
 def _netdev_sets() -> dict[str, SetSpec]:
