@@ -23,14 +23,13 @@ from typing import IO
 import pytest
 
 from tests.harness.mounts import CLONE_NEWNS, check_private_run
-from tests.harness.netctl import Outcome
+from tests.harness.netctl import DEFECTS, Outcome
 from tests.harness.spawn import spawn
 
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # linux/sched.h
 MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SPACES = (("net", CLONE_NEWNET), ("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID))
-DEFECTS = ("Traceback (most recent call last)", "defect in netctl")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

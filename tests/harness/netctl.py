@@ -27,7 +27,7 @@ class Outcome:
     err: str
 
 
-DEFECTS = ("Traceback (most recent call last)", "a defect of its own")
+DEFECTS = ("Traceback (most recent call last)", "defect in netctl", "has a defect, found")
 
 
 def run_netctl(*arguments: str | Path, timeout_s: float = 120, env: dict[str, str] | None = None) -> Outcome:

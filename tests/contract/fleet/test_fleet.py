@@ -18,6 +18,7 @@ from reconciler.fleet.local import start_local_worker
 from reconciler.fleet.session import Session
 from reconciler.fleet.side_by_side import merge_errors
 from reconciler.fleet.target import targets_of
+from reconciler.kinds.addressing.address import Address
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
@@ -141,8 +142,8 @@ def test_one_host_that_fails_takes_the_others_back(topology: Topology) -> None:
         fleet.greet(targets_of(grown), "netctl test")
         desired = dict(compile_topology(grown, fleet.read(lock=True)).hosts)
         # A record that the kernel refuses: an address on a link that is not there.
-        some = next(record for ref, record in desired["beta"].records.items() if ref.kind == "address")
-        wrong = type(some)(some.netns, "nolink", "10.99.0.1/24", some.depends_on[0])  # type: ignore[call-arg]
+        some = next(record for record in desired["beta"].records.values() if isinstance(record, Address))
+        wrong = replace(some, dev="nolink", cidr="10.99.0.1/24")
         desired["beta"] = HostState.of([*desired["beta"].records.values(), wrong])
         with pytest.raises(RolledBackError, match=r"beta: .*nolink"):
             fleet.apply(fleet.plan(desired), Hook())
@@ -179,7 +180,7 @@ def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         session.hello("netctl test")
-        with pytest.raises(NetctlError, match="met a defect in netctl during `count`: ValueError") as caught:
+        with pytest.raises(NetctlError, match="has a defect, found during `count`: ValueError") as caught:
             session.call(protocol.Count(addresses=("nonsense",)))
         log = session.log
         assert str(log) in caught.value.help_text

@@ -203,7 +203,7 @@ def test_the_service_manager_hears_of_it(furnished: Machine, file: Path) -> None
 
 def test_the_unit_starts_this_program(file: Path, furnished: Machine) -> None:
     """`agent unit` prints a unit with the file and this program."""
-    shown = furnished.netctl("agent", "unit", file)
+    shown = furnished.start_netctl("agent", "unit", file).wait()
     assert shown.status == 0
     assert f"ExecStart={sys.executable} -m reconciler agent {file}\n" in shown.out
     for line in ("Type=notify", "KillMode=process", "Restart=always", "WatchdogSec=120"):
