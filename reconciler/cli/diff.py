@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.topology.types import Topology
 
 DIFFERS = 1
-MASKED = "The values of variables are masked ({mask}), so this script is to be read only: --show-secrets prints one that runs."
+MASKED = "The values of variables are masked ({mask}), so this script is only for reading: --show-secrets prints one that runs."
 EXAMPLES = """\
   netctl diff                         what would change
   netctl diff --commands              the same as ip, nft and docker command lines
@@ -102,4 +102,4 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 
-COMMAND = Command("diff", "print the plan and touch nothing", EXAMPLES, add_arguments, run)
+COMMAND = Command("diff", "print the plan and change nothing", EXAMPLES, add_arguments, run)

@@ -328,7 +328,7 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
             yield Conflict(
                 host.name,
                 f"{at}the existing container {name} on host {host.name} is {state}",
-                f"start it ({start}), or give an image in place of `existing` and netctl makes it",
+                f"start it ({start}), or give an image in place of `existing`, and netctl creates it",
                 awaited=container.name,
             )
 

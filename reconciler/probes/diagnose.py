@@ -42,7 +42,7 @@ def diagnose(failed: Result, results: Sequence[Result], facts: NetnsFacts, opene
     if not probe.expected:
         return _why_open(probe)
     if isinstance(probe, RouteLookup):
-        return "a route of the container's own stands before the file's, or the file's is missing: netctl status"
+        return "a route of the container's own precedes the file's, or the file's is missing: netctl status"
     if finding.outcome == "wrong":
         return f"{finding.detail}: another server holds that address and port"
     if near := _at_source(probe, facts, results):
@@ -69,12 +69,12 @@ def _why_open(probe: Probe) -> str:
         case FramedPacketProbe() if probe.address.startswith("127."):
             return "packets to 127.0.0.0/8 come in by a link other than lo: the rule that drops them in prerouting is missing"
         case FramedPacketProbe():
-            return "a frame that is not for the host is handed on: the fast path does not check the frame's destination"
+            return "a frame that is not for the host is forwarded: the fast path does not check the frame's destination"
         case PacketProbe() if probe.via:
             origin = "another link" if probe.netns == FOREIGN_NETNS else "its uplink"
-            return f"the host forwards to a container what comes from {origin}: the guard chain of netctl's table is missing"
+            return f"the host forwards packets of {origin} to a container: the guard chain of netctl's table is missing"
         case ClaimProbe():
-            return "nothing in the bridge checks who sends: the bridge table of netctl is missing or does not match"
+            return "the bridge does not check source addresses: the bridge table of netctl is missing or does not match"
     if probe.section == FORBIDDEN:
         return "the file does not allow it: the forward chain of netctl's table is missing or does not match"
     return "the file does not admit this source: the restriction by source is missing"
@@ -122,8 +122,8 @@ def _on_the_way(probe: Probe, results: Sequence[Result]) -> str:
     if probe.section == WITH_HOST:
         return f"no answer between {probe.source} and {probe.target}: look at the link, its address and its neighbor entry"
     if probe.section == TO_OUTSIDE and isinstance(probe, PacketProbe) and probe.on_lan:
-        what = "an access point or a switch drops hardware addresses that it does not know"
-        return f"the LAN's router does not answer {probe.source}: {what}, or the router keeps it out"
+        what = "an access point or a switch drops unknown hardware addresses"
+        return f"the LAN's router does not answer {probe.source}: {what}, or the router blocks it"
     if probe.section == TO_OUTSIDE:
         others = any(r.finding.outcome == "answered" for r in results if r.probe.section == TO_OUTSIDE)
         what = "its subnet is not masqueraded" if others else "forwarding is off, no masquerade, or another table drops it"

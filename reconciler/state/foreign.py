@@ -221,7 +221,7 @@ class ForwardDrop(PacketDrop):
     @property
     def effect(self) -> str:
         """It knows no addresses of a topology."""
-        return "drops what it does not know"
+        return "drops unknown packets"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +261,7 @@ class PossibleDrop(PacketDrop):
     @property
     def effect(self) -> str:
         """A policy or a published port allows it."""
-        return "drops what the file lets pass"
+        return "drops packets that the file allows"
 
     @property
     def detail(self) -> str:

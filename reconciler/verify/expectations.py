@@ -58,7 +58,7 @@ arp(7)): a ring of all members would fail by itself.
 CLOSED_PORTS = (7, 9, 13, 17, 19, 37)
 """Candidates for a port that no policy opens."""
 
-OTHER_ROUTE = "a static route leads elsewhere there, or on the way back"
+OTHER_ROUTE = "a static route leads elsewhere there, or on the return path"
 
 OPEN_MODES = ("nat", "routed", "direct", "macvlan")
 """The modes whose containers reach the outside."""
@@ -130,7 +130,7 @@ def _in_subnets(view: View, notes: list[str]) -> Iterator[Probe]:
         else:
             ring = members[:: -(-len(members) // RING)]
             pairs = list(zip(ring, (*ring[1:], ring[0]), strict=True))
-            sampled = f"each asks its gateway, and {len(ring):,} of them ask one another in a ring"
+            sampled = f"each probes its gateway, and {len(ring):,} of them probe one another in a ring"
             notes.append(f"{subnet.name} has {len(members):,} members: {sampled}")
         for (one, own), (two, attachment) in pairs:
             # netctl does not control a LAN's switches between two hosts.
@@ -327,7 +327,7 @@ def _one_from_outside(view: View, container: Container, subnet: str, address: st
         why = f"{subnet} is {mode}"
         yield ping(outside, container.name, address, section=TO_OUTSIDE, why=why)
         return
-    why = f"{subnet} is {mode}, and no router outside may forward into it"
+    why = f"{subnet} is {mode}, and outside hosts must not route into it"
     yield ping(outside, container.name, address, section=FORBIDDEN, why=why, expected=False)
     neighbour = Origin(host=LAB, netns=ROUTER_NETNS, source="a neighbour")
     yield ping(neighbour, container.name, address, section=FORBIDDEN, why=why, expected=False, via=uplink)

@@ -63,7 +63,7 @@ class _LocalPort:
 
     def probe(self, stand: Stand) -> Probe:
         """Sent from a position outside of the host."""
-        why = f"localhost is for processes on {self.host} only"
+        why = f"localhost serves processes of {self.host} only"
         return FramedPacketProbe(
             **stand.origin, target=f"host {self.host}", section=FORBIDDEN, kind=self.protocol, address=self.address,
             expected=False, why=why, port=self.port, listener=self.server, interface=stand.interface, claim=stand.own[0],
@@ -175,7 +175,7 @@ def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container
     origin = origin_of(container)
     own = next((a for a in (*view.host_addresses(host), *view.gateways(host, subnet)) if family_of(a) == 4), "")
     if own:
-        why = "a frame to a link-local group goes no further than the port"
+        why = "a frame to a link-local group ends at the port"
         yield FrameProbe(
             **origin, target=f"host {host}", section=FORBIDDEN, kind=GROUP, address=own, expected=False, why=why,
             subnet=subnet.name, interface=attachment.interface, claim=UNKNOWN_SOURCE, heard_in=HOST,

@@ -95,7 +95,7 @@ class PurposeElement(SetElement):
 class LinkElement(PurposeElement):
     """A link of the host: a bridge, a port of a bridge, an uplink."""
 
-    descriptions: ClassVar = {"uplinks": "{} leads to the world", "isolated_ports": "port {} is isolated"}
+    descriptions: ClassVar = {"uplinks": "{} leads to the outside", "isolated_ports": "port {} is isolated"}
     key_fields = ("link",)
 
     purpose: Literal[
