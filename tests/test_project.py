@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -192,7 +193,10 @@ def test_leftovers_are_found_and_removed(make_namespace: Callable[..., Namespace
     left = make_namespace("left")
     process = left.start("sleep", "1000")
     try:
-        found = names.read_leftovers(topology_name)
+        deadline, found = time.monotonic() + 5, list[str]()
+        # It is the namespace's when nsenter(1) has entered.
+        while not any(line.startswith(f"process {process.pid} ") for line in found) and time.monotonic() < deadline:
+            found = names.read_leftovers(topology_name)
         assert any(line.startswith("namespace") for line in found)
         assert any(line.startswith(f"process {process.pid} ") for line in found)
         names.remove_leftovers(topology_name)
