@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+
+from reconciler.errors import UsageError
 
 FILE = "/etc/netctl/topology.yaml"
 
 UNIT = """\
 [Unit]
-Description=netctl agent: keeps container networks as {file} says
+Description=netctl agent: keeps container networks as {name} says
 Documentation=man:systemd.service(5)
 # The engines may be restarting containers: the agent connects each one when it starts.
 After=network-pre.target local-fs.target
@@ -36,7 +39,23 @@ WantedBy=multi-user.target
 
 
 def render_unit(file: str = "") -> str:
-    """The unit, with the command as it was started now."""
+    """The unit, with the command as it was started now. UsageError if a path has a control character."""
     program = os.path.abspath(sys.argv[0]) if sys.argv and sys.argv[0] else "/usr/bin/netctl"  # noqa: PTH100
-    command = f"{sys.executable} -m reconciler" if program.endswith("__main__.py") else program
-    return UNIT.format(file=os.path.abspath(file) if file else FILE, command=command)  # noqa: PTH100
+    words = (sys.executable, "-m", "reconciler") if program.endswith("__main__.py") else (program,)
+    path = os.path.abspath(file) if file else FILE  # noqa: PTH100
+    return UNIT.format(name=_escape(path), file=quote_word(path), command=" ".join(map(quote_word, words)))
+
+
+def quote_word(word: str) -> str:
+    """One word of a command line (systemd.service(5), "Command lines"). UsageError if it has a control character."""
+    text = _escape(word).replace("$", "$$")
+    if re.fullmatch(r"[A-Za-z0-9_./:@+,=-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _escape(text: str) -> str:
+    """Without specifiers (systemd.unit(5)): a percent sign is written twice."""
+    if not text.isprintable():
+        raise UsageError(f"cannot name {text!r} in a unit: it has a control character", "rename the file")
+    return text.replace("%", "%%")

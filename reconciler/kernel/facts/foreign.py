@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Literal, cast
 
@@ -136,9 +137,13 @@ def find_others_ports(reader: TableReader, topology: str, chains: Iterable[Chain
             yield ForeignPort(port=host_port_of(port), topology=name.removeprefix(TABLE_PREFIX))
 
 
+_parse_address = lru_cache(ip_address)
+"""Ten thousand published ports have few addresses."""
+
+
 def host_port_of(port: PublishedPort) -> HostPort:
     """The host's side of a published port."""
-    return HostPort(protocol=cast("TransportProtocol", port.protocol), address=ip_address(port.address), port=port.port)
+    return HostPort(protocol=cast("TransportProtocol", port.protocol), address=_parse_address(port.address), port=port.port)
 
 
 def find_docker_user(chains: tuple[ChainInfo, ...]) -> tuple[Literal["iptables", "ip6tables"], ...]:
