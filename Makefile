@@ -6,7 +6,7 @@ PYTHON_BIN := .venv/bin/python
 # What changes the network needs root; the rest runs as whoever calls.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Tests wait more than they work: for daemons, timers and packets that must not come.
-TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 1 )))
+TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) + 2 )))
 # All of them, unless you name files or directories.
 TESTS ?=
 NETCTL := $(strip $(SUDO) .venv/bin/netctl)

@@ -50,8 +50,11 @@ class LinkInfo:
     """
     peer_netnsid: int = 0
     """The namespace of `peer`, as the link's namespace numbers it (IFLA_LINK_NETNSID)."""
-    carrier: bool = True
-    """Whether it has a carrier (IFF_LOWER_UP)."""
+    operational: bool = True
+    """Whether the kernel takes it for ready: its IFLA_OPERSTATE is up or unknown (netif_oper_up, linux/netdevice.h).
+
+    The state follows the carrier up to a second later. A port of a bridge is enabled by this state, not by the carrier.
+    """
     is_promiscuous: bool = False
     """Whether it receives all packets of its segment: every bridge makes its ports promiscuous."""
     settings: bytes = field(default=b"", compare=False)

@@ -95,6 +95,7 @@ DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6 = 3, 26  # of the numbers in IFLA_INET6_
 IFLA_BRPORT_STATE, BR_STATE_FORWARDING = 1, 3
 IFLA_PROMISCUITY = 30  # linux/if_link.h: the number of users that made it promiscuous
 IFF_LOWER_UP = 0x10000
+IFLA_OPERSTATE, OPERATIONAL = 16, (0, 6)  # linux/if_link.h; IF_OPER_UNKNOWN, IF_OPER_UP of linux/if.h
 USER_HZ = 100  # asm-generic/param.h: the kernel's unit for the times of a bridge, per second
 IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x40, 0x08
 IP6_RT_PRIO_USER = 1024  # linux/ipv6_route.h: the default metric of an IPv6 route
@@ -102,8 +103,7 @@ RTM_F_CLONED = 0x200
 LINK_ATTRIBUTES = frozenset(
     (
         *(IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_GROUP, IFLA_IFALIAS),
-        IFLA_QDISC,
-        IFLA_LINK_NETNSID,
+        *(IFLA_QDISC, IFLA_LINK_NETNSID, IFLA_OPERSTATE),
         *(IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_PROP_LIST, IFLA_PROMISCUITY),
     )
 )
@@ -188,7 +188,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         qdisc=text_of(found, IFLA_QDISC),
         port_options=port_options,
         arp=not flags & IFF_NOARP,
-        carrier=bool(flags & IFF_LOWER_UP),
+        operational=IFLA_OPERSTATE not in found or found[IFLA_OPERSTATE][0] in OPERATIONAL,
         is_promiscuous=u32_of(found, IFLA_PROMISCUITY) > 0,
         settings=settings,
     )

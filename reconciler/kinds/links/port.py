@@ -137,12 +137,12 @@ def master_name_of(snapshot: Snapshot, netns: str, info: LinkInfo) -> str:
 def read_port_options(snapshot: Snapshot, netns: str, info: LinkInfo) -> Options:
     """The options of a live port. Its state is compared only if the kernel has no reason of its own to hold it back.
 
-    Such reasons are a missing carrier, STP, and a bridge that is down.
+    Such reasons are a link that is not operational, STP, and a bridge that is down (br_port_carrier_check).
     """
     held = {name: value for name, value in info.port_options if name in _NAMES}
     master = snapshot.namespace(netns).links.get(info.master)
     decides = master is None or not master.up or dict(master.options).get("stp_state", "0") != "0"
-    if decides or not (info.up and info.carrier):
+    if decides or not (info.up and info.operational):
         held.pop("state", None)
     return tuple((dict(PORT_DEFAULTS) | held).items())
 

@@ -137,6 +137,21 @@ def test_what_drifts_is_set_back_in_place(ready: KernelWorld, kind: type[Link]) 
     assert _index_of(ready, link) == index
 
 
+def test_a_port_that_the_kernel_has_not_enabled_yet_is_no_drift(ready: KernelWorld) -> None:
+    """A port is disabled for a moment after its carrier is there: no reading takes that for a change of its options."""
+    link = sample(Veth, ready.context.topology)
+    assert isinstance(link, Veth)
+    wanted = HostState.of([sample(Bridge, ready.context.topology), link])
+    turn(ready, HostState({}), wanted)
+    flaps = "for i in $(seq 300); do ip link set eth0 down; ip link set eth0 up; done"
+    with ready.own.start("nsenter", f"--net={ready.namespaces.path(WEB)}", "sh", "-c", flaps) as peer:
+        while peer.poll() is None:
+            found = read(ready).records[link.ref]
+            assert isinstance(found, Veth)
+            assert found.port_options == link.port_options
+    assert read(ready) == wanted
+
+
 def _index_of(world: KernelWorld, link: Link) -> int:
     links = read_snapshot(world.namespaces, Interest()).namespaces[link.netns].links
     return next(index for index, info in links.items() if info.name == link.name)
