@@ -58,7 +58,7 @@ MEMORY\tchain door {
 \t}
 \tchain guard {
 \t\ttype filter hook prerouting priority -300; policy accept;
-TUNNEL_RECEIVED\t\tiif "lo" return
+TUNNEL_ALIKE\t\tiif "lo" return
 \t\tip daddr 127.0.0.0/8 drop
 \t\tip saddr 127.0.0.0/8 drop
 \t\tiifname @bridges return
@@ -71,7 +71,7 @@ TUNNEL_RECEIVED\t\tiif "lo" return
 \t\tip6 daddr @guarded6 drop
 \t}
 \tchain underlay {
-\t\tfib daddr type { local, broadcast, anycast, multicast } drop
+TUNNEL_RECEIVED\t\tfib daddr type { local, broadcast, anycast, multicast } drop
 \t\tip saddr @peers4 fib saddr . iif oif exists return
 \t\tip6 saddr @peers6 fib saddr . iif oif exists return
 \t\tip daddr @peers4 drop
@@ -79,7 +79,8 @@ TUNNEL_RECEIVED\t\tiif "lo" return
 \t}
 \tchain sending {
 \t\ttype filter hook output priority -300; policy accept;
-TUNNEL_SENT\t\tmeta l4proto { icmp, icmpv6 } oifname @bridges jump redirects
+TUNNEL_SENT\t\tmeta l4proto icmp oifname @bridges jump redirects
+\t\tmeta l4proto icmpv6 oifname @bridges jump redirects
 \t}
 \tchain redirects {
 \t\ticmp type redirect drop
@@ -114,7 +115,8 @@ TUNNEL_FORGED\t}
 \t}
 \tchain input {
 \t\ttype filter hook input priority -10; policy accept;
-\t\tmeta l4proto { icmp, icmpv6 } iifname @bridges jump messages
+\t\tmeta l4proto icmp iifname @bridges jump messages
+\t\tmeta l4proto icmpv6 iifname @bridges jump messages
 \t}
 \tchain messages {
 \t\ticmp type ERRORS4 goto errors
@@ -256,8 +258,11 @@ PORT_LINKS = "{ " + ", ".join(f'"{kind.kind}"' for kind in PORTS) + " }"
 def render_chains(family: str, group: int) -> str:
     """The chains of a family's table; `group` is the mark of the topology's links."""
     values = {
-        "TUNNEL_RECEIVED": _render_received(),
-        "TUNNEL_SENT": _lines(f"{known} notrack" for each in _ENCAPSULATIONS for known in each.sent),
+        "TUNNEL_ALIKE": _lines(f"{alike} jump underlay" for each in _ENCAPSULATIONS for alike in each.alike),
+        "TUNNEL_RECEIVED": _lines(
+            f"{known} fib saddr . iif oif exists notrack accept" for each in _ENCAPSULATIONS for known in each.received
+        ),
+        "TUNNEL_SENT": _lines(f"{known} notrack accept" for each in _ENCAPSULATIONS for known in each.sent),
         "TUNNEL_FORGED": _lines(f"meta mark & FORWARD_MARK == 0 {known} drop" for each in _ENCAPSULATIONS for known in each.sent),
         "FORWARD_MARK": f"{FORWARD_MARK:#010x}",
         "SOURCE_PORT_CHAINS": "".join(_render_block(block) for block in SOURCE_PORT_BLOCKS),
@@ -282,18 +287,6 @@ def render_chains(family: str, group: int) -> str:
 
 
 _ENCAPSULATIONS = tuple(kind.encapsulation for kind in TUNNELS)
-
-
-def _render_received() -> str:
-    """Of each kind of tunnel: its packets between known ends come in by the right link, and all others are judged."""
-    return _lines(
-        rule
-        for each in _ENCAPSULATIONS
-        for rule in (
-            *(f"{known} fib saddr . iif oif exists notrack accept" for known in each.received),
-            *(f"{alike} jump underlay" for alike in each.alike),
-        )
-    )
 
 
 def _lines(rules: Iterable[str]) -> str:

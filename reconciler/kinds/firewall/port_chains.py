@@ -1,7 +1,7 @@
 """The chains at ports, as text: what a container may send, and the fast path. `kinds.firewall.chains` has those of the host.
 
-A packet that no rule here concerns must cost little. The first look-up selects the chain of the port, and the next one
-the protocol. So only packets of a protocol meet its rules. docs/decisions/0084 has the measurements.
+A packet that no rule here concerns must cost little. The first look-up selects the chain of the port. Comparisons of the
+protocol follow, which cost less than a look-up. docs/decisions/0084 and 0115 have the measurements.
 
 Of IGMP, only reports pass (0x12, 0x16, 0x17, 0x22: RFC 1112, 2236, 3376). All other types belong to routers: queries,
 DVMRP, PIM of version 1, discovery. A switch learns its routers from them (RFC 4541, 2.1.1).
@@ -52,7 +52,10 @@ BRIDGE = """\
 \t\tdrop
 \t}
 \tchain port_ip {
-\t\tip protocol vmap { icmp : jump port_icmp, igmp : jump port_igmp, udp : jump port_udp, 103 : jump port_routing }
+\t\tmeta l4proto icmp jump port_icmp
+\t\tmeta l4proto igmp jump port_igmp
+\t\tmeta l4proto udp jump port_udp
+\t\tmeta l4proto 103 jump port_routing
 \t\tiifname . ether saddr . ip saddr @addresses4 accept
 \t\tiifname . ether saddr . ip saddr @leases4 accept
 \t\tiifname . ether saddr . ip saddr . ip daddr @forwarded4 accept
@@ -77,7 +80,9 @@ BRIDGE = """\
 \t\tiifname != @routers drop
 \t}
 \tchain port_ip6 {
-\t\tmeta l4proto vmap { icmpv6 : jump port_icmpv6, udp : jump port_udp6, 103 : jump port_routing }
+\t\tmeta l4proto icmpv6 jump port_icmpv6
+\t\tmeta l4proto udp jump port_udp6
+\t\tmeta l4proto 103 jump port_routing
 \t\tip6 hoplimit 255 exthdr frag exists drop
 \t\tiifname . ether saddr . @nh,64,128 @addresses6 accept
 \t\tiifname . ether saddr . ip6 saddr . ip6 daddr @forwarded6 accept
@@ -117,7 +122,10 @@ NETDEV = """\
 \t\tiifname . ether saddr . ip6 saddr @addresses6 goto leaving6
 \t}
 \tchain leaving4 {
-\t\tmeta l4proto vmap { icmp : jump leaving_icmp, 2 : accept, udp : jump leaving_udp, 103 : accept }
+\t\tmeta l4proto icmp jump leaving_icmp
+\t\tmeta l4proto igmp accept
+\t\tmeta l4proto udp jump leaving_udp
+\t\tmeta l4proto 103 accept
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
 \t\tether daddr @gateway ip ttl > 1 fwd ip to ip daddr map @hops4 device meta protocol map @to_uplink
 \t}
@@ -129,7 +137,9 @@ NETDEV = """\
 \t\tth dport 68 accept
 \t}
 \tchain leaving6 {
-\t\tmeta l4proto vmap { icmpv6 : accept, udp : jump leaving_udp6, 103 : accept }
+\t\tmeta l4proto icmpv6 accept
+\t\tmeta l4proto udp jump leaving_udp6
+\t\tmeta l4proto 103 accept
 \t\texthdr frag exists accept
 \t\tether daddr @behind fwd to meta protocol map @to_tunnel
 \t\tether daddr @gateway ip6 hoplimit > 1 fwd ip6 to ip6 daddr map @hops6 device meta protocol map @to_uplink
