@@ -16,6 +16,7 @@ from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES
 from reconciler.state.host import HostState
 from reconciler.state.ref import HOST, LAB, netns_path_name
+from reconciler.topology.env_files import path_of
 from reconciler.topology.types import Topology
 
 NAMESPACES = "/run/netns"
@@ -30,7 +31,7 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
     With a new `generation`, kernel settings are watched again: the files of a link's settings come and go with it.
     """
     found: Sources = {
-        "file": (Cause.FILE, partial(open_file_events, topology.path)),
+        **{path: (Cause.FILE, partial(open_file_events, path)) for path in (topology.path, *_env_files(topology))},
         "control": (Cause.CONTROL, partial(open_directory_events, str(DIRECTORY), Cause.CONTROL, (f"{topology.name}.pause",))),
         "namespaces": (Cause.NAMESPACE, partial(open_directory_events, NAMESPACES, Cause.NAMESPACE, _names(topology))),
     }
@@ -47,6 +48,12 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
     if keys := _settings(topology, targets, desired):
         found["settings", generation] = (Cause.SETTING, partial(open_setting_events, keys))
     return found
+
+
+def _env_files(topology: Topology) -> Iterator[str]:
+    """The files of variables whose directory exists; the next full reading finds the others."""
+    paths = (path_of(topology.path, path) for path in topology.env_files)
+    return (str(path) for path in paths if path.parent.is_dir())
 
 
 def _names(topology: Topology) -> tuple[str, ...]:

@@ -10,9 +10,42 @@ PARKED = ".netctl-parked-"
 """The suffix of a parked container's name. An id or a number follows it, so that no two have the same name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck:
+    """How an engine finds out whether a container works. Times are in nanoseconds; 0 is the image's own, or the engine's."""
+
+    test: tuple[str, ...] = ()
+    """`NONE`, or `CMD` and words, or `CMD-SHELL` and a line; empty: the image's own test."""
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    """A limit of setrlimit(2), by its name without `RLIMIT_`, in lower case; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Where an engine writes what a container prints."""
+
+    driver: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """The input from which an engine creates a container; a change of any field re-creates the container."""
+    """The input from which an engine creates a container; a change of any field re-creates the container.
+
+    An empty value is the image's own, or the engine's. `state.engines.run_options` has the words of Docker for each.
+    """
 
     runtime: str
     image: str
@@ -20,6 +53,32 @@ class ContainerSpec:
     env: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
     restart: str = "no"
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    working_dir: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    healthcheck: Healthcheck | None = None
+    init: bool = False
+    cap_add: tuple[str, ...] = ()
+    """Capabilities without `CAP_`; `ALL` for all."""
+    cap_drop: tuple[str, ...] = ()
+    read_only: bool = False
+    tmpfs: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    privileged: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
+    shm_size: int = 0
+    """Bytes."""
+    memory: int = 0
+    """Bytes."""
+    cpus: int = 0
+    """Billionths of a CPU."""
+    pids_limit: int = 0
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    """Seconds."""
+    logging: Logging | None = None
 
     def masked(self) -> ContainerSpec:
         """The same without the values of its environment variables."""

@@ -25,6 +25,13 @@ COMMAND_FILE = ".netctl-command"
 LINE_ENDS = "\n\r\0"
 """Characters that a line of a config must not contain."""
 TEMPLATE_DIRECTORY = "/usr/share/lxc/templates"
+LXC_KEYS = (
+    *("image", "command", "env", "volumes", "restart", "entrypoint", "user", "working_dir", "cap_drop", "tmpfs", "ulimits"),
+    *("memory", "cpus", "pids_limit", "stop_signal", "stop_timeout"),
+)
+"""The keys of a spec for which LXC has a setting (lxc.container.conf(5)), or netctl a way of its own."""
+NUMERIC_USER = r"[0-9]+(:[0-9]+)?"
+"""A user as LXC takes it (lxc.init.uid)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,11 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
         lines += [f"lxc.uts.name = {container}", rootfs_line(directory)]
     # The first line resets the network of a template or of the machine's default.conf.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
-    if spec.command:
-        lines += [f"lxc.init.cmd = {render_init(spec.command)}", "lxc.signal.halt = SIGTERM"]
+    if init_words(spec):
+        lines += [f"lxc.init.cmd = {render_init(init_words(spec))}", f"lxc.signal.halt = {spec.stop_signal or 'SIGTERM'}"]
+    elif spec.stop_signal:
+        lines.append(f"lxc.signal.halt = {spec.stop_signal}")
+    lines += _render_options(spec)
     lines += [f"lxc.environment = {_keep_blanks(f'{name}={value}')}" for name, value in spec.env]
     lines += [f"lxc.mount.entry = {render_mount(volume)}" for volume in spec.volumes]
     if spec.restart != "no":
@@ -86,6 +96,36 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
     for line in lines:
         check_line(line)
     return "\n".join(lines) + "\n"
+
+
+def init_words(spec: ContainerSpec) -> tuple[str, ...]:
+    """The words of a container's first process; empty for the init of its root filesystem."""
+    return (*spec.entrypoint, *spec.command)
+
+
+def _render_options(spec: ContainerSpec) -> Iterator[str]:
+    """The lines for the keys that say how it runs."""
+    uid, _, gid = spec.user.partition(":")
+    if uid:
+        yield f"lxc.init.uid = {uid}"
+        yield f"lxc.init.gid = {gid or uid}"
+    if spec.working_dir:
+        yield f"lxc.init.cwd = {spec.working_dir}"
+    yield from (f"lxc.cap.drop = {name.lower()}" for name in spec.cap_drop)
+    yield from (f"lxc.prlimit.{one.name} = {_render_limit(one.soft)}:{_render_limit(one.hard)}" for one in spec.ulimits)
+    for item in spec.tmpfs:
+        path, _, options = item.partition(":")
+        yield f"lxc.mount.entry = tmpfs {_escape(path.lstrip('/'))} tmpfs {options or 'rw'},create=dir 0 0"
+    if spec.memory:
+        yield f"lxc.cgroup2.memory.max = {spec.memory}"
+    if spec.cpus:
+        yield f"lxc.cgroup2.cpu.max = {max(spec.cpus // 10**4, 1000)} 100000"
+    if spec.pids_limit:
+        yield f"lxc.cgroup2.pids.max = {spec.pids_limit}"
+
+
+def _render_limit(limit: int) -> str:
+    return "unlimited" if limit == -1 else str(limit)
 
 
 def check_line(line: str) -> None:
@@ -157,8 +197,8 @@ def create_commands(topology: str, host_key: str, container: str, spec: Containe
         unpack = join(["tar", "--extract", "--numeric-owner", "--file", image, "--directory", rootfs])
         yield join(["mkdir", rootfs])
         yield f"if [ -d {quote(image)} ]; then {copy}; else {unpack}; fi"
-    if needs_command_file(spec.command):
-        yield _write(render_command_file(spec.command), ">", f"{rootfs}/{COMMAND_FILE}")
+    if needs_command_file(init_words(spec)):
+        yield _write(render_command_file(init_words(spec)), ">", f"{rootfs}/{COMMAND_FILE}")
     config = render_config(container, spec, directory, common=Path(COMMON_CONFIG).exists())
     yield _write_private(config, redirection, f"{directory}/config")
     yield _write_private(render_mark(Mark(topology, host_key, container, spec)), ">", f"{directory}/{MARK_FILE}")

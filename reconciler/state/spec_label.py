@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, get_type_hints
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.jsontext import parse_json
@@ -20,41 +22,54 @@ SPEC_VERSION = 1
 """The version of the label. A new key with a default needs no new version: older containers then have the default."""
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+Reader = Callable[[object], Any]
+"""Makes a value of what JSON holds. It raises TypeError or ValueError for a value of another form."""
+
+
+def _reader(kind: Any) -> Reader:
+    """The reader of an annotation's values: scalars, dataclasses of them, tuples, and each of these or None."""
+    if kind in (str, int, bool):
+        return partial(_expect, kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return partial(_read_object, kind, {name: _reader(each) for name, each in get_type_hints(kind).items()})
+    arguments = get_args(kind)
+    if get_origin(kind) is tuple and arguments[-1] is Ellipsis:
+        return partial(_read_list, _reader(arguments[0]))
+    if get_origin(kind) is tuple:
+        return partial(_read_row, tuple(map(_reader, arguments)))
+    if arguments[1:] == (NoneType,):
+        return _reader(arguments[0])  # the default is left out, so None never stands in a label
+    raise TypeError(f"no reader for {kind}")
+
+
+def _expect(kind: type, value: object) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
-    return tuple(_text(item) for item in value)
+def _read_list(read: Reader, value: object) -> tuple[Any, ...]:
+    return tuple(read(item) for item in _expect(list, value))
 
 
-def _pairs(value: object) -> tuple[tuple[str, ...], ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
-    pairs = tuple(_texts(item) for item in value)
-    if any(len(pair) != PAIR for pair in pairs):
-        raise ValueError(f"{value!r} is no list of pairs")
-    return pairs
+def _read_row(readers: tuple[Reader, ...], value: object) -> tuple[Any, ...]:
+    return tuple(read(item) for read, item in zip(readers, _expect(list, value), strict=True))
 
 
-PAIR = 2
-_BY_TYPE: Mapping[object, Callable[[object], object]] = {
-    str: _text,
-    tuple[str, ...]: _texts,
-    tuple[tuple[str, str], ...]: _pairs,
-}
-READERS = {name: _BY_TYPE[kind] for name, kind in get_type_hints(ContainerSpec).items()}
-"""The parser of each field of a spec. It raises TypeError or ValueError for a value of another form."""
+def _read_object(kind: type, readers: Mapping[str, Reader], value: object) -> Any:
+    return kind(**{name: readers[name](item) for name, item in _expect(dict, value).items()})
+
+
+_read_spec: Callable[[object], ContainerSpec] = _reader(ContainerSpec)
 
 
 def render_spec(spec: ContainerSpec) -> str:
     """The text of the label `netctl.spec`: the fields that differ from their defaults."""
-    held = {each.name: getattr(spec, each.name) for each in fields(spec) if getattr(spec, each.name) != each.default}
-    return json.dumps({"version": SPEC_VERSION, **held}, separators=(",", ":"))
+    return json.dumps({"version": SPEC_VERSION, **_held(spec)}, separators=(",", ":"), default=_held)
+
+
+def _held(value: Any) -> dict[str, Any]:
+    return {each.name: held for each in fields(value) if (held := getattr(value, each.name)) != each.default}
 
 
 def parse_spec(text: str) -> ContainerSpec | None:
@@ -67,8 +82,7 @@ def parse_spec(text: str) -> ContainerSpec | None:
         data = parse_json(text, LABEL_MAX_BYTES)
         if not isinstance(data, dict) or data.pop("version", SPEC_VERSION) != SPEC_VERSION:
             return None
-        values: dict[str, Any] = {name: READERS[name](value) for name, value in data.items()}
-        return ContainerSpec(**values)
+        return _read_spec(data)
     except (ValueError, KeyError, TypeError):
         return None
 

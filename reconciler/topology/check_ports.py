@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from reconciler.topology.expand import LAN_MODES, default_network_of, host_of, protocol_of
 from reconciler.topology.faults import FaultList
-from reconciler.topology.messages import suggest
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.ports import ExposeModel
-from reconciler.topology.scalars import shorten
+from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import IPAddress, Network, Path
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from reconciler.state.container_spec import BARE_KEYS, SPEC_KEYS
+from reconciler.state.lxc_config import LXC_KEYS, NUMERIC_USER
 from reconciler.state.naming import interface_name
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
@@ -20,14 +21,13 @@ from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.foreign import find_value
-from reconciler.topology.messages import suggest
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
-from reconciler.topology.scalars import shorten
+from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import Path
 
 _ENGINE_KEYS = tuple(key for key in SPEC_KEYS if key not in BARE_KEYS)
-_MADE_BY_US_KEYS = (*SPEC_KEYS, "replicas")
+_MADE_BY_US_KEYS = (*SPEC_KEYS, "env_file", "replicas")
 
 
 def check_topology(model: TopologyModel, faults: FaultList) -> None:
@@ -145,7 +145,14 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
         if not volume.startswith("/"):
             message = f"cannot mount the volume of `{name}`: LXC has no named volumes: `{volume}`"
             faults.add((*here, "volumes", place), message, "write the host's path, as in /srv/data:/data")
-    words = (*container.command, *(word for pair in container.env for word in pair), *container.volumes)
+    for key in SPEC_KEYS:
+        if key in container.model_fields_set and key not in LXC_KEYS:
+            message = f"`{key}` has no meaning for `{name}`: LXC has nothing like it"
+            faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker` or `podman`")
+    if not re.fullmatch(NUMERIC_USER, container.user or "0"):
+        message = f"the user of `{name}` must be a number: LXC reads no names of the image"
+        faults.add((*here, "user"), message, "write `uid`, or `uid:gid`")
+    words = (*container.entrypoint, *container.command, *(word for pair in container.env for word in pair), *container.volumes)
     broken = [word for word in words if "\n" in word or "\r" in word]
     if broken:
         faults.add_at_key(here, f"a line of LXC's config cannot hold the line break in `{name}`", "put it in a file of the image")
@@ -158,10 +165,10 @@ def _check_bare_namespace(name: str, container: ContainerModel, faults: FaultLis
         if key in container.model_fields_set:
             message = f"`{key}` has no meaning for `{name}`: a container of runtime netns is a bare namespace"
             faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker`")
-    if container.env and not container.command and not faults.left_out((*here, "command")):
-        faults.add_at_key(
-            (*here, "env"), f"`env` has no effect on `{name}`: no command runs in it", "give a `command`, or remove `env`"
-        )
+    for key in ("env", "env_file"):
+        if getattr(container, key) and not container.command and not faults.left_out((*here, "command")):
+            message = f"`{key}` has no effect on `{name}`: no command runs in it"
+            faults.add_at_key((*here, key), message, f"give a `command`, or remove `{key}`")
 
 
 def _check_replicas(name: str, container: ContainerModel, faults: FaultList) -> None:

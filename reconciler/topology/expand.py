@@ -5,7 +5,7 @@ The model has passed every check, so nothing here can fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from reconciler.state.container_spec import SPEC_KEYS, ContainerSpec
@@ -23,8 +23,10 @@ LAN_MODES = ("direct", "macvlan")
 """The modes whose segment is the LAN of the host's uplink."""
 
 
-def expand_topology(model: TopologyModel, document: Document, path: str, source: str) -> Topology:
-    """The topology that the model stands for."""
+def expand_topology(
+    model: TopologyModel, document: Document, path: str, source: str, variables: Mapping[str, Mapping[str, str]]
+) -> Topology:
+    """The topology that the model stands for; `variables` are those of its files of variables, by container."""
     return Topology(
         name=model.name,
         hosts={
@@ -58,12 +60,17 @@ def expand_topology(model: TopologyModel, document: Document, path: str, source:
             )
             for name, subnet in model.subnets.items()
         },
-        containers={container.name: container for origin in model.containers for container in _containers(model, origin)},
+        containers={
+            container.name: container
+            for origin in model.containers
+            for container in _containers(model, origin, variables.get(origin, {}))
+        },
         policies=tuple(
             Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies
         ),
         repair=model.repair,
         path=path,
+        env_files=tuple(file.path for container in model.containers.values() for file in container.env_file),
         source=source,
         positions=document.positions,
     )
@@ -137,10 +144,11 @@ def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
     return "udp" if said == "udp" else "sctp" if said == "sctp" else "tcp"
 
 
-def _containers(model: TopologyModel, origin: str) -> Iterator[Container]:
+def _containers(model: TopologyModel, origin: str, variables: Mapping[str, str]) -> Iterator[Container]:
     container = model.containers[origin]
     host = host_of(model, container)
-    spec = ContainerSpec(runtime_of(container), **{key: getattr(container, key) for key in SPEC_KEYS})
+    given = {key: getattr(container, key) for key in SPEC_KEYS}
+    spec = ContainerSpec(runtime_of(container), **given | {"env": tuple({**variables, **dict(container.env)}.items())})
     default = default_network_of(model, container.networks)
     attachments = tuple(
         _attachment(model, name, network, interface, name == default)

@@ -6,6 +6,7 @@ to that part is no fault.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from reconciler.topology.check_lan import check_lan
 from reconciler.topology.check_options import check_options
 from reconciler.topology.check_overlays import check_overlays
 from reconciler.topology.checks import check_topology
+from reconciler.topology.env_files import read_env_files
 from reconciler.topology.expand import expand_topology
 from reconciler.topology.faults import FaultList
 from reconciler.topology.indentation import find_shift
@@ -60,20 +62,21 @@ def check_parsed(parsed: ParsedFile) -> Topology:
 def _blame_indentation(parsed: ParsedFile, error: TopologyError) -> TopologyError:
     """The error, or the one fault that causes it: a line that is indented wrongly."""
     document, lines = parsed.document, parsed.source.splitlines()
+    find_lines = partial(_faulty_lines, parsed.path)
     if document.explained:
         return error
     if document.stop is not None:
-        shift = find_shift(lines, (document.stop.line,), _faulty_lines, is_readable=False)
+        shift = find_shift(lines, (document.stop.line,), find_lines, is_readable=False)
     else:
         lines_blamed = [fault.position.line for fault in error.faults if fault.is_of_place]
-        shift = find_shift(lines, lines_blamed, _faulty_lines, is_readable=True)
+        shift = find_shift(lines, lines_blamed, find_lines, is_readable=True)
     if shift is None or any(fault.position == shift.position for fault in document.faults if fault.is_of_place):
         return error
     return TopologyError(error.path, error.source, (shift,))
 
 
-def _faulty_lines(text: str) -> list[int] | None:
-    parsed = parse_file(text.encode(), DEFAULT_FILE)
+def _faulty_lines(path: str, text: str) -> list[int] | None:
+    parsed = parse_file(text.encode(), path)
     try:
         _check(parsed)
     except TopologyError as error:
@@ -88,8 +91,9 @@ def _check(parsed: ParsedFile) -> Topology:
     model = _validate(document, faults) if document.readable else None
     if model is not None:
         check_topology(model, faults)
+        variables = read_env_files(model, path, faults)
     if model is not None and not faults:
-        topology = expand_topology(model, document, path, source)
+        topology = expand_topology(model, document, path, source, variables)
         check_overlays(topology, faults)
         check_lan(topology, faults)
         check_options(topology, faults)

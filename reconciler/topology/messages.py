@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +23,7 @@ from reconciler.topology.model.networks import NetworkModel, RouteModel
 from reconciler.topology.model.policies import PolicyModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import SubnetModel
-from reconciler.topology.scalars import TRUTHS, describe, shorten
+from reconciler.topology.scalars import TRUTHS, describe, shorten, suggest
 from reconciler.topology.types import Path
 from reconciler.topology.yaml import INT_DIGITS_MAX, Document
 
@@ -56,12 +55,6 @@ _SECTION_HELP = {
 _NO_COLON = re.compile(r"(?P<key>[A-Za-z_][\w-]*)(?: *= *| +)(?P<value>[^\s=].*)")
 _OF_PLACE = ("extra_forbidden", "missing", "model_type", "dict_type", "tuple_type")
 """pydantic's errors that a line in a wrong column may cause."""
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean …?` if a known word is near; else the empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else ""
 
 
 def translate(error: ErrorDetails, loc: Path, document: Document) -> Fault | None:

@@ -8,8 +8,9 @@ typed one. It raises `refuse(…)` with the fault and the advice, and never conv
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
@@ -66,6 +67,12 @@ def shorten(text: str) -> str:
     """A value as a message quotes it: on one line, and not too long."""
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` if a known word is near; else the empty text."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
 
 
 def expect_text(value: Any, what: str, help_text: str = "", grammar: str = "") -> str:

@@ -200,6 +200,8 @@ class Topology:
     repair: Literal["network", "all"] = "network"
     """Whether an agent also starts and creates an engine's containers that were stopped or removed."""
     path: str = ""
+    env_files: tuple[str, ...] = ()
+    """The files of variables, whose relative paths begin at the directory of `path`."""
     source: str = ""
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)
 

@@ -209,7 +209,7 @@ class DockerEngine:
 
     def start(self, engine_name: str) -> int:
         """Start a container of netctl's; the number of its first process. EngineError also if it ends at once."""
-        identity = self._find_own(engine_name)
+        identity = self._find_own(engine_name).identity
         with self._asking() as client:
             client.start(identity)
         pid, status = self._read_state(identity)
@@ -221,13 +221,14 @@ class DockerEngine:
 
     def stop(self, engine_name: str) -> None:
         """Stop a container of netctl's; a stopped one is no error."""
-        identity = self._find_own(engine_name)
+        own = self._find_own(engine_name)
+        timeout_s = own.spec.stop_timeout if own.spec else None
         with self._asking() as client:
-            client.stop(identity, timeout=STOP_TIMEOUT_S)
+            client.stop(own.identity, timeout=STOP_TIMEOUT_S if timeout_s is None else timeout_s)
 
     def park(self, engine_name: str) -> None:
         """Stop a container of netctl's and rename it, so that its name is free."""
-        identity = self._find_own(engine_name)
+        identity = self._find_own(engine_name).identity
         self.stop(engine_name)
         with self._asking() as client:
             client.rename(identity, f"{engine_name}{PARKED}{identity[:12]}")
@@ -251,14 +252,14 @@ class DockerEngine:
                 return one.identity
         return ""
 
-    def _find_own(self, engine_name: str) -> str:
-        """The id of a container, after a check of its labels: a foreign container is never changed."""
+    def _find_own(self, engine_name: str) -> Listed:
+        """A container, after a check of its labels: a foreign container is never changed."""
         with self._asking():
             found = self._inspect(engine_name)
             labels, identity = parse_labels(found["Config"]["Labels"] or {}), str(found["Id"])
         if not self._is_ours(engine_name, labels):
             raise EngineError(f"container {engine_name} is not one of netctl's, so netctl does not change it")
-        return identity
+        return Listed(identity, engine_name, "", labels)
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -361,7 +362,9 @@ def preload() -> None:
 
 
 def advise(runtime: str, words: str) -> str:
-    """The advice if the message comes from the program that starts containers for the engine; "" for all others."""
+    """The advice for a message of a program that the engine needs; "" for all others."""
+    if "container-init binary not found" in words:
+        return "install it for `init: true`: apt-get install catatonit"
     if "OCI runtime" not in words:
         return ""
     if any(phrase in words.lower() for phrase in ("not found in $path", "no such file or directory", "that was not found")):

@@ -17,7 +17,7 @@ NO_NETWORKS = ("none", "host")
 class Listed:
     """A container, as `docker ps --all` shows it.
 
-    `state` is Docker's word: created, running, paused, restarting, removing, exited or dead.
+    `state` is Docker's word: created, running, paused, restarting, removing, exited or dead; "" if it was not asked for.
     """
 
     identity: str

@@ -27,6 +27,7 @@ from reconciler.state.lxc_config import (
     MARK_FILE,
     TEMPLATE_DIRECTORY,
     Mark,
+    init_words,
     is_template,
     move_rootfs,
     needs_command_file,
@@ -148,8 +149,8 @@ class LxcEngine:
             config = (directory / "config").read_text(encoding="utf-8") + "\n" + config
         else:
             unpack(step.spec.image, directory / "rootfs")
-        if needs_command_file(step.spec.command):
-            replace_file(directory / "rootfs" / COMMAND_FILE, render_command_file(step.spec.command), mode=0o644)
+        if needs_command_file(words := init_words(step.spec)):
+            replace_file(directory / "rootfs" / COMMAND_FILE, render_command_file(words), mode=0o644)
         replace_file(directory / "config", config)
         replace_file(directory / MARK_FILE, render_mark(replace(mark, complete=True)))
 
@@ -167,7 +168,9 @@ class LxcEngine:
         """Stop a container of netctl's; a stopped one is no error."""
         self._check_own(engine_name)
         if self._read_pids().get(engine_name):
-            self._lxc("stop", "-n", engine_name, "--timeout", str(STOP_TIMEOUT_S))
+            mark = self._read_mark(engine_name)
+            timeout_s = mark.spec.stop_timeout if mark and mark.spec else None
+            self._lxc("stop", "-n", engine_name, "--timeout", str(STOP_TIMEOUT_S if timeout_s is None else timeout_s))
 
     def park(self, engine_name: str) -> None:
         """Stop a container of netctl's and rename it, so that its name is free."""

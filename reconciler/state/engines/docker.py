@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.engines.base import ContainerOrder, EngineCommands
+from reconciler.state.engines.run_options import held_options
 from reconciler.state.shell import join
 from reconciler.state.spec_label import labels_of
 
@@ -49,32 +50,31 @@ class DockerCommands(EngineCommands):
 
 
 def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> list[str]:
-    """The options of `docker create`, then image and command. A command that the file leaves out is the image's own."""
-    words = []
-    for label, value in labels:
-        words += ["--label", f"{label}={value}"]
-    for name, value in spec.env:
-        words += ["--env", f"{name}={value}"]
-    for volume in spec.volumes:
-        words += ["--volume", volume]
+    """The options of `docker create`, then image and command. What the file leaves out is the image's own."""
+    words = [word for label, value in labels for word in ("--label", f"{label}={value}")]
+    words += [word for option, value in held_options(spec) for word in option.words(value)]
     if spec.restart != "no":
         words += ["--restart", spec.restart]
-    return [*words, spec.image, *spec.command]
+    # The option takes the program alone.
+    if spec.entrypoint:
+        words += ["--entrypoint", spec.entrypoint[0]]
+    return [*words, spec.image, *spec.entrypoint[1:], *spec.command]
 
 
 def create_body(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
     """The body of POST /containers/create, which says the same."""
     policy, _, retries = spec.restart.partition(":")
-    body: dict[str, Any] = {
-        "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.env],
-        "Labels": dict(labels),
-        "HostConfig": {
-            "NetworkMode": "none",
-            "Binds": list(spec.volumes),
-            "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
-        },
+    container: dict[str, Any] = {"Image": spec.image}
+    host: dict[str, Any] = {
+        "NetworkMode": "none",
+        "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
     }
+    for option, value in held_options(spec):
+        body = option.body(value)
+        container |= body.container
+        host |= body.host
+    if spec.entrypoint:
+        container["Entrypoint"] = list(spec.entrypoint)
     if spec.command:
-        body["Cmd"] = list(spec.command)
-    return body
+        container["Cmd"] = list(spec.command)
+    return container | {"Labels": container.get("Labels", {}) | dict(labels), "HostConfig": host}

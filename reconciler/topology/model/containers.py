@@ -13,8 +13,26 @@ from reconciler.state.grammar import ENGINE_NAME
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
+from reconciler.topology.model.env_files import EnvFiles
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
+from reconciler.topology.model.run_options import (
+    Capabilities,
+    Count,
+    Cpus,
+    Devices,
+    Directory,
+    Health,
+    Labels,
+    LoggingField,
+    Seconds,
+    SecurityOptions,
+    Signal,
+    Size,
+    Tmpfs,
+    Ulimits,
+    User,
+)
 from reconciler.topology.scalars import TRUTHS, describe, expect_text, parse_item, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
@@ -185,6 +203,28 @@ class ContainerModel(Model):
     env: Env = Field((), description="Its environment: {NAME: value}, or a list of NAME=value.")
     volumes: Annotated[tuple[Volume, ...], ListForm] = Field((), description="host path or volume name:container path[:ro]")
     restart: Literal["no", "always", "on-failure", "unless-stopped"] = Field("no", description="The engine's restart policy.")
+    env_file: EnvFiles = Field((), description="Files with NAME=value in each line, beside the topology file. `env` goes first.")
+    entrypoint: Command = Field((), description="What runs `command`: a list of words, or a text that is split into words.")
+    user: User = Field("", description="Who runs it: a name or a number of the image's, and a group after a `:`.")
+    working_dir: Directory = Field("", description="Where it starts.")
+    labels: Labels = Field((), description="The engine's labels: {name: text}, or a list of name=text.")
+    healthcheck: Health = Field(None, description="How the engine finds out whether it works, in Compose's words.")
+    init: bool = Field(False, description="Whether a small init runs as its first process.")
+    cap_add: Capabilities = Field((), description="Capabilities that it gets.")
+    cap_drop: Capabilities = Field((), description="Capabilities that it loses.")
+    read_only: bool = Field(False, description="Whether it cannot write to its root filesystem.")
+    tmpfs: Tmpfs = Field((), description="Paths with a filesystem in memory: /run, or /run:size=64m.")
+    devices: Devices = Field((), description="Devices of the host that it may use: /dev/net/tun, or vendor.com/class=name.")
+    security_opt: SecurityOptions = Field((), description="The engine's security options, such as no-new-privileges:true.")
+    privileged: bool = Field(False, description="Whether it has all rights on its host. It can then change every network there.")
+    ulimits: Ulimits = Field((), description="Limits of its processes: {nofile: 4096}, or {nofile: {soft: 1024, hard: 4096}}.")
+    shm_size: Size = Field(0, description="The size of its /dev/shm: bytes, or text such as 64m.")
+    memory: Size = Field(0, description="How much memory it may use: bytes, or text such as 512m.")
+    cpus: Cpus = Field(0, description="How many CPUs it may use, such as 0.5.")
+    pids_limit: Count = Field(0, description="How many processes it may have.")
+    stop_signal: Signal = Field("", description="The signal that ends it.")
+    stop_timeout: Seconds = Field(None, description="How long it may take to end, before it is killed: 30s.")
+    logging: LoggingField = Field(None, description="Where the engine writes what it prints: {driver: …, options: {…}}.")
     existing: Existing = Field(
         False, description="Connect a container that the engine runs already: true (named as the key), or its name."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from reconciler.kinds.engine.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.lxc_config import parse_mark, render_mark
 from reconciler.state.spec_label import parse_spec, render_spec
+from tests.harness.full_spec import FULL
 
 OLD_LABEL = (
     '{"runtime":"docker","image":"nginx:1.27","command":["nginx","-g","daemon off;"],"env":[["COLOUR","blue"]],'
@@ -38,7 +39,7 @@ def test_the_label_without_a_version_is_understood() -> None:
     assert parse_mark(render_mark(mark)) == mark
 
 
-@pytest.mark.parametrize("spec", [SPEC, PLAIN])
+@pytest.mark.parametrize("spec", [SPEC, PLAIN, FULL])
 def test_the_label_is_read_as_it_was_written(spec: ContainerSpec) -> None:
     """The label has its version, and nothing that is a default."""
     assert parse_spec(render_spec(spec)) == spec
@@ -58,7 +59,10 @@ def test_a_missing_key_means_its_default(key: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 2}, {"version": "1"}, {"version": None}, {"cpus": 2}, {"image": 7}, {"command": "nginx"}, {"env": [["COLOUR"]]}],
+    [
+        *({"version": 2}, {"version": "1"}, {"version": None}, {"image": 7}, {"command": "nginx"}, {"env": [["COLOUR"]]}),
+        *({"cpu": 2}, {"cpus": "2"}, {"init": 1}, {"healthcheck": {"test": "true"}}, {"ulimits": [["nofile", 1, 2]]}),
+    ],
 )
 def test_what_is_not_understood_is_recreated(change: dict[str, object]) -> None:
     """Another version, an unknown key and a value of another type give no spec, which differs from every spec that is wanted."""
@@ -82,5 +86,6 @@ def test_a_label_without_what_has_no_default(key: str) -> None:
 
 def test_each_field_is_read() -> None:
     """A field of a spec that no label could give back would re-create its container with each apply."""
-    assert all(getattr(SPEC, each.name) != each.default for each in fields(ContainerSpec)), "try each field above"
-    assert parse_spec(render_spec(SPEC)) == SPEC
+    spec = replace(FULL, privileged=True)
+    assert all(getattr(spec, each.name) != each.default for each in fields(ContainerSpec)), "try each field above"
+    assert parse_spec(render_spec(spec)) == spec

@@ -24,11 +24,10 @@ from reconciler.state.spec_label import parse_spec, render_spec
 from reconciler.state.steps.containers import ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import StepError
 from tests.harness.dockerd import Dockerd
+from tests.harness.full_spec import STAYS
 
 pytestmark = pytest.mark.docker
 
-STAYS = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait")
-"""A command that ends at once when told to: the first process of a container is deaf to signals that it does not handle."""
 SPEC = ContainerSpec("docker", "busybox:latest", STAYS, (("COLOUR", "blue"),), ("/usr/share:/data:ro",), "on-failure:3")
 
 
@@ -78,8 +77,8 @@ def test_a_label_of_an_earlier_version(
     """A container whose label has no version is as it should be, and one whose label has an unknown key is re-created."""
     want = desired(topology)
     unknown: dict[str, int]
-    for unknown in ({}, {"cpus": 2}):
-        label = json.dumps({**dataclasses.asdict(SPEC), **unknown})
+    for unknown in ({}, {"cpu": 2}):
+        label = json.dumps({**json.loads(render_spec(SPEC)), **unknown})
         monkeypatch.setattr("reconciler.state.spec_label.render_spec", lambda _, label=label: label)
         carry_out(docker_context, want)
         assert dockerd.docker("inspect", "--format", '{{index .Config.Labels "netctl.spec"}}', want.engine_name) == label
@@ -231,6 +230,7 @@ def test_command_that_cannot_start(docker_context: KernelContext, topology: str)
             "default-runtime",
         ),
         ("podman", "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime error", "`command`"),
+        ("podman", "container create: container-init binary not found on the host: stat /usr/libexec/podman/catatonit", "catatonit"),
         ("docker", "Conflict. The container name is already in use", ""),
     ],
 )
