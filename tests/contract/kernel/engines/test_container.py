@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from reconciler.state.spec_label import parse_spec, render_spec
 from reconciler.state.steps.containers import ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import StepError
 from tests.harness.dockerd import Dockerd
-from tests.harness.full_spec import STAYS
+from tests.harness.full_spec import FULL, STAYS
 
 pytestmark = pytest.mark.docker
 
@@ -310,15 +311,11 @@ def test_restart_changes_the_process_and_nothing_else(docker_context: KernelCont
 
 def test_label_tells_every_field() -> None:
     """Whatever an engine is told at creation re-creates the container when it changes."""
-    changed = (
-        dataclasses.replace(SPEC, runtime="podman"),
-        dataclasses.replace(SPEC, image="busybox:1"),
-        dataclasses.replace(SPEC, command=(" ".join(STAYS),)),
-        dataclasses.replace(SPEC, env=()),
-        dataclasses.replace(SPEC, volumes=()),
-        dataclasses.replace(SPEC, restart="no"),
-    )
-    assert len(changed) == len(dataclasses.fields(ContainerSpec))
-    assert len({render_spec(spec) for spec in (SPEC, *changed)}) == len(changed) + 1
-    assert [parse_spec(render_spec(spec)) for spec in changed] == list(changed)
+    full = dataclasses.replace(FULL, privileged=True)
+    others: dict[str, Any] = {"runtime": "podman", "image": "busybox:1"}
+    changed = [
+        dataclasses.replace(full, **{each.name: others.get(each.name, each.default)}) for each in dataclasses.fields(ContainerSpec)
+    ]
+    assert len({render_spec(spec) for spec in (full, *changed)}) == len(changed) + 1
+    assert [parse_spec(render_spec(spec)) for spec in changed] == changed
     assert [parse_spec(text) for text in ("", "{}", "[1]", "0123456789abcdef")] == [None] * 4
