@@ -231,7 +231,7 @@ def test_command_that_cannot_start(docker_context: KernelContext, topology: str)
             "default-runtime",
         ),
         ("podman", "crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime error", "`command`"),
-        ("podman", "container create: container-init binary not found on the host: stat /usr/libexec/podman/catatonit", "catatonit"),
+        ("podman", "container-init binary not found on the host: stat /usr/libexec/podman/catatonit", "catatonit"),
         ("docker", "Conflict. The container name is already in use", ""),
     ],
 )
@@ -314,7 +314,8 @@ def test_label_tells_every_field() -> None:
     full = dataclasses.replace(FULL, privileged=True)
     others: dict[str, Any] = {"runtime": "podman", "image": "busybox:1"}
     changed = [
-        dataclasses.replace(full, **{each.name: others.get(each.name, each.default)}) for each in dataclasses.fields(ContainerSpec)
+        dataclasses.replace(full, **{each.name: others.get(each.name, each.default)})
+        for each in dataclasses.fields(ContainerSpec)
     ]
     assert len({render_spec(spec) for spec in (full, *changed)}) == len(changed) + 1
     assert [parse_spec(render_spec(spec)) for spec in changed] == changed
