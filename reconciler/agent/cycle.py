@@ -68,6 +68,8 @@ class Keeper:
     """By host, what is contested now."""
     is_paused: Callable[[], bool] = lambda: False
     """Asked under the lock: a destroy that had it before may have ended only now."""
+    must_stop: Callable[[], bool] = lambda: False
+    """A reading ends with StoppedError then; a change of hosts ends after the batch in hand, with NetctlError."""
     held: dict[str, HostState] = field(default_factory=dict)
     """By host, what was desired when the host was last in step."""
     is_clean: bool = False
@@ -89,6 +91,7 @@ class Keeper:
             return {}
         near = sum(self.topology.hosts[host].connect.scheme != "ssh" for host in wanted)
         with Fleet.start(near) as fleet:
+            fleet.stop_when(self.must_stop)
             chosen = (target for target in targets_of(self.topology) if target.host in wanted)
             errors = fleet.greet(chosen, self.command, optional=True)
             # One that cannot be reached now is as it was when it was last read.
@@ -97,11 +100,15 @@ class Keeper:
         return errors
 
     def cycle(self, progress: ProgressDisplay) -> CycleResult:
-        """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed."""
+        """Read, and repair what differs. LockedError while another netctl is at work; NetctlError if something failed.
+
+        StoppedError if it must stop.
+        """
         preload({runtime for target in self.targets for runtime in target.containers})
         error: NetctlError | None = None
         with Fleet.start(len(self.targets)) as fleet:
             fleet.is_agent = True
+            fleet.stop_when(self.must_stop)
             fleet.greet(self.targets, self.command)
             work = self._plan(fleet, fleet.read(lock=not self.is_clean))
             if self.is_clean and work.changes:

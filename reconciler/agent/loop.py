@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from reconciler.agent.contest import Contests
 from reconciler.agent.cycle import CycleResult, Keeper, count_repairs
@@ -20,6 +20,7 @@ from reconciler.agent.timing import Schedule
 from reconciler.agent.withhold import find_roots
 from reconciler.errors import LockedError, NetctlError, UsageError, translating
 from reconciler.fleet.rollout import StepFailedError
+from reconciler.fleet.side_by_side import StoppedError
 from reconciler.fleet.target import Target
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.events.commands import ProcessEvents
@@ -45,10 +46,6 @@ SHOWN_MAX = 5
 
 Load = Callable[[], tuple[Topology, tuple[Target, ...]]]
 """Reads the file: the topology, and the hosts that the agent is to hold. UsageError if it cannot be used."""
-
-
-class _StoppedError(Exception):
-    """A signal has asked for the end in the middle of a reading."""
 
 
 class _Silence:
@@ -94,8 +91,6 @@ class Agent:
     """The agent's workers have it, too."""
     is_stopping: bool = False
     is_ready: bool = False
-    is_reading: bool = False
-    """Whether a stop may raise: nothing is being changed."""
     reload: bool = False
 
     # --- the loop -----------------------------------------------------------------------------------------------------
@@ -104,6 +99,7 @@ class Agent:
         """Hold the hosts until a signal asks for the end; the network stays as it is."""
         self.keeper.withheld = lambda host: self.contests.withheld(host, self.clock())
         self.keeper.is_paused = lambda: read_pause(self.keeper.topology.name) is not None
+        self.keeper.must_stop = lambda: self.is_stopping
         with self._handling_signals():
             try:
                 self._listen()
@@ -113,7 +109,7 @@ class Agent:
                     self._wait()
                     if not (self.is_stopping or self.state.paused) and self.schedule.due_s <= self.clock():
                         self._cycle()
-            except _StoppedError:
+            except StoppedError:
                 pass
             finally:
                 self.manager.notify("STOPPING=1")
@@ -170,7 +166,7 @@ class Agent:
                 self._reload()
                 if is_full:
                     self._read_beside()
-            with self._interruptible(), translating():
+            with translating():
                 outcome = self.keeper.cycle(_Silence(self._beat_soon))
         except LockedError as error:
             result = "locked"
@@ -212,8 +208,7 @@ class Agent:
         self._write(replace(self.state, error="", hosts=_names(targets), in_step=False))
 
     def _read_beside(self) -> None:
-        with self._interruptible():
-            errors = self.keeper.read_beside()
+        errors = self.keeper.read_beside()
         for host, error in errors.items():
             self.log.note("unreachable", f"{host} is left out: its live addresses are not known ({error.message})")
 
@@ -326,18 +321,6 @@ class Agent:
         self._note(set())
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """A stop ends what is done within at once; while hosts are changed, the fleet ends it after the batch in hand."""
-        self.is_reading = True
-        try:
-            self._take_signals()
-            if self.is_stopping:
-                raise _StoppedError
-            yield
-        finally:
-            self.is_reading = False
-
-    @contextlib.contextmanager
     def _handling_signals(self) -> Iterator[None]:
         numbers = (*STOPS, signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
@@ -348,12 +331,8 @@ class Agent:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: object) -> None:
-        if number in STOPS and self.is_reading:
-            self.is_reading = False
-            self._stop()
-
-    def _stop(self) -> NoReturn:
-        raise _StoppedError
+        if number in STOPS:  # the others are followed between two cycles
+            self.is_stopping = True
 
 
 def start_agent(load: Load, command: str, *, is_json: bool, metrics: tuple[str, int] | None = None) -> Agent:

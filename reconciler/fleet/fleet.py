@@ -16,7 +16,7 @@ import contextlib
 import resource
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Self
 
@@ -89,6 +89,10 @@ class Fleet:
         with translating():
             return cls([start_local_worker() for _ in range(count)])
 
+    def stop_when(self, must_stop: Callable[[], bool]) -> None:
+        """Raise StoppedError at a request, once this says so; a change of hosts ends after the batch in hand, instead."""
+        self._hosts.must_stop = must_stop
+
     def __enter__(self) -> Self:
         return self
 
@@ -97,8 +101,10 @@ class Fleet:
 
     def close(self) -> None:
         """End all sessions."""
+        self.stop_when(lambda: False)  # the requests at the end are for the stop, too
         if self._reading:
-            self._reading.exception()  # a session must not end during a reading
+            with contextlib.suppress(Exception):
+                self._hosts.await_result(self._reading)  # a session must not end during a reading
         self._end_sessions()
         self._end_idle()
         self._closed.set()
@@ -138,7 +144,7 @@ class Fleet:
         left out: the result names them, and the reasons.
         """
         if self._greeting:
-            self._greeting.result()
+            self._hosts.await_result(self._greeting)
         new = tuple(target for target in targets if target.host not in self._sessions)
         return self._greet(new, command, optional=optional) if new else {}
 
@@ -227,7 +233,7 @@ class Fleet:
     def read(self, *, lock: bool) -> dict[str, HostFacts]:
         """The facts of every host; with `lock`, no other netctl can change them until this one is done."""
         reading, self._reading = self._reading, None
-        facts = reading.result() if reading else {}
+        facts = self._hosts.await_result(reading) if reading else {}
         return facts | self._read([host for host in self._sessions if host not in facts], lock=lock)
 
     def _read(self, hosts: Sequence[str], *, lock: bool) -> dict[str, HostFacts]:

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from reconciler.kernel.events.source import Cause, SourceEndedError
 from reconciler.kernel.namespaces import enter, run_in_thread
 
-CONNECT_TIMEOUT_S = 5.0
-"""An engine that accepts and does not answer must not hold up the loop for longer."""
+CONNECT_TIMEOUT_S = 1.0
+"""An engine whose queue of connections is full must not hold up the loop for longer."""
 READ_BYTES = 1 << 16
 READS_MAX = 256
 """Of one `drain`."""
@@ -27,50 +27,54 @@ HEAD_MAX_BYTES = 1 << 14
 
 
 class EngineEvents:
-    """A connection on which an engine sends its events."""
+    """A connection on which an engine sends its events.
+
+    systemd listens for an engine that it has yet to start (systemd.socket(5)), so the answer may take its time. It begins
+    with a head, and that is a hint: what happened before the engine sent it has no event.
+    """
 
     cause = Cause.ENGINE
 
     def __init__(self, url: str) -> None:
-        """OSError if the engine does not listen, or refuses."""
+        """OSError if the engine does not listen."""
+        self._head = b""
+        self._is_open = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             self._socket.settimeout(CONNECT_TIMEOUT_S)
             self._socket.connect(url.removeprefix("unix://"))
             self._socket.sendall(render_question())
-            _check_head(self._read_head())
             self._socket.setblocking(False)
         except OSError:
             self._socket.close()
             raise
-
-    def _read_head(self) -> bytes:
-        """What comes first, up to the end of the head; events may follow in the same piece, which the first reading covers."""
-        data = b""
-        while b"\r\n\r\n" not in data and len(data) < HEAD_MAX_BYTES:
-            part = self._socket.recv(READ_BYTES)
-            if not part:
-                raise ConnectionResetError("the engine ended the connection")
-            data += part
-        return data
 
     def fileno(self) -> int:
         """The connection's."""
         return self._socket.fileno()
 
     def drain(self) -> bool:
-        """Whether anything came. SourceEndedError if the engine has ended the connection."""
+        """Whether anything came after the head, or its end. SourceEndedError if the engine refuses, or ends the connection."""
         found = False
         for _ in range(READS_MAX):
             try:
-                if not self._socket.recv(READ_BYTES):
+                data = self._socket.recv(READ_BYTES)
+                if not data:
                     raise SourceEndedError
             except BlockingIOError:
                 break
             except OSError as error:
                 raise SourceEndedError from error
-            found = True
+            self._is_open = self._is_open or self._ends_head(data)
+            found = found or self._is_open
         return found
+
+    def _ends_head(self, data: bytes) -> bool:
+        self._head += data
+        status = self._head.split(b" ", 2)[1:2]
+        if len(self._head) > HEAD_MAX_BYTES or (b"\r\n" in self._head and status != [b"200"]):
+            raise SourceEndedError
+        return b"\r\n\r\n" in self._head
 
     def close(self) -> None:
         """End the connection."""
@@ -81,11 +85,6 @@ def render_question() -> bytes:
     """The request for events of containers, from now on. HTTP/1.0: the answer is the plain stream, without chunks."""
     filters = quote(json.dumps({"type": ["container"], "event": list(EVENTS)}))
     return f"GET /events?filters={filters} HTTP/1.0\r\nHost: engine\r\n\r\n".encode()
-
-
-def _check_head(data: bytes) -> None:
-    if data.partition(b"\r\n")[0].split(b" ")[1:2] != [b"200"]:
-        raise ConnectionRefusedError("the engine refuses to send events")
 
 
 class LxcEvents:

@@ -72,3 +72,50 @@ class Connection:
         while self.answers[0] < wanted:
             assert time.monotonic() < deadline, f"the connection from {self.name} is dead"
             time.sleep(INTERVAL_S)
+
+
+def start_datagram_server(machine: Machine, netns: str, port: int) -> Running:
+    """Give back each datagram, on all IPv4 addresses of the namespace."""
+
+    def serve() -> int:
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("", port))
+        while True:
+            data, sender = server.recvfrom(100)
+            server.sendto(data, sender)
+
+    running = machine.start(serve, netns)
+    while f":{port} " not in machine.run("ss", "-Hulnp", netns=netns).out:
+        time.sleep(0.01)
+    return running
+
+
+@dataclass(slots=True)
+class Datagrams:
+    """A stream of datagrams, of which none is sent twice: what is lost is counted."""
+
+    name: str
+    client: Running
+    counts: Counter
+    """Sent, and lost."""
+
+    @classmethod
+    def start(cls, machine: Machine, netns: str, address: str, port: int) -> Datagrams:
+        """Send one every few milliseconds, and wait for its answer."""
+        counts = Counter()
+
+        def talk() -> int:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.connect((address, port))
+                client.settimeout(ANSWER_TIMEOUT_S)
+                while True:
+                    number = counts.count()
+                    try:
+                        client.send(str(number).encode())
+                        while int(client.recv(100)) != number:
+                            pass
+                    except OSError:  # no answer, or an error message
+                        counts.count(1)
+                    time.sleep(INTERVAL_S / 4)
+
+        return cls(f"{netns or 'the host'} to {address}:{port}", machine.start(talk, netns), counts)

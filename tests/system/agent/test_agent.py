@@ -57,6 +57,24 @@ def test_it_ends_in_the_middle_of_its_first_apply(furnished: Machine) -> None:
     assert quick_netctl(furnished, "diff", file)[0].status == 0
 
 
+def test_it_ends_while_an_engine_does_not_answer(furnished: Machine, file: Path) -> None:
+    """An engine that accepts connections and sends nothing, as at boot, keeps SIGTERM from ending the agent for 5 s at most."""
+    path = furnished.folder / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(str(path))
+        engine.listen()
+        theirs = "  theirs: {runtime: docker, existing: true, networks: {front: auto}}\n"
+        edit(file, ("connect: local", f'connect: local, docker: "unix://{path}"'), ("policies:", theirs + "policies:"))
+        agent = RunningAgent.start(furnished, file)
+        engine.settimeout(20)
+        held = [engine.accept()[0] for _ in range(2)]  # for events, and for the worker, which waits for it
+        time.sleep(0.5)
+        outcome, took_s = agent.stop()
+        assert (outcome.status, took_s < 5) == (0, True), (outcome, took_s)
+        for connection in held:
+            connection.close()
+
+
 def test_it_follows_the_file_and_keeps_the_last_good_one(agent: RunningAgent, file: Path) -> None:
     """A change of the file is applied; a wrong file is reported with its line, and drift is repaired by the last good one."""
     machine = agent.machine

@@ -198,6 +198,7 @@ def test_an_engine_that_ends_is_a_hint_and_opened_again(tmp_path: Path) -> None:
     hints = Hints()
     hints.want({"docker": (Cause.ENGINE, lambda: EngineEvents(f"unix://{path}"))})
     thread.join()
+    assert hints.wait(time.monotonic() + WAIT_S) == {Cause.ENGINE}  # what happened before the answer has no event
     assert hints.drain() == set()
     accepted[0].sendall(b'{"Action": "start"}\n')
     assert hints.wait(time.monotonic() + WAIT_S) == {Cause.ENGINE}
@@ -218,13 +219,31 @@ def test_an_engine_that_ends_is_a_hint_and_opened_again(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_refuses_is_no_source(tmp_path: Path) -> None:
-    """Another status than 200 is an error, and is tried again later."""
+    """Another status than 200 is an end, and is tried again later."""
     engine, accepted = Engine(tmp_path / "engine"), []  # type: ignore[var-annotated]
     thread = accept_beside(engine, accepted, head=b"HTTP/1.0 500 No\r\n\r\n")
-    with pytest.raises(OSError, match="refuses"):
-        EngineEvents(str(tmp_path / "engine"))
+    source = EngineEvents(str(tmp_path / "engine"))
     thread.join()
+    with pytest.raises(SourceEndedError):
+        source.drain()
+    source.close()
     for each in (engine.listener, accepted[0]):
+        each.close()
+
+
+def test_an_engine_that_is_yet_to_start_holds_up_nothing(tmp_path: Path) -> None:
+    """Systemd listens before the engine runs: the source is there at once, and its answer, even in pieces, is one hint."""
+    engine = Engine(tmp_path / "engine")
+    begun_s = time.monotonic()
+    source = EngineEvents(str(tmp_path / "engine"))
+    assert not source.drain()
+    assert time.monotonic() - begun_s < 1
+    connection = engine.accept(head=b"HTTP/1.0 200 OK\r\n")
+    assert not source.drain()
+    connection.sendall(b"\r\n")
+    assert source.drain()
+    assert not source.drain()
+    for each in (source, connection, engine.listener):
         each.close()
 
 
