@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.compile.model import Endpoint, HostSubnet
+from reconciler.compile.options import chosen_settings
 from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
 from reconciler.kinds.settings.sysctl import Sysctl
@@ -74,7 +75,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
     """The settings of a subnet's bridge."""
     families = frozenset(own.family for own in host_subnet.addresses)
     found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
-    found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
+    found |= {If.HAS_IPV6} if view.has_ipv6(host_subnet.mtu) else set()
     found |= {If.ANSWERS} if any(peer.overlay == "routes" for peer in host_subnet.peers) else set()
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
@@ -88,14 +89,13 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
             )
 
 
-def container_settings(
-    endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
-) -> Iterator[Sysctl]:
-    """The settings of a container's interface, without the keys for which the file has `chosen` a value."""
+def container_settings(endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If]) -> Iterator[Sysctl]:
+    """The settings of a container's interface, without those for which the file has chosen a value."""
     netns, dev = container_netns(endpoint.container), endpoint.interface
     families = {own.family for own in endpoint.addresses}
     if attachment.dhcp:
         families |= {4, 6} if If.ADVERTISED in circumstances else {4}
+    chosen = {key for key, _ in chosen_settings(endpoint, attachment)}
     yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {endpoint.container}", families, circumstances, chosen)
 
 
