@@ -35,14 +35,15 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if every host is as the file says; 1 if the root of a container prevents that in its own network."""
-    from reconciler.cli.common import drift_of, open_job, print_json
+    from reconciler.cli.common import open_job, print_json
+    from reconciler.fleet.rollout import containers_of
     from reconciler.plan.document import CODEC, shown_document
 
     begun = time.monotonic()
     saved = _read_saved(options.plan) if options.plan else ""
     with open_job(options, lock=True) as job:
         document = _apply(job, options, saved)
-        drift = drift_of(job.fleet)
+        drift = containers_of(job.fleet.drift)
     changed = sum(len(host.changes) for host in document.hosts)
     elapsed_s = time.monotonic() - begun
     if options.json:

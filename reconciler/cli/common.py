@@ -265,12 +265,6 @@ def warn_of_lost(fleet: Fleet) -> None:
         print(visible(words), file=sys.stderr)
 
 
-def drift_of(fleet: Fleet) -> tuple[str, ...]:
-    """The containers that differ from the file after an apply because of their own roots: `container web`."""
-    found = {change.exposed_to.replace(":", " ") for changes in fleet.drift.values() for change in changes if change.exposed_to}
-    return tuple(sorted(found))
-
-
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Print these containers to standard error, with their differences."""
     from reconciler.kinds.engine.container import EngineContainer

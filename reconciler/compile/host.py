@@ -14,7 +14,7 @@ from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
-from reconciler.compile.options import compile_options, link_of
+from reconciler.compile.options import chosen_settings, compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
@@ -122,9 +122,11 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
     advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
     ipv6 = ipv6 or advertised
+    ends = tuple(zip(endpoints, container.attachments, strict=True))
     owner: Record
     if container.spec.runtime == "netns":
-        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
+        chosen = tuple(key for endpoint, attachment in ends for key, _ in chosen_settings(endpoint, attachment))
+        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised, chosen=chosen)
         yield owner
         if container.spec.command:
             yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
@@ -137,18 +139,23 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield Sysctl(netns=netns, key="net.ipv6.conf.default.accept_ra", value="2", owner=owner.ref)
     yield from compile_policy_routes(view, container)
     several = len(endpoints) > 1 or container.existing
-    for endpoint, attachment in zip(endpoints, container.attachments, strict=True):
+    for endpoint, attachment in ends:
         subnet = view.subnet(endpoint)
         host_subnet = view.host_subnets[endpoint.subnet]
         # Only the container's end: a bridge would adopt a smaller MTU of its port.
         mtu = min(host_subnet.mtu, attachment.mtu or host_subnet.mtu)
-        options_of = tuple(compile_options(endpoint, subnet, attachment))
-        yield from options_of
-        chosen = {record.key for record in options_of if isinstance(record, Sysctl)}
-        forwards = [each for each in view.resolved.forwards if each.router == endpoint]
-        circumstances = {If.ADVERTISED if attachment.dhcp and has_ipv6(subnet) else If.NOT_ADVERTISED}
-        circumstances |= ({If.SEVERAL} if several else set()) | ({If.ROUTER} if forwards else set())
-        yield from container_settings(endpoint, attachment, link_of(endpoint, subnet), circumstances, chosen)
+        yield from compile_options(endpoint, subnet, attachment)
+        forwards = any(each.router == endpoint for each in view.resolved.forwards)
+        advertised_here = attachment.dhcp and has_ipv6(subnet)
+        holds = {
+            If.SEVERAL: several,
+            If.ROUTER: forwards,
+            If.ADVERTISED: advertised_here,
+            # Also without an IPv6 address here: the link has had one, or the defaults of a namespace without IPv6.
+            If.NOT_ADVERTISED: ipv6 and not advertised_here and view.has_ipv6(mtu),
+        }
+        circumstances = {each for each, is_so in holds.items() if is_so}
+        yield from container_settings(endpoint, attachment, link_of(endpoint, subnet), circumstances)
         if attachment.dhcp:
             yield from _dhcp(container.name, endpoint, subnet, attachment)
         if subnet.mode == "macvlan":

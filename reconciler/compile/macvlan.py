@@ -48,7 +48,8 @@ def compile_shim(view: HostView, host_subnet: HostSubnet, lan: Lan) -> Iterator[
     endpoints = view.endpoints(host_subnet.subnet)
     reached = {own.family for endpoint in endpoints for own in endpoint.addresses}
     found = {If.REACHES_IPV6} if 6 in reached else set[If]()
-    yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, (4, 6), found)
+    families = (4, 6) if view.has_ipv6(host_subnet.mtu) else (4,)
+    yield from link_settings(Role.SHIM, HOST, name, shim.ref, shim.subject, families, found)
     for endpoint in endpoints:
         for own in endpoint.addresses:
             yield Route(

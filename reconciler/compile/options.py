@@ -53,5 +53,11 @@ def compile_options(endpoint: Endpoint, subnet: Subnet, attachment: Attachment) 
             connected=connected,
             about=about,
         )
+    for key, value in chosen_settings(endpoint, attachment):
+        yield Sysctl(netns=netns, key=key, value=value, owner=link, about=about)
+
+
+def chosen_settings(endpoint: Endpoint, attachment: Attachment) -> Iterator[tuple[str, str]]:
+    """The settings of a container's interface in the file, by their keys."""
     for key, value in attachment.sysctls:
-        yield Sysctl(netns=netns, key=key.replace(PLACEHOLDER, dev.replace(".", "/")), value=value, owner=link, about=about)
+        yield key.replace(PLACEHOLDER, endpoint.interface.replace(".", "/")), value

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.compile.model import Endpoint, HostSubnet
+from reconciler.compile.options import chosen_settings
 from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
-from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.kinds.settings.sysctl import FORWARDING, Sysctl, written_before
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment
 
@@ -20,42 +21,24 @@ def compile_settings(view: HostView) -> Iterator[Sysctl]:
     """
     remember = view.host.connect.scheme != "lab"
     families, egress = forwarded_families(view), view.egress
-    # A bridge that replaces the uplink adopts its settings, and loses its own when it is deleted.
-    after = (egress.uplink,) if egress.uplink else ()
-    if 4 in families:
-        rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS})) if egress.dev else ()
-        keeps = remember and not egress.uplink
-        own = [
-            Sysctl(
-                netns=HOST,
-                key=row.key(egress.dev),
-                value=row.value,
-                remember=keeps,
-                owner=egress.bridge,
-                after=after,
-                about=egress.about,
-            )
-            for row in rows
-        ]
+    keeps = remember and not egress.uplink
+
+    def of_egress(key: str, value: str) -> Sysctl:
+        after = written_before(HOST, key, (), egress.uplink.name if egress.uplink else "")
+        return Sysctl(netns=HOST, key=key, value=value, remember=keeps, owner=egress.bridge, after=after, about=egress.about)
+
+    for family, whole in zip((4, 6), FORWARDING, strict=True):
+        if family not in families:
+            continue
+        own: list[Sysctl] = []
+        if egress.dev and family == 4:
+            rows = settings_for(Role.UPLINK, families, frozenset({If.FORWARDS}))
+            own = [of_egress(row.key(egress.dev), row.value) for row in rows]
+        elif egress.dev and view.facts.accepts_ra:
+            own = [of_egress(interface_key(6, egress.dev, "accept_ra"), "2")]
         yield from own
-        # It writes the setting of every link. So the uplink's previous value is noted before it, and restored after it.
-        yield Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=remember, after=tuple(each.ref for each in own))
-    if 6 in families:
-        before: tuple[Ref, ...] = ()
-        if view.facts.accepts_ra and egress.dev:
-            key = interface_key(6, egress.dev, "accept_ra")
-            accept_ra = Sysctl(
-                netns=HOST,
-                key=key,
-                value="2",
-                remember=remember and not egress.uplink,
-                owner=egress.bridge,
-                after=after,
-                about=egress.about,
-            )
-            before = (accept_ra.ref,)
-            yield accept_ra
-        yield Sysctl(netns=HOST, key="net.ipv6.conf.all.forwarding", value="1", remember=remember, after=before)
+        after = written_before(HOST, whole, [each.key for each in own])
+        yield Sysctl(netns=HOST, key=whole, value="1", remember=remember, after=after)
 
 
 def forwarded_families(view: HostView) -> frozenset[int]:
@@ -74,7 +57,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
     """The settings of a subnet's bridge."""
     families = frozenset(own.family for own in host_subnet.addresses)
     found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
-    found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
+    found |= {If.HAS_IPV6} if view.has_ipv6(host_subnet.mtu) else set()
     found |= {If.ANSWERS} if any(peer.overlay == "routes" for peer in host_subnet.peers) else set()
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):
@@ -88,14 +71,13 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
             )
 
 
-def container_settings(
-    endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If], chosen: Collection[str]
-) -> Iterator[Sysctl]:
-    """The settings of a container's interface, without the keys for which the file has `chosen` a value."""
+def container_settings(endpoint: Endpoint, attachment: Attachment, link: Ref, circumstances: Collection[If]) -> Iterator[Sysctl]:
+    """The settings of a container's interface, without those for which the file has chosen a value."""
     netns, dev = container_netns(endpoint.container), endpoint.interface
     families = {own.family for own in endpoint.addresses}
     if attachment.dhcp:
         families |= {4, 6} if If.ADVERTISED in circumstances else {4}
+    chosen = {key for key, _ in chosen_settings(endpoint, attachment)}
     yield from link_settings(Role.CONTAINER, netns, dev, link, f"container {endpoint.container}", families, circumstances, chosen)
 
 

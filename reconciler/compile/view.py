@@ -10,6 +10,7 @@ from reconciler.compile.underlay import uplink_mac_of, uplink_of
 from reconciler.kinds.uplink import Uplink
 from reconciler.state.host import HostFacts
 from reconciler.state.ref import HOST, Ref
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.types import Host, Subnet, Topology
 
 
@@ -68,6 +69,10 @@ class HostView:
             if host_subnet
             else Egress(name)
         )
+
+    def has_ipv6(self, mtu: int) -> bool:
+        """Whether the kernel has IPv6 on a link with this MTU, and the settings for it."""
+        return self.facts.has_ipv6 and mtu >= IPV6_MTU_MIN
 
     @property
     def uplink_mac(self) -> str:

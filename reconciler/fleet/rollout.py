@@ -219,7 +219,9 @@ class Rollout:
             ) from cause
         if lost:
             raise self._left_alone(cause, lost) from cause
-        raise RolledBackError(_add(cause.message, "every host is as it was before"), cause.help_text) from cause
+        besides = ", ".join(containers_of(self.drift))
+        words = f"every host is as it was before, but for {besides}" if besides else "every host is as it was before"
+        raise RolledBackError(_add(cause.message, words), cause.help_text) from cause
 
     def _plan_back(self, session: Session) -> HostPlan:
         """The rollback plan of the worker that made the plan; if that has died, of another one, which gets the state before."""
@@ -248,6 +250,12 @@ class Rollout:
                 f" of the loss, and {'logs' if one else 'log'} it there to /run/netctl/local/*.log"
             )
         return LeftoverError(_add(cause.message, words), help_text)
+
+
+def containers_of(drift: Mapping[str, tuple[Change, ...]]) -> tuple[str, ...]:
+    """The containers whose roots can have caused these differences: `container web`."""
+    found = {change.exposed_to.replace(":", " ") for changes in drift.values() for change in changes if change.exposed_to}
+    return tuple(sorted(found))
 
 
 def _add(message: str, more: str) -> str:

@@ -5,16 +5,18 @@ and both are repaired in place: its loopback is up, and IPv6 is on or off in all
 net.ipv6.conf.all.disable_ipv6 is 1 from before its first link: the IPv6 packets of a thousand new links cost more than
 their creation. Writing `all` sets `default` and every interface. The loopback then gets IPv6 back, for programs that
 connect to themselves at ::1. The loopback's accept_ra, which has no effect there, stores which of the two it is. Each
-dump of the links contains it; `all` would have to be read from a file in each namespace.
+dump of the links contains it; `all` would have to be read from a file in each namespace. While netctl changes one into
+the other, it is 2, so that a change that ended halfway is detected.
 
 A namespace with IPv6 has further settings from its creation (see NetnsAdd). If it gets IPv6 later, netctl writes them
-for future links, and for existing ones, which took their settings from `default` when they were created.
+for future links, and for existing ones, which took their settings from `default` when they were created. If it loses
+IPv6, they get the kernel's own values again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from reconciler.kinds.identity import netns_ref
@@ -27,6 +29,11 @@ from reconciler.state.steps.links import LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
 from reconciler.state.steps.step import Step
 from reconciler.state.uapi import LOOPBACK
+
+ACCEPT_RA = {False: 0, True: 1}
+"""The accept_ra of the loopback, by whether the namespace has IPv6."""
+CHANGING = 2
+"""Its value while that changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,12 @@ class Netns(Record):
     """Whether its loopback is up, and has ::1 if the kernel has IPv6."""
     accepts_router_advertisements: bool = field(default=False, compare=False)
     """Whether it accepts router advertisements of a LAN."""
-    silent: tuple[str, ...] = field(default=(), compare=False)
-    """The links in it while IPv6 is off."""
+    chosen: tuple[str, ...] = field(default=(), compare=False)
+    """The settings of its links that the file determines."""
+    settled: bool = True
+    """Whether IPv6 is on or off in all of it: no change of that ended halfway."""
+    links: tuple[str, ...] = field(default=(), compare=False)
+    """The links in it, without its loopback."""
 
     @classmethod
     def ref_of(cls, netns: str) -> Ref:
@@ -53,6 +64,13 @@ class Netns(Record):
     @property
     def ref(self) -> Ref:
         return self.ref_of(self.netns)
+
+    @property
+    def as_made(self) -> Self:
+        return replace(self, settled=True)
+
+    def tell_field(self, name: str) -> tuple[str, object]:
+        return ("ipv6", self.ipv6 if self.settled else "half changed") if name == "settled" else (name, getattr(self, name))
 
     def describe(self) -> str:
         return "network namespace" + ("" if self.ipv6 else " without IPv6")
@@ -65,9 +83,13 @@ class Netns(Record):
             if loopback is None:
                 yield cls(netns, loopback=False)
                 continue
-            ipv6 = loopback.ipv6 and loopback.accepts_ra
-            silent = () if ipv6 else tuple(link.name for link in links.values() if link is not loopback)
-            yield cls(netns, ipv6, loopback.up and (loopback.ipv6 or not loopback.has_ipv6), silent=silent)
+            yield cls(
+                netns,
+                ipv6=loopback.ipv6 and loopback.accept_ra == ACCEPT_RA[True],
+                loopback=loopback.up and (loopback.ipv6 or not loopback.has_ipv6),
+                settled=loopback.accept_ra in ACCEPT_RA.values(),
+                links=tuple(link.name for link in links.values() if link is not loopback),
+            )
 
     @property
     def namespace_settings(self) -> tuple[str, ...]:
@@ -83,24 +105,32 @@ class Netns(Record):
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []
-        if self.ipv6 and not before.ipv6:
-            steps += self._lower_prompt(before.silent)
-        if self.ipv6 != before.ipv6:
+        mark = interface_key(6, "lo", "accept_ra")
+        switches = self.ipv6 != before.ipv6 or not before.settled
+        if switches:
+            steps.append(SysctlWrite(self.netns, mark, str(CHANGING), remember=False, if_there=True))
+            steps += self._lower_prompt(before.links)
             steps.append(SysctlWrite(self.netns, SILENCE, "0" if self.ipv6 else "1", remember=False))
         if self.loopback != before.loopback:
             steps.append(LinkSet(self.netns, "lo", up=self.loopback))
-        if self.ipv6 != before.ipv6 or self.loopback != before.loopback:
-            key, value = interface_key(6, "lo", "accept_ra"), str(int(self.ipv6))
-            steps += [SysctlWrite(self.netns, key, value, remember=False, if_there=True), answering(self.netns)]
+        if switches or self.loopback != before.loopback:
+            # The mark comes last: until then the change has not ended.
+            last = SysctlWrite(self.netns, mark, str(ACCEPT_RA[self.ipv6]), remember=False, if_there=True)
+            steps += [answering(self.netns), last]
         return tuple(steps)
 
     def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
+        """The settings with which addresses work at once, or without IPv6 the kernel's own."""
+        value = "0" if self.ipv6 else "1"
         routers = () if self.accepts_router_advertisements else ("accept_ra",)
-        keys = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
+        names = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
         # The same plan may have deleted one of the links; the re-created one has the defaults.
+        keys = [(interface_key(6, each, name), value, each in links) for each, name in names]
+        keys = [(interface_key(6, "all", "accept_dad"), "0", False), *keys]
         return [
-            SysctlWrite(self.netns, interface_key(6, each, name), "0", remember=False, if_there=each in links)
-            for each, name in (("all", "accept_dad"), *keys)
+            SysctlWrite(self.netns, key, each, remember=False, if_there=if_there)
+            for key, each, if_there in keys
+            if key not in self.chosen
         ]
 
     def lower_delete(self) -> tuple[Step, ...]:

@@ -22,7 +22,9 @@ from reconciler.kinds.addressing.route import Route, find_ambiguous, is_plain
 from reconciler.kinds.interfaces import addressed_interfaces
 from reconciler.kinds.links.marks import MARKED
 from reconciler.kinds.links.veth import Veth
+from reconciler.kinds.netns import Netns
 from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.sysctl import SILENCE, Sysctl
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -309,10 +311,16 @@ def _find_settings(snapshot: Snapshot, live: HostState, desired: HostState) -> I
         if ref.netns == HOST or not isinstance(record, Address):
             continue
         link = _find_end(snapshot, record.netns, record.dev)
-        if link is None:
+        if link is None or _is_silent(live, record.netns):
             continue
         if ":" in record.cidr and not link.ipv6 and link.mtu >= IPV6_MTU_MIN:
             yield StraySwitch(netns=record.netns, number=1, about=record.about, dev=record.dev)
+
+
+def _is_silent(live: HostState, netns: str) -> bool:
+    """Whether IPv6 is off in the whole namespace: the record of that turns on the links, too, and off again in a rollback."""
+    netns_record, switch = live.records.get(Netns.ref_of(netns)), live.records.get(Sysctl.ref_of(netns, SILENCE))
+    return (isinstance(netns_record, Netns) and not netns_record.ipv6) or (isinstance(switch, Sysctl) and switch.value != "0")
 
 
 def _find_end(snapshot: Snapshot, netns: str, dev: str) -> LinkInfo | None:

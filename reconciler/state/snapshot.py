@@ -31,8 +31,8 @@ class LinkInfo:
     """Whether the kernel creates an IPv6 link-local address for it (`addrgenmode` is not `none`)."""
     ipv6: bool = True
     """Whether it has IPv6 enabled: the disable_ipv6 of IFLA_INET6_CONF (index 26, linux/ipv6.h) is 0."""
-    accepts_ra: bool = True
-    """Whether its accept_ra (index 3 there) is not 0."""
+    accept_ra: int = 1
+    """Its accept_ra (index 3 there)."""
     has_ipv6: bool = True
     """Whether it has such settings at all. It has none below an MTU of 1280, nor on a kernel without IPv6."""
     options: tuple[tuple[str, str], ...] = ()

@@ -289,10 +289,12 @@ class Work:
         """Replace the plan by the rollback to the state before."""
         before = state.before
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
-        live = when_back(self._live)
+        snapshot = when_back(lambda: self._machine.read(self._interest))
+        live = recognise_all(snapshot)
         self._desired = rollback_target(before, live)
         self._repaired = find_repaired(before, self._desired)
-        self._follow(compile_plan(live, self._desired))
+        # What conflicted with the plan's target may be a part of the target of the rollback, such as a link `eth0`.
+        self._follow(compile_plan(with_strays(live, snapshot, self._desired), self._desired))
         self._state = state
 
     def end(self) -> None:

@@ -182,7 +182,7 @@ def parse_link(data: memoryview) -> LinkInfo:
         altnames=tuple(parse_text(value) for number, value in altnames if number == IFLA_ALT_IFNAME),
         link_local=inet6 is not None and inet6[0],
         ipv6=inet6 is not None and inet6[1],
-        accepts_ra=inet6 is not None and inet6[2],
+        accept_ra=inet6[2] if inet6 else 0,
         has_ipv6=inet6 is not None,
         options=options,
         qdisc=text_of(found, IFLA_QDISC),
@@ -194,10 +194,10 @@ def parse_link(data: memoryview) -> LinkInfo:
     )
 
 
-def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None, bytes]:
+def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, int] | None, bytes]:
     """The kernel's IPv6 behaviour on a link, None without IPv6; and the raw settings of IPv4 and IPv6.
 
-    The behaviour: whether it creates a link-local address, IPv6 is on, and it accepts router advertisements.
+    The behaviour: whether it creates a link-local address, whether IPv6 is on, and its accept_ra.
     """
     families = find_attributes(af_spec, 0, (socket.AF_INET, socket.AF_INET6))
     ipv4, inet6 = bytes(families.get(socket.AF_INET, b"")), families.get(socket.AF_INET6)
@@ -208,7 +208,7 @@ def parse_families(af_spec: memoryview) -> tuple[tuple[bool, bool, bool] | None,
     if not mode or conf is None or len(conf) < 4 * (DEVCONF_DISABLE_IPV6 + 1):
         raise NetlinkError("the IPv6 part of a link in the kernel's answer is truncated")
     accept_ra, disabled = (_s32.unpack_from(conf, 4 * number)[0] for number in (DEVCONF_ACCEPT_RA, DEVCONF_DISABLE_IPV6))
-    return (mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra != 0), ipv4 + bytes(conf)
+    return (mode[0] != ADDR_GEN_NONE, disabled == 0, accept_ra), ipv4 + bytes(conf)
 
 
 def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:

@@ -22,6 +22,7 @@ from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.step import Step
+from reconciler.state.uapi import IPV6_MTU_MIN
 
 Options = tuple[tuple[str, str], ...]
 """Options of a link's kind or of a bridge port, by iproute2's names and spelling."""
@@ -147,7 +148,8 @@ class Link(Record):
         return (add, rest, *self._lower_altname(""), *self.lower_port(None), *up)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
-        steps = (*self.lower_change(before), *self._lower_altname(before.altname), *self.lower_port(before))
+        steps = (*self.lower_change(before), *self._lower_ipv6(before), *self._lower_altname(before.altname))
+        steps = (*steps, *self.lower_port(before))
         if self.up == before.up:
             return steps
         return (*steps, *(self.lower_up() if self.up else (LinkSet(self.netns, self.name, up=False),)))
@@ -180,9 +182,19 @@ class Link(Record):
             mtu=self.mtu if self.mtu != before.mtu else None,
             group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
-            link_local=self.link_local if self.link_local != before.link_local else None,
+            link_local=self.link_local if self.link_local != before.link_local and not self._regains_ipv6(before) else None,
             arp=self.arp if self.arp != before.arp else None,
         )
+
+    def _lower_ipv6(self, before: Self) -> tuple[Step, ...]:
+        """The step after which a link with a larger MTU has the right link-local address, or none.
+
+        The kernel gives it IPv6 with settings of its own (addrconf_notify, NETDEV_CHANGEMTU), and then only takes another.
+        """
+        return (LinkSet(self.netns, self.name, link_local=self.link_local),) if self._regains_ipv6(before) else ()
+
+    def _regains_ipv6(self, before: Self) -> bool:
+        return before.mtu < IPV6_MTU_MIN <= self.mtu
 
     def _lower_altname(self, held: str) -> tuple[Step, ...]:
         return (AltnameAdd(self.netns, self.name, self.altname),) if self.altname and self.altname != held else ()

@@ -53,7 +53,10 @@ class If(Enum):
     ANSWERS = auto()
     """The host answers for addresses of other hosts (`overlay: routes`)."""
     HAS_IPV6 = auto()
-    """The kernel has IPv6, whether or not the link has an IPv6 address. The row's family does not count then."""
+    """The link has IPv6, whether or not it has an IPv6 address: the kernel has it, and its MTU is large enough.
+
+    The row's family does not count then.
+    """
     REACHES_IPV6 = auto()
     """It has IPv6 routes."""
     SEVERAL = auto()
@@ -63,6 +66,11 @@ class If(Enum):
     ADVERTISED = auto()
     """Routers of a LAN give the container its IPv6 address."""
     NOT_ADVERTISED = auto()
+    """They do not, and the container's namespace has IPv6. The row's family does not count then."""
+
+
+ANY_FAMILY = (If.HAS_IPV6, If.NOT_ADVERTISED)
+"""The conditions of rows for links with and without addresses of the row's family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
 def settings_for(role: Role, families: frozenset[int], circumstances: frozenset[If]) -> Iterator[LinkSetting]:
     """The rows for a link with addresses of these families."""
     for row in SETTINGS[role]:
-        if row.when is If.HAS_IPV6:
+        if row.when in ANY_FAMILY:
             holds = row.when in circumstances
         else:
             holds = row.family in families and (row.when is None or row.when in circumstances)

@@ -12,11 +12,11 @@ A value that differs is written again; nothing forces a re-creation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.identity import sysctl_ref
+from reconciler.kinds.identity import sysctl_ref, uplink_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
 from reconciler.kinds.settings.link_settings import interface_key
@@ -41,7 +41,7 @@ class Sysctl(Record):
     remember: bool = False
     owner: Ref | None = field(default=None, compare=False)
     after: tuple[Ref, ...] = field(default=(), compare=False)
-    """Settings that must be written before it."""
+    """What must be done before it is written (`written_before`)."""
     about: str = field(default="", compare=False)
     """Its owner, for users; "" for the namespace's."""
 
@@ -72,6 +72,7 @@ class Sysctl(Record):
     @classmethod
     def recognise(cls, snapshot: Snapshot) -> Iterator[Self]:
         ends = {(netns, each.name): each for netns, found in own_interfaces(snapshot).items() for each in found.values()}
+        moved = {name: info.name for info in snapshot.uplinks for name in (info.name, info.bridge)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
             for key, value in namespace.sysctls.items():
@@ -85,6 +86,7 @@ class Sysctl(Record):
                     value=value,
                     remember=remember,
                     owner=end.link if end else owner,
+                    after=written_before(netns, key, namespace.sysctls, moved.get(interface_of(key), "")),
                     about=end.about if end else "",
                 )
 
@@ -125,8 +127,25 @@ def ipv6_switch(netns: str, dev: str) -> Ref:
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+NEEDS = dict(zip(FORWARDING, ((4, "forwarding"), (6, "accept_ra")), strict=True))
+"""The settings of single links that stand before those of all links.
+
+net.ipv4.ip_forward writes the setting of every link, so the value before is noted first. A host that forwards IPv6 loses a
+default route of router advertisements, unless accept_ra is 2 by then.
+"""
 EVERY_LINK = ("", "all", "default", "lo")
 """Interfaces in keys that are not links of netctl's."""
+
+
+def written_before(netns: str, key: str, others: Iterable[str], uplink: str = "") -> tuple[Ref, ...]:
+    """What must be done before the setting is written, given all settings; `uplink` is the one that a bridge replaces.
+
+    The bridge adopts the settings of its uplink, and the uplink gets others. Only rp_filter is written before.
+    """
+    family, name = NEEDS.get(key, (0, ""))
+    own = [each for each in others if name and each == interface_key(family, interface_of(each), name)]
+    before = tuple(Sysctl.ref_of(netns, each) for each in own if interface_of(each) not in EVERY_LINK)
+    return (*before, uplink_ref(netns, uplink)) if uplink and not key.endswith(".rp_filter") else before
 
 
 def interface_of(key: str) -> str:

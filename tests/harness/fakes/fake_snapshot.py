@@ -163,7 +163,7 @@ class FakeSnapshot:
 
 
 def _loopback(*, ipv6: bool, up: bool) -> LinkInfo:
-    return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, accepts_ra=ipv6)
+    return LinkInfo(LOOPBACK, "lo", "", "00:00:00:00:00:00", 65536, 0, up=up, accept_ra=int(ipv6))
 
 
 def fake_snapshot(topology: str, state: HostState) -> Snapshot:

@@ -132,7 +132,7 @@ def _link_info(spaces: Mapping[str, Space], space: Space, link: Link, *, is_prom
         link_local=link.link_local,
         arp=link.arp,
         ipv6=not is_without_ipv6(space, link.name) or link.name == "lo",
-        accepts_ra=space.ipv6 or link.name != "lo",
+        accept_ra=int(space.ipv6 or link.name != "lo"),
         options=tuple(sorted(link.options.items())),
         port_options=tuple(sorted(link.port_options.items())),
         qdisc=space.queues.get(link.name, ("noqueue", 0))[0],

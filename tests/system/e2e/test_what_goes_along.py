@@ -61,6 +61,21 @@ def test_settings_come_back(machine: Machine, connect: str) -> None:
     assert quick_netctl(machine, "diff", file)[0].status == 0
 
 
+@pytest.mark.parametrize("kind", ["fail", "fail-late"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_interfaces_keep_their_names(machine: Machine, kind: str, at: int) -> None:
+    """A container leaves its first network, so its other interface gets the name of that; an early step fails."""
+    text = HEAD.replace("HOST", "lab") + SUBNETS + "containers: {c: {networks: {a: auto, b: auto}}}\n"
+    file = write(machine, text)
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    before = read_live(machine)
+    wanted = write(machine, text.replace("a: auto, b: auto", "b: auto"), "wanted.yaml")
+    done = quick_netctl(machine, "apply", wanted, fault=Fault(kind, at))[0]
+    assert (done.status, "every host is as it was before\n" in done.err) == (ROLLED_BACK, True), done.err
+    assert differences(before, read_live(machine)) == ""
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+
+
 def test_what_another_took_along_is_no_rollback(machine: Machine) -> None:
     """A route of ours that somebody deletes while an apply fails is there again when netctl says that all is as before."""
     file = write(machine, WITH_SETTINGS.replace("HOST", "local"))

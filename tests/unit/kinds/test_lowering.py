@@ -144,15 +144,17 @@ def test_a_namespace_without_ipv6_keeps_its_loopback() -> None:
     switched = SysctlWrite(WEB, "net.ipv6.conf.all.disable_ipv6", "1", remember=False)
     kept = SysctlWrite(WEB, "net.ipv6.conf.lo.disable_ipv6", "0", remember=False, if_there=True)
     off = Netns(WEB, ipv6=False)
-    assert off.lower_update(Netns(WEB))[0] == switched
-    assert off.lower_update(Netns(WEB))[-1] == kept
-    assert off.lower_update(replace(off, loopback=False))[-1] == kept
+    changing, silent = (replace(kept, key="net.ipv6.conf.lo.accept_ra", value=value) for value in "20")
+    steps = off.lower_update(Netns(WEB))
+    assert (steps[0], steps[-3:]) == (changing, (switched, kept, silent))
+    assert off.lower_update(replace(off, settled=False)) == steps
+    assert off.lower_update(replace(off, loopback=False))[-2:] == (kept, silent)
     assert Sysctl(netns=WEB, key=switched.key, value="1").lower_create() == (switched, kept)
 
 
 def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     """They wait for no duplicates and ask for no routers; where a LAN's routers are heeded, that is left to the LAN."""
-    off = Netns(WEB, ipv6=False, silent=("eth0",))
+    off = Netns(WEB, ipv6=False, links=("eth0",))
     written = {step.key: step.value for step in Netns(WEB).lower_update(off) if isinstance(step, SysctlWrite)}
     names = ("accept_dad", "accept_ra")
     wanted = {f"net.ipv6.conf.{scope}.{name}" for scope in ("default", "eth0") for name in names}
@@ -160,6 +162,15 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     assert written == dict.fromkeys(wanted | everywhere, "0") | {"net.ipv6.conf.lo.accept_ra": "1"}
     heeding = Netns(WEB, accepts_router_advertisements=True).lower_update(off)
     assert "net.ipv6.conf.eth0.accept_ra" not in {step.key for step in heeding if isinstance(step, SysctlWrite)}
+    back = {step.key: step.value for step in off.lower_update(Netns(WEB, links=("eth0",))) if isinstance(step, SysctlWrite)}
+    assert {key: back[key] for key in wanted} == dict.fromkeys(wanted, "1")
+
+
+def test_a_setting_of_the_file_is_not_overwritten_when_ipv6_comes() -> None:
+    """The file has determined it, so it is right already, and the plan has no step of its own for it."""
+    chosen = "net.ipv6.conf.eth0.accept_ra"
+    steps = Netns(WEB, chosen=(chosen,)).lower_update(Netns(WEB, ipv6=False, links=("eth0",)))
+    assert chosen not in {step.key for step in steps if isinstance(step, SysctlWrite)}
 
 
 def test_a_remembered_setting_comes_back() -> None:

@@ -12,12 +12,14 @@ from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.flow import OvsFlow
+from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.kinds.uplink import Uplink
 from reconciler.plan.diff import diff_states
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.state.host import HostState
 from reconciler.state.naming import group_of
 from reconciler.state.ref import HOST
-from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot
+from reconciler.state.snapshot import AddressInfo, LinkInfo, NamespaceInfo, OvsBridgeInfo, OvsFlowInfo, Snapshot, UplinkInfo
 from tests.harness.fakes.fake_snapshot import fake_snapshot
 from tests.harness.topologies.full import FULL, load
 from tests.unit.compile.test_overlays import desired
@@ -90,6 +92,23 @@ def test_dependencies_are_recognised() -> None:
         live = recognise_all(fake_snapshot("shop", DESIRED[host])).records
         for record in live.values():
             assert set(record.depends_on) <= set(live), record
+
+
+def test_the_order_is_recognised() -> None:
+    """A live record follows what the desired one follows: a rollback restores in the order of an apply."""
+    for host in HOSTS:
+        live = recognise_all(fake_snapshot("shop", DESIRED[host])).records
+        for ref, record in DESIRED[host].records.items():
+            assert set(record.follows) <= set(live[ref].follows), record
+
+
+def test_a_setting_of_a_moved_uplink_follows_the_move() -> None:
+    """The uplink's own and the bridge's, but not rp_filter: the bridge has that before it replaces the uplink."""
+    keys = [f"net.ipv6.conf.{each}.accept_ra" for each in ("eth0", "b-shop-lan", "eth1")] + ["net.ipv4.conf.b-shop-lan.rp_filter"]
+    host = NamespaceInfo(sysctls=dict.fromkeys(keys, "2"))
+    snapshot = Snapshot("shop", {HOST: host}, uplinks=(UplinkInfo("eth0", "b-shop-lan", settled=True),))
+    moved = {record.key for record in Sysctl.recognise(snapshot) if Uplink.ref_of(HOST, "eth0") in record.follows}
+    assert moved == set(keys[:2])
 
 
 def test_another_topologys_links_are_foreign() -> None:
