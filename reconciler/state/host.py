@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from reconciler.state.foreign import ForeignResource, HostPort
+from reconciler.state.foreign import ForeignResource, HostPorts
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 
@@ -108,8 +108,8 @@ class HostFacts:
     """Ranges of ports, both ends included, that the administrator reserves for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[tuple[str, str], ...] = ()
     """The live elements of the topology's map of that name: ports, and the chain that chooses for them."""
-    published: tuple[HostPort, ...] = ()
-    """The ports that the topology already publishes there."""
+    published: tuple[HostPorts, ...] = ()
+    """The ports that the topology already publishes there. Ten thousand are often one range, so the answer stays short."""
     docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()
     """The families whose DOCKER-USER chain exists."""
 
