@@ -9,6 +9,7 @@ from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.ref import HOST, Ref, container_netns
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.types import Attachment
 
 
@@ -74,7 +75,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
     """The settings of a subnet's bridge."""
     families = frozenset(own.family for own in host_subnet.addresses)
     found = {If.LOCALHOST if _publishes_on_localhost(view, host_subnet) else If.NOT_LOCALHOST}
-    found |= {If.HAS_IPV6} if view.facts.has_ipv6 else set()
+    found |= {If.HAS_IPV6} if view.facts.has_ipv6 and host_subnet.mtu >= IPV6_MTU_MIN else set()
     found |= {If.ANSWERS} if any(peer.overlay == "routes" for peer in host_subnet.peers) else set()
     forwarded = forwarded_families(view)
     for row in settings_for(Role.GATEWAY, families, frozenset({*found, If.FORWARDS})):

@@ -53,7 +53,10 @@ class If(Enum):
     ANSWERS = auto()
     """The host answers for addresses of other hosts (`overlay: routes`)."""
     HAS_IPV6 = auto()
-    """The kernel has IPv6, whether or not the link has an IPv6 address. The row's family does not count then."""
+    """The link has IPv6 in the kernel, whether or not it has an IPv6 address. The row's family does not count then.
+
+    With a smaller MTU than that of IPv6, a link has none.
+    """
     REACHES_IPV6 = auto()
     """It has IPv6 routes."""
     SEVERAL = auto()
