@@ -19,7 +19,7 @@ from typing import Self
 
 from reconciler.kinds.identity import netns_ref
 from reconciler.kinds.settings.link_settings import interface_key
-from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, answering
+from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, Sysctl, answering
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
@@ -77,6 +77,10 @@ class Netns(Record):
 
     def must_recreate(self, before: Self) -> bool:
         return False
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # The switch of the namespace writes that of every link.
+        return (Sysctl.kind,) if self.ipv6 != before.ipv6 else ()
 
     def lower_create(self) -> tuple[Step, ...]:
         return (NetnsAdd(self.netns, self.ipv6),)

@@ -18,6 +18,9 @@ from reconciler.state.steps.step import Step
 from reconciler.state.subject import LentNames, subject_in
 from reconciler.state.summary import InterfaceFact, InterfaceFacts, Phrase
 
+InterfaceKey = tuple[str, str]
+"""A namespace, and the name of an interface in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -70,7 +73,7 @@ class Record:
         return self.dies_with_parent
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         """The interfaces that it creates, by namespace and name. The kernel deletes their settings with it."""
         return ()
 
@@ -80,7 +83,11 @@ class Record:
         return ()
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        """The kinds of dependents that the kernel deletes while it changes `before` into this record in place."""
+        """The kinds of dependents and followers that the kernel deletes or resets while it changes `before` in place."""
+        return ()
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        """The interfaces that lose IPv6 and its settings while the kernel changes `before` into this record in place."""
         return ()
 
     @property

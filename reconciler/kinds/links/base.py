@@ -17,11 +17,12 @@ from typing import Any, ClassVar, Self
 from reconciler.kinds.links.marks import OwnLink, about, altname_of, own_links, owner_of, read_altname
 from reconciler.kinds.links.wire import Table
 from reconciler.state.naming import Alias, parse_alias
-from reconciler.state.record import Record
+from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
 from reconciler.state.steps.step import Step
+from reconciler.state.uapi import IPV6_MTU_MIN
 
 Options = tuple[tuple[str, str], ...]
 """Options of a link's kind or of a bridge port, by iproute2's names and spelling."""
@@ -66,7 +67,7 @@ class Link(Record):
         return about(parse_alias(self.alias), self.netns)
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         return ((self.netns, self.name),)
 
     @property
@@ -128,8 +129,11 @@ class Link(Record):
         return any(getattr(self, each) != getattr(before, each) for each in self.fixed)
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        # The kernel also deletes its permanent neighbor entries (neigh_changeaddr).
-        return ("neighbor",) if self.mac != before.mac else ()
+        # The kernel also deletes its permanent neighbor entries (neigh_changeaddr, by arp_netdev_event and ndisc_netdev_event).
+        return ("neighbor",) if (self.mac, self.arp) != (before.mac, before.arp) else ()
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        return ((self.netns, self.name),) if loses_ipv6(before.mtu, self.mtu) else ()
 
     # --- its steps --------------------------------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class Link(Record):
 
     def lower_change(self, before: Self) -> tuple[Step, ...]:
         """The steps that change the link's own attributes."""
-        return drop_empty(self.change_from(before))
+        return drop_empty(self.change_from(before), self.renewal(before))
 
     def lower_port(self, _before: Self | None) -> tuple[Step, ...]:
         """The steps that set the link's options as a bridge port; without `before`, those of a new link."""
@@ -184,8 +188,18 @@ class Link(Record):
             arp=self.arp if self.arp != before.arp else None,
         )
 
+    def renewal(self, before: Self) -> LinkSet:
+        """The message about IPv6 for a link that gets it only with its new MTU: the kernel gives it the defaults."""
+        is_new = loses_ipv6(self.mtu, before.mtu)
+        return LinkSet(self.netns, self.name, link_local=False if is_new and not self.link_local else None)
+
     def _lower_altname(self, held: str) -> tuple[Step, ...]:
         return (AltnameAdd(self.netns, self.name, self.altname),) if self.altname and self.altname != held else ()
+
+
+def loses_ipv6(mtu_before: int, mtu: int) -> bool:
+    """Whether the kernel takes IPv6 from a link with such a change: an MTU that is too small for it (addrconf_notify)."""
+    return mtu < IPV6_MTU_MIN <= mtu_before
 
 
 def drop_empty(*steps: LinkSet) -> tuple[LinkSet, ...]:

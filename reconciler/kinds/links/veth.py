@@ -20,11 +20,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from reconciler.kinds.identity import element_ref, sysctl_ref
-from reconciler.kinds.links.base import drop_empty
+from reconciler.kinds.links.base import drop_empty, loses_ipv6
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
 from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.naming import parse_alias
+from reconciler.state.record import InterfaceKey
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
@@ -79,7 +80,7 @@ class Veth(BridgePort):
         return about(parse_alias(self.alias), self.peer_netns)
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         return (self.netns, self.name), (self.peer_netns, self.peer_name)
 
     @property
@@ -111,6 +112,14 @@ class Veth(BridgePort):
             "peer_arp": peer is None or peer.arp,
         }
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        found = super(Veth, self).drops(before)
+        return (*found, "neighbor") if self.peer_arp != before.peer_arp else found
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        found = super(Veth, self).silenced(before)
+        return (*found, (self.peer_netns, self.peer_name)) if loses_ipv6(before.peer_mtu, self.peer_mtu) else found
+
     def lower_add(self) -> LinkAdd:
         peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)
         return replace(BridgePort.lower_add(self), mac="", peer=peer)
@@ -124,7 +133,7 @@ class Veth(BridgePort):
             mtu=self.peer_mtu if self.peer_mtu != before.peer_mtu else None,
             arp=self.peer_arp if self.peer_arp != before.peer_arp else None,
         )
-        return drop_empty(replace(change, mac=""), far)
+        return drop_empty(replace(change, mac=""), self.renewal(before), far)
 
     def lower_up(self) -> tuple[Step, ...]:
         return (LinkSet(self.netns, self.name, up=True), LinkSet(self.peer_netns, self.peer_name, up=True))

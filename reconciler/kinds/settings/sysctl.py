@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.identity import sysctl_ref
+from reconciler.kinds.identity import netns_ref, sysctl_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
 from reconciler.kinds.settings.link_settings import interface_key
@@ -60,7 +60,11 @@ class Sysctl(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return self.after
+        is_switch = self.netns != HOST and self.key == interface_key(6, interface_of(self.key), "disable_ipv6")
+        if not is_switch or interface_of(self.key) in EVERY_LINK:
+            return self.after
+        # The switch of the whole namespace writes this one, too.
+        return (*self.after, netns_ref(self.netns), sysctl_ref(self.netns, SILENCE))
 
     @property
     def subject(self) -> str:
@@ -90,6 +94,9 @@ class Sysctl(Record):
 
     def must_recreate(self, before: Self) -> bool:
         return False
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        return (self.kind,) if self.key == SILENCE and self.value != before.value else ()
 
     def lower_create(self) -> tuple[Step, ...]:
         write = SysctlWrite(self.netns, self.key, self.value, self.remember)
