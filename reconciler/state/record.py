@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from reconciler.state.ref import Ref
+from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import LentNames, subject_in
@@ -122,7 +122,7 @@ class Record:
     @property
     def exposed_to(self) -> str:
         """The namespace of the container whose root can undo it (`container:web`); "" if only the host's root can."""
-        return self.netns if self.netns.startswith("container:") else ""
+        return self.netns if is_container_netns(self.netns) else ""
 
     def describe(self) -> str:
         """A few words for users that describe it without its subject."""

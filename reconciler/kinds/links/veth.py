@@ -26,7 +26,7 @@ from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import InterfaceKey
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
 from reconciler.state.steps.step import Step
@@ -73,7 +73,7 @@ class Veth(BridgePort):
     @property
     def exposed_to(self) -> str:
         # The kernel deletes the whole pair with the remote end.
-        return self.peer_netns if self.peer_netns.startswith("container:") else ""
+        return self.peer_netns if is_container_netns(self.peer_netns) else ""
 
     @property
     def subject(self) -> str:

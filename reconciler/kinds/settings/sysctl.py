@@ -21,7 +21,7 @@ from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
 from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step
@@ -81,7 +81,7 @@ class Sysctl(Record):
             for key, value in namespace.sysctls.items():
                 remember = netns == HOST and key in snapshot.remembered
                 end = ends.get((netns, interface_of(key)))
-                if end is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
+                if end is None and is_container_netns(netns) and interface_of(key) not in EVERY_LINK:
                     continue  # of a link that occupies the position of netctl's own: both are deleted
                 yield cls(
                     netns=netns,
