@@ -38,7 +38,7 @@ from reconciler.kernel.openvswitch.read import read_datapath, read_fault
 from reconciler.kernel.processes.dhcp_clients import find_client
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.uplink.candidates import find_places, read_link_facts
-from reconciler.kinds.firewall.chains import LOW_BLOCKS, WHOLE_RANGE
+from reconciler.kinds.firewall.chains import LOW_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.firewall.element_text import parse_elements
 from reconciler.kinds.firewall.fast_path import FAMILY
 from reconciler.kinds.firewall.set_elements import LinkElement, SenderAddress, SourcePorts
@@ -47,7 +47,7 @@ from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.state.foreign import ForeignResource, HostPorts, TransportProtocol
-from reconciler.state.host import HostFacts, Lease
+from reconciler.state.host import HostFacts, Lease, SourcePortChoice
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, LAB_UPLINK, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -230,11 +230,12 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
             yield address.cidr.partition("/")[0]
 
 
-def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """What the live firewall does with source ports, as ports and chain; empty where there is none."""
+def find_source_ports(snapshot: Snapshot) -> tuple[SourcePortChoice, ...]:
+    """What the live firewall does with source ports; empty if there is none."""
+    blocks = {block.chain: (block.first, block.last) for block in SOURCE_PORT_BLOCKS}
     tables = (table for table in snapshot.tables if table.family == "inet")
     elements = (element for table in tables for element in parse_elements(table.family, table.elements, SourcePorts))
-    return tuple((element.matched, element.chain) for element in elements)
+    return tuple(SourcePortChoice(element.ports, blocks[element.chain]) for element in elements if element.chain in blocks)
 
 
 def find_published(snapshot: Snapshot) -> Iterator[HostPorts]:
