@@ -52,6 +52,11 @@ def test_no_further_file_names_a_kind(word: str) -> None:
     assert len(found) <= FILES_MAX[word], sorted(found)
 
 
+def test_only_ref_reads_the_name_of_a_namespace() -> None:
+    """`container:web` is made and read in one file; all other code calls its functions."""
+    assert naming(r"""["']{1,3}(container|lab):["'{a-z]|netns\.(startswith|partition|removeprefix)""") == {"state/ref.py"}
+
+
 def test_every_word_of_the_file_has_its_class() -> None:
     """A kind that the file accepts, and that a table lacks, would fail only when a topology uses it."""
     assert {overlay_named(name).link_type for name in get_args(TunnelKind)} == set(TUNNELS)

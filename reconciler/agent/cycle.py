@@ -19,7 +19,7 @@ from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
-from reconciler.state.ref import LAB, Ref
+from reconciler.state.ref import LAB, Ref, container_of
 from reconciler.topology.host_subnets import hosts_beside
 from reconciler.topology.types import Topology
 from reconciler.worker.preload import preload
@@ -152,7 +152,7 @@ class Keeper:
         for host, plan in plans.items():
             held = self.held.get(host, HostState({}))
             refs = set(find_awaited(plan.changes, self.topology.repair, held, absent))
-            awaited += [ref.netns.partition(":")[2] or ref.name for ref in sorted(refs)]
+            awaited += [container_of(ref.netns) or ref.name for ref in sorted(refs)]
             if refs := refs | set(self.withheld(host)):
                 left[host] = withhold(hosts[host], plan.changes, refs)
         if any(left[host] != hosts[host] for host in left):

@@ -235,7 +235,8 @@ def _taken_ports(view: HostView) -> Iterator[Conflict]:
 def _is_published(port: ResolvedPort, facts: HostFacts) -> bool:
     """Whether the host publishes it already."""
     address = ip_address(port.listen or ("0.0.0.0" if port.family == 4 else "::"))
-    return HostPort(protocol=port.protocol, address=address, port=port.port) in facts.published
+    wanted = HostPort(protocol=port.protocol, address=address, port=port.port)
+    return any(wanted in ports for ports in facts.published)
 
 
 def _meetings(view: HostView) -> Iterator[tuple[ResolvedPort, ForeignListener | ForeignPort]]:

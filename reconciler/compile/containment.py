@@ -15,7 +15,7 @@ from reconciler.compile.bridges import bridge_type
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.model import is_named
 from reconciler.compile.view import HostView
-from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, WHOLE_RANGE, PortBlock
+from reconciler.kinds.firewall.chains import LOW_BLOCKS, PORT_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE, PortBlock
 from reconciler.kinds.firewall.element_text import format_range
 from reconciler.kinds.firewall.set_elements import (
     BlockElement,
@@ -27,13 +27,14 @@ from reconciler.kinds.firewall.set_elements import (
     SetElement,
     SourcePorts,
 )
+from reconciler.state.foreign import PortRange
 from reconciler.state.subject import HOST_SUBJECT
 
 Owned = tuple[SetElement, str]
 """An element, and whose it is."""
-PortRange = tuple[int, int]
 FIRST_PORT = 1024
 """The first unprivileged port (net.ipv4.ip_unprivileged_port_start)."""
+PRIVILEGED: PortRange = (0, FIRST_PORT - 1)
 
 
 def contain_connections(view: HostView) -> Iterator[Owned]:
@@ -121,13 +122,14 @@ def contain_source_ports(view: HostView) -> Iterator[Owned]:
     """
     facts = view.facts
     firm = [(port.port, port.port) for port in view.resolved.ports if port.host == view.name] + list(facts.reserved_ports)
-    live = dict(facts.source_ports)
+    blocks = {(block.first, block.last): block for block in SOURCE_PORT_BLOCKS}
+    live = {choice.ports: blocks[choice.block] for choice in facts.source_ports if choice.block in blocks}
     chosen = _parse(live)
     if not chosen or live != _render(chosen) or not _are_free(chosen, firm):
         listening = [(port, port) for port in facts.listening_ports]
         chosen = _choose([*firm, *listening]) or _choose(firm)
-    for ports, chain in _render(chosen).items():
-        yield SourcePorts(ports, chain), HOST_SUBJECT
+    for ports, block in _render(chosen).items():
+        yield SourcePorts(format_range("inet_service", *ports), block.chain), HOST_SUBJECT
 
 
 def _choose(taken: Iterable[PortRange]) -> tuple[PortBlock, ...]:
@@ -145,12 +147,12 @@ def _are_free(blocks: Iterable[PortBlock], taken: Iterable[PortRange]) -> bool:
     return not any(block.overlaps(first, last) for first, last in taken for block in blocks)
 
 
-def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
+def _render(blocks: tuple[PortBlock, ...]) -> dict[PortRange, PortBlock]:
     """The source ports of a connection by its own: from the same block if that is free."""
     if not blocks:
         return {}
     low, first, *_ = blocks
-    verdicts = {(0, FIRST_PORT - 1): low}
+    verdicts: dict[PortRange, PortBlock] = {PRIVILEGED: low}
     if first == WHOLE_RANGE:
         verdicts[FIRST_PORT, WHOLE_RANGE.last] = first
     else:
@@ -158,13 +160,11 @@ def _render(blocks: tuple[PortBlock, ...]) -> dict[str, str]:
         high = blocks[1:]
         for number, block in enumerate(PORT_BLOCKS):
             verdicts[block.first, block.last] = block if block in high else high[number % len(high)]
-    return {format_range("inet_service", *key): block.chain for key, block in verdicts.items()}
+    return verdicts
 
 
-def _parse(live: Mapping[str, str]) -> tuple[PortBlock, ...]:
+def _parse(live: Mapping[PortRange, PortBlock]) -> tuple[PortBlock, ...]:
     """The blocks in live elements; the inverse of `_render` if that created them."""
-    by_chain = {block.chain: block for block in (*LOW_BLOCKS, WHOLE_RANGE, *PORT_BLOCKS)}
-    low = by_chain.get(live.get(f"0-{FIRST_PORT - 1}", ""))
-    high = sorted({by_chain[chain] for key, chain in live.items() if chain in by_chain and not key.startswith("0-")},
-                  key=lambda block: block.first)  # fmt: skip
+    low = live.get(PRIVILEGED)
+    high = sorted({block for ports, block in live.items() if ports != PRIVILEGED}, key=lambda block: block.first)
     return (low, *high) if low and high else ()

@@ -30,18 +30,14 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.settings.link_settings import Role
 from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.state.lab import OUTSIDE_INTERFACES, OUTSIDE_NETNS, ROUTER_NETNS
 from reconciler.state.naming import Alias, group_of, interface_name, mac_of
 from reconciler.state.record import Record
 from reconciler.state.ref import LAB, LAB_UPLINK, lab_netns
 from reconciler.state.uapi import HOST_LENGTH
 from reconciler.topology.types import Host, Subnet, Topology
 
-ROUTER = lab_netns("router")
-OUTSIDE = lab_netns("outside")
-OUTSIDE_ADDRESSES = (
-    Assigned(4, "203.0.113.10", "203.0.113.0/24"),
-    Assigned(6, "2001:db8:ffff::10", "2001:db8:ffff::/64"),
-)
+OUTSIDE_ADDRESSES = tuple(Assigned(each.version, str(each.ip), str(each.network)) for each in OUTSIDE_INTERFACES)
 MTU = 1500
 
 
@@ -64,11 +60,11 @@ def compile_lab(topology: Topology, views: Mapping[str, HostView]) -> Iterator[R
     hosts = [host for host in topology.hosts.values() if host.connect.scheme == "lab"]
     if not hosts:
         return
-    for member in (ROUTER, OUTSIDE, *(lab_netns(host.name) for host in hosts)):
+    for member in (ROUTER_NETNS, OUTSIDE_NETNS, *(lab_netns(host.name) for host in hosts)):
         yield Netns(member)
-    router = Netns.ref_of(ROUTER)
-    yield Sysctl(netns=ROUTER, key="net.ipv4.ip_forward", value="1", owner=router)
-    yield Sysctl(netns=ROUTER, key="net.ipv6.conf.all.forwarding", value="1", owner=router)
+    router = Netns.ref_of(ROUTER_NETNS)
+    yield Sysctl(netns=ROUTER_NETNS, key="net.ipv4.ip_forward", value="1", owner=router)
+    yield Sysctl(netns=ROUTER_NETNS, key="net.ipv6.conf.all.forwarding", value="1", owner=router)
     yield from _outside(topology.name)
     for segment in find_segments(hosts):
         yield from _segment(topology, views, segment)
@@ -103,9 +99,9 @@ def _outside(topology: str) -> Iterator[Record]:
     """The world: a cable from the router, by which it has all its routes."""
     alias = Alias(topology, LAB, "outside")
     cable = Veth(
-        netns=ROUTER,
+        netns=ROUTER_NETNS,
         name="outside",
-        peer_netns=OUTSIDE,
+        peer_netns=OUTSIDE_NETNS,
         peer_name=LAB_UPLINK,
         mac=mac_of(topology, LAB, "outside"),
         mtu=MTU,
@@ -114,22 +110,22 @@ def _outside(topology: str) -> Iterator[Record]:
         alias=str(alias),
         altname=Veth.altname_of(alias, "outside"),
         link_local=True,
-        owner=Netns.ref_of(ROUTER),
-        peer_owner=Netns.ref_of(OUTSIDE),
+        owner=Netns.ref_of(ROUTER_NETNS),
+        peer_owner=Netns.ref_of(OUTSIDE_NETNS),
     )
     yield cable
-    yield from link_settings(Role.LAB_ROUTER, ROUTER, cable.name, cable.ref, "lab router", (4,))
+    yield from link_settings(Role.LAB_ROUTER, ROUTER_NETNS, cable.name, cable.ref, "lab router", (4,))
     for own in OUTSIDE_ADDRESSES:
         router = first_address(own.network)
-        yield from connect(ROUTER, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
-        yield from connect(OUTSIDE, LAB_UPLINK, own, cable.ref, cable.subject)
-        yield default_route(OUTSIDE, LAB_UPLINK, own, router, cable.ref, cable.subject)
+        yield from connect(ROUTER_NETNS, cable.name, Assigned(own.family, router, own.network), cable.ref, "lab router")
+        yield from connect(OUTSIDE_NETNS, LAB_UPLINK, own, cable.ref, cable.subject)
+        yield default_route(OUTSIDE_NETNS, LAB_UPLINK, own, router, cable.ref, cable.subject)
 
 
 def _segment(topology: Topology, views: Mapping[str, HostView], segment: Segment) -> Iterator[Record]:
     alias = Alias(topology.name, LAB, segment.name)
     bridge = Bridge(
-        netns=ROUTER,
+        netns=ROUTER_NETNS,
         name=segment.bridge,
         mac=mac_of(topology.name, LAB, "segment", segment.name),
         mtu=MTU,
@@ -137,13 +133,13 @@ def _segment(topology: Topology, views: Mapping[str, HostView], segment: Segment
         alias=str(alias),
         altname=Bridge.altname_of(alias, segment.bridge),
         link_local=True,
-        owner=Netns.ref_of(ROUTER),
+        owner=Netns.ref_of(ROUTER_NETNS),
     )
     yield bridge
-    yield from link_settings(Role.LAB_ROUTER, ROUTER, bridge.name, bridge.ref, bridge.subject, (4,))
+    yield from link_settings(Role.LAB_ROUTER, ROUTER_NETNS, bridge.name, bridge.ref, bridge.subject, (4,))
     for network in segment.networks:
         own = Assigned(6 if ":" in network else 4, first_address(network), network)
-        yield from connect(ROUTER, bridge.name, own, bridge.ref, bridge.subject)
+        yield from connect(ROUTER_NETNS, bridge.name, own, bridge.ref, bridge.subject)
     for name in segment.hosts:
         yield from _host(topology.name, topology.hosts[name], bridge)
         yield from _learnt_routes(views[name], bridge)
@@ -154,7 +150,7 @@ def _host(topology: str, host: Host, bridge: Bridge) -> Iterator[Record]:
     alias = Alias(topology, LAB, host.name)
     name = interface_name("h-", host.name)
     cable = Veth(
-        netns=ROUTER,
+        netns=ROUTER_NETNS,
         name=name,
         peer_netns=lab_netns(host.name),
         peer_name=uplink_of(host),
@@ -191,14 +187,14 @@ def _learnt_routes(view: HostView, bridge: Bridge) -> Iterator[Route]:
                 continue
             router = Assigned(own.family, first_address(own.network), own.network)
             yield Route(
-                netns=ROUTER,
+                netns=ROUTER_NETNS,
                 family=family,
                 dst=destination,
                 dev=bridge.name,
                 link=bridge.ref,
                 via=own.address,
-                address=address_ref(ROUTER, bridge.name, router),
-                connected=Route.ref_of(ROUTER, own.family, own.network, bridge.name),
+                address=address_ref(ROUTER_NETNS, bridge.name, router),
+                connected=Route.ref_of(ROUTER_NETNS, own.family, own.network, bridge.name),
                 about=bridge.subject,
             )
 

@@ -31,7 +31,7 @@ from reconciler.kernel.uplink.move import run_uplink_steps
 from reconciler.plan.execute import never
 from reconciler.plan.order import Batch
 from reconciler.state.naming import group_of
-from reconciler.state.ref import HOST
+from reconciler.state.ref import HOST, is_container_netns
 from reconciler.state.steps.addresses import AddressAdd, Announce
 from reconciler.state.steps.backends import (
     ANNOUNCE,
@@ -88,7 +88,7 @@ class KernelHost:
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
             # A container's namespace may disappear at any moment, with its last process.
-            refuse = RefusedError if batch.netns.startswith("container:") else StepError
+            refuse = RefusedError if is_container_netns(batch.netns) else StepError
             raise refuse(batch.steps[0], words) from error
 
     def _run(self, batch: Batch) -> None:
@@ -125,7 +125,7 @@ class KernelHost:
     def _run_netlink(self, batch: Batch) -> None:
         run_netlink_steps(self._namespaces, batch.netns, batch.steps)
         rewires = any(isinstance(step, LinkAdd | LinkSet | AddressAdd) for step in batch.steps)
-        if rewires and not batch.netns.startswith("container:"):
+        if rewires and not is_container_netns(batch.netns):
             self._rewired.add(batch.netns)
 
     def _run_netns(self, batch: Batch) -> None:

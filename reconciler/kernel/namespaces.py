@@ -24,7 +24,7 @@ from reconciler.kernel.netlink.encode import encode_loopback_up
 from reconciler.kernel.netlink.rtnetlink import RouteSocket
 from reconciler.kernel.run_directory.flock import lock_among_root
 from reconciler.state.naming import Alias
-from reconciler.state.ref import HOST, netns_path_name
+from reconciler.state.ref import HOST, container_of, is_container_netns, netns_path_name, parse_path_name
 from reconciler.state.steps.namespaces import PROMPT, SILENT, NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError
 
@@ -127,8 +127,7 @@ class Namespaces:
         """The file that represents the namespace; it may not exist."""
         if netns == HOST:
             return self._context.own_netns
-        pid = self._pids.get(netns.removeprefix("container:"), 0)
-        if pid and netns.startswith("container:"):
+        if pid := self._pids.get(container_of(netns), 0):
             return f"/proc/{pid}/ns/net"
         return str(self._context.netns_directory / netns_path_name(self._context.topology, netns))
 
@@ -173,7 +172,7 @@ class Namespaces:
         def body() -> None:
             for name in stale:
                 self._enter(name)
-                self._sockets[name] = (wanted[name], RouteSocket(restless=name.startswith("container:")))
+                self._sockets[name] = (wanted[name], RouteSocket(restless=is_container_netns(name)))
 
         if stale:
             run_in_thread(body)
@@ -256,7 +255,7 @@ class Namespaces:
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
                 status = os.stat("/proc/thread-self/ns/net")
-                opened = RouteSocket(restless=step.netns.startswith("container:"))
+                opened = RouteSocket(restless=is_container_netns(step.netns))
                 self._sockets[step.netns] = ((status.st_dev, status.st_ino), opened)
                 self._sockets[step.netns][1].request([encode_loopback_up(owner)])
                 _mount(path)
@@ -285,16 +284,6 @@ def _allow_descriptors(count: int) -> None:
         if wanted < count + LEAST_DESCRIPTORS:
             needed = count + LEAST_DESCRIPTORS
             raise HostError(f"cannot open {needed} files at once: the limit is {hard}", f"raise it: ulimit -n {needed}")
-
-
-def parse_path_name(topology: str, file_name: str) -> str:
-    """The inverse of `netns_path_name`: "" if the file is not of this topology."""
-    prefix, _, rest = file_name.partition(".")
-    if prefix != topology or not rest:
-        return ""
-    if rest.startswith("lab."):
-        return f"lab:{rest.removeprefix('lab.')}"
-    return "" if "." in rest else f"container:{rest}"
 
 
 @contextmanager

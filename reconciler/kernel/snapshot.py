@@ -26,7 +26,7 @@ from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
 from reconciler.kernel.uplink.move import read_uplinks
 from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
 from reconciler.state.naming import Alias, parse_alias
-from reconciler.state.ref import HOST, container_netns, netns_path_name
+from reconciler.state.ref import HOST, container_netns, container_of, is_container_netns, is_lab_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.steps.step import Step
@@ -71,7 +71,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
     with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
     everyones, _ = namespaces.read_mounted()
-    members = frozenset(netns for netns in everyones if netns.startswith("lab:"))
+    members = frozenset(netns for netns in everyones if is_lab_netns(netns))
     own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
     # If hosts of a lab share the directory, most containers are on other hosts: only the loopback is read of them.
     others = everyones - members
@@ -143,7 +143,7 @@ def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: boo
     """
     usual = -1 if is_engines else 0
     is_usual = all(link.kind != "veth" or link.local_peer or link.peer_netnsid == usual for link in links.values())
-    if is_usual or not netns.startswith("container:"):
+    if is_usual or not is_container_netns(netns):
         return links
     descriptor = namespaces.open(HOST)
     try:
@@ -174,7 +174,7 @@ def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
 
 def _read_namespace(route_socket: RouteSocket, netns: str, links: Links, sysctls: Mapping[str, str]) -> NamespaceInfo:
     """The rest of a namespace. Containers have no proxy entries and no forwarding databases."""
-    is_container = netns.startswith("container:")
+    is_container = is_container_netns(netns)
     switches = any(link.kind in LINKS_WITH_TABLE for link in links.values())
     return NamespaceInfo(
         links=links,
@@ -204,7 +204,7 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
     lab shares the directory, all are the machine's, whatever their loopback says: the root of a container can write
     there, too.
     """
-    members = frozenset(netns for netns in mounted if netns.startswith("lab:"))
+    members = frozenset(netns for netns in mounted if is_lab_netns(netns))
     wired = {alias.name for link in links.get(HOST, {}).values() if (alias := _own_alias(context, link)) and alias.kind == "veth"}
     hosts_there = {netns_path_name(context.topology, member) for member in members} | {"local"}
     own = set(members) if context.is_lab_world else set()
@@ -212,7 +212,7 @@ def choose_own(context: KernelContext, mounted: frozenset[str], links: Mapping[s
         loopback = links[netns].get(LOOPBACK)
         alias = _own_alias(context, loopback) if loopback else None
         if alias is None or (context.host_key == "local" and not members):
-            is_own = context.host_key == "local" or netns.partition(":")[2] in wired
+            is_own = context.host_key == "local" or container_of(netns) in wired
         elif context.is_lab_world:
             is_own = alias.name not in hosts_there
         else:

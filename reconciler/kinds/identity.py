@@ -7,7 +7,7 @@ of link.
 
 from __future__ import annotations
 
-from reconciler.state.ref import Ref
+from reconciler.state.ref import Ref, container_of
 
 
 def netns_ref(netns: str) -> Ref:
@@ -17,7 +17,7 @@ def netns_ref(netns: str) -> Ref:
 
 def container_ref(netns: str) -> Ref:
     """A container of an engine, by its namespace (`kinds.engine.container`)."""
-    return Ref("container", netns, netns.partition(":")[2])
+    return Ref("container", netns, container_of(netns))
 
 
 def table_ref(netns: str, family: str, subnet: str = "") -> Ref:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from reconciler.kinds.bridges import BRIDGES
 from reconciler.kinds.links import LINKS
 from reconciler.kinds.links.marks import is_direct
-from reconciler.state.ref import Ref
+from reconciler.state.ref import Ref, is_lab_netns
 from reconciler.state.snapshot import Snapshot
 
 INTERFACE_KINDS = tuple(dict.fromkeys((*LINKS, *BRIDGES.values())))
@@ -73,7 +73,7 @@ def _uplink_bridges(snapshot: Snapshot, netns: str, interfaces: Mapping[int, Int
 
     Only a lab host has one. In a container, its root may have written such an alias.
     """
-    if not netns.startswith("lab:"):
+    if not is_lab_netns(netns):
         return
     links = snapshot.namespaces[netns].links
     for index, interface in interfaces.items():

@@ -21,9 +21,9 @@ from typing import Self
 
 from reconciler.kinds.identity import netns_ref
 from reconciler.kinds.settings.link_settings import interface_key
-from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, answering
+from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, Sysctl, answering
 from reconciler.state.record import Record
-from reconciler.state.ref import Ref
+from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete, SysctlWrite
@@ -93,12 +93,16 @@ class Netns(Record):
 
     @property
     def namespace_settings(self) -> tuple[str, ...]:
-        if not self.netns.startswith("container:"):
+        if not is_container_netns(self.netns):
             return FORWARDING
         return (interface_key(6, "default", "accept_ra"),) if self.ipv6 else ()
 
     def must_recreate(self, before: Self) -> bool:
         return False
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # The switch of the namespace writes that of every link.
+        return (Sysctl.kind,) if self.ipv6 != before.ipv6 else ()
 
     def lower_create(self) -> tuple[Step, ...]:
         return (NetnsAdd(self.netns, self.ipv6),)

@@ -33,7 +33,7 @@ from reconciler.state.steps.addresses import StrayRouteAdd, StrayRouteDelete
 from reconciler.state.steps.links import AltnameDelete, LinkDelete, LinkRename, LinkSet, QdiscDelete
 from reconciler.state.steps.namespaces import SysctlWrite
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import subject_in
+from reconciler.state.subject import container_in, subject_in
 from reconciler.state.uapi import IPV6_MTU_MIN
 
 NO_QUEUES = ("", "noqueue")
@@ -300,7 +300,7 @@ def _find_queues(snapshot: Snapshot) -> Iterator[StrayQueue]:
         limited = {rate.index for rate in namespace.rates}
         for index, end in ends.items():
             link = namespace.links[index]
-            queue = link.qdisc if link.kind in QUEUELESS and end.about.startswith("container ") else ""
+            queue = link.qdisc if link.kind in QUEUELESS and container_in(end.about) else ""
             if queue not in NO_QUEUES and index not in limited:
                 yield StrayQueue(netns=netns, number=1, about=end.about, dev=end.name, queue=queue)
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from reconciler.state.host import HostState
-from reconciler.state.record import Change, Record
+from reconciler.state.record import Change, InterfaceKey, Record
 from reconciler.state.ref import Ref
 from reconciler.state.secrets import SECRET_FIELDS, mask_env
 
@@ -56,6 +56,13 @@ def differing_fields(before: Any, after: Any) -> tuple[str, ...]:
 def is_gone(change: Change) -> bool:
     """Whether the change deletes the thing, for good or for a moment."""
     return change.before is not None and (change.after is None or change.recreate)
+
+
+def find_silenced(changes: Changes) -> Iterator[InterfaceKey]:
+    """The interfaces that lose IPv6 by a change in place."""
+    for change in changes:
+        if change.before and change.after and not change.recreate:
+            yield from change.after.silenced(change.before)
 
 
 def split_exposed(changes: tuple[Change, ...], containers: Container[str] | None = None) -> tuple[Changes, Changes]:
@@ -155,7 +162,7 @@ def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Re
 
 
 def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
-    """Add to `changes` desired things that the kernel deletes during a change in place."""
+    """Add to `changes` desired things that the kernel deletes or resets during a change in place."""
     dropped: dict[Ref, tuple[str, ...]] = {}
     for ref, change in changes.items():
         if change.before and change.after and not change.recreate and (kinds := change.after.drops(change.before)):
@@ -163,9 +170,9 @@ def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], 
     if not dropped:
         return
     for ref, held in before.items():
-        parents = [parent for parent in held.depends_on if ref.kind in dropped.get(parent, ())]
+        parents = [parent for parent in (*held.depends_on, *held.follows) if ref.kind in dropped.get(parent, ())]
         if parents and ref in after and ref not in changes:
-            changes[ref] = Change(ref, held, after[ref], f"the kernel removes it when {parents[0]} changes")
+            changes[ref] = Change(ref, held, after[ref], f"the kernel resets it when {parents[0]} changes")
 
 
 def _mark_implied(changes: dict[Ref, Change]) -> None:

@@ -24,6 +24,7 @@ from reconciler.probes.model import (
     Result,
     RouteLookup,
 )
+from reconciler.state.ref import is_container_netns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _at_source(probe: Probe, facts: NetnsFacts, results: Iterable[Result]) -> st
         return f"{probe.source} has no link besides lo: it is not connected"
     if probe.family not in facts.addressed:
         return f"{probe.source} has no IPv{probe.family} address"
-    beyond = probe.section in (TO_OUTSIDE, PUBLISHED, ALLOWED) and probe.netns.startswith("container:")
+    beyond = probe.section in (TO_OUTSIDE, PUBLISHED, ALLOWED) and is_container_netns(probe.netns)
     if beyond and probe.family not in facts.default_routes and not probe.address.startswith("127."):
         return f"{probe.source} has no IPv{probe.family} default route"
     if probe.size and _answered(results, probe.netns, probe.address, small=True):

@@ -22,7 +22,7 @@ from reconciler.plan.document import HostPlan, PlanDocument
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.render.colour import PLAIN, Palette
 from reconciler.state.record import Change, Record
-from reconciler.state.subject import CONTAINER, HOST_SUBJECT, ROOTED, order_of
+from reconciler.state.subject import HOST_SUBJECT, ROOTED, container_in, order_of
 from reconciler.state.summary import InterfaceFacts, Phrase
 from reconciler.state.visible import visible_line
 
@@ -84,7 +84,7 @@ def find_heirs(lines: Iterable[Line]) -> dict[str, str]:
     gone: set[str] = set()
     fresh: set[str] = set()
     for line in lines:
-        if line.subject.startswith(CONTAINER) and line.sign != "~":
+        if container_in(line.subject) and line.sign != "~":
             (fresh if line.sign == "+" else gone).add(line.subject)
     first = {subject: f"{subject}-1" for subject in gone if f"{subject}-1" in fresh}
     return first | {f"{subject}-1": subject for subject in fresh if f"{subject}-1" in gone}

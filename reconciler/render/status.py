@@ -20,7 +20,8 @@ from reconciler.render.plan import FOLD, stem_of, summarise
 from reconciler.state.host import HostFacts, HostState
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
-from reconciler.state.subject import order_of
+from reconciler.state.ref import container_of
+from reconciler.state.subject import container_in, order_of
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
@@ -139,7 +140,7 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, fo
 def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
     """The addresses that a LAN gave to containers, by subject."""
     wanted = [fact for record in desired.records.values() for fact in record.interface_facts]
-    asking = {fact.netns.partition(":")[2] for fact in wanted if fact.is_leased}
+    asking = {container_of(fact.netns) for fact in wanted if fact.is_leased}
     fixed = {fact.address.partition("/")[0] for fact in wanted}
     found: dict[str, str] = {}
     for lease in facts.leases if facts else ():
@@ -224,7 +225,7 @@ def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     for item in items:
         colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
         yield f"  {visible_line(item.subject):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
-        if counted := render_connections(host.connections, item.subject.removeprefix("container ")):
+        if counted := render_connections(host.connections, container_in(item.subject)):
             yield f"  {'':{width}}            {counted}"
         if item.state == DRIFTED:
             texts = list(dict.fromkeys(difference.text for difference in item.differences))  # several sets may have equal texts

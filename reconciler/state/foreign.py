@@ -35,6 +35,20 @@ class HostPort:
         return f"{self.protocol} {self.address} {self.port}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPorts:
+    """Consecutive ports of the host, both ends included, on one of its addresses or on all."""
+
+    protocol: TransportProtocol
+    address: IpAddress
+    first: int
+    last: int
+
+    def __contains__(self, port: HostPort) -> bool:
+        """Whether the port is one of them."""
+        return port.protocol == self.protocol and port.address == self.address and self.first <= port.port <= self.last
+
+
 # --- interceptors ------------------------------------------------------------------------------------------------------
 
 

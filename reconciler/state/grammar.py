@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 
-from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource, HostPort
+from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.jsontext import MalformedError
 
@@ -65,8 +65,9 @@ def check_facts(facts: HostFacts) -> None:
             _check_address(cidr, ip_interface)
         for lease in facts.leases:
             _check_address(lease.address, ip_address)
-        for port in facts.published:
-            _check_port(port)
+        for ports in facts.published:
+            _check_port(ports.first)
+            _check_port(ports.last)
         for resource in facts.foreign:
             _check_foreign(resource)
         for link in facts.links:
@@ -90,7 +91,7 @@ def _check_link(link: LinkFacts) -> None:
 def _check_foreign(resource: ForeignResource) -> None:
     match resource:
         case ForeignListener() | ForeignPort():
-            _check_port(resource.port)
+            _check_port(resource.port.port)
         case ForeignContainer():
             _check(_WORD.fullmatch(resource.runtime) and _WORD.fullmatch(resource.state), "the state of a container")
         case _:
@@ -103,8 +104,8 @@ def _check_address(text: str, parse: Callable[[str], object]) -> None:
     parse(text)
 
 
-def _check_port(port: HostPort) -> None:
-    _check(0 <= port.port <= PORT_MAX, "a port")
+def _check_port(port: int) -> None:
+    _check(0 <= port <= PORT_MAX, "a port")
 
 
 def _check_mtu(mtu: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from reconciler.state.foreign import ForeignResource, HostPort
+from reconciler.state.foreign import ForeignResource, HostPorts, PortRange
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 
@@ -50,6 +50,14 @@ class Lease:
     subnet: str
     container: str
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePortChoice:
+    """Source ports of masqueraded connections, and the block from which the live firewall gives others in their place."""
+
+    ports: PortRange
+    block: PortRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +114,10 @@ class HostFacts:
     """Ports that masqueraded connections could get, and on which a socket of the host is open to other nodes."""
     reserved_ports: tuple[tuple[int, int], ...] = ()
     """Ranges of ports, both ends included, that the administrator reserves for services (net.ipv4.ip_local_reserved_ports)."""
-    source_ports: tuple[tuple[str, str], ...] = ()
-    """The live elements of the topology's map of that name: ports, and the chain that chooses for them."""
-    published: tuple[HostPort, ...] = ()
-    """The ports that the topology already publishes there."""
+    source_ports: tuple[SourcePortChoice, ...] = ()
+    """What the live firewall does with the source ports of masqueraded connections."""
+    published: tuple[HostPorts, ...] = ()
+    """The ports that the topology already publishes there. Ten thousand are often one range, so the answer stays short."""
     docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()
     """The families whose DOCKER-USER chain exists."""
 

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from reconciler.state.ref import Ref
+from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.step import Step
 from reconciler.state.subject import LentNames, subject_in
 from reconciler.state.summary import InterfaceFact, InterfaceFacts, Phrase
+
+InterfaceKey = tuple[str, str]
+"""A namespace, and the name of an interface in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Record:
         return self.dies_with_parent
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         """The interfaces that it creates, by namespace and name. The kernel deletes their settings with it."""
         return ()
 
@@ -80,7 +83,11 @@ class Record:
         return ()
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        """The kinds of dependents that the kernel deletes while it changes `before` into this record in place."""
+        """The kinds of dependents and followers that the kernel deletes or resets while it changes `before` in place."""
+        return ()
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        """The interfaces that lose IPv6 and its settings while the kernel changes `before` into this record in place."""
         return ()
 
     @property
@@ -115,7 +122,7 @@ class Record:
     @property
     def exposed_to(self) -> str:
         """The namespace of the container whose root can undo it (`container:web`); "" if only the host's root can."""
-        return self.netns if self.netns.startswith("container:") else ""
+        return self.netns if is_container_netns(self.netns) else ""
 
     def describe(self) -> str:
         """A few words for users that describe it without its subject."""

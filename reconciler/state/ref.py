@@ -28,17 +28,49 @@ class Ref(NamedTuple):
         return f"{self.kind} {self.name}" + (f" in {self.netns}" if self.netns else "")
 
 
+_CONTAINER, _LAB = "container:", "lab:"
+
+
 def container_netns(container: str) -> str:
     """The namespace of a container, whatever its runtime."""
-    return f"container:{container}"
+    return f"{_CONTAINER}{container}"
 
 
 def lab_netns(member: str) -> str:
     """The namespace of a lab member: a lab host, `router`, or `outside`."""
-    return f"lab:{member}"
+    return f"{_LAB}{member}"
+
+
+def is_container_netns(netns: str) -> bool:
+    """Whether it is the namespace of a container."""
+    return netns.startswith(_CONTAINER)
+
+
+def is_lab_netns(netns: str) -> bool:
+    """Whether it is the namespace of a lab member."""
+    return netns.startswith(_LAB)
+
+
+def container_of(netns: str) -> str:
+    """The container that has the namespace; "" for other namespaces."""
+    return netns.removeprefix(_CONTAINER) if is_container_netns(netns) else ""
+
+
+def lab_member_of(netns: str) -> str:
+    """The lab member that has the namespace; "" for other namespaces."""
+    return netns.removeprefix(_LAB) if is_lab_netns(netns) else ""
 
 
 def netns_path_name(topology: str, netns: str) -> str:
     """The file name under /run/netns: `shop.web` for container:web, `shop.lab.alpha` for lab:alpha."""
-    scope, _, member = netns.partition(":")
-    return f"{topology}.lab.{member}" if scope == "lab" else f"{topology}.{member}"
+    return f"{topology}.lab.{lab_member_of(netns)}" if is_lab_netns(netns) else f"{topology}.{container_of(netns)}"
+
+
+def parse_path_name(topology: str, file_name: str) -> str:
+    """The inverse of `netns_path_name`: "" if the file is not of this topology."""
+    prefix, _, rest = file_name.partition(".")
+    if prefix != topology or not rest:
+        return ""
+    if rest.startswith("lab."):
+        return lab_netns(rest.removeprefix("lab."))
+    return "" if "." in rest else container_netns(rest)

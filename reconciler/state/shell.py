@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.state.ref import HOST, netns_path_name
+from reconciler.state.ref import HOST, container_of, netns_path_name
 from reconciler.state.visible import visible_line
 
 _HIDDEN = re.compile(r"[^ -~\n\t]+")
@@ -89,9 +89,8 @@ class HostShell:
         """The namespace's name for `ip netns` and `peer … netns`: a name, or an engine container's pid; "" for the machine's."""
         if netns == HOST:
             return self.own
-        scope, _, member = netns.partition(":")
-        if scope == "container" and member in self.engines:
-            return f"$({self.engines[member].pid})"
+        if engine := self.engines.get(container_of(netns)):
+            return f"$({engine.pid})"
         return netns_path_name(self.topology, netns)
 
     def link_netns(self, netns: str) -> str:
@@ -112,8 +111,8 @@ class HostShell:
 
     def engine(self, netns: str, runtime: str) -> tuple[str, ...]:
         """The command of the engine that runs the container of a namespace."""
-        container = netns.partition(":")[2]
-        return self.engines[container].command if container in self.engines else (runtime,)
+        engine = self.engines.get(container_of(netns))
+        return engine.command if engine else (runtime,)
 
 
 def flatten(options: Iterable[tuple[str, str]]) -> list[str]:

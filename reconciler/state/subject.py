@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.state.ref import container_of, is_lab_netns
+
 LAB = "lab"
 HOST_SUBJECT = "host"
 CONTAINER = "container "
@@ -19,10 +21,14 @@ ROOTED = (LAB, HOST_SUBJECT, "subnet", "container")
 
 def subject_in(netns: str, about: str = "") -> str:
     """The container or lab of a namespace; for the host's own namespace `about`, or else the host."""
-    scope, _, member = netns.partition(":")
-    if scope == "container":
-        return f"{CONTAINER}{member}"
-    return LAB if scope == "lab" else about or HOST_SUBJECT
+    if container := container_of(netns):
+        return f"{CONTAINER}{container}"
+    return LAB if is_lab_netns(netns) else about or HOST_SUBJECT
+
+
+def container_in(subject: str) -> str:
+    """The container that a subject names; "" if it names something else."""
+    return subject.removeprefix(CONTAINER) if subject.startswith(CONTAINER) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,7 @@ class LentNames:
 
     def container_at(self, address: str) -> str:
         """The container that has the address on any host; "" if no record says so."""
-        subject = self.everywhere.get(address, "")
-        return subject.removeprefix(CONTAINER) if subject.startswith(CONTAINER) else ""
+        return container_in(self.everywhere.get(address, ""))
 
 
 def order_of(subject: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from reconciler.state.lab import OUTSIDE_INTERFACES
 from reconciler.topology.expand import LAN_MODES, host_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
@@ -15,7 +16,7 @@ from reconciler.topology.types import IPAddress, Network, Path
 _SEGMENTS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("172.31.255.0/24"))
 """Segments for a lab host without neighbours (RFC 5737, RFC 1918)."""
 _DOCUMENTATION = (_SEGMENTS[0], IPv6Network("2001:db8::/64"))
-OUTSIDE = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ffff::/64"))
+OUTSIDE = tuple(interface.network for interface in OUTSIDE_INTERFACES)
 """The lab's world outside (design: section 8)."""
 
 

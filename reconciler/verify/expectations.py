@@ -26,6 +26,7 @@ from reconciler.probes.model import (
 )
 from reconciler.probes.spoofing import ADVERTISEMENT, ARP, NDP
 from reconciler.state.host import HostFacts
+from reconciler.state.lab import OUTSIDE_NETNS, ROUTER_NETNS
 from reconciler.state.ref import LAB, container_netns
 from reconciler.topology.types import Attachment, Container, Policy, PortRange, Subnet, Topology
 from reconciler.verify.intrusions import intrusion_probes
@@ -33,8 +34,6 @@ from reconciler.verify.publications import published_probes
 from reconciler.verify.routes import judge, misleads, route_probes, route_to
 from reconciler.verify.view import (
     OUTSIDE,
-    OUTSIDE_NETNS,
-    ROUTER_NETNS,
     Origin,
     View,
     are_isolated,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from reconciler.probes.model import PUBLISHED, Listener, PacketProbe, Probe
+from reconciler.state.lab import OUTSIDE_NETNS
 from reconciler.state.ref import HOST, LAB, container_netns
 from reconciler.topology.types import Container, Publication
-from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of
+from reconciler.verify.view import OUTSIDE, View, are_parted, family_of
 
 LOCALHOST = "127.0.0.1"
 

@@ -13,8 +13,10 @@ from typing import Literal
 
 from reconciler.compile.policy_routes import joined_subnets
 from reconciler.probes.model import PUBLISHED, ROUTES, TO_OUTSIDE, WITH_HOST, PacketProbe, Probe, RouteLookup
+from reconciler.state.lab import OUTSIDE_NETNS
+from reconciler.state.ref import container_of, is_container_netns
 from reconciler.topology.types import Attachment, Container, Network
-from reconciler.verify.view import OUTSIDE, OUTSIDE_NETNS, View, are_parted, family_of, origin_of
+from reconciler.verify.view import OUTSIDE, View, are_parted, family_of, origin_of
 
 HOST_HOP, NO_HOP, UNKNOWN = "the host", "no container or host", "unknown: of a LAN, or another host"
 Verdict = Literal["", "open", "closed", "unknown"]
@@ -86,8 +88,8 @@ def _forwards(router: Container, subnets: Iterable[str], family: int) -> Verdict
 
 def misleads(view: View, probe: Probe) -> bool:
     """Whether a static route takes a probe, or its answer, by another path than the tested one."""
-    if probe.section in (TO_OUTSIDE, WITH_HOST, PUBLISHED) and probe.netns.startswith("container:"):
-        name = probe.netns.partition(":")[2]
+    if probe.section in (TO_OUTSIDE, WITH_HOST, PUBLISHED) and is_container_netns(probe.netns):
+        name = container_of(probe.netns)
         address = probe.address if probe.address[:1].isdigit() or ":" in probe.address else ""
     elif probe.netns == OUTSIDE_NETNS and probe.target in view.topology.containers:
         name, address = probe.target, OUTSIDE[probe.family]

@@ -17,8 +17,9 @@ from reconciler.compile.lab import find_segments, first_address
 from reconciler.compile.underlay import address_of, share_link, underlay_of, uplink_mac_of, uplink_of
 from reconciler.kernel.foreign_link import foreign_ends
 from reconciler.probes.model import FOREIGN_NETNS
+from reconciler.state.lab import ROUTER_NETNS
 from reconciler.state.ref import HOST, LAB
-from reconciler.verify.view import ROUTER_NETNS, Origin, View
+from reconciler.verify.view import Origin, View
 
 
 @dataclass(frozen=True, slots=True)

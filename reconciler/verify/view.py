@@ -14,13 +14,12 @@ from typing import TypedDict
 from reconciler.compile.model import Endpoint, HostSubnet, Resolved
 from reconciler.compile.policy_routes import joined_subnets
 from reconciler.state.host import HostFacts
+from reconciler.state.lab import OUTSIDE_INTERFACES
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Party, Policy, Subnet, Topology
 
-OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:ffff::10"}
+OUTSIDE: dict[int, str] = {interface.version: str(interface.ip) for interface in OUTSIDE_INTERFACES}
 """The lab's world outside."""
-OUTSIDE_NETNS = "lab:outside"
-ROUTER_NETNS = "lab:router"
 
 
 class Origin(TypedDict):

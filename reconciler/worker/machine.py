@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from reconciler.kernel.settings.sysctl import read_sysctls
 from reconciler.kernel.snapshot import Interest, check_namespaces, read_snapshot
 from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
-from reconciler.state.record import Record
+from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import NetnsAdd
@@ -145,13 +145,15 @@ class KernelMachine:
             namespaces[netns] = replace(namespaces[netns], sysctls={**namespaces[netns].sysctls, **values})
         return replace(snapshot, namespaces=namespaces)
 
-    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
-        """The snapshot with exactly the kernel settings that are lost with these records."""
+    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record], silenced: Collection[InterfaceKey]) -> Snapshot:
+        """The snapshot with exactly the kernel settings that are lost: with these records, and IPv6's of silenced interfaces."""
         from reconciler.kernel.settings.interface_settings import read_changed_settings
 
         found = read_changed_settings(
             self._namespaces, snapshot, (interface for record in gone for interface in record.interfaces)
         )
+        for netns, values in read_changed_settings(self._namespaces, snapshot, silenced, families=(6,)).items():
+            found[netns] = {**found.get(netns, {}), **values}
         wanted = {record.netns: record.namespace_settings for record in gone if record.namespace_settings}
         wanted = {netns: keys for netns, keys in wanted.items() if netns in snapshot.namespaces}
         for netns, values in read_sysctls(self._namespaces, wanted).items():

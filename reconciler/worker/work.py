@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -13,7 +13,7 @@ from reconciler.errors import HostError, NetctlError, ProtocolError
 from reconciler.kernel.snapshot import Interest
 from reconciler.kinds import recognise_all, with_strays
 from reconciler.kinds.settings.sysctl import Sysctl
-from reconciler.plan.diff import diff_states, is_gone, split_exposed
+from reconciler.plan.diff import diff_states, find_silenced, is_gone, split_exposed
 from reconciler.plan.document import HostPlan, LivePlan, fingerprint_of, live_plan
 from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never
 from reconciler.plan.order import Batch
@@ -21,7 +21,7 @@ from reconciler.plan.plan import PhasedPlan, compile_plan, plan_changes
 from reconciler.plan.rollback import find_repaired, rollback_target
 from reconciler.probes.model import Opened, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
-from reconciler.state.record import Change, Record
+from reconciler.state.record import Change, InterfaceKey, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker import protocol
@@ -71,8 +71,8 @@ class Machine(Protocol):
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
         """The snapshot with the kernel settings in `interest`."""
 
-    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record]) -> Snapshot:
-        """The snapshot with the kernel settings that are lost with these records."""
+    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record], silenced: Collection[InterfaceKey]) -> Snapshot:
+        """The snapshot with the kernel settings that are lost with these records, and with IPv6 on the silenced interfaces."""
 
     def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
         """The facts of the host for `compile`."""
@@ -349,7 +349,8 @@ class Work:
         """
         changes = diff_states(live, self._desired)
         gone = [change.before for change in changes if change.before and is_gone(change)]
-        settings = Sysctl.recognise(self._machine.read_lost_settings(snapshot, gone)) if gone else ()
+        silenced = tuple(find_silenced(changes))
+        settings = Sysctl.recognise(self._machine.read_lost_settings(snapshot, gone, silenced)) if gone or silenced else ()
         lost = {each.ref: each for each in settings if each.ref not in live.records and each.ref not in self._desired.records}
         if not lost:
             return live, changes

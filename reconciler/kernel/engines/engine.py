@@ -16,6 +16,7 @@ from reconciler.kernel.engines.docker import DockerEngine
 from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
 from reconciler.state.engines import ENGINES
+from reconciler.state.ref import container_of
 from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
@@ -126,7 +127,7 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
     # All have ended by now: the report includes the effects of one container's failure.
     for netns, future in futures:
         if pid := future.result():
-            pids[netns.partition(":")[2]] = pid
+            pids[container_of(netns)] = pid
     return pids
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from reconciler.errors import SHORT_OF_MEMORY
 from reconciler.kernel.context import KernelContext
@@ -28,7 +28,6 @@ from reconciler.kernel.facts.foreign import (
     find_others_ports,
     find_routes,
     find_shared,
-    host_port_of,
     is_own,
 )
 from reconciler.kernel.facts.listeners import read_sockets
@@ -39,7 +38,7 @@ from reconciler.kernel.openvswitch.read import read_datapath, read_fault
 from reconciler.kernel.processes.dhcp_clients import find_client
 from reconciler.kernel.snapshot import Interest
 from reconciler.kernel.uplink.candidates import find_places, read_link_facts
-from reconciler.kinds.firewall.chains import LOW_BLOCKS, WHOLE_RANGE
+from reconciler.kinds.firewall.chains import LOW_BLOCKS, SOURCE_PORT_BLOCKS, WHOLE_RANGE
 from reconciler.kinds.firewall.element_text import parse_elements
 from reconciler.kinds.firewall.fast_path import FAMILY
 from reconciler.kinds.firewall.set_elements import LinkElement, SenderAddress, SourcePorts
@@ -47,8 +46,8 @@ from reconciler.kinds.firewall.traffic_elements import PublishedPort
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.openvswitch.flow import OvsFlow
-from reconciler.state.foreign import ForeignResource, HostPort
-from reconciler.state.host import HostFacts, Lease
+from reconciler.state.foreign import ForeignResource, HostPorts, TransportProtocol
+from reconciler.state.host import HostFacts, Lease, SourcePortChoice
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, LAB_UPLINK, container_netns
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
@@ -94,7 +93,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         listening_ports=find_listening_ports(),
         reserved_ports=read_reserved_ports(),
         source_ports=find_source_ports(snapshot),
-        published=find_published(snapshot),
+        published=tuple(find_published(snapshot)),
         docker_user_chain=docker_user,
     )
 
@@ -231,18 +230,31 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
             yield address.cidr.partition("/")[0]
 
 
-def find_source_ports(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """What the live firewall does with source ports, as ports and chain; empty where there is none."""
+def find_source_ports(snapshot: Snapshot) -> tuple[SourcePortChoice, ...]:
+    """What the live firewall does with source ports; empty if there is none."""
+    blocks = {block.chain: (block.first, block.last) for block in SOURCE_PORT_BLOCKS}
     tables = (table for table in snapshot.tables if table.family == "inet")
     elements = (element for table in tables for element in parse_elements(table.family, table.elements, SourcePorts))
-    return tuple((element.matched, element.chain) for element in elements)
+    return tuple(SourcePortChoice(element.ports, blocks[element.chain]) for element in elements if element.chain in blocks)
 
 
-def find_published(snapshot: Snapshot) -> tuple[HostPort, ...]:
-    """The ports that the live firewall publishes."""
-    tables = (table for table in snapshot.tables if table.family == "inet")
-    ports = (port for table in tables for port in parse_elements(table.family, table.elements, PublishedPort))
-    return tuple(sorted({host_port_of(port) for port in ports}, key=str))
+def find_published(snapshot: Snapshot) -> Iterator[HostPorts]:
+    """The ports that the live firewall publishes, without what they lead to."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for table in snapshot.tables:
+        for port in parse_elements("inet", table.elements, PublishedPort) if table.family == "inet" else ():
+            found.setdefault((port.protocol, port.address), set()).add(port.port)
+    for (protocol, address), ports in sorted(found.items()):
+        for first, last in ranges_of(ports):
+            yield HostPorts(protocol=cast("TransportProtocol", protocol), address=ip_address(address), first=first, last=last)
+
+
+def ranges_of(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The runs of consecutive numbers, as first and last, in order."""
+    ordered = sorted(numbers)
+    starts = [number for number, before in zip(ordered, [None, *ordered], strict=False) if before != number - 1]
+    ends = [number for number, after in zip(ordered, [*ordered[1:], None], strict=True) if after != number + 1]
+    yield from zip(starts, ends, strict=True)
 
 
 # --- of the host ------------------------------------------------------------------------------------------------------

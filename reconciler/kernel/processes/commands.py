@@ -22,7 +22,7 @@ from pathlib import Path
 
 from reconciler.errors import SHORT_OF_PROCESSES, HostError, help_for
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.namespaces import enter, parse_path_name, run_in_thread
+from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.processes.limits import read_tightest
 from reconciler.kernel.processes.marks import (
     Bearer,
@@ -41,6 +41,7 @@ from reconciler.kernel.processes.marks import (
 from reconciler.kernel.run_directory.private import make_directory, open_private
 from reconciler.state.grammar import is_label
 from reconciler.state.process_mark import COMMAND_MARK, PROCESS_MARK, marks_of, parse_command_mark, words_of
+from reconciler.state.ref import is_container_netns, parse_path_name
 from reconciler.state.snapshot import ProcessInfo
 from reconciler.state.steps.containers import ProcessStart, ProcessStop
 from reconciler.state.steps.step import Step, StepError
@@ -252,7 +253,7 @@ def read_marked(context: KernelContext) -> list[Marked]:
     """All live processes of the topology's containers. A process that ends meanwhile is left out."""
     named = read_named(context)
     namespaces = frozenset(named.values())
-    inside = {netns for name, netns in named.items() if parse_path_name(context.topology, name).startswith("container:")}
+    inside = {netns for name, netns in named.items() if is_container_netns(parse_path_name(context.topology, name))}
     found = []
     for bearer in read_bearers(context, f"{PROCESS_MARK}={context.topology}/".encode(), inside):
         container = _container_of(context.topology, bearer)

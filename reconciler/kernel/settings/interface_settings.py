@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 
@@ -19,11 +19,10 @@ from reconciler.errors import HostError
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netlink.rtnetlink import RouteSocket, parse_attributes
 from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.state.record import InterfaceKey
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot
 
-InterfaceKey = tuple[str, str]
-"""A namespace, and the name of an interface in it."""
 Settings = dict[str, str]
 """Values by key."""
 
@@ -37,7 +36,9 @@ OF_THE_LINK = frozenset(("addr_gen_mode", "mtu"))
 """Settings that are also attributes of a link, and part of its record."""
 
 
-def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey]) -> dict[str, Settings]:
+def read_changed_settings(
+    namespaces: Namespaces, snapshot: Snapshot, interfaces: Iterable[InterfaceKey], families: Collection[int] = (4, 6)
+) -> dict[str, Settings]:
     """By namespace: the settings of these interfaces that a new one would not have. HostError if they cannot be read."""
     found: dict[str, Settings] = {}
     try:
@@ -45,7 +46,11 @@ def read_changed_settings(namespaces: Namespaces, snapshot: Snapshot, interfaces
             netns, dev = alike[0]
             values = namespaces.run(netns, lambda group=group, dev=dev: dict(_read_changed(group, dev)))  # type: ignore[misc]
             for interface, name in alike:
-                keys = {interface_key(family, name, setting, group): value for (family, setting), value in values.items()}
+                keys = {
+                    interface_key(family, name, setting, group): value
+                    for (family, setting), value in values.items()
+                    if family in families
+                }
                 found.setdefault(interface, {}).update(keys)
     except OSError as error:
         raise HostError(f"cannot read kernel settings of interfaces: {error.strerror or error}") from error

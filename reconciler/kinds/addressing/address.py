@@ -24,7 +24,7 @@ from reconciler.kinds.netns import Netns
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS
 from reconciler.kinds.settings.sysctl import Sysctl, ipv6_switch
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
@@ -88,7 +88,7 @@ class Address(Record):
 
     @property
     def names_lent(self) -> tuple[str, ...]:
-        return (self.cidr.partition("/")[0],) if self.netns.startswith("container:") else ()
+        return (self.cidr.partition("/")[0],) if is_container_netns(self.netns) else ()
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.addresses import Announce, NeighborAdd, NeighborDelete
 from reconciler.state.steps.step import Step
-from reconciler.state.subject import CONTAINER, subject_in
+from reconciler.state.subject import container_in, subject_in
 from reconciler.state.uapi import NUD_PERMANENT
 
 
@@ -75,7 +75,7 @@ class Neighbor(Record):
 
     @property
     def names_lent(self) -> tuple[str, ...]:
-        return (self.mac,) if self.netns == HOST and self.subject.startswith(CONTAINER) else ()
+        return (self.mac,) if self.netns == HOST and container_in(self.subject) else ()
 
     @property
     def belongs_to_any_of(self) -> tuple[str, ...]:

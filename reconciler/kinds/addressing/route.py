@@ -27,7 +27,7 @@ from reconciler.kinds.settings.sysctl import ipv6_switch
 from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import NamespaceInfo, RouteInfo, Snapshot
 from reconciler.state.steps.addresses import RouteAdd, RouteDelete
 from reconciler.state.steps.step import Step
@@ -92,7 +92,7 @@ class Route(Record):
         return (self.dev,) if self.subject == HOST_SUBJECT else ()
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase | None:
-        if not self.netns.startswith("container:") or not self.via:
+        if not is_container_netns(self.netns) or not self.via:
             return None
         is_default = self.dst == "default"
         words = self.dst if is_default else f"route to {self.dst}"

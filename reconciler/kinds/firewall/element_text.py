@@ -141,8 +141,9 @@ def is_element(family: str, set_name: str, key: str, value: str) -> bool:
     return True
 
 
+@lru_cache(1 << 15)
 def parse_element(family: str, set_name: str, key: str, value: str) -> SetElement:
-    """What an element says whose text is in the grammar of its set."""
+    """What an element says whose text is in the grammar of its set; the facts and the live state parse the same text."""
     return SETS[family][set_name].element.from_parts(
         set_name, key.split(CONCATENATION), value.split(CONCATENATION) if value else ()
     )

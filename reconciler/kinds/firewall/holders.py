@@ -13,7 +13,7 @@ from reconciler.kinds.firewall.traffic_elements import AllowedTraffic
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import NamespaceInfo, Snapshot
-from reconciler.state.subject import HOST_SUBJECT
+from reconciler.state.subject import HOST_SUBJECT, container_in
 
 POLICY_FROM = "policy from "
 """The first words of the subject of a policy: `policy from web to db`."""
@@ -51,8 +51,8 @@ def _party_of(block: str, holders: Mapping[str, str]) -> str:
     """The name of a block of addresses in a policy: a container's, that of its replicas, or the subnet's."""
     if block not in holders:
         return next((name.rpartition(" ")[2] for cidr, name in holders.items() if "/" in cidr and _is_within(block, cidr)), block)
-    name = holders[block].rpartition(" ")[2]
-    return without_number(name) if holders[block].startswith("container ") else name
+    container = container_in(holders[block])
+    return without_number(container) if container else holders[block].rpartition(" ")[2]
 
 
 def without_number(container: str) -> str:

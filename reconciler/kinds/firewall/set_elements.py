@@ -209,6 +209,12 @@ class SourcePorts(GotoElement):
     __slots__ = ()
     stem = "source_ports"
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The range as numbers."""
+        first, _, last = self.matched.partition("-")
+        return int(first), int(last or first)
+
     def describe(self) -> str:
         return f"connections from port {self.matched} get a source port of {self.chain.partition('-')[2]}"
 

@@ -6,9 +6,10 @@ that only follow from the subnets (bridges and prefixes) are summed up.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args
 
 from reconciler.kinds.firewall.set_elements import PortFilter, PortMac, SenderAddress, SetElement
 from reconciler.kinds.firewall.traffic_elements import AllowedTraffic, PublishedPort
@@ -21,6 +22,9 @@ FEW = 3
 """The largest number of changes of one sort that are named; more are counted."""
 
 T = TypeVar("T", bound=SetElement)
+
+_Verb = Literal["add", "change", "remove"]
+_VERBS: tuple[_Verb, ...] = get_args(_Verb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +92,31 @@ def _ports(changes: Sequence[_ElementChange]) -> list[str]:
     """One line for each port, whatever the families; only the counts of added, removed and changed ports if there are many."""
     lines = list(_each_port(changes))
     if len(lines) <= FEW:
-        return lines
-    verbs = [words.partition(" ")[0] for words in lines]
-    counts = {verb: verbs.count(word) for verb, word in (("add", "add"), ("change", "port"), ("remove", "remove"))}
-    return [f"{verb} {count:,} published {'port' if count == 1 else 'ports'}" for verb, count in counts.items() if count]
+        return [words if verb == "change" else f"{verb} {words}" for verb, words in lines]
+    counts = Counter(verb for verb, _ in lines)
+    return [f"{verb} {counts[verb]:,} published {'port' if counts[verb] == 1 else 'ports'}" for verb in _VERBS if counts[verb]]
 
 
-def _each_port(changes: Sequence[_ElementChange]) -> Iterator[str]:
-    """Pairs of a removed and an added port with the same target."""
+def _each_port(changes: Sequence[_ElementChange]) -> Iterator[tuple[_Verb, str]]:
+    """Each changed port with what is done to it; a removed and an added port with the same target are one that is changed."""
     gone = {port.describe_target(): port for port in _only(PublishedPort, (c.before for c in changes if not c.after))}
-    targets: dict[str, list[str]] = {}
+    targets: dict[tuple[_Verb, str], list[str]] = {}
     for change in changes:
         if not isinstance(change.after, PublishedPort):
             continue
         listen, target = change.after.describe_listen(), change.after.describe_target()
         if isinstance(change.before, PublishedPort):
             was = change.before.describe_target()
-            targets.setdefault(listen, []).append(f"{was} -> {target}" if was != target else f"{target} (re-created)")
+            targets.setdefault(("change", listen), []).append(f"{was} -> {target}" if was != target else f"{target} (re-created)")
         elif moved := gone.pop(target, None):
             now = change.after.listening
             now = now if moved.protocol == change.after.protocol else f"{change.after.protocol} {now}"
-            targets.setdefault(f"{moved.describe_listen()} -> {now}", []).append(target)
+            targets.setdefault(("change", f"{moved.describe_listen()} -> {now}"), []).append(target)
         else:
-            targets.setdefault(f"add {listen}", []).append(target)
+            targets.setdefault(("add", listen), []).append(target)
     for target, port in gone.items():
-        targets.setdefault(f"remove {port.describe_listen()}", []).append(target)
-    yield from (f"{listen} to {' and '.join(found)}" for listen, found in targets.items())
+        targets.setdefault(("remove", port.describe_listen()), []).append(target)
+    yield from ((verb, f"{listen} to {' and '.join(found)}") for (verb, listen), found in targets.items())
 
 
 def _only(shape: type[T], elements: Iterable[SetElement | None]) -> Iterator[T]:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 from reconciler.kinds.links.marks import OwnLink, about, altname_of, own_links, owner_of, read_altname
 from reconciler.kinds.links.wire import Table
 from reconciler.state.naming import Alias, parse_alias
-from reconciler.state.record import Record
+from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkAdd, LinkDelete, LinkSet
@@ -67,7 +67,7 @@ class Link(Record):
         return about(parse_alias(self.alias), self.netns)
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         return ((self.netns, self.name),)
 
     @property
@@ -129,8 +129,11 @@ class Link(Record):
         return any(getattr(self, each) != getattr(before, each) for each in self.fixed)
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        # The kernel also deletes its permanent neighbor entries (neigh_changeaddr).
-        return ("neighbor",) if self.mac != before.mac else ()
+        # The kernel also deletes its permanent neighbor entries (neigh_changeaddr, by arp_netdev_event and ndisc_netdev_event).
+        return ("neighbor",) if (self.mac, self.arp) != (before.mac, before.arp) else ()
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        return ((self.netns, self.name),) if loses_ipv6(before.mtu, self.mtu) else ()
 
     # --- its steps --------------------------------------------------------------------------------------------------
 
@@ -182,7 +185,7 @@ class Link(Record):
             mtu=self.mtu if self.mtu != before.mtu else None,
             group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
-            link_local=self.link_local if self.link_local != before.link_local and not self._regains_ipv6(before) else None,
+            link_local=self.link_local if self.link_local != before.link_local and not loses_ipv6(self.mtu, before.mtu) else None,
             arp=self.arp if self.arp != before.arp else None,
         )
 
@@ -191,13 +194,15 @@ class Link(Record):
 
         The kernel gives it IPv6 with settings of its own (addrconf_notify, NETDEV_CHANGEMTU), and then only takes another.
         """
-        return (LinkSet(self.netns, self.name, link_local=self.link_local),) if self._regains_ipv6(before) else ()
-
-    def _regains_ipv6(self, before: Self) -> bool:
-        return before.mtu < IPV6_MTU_MIN <= self.mtu
+        return (LinkSet(self.netns, self.name, link_local=self.link_local),) if loses_ipv6(self.mtu, before.mtu) else ()
 
     def _lower_altname(self, held: str) -> tuple[Step, ...]:
         return (AltnameAdd(self.netns, self.name, self.altname),) if self.altname and self.altname != held else ()
+
+
+def loses_ipv6(mtu_before: int, mtu: int) -> bool:
+    """Whether the kernel takes IPv6 from a link with such a change: an MTU that is too small for it (addrconf_notify)."""
+    return mtu < IPV6_MTU_MIN <= mtu_before
 
 
 def drop_empty(*steps: LinkSet) -> tuple[LinkSet, ...]:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from reconciler.kinds.links.base import Link, Options, drop_empty
 from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.links.wire import U8, U16, U32, Table
+from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.steps.links import LinkAdd, LinkSet
 from reconciler.state.steps.namespaces import SysctlWrite
@@ -103,7 +104,7 @@ class Bridge(Link):
             return (*drop_empty(change), *self._lower_options(before))
         # By netlink the kernel would only store it until the link next goes up. The sysctl acts at once
         # (addrconf_sysctl_addr_gen_mode, net/ipv6/addrconf.c).
-        at_once = SysctlWrite(self.netns, f"net.ipv6.conf.{self.name}.addr_gen_mode", "0", remember=False)
+        at_once = SysctlWrite(self.netns, interface_key(6, self.name, "addr_gen_mode"), "0", remember=False)
         return (*drop_empty(replace(change, link_local=None)), at_once, *self._lower_options(before))
 
     def _lower_options(self, before: Self) -> tuple[Step, ...]:

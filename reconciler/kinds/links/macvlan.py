@@ -27,7 +27,7 @@ from reconciler.kinds.links.marks import OwnLink, bears_tag
 from reconciler.kinds.links.wire import Table, choice
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS
 from reconciler.state.naming import parse_alias
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_lab_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.links import LinkAdd, Peer
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
@@ -87,7 +87,7 @@ class Macvlan(Link):
         """
         for netns, namespace in snapshot.namespaces.items():
             # A lab host's own macvlans belong to the host, not to the lab.
-            for info in namespace.links.values() if not netns.startswith("lab:") else ():
+            for info in namespace.links.values() if not is_lab_netns(netns) else ():
                 is_forged = netns != HOST and info.local_peer
                 if info.kind == cls.kind and bears_tag(snapshot.topology, info) and not is_forged:
                     alias = parse_alias(info.alias)

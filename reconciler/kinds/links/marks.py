@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reconciler.kinds.identity import container_ref, netns_ref
+from reconciler.state.lab import ROUTER_NETNS
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
-from reconciler.state.ref import HOST, Ref, lab_netns
+from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.subject import LAB, subject_in
 
-MARKED = (HOST, lab_netns("router"))
+MARKED = (HOST, ROUTER_NETNS)
 """The namespaces in which links carry netctl's mark."""
 
 CONTAINER_LINKS = ("veth", "macvlan")

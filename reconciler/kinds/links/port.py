@@ -106,6 +106,11 @@ class BridgePort(Link):
         options = read_port_options(snapshot, link.netns, link.info) if master else ()
         return super(BridgePort, cls).read_fields(snapshot, link) | {"master": master, "port_options": options}
 
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # The entries of a port are deleted when it leaves its bridge (br_fdb_delete_by_port).
+        found = super(BridgePort, self).drops(before)
+        return (*found, "fdb") if before.master and self.master != before.master else found
+
     def lower_add(self) -> LinkAdd:
         return replace(Link.lower_add(self), master=self.master)
 

@@ -20,12 +20,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from reconciler.kinds.identity import element_ref, sysctl_ref
-from reconciler.kinds.links.base import drop_empty
+from reconciler.kinds.links.base import drop_empty, loses_ipv6
 from reconciler.kinds.links.marks import MARKED, OwnLink, about, owner_of
 from reconciler.kinds.links.port import BridgePort
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.naming import parse_alias
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.record import InterfaceKey
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import LinkInfo, Snapshot
 from reconciler.state.steps.links import LinkAdd, LinkSet, Peer
 from reconciler.state.steps.step import Step
@@ -72,14 +73,14 @@ class Veth(BridgePort):
     @property
     def exposed_to(self) -> str:
         # The kernel deletes the whole pair with the remote end.
-        return self.peer_netns if self.peer_netns.startswith("container:") else ""
+        return self.peer_netns if is_container_netns(self.peer_netns) else ""
 
     @property
     def subject(self) -> str:
         return about(parse_alias(self.alias), self.peer_netns)
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         return (self.netns, self.name), (self.peer_netns, self.peer_name)
 
     @property
@@ -110,6 +111,14 @@ class Veth(BridgePort):
             "peer_owner": owner_of(snapshot, netns),
             "peer_arp": peer is None or peer.arp,
         }
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        found = super(Veth, self).drops(before)
+        return (*found, "neighbor") if self.peer_arp != before.peer_arp else found
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        found = super(Veth, self).silenced(before)
+        return (*found, (self.peer_netns, self.peer_name)) if loses_ipv6(before.peer_mtu, self.peer_mtu) else found
 
     def lower_add(self) -> LinkAdd:
         peer = Peer(self.peer_netns, self.peer_name, self.mac, self.peer_mtu)

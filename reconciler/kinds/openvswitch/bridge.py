@@ -26,10 +26,11 @@ from typing import Final, Self
 
 from reconciler.kinds.identity import openvswitch_ref
 from reconciler.kinds.links import PORTS
+from reconciler.kinds.links.base import drop_empty, loses_ipv6
 from reconciler.kinds.links.marks import OwnLink, about, is_direct, read_altname
 from reconciler.kinds.links.veth import Veth
 from reconciler.state.naming import doomed_group_of, group_of, parse_alias
-from reconciler.state.record import Record
+from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST, Ref
 from reconciler.state.snapshot import LinkInfo, OvsBridgeInfo, OvsPortInfo, Snapshot
 from reconciler.state.steps.links import AltnameAdd, LinkSet
@@ -174,11 +175,20 @@ class OvsBridge(Record):
             )
 
     @property
-    def interfaces(self) -> tuple[tuple[str, str], ...]:
+    def interfaces(self) -> tuple[InterfaceKey, ...]:
         return ((self.netns, self.name),)
 
     def must_recreate(self, before: Self) -> bool:
         return self.datapath != before.datapath
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # With another fail_mode, ovs-vswitchd deletes all flows (connmgr_set_fail_mode). To give a tap device another
+        # hardware address, it sets it down and up (netdev_linux_set_etheraddr), and the kernel deletes what needs a link.
+        with_address = ("address", "neighbor", "route") if self.mac != before.mac else ()
+        return (*with_address, "flow") if self.fail_mode != before.fail_mode else with_address
+
+    def silenced(self, before: Self) -> tuple[InterfaceKey, ...]:
+        return self.interfaces if loses_ipv6(before.mtu, self.mtu) else ()
 
     def lower_create(self) -> tuple[Step, ...]:
         steps: list[Step] = [
@@ -209,8 +219,9 @@ class OvsBridge(Record):
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
         )
-        if change != LinkSet(self.netns, self.name):
-            steps.append(change)
+        is_new = loses_ipv6(self.mtu, before.mtu)  # IPv6 has the kernel's defaults then, see `links.base`
+        renewal = LinkSet(self.netns, self.name, link_local=False if is_new and not self.link_local else None)
+        steps += drop_empty(change, renewal)
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up != before.up:

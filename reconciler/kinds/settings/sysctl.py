@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.identity import sysctl_ref, uplink_ref
+from reconciler.kinds.identity import netns_ref, sysctl_ref, uplink_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
 from reconciler.kinds.settings.link_settings import interface_key
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref
+from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
 from reconciler.state.steps.namespaces import SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import Step
@@ -60,7 +60,11 @@ class Sysctl(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return self.after
+        is_switch = self.netns != HOST and self.key == interface_key(6, interface_of(self.key), "disable_ipv6")
+        if not is_switch or interface_of(self.key) in EVERY_LINK:
+            return self.after
+        # The switch of the whole namespace writes this one, too.
+        return (*self.after, netns_ref(self.netns), sysctl_ref(self.netns, SILENCE))
 
     @property
     def subject(self) -> str:
@@ -78,7 +82,7 @@ class Sysctl(Record):
             for key, value in namespace.sysctls.items():
                 remember = netns == HOST and key in snapshot.remembered
                 end = ends.get((netns, interface_of(key)))
-                if end is None and netns.startswith("container:") and interface_of(key) not in EVERY_LINK:
+                if end is None and is_container_netns(netns) and interface_of(key) not in EVERY_LINK:
                     continue  # of a link that occupies the position of netctl's own: both are deleted
                 yield cls(
                     netns=netns,
@@ -92,6 +96,9 @@ class Sysctl(Record):
 
     def must_recreate(self, before: Self) -> bool:
         return False
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        return (self.kind,) if self.key == SILENCE and self.value != before.value else ()
 
     def lower_create(self) -> tuple[Step, ...]:
         write = SysctlWrite(self.netns, self.key, self.value, self.remember)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.state.naming import Alias
+from reconciler.state.ref import container_of
 from reconciler.state.shell import HostShell, join, quote
 from reconciler.state.steps.backends import NETNS, SYSCTL
 from reconciler.state.steps.step import Step
@@ -86,8 +87,7 @@ class NetnsDelete(Step):
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         yield join(["ip", "netns", "delete", shell.netns_word(self.netns)])
-        scope, _, container = self.netns.partition(":")
-        if scope == "container":
+        if container := container_of(self.netns):
             logs = f"/run/netctl/{shell.topology}"
             yield f"rm -f {quote(f'{logs}/{container}.log')}; rmdir {quote(logs)} 2>/dev/null || true"
 

@@ -14,9 +14,9 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel import namespaces as module
-from reconciler.kernel.namespaces import Namespaces, parse_path_name, run_in_thread
+from reconciler.kernel.namespaces import Namespaces, run_in_thread
 from reconciler.kernel.netlink.dump import read_links
-from reconciler.state.ref import netns_path_name
+from reconciler.state.ref import netns_path_name, parse_path_name
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError
 from tests.harness.names import NETNS_ROOT

@@ -27,7 +27,7 @@ from reconciler.state.foreign import (
 from reconciler.state.host import HostFacts, Lease, LinkFacts
 from reconciler.state.naming import interface_name
 from reconciler.topology.load import parse_topology
-from tests.harness.fakes.foreign import listener, port, route
+from tests.harness.fakes.foreign import listener, port, ports, route
 from tests.harness.topologies.full import load
 
 TEXT = """
@@ -110,15 +110,19 @@ def test_what_comes_later_hinders_no_plan(resource: ForeignResource, words: str)
     """What is made already is not judged again; who takes its packets is named. A range that is new is judged."""
     made = {
         "leases": (Lease("front", "", "10.44.0.1"), Lease("front", "", "fd00:44::1")),
-        "published": (port("tcp 0.0.0.0 8080"),),
+        "published": (ports("tcp 0.0.0.0 8000-8080"),),
     }
-    made["published"] += (port("tcp :: 8080"),)
+    made["published"] += (ports("tcp :: 8080-8081"),)
     assert not meet(resource, **made)
     facts = HostFacts(exists=True, foreign=(*THERE, resource), **made)  # type: ignore[arg-type]
     intruders = compile_topology(TOPOLOGY, {"here": facts}).intruders["here"]
     assert any(words in f"{each.source.detail} {each.effect}" for each in intruders)
     assert meet(resource)
-    assert meet(resource, leases=(Lease("front", "", "10.43.0.1"),), published=(port("tcp 192.0.2.9 8080"),))
+    assert meet(
+        resource,
+        leases=(Lease("front", "", "10.43.0.1"),),
+        published=(ports("tcp 192.0.2.9 8080"), ports("udp 0.0.0.0 8080"), ports("tcp 0.0.0.0 8081-8089")),
+    )
 
 
 def test_a_missing_uplink() -> None:

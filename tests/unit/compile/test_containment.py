@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from reconciler.compile import compile_topology
+from reconciler.kernel.facts.host_facts import find_source_ports
 from reconciler.kinds.firewall.elements import FirewallElement
-from reconciler.state.host import HostFacts
+from reconciler.state.host import HostFacts, SourcePortChoice
+from reconciler.state.snapshot import Snapshot, TableInfo
 from tests.harness.topologies.full import load
 
 TEXT = """\
@@ -45,7 +47,9 @@ WHOLE = {"0-1023": "goto ports-914-952", "1024-65535": "goto ports-32768-65535"}
 
 def live(found: dict[str, str]) -> HostFacts:
     """The facts of a host that has these elements."""
-    return replace(FACTS, source_ports=tuple((ports, verdict.removeprefix("goto ")) for ports, verdict in found.items()))
+    elements = tuple(("source_ports", ports, verdict) for ports, verdict in found.items())
+    snapshot = Snapshot("shop", {}, tables=(TableInfo("inet", "netctl-shop", True, elements),))
+    return replace(FACTS, source_ports=find_source_ports(snapshot))
 
 
 def test_source_ports_are_all_that_clients_get() -> None:
@@ -87,8 +91,15 @@ def test_sockets_everywhere_leave_the_published_ones_out() -> None:
     assert elements("source_ports", ", ".join(f'"{port}:80"' for port in everywhere)) == {}
 
 
-@pytest.mark.parametrize("damage", [(("0-1023", "ports-914-952"),), (("0-1023", "x"), ("1024-65535", "y")), (("a", "b"),)])
-def test_damaged_elements_are_made_anew(damage: tuple[tuple[str, str], ...]) -> None:
+LOW, HIGH = (0, 1023), (1024, 65535)
+
+
+@pytest.mark.parametrize("damage", [
+    (SourcePortChoice(LOW, (914, 952)),),
+    (SourcePortChoice(LOW, (1, 5)), SourcePortChoice(HIGH, (6, 9))),
+    (SourcePortChoice(LOW, (914, 952)), SourcePortChoice((5, 4), (32768, 65535))),
+])  # fmt: skip
+def test_damaged_elements_are_made_anew(damage: tuple[SourcePortChoice, ...]) -> None:
     """What is live and is not a choice of netctl's counts for nothing."""
     assert elements("source_ports", facts=replace(FACTS, source_ports=damage)) == WHOLE
 

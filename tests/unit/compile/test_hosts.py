@@ -67,6 +67,15 @@ def test_a_container_without_ipv6_gets_none() -> None:
     assert settings == {"net.ipv6.conf.b-shop-front.accept_ra"}  # what the host's bridge may not follow
 
 
+def test_a_bridge_too_small_for_ipv6_has_no_setting_of_it() -> None:
+    """The kernel has no IPv6 settings for a link with an MTU below 1280, so none is written."""
+    small = local(cidr="10.44.0.0/24").replace("mode: nat", "mode: nat, mtu: 1279")
+    records = compile_topology(load(small), {}).hosts["here"].records.values()
+    assert not [
+        record.key for record in records if isinstance(record, Sysctl) and "b-shop-front" in record.key and "ipv6" in record.key
+    ]
+
+
 def test_engines_containers_are_set_before_they_are_wired() -> None:
     """An engine's namespace gets its IPv6 settings first; of somebody else's container only what new links start with."""
     desired = compile_topology(load(FULL), {})

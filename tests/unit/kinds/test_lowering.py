@@ -13,7 +13,7 @@ from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.settings.link_settings import interface_key
-from reconciler.kinds.settings.sysctl import Sysctl, interface_of
+from reconciler.kinds.settings.sysctl import SILENCE, Sysctl, interface_of
 from reconciler.plan.plan import compile_plan
 from reconciler.plan.rollback import rollback_target
 from reconciler.state.host import HostState
@@ -117,6 +117,17 @@ def test_ipv4_routes_and_neighbors_go_with_their_address() -> None:
     assert address.ref in route.depends_on
     assert address.ref in neighbor.depends_on
     assert address.depends_on == (link,)
+
+
+def test_the_switch_of_a_namespace_writes_that_of_a_link() -> None:
+    """With IPv6 on in an engine's container, the kernel resets the value that the file gives one link: it is written after."""
+    key = interface_key(6, "eth0", "disable_ipv6")
+    own = Sysctl(netns=WEB, key=key, value="1", owner=VETH.ref)
+    others = (VETH, Sysctl(netns=WEB, key=interface_key(6, "eth0", "hop_limit"), value="7", owner=VETH.ref), own)
+    off, on = (Sysctl(netns=WEB, key=SILENCE, value=value) for value in ("1", "0"))
+    plan = compile_plan(HostState.of((off, *others)), HostState.of((on, *others)))
+    steps = [step for batch in plan.make for step in batch.steps]
+    assert steps == [SysctlWrite(WEB, SILENCE, "0", remember=False), SysctlWrite(WEB, key, "1", remember=False)]
 
 
 def test_a_route_is_replaced_by_two_steps_and_a_neighbor_by_one() -> None:

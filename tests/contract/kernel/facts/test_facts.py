@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.facts.host_facts import read_facts
+from reconciler.kernel.facts.host_facts import find_published, read_facts
 from reconciler.kernel.facts.listeners import parse_address, parse_listeners
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.state.foreign import ForeignContainer, ForeignInterface, ForeignLink, ForwardDrop, Interceptor
 from reconciler.state.host import HostFacts, Lease
 from reconciler.state.naming import Alias, group_of
-from reconciler.state.snapshot import AddressInfo, ContainerInfo, LinkInfo, NamespaceInfo, Snapshot
+from reconciler.state.snapshot import AddressInfo, ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from tests.harness.dockerd import Dockerd
+from tests.harness.fakes.foreign import ports
 
 pytestmark = pytest.mark.kernel
 
@@ -238,6 +239,28 @@ def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
     assert sorted(details(facts, "port")) == ["tcp 0.0.0.0 8080", "tcp 0.0.0.0 8443", "udp 2001:db8::11 53"]
     assert {one.name for one in of_kind(facts, "port")} == {"topology t-theirs"}
     assert details(facts, "drop") == []
+
+
+def test_own_ports_are_ranges(topology: str) -> None:
+    """The ports of the topology are reported as ranges, each of one protocol and one address."""
+    everywhere = tuple(("published4", f"{protocol} . {port}", "10.44.0.10 . 80")
+                       for protocol, port in (("tcp", 90), ("tcp", 82), ("udp", 83), ("tcp", 81), ("tcp", 80)))  # fmt: skip
+    chosen = (
+        ("published_at4", "tcp . 192.0.2.11 . 83", "10.44.0.10 . 80"),
+        ("published_from4", "tcp . 0.0.0.0/0 . 91 . 192.0.2.0/24", "10.44.0.10 . 80"),
+        ("published6", "tcp . 82", "fd00::1 . 80"),
+    )
+    tables = (
+        TableInfo("inet", f"netctl-{topology}", True, (*everywhere, *chosen)),
+        TableInfo("bridge", f"netctl-{topology}", True, (("ports", "v-a", "goto from_container"),)),
+    )
+    assert sorted(find_published(Snapshot(topology, {}, tables=tables)), key=str) == sorted(
+        map(
+            ports,
+            ("tcp 0.0.0.0 80-82", "tcp 0.0.0.0 90-91", "udp 0.0.0.0 83", "tcp 192.0.2.11 83", "tcp :: 82"),
+        ),
+        key=str,
+    )
 
 
 @pytest.mark.docker
