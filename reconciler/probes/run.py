@@ -14,13 +14,14 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.errors import HostError
-from reconciler.kernel.foreign_link import ProbeLink, foreign_ends
+from reconciler.kernel.foreign_link import ProbeLink
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.clients import Clients
 from reconciler.probes.diagnose import NetnsFacts, diagnose
 from reconciler.probes.gather import read_default_gateway, read_netns_facts
 from reconciler.probes.listen import Listeners
 from reconciler.probes.model import DEFAULT_GATEWAY, FOREIGN_NETNS, Finding, Listener, Opened, PacketProbe, Probe, Result
+from reconciler.state.foreign_ends import foreign_ends
 from reconciler.state.ref import HOST
 
 PROBES_AT_ONCE = 4000

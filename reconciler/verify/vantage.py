@@ -15,8 +15,8 @@ from ipaddress import ip_interface
 
 from reconciler.compile.lab import find_segments, first_address
 from reconciler.compile.underlay import address_of, share_link, underlay_of, uplink_mac_of, uplink_of
-from reconciler.kernel.foreign_link import foreign_ends
 from reconciler.probes.model import FOREIGN_NETNS
+from reconciler.state.foreign_ends import foreign_ends
 from reconciler.state.lab import ROUTER_NETNS
 from reconciler.state.ref import HOST, LAB
 from reconciler.verify.view import Origin, View

@@ -8,12 +8,13 @@ from functools import partial
 
 import pytest
 
-from reconciler.kernel.foreign_link import ProbeLink, foreign_ends
+from reconciler.kernel.foreign_link import ProbeLink
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.probes.frames import ADVERTISED, DETOUR, GROUP, GROUPS, STRAY, Connection, datagram
 from reconciler.probes.model import FORBIDDEN, FOREIGN_NETNS, FramedPacketProbe, FrameKind, FrameProbe, Probe, SegmentKind
 from reconciler.probes.run import Prober
 from reconciler.probes.spoofing import ALL_NODES
+from reconciler.state.foreign_ends import foreign_ends
 from reconciler.state.ref import HOST
 from reconciler.verify.view import Origin
 from tests.harness.worlds.probes import ProbeWorld, ask, claim_to, origin, run_one, serve
