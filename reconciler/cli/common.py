@@ -268,13 +268,12 @@ def warn_of_lost(fleet: Fleet) -> None:
 
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Print these containers to standard error, with their differences."""
-    from reconciler.kinds.engine.container import EngineContainer
     from reconciler.kinds.process import Process
 
     for host, changes in fleet.drift.items():
         by_container: dict[str, list[str]] = {}
         sides = ((one.before, one.after) for one in changes)
-        ended = {after.netns: after for before, after in sides if isinstance(after, EngineContainer) and after.is_ended(before)}
+        ended = {after.netns: after for before, after in sides if after and after.is_ended(before)}
         for container in ended.values():
             print(visible_line(f"warning: {host}: {container.subject}: {container.describe()} has ended"), file=sys.stderr)
             print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)

@@ -30,7 +30,6 @@ from typing import NoReturn, Protocol
 from reconciler.errors import LeftoverError, NetctlError, RolledBackError
 from reconciler.fleet.session import Session, WorkerDiedError
 from reconciler.fleet.side_by_side import SideBySide, merge_errors
-from reconciler.kinds.engine.container import EngineContainer
 from reconciler.plan.diff import split_exposed
 from reconciler.plan.document import HostPlan
 from reconciler.plan.rollback import state_before
@@ -183,7 +182,7 @@ class Rollout:
         for host, plan in self._plans.items():
             created = {change.ref for change in plan.changes if change.before is None or change.recreate}
             for change in answers.get(host, ()):
-                if change.ref in created and isinstance(change.after, EngineContainer) and change.after.is_ended(change.before):
+                if change.ref in created and change.after and change.after.is_ended(change.before):
                     raise NetctlError(f"{host}: {change.after.describe()} ended at once", change.after.logs_help)
 
     def _judge(self, when: str, answers: Mapping[str, tuple[Change, ...]]) -> None:

@@ -95,6 +95,15 @@ class Record:
         """Whether it is only the rest of something that has ended. It can be deleted, and a rollback does not restore it."""
         return False
 
+    def is_ended(self, _live: Record | None) -> bool:
+        """Whether it is a container that should run, and `_live`, its live record, does not."""
+        return False
+
+    @property
+    def logs_help(self) -> str:
+        """A hint where to read why it has ended."""
+        return ""
+
     @property
     def as_made(self) -> Self:
         """The record as netctl creates it. It differs from this one after damage that no step can reproduce."""

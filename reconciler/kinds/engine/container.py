@@ -66,13 +66,12 @@ class EngineContainer(Record):
         return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
 
     def is_ended(self, live: Record | None) -> bool:
-        """Whether it should run, and `live` does not. The owner of an existing container may start and stop it at any time."""
+        # The owner of an existing container may start and stop it at any time.
         return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)
 
     @property
     def logs_help(self) -> str:
-        """A hint where to read why it has ended."""
-        return f"`{ENGINES[self.runtime].logs(self.engine_name)}` says why"
+        return f"run `{ENGINES[self.runtime].logs(self.engine_name)}` to read why"
 
     def masked(self) -> Self:
         return replace(self, spec=self.spec and self.spec.masked())
