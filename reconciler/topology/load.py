@@ -1,7 +1,8 @@
 """From a path to a topology: read, parse, validate, check, expand. Every command starts with it.
 
 One run finds all faults of a file. An invalid part of the file is left out and the rest is still checked; a reference
-to that part is no fault.
+to that part is no fault. The hosts of a subnet follow from the whole file. So rules about them wait until no part is
+left out, and all names are known.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from reconciler.topology.indentation import find_shift
 from reconciler.topology.messages import meant_by, translate
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.parsed_file import ParsedFile, parse_file, read_parsed
+from reconciler.topology.references import is_settled
 from reconciler.topology.secrets import hide_values
 from reconciler.topology.types import Path, Topology
 from reconciler.topology.typos import find_typos
@@ -41,7 +43,7 @@ _ROUNDS_MAX = 4
 def load_topology(path: str) -> Topology:
     """The topology in the file at `path`, checked.
 
-    Raises TopologyError with all faults of the file, UsageError if it cannot be read.
+    Raises TopologyError with the faults of the file, UsageError if it cannot be read.
     """
     return check_parsed(read_parsed(path))
 
@@ -52,7 +54,7 @@ def parse_topology(data: bytes, path: str = DEFAULT_FILE) -> Topology:
 
 
 def check_parsed(parsed: ParsedFile) -> Topology:
-    """The topology in a parsed file. TopologyError with all its faults."""
+    """The topology in a parsed file. TopologyError with its faults."""
     try:
         return _check(parsed)
     except TopologyError as error:
@@ -92,15 +94,24 @@ def _check(parsed: ParsedFile) -> Topology:
     if model is not None:
         check_topology(model, faults)
         variables = read_env_files(model, path, faults)
-    if model is not None and not faults:
-        topology = expand_topology(model, document, path, source, variables)
-        check_overlays(topology, faults)
-        check_lan(topology, faults)
-        check_options(topology, faults)
         check_supported(model, faults)
+    if model is not None and not faults.broken and is_settled(model):
+        topology = expand_topology(model, document, path, source, variables)
+        _check_expanded(topology, document, faults)
         if not faults:
             return topology
     raise TopologyError(path, source, faults.all())
+
+
+def _check_expanded(topology: Topology, document: Document, faults: FaultList) -> None:
+    """The rules that need the hosts of each subnet. A second fault of a place that has one would be the same mistake."""
+    found, places = FaultList(document), {fault.position for fault in faults.all()}
+    check_overlays(topology, found)
+    check_lan(topology, found)
+    check_options(topology, found)
+    for fault in found.all():
+        if fault.position not in places:
+            faults.append(fault)
 
 
 def _validate(document: Document, faults: FaultList) -> TopologyModel | None:

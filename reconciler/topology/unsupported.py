@@ -1,4 +1,4 @@
-"""Parts of the format that netctl cannot do yet. `load` calls `check_supported` last, on a topology that is otherwise valid."""
+"""Parts of the format that netctl cannot do yet. `load` calls `check_supported`."""
 
 from __future__ import annotations
 
