@@ -221,3 +221,20 @@ def test_topologies_in_documents_are_valid(tmp_path: Path) -> None:
                 assert outcome.status == 0, f"{document.name}: {outcome.out}{outcome.err}"
                 count += 1
     assert count >= 2
+
+
+def test_values_in_the_architecture_have_their_fields() -> None:
+    """The page follows one port through the code: a field that was renamed would lead a newcomer astray."""
+    fields: dict[str, set[str]] = {}
+    for path in (ROOT / "reconciler").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                targets = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+                fields[node.name] = {target.id for target in targets if isinstance(target, ast.Name)}
+    named = re.findall(r"^(?:Batch|Change|Publication)\(.*", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    assert len(named) == 3
+    for line in named:
+        owner = line.partition("(")[0]
+        used = set(re.findall(r"\b([a-z_]+)=", re.sub(r"(?<=.)\b[A-Z]\w+\([^)]*\)", "", line)))
+        assert used
+        assert used <= fields[owner], f"{owner} has no field {used - fields[owner]}"
