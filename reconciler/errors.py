@@ -56,7 +56,7 @@ _HELP = {
     errno.EDQUOT: "that file system is full; make room: df -h /run, df -i /run",
     errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
     errno.ENFILE: "raise the machine's limit of open files: sysctl -w fs.file-max=NUMBER",
-    errno.ENOTDIR: "look at it, then remove it: it is no directory",
+    errno.ENOTDIR: "look at it, then remove it: it is not a directory",
     errno.EISDIR: "look at it, then remove it: it is a directory",
     errno.ELOOP: "look at it, then remove it: it is a symbolic link",
     errno.ENOMEM: SHORT_OF_MEMORY,
@@ -154,7 +154,7 @@ class LeftoverError(NetctlError):
 
 
 class VerificationError(NetctlError):
-    """At least one probe did not find what the file promises or forbids."""
+    """At least one probe did not find what the file allows or forbids."""
 
     exit_status = 6
 

@@ -125,7 +125,7 @@ def _parse_endpoint(text: str) -> tuple[str, int]:
     """`127.0.0.1:9478` or `[::1]:9478`; ArgumentTypeError."""
     address, _, port = text.rpartition(":")
     if not address or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address with a port, such as 127.0.0.1:9478")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address with a port, such as 127.0.0.1:9478")
     return address.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -133,7 +133,7 @@ def parse_duration(text: str) -> float:
     """`90s`, `10m`, `1h` or `2d` in seconds. UsageError."""
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", text, re.ASCII)
     if not found or not int(found[1]):
-        raise UsageError(f"{text!r} is no time", "write a number with s, m, h or d, such as 10m")
+        raise UsageError(f"{text!r} is not a duration", "write a number with s, m, h or d, such as 10m")
     return float(int(found[1]) * UNITS_S[found[2]])
 
 

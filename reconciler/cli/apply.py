@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
     add_host(parser)
     add_quiet(parser)
     add_plan_options(parser)
-    parser.add_argument("--plan", metavar="FILE", help="apply exactly the plan saved there; refused where it is stale")
+    parser.add_argument("--plan", metavar="FILE", help="apply exactly the plan saved there, unless it is stale")
     add_apply_options(parser)
 
 

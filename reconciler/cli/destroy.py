@@ -28,7 +28,7 @@ EXAMPLES = """\
   netctl destroy --name shop          without the file: this machine and the lab
   netctl destroy --name shop --host ssh://root@alpha
                                       without the file, another machine
-  netctl destroy --keep-going         where a host is gone for good
+  netctl destroy --keep-going         if a host is gone for good
 """
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     add_host(parser)
     add_quiet(parser)
     add_plan_options(parser)
-    parser.add_argument("--name", metavar="TOPOLOGY", type=parse_name, help="the topology's name, where its file is gone")
+    parser.add_argument("--name", metavar="TOPOLOGY", type=parse_name, help="the topology's name, if its file is lost")
     help_text = "leave out ssh hosts that cannot be reached, and name them"
     parser.add_argument("--keep-going", action="store_true", help=help_text)
     add_apply_options(parser)

@@ -31,7 +31,7 @@ containers:
 NEXT = """\
 next:
   sudo netctl apply {file}      create the host, the subnet and the containers
-  sudo netctl verify {file}     probe with packets what the file promises
+  sudo netctl verify {file}     test with packets what the file allows
   sudo netctl destroy {file}    remove all of it"""
 
 EXAMPLES = """\

@@ -17,7 +17,7 @@ from reconciler.topology import DEFAULT_FILE
 EXIT_STATUSES = """\
 exit status:
   0  good                                     4  failed, and rolled back
-  1  a difference (diff, status)              5  failed, and not wholly rolled back
+  1  a difference, or `wait` was too late     5  failed, and not wholly rolled back
   2  the file or the usage is wrong           6  verification failed
   3  a host is unreachable or lacks something 7  another netctl holds the lock
 """
@@ -168,5 +168,5 @@ def parse_name(text: str) -> str:
 def _parse_seconds(text: str) -> float:
     """A number of seconds for a connection's timeout; ArgumentTypeError if it is invalid."""
     if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 5 <= int(text) <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 5 to 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 5 to 3600")
     return float(text)

@@ -13,7 +13,6 @@ from pathlib import Path
 from reconciler.errors import UsageError
 from reconciler.kernel.run_directory.private import OTHERS_WRITE
 
-MODE = 0o600
 LINKS_MAX = 40
 """The most links in a row that the kernel follows (path_resolution(7))."""
 
@@ -27,7 +26,7 @@ def save_plan(path: str, text: str) -> None:
         else:
             _replace(target, text)
     except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a valid file name"
         raise UsageError(f"cannot save the plan in {path}: {reason}", "name a writable file") from None
 
 

@@ -1,4 +1,4 @@
-"""`netctl verify`: tests with packets what the file promises and forbids, from inside every namespace.
+"""`netctl verify`: tests with packets what the file allows and forbids, from inside every namespace.
 
 It changes nothing permanently: during the probes a host has one more link, which the kernel deletes with the process
 (`kernel.foreign_link`).
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.probes.model import ProbePlan
 
 EXAMPLES = """\
-  netctl verify                       ask from inside every namespace, print a matrix
+  netctl verify                       send probes from inside every namespace, print a matrix
 exit status: 0 as the file says, 6 not
 """
 
@@ -71,4 +71,4 @@ def _require_hosts(job: Job) -> None:
         raise HostError(f"{', '.join(absent)} {verb} not exist", "run `netctl apply` to create the lab")
 
 
-COMMAND = Command("verify", "test with packets what the file promises and forbids", EXAMPLES, add_arguments, run)
+COMMAND = Command("verify", "test with packets what the file allows and forbids", EXAMPLES, add_arguments, run)

@@ -91,7 +91,7 @@ def _find_difference(topology: Topology, names: frozenset[str]) -> str:
 def _parse_timeout(text: str) -> float:
     """Seconds; ArgumentTypeError."""
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
     return float(text)
 
 

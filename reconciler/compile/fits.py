@@ -47,7 +47,7 @@ def _listening(topology: Topology, resolved: Resolved) -> Iterator[Fault]:
                 assert subnet
                 host_subnet = resolved.host_subnets[host].get(subnet.name)
                 if host_subnet is None or str(address) not in {own.address for own in host_subnet.addresses}:
-                    message = f"{address} is no address of the host `{host}`, but one of the subnet `{subnet.name}`"
+                    message = f"{address} is not an address of the host `{host}`, but one of the subnet `{subnet.name}`"
                     yield Fault(topology.position((*publication.path, "listen")), message, _listen_help(host, host_subnet))
 
 

@@ -20,7 +20,7 @@ Ports = tuple[str, int, int]
 
 
 def find_drops(topology: Topology, state: HostState | None, facts: HostFacts) -> tuple[Drop, ...]:
-    """The rules that certainly drop packets that the file promises. None on a host without a bridge of the topology."""
+    """The rules that certainly drop packets that the file allows. None on a host without a bridge of the topology."""
     if state is None or not bridge_names(state):
         return ()
     # Only drops of the usual port are searched (`kernel.netfilter.foreign_drops`).

@@ -97,7 +97,7 @@ def refusals(view: HostView) -> Iterator[Refusal]:
             elif link.kind != FOUND_BRIDGE:
                 yield (
                     path,
-                    f"{link.name} of host {host.name} is no bridge",
+                    f"{link.name} of host {host.name} is not a bridge",
                     "name a bridge, or write `uplink` in place of `bridge`",
                 )
         else:

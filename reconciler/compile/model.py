@@ -95,7 +95,7 @@ class Lan:
 class HostSubnet:
     """A host's presence in a subnet: its bridge there, and its own address of each family, the gateway of its containers.
 
-    Where the subnet spans hosts, `peers` are the others, and `tunnels` lead to those that are not reached by routes.
+    If the subnet spans hosts, `peers` are the others, and `tunnels` lead to those that are not reached by routes.
     """
 
     host: str

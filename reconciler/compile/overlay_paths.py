@@ -64,7 +64,7 @@ def _family(overlay: Overlay | None, own: Collection[tuple[Assigned, ...]]) -> i
 
 
 def _path(subnet: Subnet, other: str, here: tuple[Assigned, ...], there: tuple[Assigned, ...], family: int) -> RemoteHost | None:
-    """The way to the host `other`; None where there is none. `family` is that of tunnels, 0 where none can be."""
+    """The path to the host `other`; None if there is none. `family` is that of tunnels, 0 if none is possible."""
     if subnet.overlay in ("routes", "auto"):
         hops = [address_of(there, cidr.version) for cidr in subnet.cidrs]
         if all(share_link(address_of(here, cidr.version), hop) for cidr, hop in zip(subnet.cidrs, hops, strict=True)):

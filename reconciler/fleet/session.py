@@ -179,11 +179,11 @@ class Session:
                             case protocol.Waiting() if waits < WAITS_MAX:
                                 waits += 1
                             case _:
-                                raise MalformedError("a message that is no answer")
+                                raise MalformedError("a message that is not an answer")
                         on_event(event)
                         continue
                     case _:
-                        raise MalformedError("a message that is no answer")
+                        raise MalformedError("a message that is not an answer")
             raise error
         raise self._death(request.verb())
 
@@ -212,7 +212,7 @@ class Session:
         where = f" ({self.target.destination})" if self.target.ssh else ""
         raise AnswerError(
             f"host {self.target.host}{where} answered `{request.verb()}` with {what}",
-            f"find out which program answers on {self.target.host} before you trust that host: it is no worker of netctl",
+            f"find out which program answers on {self.target.host} before you trust that host: it is not a worker of netctl",
         )
 
     @contextlib.contextmanager

@@ -106,7 +106,7 @@ def remote_target(host: str, topology: str, destination: str) -> Target:
     try:
         connect = parse_connect(destination)
     except PydanticCustomError:
-        raise UsageError(f"{destination!r} is no destination of a host", "write ssh://[user@]name[:port]") from None
+        raise UsageError(f"{destination!r} is not a destination of a host", "write ssh://[user@]name[:port]") from None
     return Target(host, topology, "local", ssh=connect)
 
 

@@ -48,7 +48,7 @@ ClaimKind = Literal["arp", "ndp", "advertisement"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeBase:
-    """What all probes have: one question to the network, and the answer that the topology file promises.
+    """What all probes have: one question to the network, and the answer that the topology file leads to.
 
     `host` is the worker that asks, `netns` where it asks from. What only some probes have is empty in others.
     """

@@ -71,7 +71,7 @@ def _fraction(text: str) -> float:
 
 
 def _constant(text: str) -> float:
-    raise MalformedError(f"{text}, which is no number of JSON's")
+    raise MalformedError(f"{text}, which is not a JSON number")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_float=_fraction, parse_constant=_constant)

@@ -20,14 +20,14 @@ _Typo = tuple[str, str, Callable[[re.Match[str]], str] | None]
 
 _PARTS = "an IPv4 address has four parts from 0 to 255: write one such as 10.44.0.10"
 _ADDRESS_TYPOS: tuple[_Typo, ...] = (
-    (r"[0-9]+(\.[0-9]+){0,2}", "is no IP address: `{}` has fewer than four parts", None),
-    (r"(?=.*\b0[0-9])([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a leading zero", lambda it: strip_zeros(it[0])),
-    (r"([0-9]{1,3}\.){3}[0-9]{1,3}", "is no IP address: `{}` has a part above 255", None),
+    (r"[0-9]+(\.[0-9]+){0,2}", "is not an IP address: `{}` has fewer than four parts", None),
+    (r"(?=.*\b0[0-9])([0-9]{1,3}\.){3}[0-9]{1,3}", "is not an IP address: `{}` has a leading zero", lambda m: strip_zeros(m[0])),
+    (r"([0-9]{1,3}\.){3}[0-9]{1,3}", "is not an IP address: `{}` has a part above 255", None),
     (r"([^/]+)/[0-9.]+", "must be an address alone, without a prefix length: `{}`", lambda found: strip_zeros(found[1])),
     (r"([0-9.]+):[0-9-]+", "must be an address alone, without a port: `{}`", lambda found: found[1]),
     (r"\[([^\[\]]+)\](:[0-9]+)?", "must be an address alone, without brackets: `{}`", lambda found: found[1]),
     (r"([0-9a-fA-F:.]+)%.+", "must be an address without a zone: `{}`", lambda found: found[1]),
-    (r"[A-Za-z][A-Za-z0-9._-]*", "is no IP address, but a name: `{}`", None),
+    (r"[A-Za-z][A-Za-z0-9._-]*", "is not an IP address, but a name: `{}`", None),
 )
 
 
@@ -53,7 +53,7 @@ def parse_address(value: Any) -> IPAddress:
     for form, message, fix in _ADDRESS_TYPOS:
         if found := re.fullmatch(form, text):
             raise refuse(message.format(shorten(text)), advise(text, fix(found) if fix else "", parse_address, example))
-    raise refuse(f"is no IP address: `{shorten(text)}`", example)
+    raise refuse(f"is not an IP address: `{shorten(text)}`", example)
 
 
 def parse_addresses(value: Any) -> tuple[IPAddress, ...]:
@@ -114,8 +114,8 @@ def _parse_network(value: Any, accepts: Callable[[Any], object]) -> Network:
         for form, message, fix in _CIDR_TYPOS:
             if found := re.fullmatch(form, text):
                 help_text = advise(text, fix(found) if fix else "", accepts, _CIDR_HELP)
-                raise refuse(f"is no CIDR: {message.format(shorten(text))}", help_text) from None
-        raise refuse(f"is no CIDR: `{shorten(text)}`", _CIDR_HELP) from None
+                raise refuse(f"is not a CIDR: {message.format(shorten(text))}", help_text) from None
+        raise refuse(f"is not a CIDR: `{shorten(text)}`", _CIDR_HELP) from None
     if "/" in text and text.partition("/")[2] != str(loose.prefixlen):
         message = f"must give its prefix length as a number: `{shorten(text)}`"
         raise refuse(message, advise(text, str(loose), accepts, _CIDR_HELP))

@@ -76,7 +76,7 @@ def check_hosts(model: TopologyModel, faults: FaultList) -> None:
             elif address.is_unspecified or address.is_multicast or address.is_loopback:
                 faults.add(
                     at,
-                    f"{address} is no address at which other hosts reach `{name}`",
+                    f"{address} is not an address at which other hosts reach `{name}`",
                     "write its address in the network that the hosts share",
                 )
 

@@ -67,7 +67,7 @@ def _check_lab(host: Host, subnet: Subnet, faults: FaultList) -> None:
     if subnet.bridge == "openvswitch" and subnet.mode == "direct":
         what = f"cannot put the uplink of the lab host `{host.name}` on Open vSwitch"
         why = f"{what}: the uplink is a veth, and its packets have no checksums"
-        faults.add(("subnets", subnet.name, "bridge"), why, "remove `bridge`, or use a host that is no lab host")
+        faults.add(("subnets", subnet.name, "bridge"), why, "remove `bridge`, or use a host that is not a lab host")
     lengths = {4: 24, 6: 64}
     segments = {a.version: ip_network((a, lengths[a.version]), strict=False) for a in host.addresses}
     for number, cidr in enumerate(subnet.cidrs):

@@ -114,7 +114,7 @@ def _check_listen(model: TopologyModel, expose: ExposeModel, hosts: Sequence[str
         if host is not None and host.connect.scheme == "lab" and host.address and address not in host.address:
             own = ", ".join(str(own) for own in host.address)
             help_text = f"its address is {own}; without an address the port is published on all"
-            faults.add((*path, "listen"), f"{address} is no address of the host `{name}`", help_text)
+            faults.add((*path, "listen"), f"{address} is not an address of the host `{name}`", help_text)
 
 
 def _in_subnets(model: TopologyModel, address: IPAddress) -> bool:

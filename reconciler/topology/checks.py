@@ -87,8 +87,9 @@ def _expect_known(
     names = list(dict.fromkeys((*known, *faulty)))
     guess = suggest(name, names)
     listed = f"the {section} are {', '.join(names[:10])}" if names else f"define it under `{section}:`"
+    help_text = f"{guess} {listed[0].upper()}{listed[1:]}" if guess else listed
     add = faults.add_at_key if at_key else faults.add
-    add(path, f"there is no {section[:-1]} `{shorten(name)}`", f"{guess} {listed[0].upper()}{listed[1:]}".strip())
+    add(path, f"there is no {section[:-1]} `{shorten(name)}`", help_text)
 
 
 # --- containers -------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def parse_connect(value: Any) -> Connect:
     if not match:
         local = text.lower() in ("localhost", "127.0.0.1", "::1", "here", "host", "this")
         fixed = "local" if local else f"ssh://{text.partition('://')[2] or text}" if re.search("[@.]|ssh:", text) else ""
-        raise refuse(f"is no destination of a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
+        raise refuse(f"is not a destination of a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
     user, name, port = match.groups()
     if port is not None and not 1 <= int(port) <= 65535:
         raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")

@@ -125,12 +125,12 @@ def _where(lines: Sequence[str], trial: _Trial) -> tuple[int, str]:
     """The line with that column (0 if none has it), and the parent of the tried line there, in words."""
     above = list(levels_above(lines, trial.line, is_item=lines[trial.line - 1].lstrip().startswith("- ")))
     if number := next((number for width, number in above if width == trial.width), 0):
-        return number, f" if it belongs to what line {number} belongs to"
+        return number, f" if it is on the level of line {number}"
     parent = next((number for width, number in above if width < trial.width), 0)
     below = (number for number in range(trial.line + 1, len(lines) + 1) if _says_something(lines[number - 1]))
     sibling = next((number for number in below if width_of(lines[number - 1]) <= trial.width), 0)
     if sibling and width_of(lines[sibling - 1]) == trial.width:
-        return sibling, f" if it belongs to what line {sibling} belongs to"
+        return sibling, f" if it is on the level of line {sibling}"
     return 0, f" if it belongs to line {parent}" if parent else ""
 
 
@@ -160,7 +160,7 @@ def explain_indentation(lines: Sequence[str], stop: Position) -> Fault | None:
     message = f"line {stop.line} is indented by {spaces(width)}, and line {line} by {nearest}"
     outer = next(((each, number) for each, number in above if each < width), None)
     inner = next(((each, number) for each, number in reversed(above) if width < each < nearest), None)
-    help_text = f"indent it by {spaces(nearest)} if it belongs to what line {line} belongs to"
+    help_text = f"indent it by {spaces(nearest)} if it is on the level of line {line}"
     for level in (inner, outer if width < nearest else None):
         help_text += f", or by {level[0]} as line {level[1]}" if level else ""
     return Fault(Position(stop.line, width + 1), message, help_text)

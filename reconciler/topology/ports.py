@@ -40,7 +40,7 @@ def parse_ports(text: str) -> tuple[int, int]:
     if not match:
         several = re.fullmatch(r"[0-9]+(\s*,\s*[0-9]+)+", text)
         help_text = "write each port as an item of its own" if several else _PORT_HELP
-        raise refuse(f"is no port: `{shorten(text)}`" if text else "has a port missing", help_text)
+        raise refuse(f"is not a port: `{shorten(text)}`" if text else "has a port missing", help_text)
     first, last = int(match[1]), int(match[2] or match[1])
     for port in (first, last):
         if not 1 <= port <= 65535:

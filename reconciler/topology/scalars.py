@@ -113,7 +113,7 @@ def _parse_dns_label(name: str, longest: int) -> str:
         suggestion = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         rule = "a name is made of a-z, 0-9 and `-`, and neither starts nor ends with `-`"
         is_fit = suggestion and len(suggestion) <= longest and suggestion not in RESERVED_NAMES
-        raise refuse(f"is no valid name: `{shorten(name)}`", f"write {suggestion}; {rule}" if is_fit else rule)
+        raise refuse(f"is not a valid name: `{shorten(name)}`", f"write {suggestion}; {rule}" if is_fit else rule)
     return name
 
 
@@ -128,7 +128,7 @@ def parse_interface(value: Any) -> str:
     if len(name.encode()) > 15:
         raise refuse(f"is too long: an interface name has at most 15 characters, `{shorten(name)}` has {len(name)}", "shorten it")
     if not re.fullmatch(_INTERFACE, name):
-        raise refuse(f"is no interface name: `{shorten(name)}`", "use letters, digits, `_`, `-` and `.`, such as eth0")
+        raise refuse(f"is not an interface name: `{shorten(name)}`", "use letters, digits, `_`, `-` and `.`, such as eth0")
     if name in ("lo", "all", "default"):
         raise refuse(f"must not be `{name}`: the kernel has its own use for it", "write another, such as eth0")
     return name
@@ -141,7 +141,7 @@ def parse_mac(value: Any) -> str:
     if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
         digits = re.sub("[^0-9a-f]", "", text)
         fixed = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 else ""
-        raise refuse(f"is no MAC address: `{shorten(text)}`", advise(text, fixed, parse_mac, pairs))
+        raise refuse(f"is not a MAC address: `{shorten(text)}`", advise(text, fixed, parse_mac, pairs))
     if int(text[:2], 16) & 1:
         fixed = f"{int(text[:2], 16) & 0xFE | 2:02x}{text[2:]}"
         raise refuse(f"is a multicast address: `{text}` has the lowest bit of its first byte set", f"write {fixed}")

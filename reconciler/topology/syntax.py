@@ -137,7 +137,8 @@ def _unquoted(lines: Sequence[str], stop: Position) -> Fault | None:
             return Fault(Position(stop.line, found.start() + 1), f"{what}: `{found[0]}`", f'put it in quotes: "{found[0]}"')
     if found := _VARIABLE.search(line):
         message = f"no variables are filled in: `{found[0]}`"
-        return Fault(Position(stop.line, found.start() + 1), message, "write the value itself")
+        help_text = "write the value itself; in `env` and `command`, put the whole text in quotes"
+        return Fault(Position(stop.line, found.start() + 1), message, help_text)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The promises and prohibitions of a topology as probes: `compile_probes`. Pure.
+"""What a topology allows and forbids, as probes: `compile_probes`. Pure.
 
 Every container has probes. If every pair would need thousands of probes, a sample that depends on the file only is
 sent, and a note says so.

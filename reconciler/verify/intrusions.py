@@ -187,7 +187,7 @@ def _past_the_bridge(view: View, subnet: Subnet, host: str, container: Container
 def _advertisement(container: Container, target: str, attachment: Attachment, heard_in: str) -> Probe:
     return FrameProbe(
         **origin_of(container), target=target, section=FORBIDDEN, kind=ADVERTISED, address=ALL_NODES, expected=False,
-        why=f"{container.name} is no router", subnet=attachment.subnet, interface=attachment.interface, heard_in=heard_in,
+        why=f"{container.name} is not a router", subnet=attachment.subnet, interface=attachment.interface, heard_in=heard_in,
     )  # fmt: skip
 
 

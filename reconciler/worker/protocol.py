@@ -238,7 +238,7 @@ class OpenListeners(Request[model.Opened]):
 
 @dataclass(frozen=True, kw_only=True)
 class RunProbes(Request[tuple[model.Result, ...]]):
-    """Run these probes; `opened` is the answer of all hosts to `Listen`."""
+    """Run these probes; `opened` is the answer of all hosts to `OpenListeners`."""
 
     answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
     timeout_s: ClassVar[float | None] = None
@@ -336,5 +336,5 @@ def decode_event(message: Message) -> Event:
     name = fields.pop("event", None)
     cls = _EVENTS.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise MalformedError("a message that is no answer")
+        raise MalformedError("a message that is not an answer")
     return CODEC.decode(cls, fields)

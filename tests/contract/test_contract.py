@@ -133,7 +133,7 @@ CASES: dict[str, tuple[Case, bool]] = {
     ),
     "a port taken from its bridge": (lambda g, n: (wired(g), (LinkSet(HOST, "v", master="-"),)), False),
     "hairpin on a port": (lambda g, n: (wired(g), (BridgePortSet(HOST, "v", (("hairpin", "on"),)),)), False),
-    "a port option of what is no port": (
+    "a port option of what is not a port": (
         lambda g, n: ((*wired(g), LinkSet(HOST, "v", master="-")), (BridgePortSet(HOST, "v", (("hairpin", "on"),)),)),
         True,
     ),

@@ -215,7 +215,8 @@ class DockerEngine:
         pid, status = self._read_state(identity)
         if not pid:
             raise EngineError(
-                f"container {engine_name} ended at once, with status {status}", f"run `{self._runtime} logs {engine_name}` to read why"
+                f"container {engine_name} ended at once, with status {status}",
+                f"run `{self._runtime} logs {engine_name}` to read why",
             )
         return pid
 

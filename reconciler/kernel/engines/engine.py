@@ -155,5 +155,5 @@ def run_step(context: KernelContext, step: Step) -> int:
         case ContainerPark():
             engine_of(context, step.runtime).park(step.engine_name)
         case _:
-            raise TypeError(f"{type(step).__name__} is no step of an engine")
+            raise TypeError(f"{type(step).__name__} is not a step of an engine")
     return 0

@@ -161,7 +161,8 @@ class LxcEngine:
         self._lxc("start", "-n", engine_name)
         pid = self._lxc("info", "-n", engine_name, "--pid", "--no-humanize", check=False).strip()
         if not pid.isdigit():
-            raise HostError(f"container {engine_name} ended at once", f"run `lxc-start -P {self._path} -n {engine_name} -F` to read why")
+            help_text = f"run `lxc-start -P {self._path} -n {engine_name} -F` to read why"
+            raise HostError(f"container {engine_name} ended at once", help_text)
         return int(pid)
 
     def stop(self, engine_name: str) -> None:

@@ -231,7 +231,7 @@ def find_held(namespace: NamespaceInfo, index: int) -> Iterator[str]:
 
 
 def find_source_ports(snapshot: Snapshot) -> tuple[SourcePortChoice, ...]:
-    """What the live firewall does with source ports; empty if there is none."""
+    """What the live firewall does with source ports; empty if it does nothing."""
     blocks = {block.chain: (block.first, block.last) for block in SOURCE_PORT_BLOCKS}
     tables = (table for table in snapshot.tables if table.family == "inet")
     elements = (element for table in tables for element in parse_elements(table.family, table.elements, SourcePorts))

@@ -118,7 +118,7 @@ def _text(number: int, value: str) -> bytes:
 def _mac(value: str) -> bytes:
     data = bytes.fromhex(value.replace(":", ""))
     if len(data) != 6:
-        raise ValueError(f"{value!r} is no hardware address")
+        raise ValueError(f"{value!r} is not a hardware address")
     return data
 
 

@@ -129,8 +129,8 @@ SETTINGS: dict[Role, tuple[LinkSetting, ...]] = {
         LinkSetting(4, "arp_ignore", "8", "it answers for no address, or the LAN would learn two hardware addresses of the host"),
         LinkSetting(4, "rp_filter", "1", "it reaches only containers: a packet with the LAN router's address is forged"),
         LinkSetting(6, "disable_ipv6", "0", "no IPv6 route can be added otherwise (EACCES)", If.REACHES_IPV6),
-        LinkSetting(6, "accept_ra", "0", "a container is no router for the host"),
-        LinkSetting(6, "accept_redirects", "0", "a container is no router for the host"),
+        LinkSetting(6, "accept_ra", "0", "a container is not a router for the host"),
+        LinkSetting(6, "accept_redirects", "0", "a container is not a router for the host"),
     ),
     Role.UPLINK: (LinkSetting(4, "forwarding", "1", FORWARDED, If.FORWARDS),),
     Role.CONTAINER: (

@@ -47,7 +47,7 @@ def parse_image(value: Any) -> str:
     """An image reference; the engine checks it completely."""
     image = expect_text(value, "the name of an image", "write one such as nginx:1.27", _IMAGE)
     if not re.fullmatch(_IMAGE, image):
-        raise refuse(f"is no image name: `{shorten(image)}`", "write one such as nginx:1.27")
+        raise refuse(f"is not an image name: `{shorten(image)}`", "write one such as nginx:1.27")
     return image
 
 
@@ -141,7 +141,7 @@ def parse_volume(value: Any) -> str:
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(parts) or not parts[1].startswith("/"):
         raise refuse(
-            f"is no volume: `{shorten(text)}`",
+            f"is not a volume: `{shorten(text)}`",
             "write host path:container path[:ro], both paths absolute, or volume name:container path",
         )
     if not parts[0].startswith("/") and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", parts[0]):
@@ -159,7 +159,7 @@ def parse_existing(value: Any) -> bool | str:
     if truth := TRUTHS.get(name.lower()):
         raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
     if not re.fullmatch(ENGINE_NAME, name):
-        raise refuse(f"is no container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
+        raise refuse(f"is not a container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
     return name
 
 

@@ -42,7 +42,7 @@ def _parse_bits(value: Any) -> int:
             fixed = f"{int(part[1] + part[2].ljust(3, '0'))}{smaller}"
             raise refuse(f"must be a whole number and a unit: `{text}`", advise(text, fixed, _parse_bits, _RATE_HELP))
         fixed = f"{int(found[1]) * factor}{found[2].lower() or 'm'}bit" if found else ""
-        raise refuse(f"is no rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
+        raise refuse(f"is not a rate: `{shorten(text)}`", advise(text, fixed, _parse_bits, _RATE_HELP))
     bits = int(matched[1]) * RATE_UNITS[matched[2]]
     if not 8000 <= bits <= 10**12:
         raise refuse(f"is too {'low' if bits < 8000 else 'high'}: `{text}`", _RATE_HELP)
@@ -56,7 +56,7 @@ def parse_sysctls(value: Any) -> tuple[tuple[str, str], ...]:
     for key, setting in value.items():
         if not re.fullmatch(r"net\.ipv[46]\.(conf|neigh)\.IFNAME\.[a-z0-9_]{1,40}", key):
             help_text = "write IFNAME in place of its name: net.ipv4.conf.IFNAME.rp_filter, or net.ipv6.neigh.IFNAME.…"
-            raise refuse(f"has a key that is no setting of an interface: `{shorten(key)}`", help_text, (key,))
+            raise refuse(f"has a key that is not a setting of an interface: `{shorten(key)}`", help_text, (key,))
         is_plain = isinstance(setting, int | str) and not isinstance(setting, bool)
         if not is_plain or not re.fullmatch(r"[0-9a-zA-Z:. -]{1,80}", str(setting)):
             message = f"must give a number or text for `{shorten(key)}`, but gives {describe(setting)}"

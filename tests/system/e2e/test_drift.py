@@ -52,7 +52,7 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a setting of a bridge": ("sysctl -qw net.ipv4.conf.b-here-front.rp_filter=1", {"sysctl"}),
     "a bridge that does not forward": ("sysctl -qw net.ipv4.conf.b-here-front.forwarding=0", {"sysctl"}),
     "an uplink that does not forward": ("sysctl -qw net.ipv4.conf.eth0.forwarding=0", {"sysctl"}),
-    "a bridge that is no router": ("sysctl -qw net.ipv6.conf.b-here-front.forwarding=0", {"sysctl"}),
+    "a bridge that is not a router": ("sysctl -qw net.ipv6.conf.b-here-front.forwarding=0", {"sysctl"}),
     "a bridge without IPv6": (
         "sysctl -qw net.ipv6.conf.b-here-front.disable_ipv6=1",
         {"sysctl", "address", "route", "neighbor", "bridge"},

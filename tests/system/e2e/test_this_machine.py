@@ -40,7 +40,7 @@ BAD_LUCK = {
     ),
     "/run/netctl is a file": (
         "touch /run/netctl",
-        ("cannot use /run/netctl: Not a directory", "look at it, then remove it: it is no directory"),
+        ("cannot use /run/netctl: Not a directory", "look at it, then remove it: it is not a directory"),
     ),
     "/proc/sys is read-only": (
         "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys",
@@ -50,7 +50,7 @@ BAD_LUCK = {
         "mkdir -p /run/netctl/local; echo junk > /run/netctl/local/sysctl",
         ("cannot parse /run/netctl/local/sysctl", "repair or delete the file"),
     ),
-    "libnftables is no library": (NO_LIBRARY, ("cannot load", "libnftables.so.1: file too short")),
+    "libnftables is not a library": (NO_LIBRARY, ("cannot load", "libnftables.so.1: file too short")),
 }
 
 

@@ -71,7 +71,7 @@ def test_docker_on_two_machines(world: SshWorld, daemons: dict[str, Dockerd]) ->
         apply(path)
         ping("alpha", "web", "10.44.0.21")
         ping("beta", "db", "10.44.0.10")
-        assert (running("alpha"), running("beta")) == (web, db), "an address is no reason to make a container anew"
+        assert (running("alpha"), running("beta")) == (web, db), "an address is not a reason to make a container anew"
     finally:
         done = world.netctl("destroy", path)
     assert done.status == 0, done.err

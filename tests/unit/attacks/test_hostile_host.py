@@ -119,7 +119,7 @@ WRONG: dict[str, bytes] = {
     "an error that lies about the file": b'{"error":"TopologyError","message":"x","help":""}\n',
     "an error that lies about a usage": b'{"error":"UsageError","message":"x","help":""}\n',
     "an error that says all is rolled back": b'{"error":"RolledBackError","message":"x","help":""}\n',
-    "an error that is no text": b'{"error":["HostError"],"message":{},"help":1}\n',
+    "an error that is not a text": b'{"error":["HostError"],"message":{},"help":1}\n',
 }
 
 
@@ -199,7 +199,7 @@ def test_progress_that_does_not_rise_is_refused(run: Callable[..., Outcome], num
     """Events for ever would hold up an apply for ever: each must be further than the one before."""
     done = run({"beta": {"apply": lambda _: progress(numbers)}}, "apply", "--quiet")
     assert done.status in (4, 5), done.err
-    assert "host beta (ssh://root@beta) answered `apply` with a message that is no answer" in done.err
+    assert "host beta (ssh://root@beta) answered `apply` with a message that is not an answer" in done.err
 
 
 def test_a_host_that_says_nothing_is_given_up(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:

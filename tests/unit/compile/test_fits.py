@@ -23,7 +23,7 @@ containers:
     [
         ("web: {networks: {front: {mtu: 9000}}}", 33, "`front` carries 1500 bytes on host alpha"),
         ("web: {replicas: 3, networks: {front: {mtu: 1501}}}", 46, "`front` carries 1500 bytes"),
-        ("web: {networks: {front: auto}, expose: ['10.44.0.77:80:80']}", 43, "10.44.0.77 is no address of the host `alpha`"),
+        ("web: {networks: {front: auto}, expose: ['10.44.0.77:80:80']}", 43, "10.44.0.77 is not an address of the host `alpha`"),
         ("web: {networks: {front: 10.44.0.5}, expose: ['10.44.0.5:80:80']}", 48, "one of the subnet `front`"),
         ("web: {networks: {front: auto}, expose: ['10.45.0.1:80:80']}", 43, "one of the subnet `int`"),
     ],

@@ -64,11 +64,11 @@ CASES = {
     "lxc directory": (BASE.replace("connect: lab", "connect: lab, lxc: §var/lib/lxc", 1), "must be a directory"),
     "path as image": (container("{runtime: podman, image: §/srv/a}"), "runtime podman has images by name"),
     "dns": (container("{§dns: [192.0.2.53]}"), "the key `dns` is reserved"),
-    "rate": (container("{networks: {front: {rate: §10mb}}}"), "is no rate: `10mb`"),
+    "rate": (container("{networks: {front: {rate: §10mb}}}"), "is not a rate: `10mb`"),
     "rate's directions": (container("{networks: {front: {§rate: {up: 10mbit}}}}"), "must be {ingress: RATE, egress: RATE}"),
     "setting of all interfaces": (
         container("{networks: {front: {sysctls: {net.ipv4.conf.all.rp_filter: §0}}}}"),
-        "a key that is no setting of an interface",
+        "a key that is not a setting of an interface",
     ),
     "mtu beyond the subnet's": (
         HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mtu: 1400}}\ncontainers: {web: {networks: {front: {mtu: §1500}}}}\n",

@@ -8,7 +8,7 @@ from tests.harness.topologies.faulty import BASE, DUAL, HEAD, HOST, check_fault,
 
 CASES = {
     # published ports
-    "port nonsense": (expose("§http"), "is no port"),
+    "port nonsense": (expose("§http"), "is not a port"),
     "port zero": (expose("§'0:80'"), "a port that does not exist: 0"),
     "port large": (expose("§'65536:80'"), "a port that does not exist"),
     "port number large": (expose("§65536"), "a port that does not exist"),
@@ -27,7 +27,7 @@ CASES = {
         DUAL + "containers:\n  web: {networks: {front: auto}, expose: [§'[::1]:80:80']}\n",
         "there is no route_localnet for IPv6",
     ),
-    "listen elsewhere": (expose("§'192.0.2.99:80:80'"), "192.0.2.99 is no address of the host `alpha`"),
+    "listen elsewhere": (expose("§'192.0.2.99:80:80'"), "192.0.2.99 is not an address of the host `alpha`"),
     "listen family": (expose("§'[2001:db8::11]:80:80'"), "the container has no IPv6 address"),
     "from bits": (expose("{listen: 80, from: [§192.0.2.1/24]}"), "has host bits set"),
     "from nobody": (expose("{listen: 80, §from: []}"), "is empty, so no network could connect"),

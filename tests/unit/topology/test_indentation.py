@@ -64,7 +64,7 @@ def test_each_line_shifted(file: Path) -> None:
 NAMED = {
     "the host of a mapping": (
         BASE + "containers:\nweb:\n    host: alpha\n    networks: {front: auto}\n  db:\n    networks: {front: auto}\n",
-        (6, 1, "line 6 is indented by 0 spaces, and line 9 by 2", "by 2 spaces if it belongs to what line 9 belongs to"),
+        (6, 1, "line 6 is indented by 0 spaces, and line 9 by 2", "by 2 spaces if it is on the level of line 9"),
     ),
     "a line that only belongs elsewhere": (
         BASE + "containers:\n  web:\n    host: alpha\n  networks: {front: auto}\n",
@@ -73,7 +73,7 @@ NAMED = {
     "a first line": (" " + HEAD + HOST, (1, 2, "line 1 is indented by 1 space, and line 2 by 0", "by 0 spaces")),
     "two lines": (
         BASE + "containers:\n  web:\n    networks:\n      front: auto\n     expose: [80]\n   host: alpha\n",
-        (9, 6, "line 9 is indented by 5 spaces, and line 8 by 6", "to what line 8 belongs to, or by 4 as line 7"),
+        (9, 6, "line 9 is indented by 5 spaces, and line 8 by 6", "on the level of line 8, or by 4 as line 7"),
     ),
     "a key without a colon above": (
         BASE + "containers:\n  web\n    host: alpha\n", (6, 5, "`web` has none", "write web:")

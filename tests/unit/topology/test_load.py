@@ -234,7 +234,41 @@ containers: {web: {networks: {else: auto}}}
 """
     with pytest.raises(TopologyError) as raised:
         parse_topology(text)
-    assert "The subnets are back, front" in [fault.help_text for fault in raised.value.faults]
+    assert "the subnets are back, front" in [fault.help_text for fault in raised.value.faults]
+
+
+def test_faults_between_the_parts_are_found_beside_others() -> None:
+    """One run finds a subnet that cannot span its hosts, also if another subnet is full and a third has a reserved key."""
+    text = b"""
+version: 1
+name: shop
+hosts: {alpha: {connect: lab, address: 192.0.2.11}, beta: {connect: lab, address: 192.0.2.12}}
+subnets: {apart: {cidr: 10.44.0.0/24, overlay: none}, full: {cidr: 10.45.0.0/30, mtu: 1400}}
+containers:
+  web: {host: alpha, networks: {apart: auto}, dns: [192.0.2.53]}
+  db: {host: beta, replicas: 3, networks: {full: {mtu: 1500}}}
+  job: {host: beta, networks: {apart: auto}}
+"""
+    with pytest.raises(TopologyError) as raised:
+        parse_topology(text)
+    said = sorted(fault.message for fault in raised.value.faults)
+    parts = ("10.45.0.0/30 has room for 1", "`mtu` is 1500, but", "cannot join the hosts of `apart`", "the key `dns` is reserved")
+    assert len(said) == len(parts), said
+    assert all(message.startswith(part) for message, part in zip(said, parts, strict=True)), said
+
+
+def test_a_place_has_one_fault() -> None:
+    """A lab host without an address is named once, although a subnet with several hosts needs that address, too."""
+    text = b"""
+version: 1
+name: shop
+hosts: {alpha: {connect: lab}, beta: {connect: lab, address: 192.0.2.12}}
+subnets: {front: {cidr: 10.44.0.0/24}}
+containers: {web: {host: alpha, networks: {front: auto}}, job: {host: beta, networks: {front: auto}}}
+"""
+    with pytest.raises(TopologyError) as raised:
+        parse_topology(text)
+    assert [fault.message for fault in raised.value.faults] == ["the lab host `alpha` has no address"]
 
 
 def test_loading_is_light() -> None:

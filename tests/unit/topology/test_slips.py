@@ -92,7 +92,7 @@ SLIPS = {
     "one space too few": (
         BASE + "containers:\n  web:\n    host: alpha\n   §networks: {front: auto}\n",
         "line 8 is indented by 3 spaces, and line 7 by 4",
-        "indent it by 4 spaces if it belongs to what line 7 belongs to, or by 2 as line 6",
+        "indent it by 4 spaces if it is on the level of line 7, or by 2 as line 6",
     ),
     "one space too many": (
         BASE + "containers:\n  web:\n    host: alpha\n     §networks: {front: auto}\n",
@@ -174,7 +174,7 @@ SLIPS = {
     "existing: yes": (container("{existing: §yes}"), "but is the text `yes`", "write true"),
     "existing: off": (container("{existing: §off}"), "but is the text `off`", "write false"),
     "a rate without a unit": (container("{networks: {front: {rate: §40}}}"), "needs a unit", "write 40mbit"),
-    "a rate in bytes": (container("{networks: {front: {rate: §5MB/s}}}"), "is no rate", "write 40mbit"),
+    "a rate in bytes": (container("{networks: {front: {rate: §5MB/s}}}"), "is not a rate", "write 40mbit"),
     "one direction without a unit": (container("{networks: {front: {rate: {egress: §40}}}}"), "needs a unit", "write 40mbit"),
     # items of lists
     "an item of env": (container("{command: [a], env: [A=b, §C]}"), "an item without `=`: `C`", "write C=value"),
