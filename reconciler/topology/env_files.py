@@ -62,7 +62,7 @@ def _read(path: Path, *, required: bool) -> Iterator[tuple[str, str]]:
     for binding in parse_stream(io.StringIO(text)):
         line = f"{path.name}, line {binding.original.line}"
         if binding.error:
-            raise _FaultyFileError(f"cannot read {line}: it is no `NAME=value`", "correct the line, or begin it with `#`")
+            raise _FaultyFileError(f"cannot read {line}: it is not `NAME=value`", "correct the line, or begin it with `#`")
         if binding.key is None:
             continue
         if binding.value is None:
@@ -77,7 +77,7 @@ def _read_text(path: Path, *, required: bool) -> str:
     advice = "a relative path begins at the topology file's directory"
     try:
         if path.exists() and not path.is_file():
-            raise _FaultyFileError(f"cannot read {path}: it is no file", advice)
+            raise _FaultyFileError(f"cannot read {path}: it is not a file", advice)
         with path.open("rb") as file:
             data = file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
@@ -91,4 +91,4 @@ def _read_text(path: Path, *, required: bool) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _FaultyFileError(f"{path} is no text in UTF-8", "save it as UTF-8") from None
+        raise _FaultyFileError(f"{path} is not text in UTF-8", "save it as UTF-8") from None

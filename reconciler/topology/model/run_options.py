@@ -43,7 +43,7 @@ _OWN = "netctl."
 def _text(what: str, pattern: str, example: str, value: Any) -> str:
     text = expect_text(value, what, f"write one such as {example}", pattern)
     if not re.fullmatch(pattern, text):
-        raise refuse(f"is no {what.partition(' ')[2]}: `{shorten(text)}`", f"write one such as {example}")
+        raise refuse(f"is not {what}: `{shorten(text)}`", f"write one such as {example}")
     return text
 
 
@@ -115,7 +115,7 @@ def _parse_capability(value: Any) -> str:
     name = expect_text(value, "a capability", "write one such as NET_ADMIN").upper().removeprefix("CAP_")
     if name != "ALL" and name not in CAPABILITIES:
         help_text = suggest(name, CAPABILITIES) or "capabilities(7) lists them"
-        raise refuse(f"is no capability: `{shorten(str(value))}`", help_text)
+        raise refuse(f"is not a capability: `{shorten(str(value))}`", help_text)
     return name
 
 
@@ -132,7 +132,7 @@ def _parse_security(value: Any) -> str:
         known = "no-new-privileges, seccomp=unconfined, systempaths=unconfined, apparmor=PROFILE and label=OPTION"
         is_profile = text.startswith(("seccomp=", "seccomp:"))
         help_text = "give a profile of your own to the engine: `seccomp-profile` in /etc/docker/daemon.json"
-        raise refuse(f"is no security option: `{shorten(text)}`", help_text if is_profile else f"the options are {known}")
+        raise refuse(f"is not a security option: `{shorten(text)}`", help_text if is_profile else f"the options are {known}")
     return text
 
 
@@ -190,7 +190,7 @@ def _parse_test(value: Any) -> tuple[str, ...]:
         raise refuse(f"must be a test, but is {describe(value)}", help_text)
     fits = {"CMD": len(value) > 1, "CMD-SHELL": len(value) == 2, "NONE": len(value) == 1}
     if not fits.get(value[0], False):
-        raise refuse(f"is no test: `{shorten(shlex.join(value))}`", help_text)
+        raise refuse(f"is not a test: `{shorten(shlex.join(value))}`", help_text)
     return value
 
 

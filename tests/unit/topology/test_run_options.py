@@ -79,7 +79,7 @@ def test_forms_of_a_healthcheck(text: str, test: tuple[str, ...]) -> None:
     ("text", "says"),
     [
         ("user: true", "must be a user"),
-        ("user: a b", "is no user"),
+        ("user: a b", "is not a user"),
         ("working_dir: tmp", "must be an absolute path"),
         ("labels: {netctl.name: x}", "labels that begin with `netctl.` are netctl's own"),
         ("labels: {count: 3}", 'write "3"'),
@@ -87,7 +87,7 @@ def test_forms_of_a_healthcheck(text: str, test: tuple[str, ...]) -> None:
         ("tmpfs: [run]", "must be an absolute path"),
         ("devices: [null]", "must be a device"),
         ("security_opt: [seccomp=/etc/profile.json]", "seccomp-profile"),
-        ("security_opt: [nothing]", "is no security option"),
+        ("security_opt: [nothing]", "is not a security option"),
         ("ulimits: {nofiles: 1}", "did you mean `nofile`?"),
         ("ulimits: {nofile: {soft: 2, hard: 1}}", "a soft limit above the hard one"),
         ("ulimits: {nofile: {soft: 2}}", "a soft and a hard limit"),
@@ -97,7 +97,7 @@ def test_forms_of_a_healthcheck(text: str, test: tuple[str, ...]) -> None:
         ("stop_timeout: 1500ms", "must be whole seconds"),
         ("healthcheck: {interval: 5}", "write 5s"),
         ("healthcheck: {intervall: 5s}", "did you mean `interval`?"),
-        ("healthcheck: {test: [curl, -f]}", "is no test"),
+        ("healthcheck: {test: [curl, -f]}", "is not a test"),
         ("healthcheck: {retries: 0}", "a number from 1 on"),
         ("logging: {driver: json-file, options: {max-file: 3}}", "write numbers in quotes"),
         ("mem_limit: 64m", "write `memory:` in its place"),
@@ -185,7 +185,7 @@ def test_files_of_variables(tmp_path: Path) -> None:
         (None, "there is no file"),
         (b"A=1\nB C=2\n", "line 2"),
         (b"A\n", "gives `A` no value"),
-        (b"A=\xff\n", "is no text in UTF-8"),
+        (b"A=\xff\n", "is not text in UTF-8"),
         (b"A=" + b"x" * (1 << 20), "is larger than 1 MiB"),
     ],
 )
@@ -208,4 +208,4 @@ def test_a_directory_is_no_file_of_variables(tmp_path: Path) -> None:
         file.write_text(f"{HEAD}    image: a\n    env_file: {path}\n")
         with pytest.raises(TopologyError) as caught:
             load_topology(str(file))
-        assert "it is no file" in caught.value.faults[0].message
+        assert "it is not a file" in caught.value.faults[0].message
