@@ -123,8 +123,10 @@ def _print_unit(options: argparse.Namespace) -> int:
 
 def _parse_endpoint(text: str) -> tuple[str, int]:
     """`127.0.0.1:9478` or `[::1]:9478`; ArgumentTypeError."""
+    from reconciler.state.uapi import PORT_MAX
+
     address, _, port = text.rpartition(":")
-    if not address or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not address or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is not an address with a port, such as 127.0.0.1:9478")
     return address.removeprefix("[").removesuffix("]"), int(port)
 

@@ -34,6 +34,7 @@ from reconciler.probes.model import (
 from reconciler.probes.packets import PROTOCOL, echo_packet, echo_request, icmp6_filter, parse_icmp, parse_ip
 from reconciler.probes.spoofing import is_heard, open_below, send_claim
 from reconciler.state.ref import HOST
+from reconciler.state.uapi import ETHERTYPE
 
 ANSWER_TIMEOUT_S = 2.0
 """The timeout of an expected answer: time for a second SYN, or a second neighbor solicitation (both 1 s)."""
@@ -46,7 +47,6 @@ REPEAT_S = (0.3, 0.7)
 AT_ONCE = 1000
 """The packets read from one socket before other sockets and the clock: a container may send without end."""
 PMTUDISC_DO = 2
-ETH_P = {4: 0x0800, 6: 0x86DD}
 RAW_FILTER = {4: (255, 1), 6: (58, 1)}
 """SOL_RAW/ICMP_FILTER and SOL_ICMPV6/ICMP6_FILTER: types that the socket does not receive."""
 REFUSED = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EMSGSIZE)
@@ -163,7 +163,7 @@ class Clients:
     def _start_past_routes(self, attempt: Attempt, probe: PacketProbe) -> None:
         """Send an echo request to the neighbor first: the answer's frame shows its hardware address and the own interface."""
         family = probe.family
-        below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETH_P[family]))
+        below = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(ETHERTYPE[family]))
         attempt.socket = below
         self.selector.register(below, selectors.EVENT_READ, attempt)
         self._raw_socket(probe.netns, family)
@@ -204,7 +204,7 @@ class Clients:
             interface, mac, source = attempt.learnt
             assert attempt.socket
             packet = echo_packet(source, probe.address, self.identifier, attempt.number)
-            attempt.socket.sendto(packet, (interface, ETH_P[probe.family], 0, 0, mac))
+            attempt.socket.sendto(packet, (interface, ETHERTYPE[probe.family], 0, 0, mac))
             return
         raw = self.raw[probe.netns, probe.family]
         request = echo_request(probe.family, self.identifier, attempt.number, probe.size)

@@ -21,7 +21,6 @@ from reconciler.probes.frames import (
     ALL_NODES_MAC,
     DETOUR,
     DISCARD,
-    ETHERTYPE,
     GROUP,
     GROUPS,
     ROUTER_ADVERTISEMENT,
@@ -39,6 +38,7 @@ from reconciler.probes.frames import (
 from reconciler.probes.listen import ANY, open_socket
 from reconciler.probes.model import FramedPacketProbe, FrameProbe
 from reconciler.probes.packets import PROTOCOL, icmp6_filter
+from reconciler.state.uapi import ETHERTYPE
 
 SO_ATTACH_FILTER = 26
 """Python has no name for it (asm-generic/socket.h)."""

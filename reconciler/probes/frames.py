@@ -20,6 +20,7 @@ from typing import Final
 
 from reconciler.probes.packets import checksum, icmp6_packet
 from reconciler.probes.spoofing import ALL_NODES, ARP, BROADCAST, ETHERTYPES, HEAD
+from reconciler.state.uapi import ETHERTYPE
 
 GROUP: Final = "link-local group"
 ADVERTISED: Final = "router advertisement"
@@ -27,7 +28,6 @@ STRAY: Final = "unknown address"
 DETOUR: Final = "by its gateway"
 KINDS = (GROUP, ADVERTISED, STRAY, DETOUR)
 TCP, UDP = 6, 17
-ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 GROUPS = tuple(b"\x01\x80\xc2\x00\x00" + bytes((last,)) for last in range(2, 16))
 """Frames to these stay on their link (IEEE 802.1Q, table 8-1). The kernel forwards and drops 00 (STP) and 01 (PAUSE)."""
 ALL_NODES_MAC = b"\x33\x33\x00\x00\x00\x01"

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface
 from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.jsontext import MalformedError
+from reconciler.state.uapi import PORT_MAX
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """A DNS label (RFC 1123), as every name in a topology file is."""
@@ -31,7 +32,6 @@ LINE = r"[^\r\n\0]{0,4096}"
 TEXT = r"[^\0]{0,4096}"
 MTU_MAX = (1 << 31) - 1
 """The largest value of IFLA_MTU."""
-PORT_MAX = (1 << 16) - 1
 
 _LINK = re.compile(LINK)
 _LABEL = re.compile(LABEL, re.ASCII)

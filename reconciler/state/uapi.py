@@ -19,3 +19,11 @@ HOST_LENGTH = {4: 32, 6: 128}
 """The prefix length of a single address, by family."""
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 """The protocols with ports, and their numbers (IANA)."""
+PORT_MAX = 65535
+"""The largest number of a port."""
+VNI_MAX = (1 << 24) - 1
+"""The largest number of a tunnel (RFC 7348, section 5)."""
+MTU_MIN, MTU_MAX = 576, 65535
+"""The smallest packet that every host must accept (RFC 791, section 3.1), and the largest that IPv4 has."""
+ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+"""The number of IPv4 and of IPv6 in a frame (IANA), by family."""

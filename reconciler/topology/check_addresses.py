@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from reconciler.state.lab import OUTSIDE_INTERFACES
+from reconciler.state.uapi import IPV6_MTU_MIN
 from reconciler.topology.expand import LAN_MODES, host_of
 from reconciler.topology.faults import FaultList
 from reconciler.topology.model.file import TopologyModel
@@ -136,11 +137,11 @@ def check_subnets(model: TopologyModel, faults: FaultList) -> None:
         here: Path = ("subnets", name)
         for number, cidr in enumerate(subnet.cidr if subnet.mode not in LAN_MODES else ()):
             _check_underlay(model, cidr, (*here, "cidr", number), faults)
-        if subnet.mtu is not None and subnet.mtu < 1280 and any(cidr.version == 6 for cidr in subnet.cidr):
+        if subnet.mtu is not None and subnet.mtu < IPV6_MTU_MIN and any(cidr.version == 6 for cidr in subnet.cidr):
             faults.add(
                 (*here, "mtu"),
-                f"`mtu` must be at least 1280 in a subnet with IPv6, but is {subnet.mtu}",
-                "write 1280 or more, or auto (RFC 8200, section 5)",
+                f"`mtu` must be at least {IPV6_MTU_MIN} in a subnet with IPv6, but is {subnet.mtu}",
+                f"write {IPV6_MTU_MIN} or more, or auto (RFC 8200, section 5)",
             )
         if subnet.vni is not None and vnis.setdefault(subnet.vni, name) != name:
             faults.add(

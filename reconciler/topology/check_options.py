@@ -38,7 +38,9 @@ def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: Fault
         message = f"`mtu` is {mtu}, but `{subnet.name}` carries {subnet.mtu} bytes"
         faults.add((*path, "mtu"), message, f"write {subnet.mtu} at most")
     if mtu < IPV6_MTU_MIN and (6 in attachment.auto or any(each.version == 6 for each in attachment.addresses)):
-        faults.add((*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", "write 1280 or more")
+        faults.add(
+            (*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", f"write {IPV6_MTU_MIN} or more"
+        )
 
 
 def check_routes(model: TopologyModel, faults: FaultList) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.state.naming import vni_of
+from reconciler.state.uapi import VNI_MAX
 from reconciler.topology.check_vxlan import check_ports
 from reconciler.topology.faults import FaultList
 from reconciler.topology.host_subnets import host_subnets_of
@@ -56,4 +57,4 @@ def _check_numbers(topology: Topology, spanning: Mapping[str, tuple[str, ...]], 
         if other is not subnet:
             line = faults.line(("subnets", other.name))
             message = f"the VNI {number} of `{name}` is that of `{other.name}` already, line {line}"
-            faults.add_at_key(("subnets", name), message, "write `vni:` with another number from 1 to 16777215")
+            faults.add_at_key(("subnets", name), message, f"write `vni:` with another number from 1 to {VNI_MAX}")

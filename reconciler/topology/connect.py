@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from reconciler.state.uapi import PORT_MAX
 from reconciler.topology.addresses import parse_address
 from reconciler.topology.scalars import advise, expect_text, refuse, shorten
 from reconciler.topology.types import Connect
@@ -28,8 +29,8 @@ def parse_connect(value: Any) -> Connect:
         fixed = "local" if local else f"ssh://{text.partition('://')[2] or text}" if re.search("[@.]|ssh:", text) else ""
         raise refuse(f"is not a destination of a host: `{shorten(text)}`", advise(text, fixed, parse_connect, _CONNECT_HELP))
     user, name, port = match.groups()
-    if port is not None and not 1 <= int(port) <= 65535:
-        raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
+    if port is not None and not 1 <= int(port) <= PORT_MAX:
+        raise refuse(f"has a port that does not exist: {port}", f"a port is 1 to {PORT_MAX}")
     if name.startswith("["):
         name = str(parse_address(name[1:-1]))
     return Connect(scheme="ssh", user=user or "", name=name, port=int(port) if port else None)

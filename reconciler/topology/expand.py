@@ -10,6 +10,7 @@ from typing import Literal
 
 from reconciler.state.container_spec import SPEC_KEYS, ContainerSpec
 from reconciler.state.engines import ENGINES, Runtime
+from reconciler.state.foreign import TransportProtocol
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
@@ -138,7 +139,7 @@ def party_of(model: TopologyModel, name: str) -> Party:
     return Party("container", name) if name in model.containers else Party("subnet", name)
 
 
-def protocol_of(expose: ExposeModel) -> Literal["tcp", "udp", "sctp"]:
+def protocol_of(expose: ExposeModel) -> TransportProtocol:
     """The protocol of the key or of the port's suffix; tcp if neither is given."""
     said = expose.protocol or (expose.to.protocol if expose.to else "")
     return "udp" if said == "udp" else "sctp" if said == "sctp" else "tcp"

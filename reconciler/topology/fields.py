@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, WithJsonSchema
 
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
+from reconciler.state.uapi import PORT_MAX
 from reconciler.topology.addresses import parse_addresses, parse_auto_addresses, parse_cidrs, parse_sources
 from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
 from reconciler.topology.ports import ContainerPorts, HostPorts, parse_listen, parse_policy_ports, parse_target
@@ -29,7 +30,7 @@ def _text(pattern: str, *examples: str) -> WithJsonSchema:
 
 
 _PORT = r"[0-9]{1,5}(-[0-9]{1,5})?"
-_PORT_NUMBER = {"type": "integer", "minimum": 1, "maximum": 65535}
+_PORT_NUMBER = {"type": "integer", "minimum": 1, "maximum": PORT_MAX}
 _ADDRESS: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-fA-F.:]+$", "examples": ["10.44.0.10", "fd00:44::10"]}
 _CIDR: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "examples": ["10.44.0.0/24", "fd00:44::/64"]}
 

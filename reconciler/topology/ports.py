@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from reconciler.state.uapi import PROTOCOLS
+from reconciler.state.uapi import PORT_MAX, PROTOCOLS
 from reconciler.topology.addresses import parse_address
 from reconciler.topology.scalars import advise, expect_text, refuse, shorten
 from reconciler.topology.types import IPAddress, PortRange
@@ -43,8 +43,8 @@ def parse_ports(text: str) -> tuple[int, int]:
         raise refuse(f"is not a port: `{shorten(text)}`" if text else "has a port missing", help_text)
     first, last = int(match[1]), int(match[2] or match[1])
     for port in (first, last):
-        if not 1 <= port <= 65535:
-            raise refuse(f"has a port that does not exist: {port}", "a port is 1 to 65535")
+        if not 1 <= port <= PORT_MAX:
+            raise refuse(f"has a port that does not exist: {port}", f"a port is 1 to {PORT_MAX}")
     if first > last:
         raise refuse(f"is a range that ends before it starts: {text}", f"write {last}-{first}")
     return first, last

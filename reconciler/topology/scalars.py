@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic_core import PydanticCustomError
 
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
+from reconciler.state.naming import INTERFACE_NAME_MAX
 from reconciler.topology.types import Path
 
 T = TypeVar("T")
@@ -125,8 +126,11 @@ def parse_reference(value: Any) -> str:
 def parse_interface(value: Any) -> str:
     """An interface's name, valid in the kernel (dev_valid_name in net/core/dev.c), in sysctl paths and in nft."""
     name = expect_text(value, "an interface name", "write one such as eth0", _INTERFACE)
-    if len(name.encode()) > 15:
-        raise refuse(f"is too long: an interface name has at most 15 characters, `{shorten(name)}` has {len(name)}", "shorten it")
+    if len(name.encode()) > INTERFACE_NAME_MAX:
+        raise refuse(
+            f"is too long: an interface name has at most {INTERFACE_NAME_MAX} characters, `{shorten(name)}` has {len(name)}",
+            "shorten it",
+        )
     if not re.fullmatch(_INTERFACE, name):
         raise refuse(f"is not an interface name: `{shorten(name)}`", "use letters, digits, `_`, `-` and `.`, such as eth0")
     if name in ("lo", "all", "default"):

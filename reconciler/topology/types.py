@@ -13,6 +13,10 @@ from typing import Literal
 
 from reconciler.errors import Position
 from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.foreign import TransportProtocol
+
+VXLAN_PORT = 4789
+"""The usual UDP port of a VXLAN (IANA)."""
 
 IPAddress = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -70,7 +74,7 @@ class Subnet:
     gateways: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
     """By host name; the key "" stands for the first host (a plain `gateway:` address)."""
     vni: int | None = None
-    vxlan_port: int = 4789
+    vxlan_port: int = VXLAN_PORT
     uplink: str = ""
     """Of mode direct or macvlan: the interface to the LAN; "" is the host's."""
     existing_bridge: str = ""
@@ -134,7 +138,7 @@ class Publication:
     source. `hosts` are the hosts it is published on; `subnet` is the container's network that it leads to.
     """
 
-    protocol: Literal["tcp", "udp", "sctp"]
+    protocol: TransportProtocol
     address: IPAddress | None
     port: int
     to_port: int
@@ -166,7 +170,7 @@ class Container:
 class PortRange:
     """Ports that a policy opens."""
 
-    protocol: Literal["tcp", "udp", "sctp"]
+    protocol: TransportProtocol
     first: int
     last: int
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.kernel.netlink.rtnetlink import NetlinkError, parse_attributes
-from reconciler.state.uapi import PROTOCOLS
+from reconciler.state.uapi import PORT_MAX, PROTOCOLS
 
 UNKNOWN = "…"
 """A condition with an unknown meaning."""
@@ -27,7 +27,6 @@ CT_STATE = 0  # NFT_CT_STATE
 STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}  # NF_CT_STATE_BIT
 XT_STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}  # XT_CONNTRACK_STATE_BIT
 XT_CONNTRACK_STATE = 1
-PORT_MAX = 65535
 PROTOCOL_NAMES = {1: "icmp", 58: "icmpv6"} | {number: name for name, number in PROTOCOLS.items()}
 SILENT = frozenset((b"counter", b"log", b"objref", b"notrack", b"last"))
 """Expressions without a match or a verdict."""
@@ -216,7 +215,7 @@ def _match(reading: _Reading, data: Mapping[int, bytes]) -> None:
         reading.conditions.append(Condition("mark", (f"{mark:#x}/{mask:#x}",), bool(inverted)))
     elif name in (b"tcp", b"udp") and len(info) >= 8:
         first, last = struct.unpack_from("=HH", info, 4)
-        plain = (first, last) != (0, 65535) and struct.unpack_from("=HH", info) == (0, 65535)
+        plain = (first, last) != (0, PORT_MAX) and struct.unpack_from("=HH", info) == (0, PORT_MAX)
         reading.conditions.append(Condition("dport", (f"{first}-{last}",)) if plain else Condition(UNKNOWN))
     elif name in (b"icmp", b"icmp6") and len(info) >= 4 and not info[3]:
         reading.conditions.append(Condition("icmp type", (str(info[0]),)))

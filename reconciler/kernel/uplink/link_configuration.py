@@ -53,6 +53,7 @@ from reconciler.kernel.netlink.rtnetlink import (
     parse_attributes,
     parse_text,
 )
+from reconciler.state.naming import INTERFACE_NAME_MAX
 from reconciler.state.uapi import NUD_PERMANENT
 
 IFA_LABEL, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO = 3, 6, 9, 11
@@ -221,7 +222,7 @@ def _address(body: bytes, source: tuple[int, str], target: tuple[int, str], labe
 def _relabel(label: str, source: str, target: str) -> str:
     """`b-lan:1` of `eth0:1`; the target's name if that would be too long (IFNAMSIZ)."""
     new = target + label.removeprefix(source) if source and label.startswith(source) else label
-    return new if len(new) <= 15 else target
+    return new if len(new) <= INTERFACE_NAME_MAX else target
 
 
 def _address_deletion(body: bytes) -> bytearray:

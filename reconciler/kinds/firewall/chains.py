@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from reconciler.kinds.firewall.memory import ANSWERS, MEMORY, OPENED
 from reconciler.kinds.firewall.port_chains import ARP, BRIDGE, NETDEV
 from reconciler.kinds.links import PORTS, TUNNELS
+from reconciler.state.uapi import PORT_MAX
 
 FORWARD_MARK = 0x00001000
 """The bit that netctl's forward chain sets on packets it allows. The rule in DOCKER-USER accepts it.
@@ -42,9 +43,9 @@ class PortBlock:
         return self.first <= last and first <= self.last
 
 
-WHOLE_RANGE = PortBlock(32768, 65535)
+WHOLE_RANGE = PortBlock(32768, PORT_MAX)
 """It begins with the first port that the kernel gives to clients (net.ipv4.ip_local_port_range), so that no service needs one."""
-PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, 65536, 4096))
+PORT_BLOCKS = tuple(PortBlock(first, first + 4095) for first in range(32768, PORT_MAX, 4096))
 """Its parts. A part in which a port is published or has a listener is not used."""
 LOW_BLOCKS = (PortBlock(914, 952), PortBlock(954, 988))
 """Blocks for connections from a port below 1024, as NFS opens them: IANA has given these ports to no service."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import CoreSchema
 
+from reconciler.state.uapi import MTU_MAX, MTU_MIN
 from reconciler.topology.fields import ADDRESSES_SCHEMA, AUTO_SCHEMA, Addresses, AutoAddresses, InterfaceName, Mac, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.scalars import advise, describe, expect_text, parse_item, refuse, shorten
@@ -145,7 +146,7 @@ class NetworkModel(Model):
     rate: Rate = Field(
         (0, 0), description="How fast at most: 10mbit both ways, or {ingress: 100mbit, egress: 10mbit} as the container sees it."
     )
-    mtu: Annotated[int | None, Given] = Field(None, ge=576, le=65535, description="Bytes, if fewer than the subnet's.")
+    mtu: Annotated[int | None, Given] = Field(None, ge=MTU_MIN, le=MTU_MAX, description="Bytes, if fewer than the subnet's.")
     routes: Annotated[tuple[RouteModel, ...], ListForm] = Field((), description="Static routes over this network.")
     sysctls: Sysctls = Field(
         (), description="Kernel settings of the interface, IFNAME in its place: {net.ipv4.conf.IFNAME.rp_filter: 2}."

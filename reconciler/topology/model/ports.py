@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from reconciler.state.foreign import TransportProtocol
 from reconciler.topology.fields import EXPOSE_SCHEMA, LeadTo, ListenOn, Reference, Sources
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.ports import split_protocol
@@ -53,7 +54,7 @@ class ExposeModel(Model):
     to: Annotated[LeadTo | None, Given] = Field(
         None, description="The container's port[-end][/protocol]. Default: the same as on the host."
     )
-    protocol: Annotated[Literal["tcp", "udp", "sctp"] | None, Given] = Field(None, description="Default: tcp.")
+    protocol: Annotated[TransportProtocol | None, Given] = Field(None, description="Default: tcp.")
     from_: Sources = Field((), alias="from", description="The networks that may connect. Default: every one.")
     on: Annotated[tuple[Reference, ...], ListForm] = Field(
         (), description="The hosts that it is published on. Default: the container's."

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from reconciler.state.naming import INTERFACE_NAME_MAX
+from reconciler.state.uapi import MTU_MAX, MTU_MIN, PORT_MAX, VNI_MAX
 from reconciler.topology.addresses import parse_addresses
 from reconciler.topology.fields import ADDRESSES_SCHEMA, Cidrs, InterfaceName, Reference
 from reconciler.topology.foreign import find_value
 from reconciler.topology.model.base import Given, ListForm, Model
 from reconciler.topology.scalars import describe, parse_interface, parse_item, refuse
-from reconciler.topology.types import DEFAULT_TUNNEL, BridgeKind, IPAddress, OverlayKey
+from reconciler.topology.types import DEFAULT_TUNNEL, VXLAN_PORT, BridgeKind, IPAddress, OverlayKey
 
 BRIDGES: tuple[BridgeKind, ...] = get_args(BridgeKind)
 
@@ -29,11 +31,11 @@ def parse_mtu(value: Any) -> int | None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
         is_short = isinstance(value, str) and value.isdecimal() and len(value) <= 5
-        example = value if is_short and 576 <= int(value) <= 65535 else 1500
+        example = value if is_short and MTU_MIN <= int(value) <= MTU_MAX else 1500
         help_text = f"write `mtu: auto`, or a number without quotes such as {example}"
         raise refuse(f"must be `auto` or a number of bytes, but is {describe(value)}", help_text)
-    if not 576 <= value <= 65535:
-        raise refuse(f"must be 576 to 65535 bytes, but is {value}", "write `mtu: auto`, or a number such as 1500")
+    if not MTU_MIN <= value <= MTU_MAX:
+        raise refuse(f"must be {MTU_MIN} to {MTU_MAX} bytes, but is {value}", "write `mtu: auto`, or a number such as 1500")
     return value
 
 
@@ -62,7 +64,7 @@ def parse_gateway(value: Any) -> dict[str, tuple[IPAddress, ...]]:
 Mtu = Annotated[
     int | None,
     PlainValidator(parse_mtu),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 576, "maximum": 65535}]}),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": MTU_MIN, "maximum": MTU_MAX}]}),
 ]
 Bridge = Annotated[
     BridgeKind | ExistingBridge,
@@ -73,7 +75,7 @@ Bridge = Annotated[
                 {"enum": list(BRIDGES)},
                 {
                     "type": "object",
-                    "properties": {"existing": {"type": "string", "minLength": 1, "maxLength": 15}},
+                    "properties": {"existing": {"type": "string", "minLength": 1, "maxLength": INTERFACE_NAME_MAX}},
                     "required": ["existing"],
                     "additionalProperties": False,
                 },
@@ -123,6 +125,6 @@ class SubnetModel(Model):
         {}, description="Fixes the hosts' own addresses in it: an address (of the first host), or a mapping of host to address."
     )
     vni: Annotated[int | None, Given] = Field(
-        None, ge=1, le=16777215, description="The VXLAN's number. Default: computed from the names."
+        None, ge=1, le=VNI_MAX, description="The VXLAN's number. Default: computed from the names."
     )
-    vxlan_port: int = Field(4789, ge=1, le=65535, description="The VXLAN's UDP port.")
+    vxlan_port: int = Field(VXLAN_PORT, ge=1, le=PORT_MAX, description="The VXLAN's UDP port.")

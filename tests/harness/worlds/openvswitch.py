@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine, Running
 from tests.harness.netctl import Outcome
 
@@ -48,6 +52,18 @@ ip link add other0 type veth peer name other1
 ovs-vsctl add-port br-other other0
 """
 SPEAKER = Path(__file__).parents[1] / "packets/speaker.py"
+
+
+@contextmanager
+def switch_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which Open vSwitch can run; it ends with the fixture that asks for it."""
+    for capability in ("root", "nft", "ping", "openvswitch"):
+        require_capability(capability)
+    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
+    try:
+        yield machine
+    finally:
+        machine.end()
 
 
 @dataclass(slots=True)

@@ -8,8 +8,6 @@ import pytest
 
 from reconciler.compile.addresses import link_local_of
 from reconciler.state.naming import interface_name
-from tests.harness.capabilities import require_capability
-from tests.harness.machine import Machine
 from tests.harness.packets import attacker
 from tests.harness.packets.attacker import Places
 from tests.harness.packets.forged import (
@@ -27,7 +25,7 @@ from tests.harness.packets.forged import (
     udp,
 )
 from tests.harness.packets.frames import IP4, IP6, Station, ethernet, good_frames, icmp6, ip6, udp4
-from tests.harness.worlds.openvswitch import SwitchWorld
+from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
 
@@ -68,13 +66,8 @@ PORT = interface_name("v-", "here", "web", "front")
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A machine with Open vSwitch and the kernel's own defaults, among them to accept router advertisements."""
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         yield SwitchWorld.furnish(machine, TOPOLOGY)
-    finally:
-        machine.end()
 
 
 @pytest.fixture
@@ -343,13 +336,8 @@ containers:
 @pytest.fixture
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A subnet over two hosts, each with an Open vSwitch of its own."""
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         yield SwitchWorld.furnish_lab(machine, LAB, ("alpha", "beta"))
-    finally:
-        machine.end()
 
 
 def test_over_an_overlay(lab: SwitchWorld) -> None:

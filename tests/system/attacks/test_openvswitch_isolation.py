@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from reconciler.compile.addresses import link_local_of
-from tests.harness.capabilities import require_capability
-from tests.harness.machine import Machine
 from tests.harness.packets import attacker
 from tests.harness.packets.attacker import Places
 from tests.harness.packets.forged import UDP, Frames, ip4, udp, with_hops
 from tests.harness.packets.frames import ARP, IP4, IP6, Station, arp, ethernet, ip6
-from tests.harness.worlds.openvswitch import SwitchWorld
+from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
 
@@ -60,32 +58,20 @@ containers:
 """
 
 
-def start(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    return Machine.make(tmp_path_factory.mktemp("ovs"))
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """One host with two kinds of bridges."""
-    machine = start(tmp_path_factory)
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         made = SwitchWorld.furnish(machine, TOPOLOGY)
         made.apply()
         yield made
-    finally:
-        machine.end()
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """Two hosts, joined by a VXLAN and by routes."""
-    machine = start(tmp_path_factory)
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         yield SwitchWorld.furnish_lab(machine, LAB, ("alpha", "beta"))
-    finally:
-        machine.end()
 
 
 def attack(

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.capabilities import require_capability
-from tests.harness.machine import Machine
 from tests.harness.packets.attacker import attack, mac_of
 from tests.harness.packets.forged import (
     UDP,
@@ -19,7 +17,7 @@ from tests.harness.packets.forged import (
     udp,
 )
 from tests.harness.packets.frames import IP4, IP6, Station, ethernet, ip6
-from tests.harness.worlds.openvswitch import SwitchWorld
+from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
 
@@ -42,15 +40,10 @@ NOWHERE: dict[str, set[str]] = {name: set() for name in PLACES}
 
 def furnish(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[SwitchWorld]:
     """The topology, applied, with a kind of bridge."""
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         made = SwitchWorld.furnish(machine, TOPOLOGY.replace("KIND", kind))
         made.apply()
         yield made
-    finally:
-        machine.end()
 
 
 @pytest.fixture(scope="module")

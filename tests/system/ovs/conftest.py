@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.capabilities import require_capability
-from tests.harness.machine import Machine
-from tests.harness.worlds.openvswitch import SwitchWorld
+from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 TOPOLOGY = """\
 version: 1
@@ -30,13 +28,8 @@ policies:
 @pytest.fixture(scope="module")
 def bare_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """A machine with Open vSwitch, shared by the tests of a module; each leaves nothing of netctl's."""
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         yield SwitchWorld.furnish(machine, TOPOLOGY)
-    finally:
-        machine.end()
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.capabilities import require_capability
-from tests.harness.machine import Machine
-from tests.harness.worlds.openvswitch import START, SwitchWorld
+from tests.harness.worlds.openvswitch import START, SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
 
@@ -40,18 +38,13 @@ def render(bridge: str) -> str:
 @pytest.fixture
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     """The lab with Linux bridges, and an Open vSwitch in each of its hosts."""
-    for capability in ("root", "nft", "ping", "openvswitch"):
-        require_capability(capability)
-    machine = Machine.make(tmp_path_factory.mktemp("ovs"))
-    try:
+    with switch_machine(tmp_path_factory) as machine:
         world = SwitchWorld(machine, machine.folder / "topology.yaml")
         world.write(render(""))
         world.apply()
         for host in ("alpha", "beta"):
             world.sh(f"set -- /run/ovs-{host}\n{START}", f"here.lab.{host}")
         yield world
-    finally:
-        machine.end()
 
 
 def test_a_segment_over_two_hosts(lab: SwitchWorld) -> None:
