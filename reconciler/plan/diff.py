@@ -155,7 +155,7 @@ def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Re
 
 
 def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
-    """Add to `changes` desired things that the kernel deletes during a change in place."""
+    """Add to `changes` desired things that are lost by a change in place."""
     dropped: dict[Ref, tuple[str, ...]] = {}
     for ref, change in changes.items():
         if change.before and change.after and not change.recreate and (kinds := change.after.drops(change.before)):
@@ -163,9 +163,10 @@ def _restore_dropped(before: Mapping[Ref, Record], after: Mapping[Ref, Record], 
     if not dropped:
         return
     for ref, held in before.items():
-        parents = [parent for parent in held.depends_on if ref.kind in dropped.get(parent, ())]
+        parents = [parent for parent in held.depends_on + held.follows if ref.kind in dropped.get(parent, ())]
         if parents and ref in after and ref not in changes:
-            changes[ref] = Change(ref, held, after[ref], f"the kernel removes it when {parents[0]} changes")
+            how = "the kernel removes it" if parents[0] in held.depends_on else "overwritten"
+            changes[ref] = Change(ref, held, after[ref], f"{how} when {parents[0]} changes")
 
 
 def _mark_implied(changes: dict[Ref, Change]) -> None:

@@ -80,7 +80,11 @@ class Record:
         return ()
 
     def drops(self, before: Self) -> tuple[str, ...]:
-        """The kinds of dependents that the kernel deletes while it changes `before` into this record in place."""
+        """The kinds of dependents and followers that are lost when `before` is changed into this record in place."""
+        return ()
+
+    def overwrites(self, _before: Self) -> tuple[str, ...]:
+        """The kernel settings of its namespace that a change of `before` into this record in place writes besides."""
         return ()
 
     @property

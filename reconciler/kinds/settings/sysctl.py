@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from reconciler.kinds.identity import sysctl_ref, uplink_ref
+from reconciler.kinds.identity import netns_ref, sysctl_ref, uplink_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
 from reconciler.kinds.settings.link_settings import interface_key
@@ -60,7 +60,13 @@ class Sysctl(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
+        # A switch of IPv6 in the whole namespace overwrites it.
+        if self.key.startswith("net.ipv6.conf.") and self.netns.startswith("container:") and self.key != SILENCE:
+            return (*self.after, netns_ref(self.netns), self.ref_of(self.netns, SILENCE))
         return self.after
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        return (self.kind,) if self.key == SILENCE else ()
 
     @property
     def subject(self) -> str:
