@@ -14,7 +14,7 @@ from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
-from reconciler.compile.options import chosen_settings, compile_options, link_of
+from reconciler.compile.options import compile_options, link_of
 from reconciler.compile.overlay import compile_detours, compile_overlay
 from reconciler.compile.policy_routes import compile_policy_routes
 from reconciler.compile.settings import compile_settings, container_settings, gateway_settings, link_settings
@@ -122,11 +122,9 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
     advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
     ipv6 = ipv6 or advertised
-    ends = tuple(zip(endpoints, container.attachments, strict=True))
     owner: Record
     if container.spec.runtime == "netns":
-        chosen = tuple(key for endpoint, attachment in ends for key, _ in chosen_settings(endpoint, attachment))
-        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised, chosen=chosen)
+        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
         yield owner
         if container.spec.command:
             yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
@@ -139,7 +137,7 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield Sysctl(netns=netns, key="net.ipv6.conf.default.accept_ra", value="2", owner=owner.ref)
     yield from compile_policy_routes(view, container)
     several = len(endpoints) > 1 or container.existing
-    for endpoint, attachment in ends:
+    for endpoint, attachment in zip(endpoints, container.attachments, strict=True):
         subnet = view.subnet(endpoint)
         host_subnet = view.host_subnets[endpoint.subnet]
         # Only the container's end: a bridge would adopt a smaller MTU of its port.

@@ -34,6 +34,8 @@ ACCEPT_RA = {False: 0, True: 1}
 """The accept_ra of the loopback, by whether the namespace has IPv6."""
 CHANGING = 2
 """Its value while that changes."""
+PROMPTS = ("accept_dad", "accept_ra")
+"""The settings that are 0 on links of a namespace with IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,6 @@ class Netns(Record):
     """Whether its loopback is up, and has ::1 if the kernel has IPv6."""
     accepts_router_advertisements: bool = field(default=False, compare=False)
     """Whether it accepts router advertisements of a LAN."""
-    chosen: tuple[str, ...] = field(default=(), compare=False)
-    """The settings of its links that the file determines."""
     settled: bool = True
     """Whether IPv6 is on or off in all of it: no change of that ended halfway."""
     links: tuple[str, ...] = field(default=(), compare=False)
@@ -100,17 +100,22 @@ class Netns(Record):
     def must_recreate(self, before: Self) -> bool:
         return False
 
-    def drops(self, before: Self) -> tuple[str, ...]:
-        # The switch of the namespace writes that of every link.
-        return (Sysctl.kind,) if self.ipv6 != before.ipv6 else ()
-
     def lower_create(self) -> tuple[Step, ...]:
         return (NetnsAdd(self.netns, self.ipv6),)
+
+    def drops(self, before: Self) -> tuple[str, ...]:
+        # Those of links that the file determines, or that another program has changed.
+        return (Sysctl.kind,) if self._switches(before) else ()
+
+    def overwrites(self, before: Self) -> tuple[str, ...]:
+        names = (*PROMPTS, "disable_ipv6")
+        links = ("default", *before.links) if self._switches(before) else ()
+        return tuple(interface_key(6, each, name) for each in links for name in names)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []
         mark = interface_key(6, "lo", "accept_ra")
-        switches = self.ipv6 != before.ipv6 or not before.settled
+        switches = self._switches(before)
         if switches:
             steps.append(SysctlWrite(self.netns, mark, str(CHANGING), remember=False, if_there=True))
             steps += self._lower_prompt(before.links)
@@ -123,18 +128,20 @@ class Netns(Record):
             steps += [answering(self.netns), last]
         return tuple(steps)
 
-    def _lower_prompt(self, links: tuple[str, ...]) -> list[Step]:
+    def _switches(self, before: Self) -> bool:
+        """Whether IPv6 is switched in all of it."""
+        return self.ipv6 != before.ipv6 or not before.settled
+
+    def _lower_prompt(self, links: tuple[str, ...]) -> list[SysctlWrite]:
         """The settings with which addresses work at once, or without IPv6 the kernel's own."""
         value = "0" if self.ipv6 else "1"
-        routers = () if self.accepts_router_advertisements else ("accept_ra",)
-        names = [(each, name) for each in ("default", *links) for name in ("accept_dad", *routers)]
+        names = [name for name in PROMPTS if not (name == "accept_ra" and self.accepts_router_advertisements)]
+        everywhere = SysctlWrite(self.netns, interface_key(6, "all", "accept_dad"), "0", remember=False)
         # The same plan may have deleted one of the links; the re-created one has the defaults.
-        keys = [(interface_key(6, each, name), value, each in links) for each, name in names]
-        keys = [(interface_key(6, "all", "accept_dad"), "0", False), *keys]
-        return [
-            SysctlWrite(self.netns, key, each, remember=False, if_there=if_there)
-            for key, each, if_there in keys
-            if key not in self.chosen
+        return [everywhere] + [
+            SysctlWrite(self.netns, interface_key(6, each, name), value, remember=False, if_there=each in links)
+            for each in ("default", *links)
+            for name in names
         ]
 
     def lower_delete(self) -> tuple[Step, ...]:

@@ -90,6 +90,10 @@ class Record:
         """The interfaces that lose IPv6 and its settings while the kernel changes `before` into this record in place."""
         return ()
 
+    def overwrites(self, _before: Self) -> tuple[str, ...]:
+        """The kernel settings of its namespace that a change of `before` into this record in place writes besides."""
+        return ()
+
     @property
     def is_remnant(self) -> bool:
         """Whether it is only the rest of something that has ended. It can be deleted, and a rollback does not restore it."""

@@ -18,6 +18,7 @@ def check_options(topology: Topology, faults: FaultList) -> None:
             path: Path = ("containers", container.origin, "networks", attachment.subnet)
             subnet = topology.subnets[attachment.subnet]
             _check_mtu(subnet, attachment, path, faults)
+            _check_sysctls(subnet, attachment, path, faults)
             if attachment.rates[0] and subnet.mode == "macvlan":
                 message = f"cannot limit the ingress rate in `{subnet.name}`: a macvlan bypasses the host's queues"
                 faults.add_at_key((*path, "rate"), message, "write `rate: {egress: …}`, or `mode: direct`")
@@ -41,6 +42,14 @@ def _check_mtu(subnet: Subnet, attachment: Attachment, path: Path, faults: Fault
         faults.add(
             (*path, "mtu"), f"`mtu` must be at least {IPV6_MTU_MIN} with IPv6, but is {mtu}", f"write {IPV6_MTU_MIN} or more"
         )
+
+
+def _check_sysctls(subnet: Subnet, attachment: Attachment, path: Path, faults: FaultList) -> None:
+    mtu = min(attachment.mtu or IPV6_MTU_MIN, subnet.mtu or IPV6_MTU_MIN)
+    for key, _ in attachment.sysctls if mtu < IPV6_MTU_MIN else ():
+        if key.startswith("net.ipv6."):
+            message = f"an interface has no IPv6 settings below an MTU of {IPV6_MTU_MIN}, and this one has {mtu}"
+            faults.add_at_key((*path, "sysctls", key), message, f"remove it, or write an `mtu` of {IPV6_MTU_MIN} or more")
 
 
 def check_routes(model: TopologyModel, faults: FaultList) -> None:

@@ -179,7 +179,7 @@ class Work:
         live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
         live = with_strays(live, snapshot, self._desired)
         live, changes = self._with_lost_settings(live, snapshot)
-        self._state = Planned(live)
+        self._state = Planned(self._with_settings(live, snapshot, _overwritten(changes)))
         self._follow(plan_changes(changes))
         return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
 
@@ -379,6 +379,13 @@ class _Progress:
         if self._done > self._sent and (now_s >= self._next_s or done == total):
             self._next_s, self._sent = now_s + PROGRESS_INTERVAL_S, self._done
             self._emit(protocol.Progress(done=self._done, total=self._before + total))
+
+
+def _overwritten(changes: Iterable[Change]) -> dict[str, tuple[str, ...]]:
+    """The kernel settings, by namespace, that changes in place write besides; a rollback restores them."""
+    sides = ((change.before, change.after) for change in changes if not change.recreate)
+    found = ((after.netns, after.overwrites(before)) for before, after in sides if before and after)
+    return {netns: keys for netns, keys in found if keys}
 
 
 def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:

@@ -196,7 +196,7 @@ class OpenVSwitch(SubnetBridge):
         fragment is combined with one of another port.
         """
         yield FirewallElement.of(HOST, "inet", self.topology, LinkElement("switched", port), about)
-        if link:
+        if link and self.view.has_ipv6(self.host_subnet.mtu):
             yield Sysctl(netns=HOST, key=interface_key(6, port, "disable_ipv6"), value="1", owner=link, about=about)
 
     def _flows(self, port: str, rules: Iterable[Rule], about: str) -> Iterator[OvsFlow]:

@@ -185,16 +185,16 @@ class Link(Record):
             mtu=self.mtu if self.mtu != before.mtu else None,
             group=self.group if self.group != before.group else None,
             alias=self.alias if self.alias != before.alias else None,
-            link_local=self.link_local if self.link_local != before.link_local and not loses_ipv6(self.mtu, before.mtu) else None,
+            link_local=self.link_local
+            if self.link_local != before.link_local and not regains_ipv6(before.mtu, self.mtu)
+            else None,
             arp=self.arp if self.arp != before.arp else None,
         )
 
     def _lower_ipv6(self, before: Self) -> tuple[Step, ...]:
-        """The step after which a link with a larger MTU has the right link-local address, or none.
-
-        The kernel gives it IPv6 with settings of its own (addrconf_notify, NETDEV_CHANGEMTU), and then only takes another.
-        """
-        return (LinkSet(self.netns, self.name, link_local=self.link_local),) if loses_ipv6(self.mtu, before.mtu) else ()
+        """The step after which a link with a larger MTU has the right link-local address, or none."""
+        own = LinkSet(self.netns, self.name, link_local=self.link_local)
+        return (own,) if regains_ipv6(before.mtu, self.mtu) else ()
 
     def _lower_altname(self, held: str) -> tuple[Step, ...]:
         return (AltnameAdd(self.netns, self.name, self.altname),) if self.altname and self.altname != held else ()
@@ -203,6 +203,14 @@ class Link(Record):
 def loses_ipv6(mtu_before: int, mtu: int) -> bool:
     """Whether the kernel takes IPv6 from a link with such a change: an MTU that is too small for it (addrconf_notify)."""
     return mtu < IPV6_MTU_MIN <= mtu_before
+
+
+def regains_ipv6(mtu_before: int, mtu: int) -> bool:
+    """Whether the kernel gives a link IPv6 when its MTU changes, with settings of its own (addrconf_notify, net/ipv6/addrconf.c).
+
+    Until then it takes none.
+    """
+    return mtu_before < IPV6_MTU_MIN <= mtu
 
 
 def drop_empty(*steps: LinkSet) -> tuple[LinkSet, ...]:

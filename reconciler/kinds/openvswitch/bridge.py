@@ -21,12 +21,12 @@ kernel and reads packets by AF_PACKET.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from reconciler.kinds.identity import openvswitch_ref
 from reconciler.kinds.links import PORTS
-from reconciler.kinds.links.base import drop_empty, loses_ipv6
+from reconciler.kinds.links.base import drop_empty, loses_ipv6, regains_ipv6
 from reconciler.kinds.links.marks import OwnLink, about, is_direct, read_altname
 from reconciler.kinds.links.veth import Veth
 from reconciler.state.naming import doomed_group_of, group_of, parse_alias
@@ -219,9 +219,8 @@ class OvsBridge(Record):
             alias=self.alias if self.alias != before.alias else None,
             link_local=self.link_local if self.link_local != before.link_local else None,
         )
-        is_new = loses_ipv6(self.mtu, before.mtu)  # IPv6 has the kernel's defaults then, see `links.base`
-        renewal = LinkSet(self.netns, self.name, link_local=False if is_new and not self.link_local else None)
-        steps += drop_empty(change, renewal)
+        own = LinkSet(self.netns, self.name, link_local=self.link_local)
+        steps += drop_empty(*((replace(change, link_local=None), own) if regains_ipv6(before.mtu, self.mtu) else (change,)))
         if self.altname and self.altname != before.altname:
             steps.append(AltnameAdd(self.netns, self.name, self.altname))
         if self.up != before.up:

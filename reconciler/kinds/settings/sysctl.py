@@ -60,11 +60,10 @@ class Sysctl(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        is_switch = self.netns != HOST and self.key == interface_key(6, interface_of(self.key), "disable_ipv6")
-        if not is_switch or interface_of(self.key) in EVERY_LINK:
-            return self.after
-        # The switch of the whole namespace writes this one, too.
-        return (*self.after, netns_ref(self.netns), sysctl_ref(self.netns, SILENCE))
+        # A switch of IPv6 in the whole namespace overwrites it.
+        if self.key.startswith("net.ipv6.conf.") and is_container_netns(self.netns) and self.key != SILENCE:
+            return (*self.after, netns_ref(self.netns), self.ref_of(self.netns, SILENCE))
+        return self.after
 
     @property
     def subject(self) -> str:

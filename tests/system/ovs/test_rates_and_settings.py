@@ -31,6 +31,13 @@ def test_settings_stay_when_the_bridge_becomes_another(cleared: SwitchWorld) -> 
         assert cleared.netctl("diff").status == 0
 
 
+def test_an_mtu_without_ipv6(cleared: SwitchWorld) -> None:
+    """A subnet whose MTU is too small for IPv6 is applied: its ports have no settings of IPv6."""
+    for mtu in (1200, 1400, 1200):
+        cleared.write(TOPOLOGY.replace("OPTION", "").replace("KIND", f"openvswitch, mtu: {mtu}"))
+        cleared.apply()
+
+
 def test_a_rate_holds(cleared: SwitchWorld) -> None:
     """A rate limit at both ends of a container's cable is there after the apply, and after another container came."""
     rates = TOPOLOGY.replace("OPTION", "rate: 10mbit").replace("KIND", "openvswitch")

@@ -177,11 +177,14 @@ def test_links_of_a_namespace_that_gets_ipv6_are_as_if_made_with_it() -> None:
     assert {key: back[key] for key in wanted} == dict.fromkeys(wanted, "1")
 
 
-def test_a_setting_of_the_file_is_not_overwritten_when_ipv6_comes() -> None:
-    """The file has determined it, so it is right already, and the plan has no step of its own for it."""
-    chosen = "net.ipv6.conf.eth0.accept_ra"
-    steps = Netns(WEB, chosen=(chosen,)).lower_update(Netns(WEB, ipv6=False, links=("eth0",)))
-    assert chosen not in {step.key for step in steps if isinstance(step, SysctlWrite)}
+def test_a_setting_of_a_link_is_written_again_after_ipv6_was_switched() -> None:
+    """The switch of the whole namespace overwrites it, so it is part of the plan, and comes later."""
+    setting = Sysctl(netns=WEB, key="net.ipv6.conf.eth0.accept_ra", value="1")
+    off, on = (Sysctl(netns=WEB, key=SILENCE, value=value) for value in "10")
+    for before, after in ((Netns(WEB, ipv6=False), Netns(WEB)), (off, on), (on, off)):
+        plan = compile_plan(HostState.of((setting, before)), HostState.of((setting, after)))
+        keys = [step.key for batch in plan.make for step in batch.steps if isinstance(step, SysctlWrite)]
+        assert keys.index(SILENCE) < keys.index(setting.key)
 
 
 def test_a_remembered_setting_comes_back() -> None:

@@ -70,6 +70,10 @@ CASES = {
         container("{networks: {front: {sysctls: {net.ipv4.conf.all.rp_filter: §0}}}}"),
         "a key that is not a setting of an interface",
     ),
+    "setting of IPv6 below its MTU": (
+        container("{networks: {front: {mtu: 1200, sysctls: {§net.ipv6.conf.IFNAME.hop_limit: 3}}}}"),
+        "has no IPv6 settings below an MTU of 1280, and this one has 1200",
+    ),
     "mtu beyond the subnet's": (
         HEAD + HOST + "subnets: {front: {cidr: 10.44.0.0/24, mtu: 1400}}\ncontainers: {web: {networks: {front: {mtu: §1500}}}}\n",
         "`front` carries 1400 bytes",
