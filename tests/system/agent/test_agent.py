@@ -159,6 +159,7 @@ def test_metrics_are_served_by_a_process_without_rights(furnished: Machine, file
     assert 'netctl_in_step{topology="here"} 1.0' in text
     assert 'netctl_containers{topology="here"} 2.0' in text
     assert 'netctl_published_ports{topology="here"} 1.0' in text
+    assert 'netctl_policies{topology="here"} 1.0' in text
     owners = furnished.sh("ss -Htlnp sport = :9478 | grep -o 'pid=[0-9]*' | cut -d= -f2 | xargs -I{} stat -c %u /proc/{}").split()
     assert set(owners) == {"65534"}
     agent.stop(signal.SIGKILL)
