@@ -14,28 +14,42 @@ UNIT = """\
 [Unit]
 Description=netctl agent: keeps container networks as {name} says
 Documentation=man:systemd.service(5)
-# The engines may be restarting containers: the agent connects each one when it starts.
-After=network-pre.target local-fs.target
+After=network-pre.target local-fs.target openvswitch-switch.service ovs-vswitchd.service
+# dockerd restarts containers by itself, before it answers: the agent connects them then. Podman answers by its socket.
+After=docker.service podman.socket
+# These start containers: bridges and firewall are there before, and each container is connected when it starts.
+Before=podman-restart.service lxc.service
 Wants=network-pre.target
+# A file with an error is read again and again, until it has none.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 ExecStart={command} agent {file}
 ExecReload=kill -HUP $MAINPID
 Restart=always
-RestartSec=1
+RestartSec=2
 WatchdogSec=120
-TimeoutStartSec=infinity
+# If not all is in step by then, the units that wait for this one go on, and the agent starts again.
+TimeoutStartSec=120
 TimeoutStopSec=10
 # Commands of containers, DHCP clients and name servers outlive the agent.
 KillMode=process
+# They count for the unit: their number has no limit here, and one that is out of memory must not end the agent.
+TasksMax=infinity
+OOMPolicy=continue
 # What the agent mounts under /run/netns must be seen by all programs: no ProtectSystem=, PrivateTmp= or the like,
-# which give it a mount namespace of its own. Commands of containers inherit limits and filters, so there are no others.
-LockPersonality=yes
+# which give it a mount namespace of its own. Commands and LXC's containers inherit capabilities, limits and filters:
+# no NoNewPrivileges= and no filters of system calls; LXC calls personality(2) for a container of another architecture.
+CapabilityBoundingSet=~{dropped}
 
 [Install]
 WantedBy=multi-user.target
 """
+
+
+DROPPED = ("CAP_SYS_RAWIO", "CAP_MAC_OVERRIDE", "CAP_SYS_PACCT", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND")
+"""Capabilities that neither the agent nor a network service of a container needs (capabilities(7))."""
 
 
 def render_unit(file: str = "") -> str:
@@ -43,7 +57,9 @@ def render_unit(file: str = "") -> str:
     program = os.path.abspath(sys.argv[0]) if sys.argv and sys.argv[0] else "/usr/bin/netctl"  # noqa: PTH100
     words = (sys.executable, "-m", "reconciler") if program.endswith("__main__.py") else (program,)
     path = os.path.abspath(file) if file else FILE  # noqa: PTH100
-    return UNIT.format(name=_escape(path), file=quote_word(path), command=" ".join(map(quote_word, words)))
+    return UNIT.format(
+        name=_escape(path), file=quote_word(path), command=" ".join(map(quote_word, words)), dropped=" ".join(DROPPED)
+    )
 
 
 def quote_word(word: str) -> str:

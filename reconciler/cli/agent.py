@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import Command, Parser, parse_name
-from reconciler.errors import UsageError
+from reconciler.errors import UsageError, translating
 from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 when it was stopped."""
     if options.file in VERBS:
-        return _VERBS[options.file](options)
+        with translating():  # such as a user's that cannot open the agent's files: nothing was changed
+            return _VERBS[options.file](options)
     if options.more:
         raise UsageError(f"`netctl agent` knows no {options.more[0]!r}", "`netctl agent --help` shows how it is used")
     return _hold(options)
@@ -49,11 +50,20 @@ def _hold(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from reconciler.agent.loop import start_agent
+    from reconciler.cli.trusted import check_trusted, find_trusted
 
     gc.enable()  # unlike a command, it lives for long
     path = str(Path(options.file).absolute())
     command, is_json = f"netctl agent {options.file}", options.log == "json"
-    start_agent(lambda: _load(path, options.host), command, is_json=is_json, metrics=options.metrics).run()
+    users = find_trusted(path)
+
+    def load() -> tuple[Topology, tuple[Target, ...]]:
+        check_trusted(path, users)
+        return _load(path, options.host)
+
+    with translating():
+        agent = start_agent(load, command, is_json=is_json, metrics=options.metrics)
+    agent.run()
     return 0
 
 

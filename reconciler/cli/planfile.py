@@ -40,7 +40,7 @@ def _follow(path: Path) -> Path:
             return path
         if not stat.S_ISLNK(status.st_mode) or status.st_dev == proc:
             return path
-        if status.st_uid not in _own_users():
+        if status.st_uid not in own_users():
             help_text = "name another file: a plan holds the values of environment variables"
             raise UsageError(f"the plan is not saved in {path}: it is a link of user ID {status.st_uid}", help_text)
         path = path.parent / path.readlink()
@@ -51,7 +51,7 @@ def _write_through(target: Path, text: str) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         status = os.fstat(descriptor)
-        if stat.S_ISFIFO(status.st_mode) and status.st_uid not in _own_users():
+        if stat.S_ISFIFO(status.st_mode) and status.st_uid not in own_users():
             raise UsageError(f"the plan is not saved in {target}: it belongs to another user", "name another file")
         file.write(text)
 
@@ -74,7 +74,7 @@ def check_approver(path: str, status: os.stat_result) -> None:
     """UsageError if another user than root or the invoking one could have written the open plan."""
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
         return
-    if status.st_uid not in _own_users():
+    if status.st_uid not in own_users():
         help_text = f"look at it, and if it is what you approve: chown root {path}"
         raise UsageError(f"{path} belongs to user ID {status.st_uid}, who can change it at any moment", help_text)
     if status.st_mode & OTHERS_WRITE:
@@ -82,7 +82,7 @@ def check_approver(path: str, status: os.stat_result) -> None:
         raise UsageError(f"other users can write {path} (mode {stat.S_IMODE(status.st_mode):04o})", help_text)
 
 
-def _own_users() -> frozenset[int]:
+def own_users() -> frozenset[int]:
     """Root and the invoking user, with sudo(8) also its caller."""
     caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
     return frozenset({0, os.getuid(), os.geteuid(), *([int(caller)] if caller.isascii() and caller.isdigit() else [])})

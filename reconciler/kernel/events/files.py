@@ -16,7 +16,7 @@ from reconciler.kernel.events.source import Cause
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.settings.sysctl import sysctl_path
 
-IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x8, 0x40, 0x80  # linux/inotify.h
+IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x4, 0x8, 0x40, 0x80  # linux/inotify.h
 IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 IN_Q_OVERFLOW = 0x4000
 CONTENT = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
@@ -46,7 +46,7 @@ class FileEvents:
         if number < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), path)
-        self._names[number] = frozenset(names)
+        self._names[number] = frozenset(names) | self._names.get(number, frozenset())  # one directory has one number
 
     def fileno(self) -> int:
         """The instance's descriptor."""
@@ -87,8 +87,8 @@ def open_file_events(path: str, cause: Cause = Cause.FILE) -> FileEvents:
     events = FileEvents(cause)
     try:
         for each in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
-            # Kubernetes and others exchange a link to the directory that holds the file.
-            events.watch(os.path.dirname(each), names=(os.path.basename(each), "..data"))
+            # Kubernetes and others exchange a link to the directory that holds the file. Its owner and mode decide, too.
+            events.watch(os.path.dirname(each), CONTENT | IN_ATTRIB, (os.path.basename(each), "..data"))
     except OSError:
         events.close()
         raise

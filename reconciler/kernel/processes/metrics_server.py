@@ -7,13 +7,14 @@ forking workers. It has no rights of root once it listens, and ends with the age
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from reconciler.errors import HostError
 from reconciler.kernel.processes.worker_process import die_with_parent
@@ -21,6 +22,10 @@ from reconciler.kernel.processes.worker_process import die_with_parent
 LENGTH = struct.Struct("=I")
 NOBODY = 65534
 CLIENT_TIMEOUT_S = 10.0
+CLIENTS_MAX = 32
+"""Each has a thread; further ones are turned away."""
+PIPE_BYTES = 1 << 20
+"""So much of the texts that the server has not read yet is kept: the default of /proc/sys/fs/pipe-max-size."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,6 +42,11 @@ class MetricsServer:
             raise HostError(f"cannot listen on {address} port {port}: {error.strerror or error}", help_text) from error
         self.port: int = listener.getsockname()[1]
         reading, self._writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._writing, False)
+        with contextlib.suppress(OSError):  # without it, texts are left out sooner
+            fcntl.fcntl(self._writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._rest = memoryview(b"")
+        """Of the last text, what the server has not taken yet."""
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -45,11 +55,16 @@ class MetricsServer:
         os.close(reading)
 
     def publish(self, text: bytes) -> None:
-        """Serve this from here on. A server that has ended is no reason to stop."""
+        """Serve this from here on. A server that has ended, or that another process of its user stopped, holds up nothing."""
         with contextlib.suppress(OSError):
-            data = memoryview(LENGTH.pack(len(text)) + text)
-            while data:
-                data = data[os.write(self._writing, data) :]
+            self._flush()
+            if not self._rest:
+                self._rest = memoryview(LENGTH.pack(len(text)) + text)
+                self._flush()
+
+    def _flush(self) -> None:
+        while self._rest:
+            self._rest = self._rest[os.write(self._writing, self._rest) :]
 
     def close(self) -> None:
         """End the process."""
@@ -58,6 +73,19 @@ class MetricsServer:
             os.kill(self._pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
+
+
+class _Server(ThreadingHTTPServer):
+    """A server with a bounded number of threads."""
+
+    daemon_threads = True
+
+    def process_request(self, request: socket.socket, client_address: Any) -> None:  # type: ignore[override]
+        """Answer in a thread, unless there are too many."""
+        if threading.active_count() > CLIENTS_MAX:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,7 +119,7 @@ def _serve(listener: socket.socket, reading: int, parent: int) -> NoReturn:
         if not die_with_parent(parent):  # after setuid(2), which clears it (prctl(2))
             os._exit(0)
         os.set_inheritable(listener.fileno(), False)
-        server = ThreadingHTTPServer(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        server = _Server(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         server.socket.close()
         server.socket = listener
         threading.Thread(target=_follow, args=(reading,), daemon=True).start()

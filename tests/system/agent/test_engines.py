@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.agent.unit import DROPPED
 from tests.harness.capabilities import require_capability
 from tests.harness.engines import Engine, running_all
 from tests.harness.faults.strike import quick_netctl
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(300)]
 RUNTIMES = ("docker", "podman", "lxc")
 WIRED_S, LIMIT_S = 1.0, 15.0
 """What is promised on an idle machine, and what is waited for on a busy one."""
+CAP_SYS_RAWIO = 17  # linux/capability.h
 HEAD = """\
 version: 1
 name: here
@@ -164,3 +167,36 @@ def test_an_engine_that_is_away_is_waited_for(engines: tuple[Machine, dict[str, 
         hidden.rename(path)
     agent.wait_ready()
     wait_wired(engine, "theirs", "10.44.0.10/24")
+
+
+def test_the_capabilities_of_the_unit_suffice(engines: tuple[Machine, dict[str, Engine]], file: Path) -> None:
+    """With the capabilities that the unit leaves it, an agent creates containers of all engines, and repairs a machine."""
+    machine, found = engines
+    text = file.read_text()
+    for number, (runtime, engine) in enumerate(found.items()):
+        ours = (
+            OURS.format(runtime=runtime, image=engine.image).replace("  web:", f"  {runtime}:").replace(".20", f".{20 + number}")
+        )
+        text += ours
+    file.write_text(text)
+    dropped = ",".join(f"-{name.removeprefix('CAP_').lower()}" for name in DROPPED)
+    command = ("setpriv", f"--bounding-set={dropped}", sys.executable, "-m", "reconciler", "agent", str(file))
+    agent = RunningAgent(machine, machine.start_command(*command), "here", "one").wait_ready()
+    bounds = int(machine.sh(f"sed -n 's/CapBnd:\\t//p' /proc/{agent.state['pid']}/status"), 16)
+    assert not bounds & 1 << CAP_SYS_RAWIO
+    for number, (runtime, engine) in enumerate(found.items()):
+        assert f"10.44.0.{20 + number}/24" in engine.exec(f"here-{runtime}", "ip", "address")
+    for damage in (
+        "nft flush ruleset",
+        "ip link delete b-here-front",
+        "ip netns delete here.plain",
+        "pkill -9 -fx 'sleep infinity'",
+    ):
+        repairs = agent.state["repairs"]
+        machine.sh(damage)
+        agent.wait_repaired(repairs)
+    agent.wait_for(lambda it: quick_netctl(machine, "diff", file)[0].status == 0)
+    file.write_text(HEAD.format(**{runtime: engine.url for runtime, engine in found.items()}))
+    agent.wait_for(
+        lambda it: it.state["in_step"] and not [name for each in found.values() for name in each.names() if "here-" in name]
+    )

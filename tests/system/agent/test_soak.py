@@ -123,7 +123,7 @@ def read_counts(agent: RunningAgent) -> dict[str, int]:
         echo links $(for each in '' $(ls /run/netns); do ip ${each:+-n $each} -o link show; done | wc -l)
         echo neighbors $(for each in '' $(ls /run/netns); do ip ${each:+-n $each} neighbor show nud permanent; done | wc -l)
         echo lines-of-nft $(nft list tables | grep netctl-here | while read -r table; do nft list $table; done | grep -vc expires)
-        echo mounts $(wc -l < /proc/self/mounts)
+        echo mounts $(grep -c ' /run/' /proc/self/mounts)
         echo processes $(ps -eo args= | grep -vc -e '^ps ' -e '^grep ' -e '^sh ')
         echo files-under-run $(find /run | wc -l)
     """

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from reconciler.agent.unit import quote_word, render_unit
@@ -28,3 +32,26 @@ def test_a_line_break_is_rejected() -> None:
     """A path with one would add a line of its own to the unit, which root runs."""
     with pytest.raises(UsageError, match="control character"):
         render_unit("/srv/a\nExecStartPre=/bin/sh")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_understands_each_line(tmp_path: Path) -> None:
+    """`systemd-analyze verify` has no complaint, and its order beside the engines' units has no circle."""
+    path = tmp_path / "netctl-agent.service"
+    path.write_text(render_unit("/srv/my shop.yaml"))
+    units = ("docker.service", "podman.socket", "podman-restart.service", "lxc.service", "openvswitch-switch.service")
+    others = [str(found) for name in units if (found := Path("/lib/systemd/system") / name).exists()]
+    words = ["systemd-analyze", "verify", "--man=no", str(path), *others]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "netctl-agent" in line or "cycle" in line]
+    assert complaints == []
+    assert len(others) == len(units) or done.returncode == 0
+
+
+def test_it_stands_between_the_engines() -> None:
+    """Docker restarts its containers by itself, before it answers; those of Podman and LXC have units that can wait."""
+    lines = render_unit().splitlines()
+    assert "After=docker.service podman.socket" in lines
+    assert "Before=podman-restart.service lxc.service" in lines
+    (limit,) = (line for line in lines if line.startswith("TimeoutStartSec="))
+    assert limit != "TimeoutStartSec=infinity"
