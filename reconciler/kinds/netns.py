@@ -21,7 +21,7 @@ from typing import Self
 
 from reconciler.kinds.identity import netns_ref
 from reconciler.kinds.settings.link_settings import interface_key
-from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, Sysctl, answering
+from reconciler.kinds.settings.sysctl import FORWARDING, SILENCE, SWITCHED, Sysctl, answering
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
@@ -108,9 +108,8 @@ class Netns(Record):
         return (Sysctl.kind,) if self._switches(before) else ()
 
     def overwrites(self, before: Self) -> tuple[str, ...]:
-        names = (*PROMPTS, "disable_ipv6")
         links = ("default", *before.links) if self._switches(before) else ()
-        return tuple(interface_key(6, each, name) for each in links for name in names)
+        return tuple(interface_key(6, each, name) for each in links for name in SWITCHED)
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         steps: list[Step] = []

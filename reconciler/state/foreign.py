@@ -36,7 +36,7 @@ class HostPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostPorts:
+class HostPortRange:
     """Consecutive ports of the host, both ends included, on one of its addresses or on all."""
 
     protocol: TransportProtocol

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from reconciler.state.foreign import ForeignResource, HostPorts, PortRange
+from reconciler.state.foreign import ForeignResource, HostPortRange, PortRange
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 
@@ -116,7 +116,7 @@ class HostFacts:
     """Ranges of ports, both ends included, that the administrator reserves for services (net.ipv4.ip_local_reserved_ports)."""
     source_ports: tuple[SourcePortChoice, ...] = ()
     """What the live firewall does with the source ports of masqueraded connections."""
-    published: tuple[HostPorts, ...] = ()
+    published: tuple[HostPortRange, ...] = ()
     """The ports that the topology already publishes there. Ten thousand are often one range, so the answer stays short."""
     docker_user_chain: tuple[Literal["iptables", "ip6tables"], ...] = ()
     """The families whose DOCKER-USER chain exists."""

@@ -149,7 +149,7 @@ def _check_lxc(name: str, container: ContainerModel, faults: FaultList) -> None:
     for key in SPEC_KEYS:
         if key in container.model_fields_set and key not in LXC_KEYS:
             message = f"`{key}` has no meaning for `{name}`: LXC has nothing like it"
-            faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker` or `podman`")
+            faults.add_at_key((*here, key), message, f"remove `{key}`, or write `runtime: docker`")
     if not re.fullmatch(NUMERIC_USER, container.user or "0"):
         message = f"the user of `{name}` must be a number: LXC reads no names of the image"
         faults.add((*here, "user"), message, "write `uid`, or `uid:gid`")

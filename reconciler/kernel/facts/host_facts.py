@@ -46,7 +46,7 @@ from reconciler.kinds.firewall.traffic_elements import PublishedPort
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import is_direct
 from reconciler.kinds.openvswitch.flow import OvsFlow
-from reconciler.state.foreign import ForeignResource, HostPorts, TransportProtocol
+from reconciler.state.foreign import ForeignResource, HostPortRange, TransportProtocol
 from reconciler.state.host import HostFacts, Lease, SourcePortChoice
 from reconciler.state.naming import parse_alias
 from reconciler.state.ref import HOST, LAB_UPLINK, container_netns
@@ -238,7 +238,7 @@ def find_source_ports(snapshot: Snapshot) -> tuple[SourcePortChoice, ...]:
     return tuple(SourcePortChoice(element.ports, blocks[element.chain]) for element in elements if element.chain in blocks)
 
 
-def find_published(snapshot: Snapshot) -> Iterator[HostPorts]:
+def find_published(snapshot: Snapshot) -> Iterator[HostPortRange]:
     """The ports that the live firewall publishes, without what they lead to."""
     found: dict[tuple[str, str], set[int]] = {}
     for table in snapshot.tables:
@@ -246,7 +246,7 @@ def find_published(snapshot: Snapshot) -> Iterator[HostPorts]:
             found.setdefault((port.protocol, port.address), set()).add(port.port)
     for (protocol, address), ports in sorted(found.items()):
         for first, last in ranges_of(ports):
-            yield HostPorts(protocol=cast("TransportProtocol", protocol), address=ip_address(address), first=first, last=last)
+            yield HostPortRange(protocol=cast("TransportProtocol", protocol), address=ip_address(address), first=first, last=last)
 
 
 def ranges_of(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -60,8 +60,8 @@ class Sysctl(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        # A switch of IPv6 in the whole namespace overwrites it.
-        if self.key.startswith("net.ipv6.conf.") and is_container_netns(self.netns) and self.key != SILENCE:
+        is_switched = self.key.startswith("net.ipv6.conf.") and self.key.rpartition(".")[2] in SWITCHED
+        if is_container_netns(self.netns) and is_switched and self.key != SILENCE:
             return (*self.after, netns_ref(self.netns), self.ref_of(self.netns, SILENCE))
         return self.after
 
@@ -139,6 +139,8 @@ NEEDS = dict(zip(FORWARDING, ((4, "forwarding"), (6, "accept_ra")), strict=True)
 net.ipv4.ip_forward writes the setting of every link, so the value before is noted first. A host that forwards IPv6 loses a
 default route of router advertisements, unless accept_ra is 2 by then.
 """
+SWITCHED = ("disable_ipv6", "accept_dad", "accept_ra")
+"""The settings of IPv6 that a switch of IPv6 in the whole namespace writes, too (`kinds.netns`)."""
 EVERY_LINK = ("", "all", "default", "lo")
 """Interfaces in keys that are not links of netctl's."""
 

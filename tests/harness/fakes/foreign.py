@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import cast
 
-from reconciler.state.foreign import ForeignListener, ForeignRoute, HostPort, HostPorts, TransportProtocol
+from reconciler.state.foreign import ForeignListener, ForeignRoute, HostPort, HostPortRange, TransportProtocol
 
 
 def port(text: str) -> HostPort:
@@ -14,11 +14,11 @@ def port(text: str) -> HostPort:
     return HostPort(protocol=cast("TransportProtocol", protocol), address=ip_address(address), port=int(number))
 
 
-def ports(text: str) -> HostPorts:
+def ports(text: str) -> HostPortRange:
     """Of `tcp 0.0.0.0 8080-8089`, or of `tcp 0.0.0.0 8080`."""
     protocol, address, numbers = text.split()
     first, _, last = numbers.partition("-")
-    return HostPorts(
+    return HostPortRange(
         protocol=cast("TransportProtocol", protocol), address=ip_address(address), first=int(first), last=int(last or first)
     )
 

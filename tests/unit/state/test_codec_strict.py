@@ -25,7 +25,7 @@ from reconciler.state.foreign import (
     ForeignListener,
     ForeignRoute,
     HostPort,
-    HostPorts,
+    HostPortRange,
     PortMatch,
     PossibleDrop,
     SharedNamespace,
@@ -52,7 +52,7 @@ FACTS = HostFacts(
         SharedNamespace(container="web"),
         PossibleDrop(program="ufw", chain=CHAIN, rule="tcp dport 22 drop", ports=PortMatch(protocol="tcp", ranges=((22, 22),))),
     ),
-    published=(HostPorts(protocol="tcp", address=ip_address("0.0.0.0"), first=22, last=23),),
+    published=(HostPortRange(protocol="tcp", address=ip_address("0.0.0.0"), first=22, last=23),),
     links=(LinkFacts("eth0", "veth", "02:00:00:00:00:01", 1500, addresses=("192.0.2.11/24",), routers=("192.0.2.1",)),),
 )
 LISTENER = Listener("alpha", "", "tcp", 4, 80, "t")
