@@ -154,9 +154,14 @@ def restore_sysctl(context: KernelContext, key: str) -> None:
     if users:
         remembered[key] = Remembered(known.before, known.written, users)
     else:
-        if read_sysctl(key) == known.written:
-            write_sysctl(key, known.before)
         del remembered[key]
+        if read_sysctl(key) == known.written:
+            # A setting of every link writes those of single links (inet_forward_change, net/ipv4/devinet.c).
+            others = {other: value for other in remembered if (value := read_sysctl(other)) is not None}
+            write_sysctl(key, known.before)
+            for other, value in others.items():
+                if read_sysctl(other) != value:
+                    write_sysctl(other, value)
     _write(context, remembered)
 
 

@@ -7,7 +7,8 @@ setting by that file, and any other by having read it. It reads those that the t
 with a plan's deletions. The latter are compared with a new interface's, whatever program wrote them, so that a rollback
 restores all of them.
 
-A value that differs is written again; nothing forces a re-creation.
+A value that differs is written again; nothing forces a re-creation. The kernel writes a setting of every link to each of
+them. So netctl notes those of single links before it, and restores them after it (`order_of`).
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Sysctl(Record):
         moved = {name: info.name for info in snapshot.uplinks for name in (info.name, info.bridge)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
+            remembered = snapshot.remembered if netns == HOST else frozenset[str]()
             for key, value in namespace.sysctls.items():
-                remember = netns == HOST and key in snapshot.remembered
                 end = ends.get((netns, interface_of(key)))
                 if end is None and is_container_netns(netns) and interface_of(key) not in EVERY_LINK:
                     continue  # of a link that occupies the position of netctl's own: both are deleted
@@ -87,7 +88,7 @@ class Sysctl(Record):
                     netns=netns,
                     key=key,
                     value=value,
-                    remember=remember,
+                    remember=key in remembered,
                     owner=end.link if end else owner,
                     after=written_before(netns, key, namespace.sysctls, moved.get(interface_of(key), "")),
                     about=end.about if end else "",

@@ -52,7 +52,13 @@ restore() {{ # restore the previous value, unless another topology needs it, or 
     written=$(noted "$1" 3) before=$(noted "$1" 4)
     (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
     mv "$notes.tmp" "$notes"
-    [ -n "$(noted "$1" 1)" ] || [ "$({tool} -n "$1")" != "$written" ] || {tool} -qw "$1=$before"
+    [ -n "$(noted "$1" 1)" ] || [ "$({tool} -n "$1")" != "$written" ] || {{ # it may write settings of single links, too
+        others=$(awk -F '\\t' 'NR > 1 {{ print $1 }}' "$notes" | sort -u | while read -r key; do
+            if value=$({tool} -n "$key" 2>/dev/null); then echo "$key=$value"; fi
+        done)
+        {tool} -qw "$1=$before"
+        for each in $others; do {tool} -qw "$each"; done
+    }}
     [ "$(wc -l < "$notes")" -gt 1 ] || rm "$notes"
 }}"""
 

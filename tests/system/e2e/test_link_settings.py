@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from reconciler.kinds.settings.link_settings import SETTINGS, Role
 from tests.harness.machine import Machine
+from tests.harness.netctl import UNSTARTABLE
 from tests.harness.topologies.local import LOCAL, edit, write
 
 SECOND = """\
@@ -105,3 +107,37 @@ def test_forwarding_of_the_uplink_comes_back(furnished: Machine) -> None:
     assert furnished.netctl("apply", path).status == 0
     assert furnished.netctl("destroy", "--yes", path).status == 0
     assert furnished.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding").split() == ["1", "0"]
+
+
+@pytest.mark.kernel
+def test_an_uplink_that_alone_forwarded_does_so_again(furnished: Machine) -> None:
+    """`destroy` restores the uplink's forwarding after the host's, because a change of that one sets all links."""
+    furnished.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.eth0.forwarding=1")
+    path = write(furnished, LOCAL)
+    assert furnished.netctl("apply", path).status == 0
+    assert furnished.netctl("destroy", "--yes", path).status == 0
+    assert furnished.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding").split() == ["0", "1"]
+
+
+@pytest.mark.kernel
+def test_a_rollback_restores_an_uplink_that_alone_forwarded(furnished: Machine) -> None:
+    """The same after an apply that fails: it ends with 4, and with each value as it was."""
+    furnished.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.eth0.forwarding=1")
+    path = write(furnished, LOCAL.replace("[sleep, infinity]", UNSTARTABLE))
+    done = furnished.netctl("apply", path)
+    assert done.status == 4, done.err
+    assert furnished.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding").split() == ["0", "1"]
+
+
+@pytest.mark.kernel
+def test_a_script_restores_an_uplink_that_alone_forwarded(furnished: Machine, tmp_path: Path) -> None:
+    """What `diff --commands` prints for a file without subnets leaves the same as `apply` would."""
+    furnished.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.eth0.forwarding=1")
+    path = write(furnished, LOCAL)
+    assert furnished.netctl("apply", path).status == 0
+    write(furnished, "version: 1\nname: here\nhosts: {one: {connect: local}}\n")
+    script = furnished.netctl("diff", "--commands", path)
+    (tmp_path / "script").write_text(script.out)
+    done = furnished.run("sh", str(tmp_path / "script"))
+    assert (done.status, done.err) == (0, "")
+    assert furnished.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding").split() == ["0", "1"]
