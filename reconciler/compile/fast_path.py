@@ -16,7 +16,7 @@ from reconciler.compile.isolation import is_isolated
 from reconciler.compile.model import Endpoint, HostSubnet, RemoteHost, Resolved
 from reconciler.compile.view import Egress, HostView
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
-from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathWay
+from reconciler.kinds.firewall.fast_path import FAMILY, LEAVING, ROUTED, TUNNELLED, FastPathHook, FastPathLink
 from reconciler.kinds.firewall.set_elements import (
     BlockElement,
     MacElement,
@@ -104,9 +104,9 @@ class _FastPath:
         if overlay == "routes":
             yield self._element(MacElement("gateway", host_subnet.mac))
 
-    def _next(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathWay:
+    def _next(self, purpose: ProtocolPurpose, family: int, dev: str, link: Ref | None) -> FastPathLink:
         element = ProtocolLink(purpose, FAMILY_WORDS[family], dev)
-        record = FastPathWay.of(HOST, FAMILY, self._topology.name, element, self._about, self._host_subnet.subnet)
+        record = FastPathLink.of(HOST, FAMILY, self._topology.name, element, self._about, self._host_subnet.subnet)
         return replace(record, link=link)
 
     def member(self, endpoint: Endpoint, overlays: set[str]) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
-from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathLink
 from reconciler.kinds.links import LINKS
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.openvswitch.bridge import OvsBridge, OvsPort
@@ -41,7 +41,7 @@ KINDS: tuple[type[Record], ...] = (
     *LINKS,
     Fdb,
     FastPathHook,
-    FastPathWay,
+    FastPathLink,
     Offload,
     OvsPort,
     OvsFlow,

@@ -18,7 +18,7 @@ from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.snapshot import Interest, read_snapshot
 from reconciler.kinds.firewall.element_text import render_element
 from reconciler.kinds.firewall.elements import FirewallTable
-from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathLink
 from reconciler.kinds.firewall.program import WAYS, render_table
 from reconciler.plan.execute import BatchRunner
 from reconciler.plan.order import Batch
@@ -93,7 +93,7 @@ def fast_path(group: int, name: str) -> tuple[Step, ...]:
     records = (
         FirewallTable(netns=HOST, family="netdev", topology=name, subnet="front"),
         FastPathHook(netns=HOST, topology=name, subnet="front", dev="v", chain="leaving"),
-        FastPathWay(netns=HOST, family="netdev", topology=name, set="to_bridge", key="ip", value="br", subnet="front"),
+        FastPathLink(netns=HOST, family="netdev", topology=name, set="to_bridge", key="ip", value="br", subnet="front"),
     )
     return (*wired(group), *(step for record in records for step in record.lower_create()))
 
@@ -205,7 +205,7 @@ CASES: dict[str, tuple[Case, bool]] = {
     "a way to a link that is not there": (
         lambda g, n: (
             fast_path(g, n),
-            FastPathWay(
+            FastPathLink(
                 netns=HOST, family="netdev", topology=n, set="to_tunnel", key="ip", value="w", subnet="front"
             ).lower_create(),
         ),

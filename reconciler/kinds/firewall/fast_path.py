@@ -110,13 +110,13 @@ class FastPathHook(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FastPathWay(FirewallElement):
+class FastPathLink(FirewallElement):
     """The link to send to: `value`, for the protocol `key`. `link` is the record of the link if it is netctl's.
 
     If the link is `gone`, `value` is the number that it had.
     """
 
-    kind = "way"
+    kind = "fast-path-link"
     dies_with_parent = False
 
     link: Ref | None = field(default=None, compare=False)
@@ -124,7 +124,7 @@ class FastPathWay(FirewallElement):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        table = super(FastPathWay, self).depends_on
+        table = super(FastPathLink, self).depends_on
         return (*table, self.link) if self.link else table
 
     def describe(self) -> str:

@@ -13,7 +13,7 @@ from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS
 from reconciler.kinds.engine.container import EngineContainer
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
-from reconciler.kinds.firewall.fast_path import FastPathWay
+from reconciler.kinds.firewall.fast_path import FastPathLink
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
@@ -62,7 +62,7 @@ def test_an_identity_names_its_own_kind() -> None:
         Netns: Netns.ref_of("container:web"),
         FirewallTable: FirewallTable.ref_of("", "inet"),
         FirewallElement: FirewallElement.ref_of("", "inet", "switched", "v-web"),
-        FastPathWay: FastPathWay.ref_of("", "netdev", "to_bridge", "ip", "front"),
+        FastPathLink: FastPathLink.ref_of("", "netdev", "to_bridge", "ip", "front"),
         Sysctl: Sysctl.ref_of("", "net.ipv4.ip_forward"),
         OvsBridge: OvsBridge.ref_of("", "b-shop-front"),
         Uplink: Uplink.ref_of("", "eth0"),

@@ -20,7 +20,7 @@ from reconciler.kinds.firewall.element_text import (
     render_element,
 )
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
-from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathWay
+from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathLink
 from reconciler.kinds.firewall.program import SETS, WAYS, render_table
 from reconciler.kinds.firewall.sets import SetSpec
 from reconciler.state.host import HostState
@@ -129,7 +129,7 @@ def test_every_set_reads_back_what_was_written(bare_world: FirewallWorld) -> Non
     topology = bare_world.topology
     subnets = {"inet": "", "bridge": "", "arp": "", "netdev": "front"}
     elements = [
-        (FastPathWay if name in WAYS else FirewallElement)(
+        (FastPathLink if name in WAYS else FirewallElement)(
             netns="", family=family, topology=topology, set=name, key=key, value=value, subnet=subnets[family]
         )
         for family, sets in SETS.items()
@@ -143,7 +143,7 @@ def test_every_set_reads_back_what_was_written(bare_world: FirewallWorld) -> Non
     assert [(table.family, table.intact) for table in found] == [(family, True) for family in subnets]
     loopback = LinkInfo(1, "lo", "", "", 65536, 0, up=True)
     snapshot = Snapshot(topology, {"": NamespaceInfo({1: loopback})}, tables=found)
-    kinds = (FirewallTable, FirewallElement, FastPathHook, FastPathWay)
+    kinds = (FirewallTable, FirewallElement, FastPathHook, FastPathLink)
     live = HostState.of(record for kind in kinds for record in kind.recognise(snapshot))
     assert live == HostState.of([*tables, *elements, hook])
     bare_world.nft([step for record in (*elements, hook) for step in record.lower_delete()])
