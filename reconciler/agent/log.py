@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.agent.state import append_event
 from reconciler.errors import NetctlError, TopologyError
-from reconciler.render.status import tell_change
+from reconciler.render.status import describe_difference
 from reconciler.state.record import Change
 from reconciler.state.visible import visible_line
 
@@ -53,7 +53,7 @@ class Log:
         shown = 0
         for host, found in changes.items():
             for change in found:
-                text = f"repaired {host}: {change.record.subject}: {tell_change(change.masked())} ({why})"
+                text = f"repaired {host}: {change.record.subject}: {describe_difference(change.masked())} ({why})"
                 record = self._record("repair", host=host, ref=list(change.ref), reason=change.reason, causes=why, text=text)
                 if shown < LINES_MAX or self.is_json:
                     self._print(text, record)

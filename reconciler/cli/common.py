@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.parser import nearest
 from reconciler.errors import HostError, LockedError, NetctlError, UsageError
 from reconciler.render.colour import Palette, wants_colour
-from reconciler.render.status import tell_change
+from reconciler.render.status import describe_difference
 from reconciler.state.subject import subject_in
 from reconciler.state.visible import visible, visible_line
 
@@ -283,7 +283,7 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
                 print(visible_line(f"warning: {host}: container {name}: {change.after.describe()} has ended"), file=sys.stderr)
                 print(visible_line(f"help: read its output in /run/netctl/{topology}/{name}.log on {host}"), file=sys.stderr)
             elif change.exposed_to and change.exposed_to not in ended:
-                by_container.setdefault(subject_in(change.exposed_to), []).append(tell_change(change))
+                by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):
             more = f", and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
             words = f"warning: {host}: {subject} changes its own network against the file: {'; '.join(found[:SHOWN_MAX])}{more}"

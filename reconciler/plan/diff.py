@@ -33,7 +33,7 @@ def diff_states(live: HostState, desired: HostState) -> tuple[Change, ...]:
             changes[ref] = Change(ref, held, None, "not in the topology")
     gone = [ref for ref, change in changes.items() if is_gone(change)]
     if gone:
-        _take_along(gone, before, after, changes)
+        _add_dependents(gone, before, after, changes)
         _mark_implied(changes)
     _restore_dropped(before, after, changes)
     return tuple(changes[ref] for ref in sorted(changes))
@@ -84,25 +84,25 @@ def split_exposed(changes: tuple[Change, ...], containers: Container[str] | None
 
 def is_implied(before: Record, gone: Container[Ref]) -> bool:
     """Whether the kernel deletes the thing together with one in `gone` on which it depends."""
-    return any(ref in gone and before.goes_with(ref) for ref in before.depends_on)
+    return any(ref in gone and before.is_deleted_with(ref) for ref in before.depends_on)
 
 
 def reason_of(before: Record, after: Record, *, show_secrets: bool = False) -> str:
     """The differences between two records of one thing, for users; the values of environment variables are masked."""
-    return "; ".join(dict.fromkeys(_tell(before, after, show_secrets)))
+    return "; ".join(dict.fromkeys(_differences(before, after, show_secrets)))
 
 
 def _modification(ref: Ref, before: Record, after: Record) -> Change:
     return Change(ref, before, after, reason_of(before, after), recreate=after.must_recreate(before))
 
 
-def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
+def _differences(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
     """`mtu is 1400, wanted 1500` for each field that differs, also for those of a field that has fields or options itself."""
     for name in differing_fields(before, after):
         was, wanted = getattr(before, name), getattr(after, name)
         mask = mask_env if name in SECRET_FIELDS and not show_secrets else tuple
         if dataclasses.is_dataclass(was) and type(was) is type(wanted):
-            yield from _tell(was, wanted, show_secrets)
+            yield from _differences(was, wanted, show_secrets)
         elif was and wanted and _are_options(was) and _are_options(wanted):
             held, given = dict(was), dict(wanted)
             shown, asked = dict(mask(was)), dict(mask(wanted))
@@ -112,8 +112,8 @@ def _tell(before: Any, after: Any, show_secrets: bool) -> Iterator[str]:
         elif name in SECRET_FIELDS:
             yield f"{name} is {_text(mask(was))}, wanted {_text(mask(wanted))}"
         else:
-            word, was = before.tell_field(name) if isinstance(before, Record) else (name, was)
-            _, wanted = after.tell_field(name) if isinstance(after, Record) else (name, wanted)
+            word, was = before.reason_field(name) if isinstance(before, Record) else (name, was)
+            _, wanted = after.reason_field(name) if isinstance(after, Record) else (name, wanted)
             yield f"{word} is {_text(was)}, wanted {_text(wanted)}"
 
 
@@ -141,7 +141,9 @@ def _are_options(value: object) -> TypeGuard[tuple[tuple[str, str], ...]]:
     return isinstance(value, tuple) and all(_is_words(pair) and len(pair) == 2 for pair in value)
 
 
-def _take_along(gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]) -> None:
+def _add_dependents(
+    gone: list[Ref], before: Mapping[Ref, Record], after: Mapping[Ref, Record], changes: dict[Ref, Change]
+) -> None:
     """Spread from the deleted things to all that depends on them, and add missing ones to `changes`."""
     dependents: dict[Ref, list[Ref]] = {}
     for ref, record in before.items():

@@ -154,7 +154,7 @@ def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
 def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lease: str = "") -> Item:
     if not changes:
         return Item(subject, IN_STEP, ", ".join(filter(None, (summarise(wanted, subject), lease))))
-    differences = tuple(Difference(c.ref.kind, c.ref.name, tell_change(c)) for c in changes)
+    differences = tuple(Difference(c.ref.kind, c.ref.name, describe_difference(c)) for c in changes)
     if not wanted:
         return Item(subject, EXTRA, summarise([c.before for c in changes if c.before], subject), differences)
     absent = [change for change in changes if change.before is None]
@@ -163,7 +163,7 @@ def _item(subject: str, wanted: Sequence[Record], changes: Sequence[Change], lea
     return Item(subject, state, summarise(wanted, subject), differences)
 
 
-def tell_change(change: Change) -> str:
+def describe_difference(change: Change) -> str:
     """A difference in words: `veth v-shop-web at b-shop-front to eth0, MTU 1500: locked is on, wanted off`."""
     if change.before is None and change.after:
         return f"{change.after.describe()}: missing"

@@ -64,11 +64,11 @@ class Record:
         """The records after which it is created, and before which it is deleted, although it can exist without them."""
         return ()
 
-    def tell_field(self, name: str) -> tuple[str, object]:
+    def reason_field(self, name: str) -> tuple[str, object]:
         """A field's name and value in a reason, in the terms of the file if these differ."""
         return name, getattr(self, name)
 
-    def goes_with(self, _parent: Ref) -> bool:
+    def is_deleted_with(self, _parent: Ref) -> bool:
         """Whether the kernel deletes it together with this record, one of those that it depends on."""
         return self.dies_with_parent
 

@@ -16,7 +16,7 @@ from reconciler.state.naming import mac_of
 from reconciler.state.ref import HOST, container_netns
 from reconciler.topology.types import Attachment, Container, Publication, Subnet
 from reconciler.verify.publications import LOCALHOST
-from reconciler.verify.vantage import Stand, foreign_link_of, neighbour_of
+from reconciler.verify.vantage import Vantage, foreign_link_of, neighbour_of
 from reconciler.verify.view import View, are_parted, family_of, origin_of, token_of
 
 UNKNOWN_SOURCE = "198.51.100.77"
@@ -38,8 +38,8 @@ def intrusion_probes(view: View, notes: list[str]) -> Iterator[Probe]:
             )
         outsiders = (*((neighbour,) if neighbour else ()), foreign_link_of(view, host))
         for port in ports:
-            for stand in (*outsiders, *_container_stands(view, host)):
-                yield port.probe(stand)
+            for vantage in (*outsiders, *_container_vantages(view, host)):
+                yield port.probe(vantage)
         yield from _past_guard(view, host)
         yield from _misdirected(view, host)
     for subnet in view.topology.subnets.values():
@@ -61,13 +61,13 @@ class _LocalPort:
     port: int
     server: Listener
 
-    def probe(self, stand: Stand) -> Probe:
+    def probe(self, vantage: Vantage) -> Probe:
         """Sent from a position outside of the host."""
         why = f"localhost serves processes of {self.host} only"
         return FramedPacketProbe(
-            **stand.origin, target=f"host {self.host}", section=FORBIDDEN, kind=self.protocol, address=self.address,
-            expected=False, why=why, port=self.port, listener=self.server, interface=stand.interface, claim=stand.own[0],
-            mac=stand.mac, via=next(each for each in stand.host_addresses if family_of(each) == 4),
+            **vantage.origin, target=f"host {self.host}", section=FORBIDDEN, kind=self.protocol, address=self.address,
+            expected=False, why=why, port=self.port, listener=self.server, interface=vantage.interface, claim=vantage.own[0],
+            mac=vantage.mac, via=next(each for each in vantage.host_addresses if family_of(each) == 4),
         )  # fmt: skip
 
 
@@ -102,14 +102,14 @@ def _address_of(view: View, container: Container, attachment: Attachment, family
     return next((each for each in view.addresses(container, attachment) if family_of(each) == family), "")
 
 
-def _container_stands(view: View, host: str) -> Iterator[Stand]:
+def _container_vantages(view: View, host: str) -> Iterator[Vantage]:
     """The first container of each subnet on the host, which sends to the bridge: one rule covers all ports of a bridge."""
     for subnet in view.topology.subnets.values():
         for container, attachment in () if subnet.is_lan else _here(view, subnet, host)[:1]:
             own, mac = _address_of(view, container, attachment, 4), view.bridge_mac(host, subnet.name)
             if own and mac:
                 netns = container_netns(container.name)
-                yield Stand(host, netns, container.name, attachment.interface, (own,), mac, view.gateways(host, subnet))
+                yield Vantage(host, netns, container.name, attachment.interface, (own,), mac, view.gateways(host, subnet))
 
 
 def _here(view: View, subnet: Subnet, host: str) -> Sequence[tuple[Container, Attachment]]:
@@ -118,16 +118,16 @@ def _here(view: View, subnet: Subnet, host: str) -> Sequence[tuple[Container, At
 
 def _past_guard(view: View, host: str) -> Iterator[Probe]:
     """A foreign link has no route into a subnet that is not routed. One container of each subnet represents all."""
-    stand = foreign_link_of(view, host)
+    vantage = foreign_link_of(view, host)
     for subnet in view.topology.subnets.values():
         if subnet.mode not in ("nat", "isolated"):
             continue
         for container, attachment in _here(view, subnet, host)[:1]:
             for address in view.addresses(container, attachment):
-                near = next(each for each in stand.host_addresses if family_of(each) == family_of(address))
+                near = next(each for each in vantage.host_addresses if family_of(each) == family_of(address))
                 why = f"{subnet.name} is {subnet.mode}, and only its own bridge leads into it"
                 yield PacketProbe(
-                    **stand.origin, target=container.name, section=FORBIDDEN, kind="icmp", address=address,
+                    **vantage.origin, target=container.name, section=FORBIDDEN, kind="icmp", address=address,
                     expected=False, why=why, via=near, subnet=subnet.name,
                 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from reconciler.verify.view import Origin, View
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Vantage:
     """A position to send from: worker, namespace, its name for users, and the interface towards the host."""
 
     worker: str
@@ -40,7 +40,7 @@ class Stand:
         return Origin(host=self.worker, netns=self.netns, source=self.name)
 
 
-def neighbour_of(view: View, host: str) -> Stand | None:
+def neighbour_of(view: View, host: str) -> Vantage | None:
     """A neighbour of the host by IPv4; None if the file has none."""
     topology, facts = view.topology, view.facts
     target = topology.hosts[host]
@@ -52,17 +52,17 @@ def neighbour_of(view: View, host: str) -> Stand | None:
         lab_hosts = [each for each in topology.hosts.values() if view.is_lab(each.name)]
         segment = next(each for each in find_segments(lab_hosts) if host in each.hosts)
         own = (first_address(here.network),)
-        return Stand(LAB, ROUTER_NETNS, "a neighbour", segment.bridge, own, mac, (here.address,))
+        return Vantage(LAB, ROUTER_NETNS, "a neighbour", segment.bridge, own, mac, (here.address,))
     for name, other in topology.hosts.items():
         there = address_of(underlay_of(other, facts.get(name)), 4)
         if name != host and not view.is_lab(name) and there and share_link(here, there):
             interface = view.bridge_over_uplink(name) or uplink_of(other, facts.get(name))
-            return Stand(name, HOST, f"host {name}", interface, (there.address,), mac, (here.address,))
+            return Vantage(name, HOST, f"host {name}", interface, (there.address,), mac, (here.address,))
     return None
 
 
-def foreign_link_of(view: View, host: str) -> Stand:
+def foreign_link_of(view: View, host: str) -> Vantage:
     """The remote end of the foreign link."""
     ends = foreign_ends(view.topology.name)
     own, near = (tuple(str(ip_interface(cidr).ip) for cidr in cidrs) for cidrs in (ends.remote_cidrs, ends.cidrs))
-    return Stand(host, FOREIGN_NETNS, "a foreign link", ends.remote_name, own, ends.mac, near)
+    return Vantage(host, FOREIGN_NETNS, "a foreign link", ends.remote_name, own, ends.mac, near)

@@ -69,7 +69,7 @@ class Address(Record):
     def depends_on(self) -> tuple[Ref, ...]:
         return (self.link, self.primary) if self.primary else (self.link,)
 
-    def goes_with(self, parent: Ref) -> bool:
+    def is_deleted_with(self, parent: Ref) -> bool:
         # The kernel deletes it with the first of its prefix, unless it promotes it. netctl does not rely on that.
         return parent != self.primary
 

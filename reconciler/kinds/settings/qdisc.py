@@ -64,7 +64,7 @@ class Qdisc(Setting):
     def describe(self) -> str:
         return f"rate limit {self.rate} on {self.dev}"
 
-    def tell_field(self, name: str) -> tuple[str, object]:
+    def reason_field(self, name: str) -> tuple[str, object]:
         return ("rate", self.rate) if name == "rate_bytes" else (name, getattr(self, name))
 
     @classmethod

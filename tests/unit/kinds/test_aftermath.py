@@ -32,7 +32,7 @@ def test_each_effect_outside_is_an_aftermath() -> None:
     for state in states().values():
         for record in state.records.values():
             is_nameless = isinstance(record, FirewallElement) and not record.key  # without facts no uplink has a name
-            if is_nameless or not any(record.goes_with(parent) for parent in record.depends_on):
+            if is_nameless or not any(record.is_deleted_with(parent) for parent in record.depends_on):
                 continue
             outside = [step for step in record.lower_delete() if step.backend in OUTSIDE]
             assert outside == [*record.lower_aftermath()], record.ref
