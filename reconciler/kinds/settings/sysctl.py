@@ -79,6 +79,7 @@ class Sysctl(Record):
         moved = {name: info.name for info in snapshot.uplinks for name in (info.name, info.bridge)}
         for netns, namespace in snapshot.namespaces.items():
             owner = owner_of(snapshot, netns)
+            others = [key for key in namespace.sysctls if (netns, interface_of(key)) not in ends]
             remembered = snapshot.remembered if netns == HOST else frozenset[str]()
             for key, value in namespace.sysctls.items():
                 end = ends.get((netns, interface_of(key)))
@@ -90,7 +91,7 @@ class Sysctl(Record):
                     value=value,
                     remember=key in remembered,
                     owner=end.link if end else owner,
-                    after=written_before(netns, key, namespace.sysctls, moved.get(interface_of(key), "")),
+                    after=written_before(netns, key, others, moved.get(interface_of(key), "")),
                     about=end.about if end else "",
                 )
 

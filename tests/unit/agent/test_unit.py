@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,9 @@ def test_a_line_break_is_rejected() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_understands_each_line(tmp_path: Path) -> None:
+def test_systemd_understands_each_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`systemd-analyze verify` has no complaint, and its order beside the engines' units has no circle."""
+    monkeypatch.setattr(sys, "argv", [sys.executable])
     path = tmp_path / "netctl-agent.service"
     path.write_text(render_unit("/srv/my shop.yaml"))
     units = ("docker.service", "podman.socket", "podman-restart.service", "lxc.service", "openvswitch-switch.service")
