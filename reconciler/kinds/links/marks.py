@@ -107,9 +107,10 @@ def altname_of(alias: Alias, name: str, suffix: str = "") -> str:
 def read_altname(link: OwnLink, name_of: Callable[[Alias, str], str] = altname_of) -> str:
     """The altname that its alias asks for, if the link has it; others are an administrator's, and netctl ignores them.
 
-    Without an alias, it is the one that begins with the topology's name. The kernel would reject a second one (EEXIST).
+    Without that, it is the one that begins with the topology's name: the alias may be missing, or another link's. The
+    kernel would reject the same altname a second time (EEXIST).
     """
-    if link.alias is None:
-        return next((name for name in link.info.altnames if name.startswith(f"{link.topology}-")), "")
-    wanted = name_of(link.alias, link.info.name)
-    return wanted if wanted in link.info.altnames else ""
+    wanted = name_of(link.alias, link.info.name) if link.alias else None
+    if wanted == "" or wanted in link.info.altnames:
+        return wanted or ""
+    return next((name for name in link.info.altnames if name.startswith(f"{link.topology}-")), "")

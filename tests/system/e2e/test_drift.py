@@ -18,6 +18,7 @@ pytestmark = pytest.mark.kernel
 
 PORT = interface_name("v-", "here", "web", "front")
 MAC = "$(ip -n here.web -br link show dev eth0 | awk '{print $3}')"
+EVERYTHING_ON_A_PORT = {"veth", "fdb", "address", "route", "neighbor", "sysctl", "stray-link", "element", "stray-route"}
 DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a table deleted, and one flushed": (
         "nft delete table inet netctl-here; nft flush table bridge netctl-here",
@@ -42,6 +43,8 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a bridge under STP": ("ip link set b-here-front type bridge stp_state 1", {"bridge"}),
     "an alias": ("ip link set b-here-front alias mine", {"bridge"}),
     "an alias removed": ("ip link set b-here-front alias ''", {"bridge"}),
+    "another bridge's alias": ("ip link set b-here-front alias netctl:here/bridge/back", {"bridge"}),
+    "another container's alias": (f"ip link set {PORT} alias netctl:here/veth/db/back", EVERYTHING_ON_A_PORT),
     "a hardware address": ("ip -n here.web link set eth0 address 02:00:00:00:00:99", {"veth", "neighbor", "route", "address"}),
     "a neighbor deleted": ("ip -n here.web neighbor delete 10.44.0.1 dev eth0", {"neighbor"}),
     "a neighbor elsewhere": (
