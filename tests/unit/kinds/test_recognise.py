@@ -9,12 +9,15 @@ import pytest
 from reconciler.compile import compile_topology
 from reconciler.kinds import KINDS, recognise_all
 from reconciler.kinds.addressing.address import Address
+from reconciler.kinds.addressing.fdb import Fdb
+from reconciler.kinds.firewall.elements import FirewallTable
 from reconciler.kinds.links.bridge import Bridge
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.openvswitch.flow import OvsFlow
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.kinds.uplink import Uplink
 from reconciler.plan.diff import diff_states
+from reconciler.plan.rollback import find_repaired, rollback_target
 from reconciler.plan.subjects import names_lent_by, subjects_of
 from reconciler.state.host import HostState
 from reconciler.state.naming import group_of
@@ -159,3 +162,27 @@ def test_nothing_is_recognised_on_an_empty_host() -> None:
     """A host with links of its own has nothing of the topology."""
     links = {2: LinkInfo(2, "eth0", "", "02:00:00:00:00:02", 1500, 0, up=True)}
     assert recognise_all(Snapshot("shop", {HOST: NamespaceInfo(links)})) == HostState({})
+
+
+def test_another_topologys_tables_are_foreign() -> None:
+    """The tables of another topology on the same host are none of this one's, whatever its name begins with."""
+    snapshot = fake_snapshot("shop", DESIRED["alpha"])
+    theirs = tuple(replace(table, name=table.name.replace("netctl-shop", "netctl-shop2")) for table in snapshot.tables)
+    assert theirs
+    assert recognise_all(replace(snapshot, tables=theirs)) == recognise_all(replace(snapshot, tables=()))
+
+
+def test_every_entry_at_a_port_is_sticky() -> None:
+    """An entry that is not would move to another port with the first frame that claims its address there."""
+    entries = [each for state in SPREAD.values() for each in state.records.values() if isinstance(each, Fdb)]
+    assert entries
+    assert all(each.sticky for each in entries)
+
+
+def test_a_rollback_makes_whole_what_was_damaged() -> None:
+    """A table that another program had changed is restored as netctl creates it; as long as it is live, it stays as it is."""
+    table = next(each for each in DESIRED["alpha"].records.values() if isinstance(each, FirewallTable))
+    damaged = HostState.of([replace(table, intact=False)])
+    assert rollback_target(damaged) == HostState.of([table])
+    assert rollback_target(damaged, damaged) == damaged
+    assert [change.after for change in find_repaired(damaged, rollback_target(damaged))] == [replace(table, intact=False)]
