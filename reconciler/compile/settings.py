@@ -8,7 +8,7 @@ from reconciler.compile.model import Endpoint, HostSubnet
 from reconciler.compile.options import chosen_settings
 from reconciler.compile.view import HostView
 from reconciler.kinds.settings.link_settings import If, Role, interface_key, settings_for
-from reconciler.kinds.settings.sysctl import FORWARDING, Sysctl, written_before
+from reconciler.kinds.settings.sysctl import FORWARDING, Sysctl, forwarding_before, written_before
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment
 
@@ -67,6 +67,7 @@ def gateway_settings(view: HostView, host_subnet: HostSubnet) -> Iterator[Sysctl
                 key=row.key(host_subnet.bridge),
                 value=row.value,
                 owner=host_subnet.ref,
+                after=forwarding_before(row.key(host_subnet.bridge)),
                 about=f"subnet {host_subnet.subnet}",
             )
 

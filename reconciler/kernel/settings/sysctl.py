@@ -6,19 +6,25 @@ value before. Tabs separate them, so that the script of `diff --commands` can wr
 the change. After a kill the file may report a change that did not happen, which the next apply corrects. The opposite
 cannot happen. A previous value is never overwritten, because the new one would be netctl's own. The host's lock
 excludes other writers.
+
+To write FORWARDING is to write the forwarding of every link (inet_forward_change, net/ipv4/devinet.c; addrconf_forward_change,
+net/ipv6/addrconf.c). So the file also has a line for each link that differs before, with the key of the setting as its user.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.namespaces import Namespaces, enter, run_in_thread
 from reconciler.kernel.run_directory.private import write_private
+from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.sysctl import FORWARDING
 from reconciler.state.ref import HOST
 from reconciler.state.steps.namespaces import FILE_NAME, HEADING, SysctlRestore, SysctlWrite
 from reconciler.state.steps.step import RefusedError, Step
@@ -137,6 +143,10 @@ def remember_sysctl(context: KernelContext, key: str, value: str) -> None:
         if before is None:
             raise FileNotFoundError(2, "this kernel has no such setting")
         known = Remembered(before, value, ())
+        for each, held in _read_forwarding(key):
+            if held != before:
+                one = remembered.get(each, Remembered(held, held, ()))
+                remembered[each] = replace(one, users=tuple(sorted({*one.users, key})))
     users = tuple(sorted({*known.users, context.topology}))
     remembered[key] = Remembered(known.before, value, users)
     _write(context, remembered)
@@ -154,15 +164,28 @@ def restore_sysctl(context: KernelContext, key: str) -> None:
     if users:
         remembered[key] = Remembered(known.before, known.written, users)
     else:
-        del remembered[key]
         if read_sysctl(key) == known.written:
-            # A setting of every link writes those of single links (inet_forward_change, net/ipv4/devinet.c).
-            others = {other: value for other in remembered if (value := read_sysctl(other)) is not None}
+            links = {each: one for each, one in remembered.items() if key in one.users and read_sysctl(each) == known.written}
             write_sysctl(key, known.before)
-            for other, value in others.items():
-                if read_sysctl(other) != value:
-                    write_sysctl(other, value)
+            for each, one in links.items():
+                # A topology that uses it, too, restores it later.
+                value = one.before if one.users == (key,) else one.written
+                with contextlib.suppress(FileNotFoundError):  # the link was deleted in between
+                    write_sysctl(each, value)
+        rest = {each: replace(one, users=tuple(user for user in one.users if user != key)) for each, one in remembered.items()}
+        remembered = {each: one for each, one in rest.items() if each != key and one.users}
     _write(context, remembered)
+
+
+def _read_forwarding(key: str) -> Iterator[tuple[str, str]]:
+    """The key and the value of each link's own forwarding, if `key` writes all of them."""
+    if key not in FORWARDING:
+        return
+    family = 6 if ".ipv6." in key else 4
+    for link in sorted(os.listdir(f"/proc/sys/net/ipv{family}/conf")):
+        own = interface_key(family, link, "forwarding")
+        if link != "all" and (value := read_sysctl(own)) is not None:
+            yield own, value
 
 
 def _path(context: KernelContext) -> Path:

@@ -85,13 +85,15 @@ class Sysctl(Record):
                 end = ends.get((netns, interface_of(key)))
                 if end is None and is_container_netns(netns) and interface_of(key) not in EVERY_LINK:
                     continue  # of a link that occupies the position of netctl's own: both are deleted
+                before = written_before(netns, key, others, moved.get(interface_of(key), ""))
+                is_own = end is not None and netns == HOST and interface_of(key) not in moved
                 yield cls(
                     netns=netns,
                     key=key,
                     value=value,
                     remember=key in remembered,
                     owner=end.link if end else owner,
-                    after=written_before(netns, key, others, moved.get(interface_of(key), "")),
+                    after=(*before, *forwarding_before(key)) if is_own else before,
                     about=end.about if end else "",
                 )
 
@@ -156,6 +158,13 @@ def written_before(netns: str, key: str, others: Iterable[str], uplink: str = ""
     own = [each for each in others if name and each == interface_key(family, interface_of(each), name)]
     before = tuple(Sysctl.ref_of(netns, each) for each in own if interface_of(each) not in EVERY_LINK)
     return (*before, uplink_ref(netns, uplink)) if uplink and not key.endswith(".rp_filter") else before
+
+
+def forwarding_before(key: str) -> tuple[Ref, ...]:
+    """The host's own forwarding before that of a link of netctl's: netctl notes the links that differ, and none of its own."""
+    if not key.endswith(".forwarding"):
+        return ()
+    return (Sysctl.ref_of(HOST, FORWARDING[1 if key.startswith("net.ipv6.") else 0]),)
 
 
 def interface_of(key: str) -> str:

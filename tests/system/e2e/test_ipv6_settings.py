@@ -113,3 +113,18 @@ def test_an_mtu_without_ipv6(machine: Machine) -> None:
     text = HEAD + "subnets: {front: {cidr: PREFIXES, mtu: MTU}}\ncontainers: {c: {networks: {front: auto}}}\n"
     for prefixes, mtu in ((IPV4, "1200"), (IPV4, "1400"), (IPV4, "1200"), (BOTH, "1400"), (IPV4, "1200")):
         apply(machine, text.replace("PREFIXES", prefixes).replace("MTU", mtu))
+
+
+def test_settings_come_back_with_the_mtu(machine: Machine) -> None:
+    """An MTU that is too small for IPv6 deletes its settings of a bridge and of both ends of a cable; they come back."""
+    text = HEAD + "subnets: {front: {cidr: 10.44.0.0/24, mtu: MTU}}\ncontainers:\n  c: {networks: {front: auto}}\n"
+    file = write(machine, text.replace("MTU", "1400"))
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    machine.sh("sysctl -qw net.ipv6.conf.b-shop-front.hop_limit=9 net.ipv6.conf.v-shop-c-front.hop_limit=7", "shop.lab.h")
+    machine.sh("sysctl -qw net.ipv6.conf.eth0.hop_limit=8", "shop.c")
+    before = read_live(machine)
+    bad = f"  bad: {{networks: {{}}, command: {UNSTARTABLE}}}\n"
+    done = quick_netctl(machine, "apply", write(machine, text.replace("MTU", "1200") + bad, "wanted.yaml"))[0]
+    assert (done.status, "every host is as it was before\n" in done.err) == (ROLLED_BACK, True), done.err
+    assert differences(before, read_live(machine)) == ""
+    assert quick_netctl(machine, "diff", file)[0].status == 0

@@ -114,3 +114,19 @@ def test_ipv6_off_on_one_link(machine: Machine) -> None:
     without, with_ipv6 = write(machine, SWITCHED_OFF), write(machine, WITH_IPV6, "with.yaml")
     for file in (without, with_ipv6, without, with_ipv6):
         converge(machine, file)
+
+
+def test_forwarding_of_other_links(machine: Machine) -> None:
+    """To let a host forward is to write the setting of every link: `destroy` and a rollback restore each link's own."""
+    machine.sh(UPLINK)
+    machine.sh("ip link add eth9 type bridge; ip link set eth9 up")
+    for link in ("ipv4/conf/eth9", "ipv6/conf/eth9", "ipv4/conf/eth0"):
+        machine.sh(f"echo 1 > /proc/sys/net/{link}/forwarding")
+    settings = settings_of(machine, "")
+    file = write(machine, DUAL)
+    steps = converge(machine, file)
+    assert "ipv4/conf/all/forwarding:1" in settings_of(machine, "")
+    assert quick_netctl(machine, "destroy", file)[0].status == 0
+    assert settings_of(machine, "") == settings
+    assert quick_netctl(machine, "apply", file, fault=Fault("fail-late", steps))[0].status == ROLLED_BACK
+    assert settings_of(machine, "") == settings

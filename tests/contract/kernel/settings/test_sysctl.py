@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -73,6 +74,47 @@ def test_last_user_puts_back(world: KernelWorld) -> None:
     assert read_remembered(world.context)[FORWARD].users == (other.context.topology,)
     other.run(SysctlRestore("", FORWARD))
     assert live(world) == "0"
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("key", "family"), [(FORWARD, 4), ("net.ipv6.conf.all.forwarding", 6)])
+def test_links_that_forwarded_before_go_on(world: KernelWorld, key: str, family: int) -> None:
+    """The setting writes that of every link; each gets back its own, unless it was changed since or is gone."""
+    world.own.run("sysctl", "-qw", f"{key}=0")
+    for link in ("one", "two", "gone", "plain"):
+        world.own.run("ip", "link", "add", link, "type", "bridge")
+        forwards = str(int(link != "plain"))
+        world.own.run("sysctl", "-qw", f"net.ipv{family}.conf.{link}.forwarding={forwards}")
+    other = other_topology(world)
+    for user in (world, other, world):
+        user.run(SysctlWrite("", key, "1", remember=True))
+    world.own.run("sysctl", "-qw", f"net.ipv{family}.conf.two.forwarding=0")
+    world.own.run("ip", "link", "delete", "gone")
+    for user in (world, other):
+        assert live(world, f"net.ipv{family}.conf.plain.forwarding") == "1"
+        user.run(SysctlRestore("", key))
+    found = {link: live(world, f"net.ipv{family}.conf.{link}.forwarding") for link in ("one", "two", "plain", "default")}
+    assert found == {"one": "1", "two": "0", "plain": "0", "default": "0"}
+    assert live(world, key) == "0"
+    assert not world.context.host_directory.exists()
+
+
+@pytest.mark.kernel
+def test_a_link_of_both(world: KernelWorld) -> None:
+    """A link's own setting that a topology uses, too, gets back its first value, in whatever order the two are used."""
+    own = "net.ipv4.conf.one.forwarding"
+    world.own.run("sysctl", "-qw", f"{FORWARD}=0")
+    world.own.run("ip", "link", "add", "one", "type", "bridge")
+    ways = tuple(itertools.permutations((FORWARD, own)))
+    for before, begun, released in itertools.product("01", ways, ways):
+        world.own.run("sysctl", "-qw", f"{own}={before}")
+        for key in begun:
+            world.run(SysctlWrite("", key, "1", remember=True))
+        for key in released:
+            world.run(SysctlRestore("", key))
+        assert live(world, own) == before
+        assert live(world) == "0"
+        assert not world.context.host_directory.exists()
 
 
 @pytest.mark.kernel
