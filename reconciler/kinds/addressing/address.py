@@ -20,11 +20,9 @@ from ipaddress import ip_interface
 from typing import Self
 
 from reconciler.kinds.interfaces import addressed_interfaces
-from reconciler.kinds.netns import Netns
-from reconciler.kinds.settings.link_settings import LINK_DEFAULTS
-from reconciler.kinds.settings.sysctl import Sysctl, ipv6_switch
+from reconciler.kinds.settings.sysctl import needed_for_ipv6
 from reconciler.state.record import Record
-from reconciler.state.ref import HOST, Ref, is_container_netns
+from reconciler.state.ref import Ref, is_container_netns
 from reconciler.state.snapshot import AddressInfo, Snapshot
 from reconciler.state.steps.addresses import AddressAdd, AddressDelete, Announce, PeerAddressDelete
 from reconciler.state.steps.step import Step
@@ -76,11 +74,7 @@ class Address(Record):
     @property
     def follows(self) -> tuple[Ref, ...]:
         # IPv6 must be enabled on the interface before an address is added (else EACCES).
-        if ":" not in self.cidr:
-            return ()
-        if self.netns == HOST:
-            return (ipv6_switch(self.netns, self.dev),)
-        return (Netns.ref_of(self.netns), *(Sysctl.ref_of(self.netns, key) for key in LINK_DEFAULTS))
+        return needed_for_ipv6(self.netns, self.dev) if ":" in self.cidr else ()
 
     @property
     def subject(self) -> str:

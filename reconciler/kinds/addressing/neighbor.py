@@ -22,7 +22,7 @@ from typing import Self
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.route import first_addresses
 from reconciler.kinds.interfaces import addressed_interfaces
-from reconciler.kinds.settings.sysctl import ipv6_switch
+from reconciler.kinds.settings.sysctl import needed_for_ipv6
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref
@@ -67,7 +67,8 @@ class Neighbor(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        return (ipv6_switch(self.netns, self.dev),) if ":" in self.address else ()
+        # As of an address (else EINVAL).
+        return needed_for_ipv6(self.netns, self.dev) if ":" in self.address else ()
 
     @property
     def subject(self) -> str:

@@ -23,7 +23,7 @@ from typing import Self
 
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.interfaces import addressed_interfaces
-from reconciler.kinds.settings.sysctl import ipv6_switch
+from reconciler.kinds.settings.sysctl import needed_for_ipv6
 from reconciler.kinds.uplink import find_uplink
 from reconciler.state.naming import ROUTE_PROTOCOL, group_of
 from reconciler.state.record import Record
@@ -80,8 +80,8 @@ class Route(Record):
 
     @property
     def follows(self) -> tuple[Ref, ...]:
-        switch = ipv6_switch(self.netns, self.dev) if self.family == 6 and self.link else None
-        return tuple(ref for ref in (self.connected, self.uplink, switch) if ref)
+        switches = needed_for_ipv6(self.netns, self.dev) if self.family == 6 and self.link else ()
+        return tuple(ref for ref in (self.connected, self.uplink, *switches) if ref)
 
     @property
     def subject(self) -> str:

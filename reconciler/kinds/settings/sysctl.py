@@ -20,7 +20,7 @@ from typing import Self
 from reconciler.kinds.identity import netns_ref, sysctl_ref, uplink_ref
 from reconciler.kinds.interfaces import own_interfaces
 from reconciler.kinds.links.marks import owner_of
-from reconciler.kinds.settings.link_settings import interface_key
+from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, is_container_netns
 from reconciler.state.snapshot import Snapshot
@@ -134,6 +134,13 @@ def answering(netns: str) -> SysctlWrite:
 def ipv6_switch(netns: str, dev: str) -> Ref:
     """The setting that enables IPv6 on a link: IPv6 records of the link follow it."""
     return Sysctl.ref_of(netns, interface_key(6, dev, "disable_ipv6"))
+
+
+def needed_for_ipv6(netns: str, dev: str) -> tuple[Ref, ...]:
+    """What enables IPv6 on a link: its IPv6 addresses and neighbor entries follow it, or the kernel refuses them."""
+    if netns == HOST:
+        return (ipv6_switch(netns, dev),)
+    return (netns_ref(netns), *(Sysctl.ref_of(netns, key) for key in LINK_DEFAULTS))
 
 
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")

@@ -187,6 +187,18 @@ def test_a_setting_of_a_link_is_written_again_after_ipv6_was_switched() -> None:
         assert keys.index(SILENCE) < keys.index(setting.key)
 
 
+def test_what_needs_ipv6_follows_its_switch() -> None:
+    """Addresses, routes and neighbor entries of IPv6 come after the namespace has it: the kernel refuses each of them before."""
+    link = Veth.ref_of(HOST, "v-shop-web")
+    records = (
+        Address(netns=WEB, dev="eth0", cidr="fd44::10/64", link=link),
+        Route(netns=WEB, family=6, dst="default", dev="eth0", link=link, via="fd44::1"),
+        Neighbor(netns=WEB, dev="eth0", address="fd44::1", mac="02:00:00:00:00:01", link=link),
+    )
+    for record in records:
+        assert {Netns.ref_of(WEB), Sysctl.ref_of(WEB, SILENCE)} <= set(record.follows)
+
+
 def test_a_remembered_setting_comes_back() -> None:
     """Only a setting of a namespace that was there before us is put back; a rollback gives it back too."""
     ours = Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=True)
