@@ -20,6 +20,7 @@ from typing import Self
 from reconciler.kinds.addressing.address import Address
 from reconciler.kinds.addressing.route import Route, find_ambiguous, is_plain
 from reconciler.kinds.interfaces import addressed_interfaces
+from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import MARKED
 from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
@@ -246,6 +247,8 @@ def _find_routes(snapshot: Snapshot, desired: HostState) -> Iterator[StrayRoute]
 
 
 def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iterator[StrayLink]:
+    # The plan deletes them first, so that their names are free.
+    going = {(one.netns, one.name) for one in live.records.values() if isinstance(one, Macvlan) and _is_going(one, desired)}
     far_ends = {(record.peer_netns, record.peer_name): record.ref for record in live.records.values() if isinstance(record, Veth)}
     for record in desired.records.values():
         cut: LinkInfo | None = None
@@ -254,6 +257,8 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
             link = _find_holder(namespace, name) if namespace else None
             holder = far_ends.get((netns, link.name)) if link else None
             if link is None or (link.name == name and (holder == record.ref or _is_there(record, netns, live))):
+                continue
+            if (netns, name) in going and link.name == name:
                 continue
             if cut and (cut.index, cut.peer) == (link.peer, link.index):
                 continue  # the other end of a cable that is deleted
@@ -271,6 +276,11 @@ def _find_links(snapshot: Snapshot, live: HostState, desired: HostState) -> Iter
                 cut=cut is link,
                 holder=holder,
             )
+
+
+def _is_going(record: Record, desired: HostState) -> bool:
+    wanted = desired.records.get(record.ref)
+    return wanted is None or wanted.must_recreate(record)
 
 
 def _places_of(record: Record) -> Iterator[tuple[str, str]]:

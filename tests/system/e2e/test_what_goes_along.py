@@ -76,6 +76,17 @@ def test_interfaces_keep_their_names(machine: Machine, kind: str, at: int) -> No
     assert quick_netctl(machine, "diff", file)[0].status == 0
 
 
+def test_a_veth_takes_the_name_of_a_macvlan(machine: Machine) -> None:
+    """A container's macvlan goes, and its veth gets that name: the plan moves nothing aside."""
+    text = HEAD.replace("HOST", "lab") + "subnets: {a: {cidr: 192.0.2.0/24, mode: macvlan}, b: {cidr: 10.45.0.0/24}}\n"
+    file = write(machine, text + "containers: {c: {networks: {a: 192.0.2.50, b: auto}}}\n")
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    file = write(machine, text + "containers: {c: {networks: {b: auto}}}\n")
+    assert "moved aside" not in quick_netctl(machine, "diff", "-v", file)[0].out
+    assert quick_netctl(machine, "apply", file)[0].status == 0
+    assert quick_netctl(machine, "diff", file)[0].status == 0
+
+
 def test_what_another_took_along_is_no_rollback(machine: Machine) -> None:
     """A route of ours that somebody deletes while an apply fails is there again when netctl says that all is as before."""
     file = write(machine, WITH_SETTINGS.replace("HOST", "local"))
