@@ -11,9 +11,10 @@ from reconciler.fleet.target import Target
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH
 from reconciler.kernel.events.engines import EngineEvents
 from reconciler.kernel.events.files import open_directory_events, open_file_events, open_setting_events
-from reconciler.kernel.events.monitors import open_flow_events, open_lxc_events
+from reconciler.kernel.events.monitors import open_lxc_events
 from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
 from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.openvswitch.openflow import open_flow_events
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES

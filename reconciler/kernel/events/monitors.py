@@ -1,4 +1,4 @@
-"""Events that a program prints: lxc-monitor(1), and ovs-ofctl(8) for the rules of a bridge of Open vSwitch.
+"""Events that a program prints, such as lxc-monitor(1).
 
 What they print is not parsed: only whether anything comes counts. A shell beside the program waits for the end of the
 agent, because the program would notice it with the next event only.
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from reconciler.kernel.events.source import Cause, SourceEndedError
 from reconciler.kernel.namespaces import enter, run_in_thread
-from reconciler.kernel.openvswitch.openflow import TOOL, bridge_socket
 
 READ_BYTES = 1 << 16
 READS_MAX = 256
@@ -65,8 +64,3 @@ class MonitorEvents:
 def open_lxc_events(directory: str, machine_netns: str) -> MonitorEvents:
     """The states of all containers of a directory. The monitor is reached from the machine's own namespace only. OSError."""
     return MonitorEvents(("lxc-monitor", "-P", directory, "-n", ".*"), machine_netns, Cause.ENGINE)
-
-
-def open_flow_events(url: str, bridge: str, machine_netns: str) -> MonitorEvents:
-    """The changes of a bridge's rules; `url` is that of the database. OSError."""
-    return MonitorEvents((TOOL, "monitor", bridge_socket(url, bridge), "watch:!initial"), machine_netns, Cause.SWITCH)

@@ -13,7 +13,7 @@ class Cause(StrEnum):
     KERNEL = "netlink"
     FIREWALL = "nftables"
     SETTING = "sysctl"
-    SWITCH = "openvswitch"
+    SWITCH = "switch"
     NAMESPACE = "namespace"
     ENGINE = "engine"
     COMMAND = "command"

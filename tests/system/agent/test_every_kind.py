@@ -80,7 +80,7 @@ CHAIN = f"$({ALPHA} nft list table netdev netctl-here.routed | sed -n 's/^\\tcha
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class KindWorld:
     """A file, and a command for each kind of record that only this file has; the host that the agent's state is of."""
 
     text: str
@@ -88,8 +88,8 @@ class World:
     host: str = "one"
 
 
-WORLDS: Mapping[str, World] = {
-    "engines": World(
+WORLDS: Mapping[str, KindWorld] = {
+    "engines": KindWorld(
         ENGINES,
         {
             "netns": "ip netns delete here.web",
@@ -115,7 +115,7 @@ WORLDS: Mapping[str, World] = {
             "flow": f"ovs-ofctl del-flows {BRIDGE}",
         },
     ),
-    "lan": World(
+    "lan": KindWorld(
         LAN,
         {
             "uplink": "ip link set eth0 nomaster",
@@ -124,7 +124,7 @@ WORLDS: Mapping[str, World] = {
             "firewall": "nft delete table bridge netctl-here",
         },
     ),
-    "lab": World(
+    "lab": KindWorld(
         LAB,
         {
             "vxlan": f"{ALPHA} ip link delete x-here-tunnel",
@@ -140,7 +140,7 @@ WORLDS: Mapping[str, World] = {
 
 
 @pytest.fixture(scope="module", params=WORLDS)
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, Path, World]]:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, Path, KindWorld]]:
     """A machine with what the file needs."""
     found = WORLDS[request.param]
     for name in ("root", "nft", "dockerd", "lxc", "openvswitch", "udhcpc"):
@@ -179,7 +179,7 @@ def read_repaired(agent: RunningAgent, offset: int) -> set[str]:
     return {event["ref"][0] for event in events if event["event"] == "repair"}
 
 
-def test_a_record_of_each_kind(world: tuple[Machine, Path, World], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_of_each_kind(world: tuple[Machine, Path, KindWorld], capsys: pytest.CaptureFixture[str]) -> None:
     """Each kind that the file has is damaged, and repaired; at the end `diff` finds nothing."""
     machine, path, found = world
     covered = {kind.strip() for each in WORLDS.values() for kind in each.damages}
