@@ -22,14 +22,14 @@ from reconciler.errors import LockedError, NetctlError, UsageError, translating
 from reconciler.fleet.rollout import StepFailedError
 from reconciler.fleet.side_by_side import StoppedError
 from reconciler.fleet.target import Target
-from reconciler.kernel.context import KernelContext
 from reconciler.kernel.events.commands import ProcessEvents
 from reconciler.kernel.events.hints import Hints
 from reconciler.kernel.events.netlink import read_own_name
 from reconciler.kernel.events.signals import SignalEvents
 from reconciler.kernel.events.source import Cause, Opener
-from reconciler.kernel.processes.commands import read_processes
+from reconciler.kernel.processes.followed import find_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
+from reconciler.kinds.addressing.dhcp import Dhcp
 from reconciler.kinds.process import Process
 from reconciler.state.host import HostState
 from reconciler.state.ref import LAB
@@ -273,20 +273,12 @@ class Agent:
             self.manager.notify("READY=1", "STATUS=in step")
 
     def _follow_commands(self, outcome: CycleResult) -> None:
-        """Wait for the end of each command. One that ended since the reading is a hint."""
-        wanted = {
-            record.container
-            for state in outcome.desired.values()
-            for record in state.records.values()
-            if isinstance(record, Process)
-        }
-        if not wanted:
-            self.commands.follow(())
-            return
-        found = read_processes(KernelContext(self.keeper.topology.name, "local"))
-        running = {info.container: info.pid for info in found if info.command}
-        ended = self.commands.follow(pid for name, pid in running.items() if name in wanted)
-        withheld = any(ref.kind == Process.kind for _, ref in self.contests.contested)
+        """Wait for the end of each command and DHCP client. One that ended since the reading is a hint."""
+        records = [record for state in outcome.desired.values() for record in state.records.values()]
+        wanted = {record.ref for record in records if isinstance(record, Process | Dhcp)}
+        running = find_processes(self.keeper.topology.name, {ref.kind for ref in wanted})
+        ended = self.commands.follow(pid for ref, pid in running.items() if ref in wanted)
+        withheld = any(ref.kind in (Process.kind, Dhcp.kind) for _, ref in self.contests.contested)
         if ended or (not withheld and not wanted <= running.keys()):
             self.causes.add(str(Cause.COMMAND))
             self.schedule.hinted(self.clock())

@@ -8,10 +8,14 @@ from functools import partial
 
 from reconciler.agent.state import DIRECTORY
 from reconciler.fleet.target import Target
-from reconciler.kernel.events.engines import EngineEvents, LxcEvents
+from reconciler.kernel.context import DEFAULT_OPENVSWITCH
+from reconciler.kernel.events.engines import EngineEvents
 from reconciler.kernel.events.files import open_directory_events, open_file_events, open_setting_events
+from reconciler.kernel.events.monitors import open_lxc_events
 from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
 from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.openvswitch.openflow import open_flow_events
+from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES
 from reconciler.state.host import HostState
@@ -43,8 +47,10 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
     for runtime, url in _engines(targets):
         found[runtime, url] = (
             Cause.ENGINE,
-            partial(LxcEvents, url, OWN_NAMESPACE) if runtime == "lxc" else partial(EngineEvents, url),
+            partial(open_lxc_events, url, OWN_NAMESPACE) if runtime == "lxc" else partial(EngineEvents, url),
         )
+    for url, bridge in _switches(targets, desired):
+        found["flows", url, bridge] = (Cause.SWITCH, partial(open_flow_events, url, bridge, OWN_NAMESPACE))
     if keys := _settings(topology, targets, desired):
         found["settings", generation] = (Cause.SETTING, partial(open_setting_events, keys))
     return found
@@ -87,6 +93,16 @@ def _engines(targets: tuple[Target, ...]) -> Iterator[tuple[str, str]]:
     for target in targets:
         for runtime in target.containers:
             yield runtime, target.engines.get(runtime) or ENGINES[runtime].usual_place
+
+
+def _switches(targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> Iterator[tuple[str, str]]:
+    """The bridges of Open vSwitch, each with the URL of its database."""
+    for target in targets:
+        url = target.openvswitch or ("" if target.netns else DEFAULT_OPENVSWITCH)
+        state = desired.get(target.host, HostState({}))
+        for record in state.records.values() if url else ():
+            if isinstance(record, OvsBridge):
+                yield url, record.name
 
 
 def _settings(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ UNIT = """\
 [Unit]
 Description=netctl agent: keeps container networks as {name} says
 Documentation=man:systemd.service(5)
-After=network-pre.target local-fs.target openvswitch-switch.service ovs-vswitchd.service
+After=network-pre.target local-fs.target
 # dockerd restarts containers by itself, before it answers: the agent connects them then. Podman answers by its socket.
 After=docker.service podman.socket
 # These start containers: bridges and firewall are there before, and each container is connected when it starts.

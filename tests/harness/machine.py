@@ -53,6 +53,7 @@ class Running:
     def wait(self, timeout_s: float = 60) -> Outcome:
         """How it ended: its status, or 128 and the number of the signal, as a shell has it."""
         if self.status is None:
+            self.status = 128 + signal.SIGKILL  # if it is late
             self.status = self._wait(timeout_s)
         for stream in (self.out, self.err):
             stream.seek(0)
@@ -131,7 +132,7 @@ class Machine:
         os.close(writing)
         with os.fdopen(reading) as stream:
             pid = int(stream.readline())
-        running = Running(pid, out, err, lambda timeout_s: _wait_for(outer, timeout_s))
+        running = Running(pid, out, err, lambda timeout_s: _wait_for(outer, pid, timeout_s))
         self.started = [each for each in self.started if not each.out.closed] + [running]
         return running
 
@@ -266,13 +267,15 @@ def _be_process(body: Callable[[], int], out: int, err: int) -> None:
     os._exit(status)
 
 
-def _wait_for(pid: int, timeout_s: float) -> int:
+def _wait_for(outer: int, pid: int, timeout_s: float) -> int:
+    """The status of the process; `outer` waits for it. One that is late is killed, or its parent would leave it as a zombie."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found, code = os.waitpid(pid, os.WNOHANG)
+        found, code = os.waitpid(outer, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(code)
         time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(outer, 0)
     pytest.fail(f"a process of the machine did not end within {timeout_s:.0f} s")

@@ -1,4 +1,4 @@
-"""Events of container engines: those of Docker's API, and LXC's monitor.
+"""Events of container engines with Docker's API.
 
 The package `docker` has no descriptor for an event loop, and its request blocks. So the one question is asked here, and only
 whether there is an answer counts: what it says is not parsed. The engine filters the events: a health check starts a process
@@ -8,13 +8,10 @@ every few seconds, and is none of them.
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 from urllib.parse import quote
 
 from reconciler.kernel.events.source import Cause, SourceEndedError
-from reconciler.kernel.namespaces import enter, run_in_thread
 
 CONNECT_TIMEOUT_S = 1.0
 """An engine whose queue of connections is full must not hold up the loop for longer."""
@@ -85,44 +82,3 @@ def render_question() -> bytes:
     """The request for events of containers, from now on. HTTP/1.0: the answer is the plain stream, without chunks."""
     filters = quote(json.dumps({"type": ["container"], "event": list(EVENTS)}))
     return f"GET /events?filters={filters} HTTP/1.0\r\nHost: engine\r\n\r\n".encode()
-
-
-class LxcEvents:
-    """The lines of lxc-monitor(1), a process of its own that reports the states of all containers of a directory."""
-
-    cause = Cause.ENGINE
-
-    def __init__(self, directory: str, machine_netns: str) -> None:
-        """`directory` holds the containers. The monitor's socket is reached from the machine's own namespace only. OSError."""
-        words = ["lxc-monitor", "-P", directory, "-n", ".*"]
-
-        def body() -> subprocess.Popen[bytes]:
-            enter(machine_netns)
-            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-        self._process = run_in_thread(body)
-        assert self._process.stdout
-        self._stream = self._process.stdout
-        os.set_blocking(self._stream.fileno(), False)
-
-    def fileno(self) -> int:
-        """The monitor's output."""
-        return self._stream.fileno()
-
-    def drain(self) -> bool:
-        """Whether anything came. SourceEndedError if the monitor has ended."""
-        found = False
-        for _ in range(READS_MAX):
-            try:
-                if not os.read(self._stream.fileno(), READ_BYTES):
-                    raise SourceEndedError
-            except BlockingIOError:
-                break
-            found = True
-        return found
-
-    def close(self) -> None:
-        """End the monitor."""
-        self._process.kill()
-        self._process.wait()
-        self._stream.close()

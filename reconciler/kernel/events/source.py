@@ -13,6 +13,7 @@ class Cause(StrEnum):
     KERNEL = "netlink"
     FIREWALL = "nftables"
     SETTING = "sysctl"
+    SWITCH = "switch"
     NAMESPACE = "namespace"
     ENGINE = "engine"
     COMMAND = "command"

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reconciler.errors import HostError
+from reconciler.kernel.events.monitors import MonitorEvents
+from reconciler.kernel.events.source import Cause
 from reconciler.kernel.openvswitch.ovsdb import is_there
 from reconciler.state.snapshot import OvsFlowInfo
 from reconciler.state.steps.openvswitch import FlowAdd, FlowDelete, FragmentsSet
@@ -25,6 +27,11 @@ _LINE = re.compile(r"\s*cookie=0x[0-9a-f]+, (.*\S)?\s*actions=(.*)", re.ASCII)
 def bridge_socket(url: str, bridge: str) -> str:
     """The bridge's socket, from the URL of the database: `unix:/run/openvswitch/b-shop-front.mgmt`."""
     return f"unix:{Path(url.removeprefix('unix:')).parent / bridge}.mgmt"
+
+
+def open_flow_events(url: str, bridge: str, machine_netns: str) -> MonitorEvents:
+    """The changes of the rules of a bridge. OSError."""
+    return MonitorEvents((TOOL, "monitor", bridge_socket(url, bridge), "watch:!initial"), machine_netns, Cause.SWITCH)
 
 
 def read_flows(url: str, bridge: str, cookie: int) -> Iterator[OvsFlowInfo]:

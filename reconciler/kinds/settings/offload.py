@@ -1,7 +1,7 @@
 """An offload that is off on a link that leads to a user-space Open vSwitch (`datapath: netdev`).
 
 A container leaves the checksums of its packets to its network card. A veth pair passes them on open, because the kernel at the
-other end knows that no packet changes in between. ovs-vswitchd reads frames as they are, by AF_PACKET, and sends
+other end knows that no packet changes in between. A switch in user space reads frames as they are, by AF_PACKET. It sends
 them on with the open checksum, which no receiver accepts: pings pass, TCP does not. So the container's end does not offer to
 do it (`tx`, ethtool(8)); the kernel then also cuts large packets before it sends them. In the same way a tunnel merges packets on
 arrival (`gro`) into larger ones than the next link can take.
