@@ -100,16 +100,22 @@ def repair(damage: Damage, process: subprocess.Popen[bytes]) -> float:
     return time.perf_counter() - begun_s
 
 
+def read_processes(pid: int) -> list[int]:
+    """The agent and its workers."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def read_cpu_s(pid: int) -> float:
-    """The CPU time of a process and its children that have ended (proc_pid_stat(5))."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(word) for word in words[11:15]) / TICKS
+    """The CPU time of the agent and its workers, those that have ended included (proc_pid_stat(5))."""
+    stats = (Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in read_processes(pid))
+    return sum(int(word) for words in stats for word in words[11:15]) / TICKS
 
 
 def read_memory_mb(pid: int) -> float:
-    """Its share of memory (PSS)."""
-    line = next(one for one in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if one.startswith("Pss:"))
-    return int(line.split()[1]) / 1024
+    """The share of memory of the agent and its workers (PSS)."""
+    texts = (Path(f"/proc/{each}/smaps_rollup").read_text() for each in read_processes(pid))
+    lines = (next(one for one in text.splitlines() if one.startswith("Pss:")) for text in texts)
+    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def measure_idle(pid: int, seconds: float, *, noisy: bool) -> float:

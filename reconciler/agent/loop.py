@@ -117,6 +117,7 @@ class Agent:
                 pass
             finally:
                 self.manager.notify("STOPPING=1")
+                self.keeper.end_workers()
                 self.hints.close()
                 if self.metrics:
                     self.metrics.close()
@@ -148,6 +149,7 @@ class Agent:
         pause = read_pause(self.keeper.topology.name)
         why = pause.why if pause else ""
         if why != self.state.paused:
+            self.keeper.end_workers()
             self.log.note("pause" if why else "resume", f"paused: {why}" if why else "goes on")
             self._write(replace(self.state, paused=why))
             self.schedule.read_all(self.clock())

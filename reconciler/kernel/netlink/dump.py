@@ -136,7 +136,11 @@ def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """The loopback alone, by its interface number; its alias names the owner of a container's namespace."""
     data = route_socket.get(encode_loopback_get())
     messages = [] if data is None else [data]
-    return route_socket.gather(LOOPBACK_ONLY, messages, parse_link, lambda links: {link.index: link for link in links}, is_same_link)
+    return route_socket.gather(LOOPBACK_ONLY, messages, parse_link, _by_number, is_same_link)
+
+
+def _by_number(links: list[LinkInfo]) -> dict[int, LinkInfo]:
+    return {link.index: link for link in links}
 
 
 def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:

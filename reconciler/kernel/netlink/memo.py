@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from operator import is_
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,8 +52,9 @@ class DumpMemo:
         before = dict(zip(known.messages, known.parsed, strict=True))
         parsed = [before[one] if one in before else parse(memoryview(one)) for one in raw]
         # Some bytes change without meaning, such as the timers of a bridge.
-        parsed = [old if same(old, new) else new for old, new in zip(known.parsed, parsed, strict=False)] + parsed[len(known.parsed) :]
-        is_same = len(parsed) == len(known.parsed) and all(old is new for old, new in zip(known.parsed, parsed, strict=True))
+        pairs = zip_longest(known.parsed, parsed)
+        parsed = [old if old is not None and same(old, new) else new for old, new in pairs][: len(parsed)]
+        is_same = len(parsed) == len(known.parsed) and all(map(is_, known.parsed, parsed))
         value = known.value if is_same else gather([one for one in parsed if one is not None])
         self._known[request] = _Known(raw, parsed, value)
         return value
