@@ -9,6 +9,7 @@ from there; nothing is rolled back into what the file does not say.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,8 @@ class Keeper:
 
     def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
         """Go on with a new file."""
-        self.end_workers()
+        if targets != self.targets:
+            self.end_workers()
         self.topology, self.targets, self._compiled = topology, targets, None
 
     def read_beside(self) -> Mapping[str, NetctlError]:
@@ -131,6 +133,8 @@ class Keeper:
 
     def _start(self) -> Fleet:
         preload({runtime for target in self.targets for runtime in target.containers})
+        if not gc.get_freeze_count():
+            gc.freeze()  # what is imported stays; a collection would write to its pages, which the workers share
         fleet = Fleet.start(len(self.targets))
         fleet.is_agent = True
         try:
@@ -189,7 +193,7 @@ class Keeper:
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
         """The plans, without what is not to be repaired now."""
-        desired = self._compile({**self.beside, **facts})
+        desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
         hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
         plans = fleet.plan(hosts)
@@ -205,7 +209,7 @@ class Keeper:
             plans = fleet.plan({**hosts, **left})
         return _Work(replace(desired, hosts=hosts), plans, tuple(awaited))
 
-    def _compile(self, facts: Mapping[str, HostFacts]) -> Desired:
+    def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""
         if self._compiled is None or self._compiled[0] != facts:
             self._compiled = facts, compile_topology(self.topology, facts)

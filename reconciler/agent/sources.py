@@ -6,12 +6,12 @@ import os
 from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 
-from reconciler.agent.state import DIRECTORY
 from reconciler.fleet.target import Target
 from reconciler.kernel.events.engines import EngineEvents, LxcEvents
 from reconciler.kernel.events.files import open_directory_events, open_file_events, open_setting_events
 from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
 from reconciler.kernel.events.source import Cause, Opener
+from reconciler.kernel.run_directory.agent_socket import DIRECTORY
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES
 from reconciler.state.host import HostState

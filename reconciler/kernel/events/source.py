@@ -18,6 +18,7 @@ class Cause(StrEnum):
     COMMAND = "command"
     FILE = "file"
     CONTROL = "control"
+    QUESTION = "question"
 
 
 class Source(Protocol):
