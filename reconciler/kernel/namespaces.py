@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.netfilter.table_memo import TableMemo
 from reconciler.kernel.netlink.encode import encode_loopback_up
 from reconciler.kernel.netlink.memo import DumpMemo
 from reconciler.kernel.netlink.rtnetlink import RouteSocket
@@ -111,8 +112,8 @@ class Namespaces:
         self._pids: dict[str, int] = {}
         self._sockets: dict[str, tuple[tuple[int, int], RouteSocket]] = {}
         self._memos: dict[str, DumpMemo] | None = None
-        self.tables: dict[tuple[str, str], Any] | None = None
-        """The memory of `kernel.netfilter.table_dump`, if dumps are remembered."""
+        self.tables: TableMemo | None = None
+        """The same of nftables."""
 
     @property
     def context(self) -> KernelContext:
@@ -121,7 +122,7 @@ class Namespaces:
 
     def remember_dumps(self) -> None:
         """From here on, parse only what has changed since the last reading: for a process that reads again and again."""
-        self._memos, self.tables = {}, {}
+        self._memos, self.tables = {}, TableMemo()
 
     def set_pids(self, pids: Mapping[str, int]) -> None:
         """The first process of each engine container that runs, by the name of the container in the topology."""
@@ -138,7 +139,8 @@ class Namespaces:
         pid = self._pids.get(netns.removeprefix("container:"), 0)
         if pid and netns.startswith("container:"):
             return f"/proc/{pid}/ns/net"
-        return str(self._context.netns_directory / netns_path_name(self._context.topology, netns))
+        # Thousands of times in a reading, so it is joined as text.
+        return f"{self._context.netns_directory}/{netns_path_name(self._context.topology, netns)}"
 
     def identity(self, netns: str) -> tuple[int, int]:
         """Device and inode of the namespace: equal as long as it is the same namespace. HostError if it does not exist."""

@@ -156,8 +156,11 @@ class KernelMachine:
 
     def rest(self) -> None:
         """Close all that keeps a namespace alive, and leave that of a lab host, so that its deletion takes effect at once."""
+        from reconciler.kernel.engines.engine import close_engines
+
         self._is_resting = True
         self._host.close()
+        close_engines(self._context)
         if self._netns is not None:
             enter(self._context.machine_netns)
         return_memory()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
 from reconciler.kernel.netfilter.set_values import LIMIT, ElementPart, format_single, parts_of, text_of_name
+from reconciler.kernel.netfilter.table_memo import TableMemo
 from reconciler.kernel.netlink.rtnetlink import (
     ANSWER_TIMEOUT_S,
     ATTRIBUTE,
@@ -111,16 +112,12 @@ class ChainInfo:
     """The links of a netdev chain."""
 
 
-TableMemo = dict[tuple[str, str], tuple[object, TableDump]]
-"""By family and name, the last dump of a table as bytes, and parsed: a table with the same bytes is not parsed again."""
-
-
 class TableReader:
     """A netfilter socket in the namespace of the thread that creates it."""
 
     def __init__(self, memo: TableMemo | None = None) -> None:
-        """OSError if the kernel gives no socket. `memo` is for a process that reads the same tables again and again."""
-        self._memo = memo
+        """OSError if the kernel gives no socket. `memo` is of the same namespace."""
+        self.memo = memo
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._sequence = 0
@@ -209,7 +206,7 @@ class TableReader:
         objects = {GETTABLE: tables, **{kind: self._bodies(kind, family, owner) for kind in (GETCHAIN, GETRULE, GETSET)}}
         sets = tuple(_parse_sets(objects[GETSET]))
         elements = [self._bodies(GETSETELEM, family, owner + _set_owner(info.name)) for info in sets]
-        known = self._memo.get((family, name)) if self._memo is not None else None
+        known = self.memo.dumps.get((family, name)) if self.memo else None
         if known and known[0] == (objects, elements):
             return known[1]
         structure, hooks = _parse_structure(family, name, objects)
@@ -221,8 +218,8 @@ class TableReader:
             else:
                 named += found
         dump = TableDump(frozenset(structure), tuple(named), hooks)
-        if self._memo is not None:
-            self._memo[family, name] = (objects, elements), dump
+        if self.memo:
+            self.memo.dumps[family, name] = (objects, elements), dump
         return dump
 
     def _bodies(self, kind: int, family: str, attributes: bytes) -> list[bytes]:
