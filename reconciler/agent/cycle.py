@@ -1,7 +1,7 @@
 """One cycle: the hosts are read, what differs is planned, and repaired under the lock.
 
-The workers stay for some minutes, and remember what they have parsed: each cycle reads the whole host, but parses only what has
-changed since the last one. Between two cycles they hold nothing of the host. They end with any error, with a pause, and as
+The workers stay for some minutes, and remember what they have parsed. Each cycle reads the whole host, but parses only what
+has changed since the last one. Between two cycles they hold nothing of the host. They end with any error, with a pause, and as
 soon as another netctl was at work. A repair that fails is left as it is. The next cycle reads what there is, and goes on
 from there; nothing is rolled back into what the file does not say.
 """

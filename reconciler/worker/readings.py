@@ -1,7 +1,8 @@
 """The readings of a worker: what the host has, by kind, and how it differs from the desired state.
 
-A worker that stays with its controller reads again and again. If a reading is the same object as the last one
-(`state.snapshot.reuse`), its records are not recognised again, and a plan without changes is not computed again.
+A worker that stays with its controller reads again and again. A reading without a change is
+the same object as the last one (`state.snapshot.reuse`). Then its records are not recognised again, and a plan without
+changes is not computed again.
 """
 
 from __future__ import annotations
