@@ -136,6 +136,9 @@ def run(count: int, idle_s: float, folder: Path) -> None:
     file.write_text(topology_text(count))
     show("apply, nothing there", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
     show("apply, nothing to do", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
+    cost = run_measured([NETCTL, "diff", str(file)])
+    show("diff, nothing differs", cost.wall_s)
+    show("the same: CPU", cost.cpu_s)
     with (folder / "log").open("wb") as log:
         begun_s = time.perf_counter()
         process = subprocess.Popen([NETCTL, "agent", str(file)], cwd=ROOT, stderr=log)
@@ -152,7 +155,9 @@ def run(count: int, idle_s: float, folder: Path) -> None:
                 f"{'agent: under noise of others':42} {measure_idle(process.pid, min(idle_s, 20), noisy=True):6.2f} % of a core"
             )
             print(f"{'agent: memory':42} {read_memory_mb(process.pid):6.1f} MB (target 80 MB)")
-            show("diff beside it, nothing differs", run_measured([NETCTL, "diff", str(file)]).wall_s, target_s=0.3)
+            before_s, cost = read_cpu_s(process.pid), run_measured([NETCTL, "diff", str(file)])
+            show("diff beside it, nothing differs", cost.wall_s, target_s=0.3)
+            show("the same: CPU of command and agent", cost.cpu_s + read_cpu_s(process.pid) - before_s)
             repairs, begun_s = read_state()["repairs"], time.perf_counter()
             file.write_text(more)
             wait_until(lambda: read_state().get("repairs", repairs) != repairs, process)

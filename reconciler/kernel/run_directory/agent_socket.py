@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,7 +137,10 @@ class AgentSocket:
         for _ in range(BACKLOG):
             try:
                 one, _ = self._socket.accept()
+            except BlockingIOError:
+                return
             except OSError:
+                time.sleep(PEER_TIMEOUT_S)  # no more descriptors, for example: it must not be tried without end
                 return
             with one:
                 one.settimeout(PEER_TIMEOUT_S)
