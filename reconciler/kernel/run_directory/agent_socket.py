@@ -183,7 +183,7 @@ def parse_question(line: bytes) -> Question:
         texts = {name: _checked(named.pop(name), str) for name in ("file", "digest", "docker", "program")}
         flags = {name: _checked(value, bool) for name, value in named.items()}
         return Question(**texts, **flags, namespaces=namespaces, has_colour=(_checked(out, bool), _checked(err, bool)))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError("no question of this version") from error
 
 
