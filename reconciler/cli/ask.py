@@ -19,7 +19,8 @@ def ask_for_diff(options: argparse.Namespace) -> int | None:
     if os.geteuid() != 0:
         return None
     try:
-        content = Path(options.file).read_bytes()
+        # A pipe can be read only once, and the command itself may have to.
+        content = Path(options.file).read_bytes() if Path(options.file).is_file() else b""
     except (OSError, ValueError):
         return None
     found = NAME.search(content)
