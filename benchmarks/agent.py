@@ -100,16 +100,22 @@ def repair(damage: Damage, process: subprocess.Popen[bytes]) -> float:
     return time.perf_counter() - begun_s
 
 
+def read_processes(pid: int) -> list[int]:
+    """The agent and its workers."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def read_cpu_s(pid: int) -> float:
-    """The CPU time of a process and its children that have ended (proc_pid_stat(5))."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(word) for word in words[11:15]) / TICKS
+    """The CPU time of the agent and its workers, those that have ended included (proc_pid_stat(5))."""
+    stats = (Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in read_processes(pid))
+    return sum(int(word) for words in stats for word in words[11:15]) / TICKS
 
 
 def read_memory_mb(pid: int) -> float:
-    """Its share of memory (PSS)."""
-    line = next(one for one in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if one.startswith("Pss:"))
-    return int(line.split()[1]) / 1024
+    """The share of memory of the agent and its workers (PSS)."""
+    texts = (Path(f"/proc/{each}/smaps_rollup").read_text() for each in read_processes(pid))
+    lines = (next(one for one in text.splitlines() if one.startswith("Pss:")) for text in texts)
+    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def measure_idle(pid: int, seconds: float, *, noisy: bool) -> float:
@@ -130,6 +136,9 @@ def run(count: int, idle_s: float, folder: Path) -> None:
     file.write_text(topology_text(count))
     show("apply, nothing there", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
     show("apply, nothing to do", run_measured([NETCTL, "apply", "-q", str(file)]).wall_s)
+    cost = run_measured([NETCTL, "diff", str(file)])
+    show("diff, nothing differs", cost.wall_s)
+    show("the same: CPU", cost.cpu_s)
     with (folder / "log").open("wb") as log:
         begun_s = time.perf_counter()
         process = subprocess.Popen([NETCTL, "agent", str(file)], cwd=ROOT, stderr=log)
@@ -146,7 +155,10 @@ def run(count: int, idle_s: float, folder: Path) -> None:
                 f"{'agent: under noise of others':42} {measure_idle(process.pid, min(idle_s, 20), noisy=True):6.2f} % of a core"
             )
             print(f"{'agent: memory':42} {read_memory_mb(process.pid):6.1f} MB (target 80 MB)")
-            show("diff beside it, nothing differs", run_measured([NETCTL, "diff", str(file)]).wall_s, target_s=0.3)
+            time.sleep(3)  # it has followed the last hint
+            before_s, cost = read_cpu_s(process.pid), run_measured([NETCTL, "diff", str(file)])
+            show("diff beside it, nothing differs", cost.wall_s, target_s=0.3)
+            show("the same: CPU of command and agent", cost.cpu_s + read_cpu_s(process.pid) - before_s)
             repairs, begun_s = read_state()["repairs"], time.perf_counter()
             file.write_text(more)
             wait_until(lambda: read_state().get("repairs", repairs) != repairs, process)

@@ -1,19 +1,24 @@
 """One cycle: the hosts are read, what differs is planned, and repaired under the lock.
 
-Each cycle starts workers of its own, as every command does. A fork of this process costs less than to keep a reading correct
-for days. A repair that fails is left as it is. The next cycle reads what there is, and goes on from there; nothing
-is rolled back into what the file does not say.
+The workers stay for some minutes, and remember what they have parsed. Each cycle reads the whole host, but parses only what
+has changed since the last one. Between two cycles they hold nothing of the host. They end with any error, with a pause, and as
+soon as another netctl was at work. A repair that fails is left as it is. The next cycle reads what there is, and goes on
+from there; nothing is rolled back into what the file does not say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.agent.withhold import find_awaited, find_programs, find_roots, withhold
 from reconciler.compile import Desired, compile_topology
 from reconciler.errors import HostError, LockedError, NetctlError
 from reconciler.fleet.fleet import Fleet
+from reconciler.fleet.session import WorkerDiedError
 from reconciler.fleet.target import Target, targets_of
 from reconciler.plan.document import HostPlan
 from reconciler.state.host import HostFacts, HostState
@@ -23,6 +28,9 @@ from reconciler.state.ref import LAB, Ref, container_of
 from reconciler.topology.host_subnets import hosts_beside
 from reconciler.topology.types import Topology
 from reconciler.worker.preload import preload
+
+WORKERS_S = 600.0
+"""Workers are replaced after so long: they do not collect garbage, and what they know of the host's files may be old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,16 @@ class Keeper:
     """Whether the last cycle left nothing that only a commit removes."""
     beside: Mapping[str, HostFacts] = field(default_factory=dict)
     """The facts of hosts that share a subnet and are not held here."""
+    clock: Callable[[], float] = time.monotonic
     _compiled: tuple[Mapping[str, HostFacts], Desired] | None = None
+    _fleet: Fleet | None = None
+    """The workers of the last cycle, which rest."""
+    _fleet_until_s: float = 0.0
 
     def follow(self, topology: Topology, targets: tuple[Target, ...]) -> None:
         """Go on with a new file."""
+        if targets != self.targets:
+            self.end_workers()
         self.topology, self.targets, self._compiled = topology, targets, None
 
     def read_beside(self) -> Mapping[str, NetctlError]:
@@ -89,6 +103,7 @@ class Keeper:
         if not wanted:
             self.beside = {}
             return {}
+        self.end_workers()  # new ones are forked only by a process with one thread
         near = sum(self.topology.hosts[host].connect.scheme != "ssh" for host in wanted)
         with Fleet.start(near) as fleet:
             fleet.stop_when(self.must_stop)
@@ -104,26 +119,68 @@ class Keeper:
 
         StoppedError if it must stop.
         """
+        with self.workers() as fleet:
+            return self._cycle(fleet, progress)
+
+    @contextlib.contextmanager
+    def workers(self) -> Iterator[Fleet]:
+        """The workers of all hosts, which rest afterwards; after an error they end."""
+        fleet, self._fleet = self._fleet or self._start(), None
+        try:
+            if not self._is_fresh(fleet):
+                fleet.close()
+                fleet = self._start()
+            yield fleet
+            fleet.rest()
+        except BaseException:
+            fleet.close()
+            raise
+        self._fleet = fleet
+
+    def _start(self) -> Fleet:
         preload({runtime for target in self.targets for runtime in target.containers})
-        error: NetctlError | None = None
-        with Fleet.start(len(self.targets)) as fleet:
-            fleet.is_agent = True
-            fleet.stop_when(self.must_stop)
+        if not gc.get_freeze_count():
+            gc.freeze()  # what is imported stays; a collection would write to its pages, which the workers share
+        fleet = Fleet.start(len(self.targets))
+        fleet.is_agent = True
+        fleet.stop_when(self.must_stop)
+        try:
             fleet.greet(self.targets, self.command)
-            work = self._plan(fleet, fleet.read(lock=not self.is_clean))
-            if self.is_clean and work.changes:
-                # What differed without the lock may be the work of another netctl, half done. If none was there, it holds.
-                for host, holder in fleet.find_disturbances().items():
-                    raise LockedError(f"another netctl is at work on host {host}: {holder}")
-                fleet.lock()
-            changes = work.changes
-            if changes or not self.is_clean:
-                if self.is_paused():
-                    raise LockedError("the agent is paused")
-                self.is_clean = False
-                work, error = self._prepare(fleet, work)
-                fleet.apply(work.plans, progress, rolls_back=False)
-                self.is_clean = True
+        except BaseException:
+            fleet.close()
+            raise
+        self._fleet_until_s = self.clock() + WORKERS_S
+        return fleet
+
+    def _is_fresh(self, fleet: Fleet) -> bool:
+        """Whether the workers can go on: they are not old, not dead, and no other netctl was at work since."""
+        try:
+            return self.clock() < self._fleet_until_s and fleet.renew()
+        except WorkerDiedError:
+            return False
+
+    def end_workers(self) -> None:
+        """End the workers that rest."""
+        fleet, self._fleet = self._fleet, None
+        if fleet:
+            fleet.close()
+
+    def _cycle(self, fleet: Fleet, progress: ProgressDisplay) -> CycleResult:
+        error: NetctlError | None = None
+        work = self._plan(fleet, fleet.read(lock=not self.is_clean))
+        if self.is_clean and work.changes:
+            # What differed without the lock may be the work of another netctl, half done. If none was there, it holds.
+            for host, holder in fleet.find_disturbances().items():
+                raise LockedError(f"another netctl is at work on host {host}: {holder}")
+            fleet.lock()
+        changes = work.changes
+        if changes or not self.is_clean:
+            if self.is_paused():
+                raise LockedError("the agent is paused")
+            self.is_clean = False
+            work, error = self._prepare(fleet, work)
+            fleet.apply(work.plans, progress, rolls_back=False)
+            self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
         return CycleResult(work.changes, work.awaited, work.desired.hosts, error)
@@ -143,7 +200,7 @@ class Keeper:
 
     def _plan(self, fleet: Fleet, facts: Mapping[str, HostFacts]) -> _Work:
         """The plans, without what is not to be repaired now."""
-        desired = self._compile({**self.beside, **facts})
+        desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
         hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
         plans = fleet.plan(hosts)
@@ -159,7 +216,7 @@ class Keeper:
             plans = fleet.plan({**hosts, **left})
         return _Work(replace(desired, hosts=hosts), plans, tuple(awaited))
 
-    def _compile(self, facts: Mapping[str, HostFacts]) -> Desired:
+    def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""
         if self._compiled is None or self._compiled[0] != facts:
             self._compiled = facts, compile_topology(self.topology, facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import time
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 from reconciler.agent.contest import Contests
 from reconciler.agent.cycle import CycleResult, Keeper, count_repairs
 from reconciler.agent.log import Log, now
+from reconciler.agent.questions import Desk
 from reconciler.agent.sources import find_sources
-from reconciler.agent.state import DESTROYED, AgentState, HostLocks, end_pause, read_pause
+from reconciler.agent.state import AgentState, HostLocks, read_pause
 from reconciler.agent.timing import Schedule
 from reconciler.agent.withhold import find_roots
 from reconciler.errors import LockedError, NetctlError, UsageError, translating
@@ -29,6 +29,7 @@ from reconciler.kernel.events.signals import SignalEvents
 from reconciler.kernel.events.source import Cause, Opener
 from reconciler.kernel.processes.followed import find_processes
 from reconciler.kernel.processes.service_manager import ServiceManager
+from reconciler.kernel.run_directory.agent_socket import socket_path
 from reconciler.kinds.addressing.dhcp import Dhcp
 from reconciler.kinds.process import Process
 from reconciler.state.host import HostState
@@ -44,8 +45,19 @@ PAUSE_POLL_S = 1.0
 SHOWN_MAX = 5
 """Of what is contested, so much is named."""
 
-Load = Callable[[], tuple[Topology, tuple[Target, ...]]]
-"""Reads the file: the topology, and the hosts that the agent is to hold. UsageError if it cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that was read: the topology, the hosts that the agent is to hold, and the SHA-256 of its content."""
+
+    topology: Topology
+    targets: tuple[Target, ...]
+    digest: str
+
+
+Load = Callable[[], Loaded]
+"""Reads the file. UsageError if it cannot be used."""
 
 
 class _Silence:
@@ -72,6 +84,7 @@ class Agent:
     keeper: Keeper
     state: AgentState
     manager: ServiceManager
+    desk: Desk
     clock: Callable[[], float] = time.monotonic
     hints: Hints = field(default_factory=Hints)
     contests: Contests = field(default_factory=Contests)
@@ -113,6 +126,7 @@ class Agent:
                 pass
             finally:
                 self.manager.notify("STOPPING=1")
+                self.keeper.end_workers()
                 self.hints.close()
                 if self.metrics:
                     self.metrics.close()
@@ -121,7 +135,15 @@ class Agent:
     def _wait(self) -> None:
         """Until something is due, or there is a hint."""
         until_s = self.clock() + PAUSE_POLL_S if self.state.paused else self.schedule.due_s
-        self._note(self.hints.wait(min(until_s, self.beat_s) if self.manager.watchdog_s else until_s))
+        causes = self.hints.wait(min(until_s, self.beat_s) if self.manager.watchdog_s else until_s)
+        self._note(causes - {Cause.QUESTION})
+        if Cause.QUESTION in causes and not self.is_stopping:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Answer the questions of commands: what they see differ is repaired afterwards."""
+        is_open = not (self.state.paused or self.state.error or self.reload)
+        self.desk.answer_all(self.keeper, is_open=is_open)
 
     def _note(self, causes: set[Cause]) -> None:
         """Remember the hints; what signals and the file of a pause say is followed at once."""
@@ -144,6 +166,7 @@ class Agent:
         pause = read_pause(self.keeper.topology.name)
         why = pause.why if pause else ""
         if why != self.state.paused:
+            self.keeper.end_workers()
             self.log.note("pause" if why else "resume", f"paused: {why}" if why else "goes on")
             self._write(replace(self.state, paused=why))
             self.schedule.read_all(self.clock())
@@ -156,7 +179,7 @@ class Agent:
         is_full = begun_s >= self.schedule.full_s
         # What came until here is covered by the reading; what comes from here on is an event of a source that is open.
         self._listen(renew=is_full or not self.state.in_step)
-        self._note(self.hints.drain())
+        self._note(self.hints.drain() - {Cause.QUESTION})
         self.programs = self.hints.take_programs() - {self.own_name}
         causes, self.causes = sorted(self.causes) or ["reading"], set()
         self.schedule.begin(begun_s, random.random())  # noqa: S311  no secret
@@ -190,7 +213,8 @@ class Agent:
             return
         self.reload = False
         try:
-            topology, targets = self.load()
+            loaded = self.load()
+            topology, targets = loaded.topology, loaded.targets
             _check_name(topology, self.keeper.topology)
             added = {target.host for target in targets} - {target.host for target in self.keeper.targets} - {LAB}
             self.locks.take(sorted(added))
@@ -198,6 +222,7 @@ class Agent:
             self.log.fail("file", error)
             self._write(replace(self.state, error=f"the file is not used: {error.message}"))
             return
+        self.desk.digest = loaded.digest
         if topology == self.keeper.topology and targets == self.keeper.targets:
             if self.state.error:
                 self._write(replace(self.state, error=""))
@@ -205,7 +230,7 @@ class Agent:
         self.log.note("file", f"follows {topology.path}")
         self.keeper.follow(topology, targets)
         self._read_beside()
-        self._write(replace(self.state, error="", hosts=_names(targets), in_step=False))
+        self._write(replace(self.state, error="", hosts=names_of(targets), in_step=False))
 
     def _read_beside(self) -> None:
         errors = self.keeper.read_beside()
@@ -292,6 +317,9 @@ class Agent:
             "signals": (Cause.CONTROL, lambda: self.signals),
             "commands": (Cause.COMMAND, lambda: self.commands),
         }
+        if not {*self.keeper.topology.hosts} - {target.host for target in self.keeper.targets}:
+            path = socket_path(self.keeper.topology.name)  # one agent holds all hosts, so the socket is its own
+            sources["questions", path] = Cause.QUESTION, lambda: self.desk.open(path)
         self.hints.want(sources | find_sources(self.keeper.topology, self.keeper.targets, self.desired, self.generation))
 
     def _write(self, state: AgentState) -> None:
@@ -327,38 +355,11 @@ class Agent:
             self.is_stopping = True
 
 
-def start_agent(load: Load, command: str, *, is_json: bool, metrics: tuple[str, int] | None = None) -> Agent:
-    """An agent that holds the locks of its hosts. UsageError if the file is wrong; HostError if another agent holds a host.
-
-    `metrics` is where to serve them.
-    """
-    topology, targets = load()
-    locks = HostLocks(topology.name)
-    locks.take(_names(targets))
-    end_pause(topology.name, DESTROYED)  # who starts an agent wants the hosts again
-    state = AgentState(os.getpid(), topology.name, topology.path, _names(targets), now())
-    locks.write(state)
-    agent = Agent(load, command, Log(topology.name, is_json), locks, Keeper(topology, targets, command), state, ServiceManager())
-    if metrics:
-        agent.metrics = _serve_metrics(*metrics, locks)
-    return agent
-
-
-def _serve_metrics(address: str, port: int, locks: HostLocks) -> Metrics:
-    from reconciler.agent.metrics import Metrics
-    from reconciler.kernel.processes.metrics_server import MetricsServer
-
-    try:
-        return Metrics(MetricsServer(address, port))
-    except NetctlError:
-        locks.release()
-        raise
-
-
 def _check_name(topology: Topology, held: Topology) -> None:
     if topology.name != held.name:
         raise UsageError(f"the file is of another topology now: {topology.name}", "start an agent of its own for it")
 
 
-def _names(targets: tuple[Target, ...]) -> tuple[str, ...]:
+def names_of(targets: tuple[Target, ...]) -> tuple[str, ...]:
+    """The hosts that the agent holds, without the lab that they stand in."""
     return tuple(target.host for target in targets if target.host != LAB)

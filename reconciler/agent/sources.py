@@ -6,7 +6,6 @@ import os
 from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 
-from reconciler.agent.state import DIRECTORY
 from reconciler.fleet.target import Target
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH
 from reconciler.kernel.events.engines import EngineEvents
@@ -15,6 +14,7 @@ from reconciler.kernel.events.monitors import open_lxc_events
 from reconciler.kernel.events.netlink import open_firewall_events, open_route_events
 from reconciler.kernel.events.source import Cause, Opener
 from reconciler.kernel.openvswitch.openflow import open_flow_events
+from reconciler.kernel.run_directory.agent_socket import DIRECTORY
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES

@@ -2,6 +2,7 @@
 
     <topology>.<host>.lock    locked as long as an agent holds the host (flock(2)), and its state (`AgentState`)
     <topology>.pause          there while the agents of the topology change nothing
+    <topology>.sock           the socket by which `netctl diff` asks (`kernel.run_directory.agent_socket`)
     <topology>.log            the last events, one JSON object a line, for `netctl watch`
 
 Names of topologies and hosts are DNS labels, and none begins with a dot.
@@ -19,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import HostError
+from reconciler.kernel.run_directory.agent_socket import DIRECTORY
 from reconciler.kernel.run_directory.flock import POLL_S, try_lock
 from reconciler.kernel.run_directory.private import check_directories, make_directory, open_private, write_private
 from reconciler.state.jsontext import MalformedError, parse_json
 
-DIRECTORY = Path("/run/netctl/.agent")
 LOCK_TIMEOUT_S = 0.5
 STATE_MAX_BYTES = 1 << 20
 LOG_MAX_BYTES = 1 << 20
@@ -113,7 +114,7 @@ class HostLocks:
         self._release(self._descriptors)
         self._descriptors = {}
         if not any(self.directory.glob(f"{self.topology}.*.lock")):
-            for suffix in ("log", "pause"):
+            for suffix in ("log", "pause", "sock"):
                 (self.directory / f"{self.topology}.{suffix}").unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other agents, other topologies
             self.directory.rmdir()

@@ -11,8 +11,7 @@ from reconciler.errors import UsageError, translating
 from reconciler.topology import DEFAULT_FILE
 
 if TYPE_CHECKING:
-    from reconciler.fleet.target import Target
-    from reconciler.topology.types import Topology
+    from reconciler.agent.loop import Loaded
 
 VERBS = ("pause", "resume", "unit")
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -49,7 +48,8 @@ def _hold(options: argparse.Namespace) -> int:
     import gc
     from pathlib import Path
 
-    from reconciler.agent.loop import start_agent
+    from reconciler.agent.start import start_agent
+    from reconciler.cli.answer import answer_diff
     from reconciler.cli.trusted import check_trusted, find_trusted
 
     gc.enable()  # unlike a command, it lives for long
@@ -57,23 +57,28 @@ def _hold(options: argparse.Namespace) -> int:
     command, is_json = f"netctl agent {options.file}", options.log == "json"
     users = find_trusted(path)
 
-    def load() -> tuple[Topology, tuple[Target, ...]]:
+    def load() -> Loaded:
         check_trusted(path, users)
         return _load(path, options.host)
 
     with translating():
-        agent = start_agent(load, command, is_json=is_json, metrics=options.metrics)
+        agent = start_agent(load, answer_diff, command, is_json=is_json, metrics=options.metrics)
     agent.run()
     return 0
 
 
-def _load(path: str, hosts: list[str] | None) -> tuple[Topology, tuple[Target, ...]]:
+def _load(path: str, hosts: list[str] | None) -> Loaded:
     """The topology, and the hosts to hold: those on this machine, and the lab that they stand in."""
+    from hashlib import sha256
+
+    from reconciler.agent.loop import Loaded
     from reconciler.cli.common import check_name, dropped_targets
     from reconciler.fleet.target import targets_of
-    from reconciler.topology.load import load_topology
+    from reconciler.topology.load import parse_topology
+    from reconciler.topology.parsed_file import read_file
 
-    topology = load_topology(path)
+    content = read_file(path)
+    topology = parse_topology(content, path)
     for host in hosts or ():
         check_name("host", host, topology.hosts)
     near = [name for name, host in topology.hosts.items() if host.connect.scheme != "ssh"]
@@ -84,7 +89,8 @@ def _load(path: str, hosts: list[str] | None) -> tuple[Topology, tuple[Target, .
         help_text = "an agent holds hosts with `connect: local` or `connect: lab`"
         raise UsageError(f"no host of {path} is on this machine", help_text)
     chosen = {target.host: target for host in hosts or near for target in targets_of(topology, host)}
-    return topology, (*chosen.values(), *(() if hosts else dropped_targets(topology)))
+    dropped = () if hosts else dropped_targets(topology)
+    return Loaded(topology, (*chosen.values(), *dropped), sha256(content).hexdigest())
 
 
 def _pause(options: argparse.Namespace) -> int:

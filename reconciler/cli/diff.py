@@ -10,8 +10,11 @@ from reconciler.cli.parser import Command, Parser, add_file, add_host, add_plan_
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.cli.common import Job
     from reconciler.fleet.target import Target
-    from reconciler.plan.document import PlanDocument
+    from reconciler.plan.document import HostPlan, PlanDocument
     from reconciler.state.shell import HostShell
     from reconciler.topology.types import Topology
 
@@ -38,25 +41,37 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if nothing differs, 1 otherwise."""
-    from reconciler.cli.common import open_job, palette, plan_job, warn_of_drops, warn_of_file, warn_of_slow_paths
+    from reconciler.cli.ask import ask_for_diff
+
+    if options.commands and options.json:
+        raise UsageError("--commands and --json exclude each other", "ask for one of them")
+    if (status := ask_for_diff(options)) is not None:
+        return status
+    from reconciler.cli.common import open_job, plan_job
+
+    with open_job(options, lock=False) as job:
+        plans = plan_job(job, document=bool(options.json or options.plan or options.commands))
+        job.fleet.prepare()
+        targets = job.fleet.targets
+    return show(options, job, plans, targets)
+
+
+def show(options: argparse.Namespace, job: Job, plans: Mapping[str, HostPlan], targets: tuple[Target, ...]) -> int:
+    """Print the plan, and the warnings of the file and of the hosts; the exit status."""
+    from reconciler.cli.common import palette, warn_of_drops, warn_of_file, warn_of_slow_paths
     from reconciler.cli.planfile import save_plan
     from reconciler.plan.document import compile_document, render_document, shown_document
     from reconciler.render.plan import render_plan
 
-    if options.commands and options.json:
-        raise UsageError("--commands and --json exclude each other", "ask for one of them")
-    with open_job(options, lock=False) as job:
-        plans = plan_job(job, document=bool(options.json or options.plan or options.commands))
-        job.fleet.prepare()
-        document = compile_document(job.topology.name, tuple(plans.values()))
-        targets = job.fleet.targets
+    document = compile_document(job.topology.name, tuple(plans.values()))
     if options.plan:
         save_plan(options.plan, render_document(document))
     shown = shown_document(document, show_secrets=options.show_secrets)
     if options.json:
         sys.stdout.write(render_document(shown))
     elif options.commands:
-        sys.stdout.write(_render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document))
+        script = _render_commands(job.topology, targets, shown, is_masked=not options.show_secrets and shown != document)
+        sys.stdout.write(script)
     else:
         print(render_plan(shown, palette(), verbose=options.verbose))
     warn_of_file(job.topology, job.desired.resolved)

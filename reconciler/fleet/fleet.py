@@ -22,16 +22,15 @@ from typing import Self
 
 from reconciler.errors import HostError, LeftoverError, NetctlError, translating
 from reconciler.fleet.local import start_local_worker
+from reconciler.fleet.requests import listen_host, plan_host, probe_host, read_host
 from reconciler.fleet.rollout import Rollout
 from reconciler.fleet.session import BEATS, Session, WorkerDiedError, WorkerProcess
 from reconciler.fleet.side_by_side import SideBySide, merge_errors
 from reconciler.fleet.ssh import start_ssh_worker
 from reconciler.fleet.target import Target
-from reconciler.plan.document import HostPlan, complete_plan
-from reconciler.probes.model import OUTCOMES, Listener, Opened, Probe, Result
-from reconciler.state.grammar import check_facts
+from reconciler.plan.document import HostPlan
+from reconciler.probes.model import Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
-from reconciler.state.jsontext import MalformedError
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
 from reconciler.worker import protocol
@@ -57,7 +56,7 @@ class Fleet:
         self.patience_s = PATIENCE_S
         """The time after which hosts on other machines give this controller up; to be set before `greet`."""
         self.is_agent = False
-        """Whether locks are held for one cycle of an agent."""
+        """Whether this is an agent's: locks are held for one cycle, and workers stay for many; to be set before `greet`."""
         self.drift: Mapping[str, tuple[Change, ...]] = {}
         """By host, changes that the root of a container undid in its own namespace."""
         self._desired: Mapping[str, HostState] = {}
@@ -173,7 +172,7 @@ class Fleet:
         """Start the worker if that needs a connection, and greet it."""
         if session.target.ssh:
             session.replace_worker(start_ssh_worker(session.target.ssh, self.patience_s))
-        return session.hello(self._command, self._run, self.patience_s)
+        return session.hello(self._command, self._run, self.patience_s, stays=self.is_agent)
 
     def _find_twins(self, machines: Mapping[str, str], *, optional: bool) -> None:
         """Raise HostError if two names lead to one machine: each would delete the other's resources. Drop an optional one."""
@@ -239,7 +238,7 @@ class Fleet:
     def _read(self, hosts: Sequence[str], *, lock: bool) -> dict[str, HostFacts]:
         if lock:
             self.lock(hosts)
-        return self._hosts.run(_read, hosts)
+        return self._hosts.run(read_host, hosts)
 
     def find_disturbances(self) -> dict[str, str]:
         """The hosts that another netctl changed since `greet`, and its description; used without a lock."""
@@ -251,6 +250,17 @@ class Fleet:
             if before.holder or before != after
         }
 
+    def rest(self) -> None:
+        """Release the locks, and hold nothing of the hosts until the next reading."""
+        self.release()
+        self._hosts.run(lambda session: session.call(protocol.Rest()))
+        self._occupied = self._hosts.run(_read_occupancy)
+
+    def renew(self) -> bool:
+        """Whether no other netctl has been at work since `rest`. If one was, workers may know its files as they were."""
+        before, self._occupied = self._occupied, self._hosts.run(_read_occupancy)
+        return before == self._occupied
+
     def lock(self, hosts: Iterable[str] | None = None) -> None:
         """Take the locks in a fixed order of hosts, so that of two concurrent controllers one gets them all."""
         self._locked = True
@@ -260,7 +270,7 @@ class Fleet:
     def plan(self, desired: Mapping[str, HostState], *, document: bool = False) -> dict[str, HostPlan]:
         """The plan of every host; with `document`, in full. A host that is missing in `desired` gets an empty state."""
         self._desired = wanted = {host: desired.get(host, HostState({})) for host in self._sessions}
-        return self._hosts.run(lambda session: _plan(session, wanted[session.target.host], document=document))
+        return self._hosts.run(lambda session: plan_host(session, wanted[session.target.host], document=document))
 
     def prepare(self) -> None:
         """Raise the errors with which the plans are known to end, such as HostError for a missing image. It changes nothing."""
@@ -313,7 +323,7 @@ class Fleet:
         self._open(session)
         if self._locked:
             session.call(protocol.Lock(brief=self.is_agent))
-        _read(session)
+        read_host(session)
 
     def release(self) -> None:
         """Release the locks, and delete their files. `close` does so, too."""
@@ -347,12 +357,12 @@ class Fleet:
         """Run all probes, each on its host, after their listeners are open on theirs. The results have the given order."""
         listeners = dict.fromkeys(probe.listener for probe in probes if probe.listener)
         try:
-            answers = self._hosts.run(lambda session: _listen(session, listeners))
+            answers = self._hosts.run(lambda session: listen_host(session, listeners))
             known = Opened(
                 tuple(each for one in answers.values() for each in one.taken),
                 tuple(each for one in answers.values() for each in one.failed),
             )
-            found = self._hosts.run(lambda session: _probe(session, probes, known))
+            found = self._hosts.run(lambda session: probe_host(session, probes, known))
         finally:
             with contextlib.suppress(NetctlError):
                 self._hosts.run(lambda session: session.call(protocol.CloseListeners()))
@@ -366,40 +376,3 @@ def _forget(session: Session) -> None:
 
 def _read_occupancy(session: Session) -> Occupancy:
     return session.call(protocol.ReadOccupancy())
-
-
-def _read(session: Session) -> HostFacts:
-    request = protocol.Read(engines=session.target.containers, openvswitch=session.target.openvswitch_needed)
-    facts = session.call(request)
-    with session.reading(request):
-        check_facts(facts)
-    return facts
-
-
-def _plan(session: Session, desired: HostState, *, document: bool) -> HostPlan:
-    request = protocol.Plan(host=session.target.host, desired=desired, document=document)
-    answer = session.call(request)
-    with session.reading(request):
-        plan = complete_plan(answer, desired)
-        if plan.host != session.target.host or bool(plan.fingerprint) != document:
-            raise MalformedError("a plan that was not asked for")
-    return plan
-
-
-def _listen(session: Session, listeners: Iterable[Listener]) -> Opened:
-    request = protocol.OpenListeners(listeners=tuple(each for each in listeners if each.host == session.target.host))
-    opened = session.call(request)
-    with session.reading(request):
-        if not {*opened.taken, *(each for each, _ in opened.failed)} <= set(request.listeners):
-            raise MalformedError("a listener that was not asked for")
-    return opened
-
-
-def _probe(session: Session, probes: tuple[Probe, ...], opened: Opened) -> tuple[Result, ...]:
-    request = protocol.RunProbes(probes=tuple(each for each in probes if each.host == session.target.host), opened=opened)
-    results = session.call(request)
-    with session.reading(request):
-        asked = tuple(result.probe for result in results) == request.probes
-        if not asked or any(result.finding.outcome not in OUTCOMES for result in results):
-            raise MalformedError("results of probes that were not asked for")
-    return results

@@ -22,6 +22,7 @@ from reconciler.errors import SHORT_OF_MEMORY, HostError, NetctlError
 from reconciler.fleet.target import Target
 from reconciler.kernel.run_directory.private import open_private, secure_directory
 from reconciler.plan.document import CODEC
+from reconciler.state.host import HostState
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError, parse_json
 from reconciler.state.visible import visible
 from reconciler.worker import protocol
@@ -118,6 +119,8 @@ class Session:
         self._heard_bytes = 0
         self._overdue = ""
         """The reason why the controller ended the worker, if it did."""
+        self.planned: HostState | None = None
+        """The desired state that the worker has received last."""
 
     @property
     def _worker(self) -> WorkerProcess:
@@ -125,12 +128,12 @@ class Session:
             raise HostError(f"there is no connection to {self.target.host}")
         return self._connected
 
-    def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S) -> Introduction:
+    def hello(self, command: str, run: str = "", patience_s: float = PATIENCE_S, *, stays: bool = False) -> Introduction:
         """Name the worker's host to it; the answer describes the machine, and the topology's other hosts.
 
         Other controllers read `command` as the description of the lock's holder. On another machine `run` identifies
         this controller, because its process number means nothing there. After `patience_s` without a sign of life, the
-        worker gives the controller up.
+        worker gives the controller up. With `stays`, it is to read the host again and again.
         """
         is_remote = self.target.ssh is not None
         hello = protocol.Hello(
@@ -146,6 +149,7 @@ class Session:
             command=f"{command}, from {os.uname().nodename}" if is_remote else command,
             run=run if is_remote else "",
             patience_s=patience_s,
+            stays=stays,
         )
         return self.call(hello)
 
@@ -241,6 +245,7 @@ class Session:
         self.close()
         self._connected = worker
         self._overdue = ""
+        self.planned = None
 
     def beat(self) -> None:
         """Send a sign of life to the worker. If that fails, the thread that waits for an answer detects it."""

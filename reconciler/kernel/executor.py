@@ -190,6 +190,7 @@ class KernelHost:
 
     def close(self) -> None:
         """Close every namespace."""
+        self._nft.clear()
         self._namespaces.close()
 
 

@@ -20,7 +20,9 @@ from typing import TypeVar
 
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import KernelContext
+from reconciler.kernel.netfilter.table_memo import TableMemo
 from reconciler.kernel.netlink.encode import encode_loopback_up
+from reconciler.kernel.netlink.memo import DumpMemo
 from reconciler.kernel.netlink.rtnetlink import RouteSocket
 from reconciler.kernel.run_directory.flock import lock_among_root
 from reconciler.state.naming import Alias
@@ -109,11 +111,18 @@ class Namespaces:
         self._context = context
         self._pids: dict[str, int] = {}
         self._sockets: dict[str, tuple[tuple[int, int], RouteSocket]] = {}
+        self._memos: dict[str, DumpMemo] | None = None
+        self.tables: TableMemo | None = None
+        """The same of nftables."""
 
     @property
     def context(self) -> KernelContext:
         """The context of the namespaces."""
         return self._context
+
+    def remember_dumps(self) -> None:
+        """From here on, parse only what has changed since the last reading: for a process that reads again and again."""
+        self._memos, self.tables = {}, TableMemo()
 
     def set_pids(self, pids: Mapping[str, int]) -> None:
         """The first process of each engine container that runs, by the name of the container in the topology."""
@@ -129,7 +138,8 @@ class Namespaces:
             return self._context.own_netns
         if pid := self._pids.get(container_of(netns), 0):
             return f"/proc/{pid}/ns/net"
-        return str(self._context.netns_directory / netns_path_name(self._context.topology, netns))
+        # Thousands of times in a reading, so it is joined as text.
+        return f"{self._context.netns_directory}/{netns_path_name(self._context.topology, netns)}"
 
     def identity(self, netns: str) -> tuple[int, int]:
         """Device and inode of the namespace: equal as long as it is the same namespace. HostError if it does not exist."""
@@ -172,11 +182,16 @@ class Namespaces:
         def body() -> None:
             for name in stale:
                 self._enter(name)
-                self._sockets[name] = (wanted[name], RouteSocket(restless=is_container_netns(name)))
+                self._sockets[name] = (wanted[name], self._new_socket(name))
 
         if stale:
             run_in_thread(body)
         return {name: self._sockets[name][1] for name in wanted}
+
+    def _new_socket(self, netns: str) -> RouteSocket:
+        """A route socket in the namespace of the calling thread, which is this one."""
+        memo = None if self._memos is None else self._memos.setdefault(netns, DumpMemo())
+        return RouteSocket(restless=is_container_netns(netns), memo=memo)
 
     def _enter(self, netns: str) -> None:
         """Move the calling thread there. HostError if that is no namespace, or no longer one."""
@@ -195,6 +210,8 @@ class Namespaces:
 
     def close(self) -> None:
         """Close all sockets."""
+        if self._memos is not None:
+            self._memos = {name: memo for name, memo in self._memos.items() if name in self._sockets}
         for name in tuple(self._sockets):
             self.forget(name)
 
@@ -255,7 +272,7 @@ class Namespaces:
                 for key, value in PROMPT if step.ipv6 else SILENT:
                     _write_if_there(f"/proc/sys/{key}", value)
                 status = os.stat("/proc/thread-self/ns/net")
-                opened = RouteSocket(restless=is_container_netns(step.netns))
+                opened = self._new_socket(step.netns)
                 self._sockets[step.netns] = ((status.st_dev, status.st_ino), opened)
                 self._sockets[step.netns][1].request([encode_loopback_up(owner)])
                 _mount(path)

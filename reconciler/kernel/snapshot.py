@@ -165,7 +165,7 @@ def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:
     from reconciler.kernel.netfilter.nft import read_tables
     from reconciler.kernel.netfilter.table_dump import TableReader
 
-    reader = namespaces.run(HOST, TableReader)
+    reader = namespaces.run(HOST, lambda: TableReader(namespaces.tables))
     try:
         return read_tables(reader, namespaces.context.topology)
     finally:

@@ -8,7 +8,10 @@ from typing import TextIO
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Whether `stream` is a terminal whose user has not asked for plain text."""
+    """Whether `stream` is a terminal whose user has not asked for plain text; one that stands for another says so itself."""
+    known: bool | None = getattr(stream, "has_colour", None)
+    if known is not None:
+        return known
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     try:

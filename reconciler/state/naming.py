@@ -25,6 +25,7 @@ def _digest(*parts: str) -> bytes:
     return hashlib.sha256("/".join(parts).encode()).digest()
 
 
+@lru_cache
 def group_of(topology: str) -> int:
     """The IFLA_GROUP tag of the topology's links: 31 bits of its hash, never 0 (the default group)."""
     return int.from_bytes(_digest("group", topology)[:4], "big") >> 1 | 1

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.ref import Ref
@@ -299,3 +299,19 @@ class Snapshot:
     def namespace(self, netns: str) -> NamespaceInfo:
         """The contents of a namespace; empty if the namespace did not exist."""
         return self.namespaces.get(netns) or NamespaceInfo()
+
+
+def reuse(last: Snapshot, new: Snapshot) -> Snapshot:
+    """The new reading, with the namespaces of the last one that are the same; the last one itself if all is.
+
+    Links count as the same only if they are the same object: they do not compare their `settings`.
+    """
+    namespaces = {
+        netns: old if (old := last.namespaces.get(netns)) and old.links is info.links and old == info else info
+        for netns, info in new.namespaces.items()
+    }
+    is_same = namespaces.keys() == last.namespaces.keys()
+    is_same = is_same and all(info is last.namespaces[netns] for netns, info in namespaces.items())
+    if is_same and replace(new, namespaces={}) == replace(last, namespaces={}):
+        return last
+    return replace(new, namespaces=namespaces)

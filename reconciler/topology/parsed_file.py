@@ -24,7 +24,7 @@ class ParsedFile:
 
 def read_parsed(path: str) -> ParsedFile:
     """The file at `path`, parsed. UsageError if it cannot be read."""
-    return parse_file(_read_file(path), path)
+    return parse_file(read_file(path), path)
 
 
 def parse_file(data: bytes, path: str) -> ParsedFile:
@@ -32,7 +32,8 @@ def parse_file(data: bytes, path: str) -> ParsedFile:
     return ParsedFile(path, *parse_document(data))
 
 
-def _read_file(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """The content of the file. UsageError if it cannot be read."""
     help_text = "name the file: netctl COMMAND FILE; without a name it is topology.yaml in the current directory"
     start = f"{help_text}; `netctl init` writes one to start from"
     try:

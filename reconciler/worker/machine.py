@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH, KernelContext
 from reconciler.kernel.executor import KernelHost
-from reconciler.kernel.namespaces import Namespaces
-from reconciler.kernel.processes.worker_process import die_with_parent, enter_or_leave, read_machine
+from reconciler.kernel.namespaces import Namespaces, enter
+from reconciler.kernel.processes.worker_process import die_with_parent, enter_or_leave, read_machine, return_memory
 from reconciler.kernel.run_directory import notes
 from reconciler.kernel.run_directory.lock import HostLock, read_occupancy
 from reconciler.kernel.run_directory.private import check_directories
@@ -22,7 +22,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
-from reconciler.state.snapshot import Snapshot
+from reconciler.state.snapshot import Snapshot, reuse
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.worker.protocol import Hello, Introduction
 
@@ -51,6 +51,8 @@ def open_machine(hello: Hello) -> KernelMachine:
     # Opened before the process enters a lab host's namespace.
     context = replace(context, machine_netns=f"/proc/self/fd/{os.open('/proc/self/ns/net', os.O_RDONLY)}")
     machine = KernelMachine(context, hello.netns, hello.command, hello.parent, hello.run)
+    if hello.stays:
+        machine.remember_readings()
     machine.enter()
     return machine
 
@@ -73,6 +75,15 @@ class KernelMachine:
         self._lock = HostLock(context)
         self._prober: Prober | None = None
         self._exists = True
+        self._is_resting = False
+        self._remembers = False
+        self._last: Snapshot | None = None
+        """The last reading, if it is remembered."""
+
+    def remember_readings(self) -> None:
+        """From here on, a reading reuses what is equal in the last one: for a controller that reads again and again."""
+        self._remembers = True
+        self._namespaces.remember_dumps()
 
     def enter(self) -> None:
         """Enter the host's namespace, which may be new; an empty one if it does not exist."""
@@ -135,7 +146,24 @@ class KernelMachine:
 
     def read(self, interest: Interest) -> Snapshot:
         """Read the host."""
-        return read_snapshot(self._namespaces, interest)
+        if self._is_resting:
+            self._is_resting = False
+            self.enter()
+        snapshot = read_snapshot(self._namespaces, interest)
+        if self._remembers:
+            snapshot = self._last = reuse(self._last, snapshot) if self._last else snapshot
+        return snapshot
+
+    def rest(self) -> None:
+        """Close all that keeps a namespace alive, and leave that of a lab host, so that its deletion takes effect at once."""
+        from reconciler.kernel.engines.engine import close_engines
+
+        self._is_resting = True
+        self._host.close()
+        close_engines(self._context)
+        if self._netns is not None:
+            enter(self._context.machine_netns)
+        return_memory()
 
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
         """The snapshot with the kernel settings in `interest`."""

@@ -88,6 +88,8 @@ class Hello(Request[Introduction]):
     run: str
     """The identity of the controller on another machine; "" on its own."""
     patience_s: float
+    stays: bool = False
+    """Whether the controller reads the host again and again, and lets the worker rest in between (`Rest`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,8 @@ class Plan(Request[LivePlan]):
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Idle, Planned)
     host: str
-    desired: HostState
+    desired: HostState | None
+    """None for that of the last request of this kind."""
     document: bool
     """Whether the plan is requested in full, with the fingerprint of the live state."""
 
@@ -254,6 +257,12 @@ class Release(Request[None]):
     """Release the lock."""
 
 
+class Rest(Request[None]):
+    """Hold nothing of the host until the next reading. What was planned is forgotten."""
+
+    states: ClassVar[tuple[type, ...]] = (Idle, Planned)
+
+
 REQUESTS: tuple[type[Request[Any]], ...] = (
     Hello,
     Lock,
@@ -277,6 +286,7 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     RunProbes,
     CloseListeners,
     Release,
+    Rest,
 )
 _BY_VERB = {cls.verb(): cls for cls in REQUESTS}
 

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from reconciler.errors import HostError, NetctlError, ProtocolError
 from reconciler.kernel.snapshot import Interest
-from reconciler.kinds import recognise_all, with_strays
+from reconciler.kinds import with_strays
 from reconciler.kinds.settings.sysctl import Sysctl
-from reconciler.plan.diff import diff_states, find_silenced, is_gone, split_exposed
+from reconciler.plan.diff import diff_states, split_exposed
 from reconciler.plan.document import HostPlan, LivePlan, fingerprint_of, live_plan
 from reconciler.plan.execute import BatchRunner, Failure, Outcome, execute_batches, never
-from reconciler.plan.order import Batch
 from reconciler.plan.plan import PhasedPlan, compile_plan, plan_changes
 from reconciler.plan.rollback import find_repaired, rollback_target
 from reconciler.probes.model import Opened, Result
-from reconciler.state.host import HostFacts, HostState, Occupancy
-from reconciler.state.record import Change, InterfaceKey, Record
+from reconciler.state.host import HostFacts, HostState
+from reconciler.state.record import Change
 from reconciler.state.ref import Ref
 from reconciler.state.snapshot import Snapshot
 from reconciler.worker import protocol
+from reconciler.worker.abstract import Machine, SettlingHost
 from reconciler.worker.protocol import Event, Phase, Request
+from reconciler.worker.readings import Readings
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack, WorkerState
 from reconciler.worker.waiting import when_back
-
-if TYPE_CHECKING:
-    from reconciler.probes.run import Prober
 
 A = TypeVar("A")
 
@@ -41,71 +38,6 @@ CHECK_PAUSE_S = 0.1
 """The kernel finishes some changes shortly after the acknowledgement: a namespace's deletion, a port's forwarding state."""
 
 PROGRESS_INTERVAL_S = 0.05
-
-
-class SettlingHost(BatchRunner, Protocol):
-    """A host that can also wait until its new links pass packets."""
-
-    def settle(self, waiting: Callable[[str, float], None], cancelled: Callable[[], bool]) -> None:
-        """Return when they do; HostError if that takes too long. `waiting` gets the bridge and the seconds of its STP."""
-
-
-class Machine(Protocol):
-    """The host as its worker sees it; `worker.machine` implements it with `kernel/`."""
-
-    def enter(self) -> None:
-        """Enter the host's namespace; an empty one without a name if it does not exist."""
-
-    def lock(self, *, brief: bool) -> None:
-        """Take the host's lock, or raise LockedError. A `brief` holder is an agent."""
-
-    def read_occupancy(self) -> Occupancy:
-        """The process that holds the host's lock."""
-
-    def release(self) -> None:
-        """Release the lock, if it is held, and delete its file."""
-
-    def read(self, interest: Interest) -> Snapshot:
-        """Read the host."""
-
-    def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:
-        """The snapshot with the kernel settings in `interest`."""
-
-    def read_lost_settings(self, snapshot: Snapshot, gone: Sequence[Record], silenced: Collection[InterfaceKey]) -> Snapshot:
-        """The snapshot with the kernel settings that are lost with these records, and with IPv6 on the silenced interfaces."""
-
-    def read_facts(self, snapshot: Snapshot, interest: Interest) -> HostFacts:
-        """The facts of the host for `compile`."""
-
-    def host(self) -> SettlingHost:
-        """The executor of batches, in the current namespace."""
-
-    def check(self, batches: tuple[Batch, ...]) -> None:
-        """Raise HostError if a step is known to fail: a missing image, a kernel without a feature."""
-
-    def commit(self, *, keep_log: bool = False) -> None:
-        """Delete what was kept for a rollback, and unless `keep_log`, the log of an earlier one."""
-
-    def prober(self) -> Prober:
-        """The object that runs probes; always the same one."""
-
-    def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
-        """The number of entries in connection tracking that each address opened."""
-
-    def remember(self, peers: Mapping[str, str]) -> None:
-        """Store the topology's other hosts."""
-
-    def confirm(self, token: str) -> None:
-        """Note that the host was reached by this connection."""
-
-    def is_confirmed(self, token: str) -> bool:
-        """Whether `confirm` has noted it."""
-
-    def log(self, line: str) -> None:
-        """Write a line to the log on the host."""
-
-    def forget(self) -> None:
-        """Delete the topology's files."""
 
 
 class Work:
@@ -126,8 +58,10 @@ class Work:
         self._state: WorkerState = Idle()
         self._repaired: tuple[Change, ...] = ()
         """The damages that a rollback does not restore."""
-        self._pool = ThreadPoolExecutor(1)
-        self._seen: tuple[Snapshot, Future[HostState]] | None = None
+        self._asked = self._desired
+        """The desired state of the last request for a plan."""
+        self._readings = Readings(machine)
+        self._seen: Snapshot | None = None
         """The last reading, unless a plan has used it."""
 
         self._handlers: Mapping[type[Request[Any]], Callable[[Any], Any]] = {
@@ -152,6 +86,7 @@ class Work:
             protocol.RunProbes: self._probe,
             protocol.CloseListeners: lambda _: machine.prober().stop(),
             protocol.Release: lambda _: machine.release(),
+            protocol.Rest: self._rest,
         }
 
     def answer(self, request: Request[A]) -> A:
@@ -166,20 +101,17 @@ class Work:
         self._interest = Interest(engines=request.engines, openvswitch=request.openvswitch)
         snapshot = self._machine.read(self._interest)
         facts = self._machine.read_facts(snapshot, self._interest)
-        # The controller compiles now, so this costs no elapsed time.
-        self._seen = snapshot, self._pool.submit(recognise_all, snapshot)
+        self._readings.recognise(snapshot)  # the controller compiles now, so this costs no elapsed time
+        self._seen = snapshot
         return facts
 
     def _make_plan(self, request: protocol.Plan) -> LivePlan:
-        self._desired = request.desired
+        self._asked = self._desired = self._asked if request.desired is None else request.desired
         self._interest = replace(self._interest, sysctls=_sysctl_keys(self._desired.records))
         # The last reading lacks only settings that the topology was not known to need. It is used once.
         seen, self._seen = self._seen, None
-        snapshot = seen[0] if seen else self._machine.read(self._interest)
-        live = self._with_settings(seen[1].result() if seen else recognise_all(snapshot), snapshot, self._interest.sysctls)
-        live = with_strays(live, snapshot, self._desired)
-        live, changes = self._with_lost_settings(live, snapshot)
-        self._state = Planned(self._with_settings(live, snapshot, _overwritten(changes)))
+        live, changes = self._readings.compare(seen or self._machine.read(self._interest), self._desired, self._interest.sysctls)
+        self._state = Planned(live)
         self._follow(plan_changes(changes))
         return live_plan(self._describe(request.host, fingerprint_of(live) if request.document else ""))
 
@@ -290,7 +222,7 @@ class Work:
         before = state.before
         self._interest = replace(self._interest, sysctls=_sysctl_keys({**self._desired.records, **before.records}))
         snapshot = when_back(lambda: self._machine.read(self._interest))
-        live = recognise_all(snapshot)
+        live = self._readings.recognise(snapshot).result()
         self._desired = rollback_target(before, live)
         self._repaired = find_repaired(before, self._desired)
         # What conflicted with the plan's target may be a part of the target of the rollback, such as a link `eth0`.
@@ -325,6 +257,11 @@ class Work:
         self._machine.commit(keep_log=True)
         self._machine.log("rolled back")
 
+    def _rest(self, _: protocol.Rest) -> None:
+        self._state, self._seen = Idle(), None
+        self._readings.rest()
+        self._machine.rest()
+
     def _listen(self, request: protocol.OpenListeners) -> Opened:
         return self._machine.prober().start_listeners(request.listeners)
 
@@ -333,29 +270,7 @@ class Work:
 
     def _live(self) -> HostState:
         snapshot = self._machine.read(self._interest)
-        return with_strays(recognise_all(snapshot), snapshot, self._desired)
-
-    def _with_settings(self, live: HostState, snapshot: Snapshot, keys: Mapping[str, tuple[str, ...]]) -> HostState:
-        """The live state, with the kernel settings in `keys` by their namespaces."""
-        if not keys:
-            return live
-        settings = Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))
-        return HostState({**live.records, **{record.ref: record for record in settings}})
-
-    def _with_lost_settings(self, live: HostState, snapshot: Snapshot) -> tuple[HostState, tuple[Change, ...]]:
-        """The live state with the kernel settings that the changes would lose, and those changes.
-
-        A plan that knows them can be rolled back: a re-created link has the kernel's own values.
-        """
-        changes = diff_states(live, self._desired)
-        gone = [change.before for change in changes if change.before and is_gone(change)]
-        silenced = tuple(find_silenced(changes))
-        settings = Sysctl.recognise(self._machine.read_lost_settings(snapshot, gone, silenced)) if gone or silenced else ()
-        lost = {each.ref: each for each in settings if each.ref not in live.records and each.ref not in self._desired.records}
-        if not lost:
-            return live, changes
-        live = HostState({**live.records, **lost})
-        return live, diff_states(live, self._desired)
+        return with_strays(self._readings.recognise(snapshot).result(), snapshot, self._desired)
 
     def _describe(self, host: str, fingerprint: str) -> HostPlan:
         return HostPlan(host, fingerprint, self._plan.step_count, self._plan.changes)
@@ -379,13 +294,6 @@ class _Progress:
         if self._done > self._sent and (now_s >= self._next_s or done == total):
             self._next_s, self._sent = now_s + PROGRESS_INTERVAL_S, self._done
             self._emit(protocol.Progress(done=self._done, total=self._before + total))
-
-
-def _overwritten(changes: Iterable[Change]) -> dict[str, tuple[str, ...]]:
-    """The kernel settings, by namespace, that changes in place write besides; a rollback restores them."""
-    sides = ((change.before, change.after) for change in changes if not change.recreate)
-    found = ((after.netns, after.overwrites(before)) for before, after in sides if before and after)
-    return {netns: keys for netns, keys in found if keys}
 
 
 def _sysctl_keys(refs: Iterable[Ref]) -> dict[str, tuple[str, ...]]:

@@ -284,6 +284,12 @@ class DockerEngine:
             # The server is no engine, or the answer is incomplete.
             raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
 
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _connect(self) -> APIClient:
         with self._connecting:
             if self._client is None:

@@ -59,6 +59,9 @@ class Engine(Protocol):
     def remove_parked(self) -> None:
         """Delete all parked containers."""
 
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+
 
 @cache
 def engine_of(context: KernelContext, runtime: str) -> Engine:
@@ -82,6 +85,12 @@ def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tup
         if runtime in wanted or engine.holds_any():
             found += engine.read_containers(wanted.get(runtime, {}))
     return tuple(found)
+
+
+def close_engines(context: KernelContext) -> None:
+    """Close all connections to engines: a socket keeps the namespace alive in which it was opened."""
+    for runtime in ENGINES:
+        engine_of(context, runtime).close()
 
 
 def check_containers(context: KernelContext, steps: Iterable[Step]) -> None:

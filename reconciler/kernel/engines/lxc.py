@@ -56,6 +56,9 @@ class LxcEngine:
         self._host_key = host_key
         self._path = Path(directory)
 
+    def close(self) -> None:
+        """It has no connection."""
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def holds_any(self) -> bool:

@@ -19,6 +19,7 @@ class Cause(StrEnum):
     COMMAND = "command"
     FILE = "file"
     CONTROL = "control"
+    QUESTION = "question"
 
 
 class Source(Protocol):

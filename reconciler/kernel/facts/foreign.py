@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.engine import Wanted, engine_of
-from reconciler.kernel.facts.listeners import read_listeners
+from reconciler.kernel.facts.listeners import ListeningSocket
 from reconciler.kernel.netfilter.iptables import DOCKER_NAT_CHAIN, read_docker_ports
 from reconciler.kernel.netfilter.table_dump import ChainInfo, TableReader
 from reconciler.kinds.firewall.docker_user import DOCKER_CHAIN
@@ -119,9 +119,9 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
 # --- of the host ------------------------------------------------------------------------------------------------------
 
 
-def find_listeners() -> Iterator[ForeignListener]:
+def find_listeners(listeners: Iterable[ListeningSocket]) -> Iterator[ForeignListener]:
     """Sockets from which a published port would take the packets."""
-    for one in read_listeners():
+    for one in listeners:
         port = HostPort(protocol=one.protocol, address=ip_address(one.address), port=one.port)
         yield ForeignListener(port=port, holder=one.holder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -30,7 +30,7 @@ from reconciler.kernel.facts.foreign import (
     find_shared,
     is_own,
 )
-from reconciler.kernel.facts.listeners import read_sockets
+from reconciler.kernel.facts.listeners import ListeningSocket, read_listeners
 from reconciler.kernel.netfilter.foreign_drops import find_drops, find_legacy_drops
 from reconciler.kernel.netfilter.nft import LIBRARY, NO_SUCH_FILE
 from reconciler.kernel.netfilter.table_dump import TableReader
@@ -70,7 +70,8 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
     host = snapshot.namespaces.get(HOST, NamespaceInfo())
     links = choose_uplinks(host, context, tuple(one.name for one in snapshot.uplinks))
     link = links[0] if links else None
-    foreign, docker_user = read_foreign(context, snapshot, interest, link.name if link else "")
+    listeners = read_listeners()
+    foreign, docker_user = read_foreign(context, snapshot, interest, link.name if link else "", listeners)
     missing = read_missing(snapshot)
     slow = "" if missing else find_fast_path_fault(snapshot)
     return HostFacts(
@@ -90,7 +91,7 @@ def read_facts(context: KernelContext, snapshot: Snapshot, interest: Interest, *
         fast_path_fault=slow,
         openvswitch_fault=read_fault(context) if interest.openvswitch else "",
         openvswitch_datapath=read_datapath() if interest.openvswitch else "netdev",
-        listening_ports=find_listening_ports(),
+        listening_ports=find_listening_ports(listeners),
         reserved_ports=read_reserved_ports(),
         source_ports=find_source_ports(snapshot),
         published=tuple(find_published(snapshot)),
@@ -119,7 +120,7 @@ def _default_facts(context: KernelContext, snapshot: Snapshot, interest: Interes
 
 
 def read_foreign(
-    context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str
+    context: KernelContext, snapshot: Snapshot, interest: Interest, uplink: str, listeners: Sequence[ListeningSocket]
 ) -> tuple[tuple[ForeignResource, ...], tuple[Literal["iptables", "ip6tables"], ...]]:
     """All foreign resources, and the commands whose family has Docker's chain."""
     reader = TableReader()
@@ -137,7 +138,7 @@ def read_foreign(
     foreign = (
         *find_routes(snapshot),
         *find_links(snapshot),
-        *(listener for listener in find_listeners() if listener.port not in proxied),
+        *(listener for listener in find_listeners(listeners) if listener.port not in proxied),
         *published,
         *ports,
         *drops,
@@ -271,10 +272,10 @@ def read_accepts_ra(link: str) -> bool:
     return accepts == "2" or (accepts == "1" and forwards == "0")
 
 
-def find_listening_ports() -> tuple[int, ...]:
+def find_listening_ports(listeners: Iterable[ListeningSocket]) -> tuple[int, ...]:
     """The ports among those of masqueraded connections with a socket of the host, without sockets on localhost."""
     blocks = (WHOLE_RANGE, *LOW_BLOCKS)
-    open_ones = (one for one in read_sockets() if not ip_address(one.address).is_loopback)
+    open_ones = (one for one in listeners if not ip_address(one.address).is_loopback)
     return tuple(sorted({one.port for one in open_ones if any(block.overlaps(one.port, one.port) for block in blocks)}))
 
 

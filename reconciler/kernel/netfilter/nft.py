@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.errors import SHORT_OF_MEMORY, HostError
 from reconciler.kernel.namespaces import leave_for_new, run_in_thread
-from reconciler.kernel.netfilter.table_dump import Structure, TableReader
+from reconciler.kernel.netfilter.table_dump import Structure, TableDump, TableReader
 from reconciler.kinds.firewall.element_text import is_element
 from reconciler.kinds.firewall.program import SETS, parse_table_name, render_table, table_name
 from reconciler.state.snapshot import TableInfo
@@ -133,11 +133,19 @@ def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
         dump = reader.read_table(family, name)
         if dump is None:
             continue
-        elements = tuple(element for element in dump.elements if is_element(family, *element))
-        # An element outside of the grammar is foreign; only a new table removes it.
-        intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
-        found.append(TableInfo(family, name, intact, elements, dump.hooks))
+        known = reader.memo.infos.get((family, name)) if reader.memo else None
+        info = known[1] if known and known[0] is dump else _table_info(family, name, topology, dump)
+        if reader.memo:
+            reader.memo.infos[family, name] = dump, info
+        found.append(info)
     return tuple(found)
+
+
+def _table_info(family: str, name: str, topology: str, dump: TableDump) -> TableInfo:
+    """The table as netctl sees it. An element outside of the grammar is foreign; only a new table removes it."""
+    elements = tuple(element for element in dump.elements if is_element(family, *element))
+    intact = len(elements) == len(dump.elements) and dump.structure == read_program(family, topology)
+    return TableInfo(family, name, intact, elements, dump.hooks)
 
 
 _programs: dict[tuple[str, str], Structure] = {}

@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
 from reconciler.kernel.netfilter.set_values import LIMIT, ElementPart, format_single, parts_of, text_of_name
+from reconciler.kernel.netfilter.table_memo import TableMemo
 from reconciler.kernel.netlink.rtnetlink import (
     ANSWER_TIMEOUT_S,
     ATTRIBUTE,
@@ -114,8 +115,9 @@ class ChainInfo:
 class TableReader:
     """A netfilter socket in the namespace of the thread that creates it."""
 
-    def __init__(self) -> None:
-        """OSError if the kernel gives no socket."""
+    def __init__(self, memo: TableMemo | None = None) -> None:
+        """OSError if the kernel gives no socket. `memo` is of the same namespace."""
+        self.memo = memo
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._sequence = 0
@@ -197,72 +199,32 @@ class TableReader:
 
     def _read_once(self, family: str, name: str) -> TableDump | None:
         owner = attribute(CHAIN_TABLE, name.encode() + b"\0")
-        tables = [dict(parse_attributes(body, GENERIC.size)) for body in self._dump(GETTABLE, family, b"")]
-        if not any(text_of_name(bytes(table[TABLE_NAME])) == name for table in tables):
+        tables = self._bodies(GETTABLE, family, b"")
+        tables = [body for body in tables if text_of_name(bytes(dict(parse_attributes(memoryview(body)))[TABLE_NAME])) == name]
+        if not tables:
             return None
-        structure: set[tuple[object, ...]] = {
-            (GETTABLE, bytes(table[TABLE_FLAGS])) for table in tables if text_of_name(bytes(table[TABLE_NAME])) == name
-        }
-        rules_of: dict[bytes, list[bytes]] = {}
-        hooks: dict[str, tuple[bytes, bytes, list[bytes]]] = {}
-        for kind in (GETCHAIN, GETRULE, GETSET):
-            for body in self._dump(kind, family, owner):
-                found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
-                if text_of_name(found[CHAIN_TABLE]) != name:
-                    continue  # chains of all tables arrive
-                values: list[object] = [kind, *(found.get(number, b"") for number in SAME_STRUCTURE[kind])]
-                if kind == GETCHAIN and CHAIN_HOOK in found and (dev := _hook_of(family, found[CHAIN_NAME])):
-                    hooks[dev] = found[CHAIN_HOOK], found.get(CHAIN_POLICY, b""), rules_of.setdefault(found[CHAIN_NAME], [])
-                    continue
-                if kind == GETRULE:  # the order of rules in the chain matters
-                    rules = rules_of.setdefault(found[RULE_CHAIN], [])
-                    rules.append(found[RULE_EXPRESSIONS])
-                    values.append(len(rules))
-                    if _hook_of(family, found[RULE_CHAIN]) in hooks:
-                        continue
-                structure.add(tuple(values))
-        elements: list[Element] = []
-        for info in self._read_sets(family, owner):
-            found_elements = self._read_elements(family, owner, info)
+        objects = {GETTABLE: tables, **{kind: self._bodies(kind, family, owner) for kind in (GETCHAIN, GETRULE, GETSET)}}
+        sets = tuple(_parse_sets(objects[GETSET]))
+        elements = [self._bodies(GETSETELEM, family, owner + _set_owner(info.name)) for info in sets]
+        known = self.memo.dumps.get((family, name)) if self.memo else None
+        if known and known[0] == (objects, elements):
+            return known[1]
+        structure, hooks = _parse_structure(family, name, objects)
+        named: list[Element] = []
+        for info, bodies in zip(sets, elements, strict=True):
+            found = _parse_set_elements(info, bodies)
             if info.flags & FLAG_ANONYMOUS:  # part of a rule
-                structure.update(found_elements)
+                structure.update(found)
             else:
-                elements += found_elements
-        return TableDump(
-            frozenset(structure), tuple(elements), tuple((dev, parse_hook(dev, *hook)) for dev, hook in hooks.items())
-        )
+                named += found
+        dump = TableDump(frozenset(structure), tuple(named), hooks)
+        if self.memo:
+            self.memo.dumps[family, name] = (objects, elements), dump
+        return dump
 
-    def _read_sets(self, family: str, owner: bytes) -> Iterator[_SetInfo]:
-        for body in self._dump(GETSET, family, owner):
-            found = {number: bytes(value) for number, value in parse_attributes(body, GENERIC.size)}
-            if int.from_bytes(found.get(SET_FLAGS, b"")) & FLAG_TIMEOUT:
-                continue  # only packets write those
-
-            def number_of(key: int, found: dict[int, bytes] = found) -> int:
-                return int.from_bytes(found.get(key, b""))
-
-            limits = SET_EXPR in found
-            yield _SetInfo(
-                text_of_name(found[SET_NAME]),
-                number_of(SET_FLAGS),
-                parts_of(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
-                LIMIT if limits else parts_of(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
-            )
-
-    def _read_elements(self, family: str, owner: bytes, info: _SetInfo) -> list[Element]:
-        raw: list[tuple[bytes, bytes, bytes, int]] = []
-        for body in self._dump(GETSETELEM, family, owner + attribute(ELEM_LIST_SET, info.name.encode() + b"\0")):
-            for number, value in parse_attributes(body, GENERIC.size):
-                if number == ELEM_LIST_ELEMENTS:
-                    raw += _parse_elements(bytes(value))
-        if info.flags & FLAG_INTERVAL:
-            if len(info.key) == 1:
-                raw = _pair_intervals(raw, info.key[0].size)
-            keys = [CONCATENATION.join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
-        else:
-            keys = format_single(info.key, [one[0] for one in raw])
-        values = format_single(info.data, [one[2] for one in raw])
-        return [(info.name, key, value) for key, value in zip(keys, values, strict=True)]
+    def _bodies(self, kind: int, family: str, attributes: bytes) -> list[bytes]:
+        """The attributes of each object of one dump, without the ruleset's generation."""
+        return [bytes(body[GENERIC.size :]) for body in self._dump(kind, family, attributes)]
 
     def _dump(self, kind: int, family: str, attributes: bytes) -> Iterator[memoryview]:
         """The bodies of one dump. _ChangedError if the ruleset's generation is not that of the dumps before."""
@@ -289,6 +251,70 @@ class TableReader:
                 changed |= self._generation not in (None, generation)
                 self._generation = generation
                 bodies.append(answer)
+
+
+def _set_owner(name: str) -> bytes:
+    return attribute(ELEM_LIST_SET, name.encode() + b"\0")
+
+
+def _parse_structure(
+    family: str, name: str, objects: Mapping[int, Sequence[bytes]]
+) -> tuple[set[tuple[object, ...]], tuple[tuple[str, str], ...]]:
+    """What identifies a table but for the elements of its anonymous sets; and the hooks of a netdev table."""
+    structure: set[tuple[object, ...]] = set()
+    rules_of: dict[bytes, list[bytes]] = {}
+    hooks: dict[str, tuple[bytes, bytes, list[bytes]]] = {}
+    for kind, bodies in objects.items():
+        for body in bodies:
+            found = {number: bytes(value) for number, value in parse_attributes(memoryview(body))}
+            if kind != GETTABLE and text_of_name(found[CHAIN_TABLE]) != name:
+                continue  # chains of all tables arrive
+            values: list[object] = [kind, *(found.get(number, b"") for number in SAME_STRUCTURE[kind])]
+            if kind == GETCHAIN and CHAIN_HOOK in found and (dev := _hook_of(family, found[CHAIN_NAME])):
+                hooks[dev] = found[CHAIN_HOOK], found.get(CHAIN_POLICY, b""), rules_of.setdefault(found[CHAIN_NAME], [])
+                continue
+            if kind == GETRULE:  # the order of rules in the chain matters
+                rules = rules_of.setdefault(found[RULE_CHAIN], [])
+                rules.append(found[RULE_EXPRESSIONS])
+                values.append(len(rules))
+                if _hook_of(family, found[RULE_CHAIN]) in hooks:
+                    continue
+            structure.add(tuple(values))
+    return structure, tuple((dev, parse_hook(dev, *hook)) for dev, hook in hooks.items())
+
+
+def _parse_sets(bodies: Iterable[bytes]) -> Iterator[_SetInfo]:
+    for body in bodies:
+        found = {number: bytes(value) for number, value in parse_attributes(memoryview(body))}
+        if int.from_bytes(found.get(SET_FLAGS, b"")) & FLAG_TIMEOUT:
+            continue  # only packets write those
+
+        def number_of(key: int, found: dict[int, bytes] = found) -> int:
+            return int.from_bytes(found.get(key, b""))
+
+        limits = SET_EXPR in found
+        yield _SetInfo(
+            text_of_name(found[SET_NAME]),
+            number_of(SET_FLAGS),
+            parts_of(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
+            LIMIT if limits else parts_of(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
+        )
+
+
+def _parse_set_elements(info: _SetInfo, bodies: Iterable[bytes]) -> list[Element]:
+    raw: list[tuple[bytes, bytes, bytes, int]] = []
+    for body in bodies:
+        for number, value in parse_attributes(memoryview(body)):
+            if number == ELEM_LIST_ELEMENTS:
+                raw += _parse_elements(bytes(value))
+    if info.flags & FLAG_INTERVAL:
+        if len(info.key) == 1:
+            raw = _pair_intervals(raw, info.key[0].size)
+        keys = [CONCATENATION.join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
+    else:
+        keys = format_single(info.key, [one[0] for one in raw])
+    values = format_single(info.data, [one[2] for one in raw])
+    return [(info.name, key, value) for key, value in zip(keys, values, strict=True)]
 
 
 def _hook_of(family: str, chain: bytes) -> str:

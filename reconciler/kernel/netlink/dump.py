@@ -116,21 +116,31 @@ ROUTE_FORMS = {RTA_NH_ID: "nexthop object", RTA_MULTIPATH: "multipath", RTA_VIA:
 NEXTHOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, interface
 ROUTE_ATTRIBUTES = frozenset((RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_PRIORITY, *ROUTE_FORMS))
 
+LOOPBACK_ONLY = (RTM_GETLINK, b"lo")
+"""The key of the loopback in the memory of dumps, which is no dump."""
 _s32 = struct.Struct("=i")
 
 
 def read_links(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """All links of the namespace, by interface number."""
     body = IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(IFLA_EXT_MASK, U32.pack(RTEXT_FILTER_SKIP_STATS))
-    links = [parse_link(data) for kind, data in route_socket.dump(RTM_GETLINK, body) if kind == RTM_NEWLINK]
-    return name_lower_devices(links)
+    return route_socket.read((RTM_GETLINK, body), RTM_NEWLINK, parse_link, name_lower_devices, is_same_link)
+
+
+def is_same_link(one: LinkInfo, other: LinkInfo) -> bool:
+    """Whether two readings of a link are equal in all that is read; the comparison of links leaves out `settings`."""
+    return one == other and one.settings == other.settings
 
 
 def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """The loopback alone, by its interface number; its alias names the owner of a container's namespace."""
     data = route_socket.get(encode_loopback_get())
-    link = parse_link(data) if data is not None else None
-    return {link.index: link} if link else {}
+    messages = [] if data is None else [data]
+    return route_socket.gather(LOOPBACK_ONLY, messages, parse_link, _by_number, is_same_link)
+
+
+def _by_number(links: list[LinkInfo]) -> dict[int, LinkInfo]:
+    return {link.index: link for link in links}
 
 
 def read_netnsid(route_socket: RouteSocket, descriptor: int) -> int:
@@ -226,8 +236,7 @@ def parse_link_info(data: memoryview) -> tuple[str, Options, Options]:
 
 def read_addresses(route_socket: RouteSocket) -> tuple[AddressInfo, ...]:
     """All addresses of both families."""
-    found = route_socket.dump(RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, 0))
-    return tuple(parse_address(data) for kind, data in found if kind == RTM_NEWADDR)
+    return route_socket.read((RTM_GETADDR, IFADDRMSG.pack(0, 0, 0, 0, 0)), RTM_NEWADDR, parse_address, tuple)
 
 
 def parse_address(data: memoryview) -> AddressInfo:
@@ -250,22 +259,18 @@ def read_routes(route_socket: RouteSocket, ipv6: bool = True, every_type: bool =
     Without `ipv6` it does not request those of IPv6: for a namespace whose links all have it off, so that the kernel
     accepts none.
     """
-    routes: list[RouteInfo] = []
+    routes: tuple[RouteInfo, ...] = ()
     for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
         body = RTMSG.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)
         try:
-            found = route_socket.dump(RTM_GETROUTE, body)
+            found = route_socket.read((RTM_GETROUTE, body), RTM_NEWROUTE, parse_route, tuple)
         except NetlinkError as error:
             # A new namespace may have no main table yet; a kernel without IPv6 has no such family.
             if error.number not in (errno.ENOENT, errno.EOPNOTSUPP):
                 raise
             continue
-        for kind, data in found:
-            if kind == RTM_NEWROUTE:
-                route = parse_route(data)
-                if route and (every_type or route.form not in ROUTE_TYPES[RTN_UNICAST + 1 :]):
-                    routes.append(route)
-    return tuple(routes)
+        routes = (*routes, *found) if routes else found
+    return routes if every_type else tuple(route for route in routes if route.form not in ROUTE_TYPES[RTN_UNICAST + 1 :])
 
 
 def parse_route(data: memoryview) -> RouteInfo | None:
@@ -313,9 +318,7 @@ def _form_of(sort: int, found: Mapping[int, memoryview]) -> str:
 
 def read_rates(route_socket: RouteSocket) -> tuple[RateInfo, ...]:
     """The token buckets of netctl."""
-    found = route_socket.dump(RTM_GETQDISC, TCMSG.pack(0, 0, 0, 0, 0))
-    rates = (parse_rate(data) for kind, data in found if kind == RTM_NEWQDISC)
-    return tuple(rate for rate in rates if rate)
+    return route_socket.read((RTM_GETQDISC, TCMSG.pack(0, 0, 0, 0, 0)), RTM_NEWQDISC, parse_rate, tuple)
 
 
 def parse_rate(data: memoryview) -> RateInfo | None:

@@ -28,14 +28,11 @@ NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
     """The neighbor entries of both families, and with `proxies` also the proxy entries."""
-    found: list[NeighborInfo] = []
-    for flags in (0, NTF_PROXY) if proxies else (0,):
-        for kind, data in route_socket.dump(RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)):
-            if kind == RTM_NEWNEIGH:
-                neighbor = parse_neighbor(data)
-                if neighbor:
-                    found.append(neighbor)
-    return tuple(found)
+    found, *more = (
+        route_socket.read((RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)), RTM_NEWNEIGH, parse_neighbor, tuple)
+        for flags in ((0, NTF_PROXY) if proxies else (0,))
+    )
+    return (*found, *more[0]) if more and more[0] else found
 
 
 def parse_neighbor(data: memoryview) -> NeighborInfo | None:
@@ -58,9 +55,7 @@ def parse_neighbor(data: memoryview) -> NeighborInfo | None:
 
 def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
     """The static entries of tunnels (with the remote end) and of bridge ports."""
-    found = route_socket.dump(RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0))
-    entries = (parse_fdb(data) for kind, data in found if kind == RTM_NEWNEIGH)
-    return tuple(entry for entry in entries if entry)
+    return route_socket.read((RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)), RTM_NEWNEIGH, parse_fdb, tuple)
 
 
 def parse_fdb(data: memoryview) -> FdbInfo | None:

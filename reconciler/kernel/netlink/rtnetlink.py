@@ -10,10 +10,16 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
+from typing import TypeVar
 
 from reconciler.errors import HostError
+from reconciler.kernel.netlink.memo import DumpMemo, Same
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
@@ -184,14 +190,15 @@ def ip_of(family: int, found: Mapping[int, memoryview], number: int) -> str:
 class RouteSocket:
     """A NETLINK_ROUTE socket in the namespace of the thread that creates it. One thread at a time may use it."""
 
-    def __init__(self, *, restless: bool = False) -> None:
-        """OSError if the kernel gives none (no more descriptors).
+    def __init__(self, *, restless: bool = False, memo: DumpMemo | None = None) -> None:
+        """OSError if the kernel gives none (no more descriptors). `memo` is of the same namespace, for repeated readings.
 
         In a `restless` namespace another program may change links without end, so that every dump is interrupted. Then
         the last of several tries counts. Such a namespace is a container's: if its root hides anything from netctl,
         only the container loses.
         """
         self.restless = restless
+        self._memo = memo
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
@@ -266,6 +273,30 @@ class RouteSocket:
         if self.restless:
             return found
         raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
+
+    def read(
+        self,
+        request: tuple[int, bytes],
+        kind: int,
+        parse: Callable[[memoryview], T | None],
+        gather: Callable[[list[T]], V],
+        same: Same = eq,
+    ) -> V:
+        """The value of a dump: its messages of one kind, parsed, and gathered without None. NetlinkError."""
+        return self.gather(request, [data for each, data in self.dump(*request) if each == kind], parse, gather, same)
+
+    def gather(
+        self,
+        request: tuple[int, bytes],
+        messages: Sequence[memoryview],
+        parse: Callable[[memoryview], T | None],
+        gather: Callable[[list[T]], V],
+        same: Same = eq,
+    ) -> V:
+        """The same, of messages that have been read; only what is new is parsed if there is a memory of the last ones."""
+        if self._memo is None:
+            return gather([one for data in messages if (one := parse(data)) is not None])
+        return self._memo.parse(request, messages, parse, gather, same)
 
     def _dump_once(self, number: int, body: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
         """The objects, and whether the kernel says that they changed meanwhile (NLM_F_DUMP_INTR)."""

@@ -19,6 +19,12 @@ def die_with_parent(parent: int) -> bool:
     return os.getppid() == parent
 
 
+def return_memory() -> None:
+    """Give freed memory back to the kernel (malloc_trim(3)); a C library without that keeps it."""
+    if trim := getattr(_libc, "malloc_trim", None):
+        trim(0)
+
+
 def enter_or_leave(path: str) -> bool:
     """Move the calling thread into the namespace at `path`; if there is none, into a new empty one, and return False.
 

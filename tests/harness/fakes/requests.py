@@ -47,4 +47,5 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.RunProbes(probes=(), opened=Opened()),
     protocol.CloseListeners(),
     protocol.Release(),
+    protocol.Rest(),
 )
