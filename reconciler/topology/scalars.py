@@ -40,6 +40,22 @@ def parse_item(parse: Callable[[Any], T], value: Any, *at: int | str) -> T:
         raise refuse(context["message"], context["help"], (*at, *context["at"])) from None
 
 
+Pair = tuple[str, Any]
+
+
+def parse_pairs(
+    value: tuple[Any, ...] | dict[str, Any], split: Callable[[Any], Pair], check: Callable[[Pair], None]
+) -> tuple[tuple[str, str], ...]:
+    """The pairs of a mapping, or of a list whose items `split` reads; `check` refuses a faulty pair."""
+    if isinstance(value, dict):
+        pairs = tuple(value.items())
+    else:
+        pairs = tuple(parse_item(split, item, number) for number, item in enumerate(value))
+    for number, pair in enumerate(pairs):
+        parse_item(check, pair, pair[0] if isinstance(value, dict) else number)
+    return pairs
+
+
 def advise(given: str, fixed: str, parse: Callable[[Any], object], otherwise: str) -> str:
     """`write FIXED`, if that differs from the given text and is valid; else advice that is always valid."""
     if fixed == given:

@@ -33,7 +33,7 @@ from reconciler.topology.model.run_options import (
     Ulimits,
     User,
 )
-from reconciler.topology.scalars import TRUTHS, describe, expect_text, parse_item, refuse, shorten
+from reconciler.topology.scalars import TRUTHS, describe, expect_text, parse_item, parse_pairs, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
 _IMAGE = r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}"
@@ -88,15 +88,9 @@ def _refuse_nul(text: str) -> None:
 
 def parse_env(value: Any) -> tuple[tuple[str, str], ...]:
     """A mapping of name to text, or a list of `NAME=value`."""
-    if isinstance(value, tuple):
-        pairs = tuple(parse_item(_split_variable, item, number) for number, item in enumerate(value))
-    elif isinstance(value, dict):
-        pairs = tuple(value.items())
-    else:
+    if not isinstance(value, tuple | dict):
         raise refuse(f"must be a mapping of name to text, but is {_kind_of(value)}", "write `env: {NAME: value}`")
-    for number, pair in enumerate(pairs):
-        parse_item(_check_variable, pair, pair[0] if isinstance(value, dict) else number)
-    return pairs
+    return parse_pairs(value, _split_variable, _check_variable)
 
 
 def _split_variable(item: Any) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from reconciler.state.container_spec import Healthcheck, Logging, Ulimit
 from reconciler.topology.quantities import parse_cpus, parse_duration, parse_seconds, parse_size
-from reconciler.topology.scalars import describe, expect_text, parse_item, refuse, shorten, suggest
+from reconciler.topology.scalars import describe, expect_text, parse_item, parse_pairs, refuse, shorten, suggest
 
 CAPABILITIES = (
     *("AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE"),
@@ -80,15 +80,9 @@ def parse_directory(value: Any) -> str:
 
 def parse_labels(value: Any) -> tuple[tuple[str, str], ...]:
     """A mapping of name to text, or a list of `name=text`."""
-    if isinstance(value, tuple):
-        pairs = tuple(parse_item(_split_label, item, number) for number, item in enumerate(value))
-    elif isinstance(value, dict):
-        pairs = tuple(value.items())
-    else:
+    if not isinstance(value, tuple | dict):
         raise refuse(f"must be a mapping of name to text, but is {describe(value)}", "write `labels: {name: text}`")
-    for number, pair in enumerate(pairs):
-        parse_item(_check_label, pair, pair[0] if isinstance(value, dict) else number)
-    return pairs
+    return parse_pairs(value, _split_label, _check_label)
 
 
 def _split_label(item: Any) -> tuple[str, str]:
