@@ -46,7 +46,6 @@ SHOWN_MAX = 5
 """Of what is contested, so much is named."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A file that was read: the topology, the hosts that the agent is to hold, and the SHA-256 of its content."""

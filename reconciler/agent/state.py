@@ -14,10 +14,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from reconciler.errors import HostError
 from reconciler.kernel.run_directory.agent_socket import DIRECTORY
@@ -223,27 +223,40 @@ def append_event(topology: str, event: dict[str, Any], directory: Path = DIRECTO
             os.close(descriptor)
 
 
-def follow_events(topology: str, pause_s: float, directory: Path = DIRECTORY) -> Iterator[dict[str, Any] | None]:
-    """The events from now on; None each time that there was none for `pause_s`."""
-    path, place, inode = directory / f"{topology}.log", -1, 0
-    while True:
-        lines: list[bytes] = []
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            place = status.st_size if place < 0 else 0 if status.st_ino != inode else place
-            inode = status.st_ino
-            file.seek(place)
-            data = file.read(LOG_MAX_BYTES)
-            whole = data[: data.rfind(b"\n") + 1]
-            place += len(whole)
-            lines = whole.splitlines()
-        place = max(place, 0)
-        for line in lines:
-            with contextlib.suppress(MalformedError):
-                yield parse_json(line)
-        if not lines:
-            yield None
-            time.sleep(pause_s)
+def follow_events(topology: str, pause_s: float, directory: Path = DIRECTORY) -> Generator[dict[str, Any] | None, None, None]:
+    """The events from now on; None each time that there was none for `pause_s`. An agent that ends deletes the file, unread."""
+    path = directory / f"{topology}.log"
+    file, rest = _open_other(path, None), b""
+    if file:
+        file.seek(0, os.SEEK_END)
+    try:
+        while True:
+            other = _open_other(path, file)  # from here on, the agent adds nothing to the file that was there before
+            data = file.read() if file else b""
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                with contextlib.suppress(MalformedError):
+                    yield parse_json(line)
+            if other:
+                if file:
+                    file.close()
+                file, rest = other, b""
+            elif not data:
+                yield None
+                time.sleep(pause_s)
+    finally:
+        if file:
+            file.close()
+
+
+def _open_other(path: Path, file: BinaryIO | None) -> BinaryIO | None:
+    """The file at `path`, if there is one and it is another one."""
+    try:
+        if file and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return None
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def _lock_path(topology: str, host: str, directory: Path) -> Path:
