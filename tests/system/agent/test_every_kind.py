@@ -130,7 +130,7 @@ WORLDS: Mapping[str, KindWorld] = {
             "vxlan": f"{ALPHA} ip link delete x-here-tunnel",
             "fdb": f"{ALPHA} bridge fdb flush dev x-here-tunnel 2>/dev/null || {ALPHA} sh -c 'bridge fdb show dev x-here-tunnel |"
             " grep dst | while read -r mac _ address _; do bridge fdb delete $mac dev x-here-tunnel dst $address self; done'",
-            "way": f"{ALPHA} nft flush map netdev netctl-here.routed to_bridge",
+            "fast-path-link": f"{ALPHA} nft flush map netdev netctl-here.routed to_bridge",
             "fast-path": f"{ALPHA} nft flush chain netdev netctl-here.routed {CHAIN}",
             "netns": "ip netns delete here.two",
         },
