@@ -330,7 +330,7 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
 
 def warn_of_drops(job: Job) -> None:
     """Print to standard error the foreign firewalls that will drop netctl's packets, and the commands that let them pass."""
-    far = {target.host for target in job.fleet.targets if target.ssh}
+    far = {name for name, host in job.topology.hosts.items() if host.connect.scheme == "ssh"}
     for host, drops in drops_of(job).items():
         for drop, help_text in drops:
             print(visible_line(f"warning: {host}: {drop.name} {drop.effect} ({drop.detail})"), file=sys.stderr)
