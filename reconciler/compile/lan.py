@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
+from reconciler.compile.bridges import type_of_link
 from reconciler.compile.model import Assigned, HostSubnet, Lan
 from reconciler.compile.underlay import underlay_of, uplink_mac_of, uplink_of
 from reconciler.compile.view import HostView
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.naming import interface_name
 from reconciler.topology.types import Host, Path, Subnet, Topology
-
-FOUND_BRIDGE, OPENVSWITCH = "bridge", "openvswitch"
-
 
 Refusal = tuple[Path, str, str]
 """The position in the file, the fault, and the advice."""
@@ -92,14 +90,10 @@ def refusals(view: HostView) -> Iterator[Refusal]:
         if link is None:
             yield path, *_missing(host, host_subnet.lan, facts)
         elif host_subnet.lan.is_existing:
-            if link.kind == OPENVSWITCH:
-                yield path, *_foreign_switch(host, host_subnet.lan)
-            elif link.kind != FOUND_BRIDGE:
-                yield (
-                    path,
-                    f"{link.name} of host {host.name} is not a bridge",
-                    "name a bridge, or write `uplink` in place of `bridge`",
-                )
+            bridge = type_of_link(link.kind)
+            fault = f"{link.name} of host {host.name} is not a bridge", "name a bridge, or write `uplink` in place of `bridge`"
+            if why := bridge.refuse_existing(link.name, host.name) if bridge else fault:
+                yield path, *why
         else:
             yield from ((path, *why) for why in _unfit(subnet, host, link))
         yield from _taken(view, subnet)
@@ -112,11 +106,6 @@ def _missing(host: Host, lan: Lan, facts: HostFacts) -> tuple[str, str]:
     return f"host {host.name} has no interface {lan.uplink}", f"its interfaces are: {names}"
 
 
-def _foreign_switch(host: Host, lan: Lan) -> tuple[str, str]:
-    what = f"{lan.uplink} of host {host.name} is a bridge of Open vSwitch: its own rules decide about traffic there"
-    return what, "write `bridge: openvswitch` and an `uplink` that is in no bridge: netctl makes a bridge of its own"
-
-
 def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, str]]:
     if link.is_wireless:
         what = f"the uplink {link.name} of host {host.name} is wireless: an access point drops frames of containers"
@@ -127,13 +116,9 @@ def _unfit(subnet: Subnet, host: Host, link: LinkFacts) -> Iterator[tuple[str, s
     if subnet.macvlan == "passthru" and link.addresses:
         what = f"mode passthru takes all of {link.name} of host {host.name}, and the host has {link.addresses[0]} on it"
         yield what, "name an `uplink` that the host does not use itself, or another `type`"
-    if link.kind == OPENVSWITCH:
-        yield f"{link.name} of host {host.name} is a bridge of Open vSwitch itself", "name the interface that leads to the LAN"
-    if link.kind == FOUND_BRIDGE and subnet.mode == "direct":
-        yield (
-            f"{link.name} of host {host.name} is a bridge itself",
-            f"write `bridge: {{existing: {link.name}}}`: it is used unchanged",
-        )
+    bridge = type_of_link(link.kind)
+    if bridge and (refusal := bridge.refuse_uplink(link.name, host.name, subnet.mode)):
+        yield refusal
     if link.master:
         help_text = f"write `uplink: {link.master}`"
         if subnet.mode == "direct":

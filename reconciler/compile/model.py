@@ -110,8 +110,6 @@ class HostSubnet:
     """The LAN of the host, if the segment is one; `addresses` are empty then, because the host is not the gateway."""
     kind: BridgeKind = "linux"
     """Of its bridge."""
-    datapath: str = ""
-    """Of an Open vSwitch bridge, `system` or `netdev`; "" for any other."""
     is_inhabited: bool = True
     """Whether any node on any host may remember the previous hardware address of an address."""
 

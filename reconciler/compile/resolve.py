@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.compile.addresses import Assignment, assign_addresses
-from reconciler.compile.bridges.openvswitch import datapath_of
 from reconciler.compile.fits import find_misfits
 from reconciler.compile.lan import lan_subnet
 from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Resolved, ResolvedPort
@@ -39,7 +38,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
                 host_subnet = lan_subnet(topology, subnet, topology.hosts[host], known)
             else:
                 host_subnet = _host_subnet(topology.name, subnet, host, paths, assignment, is_inhabited=subnet.name in inhabited)
-            host_subnets[host][subnet.name] = replace(host_subnet, kind=subnet.bridge, datapath=datapath_of(subnet, known))
+            host_subnets[host][subnet.name] = replace(host_subnet, kind=subnet.bridge)
     endpoints = {container.name: _endpoints(topology, container, assignment) for container in topology.containers.values()}
     ports = tuple(_ports(topology, endpoints))
     members: dict[tuple[str, str], list[Endpoint]] = {}

@@ -27,6 +27,11 @@ def bridge_type(host_subnet: HostSubnet) -> type[SubnetBridge]:
     return TYPES[host_subnet.kind]
 
 
+def type_of_link(kind: str) -> type[SubnetBridge] | None:
+    """The kind of bridge that a link of a host is; None if it is no bridge."""
+    return next((each for each in TYPES.values() if each.link_kind == kind), None)
+
+
 def bridge_of(view: HostView, host_subnet: HostSubnet) -> SubnetBridge:
     """The bridge of a host in a subnet."""
     return bridge_type(host_subnet)(view, host_subnet)

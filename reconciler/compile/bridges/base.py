@@ -22,6 +22,9 @@ from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment
 
+Refusal = tuple[str, str]
+"""The fault, and the advice."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
@@ -42,6 +45,9 @@ class SubnetBridge(ABC):
     passes_netfilter: ClassVar[bool]
     """Whether frames between its ports pass netfilter: then nftables filters them, and can forward them by the fast path."""
 
+    link_kind: ClassVar[str]
+    """The kind of its link, as the kernel names it (ip-link(8))."""
+
     view: HostView
     host_subnet: HostSubnet
 
@@ -49,6 +55,16 @@ class SubnetBridge(ABC):
     @abstractmethod
     def find_lack(cls, facts: HostFacts) -> str:
         """The reason why the host cannot have such a bridge; "" if it can."""
+
+    @classmethod
+    @abstractmethod
+    def refuse_existing(cls, name: str, host: str) -> Refusal | None:
+        """Why a subnet cannot use the host's own bridge `name`; None if it can."""
+
+    @classmethod
+    @abstractmethod
+    def refuse_uplink(cls, name: str, host: str, mode: str) -> Refusal | None:
+        """Why the host's own bridge `name` cannot be the uplink of a subnet of that mode; None if it can."""
 
     @abstractmethod
     def make(self) -> Iterator[Record]:

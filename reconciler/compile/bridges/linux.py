@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
+from reconciler.compile.bridges.base import ContainerPort, Refusal, SubnetBridge
 from reconciler.compile.model import TunnelEnd
 from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.links.bridge import Bridge
@@ -23,6 +23,19 @@ class LinuxBridge(SubnetBridge):
     """A bridge of the kernel."""
 
     passes_netfilter = True
+    link_kind = Bridge.kind
+
+    @classmethod
+    def refuse_existing(cls, name: str, host: str) -> Refusal | None:  # noqa: ARG003  any can be used
+        """None: netctl adds ports to it."""
+        return None
+
+    @classmethod
+    def refuse_uplink(cls, name: str, host: str, mode: str) -> Refusal | None:
+        """A bridge cannot be a port of another."""
+        if mode != "direct":
+            return None
+        return f"{name} of host {host} is a bridge itself", f"write `bridge: {{existing: {name}}}`: it is used unchanged"
 
     @classmethod
     def find_lack(cls, facts: HostFacts) -> str:  # noqa: ARG003  every kernel has it

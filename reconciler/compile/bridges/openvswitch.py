@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from reconciler.compile.addresses import link_local_of
-from reconciler.compile.bridges.base import ContainerPort, SubnetBridge
+from reconciler.compile.bridges.base import ContainerPort, Refusal, SubnetBridge
 from reconciler.compile.isolation import addresses_of, closed_prefixes, is_isolated, isolated_members, isolated_subnets
 from reconciler.compile.leases import find_leases
 from reconciler.compile.model import Endpoint, TunnelEnd
@@ -47,21 +47,30 @@ from reconciler.state.naming import group_of
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.steps.openvswitch import SECURE, STANDALONE
-from reconciler.topology.types import Subnet
-
-
-def datapath_of(subnet: Subnet, facts: HostFacts) -> str:
-    """The datapath of a subnet's bridge, by the file, else by the host; "" if it is no bridge of Open vSwitch."""
-    if subnet.bridge != "openvswitch":
-        return ""
-    return subnet.datapath or facts.openvswitch_datapath
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVSwitch(SubnetBridge):
-    """A bridge of Open vSwitch, in the datapath of the host subnet."""
+    """A bridge of Open vSwitch."""
 
     passes_netfilter = False
+    link_kind = "openvswitch"
+
+    @property
+    def datapath(self) -> str:
+        """The datapath that the file names, else that of the host: `system` or `netdev`."""
+        return self.view.subnet(self.host_subnet).datapath or self.view.facts.openvswitch_datapath
+
+    @classmethod
+    def refuse_existing(cls, name: str, host: str) -> Refusal | None:
+        """Its own rules decide about frames, and netctl does not know them."""
+        what = f"{name} of host {host} is a bridge of Open vSwitch: its own rules decide about traffic there"
+        return what, "write `bridge: openvswitch` and an `uplink` that is in no bridge: netctl makes a bridge of its own"
+
+    @classmethod
+    def refuse_uplink(cls, name: str, host: str, mode: str) -> Refusal | None:  # noqa: ARG003  every mode needs the interface
+        """It is not the interface that leads to the LAN."""
+        return f"{name} of host {host} is a bridge of Open vSwitch itself", "name the interface that leads to the LAN"
 
     @classmethod
     def find_lack(cls, facts: HostFacts) -> str:
@@ -78,7 +87,7 @@ class OpenVSwitch(SubnetBridge):
         yield OvsBridge(
             netns=HOST,
             name=host_subnet.bridge,
-            datapath=host_subnet.datapath,
+            datapath=self.datapath,
             mac=host_subnet.mac,
             mtu=self.mtu,
             group=group_of(self.topology),
@@ -102,7 +111,7 @@ class OpenVSwitch(SubnetBridge):
             yield from self._flows(port, [rule], self.about)
         yield from self._flows("", [CLOSED_RULE], self.about)
         marks = marks_of(self.topology, self.host_subnet.subnet, uplink=name)
-        yield Uplink(HOST, name, self.host_subnet.bridge, about=self.about, datapath=self.host_subnet.datapath, marks=marks)
+        yield Uplink(HOST, name, self.host_subnet.bridge, about=self.about, datapath=self.datapath, marks=marks)
         yield from self._hidden(name, None, self.about)
 
     def port(self, port: ContainerPort) -> Iterator[Record]:
@@ -123,7 +132,7 @@ class OpenVSwitch(SubnetBridge):
         yield from self._flows(endpoint.port, self._container_rules(port), about)
         yield from self._flows("", [address_rule(endpoint.mac, endpoint.port)], about)
         yield from self._hidden(endpoint.port, veth, about)
-        if host_subnet.datapath == USERSPACE:
+        if self.datapath == USERSPACE:
             yield Offload(netns=container_netns(endpoint.container), dev=endpoint.interface, link=veth, about=about, feature=TX)
 
     def tunnel(self, link: Tunnel) -> Iterator[Record]:
@@ -140,7 +149,7 @@ class OpenVSwitch(SubnetBridge):
         yield from self._flows(link.name, [TRUSTED_RULE], self.about)
         yield from self._flows("", [tunnel_rule(link.name)], self.about)
         yield from self._hidden(link.name, link.ref, self.about)
-        if self.host_subnet.datapath == USERSPACE:
+        if self.datapath == USERSPACE:
             yield Offload(netns=HOST, dev=link.name, link=link.ref, about=self.about, feature=GRO)
 
     def entries_behind(self, end: TunnelEnd, mac: str) -> Iterator[Record]:  # noqa: ARG002  no kind but Linux's needs them
