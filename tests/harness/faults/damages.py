@@ -1,6 +1,6 @@
 """Every single thing that can be broken of what netctl has made in a machine, found by looking at the machine.
 
-The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or an attribute that netctl
+The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records. So a kind or an attribute that netctl
 forgets is in it all the same. A damage is one command, as an administrator may run it.
 """
 

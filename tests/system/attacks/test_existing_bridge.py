@@ -13,7 +13,7 @@ from tests.harness.machine import Machine
 from tests.harness.packets.attacker import attack, mac_of
 from tests.harness.packets.build import IP4, checksum, ethernet, ip
 from tests.harness.packets.forged import multicast_routers4, reports
-from tests.harness.packets.frames import Station
+from tests.harness.packets.frames import Node
 from tests.harness.worlds.lan import build_lan, write
 
 pytestmark = pytest.mark.kernel
@@ -90,7 +90,7 @@ def test_a_container_is_no_multicast_router(host: Machine) -> None:
 
 def test_of_igmp_only_reports_pass(host: Machine) -> None:
     """No message of IGMP that only routers send passes, by which a switch beyond would learn its routers; reports do."""
-    own, other = (Station(mac_of(host, f"here.{name}"), f"10.44.0.{last}", "fd44::1") for name, last in (("one", 2), ("two", 3)))
+    own, other = (Node(mac_of(host, f"here.{name}"), f"10.44.0.{last}", "fd44::1") for name, last in (("one", 2), ("two", 3)))
     places = {"host": ("", "b-here-own"), "other": ("here.two", "eth0")}
     frames = {name: frame for name, frame in multicast_routers4(own, other).items() if ":" not in name}
     assert attack(host, frames, "here.one", places) == {name: set() for name in places}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
-from tests.harness.packets.frames import Station, bad_frames, good_frames
+from tests.harness.packets.frames import Node, bad_frames, good_frames
 from tests.harness.worlds.lan import look, pings, serve_dhcp, watch_ping, watch_session, write
 from tests.harness.worlds.openvswitch import SPEAKER, START, SWITCH
 from tests.system.direct.test_dhcp import lease_of
@@ -118,8 +118,8 @@ def test_what_a_container_may_send_onto_the_lan(switched: Machine) -> None:
     assert switched.netctl("diff", path).status == 0
     # A switch hands frames on as they are, padding and all.
     switched.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true", netns="switch")
-    own = Station(mac_of(switched, "here.web"), "192.0.2.50", "2001:db8::50")
-    other = Station(mac_of(switched, "other"), "192.0.2.30", "2001:db8::30")
+    own = Node(mac_of(switched, "here.web"), "192.0.2.50", "2001:db8::50")
+    other = Node(mac_of(switched, "other"), "192.0.2.30", "2001:db8::30")
     good, bad = good_frames(own, other, in_lan=True), bad_frames(own, other)
     frames = {name: frame.hex() for name, frame in {**good, **bad, "honest": good["arp request"]}.items()}
     judged = switched.run(sys.executable, str(SPEAKER), "judge", "here.web", "other", text=json.dumps(frames)).out

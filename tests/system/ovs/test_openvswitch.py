@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.state.naming import interface_name
 from tests.harness.live import differences, read_live
-from tests.harness.packets.frames import Station, bad_frames, good_frames
+from tests.harness.packets.frames import Node, bad_frames, good_frames
 from tests.harness.worlds.openvswitch import SPEAKER, SWITCH, SwitchWorld
 from tests.system.ovs.conftest import TOPOLOGY
 
@@ -22,8 +22,8 @@ LINUX = TOPOLOGY.replace(", bridge: openvswitch", "")
 def judge(world: SwitchWorld, sender: str, receiver: str) -> tuple[set[str], set[str], set[str]]:
     """Which of the good and of the bad frames of web arrive at app; and the names of all good ones."""
     macs = {name: world.sh("ip -br link show dev eth0", f"here.{name}").split()[2] for name in (sender, receiver)}
-    own = Station(macs["web"], "10.44.0.10", "fd44::10")
-    other = Station(macs["app"], "10.44.0.20", "fd44::20")
+    own = Node(macs["web"], "10.44.0.10", "fd44::10")
+    other = Node(macs["app"], "10.44.0.20", "fd44::20")
     good, bad = good_frames(own, other), bad_frames(own, other)
     honest = {"honest": good["arp request"]}
     frames = {name: frame.hex() for name, frame in {**good, **bad, **honest}.items()}

@@ -35,7 +35,7 @@ def lan(world: SshWorld) -> Iterator[Path]:
     path = world.folder / "direct.yaml"
     path.write_text(FILE.format(name=world.name))
     yield path
-    world.mend("alpha")
+    world.repair("alpha")
     world.inside("lan", "nft", "add table bridge door; delete table bridge door")
     done = world.netctl("destroy", path)
     assert done.status == 0, done.err
@@ -121,5 +121,5 @@ def test_a_cable_that_is_pulled_in_the_middle(world: SshWorld, lan: Path) -> Non
     assert process.wait(60) in (4, 5)
     process.communicate()
     wait_for(lambda: place_of(alpha) == before, timeout_s=20)
-    world.mend("alpha")
+    world.repair("alpha")
     assert world.netctl("apply", lan).status == 0

@@ -96,7 +96,7 @@ def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     assert "lost the controller during an apply" in log_of(world, "alpha")
-    world.mend("alpha")
+    world.repair("alpha")
     assert world.netctl("apply", shop).status == 0
 
 
