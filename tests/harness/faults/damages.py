@@ -110,7 +110,7 @@ class _Place:
                 yield self._damage(
                     f"{kind} without altname", name, "ip", "link", "property", "del", "dev", name, "altname", altname
                 )
-            # No one speaks to a port's own address.
+            # No node speaks to a port's own address.
             if info.get("info_slave_kind") != "bridge" or kind == "vxlan":
                 yield self._damage(f"{kind} of another address", name, *change, "address", MAC)
             if kind == "veth":
