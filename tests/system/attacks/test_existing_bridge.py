@@ -107,8 +107,8 @@ def test_of_igmp_only_reports_pass(host: Machine) -> None:
 def test_a_daemon_on_a_port_hears_nothing_from_link_local_groups(host: Machine, kind: int, group: str, stp: int) -> None:
     """A receiver of the host for one protocol on a container's port gets no frame to a group that a bridge keeps to itself.
 
-    The kernel's own spanning tree is such a receiver, of 802.2 frames; but only in the machine's first namespace (llc_rcv in
-    net/llc/llc_input.c), where no test goes.
+    The kernel's own spanning tree is such a receiver, of 802.2 frames. But it is one only in the machine's first namespace
+    (llc_rcv in net/llc/llc_input.c), where no test goes.
     """
     host.sh(f"ip link set br0 type bridge stp_state {stp}")
     frame = ethernet(mac_of(host, "here.web"), f"01:80:c2:00:00:{group}", *(

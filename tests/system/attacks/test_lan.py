@@ -208,7 +208,7 @@ def test_isolated_on_a_lan(switched: Machine) -> None:
 
 @pytest.mark.parametrize("families", ["both", "ipv4"])
 def test_a_macvlan_does_not_deceive_its_host(host: Machine, families: str) -> None:
-    """The host's own macvlan takes no router advertisement, and no packet as somebody who is not a container there."""
+    """The host's own macvlan takes no router advertisement, and no packet as a node that is not a container there."""
     text = MACVLAN if families == "both" else MACVLAN.replace(', "2001:db8::/64"]', "]").replace(', "2001:db8::50"', "")
     applied = host.netctl("apply", write(host, text if families == "both" else text.replace(', "2001:db8::51"', "")))
     assert applied.status == 0, applied.err

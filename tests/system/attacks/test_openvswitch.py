@@ -144,7 +144,7 @@ def test_nothing_is_learnt(world: SwitchWorld) -> None:
 
 
 def test_unicast_arrives_at_its_own_port_only(world: SwitchWorld) -> None:
-    """Also if nobody has sent with the hardware address for long, and nowhere if no container has it."""
+    """Also if no node has sent with the hardware address for long, and nowhere if no container has it."""
     own, other = nodes(world)
     frames = {
         "to app": ethernet(own.mac, IP4, udp4(own.ip4, other.ip4), other.mac),

@@ -128,7 +128,7 @@ DRIFTS = {
 
 
 def test_drift_is_seen_and_repaired(world: SwitchWorld) -> None:
-    """Whatever somebody does to a bridge, a port or a flow: after the next apply, all is as it was."""
+    """Whatever another program does to a bridge, a port or a flow: after the next apply, all is as it was."""
 
     def everything() -> frozenset[str]:
         flows = world.sh("for b in front back; do ovs-ofctl --names --no-stats dump-flows b-here-$b | sed s/^/$b/; done")
@@ -146,7 +146,7 @@ def test_drift_is_seen_and_repaired(world: SwitchWorld) -> None:
 
 @pytest.mark.invariant(3)
 def test_what_others_do_at_our_bridge_stays(world: SwitchWorld) -> None:
-    """An administrator's port and flow on a bridge of ours are let alone, and one more container cuts no other off."""
+    """An administrator's port and flow on an owned bridge stay, and one more container cuts no other off."""
     world.sh("ip link add extra0 type veth peer name extra1; ovs-vsctl add-port b-here-front extra0")
     world.sh("ovs-ofctl add-flow b-here-front 'cookie=0x77,priority=77,in_port=extra0,actions=NORMAL'")
     world.netctl("diff")

@@ -22,7 +22,7 @@ WORKER = "import io;exec"
 
 
 def test_gone_before_anything_was_touched(world: SshWorld, shop: Path) -> None:
-    """Status 3 and a sentence; the worker over there ends by itself; when the network is back, the next apply does all."""
+    """Status 3 and a sentence; the worker on that host ends by itself; when the network is back, the next apply does all."""
     with paused(world, shop, "before", "plan", "--rollback-after", str(PATIENCE_S)) as process:
         world.cut("beta")
         begun = time.monotonic()
