@@ -1,9 +1,9 @@
 """What throughput.py compares with: two hosts joined by hand, as plainly as it can be done, and a veth.
 
-The underlay is as in netctl's lab: a switch, which is a bridge in a namespace of its own, and a cable to it from each host. No
-firewall is loaded into any of these namespaces but those of `FILTERED`: a second VXLAN, with rules that promise for its one
-container what netctl promises for any number: it uses no address but its own, only the other host gets into the VXLAN, the
-underlay does not reach the container, and what leaves is masqueraded.
+The underlay is as in netctl's lab: each host has a cable to a switch, which is a bridge in a namespace of its own. Of these
+namespaces, only those of `FILTERED` have a firewall. `FILTERED` is a second VXLAN with one container. Its rules promise for this
+container what netctl promises for any number. The container uses no address but its own, and only the other host gets into the
+VXLAN. The underlay does not reach the container, and what leaves is masqueraded.
 """
 
 from __future__ import annotations

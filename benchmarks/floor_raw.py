@@ -3,8 +3,8 @@
     python -m benchmarks.floor_raw apply 1000 ruleset.nft
     python -m benchmarks.floor_raw destroy 1000
 
-One RTM_NEWLINK makes a pair, with the peer under its final name in its final namespace; one send carries a hundred messages and
-only the last of them asks for an acknowledgement. run.py measures it as a process, so Python's start is in its figure.
+One RTM_NEWLINK makes a pair, with the peer under its final name in its final namespace. One send carries a hundred messages, and
+only the last of them asks for an acknowledgement. The module run.py measures it as a process, so Python's start is in its figure.
 """
 
 from __future__ import annotations

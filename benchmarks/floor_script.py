@@ -1,7 +1,7 @@
 """The first floor: what a careful administrator writes by hand, `ip -batch`, `bridge -batch` and `nft -f` from one shell script.
 
-run.py has it written beforehand and measures only `sh apply.sh`. It makes what netctl makes, in as few processes as
-iproute2 allows: the host's side in one batch, and for each container one shell that becomes an `ip -batch` of its own.
+The module run.py writes it beforehand and measures only `sh apply.sh`. It makes what netctl makes, in as few processes as
+iproute2 allows. The host's side is one batch, and each container has one shell that becomes an `ip -batch` of its own.
 """
 
 from __future__ import annotations

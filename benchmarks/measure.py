@@ -1,4 +1,4 @@
-"""Runs a command and tells what it cost: time on the clock, CPU time, and the memory of all its processes at their peak."""
+"""Runs a command and reports its cost: time on the clock, CPU time, and the memory of all its processes at their peak."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_measured(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> Cos
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but Python keeps what it has compiled, as it does by default: else each command compiles a hundred files anew."""
+    """Ours, but Python keeps what it has compiled, as it does by default: else each command compiles a hundred files again."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 

@@ -1,4 +1,4 @@
-"""Where benchmarks take place: topologies and namespaces of their own, told by the first part of their names, and their end.
+"""Where benchmarks take place: topologies and namespaces of their own, known by the first part of their names, and their end.
 
 Used by run.py, fleet.py, throughput.py and runtimes.py.
 """

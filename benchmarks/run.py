@@ -55,7 +55,7 @@ def read_ruleset() -> str:
 
 
 def read_shape(container: str) -> tuple[int, ...]:
-    """How many links, neighbors and routes there are on the bridge and in one container: the same, whoever made them."""
+    """How many links, neighbors and routes there are on the bridge and in one container: the same, whichever tool made them."""
 
     def count(namespace: str, *command: str) -> int:
         done = subprocess.run(["ip", "-n", namespace, "-o", *command], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ Run it as root; runtimes that are not installed are left out, and the engines ar
     python benchmarks/runtimes.py [RUNTIME ...] [--count N] [--repeat TIMES]     netns docker podman lxc
 
 `one network more` is netctl's work alone: the containers run already, and each gets a cable, an address and entries of
-the firewall; what netctl takes where there is nothing to do is subtracted, so few containers on a busy machine give noise.
+the firewall. The time of a run with nothing to do is subtracted, so few containers on a busy machine give noise.
 `by the engine alone` makes and starts the same containers by the engine's own command, one after the other, without any network.
 Everything is removed at the end, also after a failure. Times differ from machine to machine: compare the lines.
 """

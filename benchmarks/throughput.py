@@ -7,8 +7,8 @@ Run it as root; it needs iperf3 and nft, and for all of its lines dockerd and Op
 Everything stands in namespaces of its own, named bench-wire.* and bench-hand.*, which are removed at the end, also after a
 failure. All ways of a table are measured in one run, in turns, and the median of the rounds is shown: compare the ratios.
 
-`hosts` measures twice: with bridges that show their packets to the firewalls of IP (br_netfilter, which Docker loads; where it is
-loaded, new namespaces have it on), and without.
+`hosts` measures twice: with bridges that show their packets to the firewalls of IP, and without. Such bridges need br_netfilter,
+which Docker loads; if it is loaded, new namespaces have it on.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def measure_hosts(rounds: int, seconds: int) -> str:
 
 
 def show_bridged_packets(shown: bool) -> None:
-    """Whether bridges show their packets to the firewalls of IP, in every namespace of ours."""
+    """Whether bridges show their packets to the firewalls of IP, in every namespace of the benchmark."""
     for path in (path for name in (TOPOLOGY, by_hand.NAME) for path in Path("/run/netns").glob(f"{name}.*")):
         if not BRIDGE_SETTINGS.exists():
             return  # br_netfilter is not there to be on
@@ -140,7 +140,7 @@ def measure_bridges(rounds: int, seconds: int) -> str:
             socket = stack.enter_context(open_vswitch(f"{TOPOLOGY}.lab.beta"))
             text = WITHIN.replace("OPENVSWITCH", f", openvswitch: unix://{socket}")
             apply(text.replace("containers:\n", f"{SWITCHED_SUBNET}containers:\n") + SWITCHED_MEMBERS, folder)
-            # Before Open vSwitch ends, or netctl could not take back what it has there.
+            # Before Open vSwitch ends, or netctl could not delete what it has there.
             stack.callback(remove_all, TOPOLOGY)
             ways.append(way_between("Open vSwitch, `datapath: netdev`", "o1", "o2", "10.89.0.20"))
         else:

@@ -1,9 +1,9 @@
 """What passes between two namespaces, and what it costs. Used by throughput.py.
 
 TCP is measured by `iperf3`, whose two ends share the machine with everything else that runs there. So three more figures come
-from one thread that holds a socket in each of the namespaces: in a call of `send` the kernel carries the packet all the way to
-the other socket, bridges, tunnels and filters included, and nobody has to be woken. What this takes is the kernel's own work,
-and hardly changes when the machine is busy.
+from one thread that holds a socket in each of the namespaces. In a call of `send` the kernel carries the packet all the way to
+the other socket, through bridges, tunnels and filters. It has to wake no other thread. What this takes is the kernel's own
+work, and hardly changes when the machine is busy.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Way:
 class Flow:
     """What was seen of a way: TCP in Gbit/s, and microseconds in one thread.
 
-    `bulk_us` is for BULK_BYTES of TCP and their acknowledgement, `round_trip_us` for a UDP packet there and one back, `first_us`
-    for the same from a port that has never sent before.
+    `bulk_us` is for BULK_BYTES of TCP and their acknowledgement. `round_trip_us` is for a UDP packet there and one back,
+    `first_us` for the same from a port that has never sent before.
     """
 
     gbit: float

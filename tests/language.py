@@ -1,8 +1,8 @@
 """The language of the project: words to avoid with what to write instead, and the length of sentences. `make lint` runs it.
 
-It reads the documents, the texts of the package that users read (errors, help lines, headings of a plan), and the
-docstrings and comments of the package. Code, in a document or between backticks, is not prose. CONTRIBUTING.md says how to
-write.
+It reads the documents, and the docstrings and comments of the package, the tests and the benchmarks. Of the package it also reads
+the texts that users read (errors, help lines, headings of a plan). Of the tests and the benchmarks it also reads the names of
+files, classes and functions. Code, in a document or between backticks, is not prose. CONTRIBUTING.md says how to write.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "tests/README.md")
+PACKAGE = "reconciler"
+BESIDE_THE_PACKAGE = ("tests", "benchmarks")
 
 WORDS = {
     "somebody": "the user, an administrator, another program",
@@ -96,6 +98,11 @@ class Text:
 def documents() -> list[Path]:
     """All documents for users and maintainers."""
     return sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern))
+
+
+def find_modules(*directories: str) -> list[Path]:
+    """All Python files under the directories."""
+    return sorted(path for directory in directories for path in (ROOT / directory).rglob("*.py"))
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -191,6 +198,18 @@ def _shift(texts: Iterable[Text], lines: int) -> Iterator[Text]:
     return (replace(text, line=text.line + lines) for text in texts)
 
 
+def read_names(file: Path) -> Iterator[Text]:
+    """The name of a module, and the names of its classes and functions, as the words that they consist of."""
+    yield Text(file, 1, _split_name(file.stem))
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield Text(file, node.lineno, _split_name(node.name))
+
+
+def _split_name(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
+
+
 # --- texts of the package ---------------------------------------------------------------------------------------------
 
 
@@ -217,10 +236,11 @@ def find_words(texts: Iterable[Text]) -> list[tuple[Text, str]]:
 
 def find_faults() -> Iterator[str]:
     """What lint reports, each with its place. Texts have no limit of length: a message may list hosts or commands."""
-    modules = sorted((ROOT / "reconciler").rglob("*.py"))
+    package, beside = find_modules(PACKAGE), find_modules(*BESIDE_THE_PACKAGE)
     prose = [text for file in documents() for text in read_prose(file)]
-    prose += [text for file in modules for text in read_docs(file)]
-    texts = [text for file in modules for text in read_texts(file)]
+    prose += [text for file in (*package, *beside) for text in read_docs(file)]
+    texts = [text for file in package for text in read_texts(file)]
+    texts += [text for file in beside for text in read_names(file)]
     yield from (f"{text}: `{word}`: write {WORDS[word]}" for text, word in find_words([*prose, *texts]))
     for text, sentence in find_long(prose):
         yield f"{text}: {count_words(sentence)} words, and {SENTENCE_MAX_WORDS} are allowed: {sentence}"

@@ -73,6 +73,27 @@ def test_docs_of_a_module_are_its_docstrings_and_comments(tmp_path: Path) -> Non
     assert [(text.line, word) for text, word in found] == [(line, "told") for line in (3, 9, 12, 14, 16, 17)]
 
 
+def test_names_of_a_module_are_its_files_classes_and_functions(tmp_path: Path) -> None:
+    """A name is read as its words, in either form; arguments and variables are not read."""
+    module = tmp_path / "test_who_is_told.py"
+    lines = ("class TheFarSide:", "    def far_side(self, told: str) -> None:", "        anew = told", "    def untold(self): 0")
+    module.write_text("\n".join(lines))
+    found = language.find_words(language.read_names(module))
+    assert [(text.line, word) for text, word in found] == [(1, "told"), (1, "far side"), (2, "far side")]
+
+
+def test_tests_and_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their docstrings, comments and names are held to the same words and the same length as those of the package."""
+    long = " ".join(["word"] * 26)
+    for directory in (language.PACKAGE, *language.BESIDE_THE_PACKAGE):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "a.py").write_text(f'"""It told."""\n# {long}\ndef anew() -> None:\n    """It is."""\n')
+    monkeypatch.setattr(language, "ROOT", tmp_path)
+    found = [":".join(fault.split(":")[:2]) for fault in language.find_faults()]
+    lines = {"reconciler": (1, 2), "tests": (1, 2, 3), "benchmarks": (1, 2, 3)}
+    assert sorted(found) == sorted(f"{directory}/a.py:{line}" for directory in lines for line in lines[directory])
+
+
 def test_long_comment_is_found(tmp_path: Path) -> None:
     """A sentence over several lines of a comment counts as one; a blank comment line ends it."""
     module = tmp_path / "module.py"
@@ -90,5 +111,5 @@ def test_released_versions_are_not_read() -> None:
 
 
 def test_language_of_the_project() -> None:
-    """No document, docstring, comment or message has a word to avoid, and no sentence of the first three is too long."""
+    """No document, docstring, comment, message or name has a word to avoid, and no sentence of the first three is too long."""
     assert list(language.find_faults()) == []

@@ -87,7 +87,7 @@ def test_what_is_made_and_refused(name: str, topology_name: str, make_namespace:
 @pytest.mark.kernel
 @pytest.mark.parametrize("example", sorted({damage.example for damage in DAMAGES.values()}))
 def test_damage_is_alike(example: str, topology_name: str, make_namespace: MakeNamespace, tmp_path: Path) -> None:
-    """What goes with a thing that is deleted, what stands in the way, and what repairs it, are the same on both hosts."""
+    """What is deleted with a thing, what conflicts, and what repairs it, are the same on both hosts."""
     with applied(example, topology_name, make_namespace, tmp_path) as (both, wanted):
         for name in (name for name, damage in DAMAGES.items() if damage.example == example):
             damage = DAMAGES[name]

@@ -46,7 +46,7 @@ class Dockerd:
         return result.stdout.strip()
 
     def remove_all(self) -> None:
-        """Remove every container, whoever made it."""
+        """Remove every container, whatever made it."""
         names = self.docker("ps", "--all", "--quiet").split()
         if names:
             self.docker("rm", "--force", "--volumes", *names)
@@ -89,7 +89,7 @@ def dockerd_in(netns: str, *options: str, enter: Sequence[str] = ()) -> Iterator
     # A socket's path may have 107 bytes at most, so the directory stands at a short one.
     root = Path(tempfile.mkdtemp(prefix="t-dockerd-"))
     daemon = Dockerd(f"unix://{root}/docker.sock", netns, root, tuple(enter or ("nsenter", f"--net=/run/netns/{netns}")), options)
-    (root / "none.json").write_text("{}")  # not what the machine's own dockerd is told
+    (root / "none.json").write_text("{}")  # not the configuration of the machine's own dockerd
     try:
         daemon.start()
         import_image(["docker", "-H", daemon.url])
@@ -105,7 +105,7 @@ def dockerd_in(netns: str, *options: str, enter: Sequence[str] = ()) -> Iterator
 
 def _command(daemon: Dockerd, options: tuple[str, ...]) -> list[str]:
     root = daemon.root
-    # `ip netns exec` would remount /sys and hide the cgroups. The death of the tests is told to dockerd, which then ends.
+    # `ip netns exec` would remount /sys and hide the cgroups. When the tests die, dockerd gets a signal and ends.
     words = ["setpriv", "--pdeathsig=TERM", *daemon.enter, "dockerd", "-H", daemon.url]
     words += ["--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "--pidfile", f"{root}/pid"]
     words += ["--config-file", f"{root}/none.json", "--storage-driver", "vfs", "--containerd-namespace", daemon.netns]

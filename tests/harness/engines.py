@@ -43,8 +43,8 @@ lock_type = "file"
 """No higher limits than the tests have, no systemd, which may be missing, and locks outside of the machine's /dev/shm."""
 PODMAN = ("podman", "--storage-driver", "vfs")
 OTHER_RUNTIME = 'runtime = "runc"\n'
-"""crun does without systemd, but not without its kind of cgroups: with controllers of the first version and a hierarchy of the
-second one beside them it ends with "cgroups in hybrid mode not supported". runc, which dockerd brings along, takes either."""
+"""crun does without systemd, but not without its kind of cgroups. With controllers of the first version and a hierarchy of the
+second one beside them it ends with "cgroups in hybrid mode not supported". The runc that dockerd brings along takes either."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Engine:
     url: str
     image: str
     run: Callable[..., str]
-    """Somebody else's container: `run(name)` makes and starts one without a network; Docker and Podman take options, too."""
+    """A container of another program: `run(name)` makes and starts one without a network; Docker and Podman take options, too."""
     restart: Callable[[str], object]
     stop: Callable[[str], object]
     exec: Callable[..., str]

@@ -1,9 +1,9 @@
 """What a machine holds, seen by other eyes than netctl's: `ip`, `nft`, /proc and the files under /run.
 
-A snapshot is a set of lines, one for each link, address, route, rule, neighbor, table, chain, rule or element of nftables,
-kernel setting, process and file, so that two of them are compared by taking one from the other. What the kernel draws by lot,
-counts, or finds out in its own time (interface numbers, handles, timers, counters, learnt neighbors, carriers, link-local
-addresses) is left out.
+A snapshot is a set of lines, so that two of them are compared by taking one from the other. There is a line for each link,
+address, route, rule and neighbor. There is one for each table, chain, rule or element of nftables, and for each kernel setting,
+process and file. What the kernel draws by lot, counts, or finds out in its own time is left out. That is interface numbers,
+handles, timers, counters, learnt neighbors, carriers and link-local addresses.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _parse_objects(word: str, text: str) -> Iterator[str]:
             yield from (f"nft element {body['family']} {body['table']} {body['name']} {_render(each)}" for each in kept)
             yield f"nft {kind} {_render({key: value for key, value in body.items() if key != 'elem'})}"
         elif "linkinfo" in item or "link_type" in item:
-            # The near end of a veth has an address drawn by lot, in whatever namespace it is.
+            # The local end of a veth has an address drawn by lot, in whatever namespace it is.
             if item["ifname"].startswith(("v-", "h-")) or item["ifname"] == "outside":
                 item.pop("address")
             yield f"link {_render(item)}"

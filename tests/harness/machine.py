@@ -1,8 +1,8 @@
 """A machine of the test's own: a process tree with its own network, mounts and processes, in which netctl runs as on any host.
 
-Nothing in it is seen by, or sees, the rest of the computer: /run is empty at the start, /proc shows its own processes, and the
-"host" that `connect: local` means is its network namespace. So "nothing is left" can be claimed of everything, whatever else
-runs beside it, and a test that failed leaves nothing: the kernel ends all of the machine with its first process.
+Nothing in it is seen by, or sees, the rest of the computer. At the start /run is empty, and /proc shows its own processes. The
+"host" that `connect: local` means is its network namespace. So a test can claim of everything that nothing is left, whatever else
+runs beside it. A test that failed leaves nothing either: the kernel ends all of the machine with its first process.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def _be_machine(writing: int, watched: int) -> None:
 
 
 def _is_cut(descriptor: int) -> bool:
-    """Whether nobody holds the other end of the pipe any more."""
+    """Whether no process holds the other end of the pipe any more."""
     try:
         return os.read(descriptor, 1) == b""
     except BlockingIOError:
@@ -259,7 +259,7 @@ def _be_process(body: Callable[[], int], out: int, err: int) -> None:
         sys.stderr.flush()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001  a defect of the test's own, told like one of netctl's
+    except BaseException:  # noqa: BLE001  a defect of the test's own, reported like one of netctl's
         import traceback
 
         traceback.print_exc()

@@ -1,8 +1,8 @@
 """Whether tests may change mounts and files here: a look before anything is written.
 
 A machine of the tests' own has a mount namespace with its own /run, and commands enter it by setns(2). That call sets the root
-directory to the root of the mount namespace. So in a chroot the commands leave the chroot, and find the real /run in place of
-the private one: they would write to the real machine.
+directory to the root of the mount namespace. So in a chroot the commands leave the chroot, and find the real /run, not the
+private one. They would write to the real machine.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _checked(arguments: tuple[str | Path, ...], outcome: Outcome) -> Outcome:
 
 
 def _read_all(pipes: tuple[int, int], timeout_s: float) -> list[bytes]:
-    """What comes out of the pipes until nobody has their other ends: a process that netctl leaves behind must not have them."""
+    """What comes out of the pipes until no process has their other ends; one that netctl leaves behind must not have them."""
     shown: dict[int, list[bytes]] = {pipe: [] for pipe in pipes}
     deadline = time.monotonic() + timeout_s
     with selectors.DefaultSelector() as selector:

@@ -2,7 +2,7 @@
 
 To start Python and import netctl takes two thirds of the CPU time of a short command, and the tests run thousands.
 The server is started afresh, and knows nothing of the test runner. What it forks does what `python -m reconciler` does from
-`start` on: with the descriptors, environment, directory and namespaces that it is given, and with nothing else open.
+`start` on. It has the descriptors, environment, directory and namespaces that it is given, and nothing else open.
 Differences: its modules are imported already, its hash seed is the server's, and `ps` shows the server's name. A test
 with a claim about these starts a program (`exec_netctl`); EXEC=1 in the environment lets all tests do so.
 """

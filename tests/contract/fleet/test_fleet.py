@@ -90,7 +90,7 @@ def test_apply_again_and_destroy(topology: Topology) -> None:
 
 
 @pytest.mark.parametrize("host", [LAB, "alpha", "beta"])
-def test_a_worker_that_dies_is_replaced_and_all_hosts_go_back(topology: Topology, host: str) -> None:
+def test_a_worker_that_dies_is_replaced_and_all_hosts_roll_back(topology: Topology, host: str) -> None:
     """SIGKILL of one worker in the middle: another takes its place for the rollback, and nothing is left."""
     with Fleet.start(3) as fleet:
         plans = plan(fleet, topology)
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_while_it_plans(topology: Topology) -> None:
 
 
 def test_a_signal_stops_the_apply_and_takes_it_back(topology: Topology) -> None:
-    """SIGINT in the middle of an apply: the batch in hand is finished, all goes back, the exit status is 4 (invariant 5)."""
+    """SIGINT in the middle of an apply: the batch in hand is finished, all is rolled back, the exit status is 4 (invariant 5)."""
 
     def interrupt(host: str, phase: str, *_: int) -> None:
         if phase == "make":
@@ -135,7 +135,7 @@ def test_a_signal_stops_the_apply_and_takes_it_back(topology: Topology) -> None:
 
 
 def test_one_host_that_fails_takes_the_others_back(topology: Topology) -> None:
-    """An address is taken on beta after the plan was made: beta says so, and alpha goes back to what it was, too."""
+    """An address is taken on beta after the plan was made: beta says so, and alpha is rolled back, too."""
     apply(topology)
     grown = parse_topology(topology_text(topology).replace("networks: {front: auto}", "networks: {front: 10.44.0.77}").encode())
     with Fleet.start(3) as fleet:
@@ -155,7 +155,7 @@ def topology_text(topology: Topology) -> str:
     return FILE.replace("NAME", topology.name)
 
 
-def test_the_second_of_two_is_told_who_holds_the_lock(topology: Topology) -> None:
+def test_the_second_of_two_learns_who_holds_the_lock(topology: Topology) -> None:
     """Two at once: one works, the other ends with status 7 and names the process (invariant 6)."""
     with Fleet.start(3) as first, Fleet.start(3) as second:
         plan(first, topology)
@@ -176,7 +176,7 @@ def test_a_lock_is_free_when_its_holder_was_killed(topology: Topology) -> None:
 
 
 def test_a_defect_is_a_sentence_and_a_file(topology: Topology) -> None:
-    """An exception that nobody foresaw ends neither the worker nor in a traceback: it is kept in a file that is named."""
+    """An unforeseen exception ends neither the worker nor in a traceback: it is kept in a file that is named."""
     session = Session(targets_of(topology)[0], start_local_worker())
     try:
         session.hello("netctl test")
@@ -264,7 +264,7 @@ def test_a_reading_that_was_begun(topology: Topology) -> None:
 
 
 def test_two_threads_wait_for_one_worker() -> None:
-    """One waits for an answer when the worker dies, another ends the session: both are told the same."""
+    """One waits for an answer when the worker dies, another ends the session: both get the same."""
     worker = start_local_worker()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(worker.process.wait, timeout) for timeout in (None, 10)]

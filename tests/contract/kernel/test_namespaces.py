@@ -36,7 +36,7 @@ def test_file_name_and_back(netns: str) -> None:
 
 @pytest.mark.parametrize("name", ["shop", "shop.", "shop2.web", "other.web", "shop.web.x", "shop-web"])
 def test_file_of_others(name: str) -> None:
-    """Files that are not the topology's are nobody of ours."""
+    """Files that are not the topology's are no namespace of it."""
     assert not parse_path_name("shop", name)
 
 
@@ -101,7 +101,7 @@ def test_what_a_kill_left_is_taken_over(world: KernelWorld) -> None:
 
 @pytest.mark.kernel
 def test_namespace_that_is_there_is_not_replaced(world: KernelWorld) -> None:
-    """A live namespace under the name is somebody's: the step is refused, and what is in it stays."""
+    """A live namespace under the name is in use: the step is refused, and what is in it stays."""
     before = world.namespaces.identity("container:ns")
     with pytest.raises(StepError, match="ip netns delete"):
         world.run(NetnsAdd("container:ns", ipv6=False))
@@ -118,7 +118,7 @@ def test_removing_what_is_gone(world: KernelWorld) -> None:
 
 @pytest.mark.kernel
 def test_namespace_that_cannot_be_made(world: KernelWorld, tmp_path: Path) -> None:
-    """Where a directory is in the way, the step is named."""
+    """If a directory has the name, the step is named."""
     blocked = tmp_path / "netns"
     (blocked / f"{world.context.topology}.web").mkdir(parents=True)
     namespaces = Namespaces(replace(world.context, netns_directory=blocked))
@@ -147,7 +147,7 @@ def test_entering_leaves_the_caller_where_it_was(world: KernelWorld) -> None:
 
 @pytest.mark.kernel
 def test_restarted_container_is_noticed(world: KernelWorld) -> None:
-    """A container whose namespace is another one than before gets a new socket; the old one is let go of."""
+    """A container whose namespace is another one than before gets a new socket; the old one is closed."""
     world.run(NetnsAdd("container:web", ipv6=False))
     first = world.namespaces.socket("container:web")
     assert world.namespaces.socket("container:web") is first

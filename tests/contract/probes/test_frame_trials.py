@@ -87,7 +87,7 @@ def from_neighbour(world: ProbeWorld, kind: SegmentKind) -> Probe:
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
 def test_localhost_from_a_neighbour(world: ProbeWorld, prober: Prober, kind: SegmentKind) -> None:
-    """A port that is translated for whoever comes in is open to a neighbour's frames, and closed by one rule for 127.0.0.0/8."""
+    """A port that is translated for all that comes in is open to a neighbour's frames, and closed by one rule for 127.0.0.0/8."""
     world.namespaces["h"].run("nft", "-f", "-", text=LOCALHOST)
     probe = from_neighbour(world, kind)
     result = run_one(prober, probe)
@@ -99,7 +99,7 @@ def test_localhost_from_a_neighbour(world: ProbeWorld, prober: Prober, kind: Seg
 
 
 def test_localhost_from_a_foreign_link(world: ProbeWorld, prober: Prober) -> None:
-    """The same from a link that is made for the probe; nothing of it is left afterwards, and while it is there it has no mark."""
+    """The same from a link that is made for the probe. Nothing of it is left afterwards, and while it is there it has no mark."""
     host = world.namespaces["h"]
     host.run("nft", "-f", "-", text=LOCALHOST)
     before = host.run("ip", "address").stdout + host.run("ip", "route", "show", "table", "all").stdout
@@ -114,7 +114,7 @@ def test_localhost_from_a_foreign_link(world: ProbeWorld, prober: Prober) -> Non
 
 
 def test_a_foreign_link_sends_at_once(world: ProbeWorld) -> None:
-    """No frame is lost in the moment after the link was made, when the far end has no queue yet; tried twenty times."""
+    """No frame is lost in the moment after the link was made, when the remote end has no queue yet; tried twenty times."""
     host, ends = str(world.namespaces["h"].path), foreign_ends(world.topology)
     for _ in range(20):
         link = ProbeLink(host, ends)
@@ -127,7 +127,7 @@ def test_a_foreign_link_sends_at_once(world: ProbeWorld) -> None:
 
 
 def send_frames(link: ProbeLink, name: str) -> None:
-    """Three frames of no protocol, for nobody."""
+    """Three frames of no protocol, to an address that no node has."""
     enter(link.path)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
         sender.bind((name, 0))

@@ -43,8 +43,8 @@ def test_ping_is_answered(world: ProbeWorld, prober: Prober, address: str) -> No
 
 
 @pytest.mark.parametrize("address", ["10.9.0.77", "fd09::77"])
-def test_ping_to_nobody_is_silent_or_refused(world: ProbeWorld, prober: Prober, address: str) -> None:
-    """Nobody's address gives no answer, which is right where none is expected."""
+def test_ping_to_an_unused_address_is_silent_or_refused(world: ProbeWorld, prober: Prober, address: str) -> None:
+    """An address that no node has gives no answer, which is right where none is expected."""
     result = run_one(prober, ask("a", address, expected=False))
     assert result.finding.outcome in ("silent", "refused")
     assert result.passed
@@ -52,7 +52,7 @@ def test_ping_to_nobody_is_silent_or_refused(world: ProbeWorld, prober: Prober, 
 
 @pytest.mark.parametrize(("protocol", "family"), [("tcp", 4), ("tcp", 6), ("udp", 4), ("udp", 6), ("sctp", 4)])
 def test_listener_answers_with_its_token(world: ProbeWorld, prober: Prober, protocol: TransportProtocol, family: int) -> None:
-    """A listener of ours answers a client in another namespace, by either family."""
+    """A listener of the prober answers a client in another namespace, by either family."""
     if protocol == "sctp":
         require_capability("sctp")
     address = "10.9.0.3" if family == 4 else "fd09::3"
@@ -132,7 +132,7 @@ def test_neighbour_past_the_routes(world: ProbeWorld, prober: Prober) -> None:
     ],
     ids=["arp", "ndp", "advertisement"],
 )
-def test_a_borrowed_address(world: ProbeWorld, prober: Prober, kind: ClaimKind, claim: str, heard_at: str, rule: str) -> None:
+def test_a_spoofed_address(world: ProbeWorld, prober: Prober, kind: ClaimKind, claim: str, heard_at: str, rule: str) -> None:
     """A claim to another's address gets through where nothing in the bridge looks who sends, and dies where a filter does."""
     gateway = "fd09::1" if ":" in claim else "10.9.0.1"
     probe = claim_to(gateway, kind, claim, heard_at)

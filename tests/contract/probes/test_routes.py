@@ -42,7 +42,7 @@ def asked(containers: str, target: str, address: str) -> list[tuple[str, bool]]:
 
 
 def test_every_route_is_asked() -> None:
-    """The kernel must pick the next hop, asked of an address that no other route takes; and a next hop of ours must answer."""
+    """The kernel must pick the next hop, asked of an address that no other route takes; the topology's next hop must answer."""
     routes = "[{to: 10.8.0.0/15, via: 10.44.0.9}, {to: 10.8.0.0/24, via: 10.44.0.77}, {to: 10.9.0.7, via: 10.44.0.1}]"
     probes = probes_of(THERE.replace("[{to: 10.45.0.0/24, via: 10.44.0.9}]", routes) + ROUTER)
     found = [(each.target, each.address, each.via, each.interface) for each in probes if isinstance(each, RouteLookup)]
@@ -81,7 +81,7 @@ def test_the_router_itself_and_the_host() -> None:
 
 
 def test_what_a_route_takes_elsewhere_is_not_asked() -> None:
-    """No promise of the host holds for an address to which a route by somebody else leads: the outside, and its own."""
+    """No promise of the host holds for an address to which a route by another next hop leads: the outside, and its own."""
     for to, address, target in (("203.0.113.0/24", "203.0.113.10", "outside"), ("192.0.2.0/24", "192.0.2.11", "host alpha")):
         assert asked(THERE, target, address)
         assert not asked(THERE.replace("10.45.0.0/24", to), target, address)
@@ -114,7 +114,7 @@ def test_what_the_kernel_would_not_take(containers: str, said: str) -> None:
     assert any(said in fault.message for fault in caught.value.faults), caught.value.faults
 
 
-def test_a_next_hop_that_nobody_has() -> None:
+def test_a_next_hop_that_no_node_has() -> None:
     """It is warned of, with its line, but not on a LAN, where it may be a router of others."""
 
     def warnings(text: str) -> list[str]:

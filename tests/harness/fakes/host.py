@@ -68,7 +68,7 @@ class FakeHost(Links, Tables, Services):
         handlers[type(step)](step)
 
     def snapshot(self, sysctls: dict[str, tuple[str, ...]] | None = None) -> Snapshot:
-        """What the real host would tell; `sysctls` are the keys wanted, by namespace."""
+        """What the real host would report; `sysctls` are the keys wanted, by namespace."""
         wanted = dict(sysctls or {})
         wanted[HOST] = (*wanted.get(HOST, ()), *self.remembered)
         return Snapshot(

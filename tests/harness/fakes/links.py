@@ -97,7 +97,7 @@ class Links(Base):
         space.addresses = [(dev, cidr) for dev, cidr in space.addresses if dev != name or ":" not in cidr]
 
     def _adjust_bridges(self, space: Space) -> None:
-        """A bridge takes the lowest MTU of its ports, unless it was told one after it was made (br_mtu_auto_adjust)."""
+        """A bridge takes the lowest MTU of its ports, unless one was set after it was made (br_mtu_auto_adjust)."""
         for bridge in space.links.values():
             ports = [link.mtu for link in space.links.values() if link.master == bridge.name]
             if ports and not bridge.mtu_is_set:

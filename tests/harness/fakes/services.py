@@ -113,7 +113,7 @@ class Services(Standing, Switches):
         self.uplinks[step.name] = (step.bridge, bridge.index)
 
     def _uplink_release(self, step: UplinkRelease) -> None:
-        """All that was on the bridge goes back to the uplink; nothing where the uplink is gone."""
+        """All that was on the bridge moves to the uplink again; nothing where the uplink is gone."""
         if uplink := self.spaces[HOST].links.get(step.name):
             uplink.master, uplink.port_options = "", {}
             self._move(step.bridge, step.name)

@@ -88,7 +88,7 @@ def is_without_ipv6(space: Space, dev: str) -> bool:
 
 
 def read_space(spaces: Mapping[str, Space], netns: str, keys: tuple[str, ...], is_taken: Callable[[Link], bool]) -> NamespaceInfo:
-    """What the kernel would tell of a namespace; `keys` are the sysctls wanted, and `is_taken` what a switch takes packets of."""
+    """What the kernel would report of a namespace; `keys` are the sysctls wanted, `is_taken` what a switch takes packets of."""
     space = spaces[netns]
     index = {link.name: link.index for link in space.links.values()}
     readable = {key for key in keys if interface_of(key) in (*index, *NOT_OURS)}

@@ -1,7 +1,7 @@
 """Things that stand on each other, of no kind that exists, in a world with the kernel's rules: for tests of the planner.
 
-A `Thing` goes with what it stands on, as an address goes with its link; a `ToughThing` does not, and the world refuses to
-remove what still carries one, as the planner must delete it first.
+A `Thing` is deleted with what it stands on, as an address is deleted with its link. A `ToughThing` is not: the world refuses to
+remove what still carries one, because the planner must delete it first.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Damage:
     change: Callable[[FakeHost], object] = lambda _: None
     """What `command` in `netns` does, for the fake host."""
     strays: tuple[str, ...] = ()
-    """The kinds of what stands in the way afterwards."""
+    """The kinds of what conflicts afterwards."""
 
 
 def first(state: HostState, kind: type[R], netns: str | None = None) -> R:

@@ -1,6 +1,6 @@
 """Every single thing that can be broken of what netctl has made in a machine, found by looking at the machine.
 
-The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records, so that a kind or an attribute that netctl
+The list comes from `ip`, `bridge`, `nft` and /proc, not from netctl's own records. So a kind or an attribute that netctl
 forgets is in it all the same. A damage is one command, as an administrator may run it.
 """
 
@@ -110,7 +110,7 @@ class _Place:
                 yield self._damage(
                     f"{kind} without altname", name, "ip", "link", "property", "del", "dev", name, "altname", altname
                 )
-            # No one speaks to a port's own address.
+            # No node speaks to a port's own address.
             if info.get("info_slave_kind") != "bridge" or kind == "vxlan":
                 yield self._damage(f"{kind} of another address", name, *change, "address", MAC)
             if kind == "veth":

@@ -2,8 +2,8 @@
 
     python -m tests.harness.faults.paused FOLDER MOMENT VERB HOST netctl's own arguments
 
-MOMENT is `before` the verb is said to the host, `after` it has answered, or `unheard`: it has answered, and the connection is
-lost before that is heard. FOLDER/paused is there then, and FOLDER/go-on ends it.
+MOMENT is `before` the verb is sent to the host, `after` it has answered, or `unheard`. In the last case the host has answered,
+and the connection is lost before the answer is read. FOLDER/paused is there then, and FOLDER/go-on ends it.
 """
 
 from __future__ import annotations

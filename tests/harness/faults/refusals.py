@@ -1,4 +1,4 @@
-"""Steps that a host refuses for the state that it is in, or does not: each is tried on the real host and on its fake."""
+"""Steps that a host refuses because of its state, or does not refuse: each is tried on the real host and on its fake."""
 
 from __future__ import annotations
 

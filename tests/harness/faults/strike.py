@@ -1,10 +1,10 @@
 """Bad luck at a chosen moment: a netctl whose controller and workers are forked from the test, and meet a fault on their way.
 
-`quick_netctl` runs the command as `main` does, but its processes are forked, with everything imported already, where users'
-are started: a hundred kills cost seconds. Every step of a plan goes out in a batch of its own, so a fault can strike between
-any two; steps of nftables stay together, for they are one transaction. With `Fault("kill", n, grain="operation")` batches stay
-whole, and the kill comes after the n-th operation instead (requests of netlink that go out as one, a mount, a write), be it in
-the middle of a step.
+`quick_netctl` runs the command as `main` does, but its processes are forked, with everything imported already. Users' processes
+are started; forked ones make a hundred kills cost seconds. Every step of a plan goes out in a batch of its own, so a fault can
+strike between any two. Steps of nftables stay together, because they are one transaction. With
+`Fault("kill", n, grain="operation")` batches stay whole, and the kill comes after the n-th operation instead, be it in the middle
+of a step. An operation is what goes out as one: requests of netlink, a mount, a write.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ OPERATIONS = (
 class Fault:
     """What happens at step (or operation) number `at`, counted from 1 over all hosts and both phases.
 
-    kill          controller and workers get SIGKILL when it is done
-    kill-worker   only the worker does
-    fail          it is refused, without having been done
-    fail-late     it is refused, though it has been done
-    fail-twice    it is refused, and so is the first step of the rollback
-    pause         the worker stands still after it until there is a file GO_ON
+    - kill: controller and workers get SIGKILL when it is done
+    - kill-worker: only the worker does
+    - fail: it is refused, without having been done
+    - fail-late: it is refused, though it has been done
+    - fail-twice: it is refused, and so is the first step of the rollback
+    - pause: the worker stands still after it until there is a file GO_ON
     """
 
     kind: str = "none"

@@ -1,6 +1,6 @@
-"""Many trials of bad luck, each on the way from one state of a machine to another, and a look at what it has come to.
+"""Many trials of faults, each on the way from one state of a machine to another, and a look at the result.
 
-What a state looks like when nothing goes wrong is found first; after a trial the machine is compared with that, link by link
+What a state looks like without a fault is found first. After a trial the machine is compared with that, link by link
 and file by file. Trials are many and wait for the kernel most of the time, so several machines work side by side.
 """
 
@@ -40,7 +40,7 @@ class Trial:
 
 
 class Walker:
-    """A machine that knows which state it is in, and what every state looks like when nobody is killed."""
+    """A machine that knows which state it is in, and what every state looks like when no process is killed."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is applied yet."""
@@ -62,7 +62,7 @@ class Walker:
         return count
 
     def look(self) -> str:
-        """How it differs from the state that it should be in; the first look at a state tells what that is."""
+        """How it differs from the state that it should be in; the first look at a state records what that is."""
         seen = read_live(self.machine)
         return differences(self.looks.setdefault(self.state, seen), seen)
 
@@ -131,7 +131,7 @@ def choose(way: Sequence[str]) -> list[int]:
 
 def try_all(folder: Path, trials: Sequence[Trial]) -> str:
     """What is wrong with those that fail; "" where all is well."""
-    # Neighbors stay together: they are in such an order that a machine need not go back and forth between states.
+    # Neighbors stay together: they are in such an order that a machine need not change between two states again and again.
     size = -(-len(trials) // MACHINES)
     shares = [trials[first : first + size] for first in range(0, size * MACHINES, size)]
     folders = [folder / str(number) for number in range(MACHINES)]

@@ -16,7 +16,7 @@ from tests.harness.packets.frames import (
     ROUTER,
     SOLICIT,
     VLAN,
-    Station,
+    Node,
     arp,
     ethernet,
     icmp6,
@@ -34,7 +34,7 @@ BPDU = bytes.fromhex("4242030000000000") + bytes(31)
 
 
 def llc(source: str, target: str, payload: bytes) -> bytes:
-    """A frame with a length in the place of the type (IEEE 802.3)."""
+    """A frame with a length instead of the type (IEEE 802.3)."""
     return mac(target) + mac(source) + struct.pack("!H", len(payload)) + payload
 
 
@@ -43,7 +43,7 @@ def snap(source: str, target: str, kind: int, payload: bytes) -> bytes:
     return llc(source, target, bytes.fromhex("aaaa03000000") + struct.pack("!H", kind) + payload)
 
 
-def payloads(own: Station, other: Station, source: str, target: str) -> Frames:
+def payloads(own: Node, other: Node, source: str, target: str) -> Frames:
     """One of each kind of frame, by hardware addresses."""
     advertised = icmp6("fe80::1", ROUTER)
     return {
@@ -69,7 +69,7 @@ def payloads(own: Station, other: Station, source: str, target: str) -> Frames:
     }
 
 
-def to_link_local_groups(own: Station, other: Station, sources: Sequence[str]) -> Frames:
+def to_link_local_groups(own: Node, other: Node, sources: Sequence[str]) -> Frames:
     """Every kind of frame to every group of IEEE 802.1Q's table 8-1, from each of the hardware addresses."""
     return {
         f"{kind} to {group} from {source}": frame
@@ -78,7 +78,7 @@ def to_link_local_groups(own: Station, other: Station, sources: Sequence[str]) -
     }
 
 
-def never(own: Station, other: Station, target: str) -> Frames:
+def never(own: Node, other: Node, target: str) -> Frames:
     """Kinds of frames that no container sends, with the sender's own hardware address, straight to another or to all."""
     frames = payloads(own, other, own.mac, target)
     allowed = ("ipv4", "arp")
@@ -116,7 +116,7 @@ def router_advertisement(source: str, lifetime_s: int = 1800) -> bytes:
     return checked(source, "ff02::1", message)
 
 
-def hidden_advertisements(own: Station) -> Frames:
+def hidden_advertisements(own: Node) -> Frames:
     """A router advertisement behind extension headers and in fragments (RFC 7113)."""
     message = router_advertisement(own.ip6)
     options = option_header(ICMP6)
@@ -157,8 +157,8 @@ def link_address(option: int, address: str) -> bytes:
     return struct.pack("BB", option, 1) + mac(address)
 
 
-def poisoned_discovery(own: Station, other: Station) -> Frames:
-    """Messages about the sender's own addresses that name somebody else's hardware address."""
+def poisoned_discovery(own: Node, other: Node) -> Frames:
+    """Messages about the sender's own addresses that name another node's hardware address."""
     group = "33:33:00:00:00:01"
     stolen = {name: link_address(option, other.mac) for name, option in (("source", 1), ("target", 2))}
     bodies = {
@@ -174,7 +174,7 @@ def poisoned_discovery(own: Station, other: Station) -> Frames:
     return {name: ethernet(own.mac, IP6, body, group) for name, body in bodies.items()}
 
 
-def honest_discovery(own: Station, other: Station) -> Frames:
+def honest_discovery(own: Node, other: Node) -> Frames:
     """The same messages as every container sends them."""
     bodies = {
         "solicitation": discovery(SOLICIT, own.ip6, other.ip6, link_address(1, own.mac)),
@@ -190,7 +190,7 @@ def with_hops(packet: bytes, hops: int) -> bytes:
     return packet[:7] + bytes([hops]) + packet[8:]
 
 
-def hidden(own: Station, target: str, following: int, message: bytes, hops: int) -> Frames:
+def hidden(own: Node, target: str, following: int, message: bytes, hops: int) -> Frames:
     """An IPv6 message as it is, behind headers of options, and in a first fragment that has its header, or has not."""
     options = option_header(following)
     bodies = {
@@ -214,7 +214,7 @@ def hidden(own: Station, target: str, following: int, message: bytes, hops: int)
 # --- what routers of multicast say ------------------------------------------------------------------------------------
 
 
-def multicast_routers4(own: Station, other: Station) -> Frames:
+def multicast_routers4(own: Node, other: Node) -> Frames:
     """Greetings of PIM, queries of IGMP and multicast router discovery (RFC 4286), whole and in fragments."""
     query = b"\x11\x64\0\0" + bytes(4)
     messages = {
@@ -237,7 +237,7 @@ def multicast_routers4(own: Station, other: Station) -> Frames:
     }
 
 
-def multicast_routers6(own: Station) -> Frames:
+def multicast_routers6(own: Node) -> Frames:
     """The same of IPv6, with a hop limit of 1: behind headers and in fragments. And redirects, and a DHCP server's replies."""
     messages = {f"type {kind}": (ICMP6, checked(own.ip6, "ff02::1", struct.pack("!BBHHH16s", kind, 0, 0, 1000, 0, bytes(16))))
                 for kind in (130, 134, 137, 151, 152, 153)}  # fmt: skip
@@ -248,7 +248,7 @@ def multicast_routers6(own: Station) -> Frames:
     return {f"{name}, {how}": frame for name, those in frames.items() for how, frame in those.items()}
 
 
-def reports(own: Station) -> Frames:
+def reports(own: Node) -> Frames:
     """What hosts say of the groups that they listen to: by IGMP's versions 3 and 2, and by IPv6."""
     record = struct.pack("!BBHHH", 0x22, 0, 0, 0, 0)
     return {
@@ -287,7 +287,7 @@ def udp(source_port: int, target_port: int, size: int = 32) -> bytes:
     return struct.pack("!HHHH", source_port, target_port, 8 + size, 0) + bytes(size)
 
 
-def false_servers(own: Station, other: Station) -> Frames:
+def false_servers(own: Node, other: Node) -> Frames:
     """What makes a client take the container for a DHCP server or a router, whole and in a first fragment."""
     broadcast = "255.255.255.255"
     redirect = struct.pack("!BBH4s", 5, 1, 0, socket.inet_aton(own.ip4)) + ip4(other.ip4, "192.0.2.1", UDP, udp(1, 2))
@@ -313,8 +313,8 @@ def false_servers(own: Station, other: Station) -> Frames:
     return frames | {name: ethernet(own.mac, IP6, packet, "33:33:00:00:00:01") for name, packet in six.items()}
 
 
-def false_arp(own: Station, other: Station, gateway: str) -> Frames:
-    """ARP that says something of somebody else."""
+def false_arp(own: Node, other: Node, gateway: str) -> Frames:
+    """ARP that says something about another node."""
     return {
         "gratuitous for another": ethernet(own.mac, ARP, arp(own.mac, other.ip4, other.ip4)),
         "gratuitous for the gateway": ethernet(own.mac, ARP, arp(own.mac, gateway, gateway, 2)),

@@ -12,8 +12,8 @@ SOLICIT, ADVERTISE, ROUTER, REDIRECT = 135, 136, 134, 137
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """Somebody with a hardware address and one address of each family."""
+class Node:
+    """A node with a hardware address and one address of each family."""
 
     mac: str
     ip4: str
@@ -52,7 +52,7 @@ def icmp6(source: str, kind: int, address: str = "::", *, behind_options: bool =
     return ip6(source, "ff02::1", 58, payload)
 
 
-def good_frames(own: Station, other: Station, *, in_lan: bool = False) -> dict[str, bytes]:
+def good_frames(own: Node, other: Node, *, in_lan: bool = False) -> dict[str, bytes]:
     """What every container sends; reports of listeners in a LAN only."""
     reports = {"multicast report": ethernet(own.mac, IP6, icmp6("::", 143))} if in_lan else {}
     return reports | {
@@ -66,7 +66,7 @@ def good_frames(own: Station, other: Station, *, in_lan: bool = False) -> dict[s
     }
 
 
-def bad_frames(own: Station, other: Station) -> dict[str, bytes]:
+def bad_frames(own: Node, other: Node) -> dict[str, bytes]:
     """What no container may send."""
     foreign = "02:00:00:00:00:99"
     return {

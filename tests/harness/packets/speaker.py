@@ -5,7 +5,7 @@
     speaker.py judge FROM TO       frames as JSON on standard input, by name; prints the names of those that arrive
 
 A frame is sent by eth0 in the namespace FROM, and looked for on eth0 in the namespace TO. After each goes `honest`, whose arrival
-says that the one before has been judged; it may overtake it by a little, so all is looked at until some time after the last.
+shows that the one before has been judged. It may overtake it by a little, so all is looked at until some time after the last.
 """
 
 from __future__ import annotations

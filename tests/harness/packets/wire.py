@@ -1,8 +1,13 @@
 """What attacks inside a machine (tests.harness.machine): sends frames from one place and says where they arrive. Without netctl.
 
-Reads JSON from standard input: `send`, a list of [name, frame in hex]; `source`, the network namespace that sends by its eth0,
-or by `link`, or the number of a process, whose namespace and rights it sends with; `listen`, a mapping of a name to [namespace,
-link]. A namespace "" is the machine's own. Prints a mapping of each listener to the names of the frames that arrived there. A
+Reads JSON from standard input:
+
+- `send`, a list of [name, frame in hex]
+- `source`, the network namespace that sends by its eth0 or by `link`; or the number of a process, whose namespace and rights it
+  sends with
+- `listen`, a mapping of a name to [namespace, link]
+
+A namespace "" is the machine's own. Prints a mapping of each listener to the names of the frames that arrived there. A
 frame that the kernel itself sends by the link does not count.
 """
 

@@ -1,4 +1,4 @@
-"""Topologies with one fault each, and how it must be told.
+"""Topologies with one fault each, and how it must be reported.
 
 In the texts, `§` marks the place where the fault must be found; it is taken out before the text is parsed.
 """

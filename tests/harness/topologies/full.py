@@ -1,4 +1,4 @@
-"""Topologies for tests of `compile`, as files would say them, and the facts that a host with a topology on it would tell."""
+"""Topologies for tests of `compile`, as files would say them, and the facts that a host with a topology on it would report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def load(text: str) -> Topology:
 
 
 def facts_of(desired: Desired) -> Mapping[str, HostFacts]:
-    """What each host would tell once `desired` is live on it."""
+    """What each host would report once `desired` is live on it."""
     resolved = desired.resolved
     leases: dict[str, list[Lease]] = {host: [] for host in resolved.host_subnets}
     for host, host_subnets in resolved.host_subnets.items():

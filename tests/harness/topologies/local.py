@@ -39,7 +39,7 @@ containers:
 policies:
   - {allow: app, to: front}
 """
-"""Something is added, changed in place, made again, and removed: with LOCAL before it, every kind of step is taken."""
+"""Something is added, changed in place, re-created, and removed: with LOCAL before it, every kind of step is taken."""
 
 LAB = """\
 version: 1

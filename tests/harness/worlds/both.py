@@ -1,4 +1,4 @@
-"""A real host and the fake one, side by side: each gets the same topologies and the same damage, and is read in the same way."""
+"""A real host and the fake one, side by side. Each gets the same topologies and the same damage, and is read in the same way."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Side:
 
     name: str
     start: Callable[[], AbstractContextManager[BatchRunner]]
-    """As each netctl starts anew, with nothing that an earlier one holds open."""
+    """As each netctl starts by itself, with nothing that an earlier one holds open."""
     read: Callable[[HostState], Snapshot]
     """Given a state, whose settings are read."""
 
     def live(self, wanted: HostState = NOTHING) -> HostState:
-        """What is recognised, with what stands in the way of `wanted`."""
+        """What is recognised, with what conflicts with `wanted`."""
         snapshot = self.read(wanted)
         return with_strays(recognise_all(snapshot), snapshot, wanted)
 

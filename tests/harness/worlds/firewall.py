@@ -1,7 +1,7 @@
 """A host with three bridges, five containers, and a neighbour outside: namespaces of the test's own, and packets between them.
 
 The links are made with ip(8), the firewall with the records and the session that netctl uses. Servers in every namespace
-answer with their own name and the address that they see the client at, so a test can tell who answered, and behind which NAT.
+answer with their own name and the client's address as they see it. So a test knows which server answered, and behind which NAT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A physical LAN, simulated in a machine of the test's own: a switch, a router, a DHCP server, another machine, and the host.
 
-The machine's own namespace is the host; its uplink `eth0` is a cable to the switch. Watchers run beside netctl and tell how
-long nobody answered.
+The machine's own namespace is the host; its uplink `eth0` is a cable to the switch. Watchers run beside netctl and report
+how long no answer came.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ DHCP_SERVER = """
         --user=root --log-dhcp --log-facility=/run/dnsmasq.log"""
 ROUTER6 = " --enable-ra --dhcp-range=2001:db8::,ra-only,64"
 LINKS = "-d link show dev eth0"
-"""What `ip` tells of the host's place in the network."""
+"""What `ip` shows of the host's place in the network."""
 VIEWS = (LINKS, "-d address show dev eth0", "-4 route show table all", "-6 route show table all", "neighbor show nud permanent")
 PASSING = ("valid_life_time", "preferred_life_time", "expires", "num_tx_queues", "num_rx_queues")
 """What changes by itself."""
@@ -106,7 +106,7 @@ def serve_dhcp(machine: Machine, *, router6: bool = False) -> None:
 
 
 def look(machine: Machine) -> dict[str, str]:
-    """The host's uplink, addresses, routes and neighbors, as `ip` tells them, in its order; what passes by itself left out."""
+    """The host's uplink, addresses, routes and neighbors, as `ip` shows them, in its order; what passes by itself left out."""
     return {view: _without_passing(machine.run("ip", "-j", *view.split()).out) for view in VIEWS}
 
 
@@ -125,7 +125,7 @@ def _deep(item: dict[str, object]) -> dict[str, object]:
 
 @dataclass(slots=True)
 class Watch:
-    """Somebody who asks every 50 ms, and notes when he is answered."""
+    """A watcher that asks every 50 ms, and notes when an answer comes."""
 
     running: Running
 
@@ -184,8 +184,8 @@ def watch_session(machine: Machine, port: int, peer: str = "192.0.2.11", netns: 
 def pings(machine: Machine, target: str, netns: str = "", count: int = 1) -> bool:
     """Whether `target` answers within 2 s.
 
-    A neighbor that did not answer an earlier question is asked anew: its entry would fail after three requests in all, and so
-    might a question in its last second (neigh_max_probes in net/core/neighbour.c).
+    The entry of a neighbor that did not answer an earlier question is flushed, so the kernel asks again. The old entry would fail
+    after three requests in all, and so might a question in its last second (neigh_max_probes in net/core/neighbour.c).
     """
     machine.run("ip", "neighbor", "flush", "to", target, "nud", "incomplete", "nud", "failed", check=False, netns=netns)
     return machine.run("ping", "-c", str(count), "-W", "2", target, check=False, netns=netns).status == 0

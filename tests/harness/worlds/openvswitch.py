@@ -1,7 +1,7 @@
 """A machine of the test's own (tests.harness.machine) with a real Open vSwitch in user space, and a world outside it.
 
 The machine has its own /run, so Open vSwitch is at its usual place there, and the "host" of `connect: local` is the machine. Its
-uplink leads to the namespace `outside`, 192.0.2.1. One bridge with one port is somebody else's, and has to survive all.
+uplink leads to the namespace `outside`, 192.0.2.1. One bridge with one port is foreign, and has to survive all.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class LabWorld:
                 thread.join()
 
     def ask(self, member: str, address: str, port: int) -> str:
-        """What a server says to a client in `member`; "" where nobody answers, or it is refused."""
+        """What a server says to a client in `member`; "" if no server answers, or it is refused."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with closing(self.open(member, family, socket.SOCK_STREAM)) as client:
             try:
@@ -168,7 +168,7 @@ def count_changes(plan: Outcome) -> int:
 
 
 def attach_rogue(world: LabWorld, bridge: str, address: str) -> Namespace:
-    """A node that nobody declared, on a segment of the lab's underlay."""
+    """A node that the file does not declare, on a segment of the lab's underlay."""
     rogue = Namespace(f"{world.name}.rogue")
     subprocess.run(["ip", "netns", "add", rogue.name], check=True)
     router = world.inside("lab.router")

@@ -179,7 +179,7 @@ class SshWorld:
         wait_for(lambda: ":22 " in machine.run("ss", "-lnt").stdout)
 
     def stop_serving(self, host: str) -> None:
-        """Nobody listens any more; sessions that are open live on."""
+        """No sshd listens any more; sessions that are open live on."""
         machine = self.machines[host]
         assert machine.sshd
         machine.run("sh", "-c", "kill $(cat /run/sshd.pid)")
@@ -190,7 +190,7 @@ class SshWorld:
         """Pull the cable."""
         self.inside("lan", "ip", "link", "set", host, "down")
 
-    def mend(self, host: str) -> None:
+    def repair(self, host: str) -> None:
         self.inside("lan", "ip", "link", "set", host, "up")
 
     def start_netctl(self, *arguments: str | Path, program: Sequence[str] = ("-m", "reconciler")) -> subprocess.Popen[str]:

@@ -1,7 +1,7 @@
 """The boot of a host: nothing is there but the file and what Docker keeps on disk.
 
 The machine before ends as by a power cut: its namespaces, /run and all processes go at once. The next one has an empty network
-and an empty /run, and a dockerd on the old data directory, which starts the containers whose policy says so.
+and an empty /run. Its dockerd runs on the old data directory, and starts the containers whose policy says so.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ FIRST = (
     "sysctl -qw net.ipv4.conf.b-here-front.log_martians=1",
     f"nft 'delete {ELEMENT} }}; add {ELEMENT} : 10.44.0.10 . 81 }}'",
 )
-"""What shows only in the array of a link's settings; and an element in the place of another, so that their number stays."""
+"""What shows only in the array of a link's settings; and an element that replaces another, so that their number stays."""
 INTEREST = Interest(sysctls={"": ("net.ipv4.ip_forward",)})
 
 

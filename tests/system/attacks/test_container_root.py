@@ -528,7 +528,7 @@ HOST_DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", HOST_DAMAGES)
-def test_what_stands_on_a_bridge_of_ours_is_replaced(attacked: Attacked, damage: str) -> None:
+def test_what_stands_on_an_owned_bridge_is_replaced(attacked: Attacked, damage: str) -> None:
     """Diff shows it, one apply puts it right, and then nothing differs."""
     attacked.machine.sh(HOST_DAMAGES[damage])
     assert attacked.netctl("diff").status == 1

@@ -1,7 +1,8 @@
 """A container with raw sockets, and a neighbour on the underlay, against what the file promises: frames made by hand.
 
-Each attack is tried on the real kernel and looked at where it would show: in the bridge's table, in the host's neighbor table and
-routes, at sockets of the host and of other containers. A second topology, `over routes`, repeats what the overlay could change.
+Each attack is tried on the real kernel and looked at where it would show. That is the bridge's table, the host's neighbor table
+and routes, and sockets of the host and of other containers. A second topology, `over routes`, repeats what the overlay could
+change.
 """
 
 from __future__ import annotations
@@ -414,7 +415,7 @@ def test_errors_about_others_connections_are_dropped(spread: LabWorld, family: i
         client.send(b"hi")
         assert received(server, b"hi", PATIENCE_S)
         error = socket.IPPROTO_IPV6 if family else socket.IPPROTO_IP
-        server.setsockopt(error, 25 if family else 11, 1)  # IPV6_RECVERR, IP_RECVERR: errors are kept, and told
+        server.setsockopt(error, 25 if family else 11, 1)  # IPV6_RECVERR, IP_RECVERR: errors are kept, and reported
         server.sendto(b"ho", (bob, 7001))
         about = udp(victim, bob, 7000, 7001, b"ho")
         send(spread, "mallory", ethernet(mac_of(spread, "mallory"), routers, kind, unreachable(own, victim, about)))

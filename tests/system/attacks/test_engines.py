@@ -1,6 +1,6 @@
 """The gravest attacks once more, from inside real containers of Docker, Podman and LXC, with the rights that the engine gives.
 
-Frames are sent by a process that has the network namespace and the capabilities of the container's own; commands are run by the
+Frames are sent by a process that has the network namespace and the capabilities of the container's own. Commands are run by the
 engine itself (`docker exec`). The containers have NET_RAW and NET_ADMIN, which LXC gives to all.
 """
 
@@ -60,7 +60,7 @@ print(server.recvfrom(100)[1][1])
 
 @dataclass(frozen=True, slots=True)
 class EngineWorld:
-    """A host with a node on its uplink; in each engine a container `evil-…`, which somebody else runs and netctl has wired."""
+    """A host with a node on its uplink; in each engine a foreign container `evil-…`, which netctl has wired."""
 
     machine: Machine
     engines: dict[str, Engine]

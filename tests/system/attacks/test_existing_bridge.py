@@ -13,7 +13,7 @@ from tests.harness.machine import Machine
 from tests.harness.packets.attacker import attack, mac_of
 from tests.harness.packets.build import IP4, checksum, ethernet, ip
 from tests.harness.packets.forged import multicast_routers4, reports
-from tests.harness.packets.frames import Station
+from tests.harness.packets.frames import Node
 from tests.harness.worlds.lan import build_lan, write
 
 pytestmark = pytest.mark.kernel
@@ -90,7 +90,7 @@ def test_a_container_is_no_multicast_router(host: Machine) -> None:
 
 def test_of_igmp_only_reports_pass(host: Machine) -> None:
     """No message of IGMP that only routers send passes, by which a switch beyond would learn its routers; reports do."""
-    own, other = (Station(mac_of(host, f"here.{name}"), f"10.44.0.{last}", "fd44::1") for name, last in (("one", 2), ("two", 3)))
+    own, other = (Node(mac_of(host, f"here.{name}"), f"10.44.0.{last}", "fd44::1") for name, last in (("one", 2), ("two", 3)))
     places = {"host": ("", "b-here-own"), "other": ("here.two", "eth0")}
     frames = {name: frame for name, frame in multicast_routers4(own, other).items() if ":" not in name}
     assert attack(host, frames, "here.one", places) == {name: set() for name in places}
@@ -107,8 +107,8 @@ def test_of_igmp_only_reports_pass(host: Machine) -> None:
 def test_a_daemon_on_a_port_hears_nothing_from_link_local_groups(host: Machine, kind: int, group: str, stp: int) -> None:
     """A receiver of the host for one protocol on a container's port gets no frame to a group that a bridge keeps to itself.
 
-    The kernel's own spanning tree is such a receiver, of 802.2 frames; but only in the machine's first namespace (llc_rcv in
-    net/llc/llc_input.c), where no test goes.
+    The kernel's own spanning tree is such a receiver, of 802.2 frames. But it is one only in the machine's first namespace
+    (llc_rcv in net/llc/llc_input.c), where no test goes.
     """
     host.sh(f"ip link set br0 type bridge stp_state {stp}")
     frame = ethernet(mac_of(host, "here.web"), f"01:80:c2:00:00:{group}", *(

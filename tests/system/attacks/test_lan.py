@@ -22,7 +22,7 @@ from tests.harness.packets.forged import (
     router_advertisement,
     to_link_local_groups,
 )
-from tests.harness.packets.frames import IP4, IP6, Station, ethernet, good_frames, ip6, udp4
+from tests.harness.packets.frames import IP4, IP6, Node, ethernet, good_frames, ip6, udp4
 from tests.harness.worlds.lan import build_lan, pings, write
 from tests.harness.worlds.openvswitch import START
 
@@ -82,10 +82,10 @@ def switched(host: Machine) -> Machine:
     return host
 
 
-def stations(machine: Machine) -> tuple[Station, Station]:
+def nodes(machine: Machine) -> tuple[Node, Node]:
     """The attacker and a victim."""
-    own = Station(mac_of(machine, "here.web"), "192.0.2.50", "2001:db8::50")
-    return own, Station(mac_of(machine, "here.app"), "192.0.2.51", "2001:db8::51")
+    own = Node(mac_of(machine, "here.web"), "192.0.2.50", "2001:db8::50")
+    return own, Node(mac_of(machine, "here.app"), "192.0.2.51", "2001:db8::51")
 
 
 SHIM = {"shim": ("", "m-here-lan")}
@@ -98,7 +98,7 @@ def nowhere() -> dict[str, set[str]]:
 
 def test_what_a_container_sends_onto_a_lan(switched: Machine) -> None:
     """Nothing forged leaves by the uplink, or reaches the host or another container; all that is honest does."""
-    own, other = stations(switched)
+    own, other = nodes(switched)
     sources = (own.mac, other.mac, mac_of(switched, "", SWITCH), mac_of(switched, "router"), UNKNOWN, MULTICAST_SOURCE)
     assert attack(switched, to_link_local_groups(own, other, sources), "here.web", PLACES) == nowhere()
     for target in (mac_of(switched, "router"), "ff:ff:ff:ff:ff:ff"):
@@ -120,7 +120,7 @@ def test_a_container_is_no_multicast_router_of_a_lan(switched: Machine) -> None:
 
     OpenFlow sees no types of IGMP (SECURITY.md): a query of a group has the look of a report, and a question that of a farewell.
     """
-    own, other = stations(switched)
+    own, other = nodes(switched)
     heard = {name: place for name, place in PLACES.items() if name in ("app", "router")}
     frames = multicast_routers4(own, other) | multicast_routers6(own)
     arrived = attack(switched, frames, "here.web", heard)
@@ -135,7 +135,7 @@ def test_a_container_is_no_multicast_router_of_a_lan(switched: Machine) -> None:
 
 def test_unicast_goes_to_one_port(switched: Machine) -> None:
     """From a container: to a container, the host, or else the LAN. From the LAN: to a container, or else the host."""
-    own, other = stations(switched)
+    own, other = nodes(switched)
     router = mac_of(switched, "router")
     frames = {
         "to app": ethernet(own.mac, IP4, udp4(own.ip4, other.ip4), other.mac),
@@ -191,7 +191,7 @@ def test_isolated_on_a_lan(switched: Machine) -> None:
         text = text.replace(addresses, f"{{address: {addresses}, isolated: true}}")
     applied = switched.netctl("apply", write(switched, text))
     assert applied.status == 0, applied.err
-    own, other = stations(switched)
+    own, other = nodes(switched)
     frames = {
         f"{name} {family}": ethernet(own.mac, kind, packet, target)
         for name, target in (("app", other.mac), ("router", mac_of(switched, "router")), ("host", mac_of(switched, "", SWITCH)))
@@ -208,14 +208,14 @@ def test_isolated_on_a_lan(switched: Machine) -> None:
 
 @pytest.mark.parametrize("families", ["both", "ipv4"])
 def test_a_macvlan_does_not_deceive_its_host(host: Machine, families: str) -> None:
-    """The host's own macvlan takes no router advertisement, and no packet as somebody who is not a container there."""
+    """The host's own macvlan takes no router advertisement, and no packet as a node that is not a container there."""
     text = MACVLAN if families == "both" else MACVLAN.replace(', "2001:db8::/64"]', "]").replace(', "2001:db8::50"', "")
     applied = host.netctl("apply", write(host, text if families == "both" else text.replace(', "2001:db8::51"', "")))
     assert applied.status == 0, applied.err
     assert host.sh("sysctl -n net.ipv6.conf.default.accept_ra net.ipv6.conf.all.forwarding").split() == ["1", "0"]
     look = "ip -6 route show table all | sed 's/expires [0-9]*sec//'; ip -6 -br address; ip neighbor show dev m-here-lan"
     before = host.sh(look)
-    own, _ = stations(host)
+    own, _ = nodes(host)
     shim = mac_of(host, "", "m-here-lan")
     source = "fe80::77"
     frames = {

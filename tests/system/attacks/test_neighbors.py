@@ -1,6 +1,6 @@
 """Containers that send to addresses of the uplink's own prefix which nothing has: the host's neighbor table has room for others.
 
-The table is the kernel's and one for all namespaces (1,024 entries, gc_thresh3), so each attack is short, and entries are counted
+The table is the kernel's and one for all namespaces (1,024 entries, gc_thresh3), so each attack is short. Entries are counted
 where they would stand: at the link of the host to which the prefix belongs.
 """
 
@@ -53,7 +53,7 @@ PLACES = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def wide(spread: LabWorld) -> LabWorld:
-    """Beside the lab's prefix the uplink has a wide one, and so has a bridge of another program: netctl was not told."""
+    """Beside the lab's prefix the uplink has a wide one, and so has a bridge of another program: the file names neither."""
     alpha = spread.inside("lab.alpha")
     alpha.run("ip", "link", "add", "theirs", "type", "bridge")
     alpha.run("ip", "link", "add", "theirs-1", "type", "veth", "peer", "name", "theirs-2")
@@ -92,7 +92,7 @@ def frames_to(spread: LabWorld, sender: str, subnet: str, goals: list[str]) -> l
 
 
 def waiting(spread: LabWorld, link: str) -> int:
-    """The entries at a link of the host that wait for an answer; those that wait no longer give way (neigh_forced_gc)."""
+    """The entries at a host's link that wait for an answer; the kernel replaces those that wait no longer (neigh_forced_gc)."""
     shown = json.loads(spread.inside("lab.alpha").run("ip", "-j", "neigh", "show", "nud", "all", "dev", link).stdout)
     return sum("INCOMPLETE" in entry["state"] for entry in shown)
 

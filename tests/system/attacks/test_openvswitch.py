@@ -24,7 +24,7 @@ from tests.harness.packets.forged import (
     to_link_local_groups,
     udp,
 )
-from tests.harness.packets.frames import IP4, IP6, Station, ethernet, good_frames, icmp6, ip6, udp4
+from tests.harness.packets.frames import IP4, IP6, Node, ethernet, good_frames, icmp6, ip6, udp4
 from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
@@ -78,8 +78,8 @@ def world(bare: SwitchWorld) -> SwitchWorld:
     return bare
 
 
-def station(world: SwitchWorld, name: str, last: int) -> Station:
-    return Station(mac_of(world, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
+def node(world: SwitchWorld, name: str, last: int) -> Node:
+    return Node(mac_of(world, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
 
 
 def attack(
@@ -104,14 +104,14 @@ def look(world: SwitchWorld) -> str:
     return world.sh("ip neighbor | grep -v ' dev eth0 '; ip route show table all; ip -6 route show table all; ip -br address")
 
 
-def stations(world: SwitchWorld) -> tuple[Station, Station]:
+def nodes(world: SwitchWorld) -> tuple[Node, Node]:
     """The attacker and a victim."""
-    return station(world, "web", 10), station(world, "app", 20)
+    return node(world, "web", 10), node(world, "app", 20)
 
 
 def test_link_local_groups(world: SwitchWorld) -> None:
     """No frame of any kind to one of the 16 groups arrives anywhere, from any hardware address, and the bridge learns none."""
-    own, other = stations(world)
+    own, other = nodes(world)
     sources = (own.mac, other.mac, mac_of(world, "", BRIDGE), UNKNOWN, MULTICAST_SOURCE)
     before = look(world)
     arrived = attack(world, to_link_local_groups(own, other, sources))
@@ -123,14 +123,14 @@ def test_link_local_groups(world: SwitchWorld) -> None:
 
 def test_kinds_of_frames_that_no_container_sends(world: SwitchWorld) -> None:
     """Tags, BPDUs, LLDP, LACP, EAPOL, MPLS, PPPoE, SNAP, runts: to another, to the host, to all."""
-    own, other = stations(world)
+    own, other = nodes(world)
     for target in (other.mac, mac_of(world, "", BRIDGE), "ff:ff:ff:ff:ff:ff", "01:00:0c:cc:cc:cc"):
         assert attack(world, never(own, other, target)) == {"app": set(), "third": set(), "host": set()}, target
 
 
 def test_nothing_is_learnt(world: SwitchWorld) -> None:
     """A container neither moves another's hardware address to its port nor fills the table, and its own is not learnt either."""
-    own, other = stations(world)
+    own, other = nodes(world)
     gateway = mac_of(world, "", BRIDGE)
     frames = {f"as {mac}": ethernet(mac, IP4, udp4(own.ip4, "10.44.0.30")) for mac in (other.mac, gateway, UNKNOWN)}
     frames |= {
@@ -144,8 +144,8 @@ def test_nothing_is_learnt(world: SwitchWorld) -> None:
 
 
 def test_unicast_arrives_at_its_own_port_only(world: SwitchWorld) -> None:
-    """Also if nobody has sent with the hardware address for long, and nowhere if no container has it."""
-    own, other = stations(world)
+    """Also if no node has sent with the hardware address for long, and nowhere if no container has it."""
+    own, other = nodes(world)
     frames = {
         "to app": ethernet(own.mac, IP4, udp4(own.ip4, other.ip4), other.mac),
         "to the host": ethernet(own.mac, IP4, udp4(own.ip4, "10.44.0.1"), mac_of(world, "", BRIDGE)),
@@ -164,7 +164,7 @@ def test_unicast_arrives_at_its_own_port_only(world: SwitchWorld) -> None:
 
 def test_router_advertisements_behind_headers_and_in_fragments(world: SwitchWorld) -> None:
     """None passes; a large echo of IPv6, which is in fragments too, does."""
-    own, _ = stations(world)
+    own, _ = nodes(world)
     arrived = attack(world, hidden_advertisements(own))
     # Without its first fragment no packet is put together; a first one that is no neighbor discovery may pass.
     told = {place: {name for name in names if not name.endswith(": last")} for place, names in arrived.items()}
@@ -176,7 +176,7 @@ def test_router_advertisements_behind_headers_and_in_fragments(world: SwitchWorl
 
 def test_neighbor_discovery_with_anothers_hardware_address(world: SwitchWorld) -> None:
     """Options that name another's are dropped, also if they come twice; those that are right, or missing, pass."""
-    own, other = stations(world)
+    own, other = nodes(world)
     assert attack(world, poisoned_discovery(own, other)) == {"app": set(), "third": set(), "host": set()}
     honest = honest_discovery(own, other)
     assert attack(world, honest) == {"app": set(honest), "third": set(honest), "host": set(honest)}
@@ -184,7 +184,7 @@ def test_neighbor_discovery_with_anothers_hardware_address(world: SwitchWorld) -
 
 def test_false_servers_routers_and_arp(world: SwitchWorld) -> None:
     """No offer of a DHCP server, whatever its source port and in fragments, no redirect, no query, no ARP about another."""
-    own, other = stations(world)
+    own, other = nodes(world)
     frames = false_servers(own, other) | false_arp(own, other, "10.44.0.1")
     assert attack(world, frames) == {"app": set(), "third": set(), "host": set()}
 
@@ -194,7 +194,7 @@ def test_the_host_gets_nothing_from_a_port(bare: SwitchWorld) -> None:
     bare.netctl("destroy")
     bare.write(IPV4_ONLY)
     bare.apply()
-    own, other = stations(bare)
+    own, other = nodes(bare)
     world_facing = "net.ipv6.conf.all.accept_ra net.ipv6.conf.all.forwarding"
     assert bare.sh(f"sysctl -n {world_facing}").split() == ["1", "0"]
     near, bridge = mac_of(bare, "", PORT), mac_of(bare, "", BRIDGE)
@@ -226,7 +226,7 @@ def test_the_host_follows_no_router_in_its_own_subnet(bare: SwitchWorld) -> None
     bare.write(ROUTER)
     bare.apply()
     assert bare.sh("sysctl -n net.ipv6.conf.all.forwarding").strip() == "0", "a host that forwards follows no router anyway"
-    own, _ = stations(bare)
+    own, _ = nodes(bare)
     sources = {"own": own.ip6, "local": link_local_of(own.mac)}
     packets = {name: ip6(source, "ff02::1", 58, router_advertisement(source)) for name, source in sources.items()}
     before = look(bare)
@@ -238,7 +238,7 @@ def test_the_host_follows_no_router_in_its_own_subnet(bare: SwitchWorld) -> None
 
 def test_fragments_at_a_port_are_not_put_together_by_the_host(world: SwitchWorld) -> None:
     """Or a container's part would be taken into a datagram that another host sends to this one."""
-    own, _ = stations(world)
+    own, _ = nodes(world)
     counter = "awk '/^Ip:/ {print $15}' /proc/net/snmp | tail -1"  # ReasmReqds
     before = world.sh(counter)
     fragment = ip4("192.0.2.1", "192.0.2.11", 17, udp(5, 9), 0x2000)
@@ -258,7 +258,7 @@ def test_isolated_ports_reach_each_other_by_no_way(bare: SwitchWorld) -> None:
     """Neither directly, nor by the gateway, of both families; and each reaches the third container, and the outside."""
     bare.write(ISOLATED)
     bare.apply()
-    own, other = stations(bare)
+    own, other = nodes(bare)
     gateway = mac_of(bare, "", BRIDGE)
     frames = {
         f"{how} {family}": ethernet(own.mac, kind, packet, target)
@@ -269,7 +269,7 @@ def test_isolated_ports_reach_each_other_by_no_way(bare: SwitchWorld) -> None:
         )
     }
     assert attack(bare, frames, places=BOTH) == {"app": set(), "host": set()}
-    good = good_frames(own, station(bare, "third", 30))
+    good = good_frames(own, node(bare, "third", 30))
     assert attack(bare, good) == {"app": set(), "third": set(good), "host": set(good)}
     for address in ("10.44.0.20", "fd44::20"):
         host = "10.44.0.1" if "." in address else "fd44::1"
@@ -342,9 +342,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
 
 def test_over_an_overlay(lab: SwitchWorld) -> None:
     """Nothing behind the VXLAN moves to another port, nor is unicast seen by others; isolated containers stay apart."""
-    own, other = stations(lab)
+    own, other = nodes(lab)
     places = {name: (f"here.{name}", "eth0") for name in ("third", "app", "far")}
-    far = station(lab, "far", 40)
+    far = node(lab, "far", 40)
     frames = {
         "to app": ethernet(own.mac, IP4, udp4(own.ip4, other.ip4), other.mac),
         "to nobody": ethernet(own.mac, IP4, udp4(own.ip4, "10.44.0.77"), UNKNOWN),

@@ -11,7 +11,7 @@ from reconciler.compile.addresses import link_local_of
 from tests.harness.packets import attacker
 from tests.harness.packets.attacker import Places
 from tests.harness.packets.forged import UDP, Frames, ip4, udp, with_hops
-from tests.harness.packets.frames import ARP, IP4, IP6, Station, arp, ethernet, ip6
+from tests.harness.packets.frames import ARP, IP4, IP6, Node, arp, ethernet, ip6
 from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
@@ -80,14 +80,14 @@ def attack(
     return attacker.attack(world.machine, frames, f"here.{source}", places, link=link)
 
 
-def own_of(world: SwitchWorld, name: str, link: str) -> Station:
+def own_of(world: SwitchWorld, name: str, link: str) -> Node:
     """What a container has on one of its links."""
     shown = world.sh(f"ip -br address show dev {link} scope global", f"here.{name}").split()[2:]
     four, six = (next(word.partition("/")[0] for word in shown if (":" in word) == is_six) for is_six in (False, True))
-    return Station(attacker.mac_of(world.machine, f"here.{name}", link), four, six)
+    return Node(attacker.mac_of(world.machine, f"here.{name}", link), four, six)
 
 
-def to_gateway(own: Station, source: Station, target: Station, gateway: str, word: str) -> Frames:
+def to_gateway(own: Node, source: Node, target: Node, gateway: str, word: str) -> Frames:
     """One packet of each family, with an address of `source`, to the gateway's hardware address."""
     return {
         f"{word}, ipv4": ethernet(own.mac, IP4, ip4(source.ip4, target.ip4, UDP, udp(9, 9)), gateway),
@@ -110,14 +110,14 @@ def test_no_network_is_a_way_around_isolation(
 
     It reaches one that is not isolated by each of them.
     """
-    stations = {link: own_of(world, attacker_name, link) for link in links}
+    nodes = {link: own_of(world, attacker_name, link) for link in links}
     closed, open_ = own_of(world, victim, "eth0"), own_of(world, other, "eth0")
     for link, subnet in links.items():
         bridge = f"b-here-{subnet}"
-        gateway, own = attacker.mac_of(world.machine, "", bridge), stations[link]
+        gateway, own = attacker.mac_of(world.machine, "", bridge), nodes[link]
         bad: Frames = {}
         good: Frames = {}
-        for used, source in stations.items():
+        for used, source in nodes.items():
             bad |= to_gateway(own, source, closed, gateway, f"as {used}")
             good |= to_gateway(own, source, open_, gateway, f"to {other} as {used}")
         arrived = attack(world, bad | good, attacker_name, {"gateway": ("", bridge)}, link)
@@ -155,7 +155,7 @@ def test_what_is_live_differs_in_nothing(world: SwitchWorld) -> None:
 # --- two hosts --------------------------------------------------------------------------------------------------------
 
 
-def groups_from(own: Station) -> Frames:
+def groups_from(own: Node) -> Frames:
     """What is for all, and for many."""
     return {
         "broadcast": ethernet(own.mac, IP4, ip4(own.ip4, "255.255.255.255", UDP, udp(9, 9))),
@@ -178,7 +178,7 @@ def test_groups_over_a_vxlan(lab: SwitchWorld) -> None:
 def test_gateways_of_all_hosts(lab: SwitchWorld) -> None:
     """No host, near or far, routes from an isolated container to another: by addresses of the subnet, or of the link."""
     own, other, neighbour = (own_of(lab, name, "eth0") for name in ("web", "app", "open"))
-    link_locals = [Station(each.mac, each.ip4, link_local_of(each.mac)) for each in (own, other, neighbour)]
+    link_locals = [Node(each.mac, each.ip4, link_local_of(each.mac)) for each in (own, other, neighbour)]
     places = {f"gateway of {host}": (f"here.lab.{host}", "b-here-front") for host in ("alpha", "beta")}
     for host in ("alpha", "beta"):
         gateway = attacker.mac_of(lab.machine, f"here.lab.{host}", "b-here-front")
@@ -192,7 +192,7 @@ def test_gateways_of_all_hosts(lab: SwitchWorld) -> None:
 
 def test_gateways_of_routes(lab: SwitchWorld) -> None:
     """Nor does one where routes join the hosts, nor by the container's second network."""
-    stations = {link: own_of(lab, "one", link) for link in ("eth0", "eth1")}
+    nodes = {link: own_of(lab, "one", link) for link in ("eth0", "eth1")}
     closed, neighbour = own_of(lab, "two", "eth0"), own_of(lab, "free", "eth0")
     for link, subnet in (("eth0", "far"), ("eth1", "side")):
         bridge = f"b-here-{subnet}"
@@ -200,8 +200,8 @@ def test_gateways_of_routes(lab: SwitchWorld) -> None:
         bad, good = (
             {
                 name: frame
-                for used, source in stations.items()
-                for name, frame in to_gateway(stations[link], source, goal, gateway, f"{word} as {used}").items()
+                for used, source in nodes.items()
+                for name, frame in to_gateway(nodes[link], source, goal, gateway, f"{word} as {used}").items()
             }
             for word, goal in (("closed", closed), ("open", neighbour))
         )

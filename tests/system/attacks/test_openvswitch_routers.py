@@ -16,7 +16,7 @@ from tests.harness.packets.forged import (
     tagged,
     udp,
 )
-from tests.harness.packets.frames import IP4, IP6, Station, ethernet, ip6
+from tests.harness.packets.frames import IP4, IP6, Node, ethernet, ip6
 from tests.harness.worlds.openvswitch import SwitchWorld, switch_machine
 
 pytestmark = pytest.mark.kernel
@@ -58,8 +58,8 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwitchWorld]:
     yield from furnish(tmp_path_factory, "linux")
 
 
-def station(world: SwitchWorld, name: str, last: int) -> Station:
-    return Station(mac_of(world.machine, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
+def node(world: SwitchWorld, name: str, last: int) -> Node:
+    return Node(mac_of(world.machine, f"here.{name}"), f"10.44.0.{last}", f"fd44::{last}")
 
 
 @pytest.mark.parametrize("kind", ["world", "linux"])
@@ -69,7 +69,7 @@ def test_a_container_is_no_multicast_router(request: pytest.FixtureRequest, kind
     Nor does a first fragment without the message's own header, by either kind of bridge.
     """
     world: SwitchWorld = request.getfixturevalue(kind)
-    own, other = station(world, "web", 10), station(world, "app", 20)
+    own, other = node(world, "web", 10), node(world, "app", 20)
     frames = multicast_routers4(own, other) | multicast_routers6(own)
     assert attack(world.machine, frames, "here.web", PLACES) == NOWHERE
     plain = {name: frame for name, frame in frames.items() if not name.endswith((": first", ": last"))}
@@ -78,13 +78,13 @@ def test_a_container_is_no_multicast_router(request: pytest.FixtureRequest, kind
 
 def test_reports_of_listeners(world: SwitchWorld) -> None:
     """On a segment of netctl's own those of IGMP's version 3 pass; those of IPv6 stay at their port, as on a Linux bridge."""
-    passed = attack(world.machine, reports(station(world, "web", 10)), "here.web", PLACES)
+    passed = attack(world.machine, reports(node(world, "web", 10)), "here.web", PLACES)
     assert passed == {name: {"version 3"} for name in PLACES}
 
 
 def test_what_the_file_lets_a_router_send(world: SwitchWorld) -> None:
     """`allow: [router-advertisements]` opens all of a router's messages for one port, and no DHCP server's."""
-    own, other = station(world, "guide", 30), station(world, "app", 20)
+    own, other = node(world, "guide", 30), node(world, "app", 20)
     four = {name: frame for name, frame in multicast_routers4(own, other).items() if ":" not in name}
     six = {name: frame for name, frame in multicast_routers6(own).items() if name.endswith("plain")}
     arrived = attack(world.machine, four | six, "here.guide", PLACES)["app"]
@@ -93,7 +93,7 @@ def test_what_the_file_lets_a_router_send(world: SwitchWorld) -> None:
 
 def test_unused_addresses_wait_in_no_table(world: SwitchWorld) -> None:
     """Packets to addresses that nothing has leave no entry in the host's neighbor table; containers and host reach each other."""
-    own, gateway = station(world, "web", 10), mac_of(world.machine, "", BRIDGE)
+    own, gateway = node(world, "web", 10), mac_of(world.machine, "", BRIDGE)
     frames = {}
     for last in range(100, 130):
         frames[f"to {last}"] = ethernet(own.mac, IP4, ip4(own.ip4, f"10.44.0.{last}", UDP, udp(9, 9)), gateway)

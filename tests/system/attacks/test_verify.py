@@ -1,7 +1,7 @@
 """`verify` finds open doors with frames made by hand, from a container, a neighbour and a foreign link, and harms nothing.
 
 Some tests open a door with rules of their own. They rewrite a packet before any rule of netctl's sees it, and its answer after
-all of them, so they open it whatever keeps it shut.
+all of them. So they open it whatever keeps it shut.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_a_program_that_is_not_there(write: Callable[[str], Path], topology_name
 
 
 def test_without_root(write: Callable[[str], Path]) -> None:
-    """A user who is not root is told of sudo, whether a file of root's or the kernel stands in the way."""
+    """The error for a user who is not root names sudo, whether a file of root's or the kernel refuses."""
     path = write("  web: {networks: {front: auto}}\n")
     # It may read everything, so that it finds this checkout wherever it is.
     right = "+dac_read_search"

@@ -18,7 +18,7 @@ def run_script(text: str) -> None:
 
 
 def test_the_script_gives_the_same_live_state_as_apply(shop: Path) -> None:
-    """The printed script, run on a fresh lab, leaves nothing for diff to tell; what it made passes verification."""
+    """The printed script, run on a fresh lab, leaves nothing for diff to report; what it made passes verification."""
     script = run_netctl("diff", "--commands", shop)
     assert script.status == 1
     run_script(script.out)

@@ -131,8 +131,8 @@ def test_json_of_apply_and_destroy(shop: Path) -> None:
         assert told["changes"] > 50
 
 
-def test_a_namespace_of_somebody_elses_is_refused(shop: Path, make_namespace: Callable[[str], Namespace]) -> None:
-    """One that has the name of a container of ours: diff and apply say so with 3, nothing is made, and it stays."""
+def test_a_foreign_namespace_is_refused(shop: Path, make_namespace: Callable[[str], Namespace]) -> None:
+    """One that has the name of an owned container: diff and apply say so with 3, nothing is made, and it stays."""
     foreign = make_namespace("web")
     for command in ("diff", "apply"):
         done = run_netctl(command, shop)
@@ -182,7 +182,7 @@ def test_one_host_only(shop: Path) -> None:
 
 
 def test_status_and_help_with_a_foreign_bridge(live: Path, topology_name: str) -> None:
-    """Status shows what there is, and then what is in the way, by 3; the command of the help line, pasted, removes it."""
+    """Status shows what there is, and then what conflicts, by 3; the command of the help line, pasted, removes it."""
     bridge = f"b-{topology_name}-back"
     assert exec_in(live, "--host", "alpha", "--", "ip", "link", "delete", bridge).status == 0
     assert exec_in(live, "--host", "alpha", "--", "ip", "link", "add", bridge, "type", "bridge").status == 0

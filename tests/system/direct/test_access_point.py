@@ -33,7 +33,7 @@ def guarded(host: Machine) -> Machine:
 
 
 @pytest.mark.parametrize("mode", ["direct", "macvlan"])
-def test_verify_tells_that_foreign_hardware_addresses_are_dropped(guarded: Machine, mode: str) -> None:
+def test_verify_reports_that_foreign_hardware_addresses_are_dropped(guarded: Machine, mode: str) -> None:
     """The host stays on the LAN, its containers are not, and verify says whom to ask."""
     path = write(guarded, TOPOLOGY.replace("direct", mode))
     assert guarded.netctl("apply", path).status == 0

@@ -85,7 +85,7 @@ def test_a_lease(served: Machine, mode: str) -> None:
 
 
 def test_no_container_is_the_lans_dhcp_server_or_router(served: Machine) -> None:
-    """A container's DHCP server and its router advertisements reach nobody, unless the file allows them."""
+    """A container's DHCP server and its router advertisements reach no other node, unless the file allows them."""
     served.sh("kill $(cat /run/dnsmasq.pid)")
     networks = '{lan: {address: [192.0.2.60, "2001:db8::60"]ALLOW}}'
     text = HEAD + 'subnets: {lan: {cidr: [192.0.2.0/24, "2001:db8::/64"], mode: direct}}\n'

@@ -20,7 +20,7 @@ IPTABLES = ("iptables", "ip6tables")
 
 
 def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
-    """Nobody waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
+    """No node waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
     before = look(host)
     path = write(host)
     watches = [
@@ -62,7 +62,7 @@ def test_the_host_keeps_its_place_and_gets_it_back(host: Machine) -> None:
     assert host.sh("find /run/netctl 2>/dev/null || true") == ""
 
 
-def test_a_host_that_forwards_still_heeds_its_router(host: Machine) -> None:
+def test_a_host_that_forwards_still_follows_its_router(host: Machine) -> None:
     """With IPv6 in a NATed subnet the host forwards, and its own default route must not expire: the bridge goes on listening."""
     before = look(host)
     path = write(host, TOPOLOGY.replace("front: {cidr: 10.44.0.0/24}", 'front: {cidr: [10.44.0.0/24, "fd44::/64"]}'))
@@ -75,7 +75,7 @@ def test_a_host_that_forwards_still_heeds_its_router(host: Machine) -> None:
     assert look(host) == before
 
 
-def test_a_change_touches_nobody_else(host: Machine) -> None:
+def test_a_change_touches_no_other_node(host: Machine) -> None:
     """One more container on the LAN, and one less: a session between another and the LAN lives on; so does the host's."""
     path = write(host)
     assert host.netctl("apply", path).status == 0
@@ -94,7 +94,8 @@ def test_a_change_touches_nobody_else(host: Machine) -> None:
 def test_a_route_by_a_nexthop_object_is_refused(host: Machine, number: int, compat: int) -> None:
     """It could not come back as it was, so neither the way there nor the way back begins: nothing is touched.
 
-    The error names the route and the command that makes a plain one of it, also of a group, and if routes do not say their link.
+    The error names the route and the command that makes a plain one of it. It does so for a group, too, and if routes do not say
+    their link.
     """
     host.sh(f"echo {compat} > /proc/sys/net/ipv4/nexthop_compat_mode")
     add = "ip nexthop add id 7 via 192.0.2.1 dev {0}; ip nexthop add id 8 group 7; ip route add 10.11.0.0/16 nhid " + str(number)
@@ -149,7 +150,7 @@ def test_a_router_that_is_lost_brings_the_uplink_back(host: Machine) -> None:
 
 
 def test_a_terminal_that_goes_away_does_not_stop_it(host: Machine) -> None:
-    """The terminal is shut in the middle of an apply, as when the ssh session of whoever typed it ends: it goes on to its end.
+    """The terminal is shut in the middle of an apply, as when the user's ssh session ends: the apply goes on to its end.
 
     All its processes get SIGHUP, and whatever they write is refused (EIO).
     """
@@ -186,8 +187,8 @@ def test_drift_is_moved_too(host: Machine) -> None:
     assert "192.0.2.99/24" in host.run("ip", "address", "show", "dev", "eth0").out
 
 
-def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine) -> None:
-    """Somebody deletes the bridge, and with it all of the host's addresses: the file knows them, and apply brings them back."""
+def test_a_bridge_that_vanished_is_recreated_with_what_was_on_it(host: Machine) -> None:
+    """An administrator deletes the bridge, and with it all of the host's addresses: apply restores them from the file."""
     before = look(host)
     path = write(host)
     assert host.netctl("apply", path).status == 0
@@ -205,8 +206,8 @@ def test_a_bridge_that_vanished_is_made_again_with_what_was_on_it(host: Machine)
 def test_other_firewalls_let_the_lan_pass(host: Machine) -> None:
     """Docker's policies drop what is forwarded, and bridges ask them too with br_netfilter: our mark opens the LAN's bridge.
 
-    Without the rule that knows the mark nothing passes, and the next apply puts it back. A drop that has no place for such a
-    rule is told of, with the command that opens it.
+    Without the rule that knows the mark nothing passes, and the next apply restores it. A drop that has no place for such a
+    rule is reported, with the command that opens it.
     """
     host.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1")
     host.sh(" ".join(f"{each} -P FORWARD DROP; {each} -N DOCKER-USER; {each} -A FORWARD -j DOCKER-USER;" for each in IPTABLES))

@@ -1,7 +1,7 @@
 """Invariants 1, 2 and 4 where the host's own place in the network is at stake: killed at any moment, it is found again.
 
-The trials are those of `system/e2e`, on hosts with an uplink in a bridge or under macvlans. The operations after which a kill
-strikes include the writing of the host's file about its uplink, before and after the one send that moves it.
+The trials are those of `system/e2e`, on hosts with an uplink in a bridge or under macvlans. A kill strikes
+after the writing of the host's file about its uplink, too, before and after the one send that moves it.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def test_bridge(host: Machine) -> None:
 def test_private_and_vepa_and_passthru(host: Machine) -> None:
     """A change of mode makes the interfaces again.
 
-    Private ones reach the LAN and not each other; with VEPA a switch without hairpin keeps them apart, and one with it joins
-    them; passthru is for one alone, and for an uplink that the host does not need.
+    Private ones reach the LAN and not each other. With VEPA a switch without hairpin keeps them apart, and one with it joins
+    them. Passthru is for one alone, and for an uplink that the host does not need.
     """
     path = write(host, topology("private"))
     assert host.netctl("apply", path).status == 0

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.capabilities import require_capability
 from tests.harness.machine import Machine
-from tests.harness.packets.frames import Station, bad_frames, good_frames
+from tests.harness.packets.frames import Node, bad_frames, good_frames
 from tests.harness.worlds.lan import look, pings, serve_dhcp, watch_ping, watch_session, write
 from tests.harness.worlds.openvswitch import SPEAKER, START, SWITCH
 from tests.system.direct.test_dhcp import lease_of
@@ -49,7 +49,7 @@ def transfer(machine: Machine, server: str, client: str, address: str, port: int
 
 
 def test_the_host_keeps_its_place_and_gets_it_back(switched: Machine) -> None:
-    """Nobody waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
+    """No node waits a second while the uplink moves, a session over it lives on, and destroy leaves everything as it was."""
     before = look(switched)
     path = write(switched, SWITCHED)
     watches = [
@@ -101,7 +101,7 @@ def test_linux_to_openvswitch_and_back(switched: Machine) -> None:
 
 
 def test_what_a_container_may_send_onto_the_lan(switched: Machine) -> None:
-    """As itself, and with an address that the LAN gives; no DHCP server, no router, nobody else."""
+    """As itself, and with an address that the LAN gives; no DHCP server, no router, no other node."""
     for name in ("dnsmasq", "udhcpc"):
         require_capability(name)
     serve_dhcp(switched, router6=True)
@@ -118,8 +118,8 @@ def test_what_a_container_may_send_onto_the_lan(switched: Machine) -> None:
     assert switched.netctl("diff", path).status == 0
     # A switch hands frames on as they are, padding and all.
     switched.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true", netns="switch")
-    own = Station(mac_of(switched, "here.web"), "192.0.2.50", "2001:db8::50")
-    other = Station(mac_of(switched, "other"), "192.0.2.30", "2001:db8::30")
+    own = Node(mac_of(switched, "here.web"), "192.0.2.50", "2001:db8::50")
+    other = Node(mac_of(switched, "other"), "192.0.2.30", "2001:db8::30")
     good, bad = good_frames(own, other, in_lan=True), bad_frames(own, other)
     frames = {name: frame.hex() for name, frame in {**good, **bad, "honest": good["arp request"]}.items()}
     judged = switched.run(sys.executable, str(SPEAKER), "judge", "here.web", "other", text=json.dumps(frames)).out
@@ -171,7 +171,7 @@ def test_killed_in_the_middle_of_a_move(switched: Machine) -> None:
     assert pings(switched, "192.0.2.50", "other")
 
 
-def test_a_datapath_that_was_started_anew(switched: Machine) -> None:
+def test_a_datapath_that_was_restarted(switched: Machine) -> None:
     """With ovs-vswitchd go the rules: the host is on the LAN again by itself, and apply puts its containers behind them again."""
     path = write(switched, SWITCHED)
     assert switched.netctl("apply", path).status == 0
@@ -188,7 +188,7 @@ def test_a_datapath_that_was_started_anew(switched: Machine) -> None:
 
 
 def test_the_bridges_of_others_stay_theirs(switched: Machine) -> None:
-    """An uplink that is in one already is refused, and so is one in the place of `existing`; both with what to write."""
+    """An uplink that is in one already is refused, and so is one as `existing`; both with what to write."""
     switched.sh("ovs-vsctl add-br br-ex -- set bridge br-ex datapath_type=netdev -- add-port br-ex eth0")
     refused = switched.netctl("apply", write(switched, SWITCHED))
     assert refused.status == 3
@@ -200,7 +200,7 @@ def test_the_bridges_of_others_stay_theirs(switched: Machine) -> None:
 
 
 def test_drift_of_the_uplink(switched: Machine) -> None:
-    """Its port, its rule, its marks, addresses that turn up on it: the next apply mends it all."""
+    """Its port, its rule, its marks, addresses that turn up on it: the next apply repairs it all."""
     path = write(switched, SWITCHED)
     assert switched.netctl("apply", path).status == 0
     for what in (

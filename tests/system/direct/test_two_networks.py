@@ -41,7 +41,7 @@ WAYS = {
 
 
 def answer(machine: Machine, client: str, address: str, port: int) -> str:
-    """What a server in `web` tells the client in the namespace; "" if nobody answers."""
+    """What a server in `web` sends to the client in the namespace; "" if none answers."""
 
     def serve() -> int:
         enter("/run/netns/here.web")

@@ -1,4 +1,4 @@
-"""Whatever an administrator breaks, status and diff tell, apply repairs, and nothing else changes."""
+"""Whatever an administrator breaks, status and diff report, apply repairs, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_drift_is_told_and_repaired(live: Machine, damage: str) -> None:
+def test_drift_is_reported_and_repaired(live: Machine, damage: str) -> None:
     """Diff and status are 1; the plan speaks of the damage only; apply repairs it, and then everything is as it was."""
     script, kinds = DAMAGES[damage]
     file: Path = live.folder / "topology.yaml"

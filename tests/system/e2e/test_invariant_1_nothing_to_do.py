@@ -17,7 +17,7 @@ LEARNT = ("REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "INCOMPLETE", "NOARP
 
 
 def watch(machine: Machine) -> list[Running]:
-    """All that the kernel tells of changes, in every namespace: of links, addresses, routes, rules, neighbors and tables."""
+    """All that the kernel reports of changes, in every namespace: of links, addresses, routes, rules, neighbors and tables."""
     namespaces = ["", *machine.sh("ls /run/netns").split()]
     words = (("ip", "-o", "monitor", "all"), ("nft", "monitor"))
     watching = [machine.start_command(*command, netns=netns) for netns in namespaces for command in words]
@@ -36,7 +36,7 @@ def end_watch(watching: list[Running]) -> list[str]:
 
 @pytest.mark.parametrize("text", [LOCAL, LAB], ids=["local", "lab"])
 def test_invariant_1_a_second_apply_writes_nothing(furnished: Machine, text: str) -> None:
-    """The kernel tells of no change while diff, status and apply run a second time, and processes and settings are the same."""
+    """The kernel reports no change while diff, status and apply run a second time, and processes and settings are the same."""
     file = write(furnished, text)
     assert furnished.netctl("apply", file).status == 0
     before, pids = read_live(furnished), read_pids(furnished, "sleep infinity")
@@ -51,7 +51,7 @@ def test_invariant_1_a_second_apply_writes_nothing(furnished: Machine, text: str
 
 
 def test_invariant_1_the_watch_sees_what_there_is(furnished: Machine) -> None:
-    """What the test above relies on: a single element and a single address are told of."""
+    """What the test above relies on: a single element and a single address are reported."""
     file = write(furnished, LOCAL)
     assert furnished.netctl("apply", file).status == 0
     watching = watch(furnished)

@@ -69,7 +69,7 @@ def test_invariant_2_settings_come_back(furnished: Machine) -> None:
 
 
 def test_invariant_2_two_topologies_share_a_host(furnished: Machine) -> None:
-    """The first that goes takes only what is its own; the settings go back with the last."""
+    """The first that goes takes only what is its own; the settings are restored with the last."""
     before = look(furnished)
     here, there = write(furnished, LOCAL, "here.yaml"), write(furnished, OTHER.replace("8080", "9080"), "there.yaml")
     assert furnished.netctl("apply", there).status == 0

@@ -1,7 +1,7 @@
 """Invariant 4: killed at any step, the next apply converges and the next destroy leaves nothing.
 
 Each trial kills controller and workers on the way from one state to another, and lets an apply or a destroy clear up. The state
-afterwards is that of a machine on which nobody was killed.
+afterwards is that of a machine on which no process was killed.
 """
 
 from __future__ import annotations

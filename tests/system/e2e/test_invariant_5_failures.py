@@ -43,7 +43,7 @@ def test_invariant_5_it_says_what_went_wrong(furnished: Machine) -> None:
 
 @pytest.mark.parametrize("at", [10, 25])
 def test_invariant_5_a_rollback_that_fails(furnished: Machine, at: int) -> None:
-    """Status 5: it says that not all could be taken back, and what; the next apply takes over, and destroy removes all."""
+    """Status 5: it says that not all could be rolled back, and what; the next apply continues, and destroy removes all."""
     before = read_live(furnished)
     file = write(furnished, LOCAL)
     assert quick_netctl(furnished, "apply", file)[0].status == 0
@@ -86,7 +86,7 @@ def test_invariant_5_a_damaged_firewall(furnished: Machine, damage: str) -> None
 
 
 def test_invariant_5_one_host_of_two(machine: Machine) -> None:
-    """What fails on one host is taken back on both."""
+    """What fails on one host is rolled back on both."""
     file = write(machine, LAB)
     assert quick_netctl(machine, "apply", file)[0].status == 0
     before = read_live(machine)

@@ -16,7 +16,7 @@ from tests.harness.topologies.local import LAB, LOCAL, write
 pytestmark = [pytest.mark.kernel, pytest.mark.invariant(6)]
 
 
-def test_invariant_6_the_second_is_told_who_works(furnished: Machine) -> None:
+def test_invariant_6_the_second_learns_who_works(furnished: Machine) -> None:
     """While an apply stands still, apply and destroy end with 7 and its process; diff and status may look. Then it goes on."""
     file = write(furnished, LOCAL)
     first, counter = start_quick(furnished, "apply", file, fault=Fault("pause", 20))
@@ -36,7 +36,7 @@ def test_invariant_6_the_second_is_told_who_works(furnished: Machine) -> None:
 
 
 def test_invariant_6_the_lock_of_a_killed_one_is_free(furnished: Machine) -> None:
-    """Right after SIGKILL of the controller alone, the next apply takes over, though the file of the lock is still there."""
+    """Right after SIGKILL of the controller alone, the next apply gets it, though the file of the lock is still there."""
     file = write(furnished, LAB)
     first, counter = start_quick(furnished, "apply", file, fault=Fault("pause", 70))
     while counter[1] == 0:

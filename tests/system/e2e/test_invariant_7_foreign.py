@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.invariant(7)]
 
 
 def lost(before: Snapshot, after: Snapshot) -> set[str]:
-    """What was there and is not any more; settings, which netctl may change and puts back, left out."""
+    """What was there and is not any more; settings, which netctl may change and restores, left out."""
     return {line for line in before - after if ": sysctl " not in line}
 
 
@@ -70,7 +70,7 @@ CLASHES = {
 
 @pytest.mark.parametrize("clash", CLASHES)
 def test_invariant_7_a_clash_is_refused(furnished: Machine, clash: str) -> None:
-    """What is in the way is named before anything is touched: status 3, and the machine is as it was."""
+    """What conflicts is named before anything is touched: status 3, and the machine is as it was."""
     script, named = CLASHES[clash]
     furnished.run("sh", "-euc", script)
     before = read_live(furnished)

@@ -67,7 +67,7 @@ LAB_CHANGED = LAB.replace("replicas: 3", "replicas: 1").replace('"8080:80", ', "
 def test_invariant_8_the_script_does_what_apply_does(furnished: Machine, texts: tuple[str, str]) -> None:
     """`diff --commands | sh` leads to the same live state as apply, and so does the script of a change.
 
-    What destroy puts back after it is what was there before: settings of the host's, too.
+    What destroy restores after it is what was there before: settings of the host's, too.
     """
     machine = furnished
     before = read_live(machine)

@@ -1,4 +1,4 @@
-"""Invariant 9: a container that restarts, or whose command has ended, is mended by the next apply, which changes nothing else."""
+"""Invariant 9: a container that restarts, or whose command has ended, is repaired by the next apply, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWO = LOCAL.replace("policies:", "  job: {networks: {back: 10.45.0.30}, command:
 
 
 def test_a_command_that_ends_at_once(furnished: Machine) -> None:
-    """It is named with the file of its output, which says why; the status is 1, and nothing is taken back."""
+    """It is named with the file of its output, which says why; the status is 1, and nothing is rolled back."""
     file = write(furnished, TWO.replace("[sleep, '99999']", '[sh, -c, "echo no such table; exit 3"]'))
     done = furnished.netctl("apply", file)
     assert done.status == 1

@@ -95,7 +95,7 @@ def test_a_value_of_the_file_wins(furnished: Machine) -> None:
 
 @pytest.mark.kernel
 def test_forwarding_of_the_uplink_comes_back(furnished: Machine) -> None:
-    """Forwarding that is off on the uplink alone is drift; `destroy` puts back what was there before."""
+    """Forwarding that is off on the uplink alone is drift; `destroy` restores what was there before."""
     furnished.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth0.forwarding=0")
     path = write(furnished, LOCAL)
     assert furnished.netctl("apply", path).status == 0

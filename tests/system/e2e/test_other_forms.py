@@ -1,4 +1,4 @@
-"""What stands in a place of netctl's in another form: it gives way on links and in namespaces of netctl's, else it is named."""
+"""What stands in a place of netctl's in another form: it is replaced on links and in namespaces of netctl's, else it is named."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("script", REPLACED.values(), ids=REPLACED.keys())
-def test_it_gives_way(lab: Machine, script: str) -> None:
+def test_it_is_replaced(lab: Machine, script: str) -> None:
     """`diff` shows it, one apply replaces it, and then nothing differs."""
     lab.run("bash", "-c", script)
     file = lab.folder / "topology.yaml"
@@ -78,7 +78,7 @@ def test_it_gives_way(lab: Machine, script: str) -> None:
 
 @pytest.mark.parametrize("script", REFUSED.values(), ids=REFUSED.keys())
 def test_it_is_named(lab: Machine, script: str) -> None:
-    """A route of the host in the place of one of netctl's, but not on its link, is refused with 3; the help removes it."""
+    """A route of the host to the prefix of netctl's route, but not on its link, is refused with 3; the help removes it."""
     lab.run("bash", "-c", script)
     file = lab.folder / "topology.yaml"
     done = quick_netctl(lab, "apply", file)[0]

@@ -128,7 +128,7 @@ def test_a_drop_is_named_by_diff_and_by_verify(live: Machine, name: str) -> None
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_drops_nothing_of_ours_is_no_warning(live: Machine, name: str) -> None:
+def test_what_drops_nothing_of_netctls_is_no_warning(live: Machine, name: str) -> None:
     """Rules about others' links and addresses, invalid packets, rates and other ports are silent, and every probe passes."""
     file = live.folder / "topology.yaml"
     live.sh(HARMLESS[name])

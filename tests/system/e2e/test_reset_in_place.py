@@ -10,7 +10,7 @@ from tests.harness.faults.strike import Fault, quick_netctl
 from tests.harness.live import differences, read_live
 from tests.harness.machine import Machine
 from tests.harness.topologies.local import write
-from tests.system.e2e.test_what_goes_along import HEAD, ROLLED_BACK, UPLINK, settings_of
+from tests.system.e2e.test_deleted_with import HEAD, ROLLED_BACK, UPLINK, settings_of
 
 pytestmark = pytest.mark.kernel
 

@@ -36,7 +36,7 @@ def run_with_limit(machine: Machine, file: Path, limit_mb: int) -> Outcome:
 
 
 def test_too_little_memory(furnished: Machine) -> None:
-    """Under each limit an apply succeeds, touches nothing or goes back; it says so in a sentence, and leaves nothing."""
+    """Under each limit an apply succeeds, touches nothing or rolls back; it says so in a sentence, and leaves nothing."""
     file = write(furnished, LOCAL)
     empty = read_live(furnished)
     statuses = []
@@ -87,7 +87,7 @@ def test_too_few_processes_for_the_commands(
 
 @pytest.mark.parametrize("options", ["size=4k", "size=8k", "size=1m,nr_inodes=3", "size=1m,nr_inodes=5"])
 def test_too_little_room(furnished: Machine, options: str) -> None:
-    """With /run/netctl too small, an apply goes back and names the file; with room again, the next apply does all."""
+    """With /run/netctl too small, an apply rolls back and names the file; with room again, the next apply does all."""
     file = write(furnished, LOCAL)
     furnished.sh(f"mkdir -m 700 /run/netctl; mount -t tmpfs -o mode=700,{options} tmpfs /run/netctl")
     empty = read_live(furnished)

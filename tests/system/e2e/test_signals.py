@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in the middle of an apply: the step in hand is finished, what was done is taken back; status 4."""
+"""SIGINT and SIGTERM in the middle of an apply: the step in hand is finished, what was done is rolled back; status 4."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_stop_in_the_middle(furnished: Machine, number: signal.Signals, at: in
 
 
 def test_a_stop_of_the_real_thing(machine: Machine) -> None:
-    """SIGINT to the process as a terminal sends it, to controller and workers alike: done before it came, or taken back."""
+    """SIGINT to the process as a terminal sends it, to controller and workers alike: done before it came, or rolled back."""
     before = read_live(machine)
     file = write(machine, LAB)
     running = machine.start_netctl("apply", file)
@@ -57,7 +57,7 @@ def test_a_stop_of_the_real_thing(machine: Machine) -> None:
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.06, 0.1, 0.2])
 def test_a_stop_at_the_very_end(machine: Machine, delay_s: float) -> None:
-    """SIGTERM after the last step: what was done is taken back with 4, or it is too late, and all is as the file says."""
+    """SIGTERM after the last step: what was done is rolled back with 4, or it is too late, and all is as the file says."""
     before = read_live(machine)
     file = write(machine, LAB)
     running = machine.start_netctl("apply", file)

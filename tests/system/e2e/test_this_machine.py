@@ -1,4 +1,4 @@
-"""`connect: local`: what a machine may have that is in the way, what it may lack, and what it must not lose."""
+"""`connect: local`: what a machine may have that conflicts, what it may lack, and what it must not lose."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_too_few_open_files(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("limit", "statuses"), [(2, ["3"]), (6, ["3", "4"])])
 def test_too_few_namespaces(machine: Machine, limit: int, statuses: list[str]) -> None:
-    """The limit is named, before anything is touched or with all taken back; nothing is left."""
+    """The limit is named, before anything is touched or with all rolled back; nothing is left."""
     require_capability("user namespaces")  # which have such a limit of their own
     text = LOCAL.replace("policies:", "  more: {replicas: 12, networks: {front: auto}}\npolicies:")
     path = write(machine, text)
@@ -143,7 +143,7 @@ def default_route(machine: Machine, lifetime_s: int) -> str:
 
 
 def test_a_default_route_by_advertisement_survives(machine: Machine) -> None:
-    """A host that forwards IPv6 no longer believes routers (ip-sysctl.rst, accept_ra), unless told to: it is told, and untold."""
+    """A host that forwards IPv6 believes routers only if accept_ra is 2 (ip-sysctl.rst): apply sets it, and destroy resets it."""
     machine.sh(
         "ip netns add router; ip link add eth0 type veth peer name far netns router\n"
         "sysctl -qw net.ipv6.conf.eth0.accept_ra=1\n"

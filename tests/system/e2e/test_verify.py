@@ -14,7 +14,7 @@ from tests.harness.topologies.local import LOCAL, write
 pytestmark = pytest.mark.kernel
 
 
-def test_a_filter_that_lets_borrowed_addresses_through(furnished: Machine) -> None:
+def test_a_filter_that_lets_spoofed_addresses_through(furnished: Machine) -> None:
     """Where a container can use another's IPv4 or IPv6 address, each of the three ways is named; with the filter, none passes."""
     file = write(furnished, LOCAL)
     assert quick_netctl(furnished, "apply", file)[0].status == 0

@@ -1,6 +1,6 @@
 """Docker beside netctl and under it, as a user of `connect: local` meets both: one host, its dockerd, and a neighbour.
 
-The host is a namespace of the test's own, with a real dockerd in it, and netctl runs in it as on any machine; `/run` is a
+The host is a namespace of the test's own, with a real dockerd in it, and netctl runs in it as on any machine. `/run` is a
 directory of the test's. Docker drops unknown packets (policy of FORWARD), and bridged packets pass its rules.
 """
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.docker
 EXAMPLE = Path(__file__).parents[3] / "examples/docker-web-db.yaml"
 HOST, NEIGHBOUR = "192.0.2.11", "192.0.2.1"
 STAYS = "[sh, -c, \"trap 'exit 0' TERM; sleep 1000 & wait\"]"
-"""It ends when told to: Docker waits ten seconds for others."""
+"""It ends on SIGTERM: Docker waits ten seconds for others."""
 SERVES = ["sh", "-c", "trap 'exit 0' TERM; httpd -f -p 80 & wait"]
 
 
@@ -209,7 +209,7 @@ def echo(connection: socket.socket) -> None:
 @pytest.mark.invariant(3)
 @pytest.mark.invariant(9)
 def test_restart_and_change_leave_others_alone(machine: Machine, shop: Callable[..., Path], topology_name: str) -> None:
-    """Through a restart, a change and a rollback of one container, a connection to another lives; the plan tells in words."""
+    """Through a restart, a change and a rollback of one container, a connection to another lives; the plan says it in words."""
     web, keeper = f"{topology_name}-web", f"{topology_name}-keeper"
     machine.netctl("apply", shop())
     wait_until(lambda: machine.answers(9000))
@@ -255,7 +255,7 @@ def test_what_a_killed_apply_has_parked_goes_with_the_next(
     assert parked not in machine.dockerd.docker("ps", "--all", "--format", "{{.Names}}")
 
 
-def test_what_is_in_the_way_is_told_by_diff(machine: Machine, shop: Callable[..., Path], topology_name: str) -> None:
+def test_what_conflicts_is_reported_by_diff(machine: Machine, shop: Callable[..., Path], topology_name: str) -> None:
     """A name, an image, a port, a network, no daemon: status 3, and nothing is done. netctl waits for a missing container."""
     docker, name = machine.dockerd.docker, f"{topology_name}-web"
     path = shop()
@@ -285,7 +285,7 @@ def test_what_is_in_the_way_is_told_by_diff(machine: Machine, shop: Callable[...
     assert "netctl" not in machine.host.run("nft", "list", "tables").stdout
 
 
-def test_drops_of_other_firewalls_are_told_and_the_advice_helps(machine: Machine, shop: Callable[..., Path]) -> None:
+def test_drops_of_other_firewalls_are_reported_and_the_advice_helps(machine: Machine, shop: Callable[..., Path]) -> None:
     """Another table that drops is named before anything is done, with the command that makes our traffic pass; firewalld, too."""
     drops = "table inet strict { chain through { type filter hook forward priority 10; policy drop;\n }\n }"
     zones = "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 10;\n }\n }"
@@ -308,8 +308,8 @@ def test_drops_of_other_firewalls_are_told_and_the_advice_helps(machine: Machine
             machine.host.run("nft", "delete", "table", "inet", table)
 
 
-def test_ufw_is_told_with_the_bridges(topology_name: str, tmp_path: Path) -> None:
-    """On a host whose FORWARD chain is ufw's, the plan says what to tell ufw."""
+def test_ufw_is_named_with_the_bridges(topology_name: str, tmp_path: Path) -> None:
+    """On a host whose FORWARD chain is ufw's, the plan says what to configure in ufw."""
     path = tmp_path / "topology.yaml"
     base = f"version: 1\nname: {topology_name}\nhosts: {{alpha: {{connect: lab, address: 192.0.2.11}}}}\n"
     path.write_text(base + "subnets: {front: {cidr: 10.44.0.0/24}}\ncontainers: {a: {networks: {front: auto}}}\n")

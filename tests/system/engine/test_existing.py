@@ -1,4 +1,4 @@
-"""Containers that somebody else runs, on real engines: two in one namespace, and two of one name."""
+"""Foreign containers on real engines: two in one namespace, and two of one name."""
 
 from __future__ import annotations
 

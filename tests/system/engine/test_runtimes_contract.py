@@ -1,6 +1,6 @@
 """What every runtime does alike: create, wire, exec, restart, change, fail and come back, existing ones, destroy, a script.
 
-One story for a bare namespace, Docker, Podman and LXC, each real, and told through the command line.
+One sequence for a bare namespace, Docker, Podman and LXC, each real, through the command line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.harness.netctl import Outcome, run_netctl
 
 RUNTIMES = ("netns", "docker", "podman", "lxc")
 SERVES = "trap 'exit 0' TERM; busybox httpd -f -p 80 & wait"
-"""A command with spaces and quotes that serves, and ends at once when told to."""
+"""A command with spaces and quotes that serves, and ends at once on SIGTERM."""
 STAYS = "trap 'exit 0' TERM; sleep 1000 & wait"
 
 
@@ -38,7 +38,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
 
 @dataclass
 class RuntimeWorld:
-    """A topology with two containers of ours, and where the runtime has such, one of somebody else's."""
+    """A topology with two owned containers, and where the runtime has such, a foreign one."""
 
     path: Path
     name: str
@@ -103,7 +103,7 @@ def process_of(world: RuntimeWorld, container: str) -> int:
 
 
 def restart_web(world: RuntimeWorld) -> None:
-    """As somebody does who knows nothing of netctl; of a bare namespace, the command ends."""
+    """As a user does who knows nothing of netctl; of a bare namespace, the command ends."""
     if world.engine:
         world.engine.restart(f"{world.name}-web")
     else:
@@ -125,7 +125,7 @@ def changed_subjects(world: RuntimeWorld) -> set[str]:
 
 @pytest.mark.invariant(9)
 def test_contract(world: RuntimeWorld) -> None:
-    """Made, wired, entered, restarted, changed, taken back and destroyed: the same for every runtime."""
+    """Made, wired, entered, restarted, changed, rolled back and destroyed: the same for every runtime."""
     engine, web = world.engine, f"{world.name}-web"
     identity: Callable[[], str] = (lambda: engine.identity(web)) if engine else (lambda: "")
     # Create and wire: all that the file promises passes, and there is no more to do.
@@ -150,7 +150,7 @@ def test_contract(world: RuntimeWorld) -> None:
     world.netctl("apply")
     assert world.in_step()
     assert identity() == before
-    # So does somebody else's, which stays the same container all along.
+    # So does the foreign one, which stays the same container all along.
     theirs = engine.identity("theirs") if engine else ""
     if engine:
         engine.restart("theirs")
@@ -158,7 +158,7 @@ def test_contract(world: RuntimeWorld) -> None:
         world.netctl("apply")
         assert world.in_step()
         assert "10.44.0.30/24" in world.netctl("exec", "other", "--", "ip", "address").out
-    # A change of what it is made from makes it again, and the plan says what changes.
+    # A change of what it is made from re-creates it, and the plan says what changes.
     world.greeting = "good evening"
     if engine:
         assert "GREETING is hello, wanted good evening" in world.netctl("diff", "--verbose", "--show-secrets", status=1).out
@@ -176,7 +176,7 @@ def test_contract(world: RuntimeWorld) -> None:
     world.command = SERVES
     assert world.in_step()
     assert identity() == after
-    # Destroy: ours go, somebody else's stays as it was, without our link.
+    # Destroy: the owned ones go, the foreign one stays as it was, without our link.
     world.netctl("destroy")
     if engine:
         assert engine.names() == ["theirs"]

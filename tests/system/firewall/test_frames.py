@@ -100,7 +100,7 @@ def test_honest_frames_pass(world: FirewallWorld) -> None:
 
 
 def test_mld_stays_at_its_port(world: FirewallWorld) -> None:
-    """On a bridge that asks nobody who listens, a report would go to every port. It passes where the port is in a LAN."""
+    """On a bridge that asks no port for listeners, a report would go to every port. It passes where the port is in a LAN."""
     reports = [ethernet(N2.mac, IP6, icmp6(source, kind)) for source in ("::", N2.link_local) for kind in (131, 143)]
     assert not any(passes(world, report) for report in reports)
     with world.elements(("lan_ports", N2.port, ""), family="bridge"):
@@ -146,7 +146,7 @@ def test_forged_neighbour_discovery_is_dropped(world: FirewallWorld) -> None:
 
 
 def test_servers_of_dhcp_and_other_protocols_are_dropped(world: FirewallWorld) -> None:
-    """A container gives nobody an address, and speaks nothing but ARP and IP: no VLAN tag, no LLDP."""
+    """A container gives no node an address, and speaks nothing but ARP and IP: no VLAN tag, no LLDP."""
     assert not passes(world, ethernet(N2.mac, IP4, udp4(N2.ip4, 67)))
     assert not passes(world, ethernet(N2.mac, IP6, ip6(N2.link_local, 17, struct.pack("!HHHH", 547, 546, 16, 0))))
     assert not passes(world, ethernet(N2.mac, LLDP, bytes(46) + MARK))

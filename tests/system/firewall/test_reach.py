@@ -61,7 +61,7 @@ def test_from_outside_only_a_routed_subnet_can_be_reached(world: FirewallWorld, 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_between_subnets_nothing_passes_and_it_says_so_at_once(world: FirewallWorld, protocol: str) -> None:
-    """A container of another subnet is told that it may not, without waiting for a time-out."""
+    """A container of another subnet gets an error that it may not, without waiting for a time-out."""
     for client, server in (("n1", "r1"), ("r1", "n1"), ("n1", "i1"), ("i1", "r1"), ("i1", "n1")):
         for family in (0, 1):
             answer = world.ask(client, both(server)[family], 80, protocol, 2)
@@ -72,7 +72,7 @@ def test_between_subnets_nothing_passes_and_it_says_so_at_once(world: FirewallWo
 
 
 def test_a_subnet_that_is_on_another_host_is_refused_too(world: FirewallWorld) -> None:
-    """What goes from one subnet of ours to another needs a policy, also where the way leads over the uplink."""
+    """What goes from one subnet of the topology to another needs a policy, also where the way leads over the uplink."""
     for family, (far, via) in enumerate((("10.91.9.5", OUTSIDE4), ("fd91:9::5", OUTSIDE6))):
         world.ip("host", f"route add {far} via {via}")
         try:
@@ -114,7 +114,7 @@ def udp6_socket() -> socket.socket:
 
 
 def test_a_policy_that_goes_takes_open_connections_along(world: FirewallWorld) -> None:
-    """What a client sends on an old connection is judged anew; only replies pass because they are replies."""
+    """What a client sends on an old connection is judged again; only replies pass because they are replies."""
     for family, (source, target) in enumerate(zip(both("i1"), both("n1"), strict=True)):
         client = world.inside("i1", (udp4_socket, udp6_socket)[family])
         with client:
@@ -141,7 +141,7 @@ def test_a_policy_with_ports_opens_these_ports(world: FirewallWorld) -> None:
 
 
 def test_policies_with_the_outside(world: FirewallWorld) -> None:
-    """An isolated container may be let out, behind the host's address; nobody comes in to it."""
+    """An isolated container may be let out, behind the host's address; nothing comes in to it."""
     for family, (four, outside, host) in enumerate(((4, OUTSIDE4, HOST4), (6, OUTSIDE6, HOST6))):
         own = both("i1")[family]
         with world.elements((f"outbound_ports{four}", f"{own} . tcp . 80", ""), (f"natted{four}", own, "")):

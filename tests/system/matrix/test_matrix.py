@@ -1,4 +1,4 @@
-"""Invariants 1, 2, 7 and 9 for every mode, bridge and runtime, in one machine on a LAN with real engines and a real Open vSwitch.
+"""Invariants 1, 2, 7 and 9 for every mode, bridge and runtime, in one machine on a LAN with real engines and Open vSwitch.
 
 A test is a mode on a bridge, with a container of each runtime there: so they are reached across runtimes, too. On a LAN there
 is one more of each that asks for its address.
@@ -75,7 +75,7 @@ class MatrixWorld:
         self.until(lambda: differences(wanted, self.look()) == "", lambda: differences(wanted, self.look()))
 
     def until(self, is_so: Callable[[], bool], say: Callable[[], str]) -> None:
-        """Wait for it; `say` tells what there is instead."""
+        """Wait for it; `say` returns what there is instead."""
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while not is_so():
             assert time.monotonic() < deadline, say()
@@ -84,7 +84,7 @@ class MatrixWorld:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MatrixWorld]:
-    """On a LAN, with Open vSwitch, a bridge of its own, and in each engine a container of somebody else's."""
+    """On a LAN, with Open vSwitch, a bridge of its own, and in each engine a foreign container."""
     for name in NEEDS:
         require_capability(name)
     machine = Machine.make(tmp_path_factory.mktemp("matrix"))
@@ -267,5 +267,5 @@ def port_of(world: MatrixWorld, container: str) -> str:
 
 
 def count_dropped(text: str) -> int:
-    """Packets that a queue has refused, as `tc -s` tells."""
+    """Packets that a queue has refused, as `tc -s` shows."""
     return sum(int(count) for count in re.findall(r"dropped (\d+)", text))

@@ -48,7 +48,7 @@ def spread(world: LabWorld, request: pytest.FixtureRequest) -> LabWorld:
 
 @pytest.fixture
 def rogue(spread: LabWorld) -> Iterator[Namespace]:
-    """A node on the hosts' segment that nobody declared."""
+    """A node on the hosts' segment that the file does not declare."""
     node = attach_rogue(spread, "s-192.0.2.0", "192.0.2.99/24")
     yield node
     spread.inside("lab.router").run("ip", "link", "delete", "rogue")

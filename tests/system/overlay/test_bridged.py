@@ -75,7 +75,7 @@ def test_container_router(segment: LabWorld, address: str) -> None:
 
 
 def test_container_router_speaks_to_its_clients_only(segment: LabWorld) -> None:
-    """From the network behind it, `r` reaches who has the route, and nobody else; other sources stay forbidden."""
+    """From the network behind it, `r` reaches who has the route, and no other container; other sources stay forbidden."""
     assert heard(segment, "c1", "10.88.0.2", "10.89.0.1")
     assert heard(segment, "c1", "10.88.0.2", "10.89.0.200")
     assert not heard(segment, "near", "10.88.0.3", "10.89.0.1")

@@ -76,7 +76,7 @@ def test_connections_within_a_subnet_pass_no_firewall_of_ip(spread: LabWorld, on
 
 
 @pytest.mark.parametrize(("one", "two"), [("r1", "r2"), ("t1", "t2")])
-def test_nobody_borrows_an_address(spread: LabWorld, one: str, two: str) -> None:
+def test_no_container_spoofs_an_address(spread: LabWorld, one: str, two: str) -> None:
     """A container that sends from an address that is not its own is not heard on the other host."""
     own, target = spread.addresses(one)[0], spread.addresses(two)[0]
     borrowed = own.rpartition(".")[0] + ".77"
@@ -111,7 +111,7 @@ def test_a_dhcp_server_is_no_more_heard_than_before(spread: LabWorld) -> None:
 
 
 def test_isolated_ports_and_other_subnets_stay_out(spread: LabWorld) -> None:
-    """An isolated port has no hook; and nobody gets into another subnet by naming the hardware address of somebody there."""
+    """An isolated port has no hook; and no container gets into another subnet by naming the hardware address of one there."""
     ports = spread.inside("lab.alpha").run("nft", "list", "table", "netdev", f"netctl-{spread.name}.tunnel").stdout
     assert ports.count("goto leaving\n") == 1
     assert spread.unreachable([("apart", spread.addresses("t2")[0])]) == []
@@ -153,7 +153,7 @@ def test_what_is_broken_is_seen_and_mended(spread: LabWorld) -> None:
 
 
 def test_one_more_container_is_one_element_elsewhere(spread: LabWorld) -> None:
-    """On the other host, and nothing of anybody else's there."""
+    """On the other host, and nothing of any other container there."""
     text = TEXT.replace("  apart:", "  r3: {host: alpha, networks: {tunnel: {address: auto, ipv6: false}}}\n  apart:")
     spread.file.write_text(text.replace("NAME", spread.name))
     hosts = {one["host"]: one.get("changes", []) for one in json.loads(run_netctl("diff", "--json", spread.file).out)["hosts"]}

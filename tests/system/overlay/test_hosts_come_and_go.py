@@ -70,26 +70,26 @@ class Stream:
             each.close()
 
 
-def everybody(world: LabWorld, count: int) -> list[tuple[str, str]]:
-    """The first container of each host, and everybody's addresses."""
+def first_to_all(world: LabWorld, count: int) -> list[tuple[str, str]]:
+    """The first container of each host, and all others' addresses."""
     names = [f"{host}-{n}" for host in HOSTS[:count] for n in (1, 2)]
     addresses = {name: world.addresses(name) for name in names}
     return [(one, address) for one, two in permutations(names, 2) if one.endswith("-1") for address in addresses[two]]
 
 
 def test_hosts_come_and_go_under_a_stream(world: LabWorld) -> None:
-    """The stream lives through all of it, nobody's address moves, and of a host that went nothing is left on the others."""
+    """The stream lives through all of it, no container's address moves, and of a host that went nothing is left on the others."""
     world.apply(text_of(2))
     stream = Stream(world, "alpha-1", "beta-1")
     try:
         before = world.addresses("alpha-1") + world.addresses("beta-2")
         world.apply(text_of(3))
-        assert world.unreachable(everybody(world, 3)) == []
+        assert world.unreachable(first_to_all(world, 3)) == []
         world.apply(text_of(8))
-        assert world.unreachable(everybody(world, 8), size=1450) == []
+        assert world.unreachable(first_to_all(world, 8), size=1450) == []
         world.verify()
         world.apply(text_of(2))
-        assert world.unreachable(everybody(world, 2)) == []
+        assert world.unreachable(first_to_all(world, 2)) == []
         assert world.addresses("alpha-1") + world.addresses("beta-2") == before
         entries = world.inside("lab.alpha").run("bridge", "fdb", "show").stdout
         assert "192.0.2.12" in entries
@@ -100,13 +100,13 @@ def test_hosts_come_and_go_under_a_stream(world: LabWorld) -> None:
         stream.close()
 
 
-def test_another_overlay_takes_over_in_place(world: LabWorld) -> None:
+def test_another_overlay_replaces_it_in_place(world: LabWorld) -> None:
     """From VXLAN to routes and back: packets pass after each, and what the other one had is gone."""
     world.apply(text_of(3, "routes"))
-    assert world.unreachable(everybody(world, 3), size=1500) == []
+    assert world.unreachable(first_to_all(world, 3), size=1500) == []
     alpha = world.inside("lab.alpha")
     assert alpha.run("ip", "link", "show", "type", "vxlan").stdout == ""
     world.apply(text_of(3))
-    assert world.unreachable(everybody(world, 3)) == []
+    assert world.unreachable(first_to_all(world, 3)) == []
     assert "10.179.0." not in alpha.run("ip", "route", "show", "dev", "eth0").stdout
     assert run_netctl("diff", world.file).status == 0

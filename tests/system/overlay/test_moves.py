@@ -1,4 +1,4 @@
-"""Moves that a host or a container must not remember the wrong way: each found by somebody who tried topologies at random."""
+"""Moves that a host or a container must not remember the wrong way: each was found by trying topologies at random."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ containers:
 """
 
 
-def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: LabWorld) -> None:
+def test_a_host_subnet_is_restored_with_its_ipv6_routes_and_settings(world: LabWorld) -> None:
     """A container moves away, and a step fails: routes come back after the addresses that they are from, and all is as before."""
     world.apply(ROUTES)
     failing = ROUTES.replace(
@@ -65,7 +65,7 @@ def test_a_leg_that_goes_is_taken_back_with_its_ipv6_routes_and_settings(world: 
     assert world.unreachable([("web", address) for address in world.addresses("db")]) == []
 
 
-def test_no_host_tells_containers_of_shorter_ways(world: LabWorld) -> None:
+def test_no_host_sends_containers_redirects(world: LabWorld) -> None:
     """Between subnets both hosts see a connection. A container that believed a redirect past one would keep it for minutes."""
     world.apply(POLICY)
     assert world.unreachable([("app", "10.191.0.10")]) == []

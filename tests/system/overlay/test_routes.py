@@ -38,7 +38,7 @@ HOSTS = {"alpha": "192.0.2.11", "beta": "192.0.2.12", "gamma": "192.0.2.13"}
 HOME = {"web": "alpha", "api": "beta", "db": "gamma"}
 
 
-def test_everybody_reaches_everybody_with_the_whole_mtu(spread: LabWorld) -> None:
+def test_all_reach_all_with_the_whole_mtu(spread: LabWorld) -> None:
     """Containers each other, with packets as large as the underlay's; hosts all containers, and containers all hosts."""
     bridge = f"b-{spread.name}-front"
     between = [(one, address) for one, two in permutations(HOME, 2) for address in spread.addresses(two)]
@@ -64,7 +64,7 @@ def test_containers_see_one_segment(spread: LabWorld) -> None:
 
 
 def test_published_ports_and_policies(spread: LabWorld) -> None:
-    """A port is published on every host, the way back included; a policy lets somebody from a subnet of one host only ask."""
+    """A port is published on every host, the way back included; a policy lets a container from a subnet of one host only ask."""
     db, job = spread.addresses("db")[0], spread.addresses("job")[0]
     with spread.serving("api", 90), spread.serving("db", 80), spread.serving("db", 81):
         for address in (*HOSTS.values(), "2001:db8::11", "2001:db8::13"):

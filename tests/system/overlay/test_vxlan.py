@@ -56,7 +56,7 @@ def bridge_of(world: LabWorld, subnet: str = "front") -> str:
     return f"b-{world.name}-{subnet}"
 
 
-def test_everybody_reaches_everybody(spread: LabWorld) -> None:
+def test_all_reach_all(spread: LabWorld) -> None:
     """Containers each other, hosts all containers, and containers the own addresses of all hosts, in both families."""
     pairs = [(one, address) for one, two in permutations(HOME, 2) for address in spread.addresses(two)]
     for host in HOSTS:
@@ -84,14 +84,14 @@ def test_the_tables_hold_what_the_file_says_and_nothing_else(spread: LabWorld) -
     entries = json.loads(shown)
     remote = [entry for entry in entries if "dst" in entry]
     assert sorted(entry["dst"] for entry in remote if entry["mac"] == "00:00:00:00:00:00") == ["192.0.2.12", "198.51.100.13"]
-    stations = {entry["mac"] for entry in remote} - {"00:00:00:00:00:00"}
-    assert len(stations) == 4
-    assert {entry["mac"] for entry in entries if entry["state"] == "static"} == stations
+    endpoints = {entry["mac"] for entry in remote} - {"00:00:00:00:00:00"}
+    assert len(endpoints) == 4
+    assert {entry["mac"] for entry in entries if entry["state"] == "static"} == endpoints
     assert all(entry["state"] in ("static", "permanent") for entry in entries)
 
 
 def test_arp_is_answered_at_home(spread: LabWorld) -> None:
-    """Who asks for somebody on another host is answered by its own bridge: a third host hears nothing of it."""
+    """A container that asks for one on another host is answered by its own bridge: a third host hears nothing of it."""
     target = spread.addresses("api")[0]
     with closing(spread.open("db", socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))) as listener:
         listener.bind(("eth0", ETH_P_ARP))
@@ -163,7 +163,7 @@ def test_policies_hold_across_hosts(spread: LabWorld, filters_bridges: bool) -> 
 
 
 def test_only_declared_hosts_get_into_the_overlay(spread: LabWorld, rogue: Namespace) -> None:
-    """A frame in a VXLAN packet reaches the containers when a declared host sends it, and from nobody else.
+    """A frame in a VXLAN packet reaches the containers when a declared host sends it, and from no other node.
 
     Not from a rogue node, which the hosts hear as well as each other, whatever address of the host it is sent to.
     """

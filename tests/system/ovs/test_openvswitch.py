@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.state.naming import interface_name
 from tests.harness.live import differences, read_live
-from tests.harness.packets.frames import Station, bad_frames, good_frames
+from tests.harness.packets.frames import Node, bad_frames, good_frames
 from tests.harness.worlds.openvswitch import SPEAKER, SWITCH, SwitchWorld
 from tests.system.ovs.conftest import TOPOLOGY
 
@@ -22,8 +22,8 @@ LINUX = TOPOLOGY.replace(", bridge: openvswitch", "")
 def judge(world: SwitchWorld, sender: str, receiver: str) -> tuple[set[str], set[str], set[str]]:
     """Which of the good and of the bad frames of web arrive at app; and the names of all good ones."""
     macs = {name: world.sh("ip -br link show dev eth0", f"here.{name}").split()[2] for name in (sender, receiver)}
-    own = Station(macs["web"], "10.44.0.10", "fd44::10")
-    other = Station(macs["app"], "10.44.0.20", "fd44::20")
+    own = Node(macs["web"], "10.44.0.10", "fd44::10")
+    other = Node(macs["app"], "10.44.0.20", "fd44::20")
     good, bad = good_frames(own, other), bad_frames(own, other)
     honest = {"honest": good["arp request"]}
     frames = {name: frame.hex() for name, frame in {**good, **bad, **honest}.items()}
@@ -128,7 +128,7 @@ DRIFTS = {
 
 
 def test_drift_is_seen_and_repaired(world: SwitchWorld) -> None:
-    """Whatever somebody does to a bridge, a port or a flow: after the next apply, all is as it was."""
+    """Whatever another program does to a bridge, a port or a flow: after the next apply, all is as it was."""
 
     def everything() -> frozenset[str]:
         flows = world.sh("for b in front back; do ovs-ofctl --names --no-stats dump-flows b-here-$b | sed s/^/$b/; done")
@@ -146,7 +146,7 @@ def test_drift_is_seen_and_repaired(world: SwitchWorld) -> None:
 
 @pytest.mark.invariant(3)
 def test_what_others_do_at_our_bridge_stays(world: SwitchWorld) -> None:
-    """An administrator's port and flow on a bridge of ours are let alone, and one more container cuts no other off."""
+    """An administrator's port and flow on an owned bridge stay, and one more container cuts no other off."""
     world.sh("ip link add extra0 type veth peer name extra1; ovs-vsctl add-port b-here-front extra0")
     world.sh("ovs-ofctl add-flow b-here-front 'cookie=0x77,priority=77,in_port=extra0,actions=NORMAL'")
     world.netctl("diff")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.kernel
 STRICT = "add table inet strict\nadd chain inet strict through { type filter hook forward priority 10; policy drop; }\n"
 
 
-def test_drops_are_told_and_the_advice_helps(cleared: SwitchWorld) -> None:
+def test_drops_are_reported_and_the_advice_helps(cleared: SwitchWorld) -> None:
     """A table that drops is named before anything is done, with the command that lets the traffic of the switch pass."""
     cleared.machine.run("nft", "-f", "-", text=STRICT)
     try:

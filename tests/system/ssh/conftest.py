@@ -68,7 +68,7 @@ def shop(world: SshWorld, write: Callable[..., Path]) -> Iterator[Path]:
     path = write()
     yield path
     for host in ("alpha", "beta"):
-        world.mend(host)
+        world.repair(host)
         world.serve(host)
     world.trust("alpha", "beta")
     done = world.netctl("destroy", write())

@@ -35,7 +35,7 @@ def lan(world: SshWorld) -> Iterator[Path]:
     path = world.folder / "direct.yaml"
     path.write_text(FILE.format(name=world.name))
     yield path
-    world.mend("alpha")
+    world.repair("alpha")
     world.inside("lan", "nft", "add table bridge door; delete table bridge door")
     done = world.netctl("destroy", path)
     assert done.status == 0, done.err
@@ -68,7 +68,7 @@ class Shell:
 
 @pytest.fixture
 def shell(world: SshWorld, lan: Path) -> Iterator[Shell]:
-    """Somebody is logged in on alpha, over the uplink that is about to move."""
+    """A user is logged in on alpha, over the uplink that is about to move."""
     opened = Shell(world)
     assert opened.answers("before")
     yield opened
@@ -82,7 +82,7 @@ def place_of(machine: Machine) -> str:
 
 
 def test_the_session_lives_on_and_a_new_one_confirms(world: SshWorld, lan: Path, shell: Shell) -> None:
-    """To a bridge and back: whoever is logged in stays so, and the containers are on the LAN."""
+    """To a bridge and back: a user who is logged in stays so, and the containers are on the LAN."""
     alpha, controller = world.machines["alpha"], world.machines["controller"]
     before = place_of(alpha)
     applied = world.netctl("apply", lan)
@@ -96,7 +96,7 @@ def test_the_session_lives_on_and_a_new_one_confirms(world: SshWorld, lan: Path,
     assert place_of(alpha) == before
 
 
-def test_a_move_that_nobody_can_confirm_is_taken_back(world: SshWorld, lan: Path, shell: Shell) -> None:
+def test_a_move_without_confirmation_is_rolled_back(world: SshWorld, lan: Path, shell: Shell) -> None:
     """The uplink moves, and no new connection is let in after it: all is as before, though the old connections live."""
     alpha = world.machines["alpha"]
     before = place_of(alpha)
@@ -121,5 +121,5 @@ def test_a_cable_that_is_pulled_in_the_middle(world: SshWorld, lan: Path) -> Non
     assert process.wait(60) in (4, 5)
     process.communicate()
     wait_for(lambda: place_of(alpha) == before, timeout_s=20)
-    world.mend("alpha")
+    world.repair("alpha")
     assert world.netctl("apply", lan).status == 0

@@ -27,7 +27,7 @@ containers:
   db: {{host: beta, image: "busybox:latest", command: [sh, -c, "{wait}"], networks: {{front: 10.44.0.20}}}}
 """
 WAIT = "trap exit TERM; sleep 1000 & wait"
-"""Ends when it is told to, and not ten seconds later."""
+"""Ends on SIGTERM, and not ten seconds later."""
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ WITHOUT_BETA = (
 
 
 def test_a_machine_that_leaves_the_file_is_pruned(world: SshWorld, shop: Path, write: Write) -> None:
-    """It is not in the file any more: diff and apply find it, and leave nothing there; then nobody remembers it."""
+    """It is not in the file any more: diff and apply find it, and leave nothing there; then no host remembers it."""
     beta = world.machines["beta"]
     assert world.netctl("apply", shop).status == 0
     path = write(*WITHOUT_BETA)
@@ -61,8 +61,8 @@ def test_a_machine_that_left_the_file_and_does_not_answer_is_named(world: SshWor
     assert beta.files() == []
 
 
-def test_a_controller_that_was_never_there_is_told_and_does_not_go(world: SshWorld, shop: Path, write: Write) -> None:
-    """Where only another machine remembers it, it is named and let alone; with --yes it is pruned, and nobody remembers it."""
+def test_a_controller_that_was_never_there_warns_and_does_not_go(world: SshWorld, shop: Path, write: Write) -> None:
+    """If only another machine remembers it, it is named and left as it is; with --yes it is pruned, and no host remembers it."""
     beta, controller = world.machines["beta"], world.machines["controller"]
     assert world.netctl("apply", shop).status == 0
     controller.run("rm", f"/run/netctl/local/{world.name}.peers")

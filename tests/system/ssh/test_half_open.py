@@ -22,7 +22,7 @@ WORKER = "import io;exec"
 
 
 def test_gone_before_anything_was_touched(world: SshWorld, shop: Path) -> None:
-    """Status 3 and a sentence; the worker over there ends by itself; when the network is back, the next apply does all."""
+    """Status 3 and a sentence; the worker on that host ends by itself; when the network is back, the next apply does all."""
     with paused(world, shop, "before", "plan", "--rollback-after", str(PATIENCE_S)) as process:
         world.cut("beta")
         begun = time.monotonic()
@@ -34,7 +34,7 @@ def test_gone_before_anything_was_touched(world: SshWorld, shop: Path) -> None:
     wait_for(lambda: not world.machines["beta"].pids(WORKER), timeout_s=PATIENCE_S + 10)
     for host in ("alpha", "beta"):
         assert is_empty(world, host)
-    world.mend("beta")
+    world.repair("beta")
     assert world.netctl("apply", shop).status == 0
 
 
@@ -43,7 +43,7 @@ def test_gone_for_a_moment_in_mid_apply(world: SshWorld, shop: Path) -> None:
     with paused(world, shop, "before", "apply") as process:
         world.cut("beta")
     time.sleep(2)
-    world.mend("beta")
+    world.repair("beta")
     done = end(process)
     assert done.status == 0, done.err
     assert world.netctl("diff", shop).status == 0

@@ -1,4 +1,4 @@
-"""Connections that are lost at the end of an apply, when all is made and the hosts are told to keep it: each moment of that.
+"""Connections that are lost at the end of an apply, when all is made and hosts get the keep request: each moment of that.
 
 In each, both hosts come to rest in one and the same state, and what is reported is what they have.
 """
@@ -48,10 +48,10 @@ def is_whole(world: SshWorld, path: Path) -> bool:
     return told.status == 0 and not world.machines["beta"].pids("import io;exec")
 
 
-def test_lost_before_it_is_told_to_keep(world: SshWorld, shop: Path) -> None:
-    """All has been made and confirmed, and the other host may have been told to keep it, when one is lost and cannot be reached.
+def test_lost_before_the_keep_request(world: SshWorld, shop: Path) -> None:
+    """All is made and confirmed, and the other host may have got the keep request, when one is lost and cannot be reached.
 
-    It takes itself back, and the other is taken back: status 5 says which could not be told, and nothing is left anywhere.
+    It rolls back by itself, and the other is rolled back. Status 5 says which one got no request, and nothing is left anywhere.
     """
     with paused(world, shop, "before", "keep") as process:
         assert "db" in str(world.machines["beta"].files())
@@ -70,7 +70,7 @@ def test_lost_before_it_is_told_to_keep(world: SshWorld, shop: Path) -> None:
 
 
 def test_lost_before_its_answer_arrives(world: SshWorld, shop: Path) -> None:
-    """A host was told to keep the change, but its answer is not heard: it is taken back over a new connection. Status 4."""
+    """A host got the keep request, but its answer is not read: it is rolled back over a new connection. Status 4."""
     with paused(world, shop, "unheard", "keep") as process:
         assert "db" in str(world.machines["beta"].files())
     done = end(process)
@@ -81,8 +81,8 @@ def test_lost_before_its_answer_arrives(world: SshWorld, shop: Path) -> None:
     assert log_of(world, "beta").splitlines()[-1].endswith("the controller rolls this host back over a new connection")
 
 
-def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
-    """All hosts were told, and then one hangs up: it keeps the change, as all do. Status 0, and it is said that it was lost."""
+def test_lost_after_the_keep_request(world: SshWorld, shop: Path) -> None:
+    """All hosts got the keep request, and then one hangs up: all keep the change. Status 0, and a warning about the loss."""
     with paused(world, shop, "after", "keep") as process:
         hang_up(world, "beta")
         wait_for(lambda: "keeping the change" in log_of(world, "beta"), timeout_s=TIMEOUT_S)
@@ -92,7 +92,7 @@ def test_lost_after_it_was_told_to_keep(world: SshWorld, shop: Path) -> None:
     assert is_whole(world, shop)
 
 
-def test_a_controller_that_is_killed_when_all_were_told(world: SshWorld, shop: Path) -> None:
+def test_a_controller_that_is_killed_after_all_keep_requests(world: SshWorld, shop: Path) -> None:
     """One host hears no more that it is over; both keep the change."""
     with paused(world, shop, "before", "commit") as process:
         controller = world.machines["controller"]

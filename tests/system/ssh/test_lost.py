@@ -1,6 +1,6 @@
 """Connections that are lost in the middle of an apply: every machine comes to rest as a whole, by itself where it has to.
 
-The middle is held by a lock on beta's /run/netns, for which beta's worker waits, as `ip netns add` would make it wait: by
+The middle is held by a lock on beta's /run/netns, for which beta's worker waits, as `ip netns add` would make it wait. By
 then alpha has done all that it has to do, and nothing is committed.
 """
 
@@ -64,7 +64,7 @@ def is_empty(world: SshWorld, host: str) -> bool:
 
 
 def test_a_connection_that_ends(world: SshWorld, shop: Path) -> None:
-    """The ssh client of alpha is killed: alpha takes back what it did at once; the apply takes back beta, and ends with 4."""
+    """The ssh client of alpha is killed: alpha rolls back what it did at once; the apply rolls back beta, and ends with 4."""
     with held(world, shop) as process:
         controller = world.machines["controller"]
         for pid in controller.pids("^ssh .* alpha"):
@@ -82,7 +82,7 @@ def test_a_connection_that_ends(world: SshWorld, shop: Path) -> None:
 
 
 def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
-    """Nothing more is heard of alpha, which takes itself back after the time given; so does the controller the rest: status 5.
+    """Alpha is silent, and rolls back by itself after the time given; the controller rolls back the rest: status 5.
 
     When the cable is back, everything goes on.
     """
@@ -96,11 +96,11 @@ def test_a_cable_that_is_pulled(world: SshWorld, shop: Path) -> None:
     assert is_empty(world, "alpha")
     assert is_empty(world, "beta")
     assert "lost the controller during an apply" in log_of(world, "alpha")
-    world.mend("alpha")
+    world.repair("alpha")
     assert world.netctl("apply", shop).status == 0
 
 
-def test_a_machine_that_lets_nobody_in_any_more(world: SshWorld, shop: Path) -> None:
+def test_a_machine_that_refuses_new_logins(world: SshWorld, shop: Path) -> None:
     """After the apply no new connection to alpha can be made: it is not kept, though the old connection lives. Status 4."""
     with held(world, shop) as process:
         world.stop_serving("alpha")
@@ -112,7 +112,7 @@ def test_a_machine_that_lets_nobody_in_any_more(world: SshWorld, shop: Path) -> 
 
 
 def test_a_controller_that_is_killed(world: SshWorld, shop: Path) -> None:
-    """Both machines go back by themselves. One that still is at it is no obstacle: the next apply takes its place at once."""
+    """Both machines roll back by themselves. One that still is at it does not hinder: the next apply takes its place at once."""
     beta = world.machines["beta"]
     with held(world, shop) as process:
         controller = world.machines["controller"]
@@ -129,8 +129,8 @@ def test_a_controller_that_is_killed(world: SshWorld, shop: Path) -> None:
     assert world.netctl("diff", shop).status == 0
 
 
-def test_an_interrupt_goes_back_in_order(world: SshWorld, shop: Path) -> None:
-    """Ctrl-C reaches netctl and not its connections, by which it takes back what was done: status 4, and no log over there."""
+def test_an_interrupt_rolls_back_in_order(world: SshWorld, shop: Path) -> None:
+    """Ctrl-C reaches netctl and not its connections, by which it rolls back what was done: status 4, and no log on the hosts."""
     with held(world, shop) as process:
         controller = world.machines["controller"]
         for pid in (*controller.pids("-m reconciler apply"), *controller.pids("^ssh ")):
@@ -147,7 +147,7 @@ def test_an_interrupt_goes_back_in_order(world: SshWorld, shop: Path) -> None:
 
 
 def test_a_live_controller_is_left_alone(world: SshWorld, shop: Path) -> None:
-    """While one is at work, a second is told which, and from where: status 7."""
+    """While one is at work, a second reports which, and from where: status 7."""
     with held(world, shop) as process:
         begun = time.monotonic()
         second = world.netctl("apply", shop)

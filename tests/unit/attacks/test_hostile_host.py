@@ -196,7 +196,7 @@ def progress(numbers: Iterator[int]) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("numbers", [itertools.repeat(1), itertools.count(0, -1), itertools.repeat(10**6)])
 def test_progress_that_does_not_rise_is_refused(run: Callable[..., Outcome], numbers: Iterator[int]) -> None:
-    """Events for ever would hold up an apply for ever: each must be further than the one before."""
+    """Events without end would hold up an apply without end: each must be further than the one before."""
     done = run({"beta": {"apply": lambda _: progress(numbers)}}, "apply", "--quiet")
     assert done.status in (4, 5), done.err
     assert "host beta (ssh://root@beta) answered `apply` with a message that is not an answer" in done.err
@@ -453,7 +453,7 @@ def test_results_that_were_not_asked_for_are_refused(run: Callable[..., Outcome]
 
 
 def test_a_liar_does_not_hold_up_the_end(run: Callable[..., Outcome]) -> None:
-    """A connection that is refused is closed at once, not when somebody's patience has ended."""
+    """A connection that is refused is closed at once, not when a timeout has ended."""
     begun = time.monotonic()
     run({"beta": {"read": WRONG["text"]}}, "diff")
     assert time.monotonic() - begun < 10

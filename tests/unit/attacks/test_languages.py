@@ -249,8 +249,8 @@ def test_a_flow_is_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"runtime":' * 10_000, "1", "null", '{"runtime": NaN}', '"\\ud800"', "", "{}"])
-def test_a_label_of_somebody_elses_is_no_spec(text: str) -> None:
-    """Whoever may start containers can write our labels: a deep JSON in one made every command fail."""
+def test_a_foreign_label_is_no_spec(text: str) -> None:
+    """A user who may start containers can write our labels: a deep JSON in one made every command fail."""
     assert parse_spec(text) is None
     assert parse_mark(text) is None
 
@@ -280,7 +280,7 @@ def test_a_program_that_is_no_engine_is_named(tmp_path: Path, body: bytes) -> No
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection, suppress(OSError):  # the first only tries whether somebody listens
+                with connection, suppress(OSError):  # the first only tries whether a program listens
                     connection.recv(65536)
                     head = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
                     connection.sendall(head + body)
@@ -298,7 +298,7 @@ def test_a_program_that_is_no_engine_is_named(tmp_path: Path, body: bytes) -> No
     "labels", [{"netctl.name": "a b"}, {"netctl.name": "../x"}, {"netctl.name": "$(id)"}, {"netctl.name": "x" * 64}]
 )
 def test_a_container_that_no_file_can_name_is_not_ours(labels: dict[str, str]) -> None:
-    """A foreign container with our labels and a name that no file allows would else be a record that nobody can make."""
+    """A foreign container with our labels and a name that no file allows would else be a record that no step can make."""
     engine = DockerEngine("docker", "shop", "local", "/nonexistent.sock")
     ours = {"netctl.topology": "shop", "netctl.host": "local"}
     assert engine._is_ours("shop-web", {**ours, "netctl.name": "web"})

@@ -12,7 +12,7 @@ from reconciler.topology.yaml import STARTER, parse_document
 from tests.harness.netctl import run_netctl
 
 
-def test_the_file_is_valid_and_the_next_steps_are_told(tmp_path: Path) -> None:
+def test_the_file_is_valid_and_the_next_steps_are_printed(tmp_path: Path) -> None:
     """What is written passes `validate`; the commands that are printed name the file."""
     path = tmp_path / "shop.yaml"
     done = run_netctl("init", path)
@@ -47,13 +47,13 @@ def test_nothing_is_written_over(tmp_path: Path, kind: str) -> None:
 
 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:
-    """A directory that is not there is told as that."""
+    """A directory that is not there is reported as that."""
     done = run_netctl("init", tmp_path / "no" / "topology.yaml")
     assert done.status == 2
     assert "No such file or directory" in done.err
 
 
-def test_who_has_no_file_is_told_of_it(tmp_path: Path) -> None:
+def test_a_user_without_a_file_is_pointed_to_it(tmp_path: Path) -> None:
     """Without a file, and with an empty one, the help names `netctl init`; an empty one shows a whole topology, too."""
     empty = tmp_path / "empty.yaml"
     empty.write_text("")

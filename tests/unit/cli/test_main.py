@@ -124,7 +124,7 @@ def test_wrong_usage_is_2_and_helps(arguments: tuple[str, ...], said: str) -> No
 
 
 def test_faults_of_a_file_are_2(tmp_path: Path) -> None:
-    """Every fault is told with its place; with --json, as a list on standard output."""
+    """Every fault is reported with its place; with --json, as a list on standard output."""
     path = write(tmp_path, BROKEN)
     done = exec_netctl("validate", path)
     assert done.status == 2
@@ -137,7 +137,7 @@ def test_faults_of_a_file_are_2(tmp_path: Path) -> None:
         assert exec_netctl(command, path).status == 2
 
 
-def test_what_shows_without_a_host_is_told_by_validate(tmp_path: Path) -> None:
+def test_what_shows_without_a_host_is_reported_by_validate(tmp_path: Path) -> None:
     """Lab hosts that routes cannot join: live state has no part in that."""
     text = """
 version: 1
@@ -175,7 +175,7 @@ def test_each_error_has_its_status(
 
 
 def test_a_defect_is_a_sentence_and_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """An exception that nobody expected is told in one sentence; the traceback is in a file that is named."""
+    """An unexpected exception is reported in one sentence; the traceback is in a file that is named."""
 
     def fail(_: object) -> int:
         raise KeyError("x")
@@ -203,7 +203,7 @@ def test_a_signal_ends_with_its_status(tmp_path: Path, number: signal.Signals, w
     assert (running.returncode, out, err) == (128 + number, "", f"\nerror: {word}; nothing more was done\n")
 
 
-def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_is_no_failure_of_netctls(tmp_path: Path) -> None:
     """`netctl validate | head -0` prints nothing on standard error."""
     path = write(tmp_path, GOOD)
     program = f"{sys.executable} -m reconciler validate --json {path}"
@@ -212,7 +212,7 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(tmp_path: Path) -> None:
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
-    """A full disk behind standard output is told in a sentence; one that is closed is nobody's wish to read."""
+    """A full disk behind standard output is reported in a sentence; a closed one means that no program reads it."""
     path = write(tmp_path, GOOD)
     program = f"{sys.executable} -m reconciler validate --json {path}"
     full = subprocess.run(["sh", "-c", f"{program} >/dev/full"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The file that an agent follows: nobody but root, the invoking user and its owner of the start may change it."""
+"""The file that an agent follows: only root, the invoking user and its owner of the start may change it."""
 
 from __future__ import annotations
 

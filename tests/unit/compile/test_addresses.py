@@ -54,7 +54,7 @@ def test_live_addresses_stay(before: list[str], after: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(NAMES, NAMES)
 def test_addresses_are_sound(before: list[str], after: list[str]) -> None:
-    """Nobody shares an address, and all are usable ones of their subnet."""
+    """No two share an address, and all are usable ones of their subnet."""
     old = compile_topology(load(write(before)), {})
     new = compile_topology(load(write(after)), facts_of(old)).resolved
     taken = [address for each in addresses(new).values() for address in each]
@@ -68,7 +68,7 @@ def test_addresses_are_sound(before: list[str], after: list[str]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(NAMES.filter(bool).flatmap(lambda names: st.tuples(st.just(names), st.permutations(names))))
-def test_the_order_of_the_file_moves_nobody(orders: tuple[list[str], list[str]]) -> None:
+def test_the_order_of_the_file_moves_no_container(orders: tuple[list[str], list[str]]) -> None:
     """A file whose lines are shuffled asks for what is live already: no record changes."""
     names, shuffled = orders
     old = compile_topology(load(write(names)), {})
@@ -93,7 +93,7 @@ def test_what_the_file_fixes_comes_first() -> None:
 
 
 def test_a_lease_that_is_no_longer_valid_is_let_go() -> None:
-    """Where the subnet has moved, everybody gets an address of the new one."""
+    """If the subnet has moved, all containers get an address of the new one."""
     facts = {"alpha": HostFacts(exists=True, leases=(Lease("front", "", "10.99.0.1"), Lease("front", "a", "10.99.0.2")))}
     assert addresses(compile_topology(load(write(["a"])), facts).resolved)["a"] == ("10.44.0.2", "fd00:44::2")
 

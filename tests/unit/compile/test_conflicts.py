@@ -1,4 +1,4 @@
-"""What is in the way is found before anything is touched, in a sentence that names the file's line and says what to do."""
+"""What conflicts is found before anything is touched, in a sentence that names the file's line and says what to do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TOPOLOGY = load(TEXT)
 
 
 def meet(*resources: ForeignResource, **facts: object) -> str:
-    """What a user reads where these things are in the way; "" where nothing is."""
+    """What a user reads if these things conflict; "" if none does."""
     seen = HostFacts(exists=True, foreign=(*THERE, *resources), **facts)  # type: ignore[arg-type]
     try:
         compile_topology(TOPOLOGY, {"here": seen})
@@ -54,8 +54,8 @@ def meet(*resources: ForeignResource, **facts: object) -> str:
     return ""
 
 
-def test_nothing_in_the_way() -> None:
-    """Things of others that the topology has no quarrel with are let be."""
+def test_no_conflict() -> None:
+    """Things of others that do not conflict with the topology stay."""
     assert not meet(
         route("192.0.2.0/24", "eth7"),
         *(route(each, "tun0") for each in ("0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/8", "10.44.0.0/23", "fc00::/7")),
@@ -88,8 +88,8 @@ def test_nothing_in_the_way() -> None:
         (ForeignInterface(container="old", name="eth0"), "container old has an interface eth0 that is not netctl's"),
     ],
 )
-def test_in_the_way(resource: ForeignResource, words: str) -> None:
-    """Each kind of thing that can be in the way, in words."""
+def test_conflicts_are_reported(resource: ForeignResource, words: str) -> None:
+    """Each kind of thing that can conflict, in words."""
     assert words in meet(resource)
 
 
@@ -135,7 +135,7 @@ def test_a_missing_uplink() -> None:
 
 
 def test_all_at_once() -> None:
-    """Whatever is in the way is told in one go, with exit status 3."""
+    """All conflicts are reported in one error, with exit status 3."""
     foreign = (*THERE, ForeignContainer(name="shop-web", runtime="docker", state="exited"))
     facts = HostFacts(exists=True, foreign=foreign, missing=("netctl needs root on the host: run it with sudo",))
     with pytest.raises(HostError) as caught:

@@ -99,7 +99,7 @@ LOW, HIGH = (0, 1023), (1024, 65535)
     (SourcePortChoice(LOW, (1, 5)), SourcePortChoice(HIGH, (6, 9))),
     (SourcePortChoice(LOW, (914, 952)), SourcePortChoice((5, 4), (32768, 65535))),
 ])  # fmt: skip
-def test_damaged_elements_are_made_anew(damage: tuple[SourcePortChoice, ...]) -> None:
+def test_damaged_elements_are_recreated(damage: tuple[SourcePortChoice, ...]) -> None:
     """What is live and is not a choice of netctl's counts for nothing."""
     assert elements("source_ports", facts=replace(FACTS, source_ports=damage)) == WHOLE
 

@@ -1,4 +1,4 @@
-"""What would let our traffic pass through another firewall is told with the names of the bridges."""
+"""What would let our traffic pass through another firewall is reported with the names of the bridges."""
 
 from __future__ import annotations
 

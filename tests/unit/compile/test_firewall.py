@@ -1,4 +1,4 @@
-"""What the firewall is told of: published ports, policies, and who may use which address."""
+"""What the firewall gets: published ports, policies, and who may use which address."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_policy_that_says_nothing_new_costs_nothing() -> None:
     assert not [name for name in found if name.startswith(("outbound", "allowed"))]
 
 
-def test_nobody_opens_an_isolated_subnet_from_outside() -> None:
+def test_no_policy_opens_an_isolated_subnet_from_outside() -> None:
     """Of a container in a routed and in an isolated subnet, a policy that lets the outside in means the routed one."""
     found = elements(HEAD + "containers: {a: {networks: {open: auto, back: auto}}}\npolicies: [{allow: outside, to: a}]")
     assert not [name for name in found if name.startswith(("outbound", "allowed"))]

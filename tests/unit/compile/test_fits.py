@@ -1,4 +1,4 @@
-"""What a container asks for and its host does not have is told before anything is touched, at its place in the file."""
+"""What a container asks for and its host does not have is reported before anything is touched, at its place in the file."""
 
 from __future__ import annotations
 

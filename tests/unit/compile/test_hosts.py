@@ -31,7 +31,7 @@ containers: {{web: {{networks: {{front: auto}}, expose: {expose}}}}}
 
 
 def test_forwarding_on_a_machine_is_remembered_and_keeps_its_default_route() -> None:
-    """Where the machine lives on router advertisements, accept_ra is 2 on its uplink before it forwards; all is put back."""
+    """If the machine lives on router advertisements, accept_ra is 2 on its uplink before it forwards; all is restored."""
     found = settings(compile_topology(load(local()), {"here": HostFacts(exists=True, uplink="eth0.7", accepts_ra=True)}), "here")
     accept_ra, forward = found["", "net.ipv6.conf.eth0/7.accept_ra"], found["", "net.ipv6.conf.all.forwarding"]
     assert (accept_ra.value, accept_ra.remember, forward.remember) == ("2", True, True)
@@ -40,7 +40,7 @@ def test_forwarding_on_a_machine_is_remembered_and_keeps_its_default_route() -> 
 
 
 def test_a_machine_without_router_advertisements_gets_none() -> None:
-    """accept_ra 0 stays: somebody else has configured IPv6, and the kernel must not start to."""
+    """accept_ra 0 stays: another program has configured IPv6, and the kernel must not start to."""
     found = settings(compile_topology(load(local()), {"here": HostFacts(exists=True, uplink="eth0")}), "here")
     said = {key: record.value for (netns, key), record in found.items() if not netns and key.endswith("accept_ra")}
     assert said == {"net.ipv6.conf.b-shop-front.accept_ra": "0"}
@@ -77,7 +77,7 @@ def test_a_bridge_too_small_for_ipv6_has_no_setting_of_it() -> None:
 
 
 def test_engines_containers_are_set_before_they_are_wired() -> None:
-    """An engine's namespace gets its IPv6 settings first; of somebody else's container only what new links start with."""
+    """An engine's namespace gets its IPv6 settings first; a foreign container gets only what new links start with."""
     desired = compile_topology(load(FULL), {})
     found = settings(desired, "alpha")
     assert found["container:db", "net.ipv6.conf.all.disable_ipv6"].value == "1"
@@ -123,7 +123,7 @@ def test_a_machine_has_no_lab() -> None:
 
 
 def test_segments() -> None:
-    """Hosts share a segment by a /24 or /64, or by way of a host that is in both; the order of hosts does not matter."""
+    """Hosts share a segment by a /24 or /64, or through a host that is in both; the order of hosts does not matter."""
     text = """
 version: 1
 name: shop

@@ -28,7 +28,7 @@ UPLINK = LinkFacts("wlan0", "", MAC, 1500, addresses=("192.0.2.11/24",), routers
 
 
 def meet(text: str, *links: LinkFacts) -> tuple[str, str]:
-    """What a user reads where the host has these links: the sentence and the help; empty where nothing is in the way."""
+    """What a user reads where the host has these links: the sentence and the help; empty if nothing conflicts."""
     facts = HostFacts(exists=True, uplink=UPLINK.name, addresses=UPLINK.addresses, links=links)
     try:
         compile_topology(load(text), {"here": facts})
@@ -52,7 +52,7 @@ def test_a_wireless_uplink(mode: str) -> None:
 
 
 @pytest.mark.parametrize(("entry", "is_wireless"), [("wireless", True), ("phy80211", True), ("queues", False)])
-def test_a_radio_is_told_by_sysfs(tmp_path: Path, entry: str, is_wireless: bool) -> None:
+def test_a_radio_is_recognised_by_sysfs(tmp_path: Path, entry: str, is_wireless: bool) -> None:
     """The kernel has a directory for the radio beside the link's; of another link of that name it says nothing."""
     (tmp_path / "wlan0" / entry).mkdir(parents=True)
     (tmp_path / "wlan0/address").write_text(f"{MAC}\n")

@@ -70,7 +70,7 @@ def test_given_numbers_are_taken() -> None:
     assert (tunnel.vni, tunnel.port, tunnel.mtu) == (77, 4790, 1400)
 
 
-def test_entries_for_every_station_elsewhere() -> None:
+def test_entries_for_every_remote_endpoint() -> None:
     """Two other hosts with a container each: two broadcasts, four remote endpoints in both tables, a neighbor per address."""
     made = desired()
     entries = of(made, "alpha", Fdb)
@@ -122,7 +122,7 @@ def test_refused(options: str, text: str, words: str) -> None:
 
 
 def test_routes_that_cannot_be_say_what_to_write() -> None:
-    """A family that a host lacks can be given; a host that the subnet does not name is on it for a reason that the help tells."""
+    """A family that a host lacks can be given. The help says why a host that the subnet does not name is on it."""
     lacking = TEXT.replace('[192.0.2.12, "2001:db8::12"]', "192.0.2.12")
     guest = TEXT.replace("db: {host: gamma, networks: {front: auto}}", "db: {host: gamma, networks: {back: auto}}")
     guest = guest.replace("containers:", "  back: {cidr: 10.45.0.0/24}\ncontainers:") + "policies: [{allow: db, to: web}]\n"
@@ -204,7 +204,7 @@ def test_a_container_more_is_its_own_entries_and_nothing_else() -> None:
 
 
 def test_who_may_send_is_who_is_declared() -> None:
-    """The other hosts of the subnet, to this host's end of the tunnel, on its port, and nobody else."""
+    """The other hosts of the subnet, to this host's end of the tunnel, on its port, and no other node."""
     elements = {(e.set, e.key) for e in of(desired(), "alpha", FirewallElement)}
     assert ("vxlan_ports", "4789") in elements
     assert {key for name, key in elements if name == "vteps4"} == {

@@ -33,7 +33,7 @@ sys.stdin.buffer.read()
 
 
 def start(monkeypatch: pytest.MonkeyPatch, login_s: float, code_s: float) -> None:
-    """Start a worker by a far side that takes so long to answer, and to read the worker's code."""
+    """Start a worker by a remote host that takes so long to answer, and to read the worker's code."""
     size = len(read_bundle().archive)
     script = LOGIN.format(login_s=login_s, code_s=code_s, size=size)
     monkeypatch.setattr(ssh, "render_command", lambda *_: [sys.executable, "-c", script])
@@ -50,7 +50,7 @@ def test_a_slow_link_brings_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("login_s", "code_s"), [(30, 0), (0, 60)])
-def test_a_far_side_that_hangs(monkeypatch: pytest.MonkeyPatch, login_s: float, code_s: float) -> None:
+def test_a_remote_host_that_hangs(monkeypatch: pytest.MonkeyPatch, login_s: float, code_s: float) -> None:
     """A login that hangs, and one that reads the code without end, are given up."""
     begun = time.monotonic()
     with pytest.raises(HostError, match="did not answer in time"):

@@ -49,7 +49,7 @@ def test_the_same_files_are_the_same_code() -> None:
 
 
 def ask(program: bytes) -> list[dict[str, str]]:
-    """What the far side says to the program, run as a login shell runs it; nothing more is sent to it."""
+    """What the remote host says to the program, run as a login shell runs it; nothing more is sent to it."""
     command = REMOTE_COMMAND.replace("python3", sys.executable)
     done = subprocess.run(["sh", "-c", command], input=program, capture_output=True, check=False)
     return [json.loads(line.removeprefix(b"netctl ")) for line in done.stdout.splitlines()]
@@ -64,7 +64,7 @@ def ask(program: bytes) -> list[dict[str, str]]:
     ],
     ids=["python", "library", "sudo"],
 )
-def test_what_the_far_side_lacks(change: tuple[str, str], message: str) -> None:
+def test_what_the_remote_host_lacks(change: tuple[str, str], message: str) -> None:
     """An old Python, no library, no way to become root: the program says so, and what to do, instead of failing somewhere."""
     source = Path(bootstrap.__file__).read_text()
     assert change[0] in source
@@ -76,7 +76,7 @@ def test_what_the_far_side_lacks(change: tuple[str, str], message: str) -> None:
 
 
 def test_code_that_is_in_use_stays(tmp_path: Path) -> None:
-    """A directory on which somebody has a shared lock is not removed; without one it is."""
+    """A directory on which a process has a shared lock is not removed; without one it is."""
     folder = tmp_path / "code"
     folder.mkdir()
     descriptor = bootstrap.open_directory(str(folder))

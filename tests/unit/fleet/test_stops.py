@@ -90,7 +90,7 @@ def test_a_reading_that_hangs_is_given_up(hosts: SideBySide) -> None:
     assert time.monotonic() - begun_s < 5
 
 
-def test_a_controller_that_lives_on_is_told_where_it_stands(hosts: SideBySide) -> None:
+def test_a_controller_that_lives_on_gets_a_stopped_error(hosts: SideBySide) -> None:
     """Without a handler that raises, StoppedError ends the reading, and no further request begins."""
     stops: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))

@@ -21,13 +21,13 @@ OUTSIDE = {
     backends.DHCP,
     backends.UPLINK,
 }
-"""Lanes whose steps reach what no link, table or namespace takes along."""
+"""Backends whose steps reach what is deleted with no link, table or namespace."""
 TABLE = FirewallTable(netns=HOST, family="inet", topology="shop")
 PORT = FirewallElement(netns=HOST, family="inet", topology="shop", set="published4", key="udp . 53", value="10.44.0.2 . 53")
 
 
 def test_each_effect_outside_is_an_aftermath() -> None:
-    """Of every kind that a parent can take along, the steps of a deletion that reach outside are its aftermath."""
+    """Of every kind that can be deleted with a parent, the steps of a deletion that reach outside are its aftermath."""
     seen = set()
     for state in states().values():
         for record in state.records.values():
@@ -49,7 +49,7 @@ def test_flows_are_forgotten_after_the_table_is_gone() -> None:
 
 
 def test_a_value_comes_back_after_its_link_is_gone() -> None:
-    """What the host's file remembers of a setting is let go of, though the link has taken the setting along."""
+    """What the host's file remembers of a setting is released, though the setting was deleted with the link."""
     table = Sysctl(netns=HOST, key="net.ipv6.conf.br.accept_ra", value="2", remember=True, owner=Ref("firewall", HOST, "inet"))
     plan = compile_plan(HostState.of([TABLE, table]), HostState({}))
     assert [batch.steps[0] for batch in plan.remove][-1] == SysctlRestore(HOST, "net.ipv6.conf.br.accept_ra")

@@ -51,7 +51,7 @@ def test_no_kind_writes_the_name_of_another() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_kind_has_a_constructor_of_its_identity(kind: type[Record]) -> None:
-    """Whoever depends on a thing names it by `ref_of` of its kind, so every kind has one."""
+    """A record that depends on a thing names it by `ref_of` of its kind, so every kind has one."""
     assert callable(getattr(kind, "ref_of", None))
 
 

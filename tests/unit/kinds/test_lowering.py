@@ -51,7 +51,7 @@ VETH = Veth(
 
 
 def test_a_bridge_goes_up_last() -> None:
-    """It is made down, named and told to make no link-local address, and only then set up."""
+    """It is made down, named and set to make no link-local address, and only then set up."""
     steps = BRIDGE.lower_create()
     assert [type(step) for step in steps] == [LinkAdd, LinkSet, AltnameAdd, LinkSet]
     assert steps[1] == LinkSet(HOST, "b-shop-front", mtu=1500, alias=BRIDGE.alias, link_local=False)
@@ -59,7 +59,7 @@ def test_a_bridge_goes_up_last() -> None:
 
 
 def test_a_bridge_is_repaired_in_place() -> None:
-    """Each drifted attribute is set back by itself, and a bridge is never made again."""
+    """Each drifted attribute is set back by itself, and a bridge is never re-created."""
     drifted = replace(BRIDGE, mtu=1400, options=(("forward_delay", "0"), ("mcast_snooping", "1"), ("stp_state", "0")))
     assert not BRIDGE.must_recreate(drifted)
     assert BRIDGE.lower_update(drifted) == (
@@ -69,7 +69,7 @@ def test_a_bridge_is_repaired_in_place() -> None:
 
 
 def test_a_container_is_connected_last() -> None:
-    """The far end is born under its final name, and set up when all else about the pair is done."""
+    """The remote end is born under its final name, and set up when all else about the pair is done."""
     steps = VETH.lower_create()
     assert [type(step) for step in steps] == [LinkAdd, LinkSet, AltnameAdd, BridgePortSet, LinkSet, LinkSet]
     assert isinstance(steps[0], LinkAdd)
@@ -85,7 +85,7 @@ def test_a_new_port_needs_no_word_about_defaults() -> None:
 
 
 def test_a_veth_is_repaired_at_the_end_that_differs() -> None:
-    """Its far end's MAC and MTU are set there, its near end's bridge and options here."""
+    """Its remote end's MAC and MTU are set there, its local end's bridge and options here."""
     drifted = replace(VETH, peer_mtu=1300, mac="02:00:00:00:00:09", master="", port_options=())
     assert VETH.lower_update(drifted) == (
         LinkSet(HOST, "v-shop-web", master="b-shop-front"),
@@ -94,8 +94,8 @@ def test_a_veth_is_repaired_at_the_end_that_differs() -> None:
     )
 
 
-def test_a_veth_of_another_name_inside_is_made_again() -> None:
-    """What the far end is called, and where it is, is settled when the pair is made."""
+def test_a_veth_of_another_name_inside_is_recreated() -> None:
+    """What the remote end is called, and where it is, is settled when the pair is made."""
     assert VETH.must_recreate(replace(VETH, peer_name="eth1"))
     assert VETH.must_recreate(replace(VETH, peer_netns="", peer_name=""))
     assert not VETH.must_recreate(replace(VETH, mtu=1400, up=False))
@@ -200,7 +200,7 @@ def test_what_needs_ipv6_follows_its_switch() -> None:
 
 
 def test_a_remembered_setting_comes_back() -> None:
-    """Only a setting of a namespace that was there before us is put back; a rollback gives it back too."""
+    """Only a setting of a namespace that was there before netctl is restored; a rollback restores it too."""
     ours = Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="1", remember=True)
     before = Sysctl(netns=HOST, key="net.ipv4.ip_forward", value="0")
     assert ours.lower_update(before) == (SysctlWrite(HOST, "net.ipv4.ip_forward", "1", remember=True),)
@@ -216,7 +216,7 @@ def test_a_dot_in_an_interfaces_name_is_a_slash_in_its_key() -> None:
 
 
 def test_a_client_that_was_left_behind_goes_before_anything_is_made() -> None:
-    """It keeps a namespace alive whose macvlan has the address of the new one; an apply that is taken back does without it."""
+    """It keeps a namespace alive whose macvlan has the address of the new one; an apply that is rolled back does without it."""
     link = Macvlan(
         netns=WEB,
         name="eth0",

@@ -127,7 +127,7 @@ def test_another_topologys_links_are_foreign() -> None:
 
 @pytest.mark.parametrize("alias", ["", "somebody was here"])
 def test_a_link_without_alias_is_adopted(alias: str) -> None:
-    """A crash between the two messages, or an administrator, leaves a link without our alias: it is repaired, not made again."""
+    """A crash between the two messages, or an administrator, leaves a link without our alias: it is repaired, not re-created."""
     state = DESIRED["alpha"]
     veth = next(record for record in state.records.values() if isinstance(record, Veth))
     live = recognise_all(alter(fake_snapshot("shop", state), HOST, veth.name, alias=alias))
@@ -137,7 +137,7 @@ def test_a_link_without_alias_is_adopted(alias: str) -> None:
 
 
 def test_addresses_on_our_links_are_ours() -> None:
-    """An address that somebody added to a bridge of ours is found; one on the uplink, or a link-local one, is not ours."""
+    """An address that a user added to an owned bridge is found; one on the uplink, or a link-local one, is not netctl's."""
     snapshot = fake_snapshot("shop", DESIRED["alpha"])
     host = snapshot.namespaces[HOST]
     bridge = next(index for index, link in host.links.items() if link.name == "b-shop-back")

@@ -1,4 +1,4 @@
-"""What stands in the place of something of ours is found by its key, and only where it is netctl's to remove."""
+"""What stands where a record of netctl's belongs is found by its key, and only where it is netctl's to remove."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def index_of(netns: str, name: str) -> int:
         RouteInfo(4, "default", 99, "", "", 0, 4, 0, "nexthop object", 7),
     ],
 )
-def test_a_route_in_the_place_of_ours_goes(route: RouteInfo) -> None:
-    """Of whatever form: the plan names it and removes it; a rollback does not put it back."""
+def test_a_route_instead_of_netctls_is_removed(route: RouteInfo) -> None:
+    """Of whatever form: the plan names it and removes it; a rollback does not restore it."""
     (change,) = diff_states(read(extend(WEB, routes=(route,))), STATE)
     assert isinstance(change.before, StrayRoute)
     assert change.after is None
@@ -80,7 +80,7 @@ def test_other_routes_are_the_containers_own(route: RouteInfo) -> None:
     assert diff_states(read(extend(WEB, routes=(route,))), STATE) == ()
 
 
-def test_copies_of_a_route_are_told_apart() -> None:
+def test_copies_of_a_route_are_distinguished() -> None:
     """Routes that bear our protocol, to one destination over one interface, are no defect: what is too many goes."""
     index = index_of(WEB, "eth0")
     forged = tuple(RouteInfo(4, "default", index, f"10.44.0.{n}", "", 7, ROUTE_PROTOCOL, 0) for n in (3, 4))
@@ -89,7 +89,7 @@ def test_copies_of_a_route_are_told_apart() -> None:
 
 
 def test_the_kernels_route_on_a_bridge_comes_back() -> None:
-    """It gives way to ours; a rollback puts it back, for the host reaches its containers by it."""
+    """It is replaced by netctl's; a rollback restores it, because the host reaches its containers by it."""
     bridge = index_of(HOST, "b-shop-back")
     snapshot = fake_snapshot("shop", STATE)
     host = snapshot.namespaces[HOST]
@@ -104,7 +104,7 @@ def test_the_kernels_route_on_a_bridge_comes_back() -> None:
 
 
 def test_a_route_over_anothers_link_on_the_host_stays() -> None:
-    """On the host, nothing gives way beside our own links."""
+    """On the host, nothing is replaced beside our own links."""
     assert diff_states(read(extend(HOST, routes=(RouteInfo(4, "10.45.0.0/24", 2, "", "", 0, 3, 0),))), STATE) == ()
 
 
@@ -124,7 +124,7 @@ def test_a_second_name_is_taken_off() -> None:
     assert [type(step).__name__ for step in stray.lower_delete()] == ["AltnameDelete"]
 
 
-def test_a_forged_pair_is_not_the_far_end() -> None:
+def test_a_forged_pair_is_not_the_remote_end() -> None:
     """A link of the container's with our number, peer and hardware address, whose other end is in the container as well."""
     snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[WEB]
@@ -143,7 +143,7 @@ def test_a_forged_macvlan_is_not_ours() -> None:
 
 
 def test_an_address_goes_before_the_first_of_its_prefix() -> None:
-    """The kernel may take it along or promote it: it is removed by a step of its own, first, and made again."""
+    """The kernel may delete it with the first or promote it: it is removed by a step of its own, first, and re-created."""
     index = index_of(WEB, "eth0")
     snapshot = fake_snapshot("shop", STATE)
     namespace = snapshot.namespaces[WEB]
@@ -155,7 +155,7 @@ def test_an_address_goes_before_the_first_of_its_prefix() -> None:
     assert removed == ["10.44.0.10/24", "10.44.0.99/24"]
 
 
-def test_what_a_container_can_undo_is_told_from_the_rest() -> None:
+def test_what_a_container_can_undo_is_distinguished_from_the_rest() -> None:
     """Its namespace and its cable, and what stands on that; not what the host has for it."""
     others, exposed = split_exposed(diff_states(HostState({}), STATE))
     assert VETH.ref in {change.ref for change in exposed}
@@ -176,7 +176,7 @@ def test_a_lease_is_what_the_filter_allows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "is_in_the_way"),
+    ("link", "does_conflict"),
     [
         (LinkInfo(7, "eth0", "veth", "", 1500, 0, up=True, peer=9, local_peer=False), True),
         (LinkInfo(7, "eth0", "", "", 1500, 0, up=True, local_peer=True), True),
@@ -184,8 +184,8 @@ def test_a_lease_is_what_the_filter_allows() -> None:
         (LinkInfo(7, "eth0", "tun", "", 1500, 0, up=True, local_peer=True), False),
     ],
 )
-def test_a_link_that_an_existing_container_has_made_is_no_obstacle(link: LinkInfo, is_in_the_way: bool) -> None:
+def test_a_link_that_an_existing_container_has_made_does_not_conflict(link: LinkInfo, does_conflict: bool) -> None:
     """One that it was given is: it serves the container."""
     info = ContainerInfo("docker", "old", "old", None, running=True, pid=7, existing=True)
     snapshot = Snapshot("shop", {HOST: NamespaceInfo(), "container:old": NamespaceInfo({7: link})}, containers=(info,))
-    assert bool(list(find_interfaces(snapshot))) == is_in_the_way
+    assert bool(list(find_interfaces(snapshot))) == does_conflict

@@ -1,4 +1,4 @@
-"""Real topologies on a host in memory: an apply converges, and one that fails at any step is taken back."""
+"""Real topologies on a host in memory: an apply converges, and one that fails at any step is rolled back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_apply_converges_and_a_destroy_leaves_nothing(path: str) -> None:
 
 @pytest.mark.parametrize("make", [True, False], ids=["apply", "destroy"])
 @pytest.mark.parametrize("host_name", ["lab", "alpha", "beta"])
-def test_a_failure_at_every_step_is_taken_back(host_name: str, *, make: bool) -> None:
+def test_a_failure_at_every_step_is_rolled_back(host_name: str, *, make: bool) -> None:
     """Each step of an apply, and of a destroy, fails in turn. Read again and planned back, the host is as it was."""
     desired = compile_file("topology.yaml")[host_name]
     first = FakeHost(name_of("topology.yaml"))
@@ -94,7 +94,7 @@ def equipped(topology: str) -> FakeHost:
 
 @pytest.mark.parametrize("make", [True, False], ids=["apply", "destroy"])
 @pytest.mark.parametrize("name", sorted(every_kind.EXAMPLES))
-def test_a_failure_with_every_kind_is_taken_back(name: str, *, make: bool) -> None:
+def test_a_failure_with_every_kind_is_rolled_back(name: str, *, make: bool) -> None:
     """The same for things of every kind. From where a step failed, a rollback, an apply and a destroy all get there."""
     desired = every_kind.EXAMPLES[name].compile("shop")
     first = equipped("shop")

@@ -6,7 +6,7 @@
     facts.json      what the hosts are, in JSON as the worker sends it: uplinks, links, capabilities; without it, lab hosts
     plan.txt        per host: the changes with their reasons, and the steps in their batches
 
-After a change that is meant, `GOLDEN=write pytest tests/unit/plan/test_golden.py` writes plan.txt anew; review the difference.
+After a change that is meant, `GOLDEN=write pytest tests/unit/plan/test_golden.py` writes plan.txt again; review the difference.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CASES = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
 
 
 def read_side(folder: Path, name: str, facts: Mapping[str, HostFacts]) -> Mapping[str, HostState]:
-    """The states of one side by host; `facts` are what the hosts tell."""
+    """The states of one side by host; `facts` are what the hosts report."""
     if (folder / f"{name}.json").exists():
         data = json.loads((folder / f"{name}.json").read_text())
         return {host: CODEC.decode(HostState, records) for host, records in data.items()}

@@ -65,7 +65,7 @@ def test_the_order_of_the_input_never_matters(a: HostState, b: HostState, seed: 
 
 @given(states(), states(), st.data())
 @settings(max_examples=200)
-def test_a_failure_at_any_batch_is_taken_back(a: HostState, b: HostState, data: st.DataObject) -> None:
+def test_a_failure_at_any_batch_is_rolled_back(a: HostState, b: HostState, data: st.DataObject) -> None:
     """Stopped after any number of steps, even within a batch, the rollback plan leads back to a."""
     plan = compile_plan(a, b)
     stop = data.draw(st.integers(0, plan.step_count))
@@ -96,7 +96,7 @@ def test_records_in_a_circle_are_an_error() -> None:
         order_changes(diff_states(HostState({}), state))
 
 
-def test_what_is_made_again_takes_along_what_stands_on_it() -> None:
+def test_what_stands_on_a_thing_is_recreated_with_it() -> None:
     """A re-creation makes its live dependents again: tough ones are deleted in "remove", the others go by themselves."""
     base = Thing("", "base")
     soft, tough = Thing("", "soft", parents=(base.ref,)), ToughThing("", "tough", parents=(base.ref,))

@@ -53,7 +53,7 @@ def test_faults_stand_in_the_order_of_the_file() -> None:
 
 
 def test_place_beyond_the_file() -> None:
-    """A fault at the end of the file, or of an empty one, has no line to show and is still told."""
+    """A fault at the end of the file, or of an empty one, has no line to show and is still reported."""
     assert render_error(TopologyError("t.yaml", "", (Fault(Position(1, 1), "empty"),))) == "t.yaml:1:1: error: empty"
 
 

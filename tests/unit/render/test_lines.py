@@ -1,4 +1,4 @@
-"""On whose line a change is told, and whether it makes the thing new: one line changed in the file is one line of the plan."""
+"""On whose line a change is shown, and whether it makes the thing new. One line changed in the file is one line of the plan."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_sort_of_subject_has_its_kinds() -> None:
     assert {word for kind in KINDS for word in kind.root_of} == set(ROOTED)
 
 
-def test_who_has_an_address_is_told_with_its_container() -> None:
+def test_who_has_an_address_is_shown_with_its_container() -> None:
     """A container that moves to another address is one line, though what was read of the old one knows the bridge only."""
     here = shop(("web", "10.44.0.10"))
     old, new = (
@@ -69,8 +69,8 @@ def test_who_has_an_address_is_told_with_its_container() -> None:
     assert "Plan: 0 to add, 1 to change, 0 to remove (2 changes)" in text
 
 
-def test_what_comes_again_is_not_told_as_another() -> None:
-    """A port or a policy in a table that is loaded anew, or at another address, neither comes nor goes."""
+def test_what_comes_again_is_not_shown_as_another() -> None:
+    """A port or a policy in a table that is loaded again, or at another address, neither comes nor goes."""
     old, new = (
         element("allowed_ports4", f"{source} . 10.45.0.20 . tcp . 5432", "", "policy from web to db") for source in ADDRESSES
     )

@@ -174,7 +174,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_status_of_each_thing() -> None:
-    """In step, drifted, missing and no longer in the file are told apart, and make the host's and the whole's state."""
+    """In step, drifted, missing and no longer in the file are distinguished, and make the host's and the whole's state."""
     desired = shop(("web", "10.44.0.10"), ("db", "10.44.0.11"))
     live = shop(("web", "10.44.0.10"), ("old", "10.44.0.9"))
     records = {ref: record for ref, record in live.records.items() if ref.kind != "route"}

@@ -55,7 +55,7 @@ def test_options_of_a_container(network: str, words: str) -> None:
 
 
 def test_a_rate_that_changes() -> None:
-    """Both values are told as the file writes them, and no bytes."""
+    """Both values are shown as the file writes them, and no bytes."""
     told = plan(states("{address: auto, rate: 10mbit}"), states("{address: auto, rate: 2500kbit}"))
     assert "rate limit 2500kbit on eth0: rate is 10mbit, wanted 2500kbit" in told
     assert "rate_bytes" not in told

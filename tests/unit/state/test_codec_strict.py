@@ -1,4 +1,4 @@
-"""Data that is not in the form of ours, as a host that lies may send it: a value of the right type, or one error."""
+"""Data that is not in netctl's form, as a host that lies may send it: a value of the right type, or one error."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_what_json_loads_might_take_is_refused(data: bytes) -> None:
 
 
 def test_a_worker_says_no_half_character() -> None:
-    """What it has read may have one, in a label or a name; it neither ends the worker nor is it refused on the other side."""
+    """What it has read may have one, in a label or a name. It neither ends the worker, nor does the controller refuse it."""
     assert parse_json(dump_line({"answer": "a\ud800b"})) == {"answer": "a?b"}
 
 

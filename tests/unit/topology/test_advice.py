@@ -1,4 +1,4 @@
-"""What a file says without effect is told, at its place."""
+"""What a file says without effect is reported, at its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hint that gives a value is right: the file with that value in the place of the wrong one is valid."""
+"""A hint that gives a value is right: the file with that value instead of the wrong one is valid."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def fault_of(text: str) -> str:
 
 @pytest.mark.parametrize(("template", "wrong"), CASES, ids=[f"{number}-{wrong}" for number, (_, wrong) in enumerate(CASES)])
 def test_what_a_hint_says_is_accepted(template: str, wrong: str) -> None:
-    """One fault, whose hint names a value; written in the place of the wrong one, the file is valid."""
+    """One fault, whose hint names a value; with it instead of the wrong one, the file is valid."""
     help_text = fault_of(template.replace("§", wrong))
     value = suggested(help_text)
     if value is None:
@@ -111,7 +111,7 @@ def test_what_a_hint_says_is_accepted(template: str, wrong: str) -> None:
 
 
 def suggested(help_text: str) -> str | None:
-    """The value that a hint tells to write; None for one that explains."""
+    """The value that a hint says to write; None for one that explains."""
     if guess := re.fullmatch("did you mean `(.*)`\\?", help_text):
         return guess[1]
     found = WRITTEN.fullmatch(help_text)

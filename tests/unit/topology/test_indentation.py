@@ -92,7 +92,7 @@ def test_named(text: str, said: tuple[int, int, str, str]) -> None:
 
 
 def test_other_faults_stay() -> None:
-    """A fault that no column cures is told beside what a wrong column causes."""
+    """A fault that no column cures is reported beside what a wrong column causes."""
     faults = faults_of(BASE + "containers:\n  web:\n    host: alpha\n  networks: {front: 10.9.9.9}\n  db: {hots: alpha}\n")
     assert any("hots" in fault.message for fault in faults)
     assert not any("indented" in fault.message for fault in faults)

@@ -167,7 +167,7 @@ def test_policies(topology: Topology) -> None:
     )
 
 
-def test_legs(topology: Topology) -> None:
+def test_host_subnets(topology: Topology) -> None:
     """A subnet is where its containers are, and where `hosts:` names it."""
     assert host_subnets_of(topology) == {"front": ("alpha",), "back": ("alpha",), "jobs": ("beta",)}
 
@@ -213,7 +213,7 @@ def test_no_such_file(file: str) -> None:
 
 
 def test_error_carries_the_source(tmp_path: Path) -> None:
-    """Whoever shows the faults can show the lines that they stand in."""
+    """A caller that shows the faults can show the lines that they stand in."""
     file = tmp_path / "t.yaml"
     file.write_text("version: 1\nnam: x\n")
     with pytest.raises(TopologyError) as raised:

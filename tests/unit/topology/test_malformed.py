@@ -1,7 +1,7 @@
 """Hundreds of broken files: each gives faults with a place and a sentence, or is a topology; never a traceback.
 
-The files are made from the examples: each node in turn is deleted, doubled, or replaced by something of another kind, each
-line is cut, and bytes are thrown in at random (with a fixed seed, so that a failure can be seen again).
+The files are made from the examples. Each node in turn is deleted, doubled, or replaced by something of another kind. Each
+line is cut, and bytes are thrown in at random, with a fixed seed, so that a failure can be seen again.
 """
 
 from __future__ import annotations

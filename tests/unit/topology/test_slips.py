@@ -308,7 +308,7 @@ PLACES = [
 
 @pytest.mark.parametrize("found", PLACES, ids=lambda found: f"{found[1]}-{found.start()}")
 def test_a_misspelt_key_is_one_fault(found: re.Match[str]) -> None:
-    """Whatever key is misspelt: that is told, and not what is missing because of it."""
+    """Whatever key is misspelt: that is reported, and not what is missing because of it."""
     assert not faults_of(WHOLE)
     key = found[1]
     misspelt = [key + "s", key.capitalize(), key[:-1], key[0] + key[2:3] + key[1] + key[3:]]
@@ -339,7 +339,7 @@ WORDS = [(section, word) for section, words in KEYS.items() if section for word 
 
 @pytest.mark.parametrize(("section", "word"), WORDS, ids=lambda word: word)
 def test_a_word_of_another_tool_is_one_fault(section: str, word: str) -> None:
-    """It is told with the word that is meant here, and that this one is missing is no fault of its own."""
+    """It is reported with the word that is meant here, and that this one is missing is no fault of its own."""
     meant = KEYS[section][word].meant
     rest = [f"{key}: {value}" for key, value in REST.get(section, {}).items() if key != meant]
     (fault,) = faults_of(SECTIONS[section].replace("§", ", ".join([f"{word}: x", *rest])))

@@ -122,7 +122,7 @@ def test_the_order_of_an_apply() -> None:
 
 
 def test_nothing_is_kept_without_a_confirmation() -> None:
-    """A change that nobody has confirmed by a new connection stays armed, and is not committed."""
+    """A change that no new connection has confirmed stays armed, and is not committed."""
     made = work(PLAN, ARM, confirmed=False)
     with pytest.raises(ProtocolError, match="no new connection has confirmed"):
         made.answer(KEEP)
@@ -143,7 +143,7 @@ def test_nothing_is_kept_without_a_confirmation() -> None:
     ],
 )
 def test_what_a_lost_controller_means(requests: tuple[Request[Any], ...], word: str) -> None:
-    """An armed host goes back, one that was told to keep the change keeps it, and any other does nothing."""
+    """An armed host rolls back, one that got the keep request keeps the change, and any other does nothing."""
     made = work(*requests)
     made._machine.log.reset_mock()  # type: ignore[attr-defined]
     made._machine.commit.reset_mock()  # type: ignore[attr-defined]

@@ -95,7 +95,7 @@ def test_command_left_out_is_the_images(docker_context: KernelContext, dockerd: 
 
 
 def test_stopped_container_is_started_in_place(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
-    """A container of ours that somebody stopped is drift, and its update is a start of the same container."""
+    """An owned container that another program stopped is drift, and its update is a start of the same container."""
     want = desired(topology)
     carry_out(docker_context, want)
     identity = dockerd.docker("inspect", "--format", "{{.Id}}", want.engine_name)
@@ -143,7 +143,7 @@ def test_parked_is_not_recognised_and_commit_removes_it(docker_context: KernelCo
     remove_parked(docker_context)
 
 
-def test_what_is_brought_back_without_a_twin_is_made_anew(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
+def test_what_is_brought_back_without_a_twin_is_recreated(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
     """A record that was read knows what its container was made from, so it can come back when the parked one is gone."""
     carry_out(docker_context, desired(topology))
     before = recognised(docker_context)["web"]
@@ -153,7 +153,7 @@ def test_what_is_brought_back_without_a_twin_is_made_anew(docker_context: Kernel
 
 
 def test_many_are_made_side_by_side(docker_context: KernelContext, topology: str) -> None:
-    """Steps of different containers run at the same time, and each one's first process is told."""
+    """Steps of different containers run at the same time, and each one's first process is reported."""
     wanted = [desired(topology, f"web-{number}") for number in range(6)]
     pids = carry_out(docker_context, *wanted)
     assert sorted(pids) == [record.container for record in wanted]
@@ -179,7 +179,7 @@ def test_another_hosts_containers_are_not_ours(docker_context: KernelContext, to
 
 
 def test_name_that_is_taken(docker_context: KernelContext, dockerd: Dockerd, topology: str) -> None:
-    """Somebody else's container is told as foreign; no step touches it, whatever its name."""
+    """A foreign container is reported as foreign; no step touches it, whatever its name."""
     want = desired(topology)
     dockerd.docker("run", "--detach", "--name", want.engine_name, "busybox:latest")
     assert engine_of(docker_context, "docker").read_foreign() == ((want.engine_name, "running"),)
@@ -236,7 +236,7 @@ def test_command_that_cannot_start(docker_context: KernelContext, topology: str)
     ],
 )
 def test_program_that_starts_containers_fails(runtime: str, words: str, help_text: str) -> None:
-    """What Docker and Podman pass on of it is told with what to do: choose another, or mend the command."""
+    """What Docker and Podman pass on of it is reported with what to do: choose another, or repair the command."""
     assert help_text in advise(runtime, words)
     assert bool(advise(runtime, words)) is bool(help_text)
 
@@ -309,8 +309,8 @@ def test_restart_changes_the_process_and_nothing_else(docker_context: KernelCont
     assert recognised(docker_context) == {"web": want}
 
 
-def test_label_tells_every_field() -> None:
-    """Whatever an engine is told at creation re-creates the container when it changes."""
+def test_label_has_every_field() -> None:
+    """Whatever an engine is given at creation re-creates the container when it changes."""
     full = dataclasses.replace(FULL, privileged=True)
     others: dict[str, Any] = {"runtime": "podman", "image": "busybox:1"}
     changed = [

@@ -38,7 +38,7 @@ def create(spec: ContainerSpec = SPEC) -> ContainerCreate:
 
 
 def test_config() -> None:
-    """The network is empty, paths are whole, a command that ends on SIGTERM is told so, spaces in fstab's way."""
+    """The network is empty, paths are whole, a command that ends on SIGTERM gets it, spaces in fstab's way."""
     lines = render_config("web", create().spec, "/lxc/shop-web", common=True).splitlines()
     assert lines == [
         "lxc.include = /usr/share/lxc/config/common.conf",
@@ -68,7 +68,7 @@ def test_words() -> None:
 
 
 def test_mark() -> None:
-    """A mark is read back as it was written; what is none of netctl's is nobody's."""
+    """A mark is read back as it was written; what is none of netctl's is no mark."""
     mark = Mark("shop", "local", "web", SPEC, complete=False)
     assert parse_mark(render_mark(mark)) == mark
     assert [parse_mark(text) for text in ("", "{}", "[]", '{"topology": "x"}')] == [None] * 4
@@ -83,7 +83,7 @@ def lxc() -> Iterator[Engine]:
 
 @pytest.mark.kernel
 def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: str) -> None:
-    """What a kill left half made is as good as parked, is re-created, and goes with the commit; others' containers are let be."""
+    """What a kill left half made is as good as parked, is re-created, and goes with the commit; others' containers stay."""
     context = dataclasses.replace(context, engines=(("lxc", lxc.url),))
     half = Path(lxc.url) / f"{topology}-web"
     half.mkdir()
@@ -113,7 +113,7 @@ def test_half_made_and_foreign(lxc: Engine, context: KernelContext, topology: st
     assert lxc.names() == ["theirs"]
 
 
-def test_an_archive_that_is_none_is_told_in_the_words_of_tar(tmp_path: Path) -> None:
+def test_an_archive_that_is_none_is_reported_in_the_words_of_tar(tmp_path: Path) -> None:
     """The first thing that tar says, and the command to try by hand."""
     image = tmp_path / "not an archive"
     image.write_text("x")

@@ -117,7 +117,7 @@ def test_router_advertisements(read: Read, host: str) -> None:
 
 
 def test_routes_and_links(read: Read, host: str) -> None:
-    """On-link and static routes of others are told, with the link; default, loopback and link-local routes are not."""
+    """On-link and static routes of others are reported, with the link; default, loopback and link-local routes are not."""
     in_host(host, "ip route add 10.44.0.0/16 via 192.0.2.7")
     facts = read()
     assert sorted(details(facts, "route")) == ["10.44.0.0/16", "192.0.2.0/24", "2001:db8::/64"]
@@ -127,7 +127,7 @@ def test_routes_and_links(read: Read, host: str) -> None:
     assert {link.name for link in facts.foreign_of(ForeignLink)} == {"up0", "far0"}
 
 
-def test_own_things_are_no_obstacle(read: Read, host: str, topology: str) -> None:
+def test_own_things_do_not_conflict(read: Read, host: str, topology: str) -> None:
     """Our links and their routes are not foreign; those of another topology are."""
     for name, owner, cidr in (("b-ours", topology, "10.45.0.1/24"), ("b-theirs", "t-theirs", "10.46.0.1/24")):
         in_host(host, f"ip link add {name} group {group_of(owner)} type bridge")
@@ -142,7 +142,7 @@ def test_own_things_are_no_obstacle(read: Read, host: str, topology: str) -> Non
 
 
 def test_listeners(read: Read, host: str) -> None:
-    """Listening sockets are told with address, port and holder, in both families and protocols; others' namespaces are not."""
+    """Listening sockets are reported with address, port and holder, in both families and protocols; of the own namespace only."""
     sockets: list[socket.socket] = []
 
     def listen() -> None:
@@ -218,7 +218,7 @@ def test_drops_of_others(read: Read, host: str) -> None:
 
 
 def test_other_topologies_ports(read: Read, host: str, topology: str) -> None:
-    """Ports that another topology publishes here are told; our own are not."""
+    """Ports that another topology publishes here are reported; our own are not."""
     for name in (topology, "t-theirs"):
         program = f"""
             table inet netctl-{name} {{
@@ -296,7 +296,7 @@ def test_docker_beside_us(dockerd: Dockerd, context: KernelContext, host: str) -
 
 
 def test_leases_and_interfaces(read: Read, context: KernelContext, topology: str) -> None:
-    """A live container's addresses are those of the far end of its link, by the alias of the near end; no link-local ones."""
+    """A live container's addresses are those of the remote end of its link, by the alias of the local end; no link-local ones."""
     alias = str(Alias(topology, "veth", "web", "front"))
     near = LinkInfo(9, "v-web", "veth", "02:00:00:00:00:09", 1500, group_of(topology), up=True, peer=2, alias=alias)
     ends = ((1, "lo", 0), (2, "eth0", 9), (3, "eth1", 8))
@@ -326,7 +326,7 @@ def test_a_host_that_is_not_there(context: KernelContext, topology: str) -> None
 
 
 def test_missing_root_and_library(context: KernelContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the host lacks is told in sentences that say what to do."""
+    """What the host lacks is reported in sentences that say what to do."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     nobody = read_facts(context, Snapshot("x", {}), Interest(), exists=False)
     assert nobody.missing == ("netctl needs root on the host: run it with sudo",)

@@ -67,7 +67,7 @@ def verdicts(spec: SetSpec) -> tuple[str, ...]:
 
 
 def test_whose_an_element_is() -> None:
-    """The kernel keeps no word on it: interfaces, addresses and prefixes of the same snapshot tell; else it is the host's."""
+    """The kernel keeps no word on it: interfaces, addresses and prefixes of the same snapshot say it; else it is the host's."""
     links = {
         1: LinkInfo(1, "b-shop-front", "bridge", "", 1500, 7, up=True, alias="netctl:shop/bridge/front"),
         2: LinkInfo(2, "v-shop-web", "veth", "", 1500, 7, up=True, alias="netctl:shop/veth/web/front"),
@@ -301,8 +301,8 @@ def test_ipv6_blocks_have_one_text(address: int, prefix: int) -> None:
     assert text == (f"{IPv6Address(first)}/{prefix}" if prefix < 128 else str(IPv6Address(first)))
 
 
-def test_a_table_that_was_changed_must_be_made_anew() -> None:
-    """It differs from the desired one, and takes its elements along: they depend on it and are made again."""
+def test_a_table_that_was_changed_must_be_recreated() -> None:
+    """It differs from the desired one, and its elements are deleted with it: they depend on it and are re-created."""
     changed, foreign = (
         TableInfo("inet", "netctl-shop", intact=False, elements=()),
         TableInfo("inet", "x", intact=True, elements=()),
@@ -347,7 +347,7 @@ policies:
 
 @pytest.mark.kernel
 def test_what_overlaps_in_a_file_does_not_in_a_set(bare_world: FirewallWorld) -> None:
-    """Sources within each other, and policies that speak of the same packets: the kernel takes all, and gives it back so."""
+    """Sources within each other, and policies that speak of the same packets: the kernel takes all, and returns it so."""
     topology = bare_world.topology
     desired = compile_topology(load(OVERLAPS.replace("NAME", topology)), {}).hosts["alpha"].records.values()
     wanted = HostState.of([record for record in desired if isinstance(record, FirewallTable | FirewallElement)])

@@ -32,7 +32,7 @@ def load(world: FirewallWorld, *entries: tuple[str, str, str]) -> None:
 
 
 def test_a_refused_command_is_named_and_nothing_is_done(bare_world: FirewallWorld) -> None:
-    """One transaction: the step at fault is told with nft's words, and the good ones before it are not done either."""
+    """One transaction: the step at fault is reported with nft's words, and the good ones before it are not done either."""
     load(bare_world)
     good = bare_world.element(("bridges", "b-x", "")).lower_create()[0]
     bad = NftCommand("", f"add element inet netctl-{bare_world.topology} bridges {{ 1.2.3.4 . tcp }}\n")
@@ -52,7 +52,7 @@ def test_a_refused_command_is_named_and_nothing_is_done(bare_world: FirewallWorl
 
 
 def test_a_dry_run_asks_the_kernel_and_changes_nothing(bare_world: FirewallWorld) -> None:
-    """What would be refused is told; what would be done is not."""
+    """What would be refused is reported; what would be done is not."""
     load(bare_world)
     good = bare_world.element(("bridges", "b-x", "")).lower_create()[0]
     absent = bare_world.element(("bridges", "b-x", "")).lower_delete()[0]
@@ -106,7 +106,7 @@ ENTRIES = (("published4", "tcp . 80", "10.0.0.1 . 80"),)
     ],
 )
 def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: FirewallWorld, change: str) -> None:
-    """A rule, a chain, a set, a flag or a policy more or less: the table is not intact any more, until it is loaded again."""
+    """With a rule, a chain, a set, a flag or a policy more or less, the table is not intact until it is loaded again."""
     load(bare_world, *ENTRIES)
     assert all(table.intact for table in bare_world.tables())
     bare_world.run("host", "nft", change.format(table=f"netctl-{bare_world.topology}"))
@@ -120,7 +120,7 @@ def test_what_an_administrator_changes_is_seen_and_repaired(bare_world: Firewall
 
 
 def test_what_is_not_there_and_what_is_foreign(bare_world: FirewallWorld) -> None:
-    """No table reads as none; other tables are not looked at; after the removal nothing of ours is left, theirs is."""
+    """No table reads as none; other tables are not looked at; after the removal netctl's are gone, the other is left."""
     assert bare_world.tables() == ()
     bare_world.run("host", "nft", "add table inet netctl-other { set s { type ipv4_addr; elements = { 1.2.3.4 }; }; }")
     assert bare_world.tables() == ()
@@ -133,7 +133,7 @@ def test_what_is_not_there_and_what_is_foreign(bare_world: FirewallWorld) -> Non
 
 
 def test_the_kernel_has_what_the_programs_need() -> None:
-    """What is missing would be told in a sentence."""
+    """What is missing would be reported in a sentence."""
     assert nft.missing_features(SETS) == ()
 
 

@@ -162,7 +162,7 @@ def test_empty_namespace_has_nothing(namespace: Namespace, world: KernelWorld) -
 
 
 @pytest.mark.kernel
-def test_cut_off_answers_are_errors_of_ours(built: KernelWorld) -> None:
+def test_cut_off_answers_are_netlink_errors(built: KernelWorld) -> None:
     """However an object of the kernel's is cut, or its bytes changed, the parser gives a value or NetlinkError, nothing else."""
     route_socket = built.namespaces.socket("")
     parsers: tuple[tuple[Callable[[memoryview], object], int, bytes], ...] = (

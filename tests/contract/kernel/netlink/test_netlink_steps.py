@@ -53,7 +53,7 @@ def test_bridge_is_made_as_asked(world: KernelWorld) -> None:
 
 
 def test_link_is_changed_in_one_batch(world: KernelWorld) -> None:
-    """Alias, altname, addrgenmode, MAC, MTU, options and state are set on a bridge that is there, and taken back."""
+    """Alias, altname, addrgenmode, MAC, MTU, options and state are set on a bridge that is there, and reset."""
     add_bridge(world)
     world.run(
         LinkSet("", "br0", alias="netctl:x/bridge/front", link_local=False, mac=MAC2, mtu=1500),
@@ -74,7 +74,7 @@ def test_link_is_changed_in_one_batch(world: KernelWorld) -> None:
 
 
 def test_veth_is_born_in_its_places(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
-    """A pair made in one batch with its bridge is a port of it, and its far end stands in the container under its name."""
+    """A pair made in one batch with its bridge is a port of it, and its remote end stands in the container under its name."""
     web = make_namespace("web")
     group = group_of(world.context.topology)
     world.run(
@@ -144,7 +144,7 @@ def test_macvlan_is_born_in_the_container(world: KernelWorld, make_namespace: Ca
 
 
 def test_macvlan_waits_for_its_hardware_address(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
-    """One in a namespace that is about to end holds the address; the new one is up when that is gone, with what follows on it."""
+    """One in an ending namespace holds the address; the new one is up when that is gone, with what follows on it."""
     add_bridge(world)
     old, new = make_namespace("old"), make_namespace("new")
     world.own.run(*f"ip link add link br0 name eth0 netns {old.name} address {MAC2} up type macvlan mode bridge".split())
@@ -200,7 +200,7 @@ def test_routes_carry_our_protocol(world: KernelWorld) -> None:
 
 
 def test_route_of_another_is_not_deleted(world: KernelWorld) -> None:
-    """A deletion takes a route of ours only: the same one by an administrator stays, and that is no fault."""
+    """A deletion takes an owned route only: the same one by an administrator stays, and that is no fault."""
     add_bridge(world)
     world.run(LinkSet("", "br0", up=True))
     world.own.run("ip", "route", "add", "10.8.0.0/16", "dev", "br0", "proto", "static")
@@ -233,7 +233,7 @@ def test_neighbors_are_permanent(world: KernelWorld) -> None:
 
 
 def test_static_entry_of_a_port(world: KernelWorld, make_namespace: Callable[[str], Namespace]) -> None:
-    """A forwarding entry of a bridge port is static, and is told apart from the port's own address."""
+    """A forwarding entry of a bridge port is static, and is distinguished from the port's own address."""
     make_namespace("web")
     add_bridge(world)
     add_veth(world)

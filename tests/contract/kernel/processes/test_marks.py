@@ -66,7 +66,7 @@ def test_a_command_mark_is_read_strictly(text: str) -> None:
     assert parse_command_mark(text) == ((), ())
 
 
-def test_a_command_mark_of_ours_is_read() -> None:
+def test_a_command_mark_of_netctls_is_read() -> None:
     """The inverse of `marks_of`."""
     command, env = ("sh", "-c", 'echo "é\n"'), (("A", ""), ("B", "c=d"))
     assert parse_command_mark(dict(marks_of("shop", "web", command, env))["NETCTL_COMMAND"]) == (command, env)

@@ -136,7 +136,7 @@ def test_nothing_is_inherited(context: KernelContext, run: Run) -> None:
     for pid in (info.pid, only_child(info.pid)):
         links = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         log = str(context.topology_directory / "web.log")
-        # A shell may open its own: the pipe of ours is what must not be there.
+        # A shell may open its own: the test's pipe is what must not be there.
         assert (links["0"], links["1"], links["2"]) == ("/dev/null", log, log)
         assert not [link for link in links.values() if link.startswith("pipe:")]
         status = Path(f"/proc/{pid}/status").read_text()
@@ -158,7 +158,7 @@ def test_death_is_drift(context: KernelContext, run: Run) -> None:
 
 
 def test_what_is_left_of_a_dead_command_is_ended(context: KernelContext, run: Run) -> None:
-    """Children of a command that has ended differ from what is wanted; the update ends them and starts the command anew."""
+    """Children of a command that has ended differ from what is wanted; the update ends them and starts the command again."""
     command = ("sh", "-c", "sleep 1001 & sleep 1002 & setsid sleep 1003 & wait")
     run(start(*command))
     (info,) = read_processes(context)
@@ -301,7 +301,7 @@ def test_a_listener_is_in_the_namespace(context: KernelContext, run: Run, contai
 def test_a_session_of_another_process_namespace_is_left_alone(
     context: KernelContext, run: Run, container_netns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where netctl runs in a process namespace of its own, all that came from above has the session 0: it is no one's."""
+    """Where netctl runs in a process namespace of its own, all that came from above has the session 0: it has no owner."""
     run(start(*SLEEP))
     (info,) = read_processes(context)
     with subprocess.Popen(inside(container_netns, *SLEEP)) as other:

@@ -96,7 +96,7 @@ def test_another_users_is_refused(run: Path) -> None:
     assert "rm -r" in caught.value.help_text
 
 
-def test_a_link_in_the_place_of_a_file_is_not_followed(run: Path) -> None:
+def test_a_link_instead_of_a_file_is_not_followed(run: Path) -> None:
     """The target keeps what it has."""
     target = run.with_name("target")
     target.write_text("before")

@@ -49,7 +49,7 @@ def test_written_in_the_right_namespace(world: KernelWorld) -> None:
 
 
 @pytest.mark.kernel
-def test_remembered_and_put_back(world: KernelWorld) -> None:
+def test_remembered_and_restored(world: KernelWorld) -> None:
     """The value before is in the file while we use the setting, is never written over, comes back, and the file goes."""
     world.own.run("sysctl", "-qw", f"{FORWARD}=0")
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_remembered_and_put_back(world: KernelWorld) -> None:
 
 
 @pytest.mark.kernel
-def test_last_user_puts_back(world: KernelWorld) -> None:
+def test_last_user_restores(world: KernelWorld) -> None:
     """While another topology uses the setting it stays; with the last one the first value comes back."""
     world.own.run("sysctl", "-qw", f"{FORWARD}=0")
     other = other_topology(world)
@@ -119,7 +119,7 @@ def test_a_link_of_both(world: KernelWorld) -> None:
 
 @pytest.mark.kernel
 def test_value_that_others_changed_stays(world: KernelWorld) -> None:
-    """A setting that somebody has changed since is not ours any more: it is let alone."""
+    """A setting that another program has changed since is not netctl's any more: it stays as it is."""
     key = "net.ipv4.ip_default_ttl"
     world.run(SysctlWrite("", key, "70", remember=True))
     world.own.run("sysctl", "-qw", f"{key}=71")

@@ -39,7 +39,7 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_dumped_rule(line: str) -> None:
-    """Table, priority and match are told from actions; a timeout that somebody added makes another rule of it."""
+    """Table, priority and match are distinguished from actions; a timeout that a user added makes another rule of it."""
     wanted = LINES[line]
     assert parse_flow("b", line) == (OvsFlowInfo("b", *wanted) if wanted else None)
 
@@ -91,7 +91,7 @@ def test_a_rule_goes_with_every_port_that_it_names() -> None:
 
 
 def test_what_comes_again_takes_another_transaction() -> None:
-    """A port that is removed and made again under its name is noticed only if the two are apart."""
+    """A port that is removed and re-created under its name is noticed only if the two are apart."""
     gone, again = OvsPortDelete("", "b", "v-web"), OvsPortAdd("", "b", "v-web", ())
     other: Step = OvsBridgeAdd("", "c", "netdev", "", 1500, ())
     assert list(split_runs([gone, other, again])) == [[gone, other], [again]]

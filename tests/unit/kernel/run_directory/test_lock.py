@@ -1,4 +1,4 @@
-"""One netctl at a time on a host, and the other is told who."""
+"""One netctl at a time on a host, and the other learns which."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def context(tmp_path: Path) -> KernelContext:
     return KernelContext("shop", "local", run_directory=tmp_path)
 
 
-def test_second_is_told_who_holds_it(context: KernelContext) -> None:
+def test_second_learns_who_holds_it(context: KernelContext) -> None:
     """The one that comes second gets the process, its command and since when; after the first, it gets the lock."""
     first = HostLock(context).take("netctl apply shop.yaml", os.getpid())
     with pytest.raises(LockedError, match=rf"process {os.getpid()} \(netctl apply shop\.yaml\), since 20\d\d-") as caught:
@@ -104,7 +104,7 @@ def test_removal_never_lets_two_in(context: KernelContext) -> None:
     assert not context.host_directory.exists()
 
 
-def test_file_in_the_place_of_the_directory(context: KernelContext) -> None:
+def test_file_instead_of_the_directory(context: KernelContext) -> None:
     """What cannot be is an error that names the path, not an endless loop."""
     context.host_directory.write_text("")
     with pytest.raises(HostError, match="cannot create"):
@@ -159,14 +159,14 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize(("state", "run", "gives_way"), [("orphan", "2", True), ("live", "1", True), ("live", "2", False)])
-def test_an_orphan_gives_way(context: KernelContext, state: str, run: str, gives_way: bool) -> None:
+@pytest.mark.parametrize(("state", "run", "is_replaced"), [("orphan", "2", True), ("live", "1", True), ("live", "2", False)])
+def test_an_orphan_is_replaced(context: KernelContext, state: str, run: str, is_replaced: bool) -> None:
     """A worker that lost its controller is killed and replaced; so is one of the same run; that of a live controller is not."""
     command = [sys.executable, "-c", ORPHAN, str(context.run_directory), state]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        if gives_way:
+        if is_replaced:
             HostLock(context).take("netctl apply", run=run).release(remove=True)
             assert holder.wait() == -signal.SIGKILL
         else:

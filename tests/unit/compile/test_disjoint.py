@@ -1,4 +1,4 @@
-"""Boxes that overlap are cut into boxes that do not."""
+"""Products of ranges that overlap are cut into disjoint intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELLS: st.SearchStrategy[RangeProduct] = st.tuples(RANGES, RANGES)
 
 
 def points(cells: list[RangeProduct]) -> list[tuple[int, ...]]:
-    """Every point, as often as it is in a box."""
+    """Every point, as often as it is in a product."""
     return [point for cell in cells for point in product(*(range(first, last + 1) for first, last in cell))]
 
 
@@ -27,7 +27,7 @@ def test_cut(cell: RangeProduct, other: RangeProduct) -> None:
 
 @given(st.lists(CELLS, max_size=5))
 def test_disjoint(cells: list[RangeProduct]) -> None:
-    """The same points as before, and no two boxes meet."""
+    """The same points as before, and no two products overlap."""
     pieces = disjoint(cells)
     assert set(points(pieces)) == set(points(cells))
     assert all(are_apart(one, other) for one, other in combinations(pieces, 2))

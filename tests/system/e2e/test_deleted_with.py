@@ -1,4 +1,4 @@
-"""An apply that is taken back restores all that went with what it had removed, and says so only after it has looked."""
+"""An apply that is rolled back restores all that was deleted with what it had removed, and says so only after it has looked."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def test_a_veth_takes_the_name_of_a_macvlan(machine: Machine) -> None:
     assert quick_netctl(machine, "diff", file)[0].status == 0
 
 
-def test_what_another_took_along_is_no_rollback(machine: Machine) -> None:
-    """A route of ours that somebody deletes while an apply fails is there again when netctl says that all is as before."""
+def test_what_another_deleted_is_no_rollback(machine: Machine) -> None:
+    """An owned route that an administrator deletes while an apply fails is there again when netctl says that all is as before."""
     file = write(machine, WITH_SETTINGS.replace("HOST", "local"))
     machine.sh(UPLINK)
     assert quick_netctl(machine, "apply", file)[0].status == 0

@@ -92,8 +92,8 @@ def test_isolated_ports_are_kept_apart() -> None:
     assert published == {"host alpha", "outside", "open"}
 
 
-def test_a_borrowed_address_is_forbidden() -> None:
-    """One container of each subnet asks its gateway in the name of nobody; by IPv6 it also advertises such an address."""
+def test_a_spoofed_address_is_forbidden() -> None:
+    """One container of each subnet asks its gateway from an unused address; by IPv6 it also advertises such an address."""
     plan = probes_of(
         'subnets: {front: {cidr: [10.44.0.0/24, "fd44::/64"]}, back: {cidr: 10.45.0.0/24}}\n'
         "containers: {web: {networks: {front: auto}}, app: {networks: {front: auto}}, db: {networks: {back: auto}}}\n"
@@ -110,7 +110,7 @@ def test_a_borrowed_address_is_forbidden() -> None:
 
 
 def test_all_addresses_of_one_family() -> None:
-    """0.0.0.0 is nobody's address: the host's own of that family are asked."""
+    """0.0.0.0 is no host's address: the host's own of that family are asked."""
     plan = probes_of(
         'subnets: {front: {cidr: [10.44.0.0/24, "fd00:44::/64"]}}\n'
         'containers: {web: {networks: {front: auto}, expose: ["0.0.0.0:8080:80", "[::]:8081:80"]}}\n'

@@ -1,7 +1,7 @@
 """A table of nftables that is re-created, because another program added a chain, breaks no connection that a policy allows.
 
-The kernel begins to use new chains a moment before the elements of sets that are concatenated and have intervals:
-nf_tables_commit in net/netfilter/nf_tables_api.c changes the generation first, and nft_set_commit_update comes last.
+The kernel begins to use new chains a moment before the elements of sets that are concatenated and have intervals. In
+net/netfilter/nf_tables_api.c, nf_tables_commit changes the generation first, and nft_set_commit_update comes last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.kernel]
 CONNECTIONS, ROUNDS = 8, 12
 
 
-def test_policies_hold_while_the_table_is_made_again(furnished: Machine) -> None:
+def test_policies_hold_while_the_table_is_recreated(furnished: Machine) -> None:
     """Connections by a policy live through each re-creation, and new ones that no policy allows are refused at once."""
     file: Path = write(furnished, LOCAL)
     assert quick_netctl(furnished, "apply", file)[0].status == 0

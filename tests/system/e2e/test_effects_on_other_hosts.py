@@ -41,7 +41,7 @@ def commands(machine: Machine) -> list[str]:
 
 @pytest.mark.parametrize("text", [without_vxlan(FILE), FILE], ids=["routes", "routes-and-vxlan"])
 def test_the_address_of_a_lab_host_changes(machine: Machine, text: str) -> None:
-    """The lab takes an address away, and the kernel the routes that a host's worker has made over it: they are made again."""
+    """The lab takes an address away, and the kernel the routes that a host's worker has made over it: they are re-created."""
     file = write(machine, text)
     assert quick_netctl(machine, "apply", file)[0].status == 0
     for change in (("192.0.2.12", "192.0.2.99"), ("192.0.2.99", "192.0.2.12")):
@@ -65,7 +65,7 @@ def test_what_was_deleted_is_there_after_one_apply(machine: Machine, script: str
 
 
 def test_a_rollback_looks_at_the_hosts_that_had_no_plan(machine: Machine) -> None:
-    """Where the lab's change is taken back, so is what it took from a host that the plan did not touch."""
+    """If the lab's change is rolled back, so is what it took from a host that the plan did not touch."""
     file = write(machine, without_vxlan(FILE))
     assert quick_netctl(machine, "apply", file)[0].status == 0
     before = read_live(machine)

@@ -30,7 +30,7 @@ COMMANDS = ("status", "diff", "verify", "apply")
 LISTEN = 'import socket, time; one = socket.create_server(("", 8080)); print(1, flush=True); time.sleep(60)'
 
 
-def test_a_vpn_is_no_obstacle(furnished: Machine) -> None:
+def test_a_vpn_does_not_conflict(furnished: Machine) -> None:
     """Routes that are shorter than a subnet's, before an apply or after it, hinder no command."""
     file = write(furnished, FILE)
     furnished.sh(TUNNEL + WIDE)
