@@ -43,8 +43,21 @@ _REMEMBER = """\
 remember() {{ # note the current value, for netctl destroy, and set it
     (umask 077; mkdir -p {folder}; [ -e "$notes" ] || echo '{heading}' > "$notes")
     before=$(noted "$1" 4)
-    printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "${{before:-$({tool} -n "$1")}}" >> "$notes"
+    if [ -z "$before" ]; then
+        before=$({tool} -n "$1")
+        links "$1" | while read -r each; do # it sets those of single links, too
+            held=$({tool} -n "$each") first=$(noted "$each" 4)
+            [ "$held" = "$before" ] || printf '%s\\t%s\\t%s\\t%s\\n' "$each" "$1" "$held" "${{first:-$held}}" >> "$notes"
+        done
+    fi
+    printf '%s\\t%s\\t%s\\t%s\\n' "$1" {topology} "$2" "$before" >> "$notes"
     {tool} -qw "$1=$2"
+}}
+links() {{ # the settings of single links that the kernel sets with this one
+    case $1 in
+    net.ipv4.ip_forward) {tool} -aN | grep '^net.ipv4.conf.*.forwarding$' | grep -v '^net.ipv4.conf.all.' ;;
+    net.ipv6.conf.all.forwarding) {tool} -aN | grep '^net.ipv6.conf.*.forwarding$' | grep -v '^net.ipv6.conf.all.' ;;
+    esac
 }}"""
 _RESTORE = """\
 restore() {{ # restore the previous value, unless another topology needs it, or another program has changed it since
@@ -52,14 +65,22 @@ restore() {{ # restore the previous value, unless another topology needs it, or 
     written=$(noted "$1" 3) before=$(noted "$1" 4)
     (umask 077; awk -F '\\t' -v key="$1" '$1 != key || $2 != "{topology}"' "$notes" > "$notes.tmp")
     mv "$notes.tmp" "$notes"
-    [ -n "$(noted "$1" 1)" ] || [ "$({tool} -n "$1")" != "$written" ] || {{ # it may write settings of single links, too
-        others=$(awk -F '\\t' 'NR > 1 {{ print $1 }}' "$notes" | sort -u | while read -r key; do
-            if value=$({tool} -n "$key" 2>/dev/null); then echo "$key=$value"; fi
-        done)
-        {tool} -qw "$1=$before"
-        for each in $others; do {tool} -qw "$each"; done
-    }}
+    if [ -z "$(noted "$1" 1)" ]; then
+        if [ "$({tool} -n "$1")" = "$written" ]; then
+            links=$(noted_with "$1" | while read -r each value; do
+                [ "$({tool} -n "$each" 2>&1)" != "$written" ] || echo "$each=$value"
+            done)
+            {tool} -qw "$1=$before"
+            for each in $links; do {tool} -qw "$each"; done
+        fi
+        (umask 077; awk -F '\\t' -v key="$1" '$2 != key' "$notes" > "$notes.tmp")
+        mv "$notes.tmp" "$notes"
+    fi
     [ "$(wc -l < "$notes")" -gt 1 ] || rm "$notes"
+}}
+noted_with() {{ # settings of single links that were noted with this one, and what each gets: a topology may still need it
+    awk -F '\\t' -v key="$1" 'NR > 1 {{ lines[$1]++; last[$1] = $3; if (!($1 in first)) first[$1] = $4; if ($2 == key) with[$1] }}
+        END {{ for (each in with) print each, lines[each] == 1 ? first[each] : last[each] }}' "$notes"
 }}"""
 
 
