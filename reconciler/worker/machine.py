@@ -12,7 +12,7 @@ from reconciler.errors import HostError, help_for
 from reconciler.kernel.context import DEFAULT_OPENVSWITCH, KernelContext
 from reconciler.kernel.executor import KernelHost
 from reconciler.kernel.namespaces import Namespaces, enter
-from reconciler.kernel.processes.worker_process import die_with_parent, enter_or_leave, read_machine, return_memory
+from reconciler.kernel.processes.worker_process import die_with_parent, enter_or_leave, read_machine, reap_children, return_memory
 from reconciler.kernel.run_directory import notes
 from reconciler.kernel.run_directory.lock import HostLock, read_occupancy
 from reconciler.kernel.run_directory.private import check_directories
@@ -163,6 +163,7 @@ class KernelMachine:
         close_engines(self._context)
         if self._netns is not None:
             enter(self._context.machine_netns)
+        reap_children()
         return_memory()
 
     def read_settings(self, snapshot: Snapshot, interest: Interest) -> Snapshot:

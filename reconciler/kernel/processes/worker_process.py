@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -23,6 +24,13 @@ def return_memory() -> None:
     """Give freed memory back to the kernel (malloc_trim(3)); a C library without that keeps it."""
     if trim := getattr(_libc, "malloc_trim", None):
         trim(0)
+
+
+def reap_children() -> None:
+    """Read the status of all children that have ended (waitpid(2)): the commands of containers are children of their worker."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def enter_or_leave(path: str) -> bool:

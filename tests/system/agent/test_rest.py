@@ -71,6 +71,16 @@ def test_workers_stay_for_many_cycles_and_not_beside_another_netctl(agent: Runni
     agent.wait_for(lambda it: it.state["paused"] and not workers_of(it))
 
 
+def test_a_command_that_ended_leaves_no_zombie(agent: RunningAgent) -> None:
+    """Commands are children of the worker that started them, and it stays: it reads the status of each that has ended."""
+    machine = agent.machine
+    for _ in range(3):
+        repairs = agent.state["repairs"]
+        machine.sh("kill -9 $(ip netns pids here.db)")
+        agent.wait_repaired(repairs)
+    agent.wait_for(lambda it: "Z" not in it.machine.sh("ps -eo stat="))
+
+
 def test_workers_that_are_killed_between_cycles_are_replaced_in_silence(agent: RunningAgent) -> None:
     """The next cycle starts others, and reports no error."""
     machine = agent.machine

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -138,15 +139,17 @@ def read_memory_mb(agent: RunningAgent) -> float:
 
 
 def calm(agent: RunningAgent, file: Path) -> None:
-    """Return when all is in step by the file as it was, and no worker runs."""
+    """Return when all is in step by the file as it was, and the agent's worker rests."""
     file.write_text(BASE)
-    settled = 0.0
     agent.wait_for(lambda it: quick_netctl(it.machine, "diff", file)[0].status == 0, SETTLE_S)
     agent.wait_for(lambda it: it.state["in_step"] and not it.state["error"], SETTLE_S)
-    while settled < 1:  # a cycle may begin after the last event
-        busy = agent.machine.run("pgrep", "-P", str(agent.state["pid"]), check=False).out
-        settled = 0.0 if busy else settled + 0.1
-        time.sleep(0.1)
+    agent.running.kill(signal.SIGHUP)  # a reading, so that there is a worker: another netctl may have ended it
+    quiet, before = 0, ""
+    while quiet < 10:  # a cycle may begin after the last event
+        workers = agent.machine.run("pgrep", "-P", str(agent.state["pid"]), check=False).out
+        quiet = quiet + 1 if workers and workers + agent.said == before else 0
+        before = workers + agent.said
+        time.sleep(0.15)
 
 
 def test_connections_live_on_and_nothing_grows(furnished: Machine, capsys: pytest.CaptureFixture[str]) -> None:
