@@ -131,6 +131,7 @@ class Watch:
 
     def longest_silence_s(self) -> float:
         """End it: the longest time without an answer, the last of all included."""
+        time.sleep(0.5)  # a quick command may have seen few answers
         ended_s = time.time()
         self.running.kill(signal.SIGINT)
         outcome = self.running.wait(10)

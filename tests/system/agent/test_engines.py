@@ -117,7 +117,7 @@ def test_a_container_that_was_stopped_stays_so(engines: tuple[Machine, dict[str,
     machine, engine = engines[0], engines[1][runtime]
     file.write_text(file.read_text() + OURS.format(runtime=runtime, image=engine.image))
     agent = RunningAgent.start(machine, file).wait_ready()
-    assert "10.44.0.20/24" in engine.exec("here-web", "ip", "address")
+    wait_wired(engine, "here-web", "10.44.0.20/24")
     identity = engine.identity("here-web")
     engine.stop("here-web")
     agent.wait_for(lambda it: it.state["waiting"] == ["web"])
