@@ -72,7 +72,8 @@ class _Silence:
         self._beat()
 
 
-@dataclass(slots=True)
+# Without a repr: signal.signal makes one of each handler, and a handler here is a method of the agent (enum.Enum.__new__).
+@dataclass(slots=True, repr=False)
 class Agent:
     """One agent, from its start to the signal that ends it."""
 
