@@ -98,7 +98,8 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
     for container in mine:
         engine = ENGINES[container.spec.runtime]
         command = engine.command(target.engines.get(container.spec.runtime, ""))
-        engines[container.name] = EngineShell(command, engine.pid(command, container.engine_name))
+        pid = "" if engine.joins_path and not container.existing else engine.pid(command, container.engine_name)
+        engines[container.name] = EngineShell(command, pid)
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 

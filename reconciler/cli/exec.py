@@ -76,11 +76,13 @@ def _container_path(topology: Topology, name: str) -> str:
     namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
         from reconciler.kernel.engines.engine import engine_of
+        from reconciler.kernel.snapshot import find_own_pids
 
         existing = {name: container.engine_name} if container.existing else {}
         engine = engine_of(namespaces.context, container.spec.runtime)
-        found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
-        if not found.get(name):
+        mounted = namespaces.read_mounted()[0]
+        found = find_own_pids(engine.read_containers(existing), mounted)
+        if not found.get(name) and container_netns(name) not in mounted:
             raise HostError(f"container {name} does not run", "run `netctl apply` to start it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))

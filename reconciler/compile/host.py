@@ -29,6 +29,8 @@ from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.link_settings import If, Role
 from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.state.container_spec import HELD, OWN
+from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment, Container, Subnet
@@ -128,8 +130,12 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield owner
         if container.spec.command:
             yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
+    elif ENGINES[container.spec.runtime].joins_path and not container.existing:
+        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
+        yield owner
+        yield _engine_container(container, netns, HELD)
     else:
-        owner = _engine_container(container, netns)
+        owner = _engine_container(container, netns, OWN)
         yield owner
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
@@ -195,7 +201,7 @@ def _macvlan_endpoint(view: HostView, endpoint: Endpoint, host_subnet: HostSubne
         yield from host_neighbors(view, endpoint, host_subnet, own, near, macvlan.ref)
 
 
-def _engine_container(container: Container, netns: str) -> EngineContainer:
+def _engine_container(container: Container, netns: str, network: str) -> EngineContainer:
     spec, existing = container.spec, container.existing
     return EngineContainer(
         netns=netns,
@@ -204,6 +210,7 @@ def _engine_container(container: Container, netns: str) -> EngineContainer:
         runtime=spec.runtime,
         spec=None if existing else spec,
         existing=existing,
+        network=network,
     )
 
 

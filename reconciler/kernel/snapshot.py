@@ -7,7 +7,7 @@ never counts as absent. The cost: about 0.2 ms for each container's namespace.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError, SilentError
@@ -25,6 +25,7 @@ from reconciler.kernel.processes.dhcp_clients import read_dhcp_clients
 from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
 from reconciler.kernel.uplink.move import read_uplinks
 from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
+from reconciler.state.container_spec import OWN
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
@@ -68,9 +69,11 @@ def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
 def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     context = namespaces.context
     containers = _read_containers(context, interest)
-    namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
-    with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
     everyones, _ = namespaces.read_mounted()
+    pids = find_own_pids(containers, everyones)
+    namespaces.set_pids(pids)
+    containers = tuple(_with_joined(namespaces, info) for info in containers)
+    with_pid = list(map(container_netns, pids))
     members = frozenset(netns for netns in everyones if netns.startswith("lab:"))
     own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
     # If hosts of a lab share the directory, most containers are on other hosts: only the loopback is read of them.
@@ -105,6 +108,36 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         uplinks=read_uplinks(context, own.get(HOST, {})),
         dhcp_clients=read_dhcp_clients(context, own, namespaces.identity),
     )
+
+
+def find_own_pids(containers: Iterable[ContainerInfo], mounted: Container[str]) -> dict[str, int]:
+    """The first process of each container whose namespace is its own, by its name in the topology; pure.
+
+    `mounted` are the namespaces under /run/netns. One that netctl created for a container counts before the container's own:
+    an apply that was killed may have left both.
+    """
+    return {
+        info.container: info.pid
+        for info in containers
+        if info.pid
+        and not info.parked
+        and (info.existing or (info.network == OWN and container_netns(info.container) not in mounted))
+    }
+
+
+def _with_joined(namespaces: Namespaces, info: ContainerInfo) -> ContainerInfo:
+    """The container, with whether its process is in the namespace that is held for it now."""
+    if info.network == OWN or info.parked or not info.pid:
+        return info
+    try:
+        process = os.stat(f"/proc/{info.pid}/ns/net")
+    except FileNotFoundError:
+        return replace(info, running=False, pid=0)  # it has just ended
+    try:
+        held = namespaces.identity(container_netns(info.container))
+    except HostError:
+        return replace(info, is_joined=False)
+    return replace(info, is_joined=held == (process.st_dev, process.st_ino))
 
 
 def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 from reconciler.kinds.firewall.element_text import check_element
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.codec import fields_of
+from reconciler.state.container_spec import HELD, LOST, OWN
 from reconciler.state.engines import ENGINES
 from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError
@@ -52,6 +53,7 @@ FIELDS: Mapping[str, str] = {
     "mode": WORD,
     "name": LINK,
     "netns": NETNS,
+    "network": f"{OWN}|{HELD}|{LOST}",
     "peer": rf"(?:{ADDRESS}(?:/[0-9]{{1,3}})?)?",
     "peer_name": rf"(?:{LINK})?",
     "peer_netns": NETNS,

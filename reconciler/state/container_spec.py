@@ -10,6 +10,11 @@ PARKED = ".netctl-parked-"
 """The suffix of a parked container's name. An id or a number follows it, so that no two have the same name."""
 
 
+OWN, HELD, LOST = "own", "held", "lost"
+"""The network namespace of a container: its own, which ends with its processes; or the one that netctl holds for it. The third
+is one that netctl held before, and that is gone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
     """How an engine finds out whether a container works. Times are in nanoseconds; 0 is the image's own, or the engine's."""

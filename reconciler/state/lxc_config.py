@@ -44,13 +44,15 @@ class Mark:
     spec: ContainerSpec | None
     complete: bool = True
     parked: bool = False
+    joins: str = ""
+    """The path of the network namespace that it joins; "" for one of its own."""
 
 
 def render_mark(mark: Mark) -> str:
     """The text of MARK_FILE."""
     spec = render_spec(mark.spec) if mark.spec else ""
     fields = {"topology": mark.topology, "host": mark.host, "name": mark.name, "spec": spec}
-    return json.dumps({**fields, "complete": mark.complete, "parked": mark.parked}) + "\n"
+    return json.dumps({**fields, "complete": mark.complete, "parked": mark.parked, "network": mark.joins}) + "\n"
 
 
 def parse_mark(text: str) -> Mark | None:
@@ -58,7 +60,8 @@ def parse_mark(text: str) -> Mark | None:
     try:
         data = parse_json(text, LABEL_MAX_BYTES)
         topology, host, name = (str(data[key]) for key in ("topology", "host", "name"))
-        return Mark(topology, host, name, parse_spec(str(data["spec"])), bool(data["complete"]), bool(data["parked"]))
+        complete, parked, joins = bool(data["complete"]), bool(data["parked"]), str(data.get("network", ""))
+        return Mark(topology, host, name, parse_spec(str(data["spec"])), complete, parked, joins)
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -76,14 +79,18 @@ def template_words(image: str) -> tuple[str, ...]:
     return (template, "--", *options) if options else (template,)
 
 
-def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool) -> str:
-    """The config of a container with a root filesystem (lxc.container.conf(5)), or the lines added to a template's config."""
+def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool, joins: str = "") -> str:
+    """The config of a container with a root filesystem (lxc.container.conf(5)), or the lines added to a template's config.
+
+    `joins` is the path of its network namespace, "" for one of its own.
+    """
     lines = []
     if not is_template(spec.image):
         lines += [f"lxc.include = {COMMON_CONFIG}"] if common else []
         lines += [f"lxc.uts.name = {container}", rootfs_line(directory)]
     # The first line resets the network of a template or of the machine's default.conf.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
+    lines += [f"lxc.namespace.share.net = {joins}"] if joins else []
     if init_words(spec):
         lines += [f"lxc.init.cmd = {render_init(init_words(spec))}", f"lxc.signal.halt = {spec.stop_signal or 'SIGTERM'}"]
     elif spec.stop_signal:
@@ -184,7 +191,7 @@ def _escape(path: str) -> str:
 # --- command lines ----------------------------------------------------------------------------------------------------
 
 
-def create_commands(topology: str, host_key: str, container: str, spec: ContainerSpec, directory: str) -> Iterator[str]:
+def create_commands(mark: Mark, spec: ContainerSpec, directory: str) -> Iterator[str]:
     """The command lines that create a container in `directory`, with the files that `kernel.engines.lxc` writes."""
     image, rootfs, redirection = spec.image, f"{directory}/rootfs", ">"
     yield join(["mkdir", "-p", directory])
@@ -199,9 +206,9 @@ def create_commands(topology: str, host_key: str, container: str, spec: Containe
         yield f"if [ -d {quote(image)} ]; then {copy}; else {unpack}; fi"
     if needs_command_file(init_words(spec)):
         yield _write(render_command_file(init_words(spec)), ">", f"{rootfs}/{COMMAND_FILE}")
-    config = render_config(container, spec, directory, common=Path(COMMON_CONFIG).exists())
+    config = render_config(mark.name, spec, directory, common=Path(COMMON_CONFIG).exists(), joins=mark.joins)
     yield _write_private(config, redirection, f"{directory}/config")
-    yield _write_private(render_mark(Mark(topology, host_key, container, spec)), ">", f"{directory}/{MARK_FILE}")
+    yield _write_private(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
 
 
 def _write(text: str, redirection: str, path: str) -> str:

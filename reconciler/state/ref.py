@@ -42,3 +42,8 @@ def netns_path_name(topology: str, netns: str) -> str:
     """The file name under /run/netns: `shop.web` for container:web, `shop.lab.alpha` for lab:alpha."""
     scope, _, member = netns.partition(":")
     return f"{topology}.lab.{member}" if scope == "lab" else f"{topology}.{member}"
+
+
+def netns_path(topology: str, netns: str) -> str:
+    """The file of a namespace that netctl created: `/run/netns/shop.web` (ip-netns(8))."""
+    return f"/run/netns/{netns_path_name(topology, netns)}"

@@ -66,7 +66,7 @@ class EngineShell:
     command: tuple[str, ...]
     """The engine's program, with where it listens."""
     pid: str
-    """The command line that prints the first process of the container."""
+    """The command line that prints the first process of the container; "" if a file under /run/netns is its namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class HostShell:
         if netns == HOST:
             return self.own
         scope, _, member = netns.partition(":")
-        if scope == "container" and member in self.engines:
+        if scope == "container" and member in self.engines and self.engines[member].pid:
             return f"$({self.engines[member].pid})"
         return netns_path_name(self.topology, netns)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import OWN, ContainerSpec
 from reconciler.state.ref import Ref
 
 
@@ -177,6 +177,10 @@ class ContainerInfo:
     parked: bool = False
     networks: tuple[str, ...] = ()
     """The engine's networks of a container that netctl did not create."""
+    network: str = OWN
+    """The network namespace that it was created for (`state.container_spec`)."""
+    is_joined: bool = True
+    """Whether its process is in the namespace that is held for it now; true if it does not run, or if none is held."""
 
 
 @dataclass(frozen=True, slots=True)

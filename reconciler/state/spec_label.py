@@ -12,10 +12,12 @@ from functools import partial
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import HELD, LOST, OWN, ContainerSpec
 from reconciler.state.jsontext import parse_json
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
+NETWORK_LABEL = "netctl.network"
+"""The network namespace that a container joins; missing if it has one of its own."""
 LABEL_MAX_BYTES = 1 << 22
 """The limit for the text of a spec, a mark or a container's label. Any user who may start containers can write them."""
 SPEC_VERSION = 1
@@ -87,6 +89,14 @@ def parse_spec(text: str) -> ContainerSpec | None:
         return None
 
 
-def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
+def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec, joins: str = "") -> tuple[tuple[str, str], ...]:
     """The labels by which netctl recognises a container."""
-    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
+    labels = (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
+    return (*labels, (NETWORK_LABEL, joins)) if joins else labels
+
+
+def network_of(label: str, held: str) -> str:
+    """The network of a container (`state.container_spec`) by its label. `held` is the label of one that netctl creates now."""
+    if not label:
+        return OWN
+    return HELD if label == held else LOST

@@ -20,11 +20,12 @@ from urllib.parse import quote
 
 from reconciler.errors import AwayError, HostError, SilentError
 from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
-from reconciler.state.container_spec import PARKED
+from reconciler.state.container_spec import OWN, PARKED
 from reconciler.state.engines.docker import create_body
 from reconciler.state.grammar import is_label
+from reconciler.state.ref import container_netns, netns_path
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.spec_label import HOST_LABEL, NAME_LABEL, TOPOLOGY_LABEL, labels_of
+from reconciler.state.spec_label import HOST_LABEL, NAME_LABEL, NETWORK_LABEL, TOPOLOGY_LABEL, labels_of, network_of
 from reconciler.state.steps.containers import ContainerCreate
 
 if TYPE_CHECKING:
@@ -125,9 +126,19 @@ class DockerEngine:
                     existing=not ours,
                     parked=ours and listed.parked,
                     networks=() if ours else listed.networks,
+                    network=self._network_of(listed) if ours else OWN,
                 )
             )
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
+
+    def _network_of(self, listed: Listed) -> str:
+        """The network of a container of netctl's."""
+        held = netns_path(self._topology, container_netns(listed.labels[NAME_LABEL]))
+        return network_of(listed.labels.get(NETWORK_LABEL, ""), held)
+
+    def _joins(self, step: ContainerCreate) -> str:
+        """The path of the namespace that a container joins; "" for one of its own."""
+        return "" if step.network == OWN else netns_path(self._topology, step.netns)
 
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's, on this host or on another of the lab."""
@@ -197,14 +208,15 @@ class DockerEngine:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def create(self, step: ContainerCreate) -> int:
-        """Create and start a container without a network, or restore its parked twin; the number of its first process."""
+        """Create and start a container in its namespace, or restore its parked twin; the number of its first process."""
         parked = self._find_parked(step, self._read_listed())
         with self._asking() as client:
             if parked:
                 client.rename(parked, step.engine_name)
             else:
-                labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec))
-                client.create_container_from_config(create_body(step.spec, labels), step.engine_name)
+                joins = self._joins(step)
+                labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec, joins))
+                client.create_container_from_config(create_body(step.spec, labels, joins), step.engine_name)
         return self.start(step.engine_name)
 
     def start(self, engine_name: str) -> int:
@@ -245,9 +257,9 @@ class DockerEngine:
                         raise
 
     def _find_parked(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
-        """The id of the parked container of the same name and specification; "" if there is none."""
+        """The id of the parked container of the same name, specification and network; "" if there is none."""
         for one in listed:
-            fits = one.parked and self._is_ours(one.name, one.labels)
+            fits = one.parked and self._is_ours(one.name, one.labels) and one.labels.get(NETWORK_LABEL, "") == self._joins(step)
             if fits and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
                 return one.identity
         return ""

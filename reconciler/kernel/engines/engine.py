@@ -15,6 +15,7 @@ from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.docker import DockerEngine
 from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
+from reconciler.state.container_spec import OWN
 from reconciler.state.engines import ENGINES
 from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo
@@ -111,7 +112,7 @@ def remove_parked(context: KernelContext) -> None:
 def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str, int]:
     """Execute steps, those of one container in order, different containers in parallel. StepError if one fails.
 
-    It returns the first process of each started container, by the container's name in the topology.
+    It returns the first process of each started container that has a namespace of its own, by its name in the topology.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -131,7 +132,7 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
 
 
 def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
-    """Execute the steps of one container; the number of its first process, 0 if it is stopped. StepError."""
+    """Execute the steps of one container; the number of the first process in its own namespace, 0 without one. StepError."""
     pid = 0
     for step in steps:
         try:
@@ -143,12 +144,14 @@ def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
 
 
 def run_step(context: KernelContext, step: Step) -> int:
-    """Execute one step; the number of the first process that it started, 0 if none."""
+    """Execute one step; the number of the first process that it started in a namespace of its own, 0 if none."""
     match step:
         case ContainerCreate():
-            return engine_of(context, step.spec.runtime).create(step)
+            pid = engine_of(context, step.spec.runtime).create(step)
+            return pid if step.network == OWN else 0
         case ContainerStart():
-            return engine_of(context, step.runtime).start(step.engine_name)
+            pid = engine_of(context, step.runtime).start(step.engine_name)
+            return pid if step.owns_netns else 0
         case ContainerStop():
             engine_of(context, step.runtime).stop(step.engine_name)
         case ContainerPark():

@@ -19,6 +19,8 @@ class ContainerOrder:
     spec: ContainerSpec
     topology: str
     host_key: str
+    joins: str = ""
+    """The network namespace that it joins: a path; "" for one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class EngineCommands(ABC):
     """Where it listens if the file does not say otherwise."""
     place_options: tuple[str, ...]
     """The options that lead its program to another place."""
+    joins_path: bool
+    """Whether a container of it can join a network namespace that a path names."""
 
     def command(self, place: str) -> tuple[str, ...]:
         """The program, led to where the engine listens; "" is the usual place."""
@@ -40,7 +44,7 @@ class EngineCommands(ABC):
 
     @abstractmethod
     def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
-        """Create a container without a network, and start it."""
+        """Create a container in its namespace, and start it."""
 
     @abstractmethod
     def start(self, command: tuple[str, ...], engine_name: str) -> str:

@@ -19,8 +19,8 @@ class DockerCommands(EngineCommands):
 
     def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
         """Two lines, as `docker run` would wait for the container."""
-        labels = labels_of(order.topology, order.host_key, order.container, order.spec)
-        name = ["--name", order.engine_name, "--network", "none"]
+        labels = labels_of(order.topology, order.host_key, order.container, order.spec, order.joins)
+        name = ["--name", order.engine_name, "--network", network_mode(order.joins)]
         yield join([*command, "create", *name, *create_words(order.spec, labels)])
         yield join([*command, "start", order.engine_name])
 
@@ -49,6 +49,11 @@ class DockerCommands(EngineCommands):
         return f"{self.program} start {engine_name}"
 
 
+def network_mode(joins: str) -> str:
+    """The network of a container, in the words of the API and of the command line."""
+    return f"ns:{joins}" if joins else "none"
+
+
 def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> list[str]:
     """The options of `docker create`, then image and command. What the file leaves out is the image's own."""
     words = [word for label, value in labels for word in ("--label", f"{label}={value}")]
@@ -61,12 +66,12 @@ def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> li
     return [*words, spec.image, *spec.entrypoint[1:], *spec.command]
 
 
-def create_body(spec: ContainerSpec, labels: Mapping[str, str]) -> dict[str, Any]:
+def create_body(spec: ContainerSpec, labels: Mapping[str, str], joins: str = "") -> dict[str, Any]:
     """The body of POST /containers/create, which says the same."""
     policy, _, retries = spec.restart.partition(":")
     container: dict[str, Any] = {"Image": spec.image}
     host: dict[str, Any] = {
-        "NetworkMode": "none",
+        "NetworkMode": network_mode(joins),
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
     }
     for option, value in held_options(spec):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import OWN, ContainerSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.engines.base import ContainerOrder
 from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
-from reconciler.state.ref import netns_path_name
+from reconciler.state.ref import netns_path, netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
 from reconciler.state.steps.backends import PROCESS, RUNTIME
@@ -19,7 +19,7 @@ from reconciler.state.steps.step import Step
 
 @dataclass(frozen=True, slots=True)
 class ContainerCreate(Step):
-    """Create (without network) and start a container with netctl's labels; `netns` is its future namespace.
+    """Create and start a container with netctl's labels in the namespace `netns`, or with one of its own and nothing in it.
 
     If a parked container of that name and `spec` exists, the engine restores it instead. This undoes the re-creation of
     a container.
@@ -29,22 +29,26 @@ class ContainerCreate(Step):
     container: str
     engine_name: str
     spec: ContainerSpec
+    network: str = OWN
+    """The network namespace that it is created for (`state.container_spec`)."""
 
     def masked(self) -> Self:
         return replace(self, spec=self.spec.masked())
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key)
+        joins = "" if self.network == OWN else netns_path(shell.topology, self.netns)
+        order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key, joins)
         yield from ENGINES[self.spec.runtime].create(shell.engine(self.netns, self.spec.runtime), order)
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerStart(Step):
-    """Start a stopped container."""
+    """Start a stopped container. `owns_netns`: the namespace `netns` is the one of its processes."""
 
     backend = RUNTIME
     runtime: str
     engine_name: str
+    owns_netns: bool = True
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         yield ENGINES[self.runtime].start(shell.engine(self.netns, self.runtime), self.engine_name)

@@ -79,6 +79,8 @@ class Base:
         self.processes: dict[str, ProcessInfo] = {}
         self.containers: dict[str, ContainerInfo] = {}
         """By the engine's name."""
+        self.joined: dict[str, Space] = {}
+        """The namespace that a container runs in and that netctl holds, by the engine's name."""
         self.clients: dict[tuple[str, str], tuple[bool, Space]] = {}
         """DHCP clients by container and interface: whether one sets default routes, and the namespace that it runs in."""
         self.switches: dict[str, Switch] = {}

@@ -18,6 +18,7 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.state.container_spec import OWN
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
@@ -58,7 +59,7 @@ class FakeSnapshot:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case EngineContainer():
+                case EngineContainer() if record.network == OWN:
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Link():
                     self._link(record)
@@ -88,7 +89,17 @@ class FakeSnapshot:
             mounted=frozenset(record.netns for record in records if isinstance(record, Netns)),
             tables=tuple(self._tables()),
             containers=tuple(
-                ContainerInfo(r.runtime, r.container, r.engine_name, r.spec, r.running, 1, r.existing)
+                ContainerInfo(
+                    r.runtime,
+                    r.container,
+                    r.engine_name,
+                    r.spec,
+                    r.running,
+                    1,
+                    r.existing,
+                    network=r.network,
+                    is_joined=r.is_joined,
+                )
                 for r in records
                 if isinstance(r, EngineContainer)
             ),

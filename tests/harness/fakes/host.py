@@ -76,7 +76,7 @@ class FakeHost(Links, Tables, Services):
             namespaces={netns: read_space(self.spaces, netns, wanted.get(netns, ()), self.takes) for netns in self.spaces},
             mounted=frozenset(netns for netns, space in self.spaces.items() if netns != HOST and not space.is_engines),
             tables=tuple(self.read_tables()),
-            containers=tuple(self.containers.values()),
+            containers=tuple(self.read_containers()),
             processes=tuple(self.processes.values()),
             iptables=tuple(self.read_chains()),
             remembered=frozenset(self.remembered),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
+from reconciler.state.container_spec import OWN
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.state.snapshot import ContainerInfo, DhcpInfo, ProcessInfo, UplinkInfo
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
@@ -56,15 +57,21 @@ class Services(Standing, Switches):
         if step.engine_name in self.containers:
             raise Refused(f"the name {step.engine_name} is in use")
         twin = self.containers.pop(step.engine_name + PARKED, None)
-        info = ContainerInfo(step.spec.runtime, step.container, step.engine_name, step.spec, running=False, pid=0, existing=False)
-        self.containers[step.engine_name] = info if twin is None or twin.spec != step.spec else replace(twin, parked=False)
+        info = ContainerInfo(
+            step.spec.runtime, step.container, step.engine_name, step.spec, False, 0, existing=False, network=step.network
+        )
+        is_twin = twin is not None and (twin.spec, twin.network) == (step.spec, step.network)
+        self.containers[step.engine_name] = replace(twin, parked=False) if twin and is_twin else info
         self._container_run(step.netns, step.engine_name)
 
     def _container_run(self, netns: str, engine_name: str) -> None:
-        """It gets a namespace of its own, with nothing but a loopback."""
+        """It gets a namespace of its own, with nothing but a loopback, or joins the one that netctl holds."""
         if engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
         self.containers[engine_name] = replace(self.containers[engine_name], running=True, pid=1)
+        if self.containers[engine_name].network != OWN:
+            self.joined[engine_name] = self._space(netns)
+            return
         self.spaces[netns] = Space(is_engines=True)
         self._add_link(self.spaces[netns], Link(1, "lo", "loopback", up=True))
 
@@ -73,6 +80,9 @@ class Services(Standing, Switches):
         if engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
         self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
+        if self.containers[engine_name].network != OWN:
+            self.joined.pop(engine_name, None)
+            return
         for name in tuple(self.spaces[netns].links) if netns in self.spaces else ():
             self._drop_link(netns, name)
         self.spaces.pop(netns, None)
@@ -80,6 +90,12 @@ class Services(Standing, Switches):
     def _container_park(self, step: ContainerPark) -> None:
         self._container_stop(step.netns, step.engine_name)
         self.containers[step.engine_name + PARKED] = replace(self.containers.pop(step.engine_name), parked=True)
+
+    def read_containers(self) -> Iterator[ContainerInfo]:
+        """A process keeps the namespace that it has joined when the file of that is deleted."""
+        for info in self.containers.values():
+            joined = self.joined.get(info.engine_name)
+            yield replace(info, is_joined=joined is None or self.spaces.get(container_netns(info.container)) is joined)
 
     # --- DHCP clients -----------------------------------------------------------------------------------------------
 
