@@ -24,12 +24,13 @@ from reconciler.kinds.addressing.dhcp import Dhcp
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import Holder
 from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.link_settings import If, Role
 from reconciler.kinds.settings.sysctl import Sysctl
-from reconciler.state.container_spec import HELD, OWN
+from reconciler.state.container_spec import HELD, HOLDER, OWN, HolderSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
@@ -135,8 +136,10 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         yield owner
         yield _engine_container(container, netns, HELD)
     else:
-        owner = _engine_container(container, netns, OWN)
+        owner = _engine_container(container, netns, OWN) if container.existing else _holder(container, netns)
         yield owner
+        if not container.existing:
+            yield _engine_container(container, netns, HELD)
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
         # A new link solicits routers when it comes up, if it accepts advertisements by then.
@@ -199,6 +202,16 @@ def _macvlan_endpoint(view: HostView, endpoint: Endpoint, host_subnet: HostSubne
         yield from _connect_endpoint(endpoint, host_subnet, own, macvlan.ref, macvlan.subject)
         near = address_ref(macvlan.netns, endpoint.interface, own)
         yield from host_neighbors(view, endpoint, host_subnet, own, near, macvlan.ref)
+
+
+def _holder(container: Container, netns: str) -> Holder:
+    return Holder(
+        netns=netns,
+        container=container.name,
+        engine_name=container.engine_name + HOLDER,
+        runtime=container.spec.runtime,
+        shares=HolderSpec(hostname=container.name),
+    )
 
 
 def _engine_container(container: Container, netns: str, network: str) -> EngineContainer:

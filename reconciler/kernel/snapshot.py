@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engines.engine import read_containers
+from reconciler.kernel.engines.engine import read_containers, read_holders
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.iptables import read_docker_user
 from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
@@ -28,7 +28,7 @@ from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
 from reconciler.state.container_spec import OWN
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, netns_path_name
-from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
+from reconciler.state.snapshot import ContainerInfo, HolderInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.steps.step import Step
 from reconciler.state.uapi import LOOPBACK
@@ -70,7 +70,8 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     context = namespaces.context
     containers = _read_containers(context, interest)
     everyones, _ = namespaces.read_mounted()
-    pids = find_own_pids(containers, everyones)
+    holders = _read_holders(context, interest)
+    pids = find_own_pids(containers, holders, everyones)
     namespaces.set_pids(pids)
     containers = tuple(_with_joined(namespaces, info) for info in containers)
     with_pid = list(map(container_netns, pids))
@@ -95,6 +96,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},
         mounted=mounted,
         containers=containers,
+        holders=holders,
         remembered=remembered,
     )
     if context.is_lab_world:
@@ -110,19 +112,22 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     )
 
 
-def find_own_pids(containers: Iterable[ContainerInfo], mounted: Container[str]) -> dict[str, int]:
-    """The first process of each container whose namespace is its own, by its name in the topology; pure.
+def find_own_pids(
+    containers: Iterable[ContainerInfo], holders: Mapping[str, HolderInfo], mounted: Container[str]
+) -> dict[str, int]:
+    """The process whose namespace is the container's, if no file under /run/netns is: by its name in the topology; pure.
 
-    `mounted` are the namespaces under /run/netns. One that netctl created for a container counts before the container's own:
-    an apply that was killed may have left both.
+    `mounted` are the namespaces under /run/netns. What netctl holds for a container counts before the container's own: an
+    apply that was killed may have left both.
     """
-    return {
+    own = {
         info.container: info.pid
         for info in containers
         if info.pid
         and not info.parked
         and (info.existing or (info.network == OWN and container_netns(info.container) not in mounted))
     }
+    return own | {info.container: info.pid for info in holders.values() if info.pid}
 
 
 def _with_joined(namespaces: Namespaces, info: ContainerInfo) -> ContainerInfo:
@@ -192,6 +197,11 @@ def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: boo
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
     """The containers of the engines. The lab itself has none: its hosts' workers read theirs."""
     return () if context.is_lab_world else read_containers(context, interest.engines)
+
+
+def _read_holders(context: KernelContext, interest: Interest) -> dict[str, HolderInfo]:
+    found = () if context.is_lab_world else read_holders(context, interest.engines)
+    return {container_netns(info.container): info for info in found}
 
 
 def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:

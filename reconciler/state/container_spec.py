@@ -10,6 +10,8 @@ PARKED = ".netctl-parked-"
 """The suffix of a parked container's name. An id or a number follows it, so that no two have the same name."""
 
 
+HOLDER = ".net"
+"""The suffix of the name of the container that holds another's network namespace."""
 OWN, HELD, LOST = "own", "held", "lost"
 """The network namespace of a container: its own, which ends with its processes; or the one that netctl holds for it. The third
 is one that netctl held before, and that is gone."""
@@ -88,6 +90,13 @@ class ContainerSpec:
     def masked(self) -> ContainerSpec:
         """The same without the values of its environment variables."""
         return replace(self, env=mask_env(self.env)) if self.env else self
+
+
+@dataclass(frozen=True, slots=True)
+class HolderSpec:
+    """The input from which an engine creates a holder: what the container that joins it shares with it, besides the network."""
+
+    hostname: str
 
 
 SPEC_KEYS = tuple(each.name for each in fields(ContainerSpec) if each.name != "runtime")

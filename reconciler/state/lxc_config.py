@@ -91,6 +91,9 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
     # The first line resets the network of a template or of the machine's default.conf.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
     lines += [f"lxc.namespace.share.net = {joins}"] if joins else []
+    if joins and not init_words(spec):
+        # An init configures the interfaces that it finds: a DHCP client, for one, deletes all addresses first.
+        lines.append("lxc.cap.drop = net_admin")
     if init_words(spec):
         lines += [f"lxc.init.cmd = {render_init(init_words(spec))}", f"lxc.signal.halt = {spec.stop_signal or 'SIGTERM'}"]
     elif spec.stop_signal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.state.container_spec import OWN, ContainerSpec
+from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
 from reconciler.state.ref import Ref
 
 
@@ -184,6 +184,19 @@ class ContainerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class HolderInfo:
+    """A container of an engine that holds the network namespace of the topology's `container`; not a parked one."""
+
+    runtime: str
+    container: str
+    engine_name: str
+    spec: HolderSpec | None
+    """None if its label has none."""
+    pid: int
+    """0 if it does not run."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessInfo:
     """The processes of one container that carry netctl's mark, represented by the first of them.
 
@@ -289,6 +302,8 @@ class Snapshot:
     mounted: frozenset[str] = frozenset()
     tables: tuple[TableInfo, ...] = ()
     containers: tuple[ContainerInfo, ...] = ()
+    holders: Mapping[str, HolderInfo] = field(default_factory=dict)
+    """By the namespace that each holds."""
     processes: tuple[ProcessInfo, ...] = ()
     iptables: tuple[IptablesRuleInfo, ...] = ()
     remembered: frozenset[str] = frozenset()

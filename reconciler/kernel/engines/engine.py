@@ -18,8 +18,8 @@ from reconciler.kernel.run_directory.notes import read_engines, remove_engines, 
 from reconciler.state.container_spec import OWN
 from reconciler.state.engines import ENGINES
 from reconciler.state.secrets import hide
-from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
+from reconciler.state.snapshot import ContainerInfo, HolderInfo
+from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, HolderCreate
 from reconciler.state.steps.step import Step, StepError
 
 WORKERS = 32
@@ -84,6 +84,16 @@ def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tup
     return tuple(found)
 
 
+def read_holders(context: KernelContext, wanted: Wanted | None = None) -> tuple[HolderInfo, ...]:
+    """The topology's holders in the engines; as with containers, an engine that does not run has none."""
+    found: list[HolderInfo] = []
+    for runtime, commands in ENGINES.items():
+        engine = None if commands.joins_path else engine_of(context, runtime)
+        if isinstance(engine, DockerEngine) and (runtime in (wanted or {}) or engine.holds_any()):
+            found += engine.read_holders()
+    return tuple(found)
+
+
 def check_containers(context: KernelContext, steps: Iterable[Step]) -> None:
     """Before an apply: HostError if a container among the steps cannot be created."""
     for runtime, creates in by_runtime(steps).items():
@@ -105,7 +115,9 @@ def remove_parked(context: KernelContext) -> None:
         engine = engine_of(context, runtime)
         if engine.holds_any():
             engine.remove_parked()
-    if read_engines(context) and not read_containers(context):
+            if isinstance(engine, DockerEngine) and not engine.holds_any():
+                engine.remove_pause()
+    if read_engines(context) and not read_containers(context) and not read_holders(context):
         remove_engines(context)
 
 
@@ -116,7 +128,7 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    if any(isinstance(step, ContainerCreate) for step in steps):
+    if any(isinstance(step, ContainerCreate | HolderCreate) for step in steps):
         write_engines(context)
     groups: dict[str, list[Step]] = {}
     for step in steps:
@@ -149,6 +161,11 @@ def run_step(context: KernelContext, step: Step) -> int:
         case ContainerCreate():
             pid = engine_of(context, step.spec.runtime).create(step)
             return pid if step.network == OWN else 0
+        case HolderCreate():
+            engine = engine_of(context, step.runtime)
+            if not isinstance(engine, DockerEngine):
+                raise TypeError(f"{step.runtime} needs no holders")
+            return engine.create_holder(step)
         case ContainerStart():
             pid = engine_of(context, step.runtime).start(step.engine_name)
             return pid if step.owns_netns else 0

@@ -7,9 +7,10 @@ and renames it) until every host has succeeded. Creating a container whose parke
 A container that the file calls `existing` gets links, but is never created, started, stopped or deleted. The topology
 owns only these links. So netctl recognises the container by an owned link, and it has no steps of its own.
 
-netctl creates the namespace first (`kinds.netns`), then all that is in it, and the container last. So its first process
-has its network, and keeps it when an engine restarts the container. If the file of the namespace was deleted meanwhile, the
-process still runs in the old one. netctl creates another, and then stops and starts the container.
+netctl creates the namespace first (`kinds.netns`, or for Docker `kinds.engine.holder`), then all that is in it, and the
+container last. So its first process has its network, and keeps it when an engine restarts the container. If what held
+the namespace is gone meanwhile, the process still runs in the old one. netctl creates another, and then stops and
+starts the container.
 
 An existing container has a namespace of its own. If an engine restarts it, its links are deleted with the namespace:
 they are missing, and are re-created. So it is with a container that an earlier version of netctl created, until the next
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.kinds.identity import container_ref, netns_ref
+from reconciler.kinds.identity import container_ref, holder_ref, netns_ref
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import bears_tag
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
@@ -70,9 +71,17 @@ class EngineContainer(Record):
         return self.ref_of(self.container)
 
     @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (holder_ref(self.netns),) if self.network == HELD and not self._joins_path else ()
+
+    @property
     def follows(self) -> tuple[Ref, ...]:
         # It does not depend on it: a process keeps its namespace when the file is deleted.
-        return (netns_ref(self.netns),) if self.network == HELD else ()
+        return (netns_ref(self.netns),) if self.network == HELD and self._joins_path else ()
+
+    @property
+    def _joins_path(self) -> bool:
+        return ENGINES[self.runtime].joins_path
 
     @property
     def starts_last(self) -> bool:
@@ -87,7 +96,8 @@ class EngineContainer(Record):
 
     @property
     def as_made(self) -> Self:
-        return replace(self, is_joined=True, network=HELD if self.network == LOST else self.network)
+        # It cannot be started again without what held its network.
+        return replace(self, is_joined=True, running=self.running and self.network != LOST)
 
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.ENGINE, self.describe())
@@ -100,6 +110,11 @@ class EngineContainer(Record):
     def is_ended(self, live: Record | None) -> bool:
         """Whether it should run, and `live` does not. The owner of an existing container may start and stop it at any time."""
         return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)
+
+    @property
+    def restarts_with_machine(self) -> bool:
+        """Whether its restart policy starts it when the machine starts."""
+        return self.spec is not None and self.spec.restart in ("always", "unless-stopped")
 
     @property
     def logs_help(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.engines.base import ContainerOrder, EngineCommands
+from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PROGRAM
 from reconciler.state.engines.run_options import held_options
 from reconciler.state.shell import join
-from reconciler.state.spec_label import labels_of
+from reconciler.state.spec_label import NETWORK_LABEL, labels_of
 
 
 class DockerCommands(EngineCommands):
@@ -19,10 +20,36 @@ class DockerCommands(EngineCommands):
 
     def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
         """Two lines, as `docker run` would wait for the container."""
-        labels = labels_of(order.topology, order.host_key, order.container, order.spec, order.joins)
+        path = order.joins if self.joins_path else ""
+        labels = labels_of(order.topology, order.host_key, order.container, order.spec, path)
         name = ["--name", order.engine_name, "--network", network_mode(order.joins)]
-        yield join([*command, "create", *name, *create_words(order.spec, labels)])
+        line = join([*command, "create"])
+        if order.joins and not path:
+            identity = join([*command, "inspect", "-f", "{{.Id}}", order.joins])
+            line += f' --label "{NETWORK_LABEL}=$({identity})"'
+        yield f"{line} {join([*name, *create_words(order.spec, labels)])}"
         yield join([*command, "start", order.engine_name])
+
+    def hold(
+        self, command: tuple[str, ...], engine_name: str, spec: HolderSpec, labels: tuple[tuple[str, str], ...]
+    ) -> Iterator[str]:
+        """The image, if it is missing: its program in machine code, by the architecture of the machine."""
+        yield f"if ! {join([*command, 'image', 'inspect', PAUSE_IMAGE])} >/dev/null 2>&1; then"
+        yield "    directory=$(mktemp -d)"
+        yield "    case $(uname -m) in"
+        for each in ARCHITECTURES.values():
+            octal = "".join(f"\\{byte:03o}" for byte in each.program)
+            yield f"    {each.machine}) printf '{octal}' >\"$directory/{PROGRAM}\" ;;"
+        yield "    esac"
+        yield f'    chmod 755 "$directory/{PROGRAM}"'
+        changes = [word for change in PAUSE_CHANGES for word in ("--change", change)]
+        yield f'    tar -C "$directory" -c {PROGRAM} | {join([*command, "import", *changes, "-", PAUSE_IMAGE])} >/dev/null'
+        yield '    rm -r "$directory"'
+        yield "fi"
+        words = [word for label, value in labels for word in ("--label", f"{label}={value}")]
+        words += ["--hostname", spec.hostname, "--network", "none", "--restart", "no", "--read-only", "--cap-drop", "ALL"]
+        yield join([*command, "create", "--name", engine_name, *words, PAUSE_IMAGE])
+        yield join([*command, "start", engine_name])
 
     def start(self, command: tuple[str, ...], engine_name: str) -> str:
         """`docker start`."""
@@ -50,8 +77,10 @@ class DockerCommands(EngineCommands):
 
 
 def network_mode(joins: str) -> str:
-    """The network of a container, in the words of the API and of the command line."""
-    return f"ns:{joins}" if joins else "none"
+    """The network of a container that joins a path or another container, in the words of the API and of the command line."""
+    if not joins:
+        return "none"
+    return f"ns:{joins}" if joins.startswith("/") else f"container:{joins}"
 
 
 def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> list[str]:
@@ -64,6 +93,25 @@ def create_words(spec: ContainerSpec, labels: tuple[tuple[str, str], ...]) -> li
     if spec.entrypoint:
         words += ["--entrypoint", spec.entrypoint[0]]
     return [*words, spec.image, *spec.entrypoint[1:], *spec.command]
+
+
+def holder_body(spec: HolderSpec, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The body of POST /containers/create for a holder: it may do nothing, and has no network but a loopback.
+
+    A limit of processes would count the threads of runc's own start, which then fails now and then: "cannot start a
+    stopped process".
+    """
+    return {
+        "Image": PAUSE_IMAGE,
+        "Hostname": spec.hostname,
+        "Labels": dict(labels),
+        "HostConfig": {
+            "NetworkMode": "none",
+            "RestartPolicy": {"Name": "no"},
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+        },
+    }
 
 
 def create_body(spec: ContainerSpec, labels: Mapping[str, str], joins: str = "") -> dict[str, Any]:

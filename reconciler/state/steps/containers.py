@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.state.container_spec import OWN, ContainerSpec
+from reconciler.state.container_spec import HOLDER, OWN, ContainerSpec, HolderSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.engines.base import ContainerOrder
 from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
 from reconciler.state.ref import netns_path, netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
+from reconciler.state.spec_label import holder_labels_of
 from reconciler.state.steps.backends import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
@@ -36,9 +37,25 @@ class ContainerCreate(Step):
         return replace(self, spec=self.spec.masked())
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        joins = "" if self.network == OWN else netns_path(shell.topology, self.netns)
+        held = netns_path(shell.topology, self.netns) if ENGINES[self.spec.runtime].joins_path else self.engine_name + HOLDER
+        joins = "" if self.network == OWN else held
         order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key, joins)
         yield from ENGINES[self.spec.runtime].create(shell.engine(self.netns, self.spec.runtime), order)
+
+
+@dataclass(frozen=True, slots=True)
+class HolderCreate(Step):
+    """Create and start a container that holds the namespace `netns`, or restore a parked one that `shares` the same."""
+
+    backend = RUNTIME
+    container: str
+    runtime: str
+    engine_name: str
+    shares: HolderSpec
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        labels = holder_labels_of(shell.topology, shell.host_key, self.container, self.shares)
+        yield from ENGINES[self.runtime].hold(shell.engine(self.netns, self.runtime), self.engine_name, self.shares, labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import Holder
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.port import BridgePort
@@ -18,7 +19,6 @@ from reconciler.kinds.links.veth import Veth
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.sysctl import Sysctl
-from reconciler.state.container_spec import OWN
 from reconciler.state.host import HostState
 from reconciler.state.naming import ROUTE_PROTOCOL
 from reconciler.state.ref import HOST
@@ -26,6 +26,7 @@ from reconciler.state.snapshot import (
     AddressInfo,
     ContainerInfo,
     FdbInfo,
+    HolderInfo,
     LinkInfo,
     NamespaceInfo,
     NeighborInfo,
@@ -59,7 +60,7 @@ class FakeSnapshot:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case EngineContainer() if record.network == OWN:
+                case Holder() | EngineContainer(network="own"):
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Link():
                     self._link(record)
@@ -103,6 +104,11 @@ class FakeSnapshot:
                 for r in records
                 if isinstance(r, EngineContainer)
             ),
+            holders={
+                r.netns: HolderInfo(r.runtime, r.container, r.engine_name, r.shares, int(r.running))
+                for r in records
+                if isinstance(r, Holder)
+            },
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )

@@ -77,6 +77,7 @@ class FakeHost(Links, Tables, Services):
             mounted=frozenset(netns for netns, space in self.spaces.items() if netns != HOST and not space.is_engines),
             tables=tuple(self.read_tables()),
             containers=tuple(self.read_containers()),
+            holders=self.read_holders(),
             processes=tuple(self.processes.values()),
             iptables=tuple(self.read_chains()),
             remembered=frozenset(self.remembered),

@@ -9,13 +9,14 @@ from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
 from reconciler.state.container_spec import OWN
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.state.snapshot import ContainerInfo, DhcpInfo, ProcessInfo, UplinkInfo
+from reconciler.state.snapshot import ContainerInfo, DhcpInfo, HolderInfo, ProcessInfo, UplinkInfo
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.containers import (
     ContainerCreate,
     ContainerPark,
     ContainerStart,
     ContainerStop,
+    HolderCreate,
     ProcessStart,
     ProcessStop,
 )
@@ -37,6 +38,7 @@ class Services(Standing, Switches):
             ProcessStart: self._process_start,
             ProcessStop: lambda step: self.processes.pop(step.container, None),
             ContainerCreate: self._container_create,
+            HolderCreate: self._holder_create,
             ContainerStart: lambda step: self._container_run(step.netns, step.engine_name),
             ContainerStop: lambda step: self._container_stop(step.netns, step.engine_name),
             ContainerPark: self._container_park,
@@ -64,32 +66,56 @@ class Services(Standing, Switches):
         self.containers[step.engine_name] = replace(twin, parked=False) if twin and is_twin else info
         self._container_run(step.netns, step.engine_name)
 
+    def _holder_create(self, step: HolderCreate) -> None:
+        if step.engine_name in self.holders:
+            raise Refused(f"the name {step.engine_name} is in use")
+        self.holders.pop(step.engine_name + PARKED, None)
+        self.holders[step.engine_name] = HolderInfo(step.runtime, step.container, step.engine_name, step.shares, 0)
+        self._container_run(step.netns, step.engine_name)
+
     def _container_run(self, netns: str, engine_name: str) -> None:
         """It gets a namespace of its own, with nothing but a loopback, or joins the one that netctl holds."""
+        if engine_name in self.holders:
+            self.holders[engine_name] = replace(self.holders[engine_name], pid=1)
+            self._open_space(netns)
+            return
         if engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
         self.containers[engine_name] = replace(self.containers[engine_name], running=True, pid=1)
         if self.containers[engine_name].network != OWN:
             self.joined[engine_name] = self._space(netns)
             return
+        self._open_space(netns)
+
+    def _open_space(self, netns: str) -> None:
         self.spaces[netns] = Space(is_engines=True)
         self._add_link(self.spaces[netns], Link(1, "lo", "loopback", up=True))
 
     def _container_stop(self, netns: str, engine_name: str) -> None:
         """Its namespace goes with its last process, and its links with that."""
-        if engine_name not in self.containers:
+        if engine_name in self.holders:
+            self.holders[engine_name] = replace(self.holders[engine_name], pid=0)
+        elif engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
-        self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
-        if self.containers[engine_name].network != OWN:
-            self.joined.pop(engine_name, None)
-            return
+        else:
+            self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
+            if self.containers[engine_name].network != OWN:
+                self.joined.pop(engine_name, None)
+                return
         for name in tuple(self.spaces[netns].links) if netns in self.spaces else ():
             self._drop_link(netns, name)
         self.spaces.pop(netns, None)
 
     def _container_park(self, step: ContainerPark) -> None:
         self._container_stop(step.netns, step.engine_name)
+        if step.engine_name in self.holders:
+            self.holders[step.engine_name + PARKED] = self.holders.pop(step.engine_name)
+            return
         self.containers[step.engine_name + PARKED] = replace(self.containers.pop(step.engine_name), parked=True)
+
+    def read_holders(self) -> dict[str, HolderInfo]:
+        """Those that are not parked, by the namespaces that they hold."""
+        return {container_netns(info.container): info for name, info in self.holders.items() if not name.endswith(PARKED)}
 
     def read_containers(self) -> Iterator[ContainerInfo]:
         """A process keeps the namespace that it has joined when the file of that is deleted."""

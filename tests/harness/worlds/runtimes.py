@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ class RuntimeWorld:
     command: str = SERVES
     more: str = ""
     """More keys of `web`, each with a comma after it."""
+
+    @property
+    def own_names(self) -> set[str]:
+        """The engine's names of all containers of ours, holders too."""
+        suffixes = ("", ".net") if self.engine and self.engine.runtime == "docker" else ("",)
+        return {f"{self.name}-{container}{suffix}" for container in ("web", "db") for suffix in suffixes}
 
     @property
     def web(self) -> str:
@@ -67,7 +74,9 @@ class RuntimeWorld:
         return self.netctl("exec", container, "--", "readlink", "/proc/self/ns/net").out.strip()
 
     def process_of(self, container: str) -> int:
-        """A process of a container's, in its network namespace."""
+        """The first process of a container, or the command of a bare namespace."""
+        if self.engine:
+            return int(self.engine.pid(f"{self.name}-{container}"))
         shown = self.netns_of(container)
         for entry in Path("/proc").iterdir():
             try:
@@ -76,6 +85,14 @@ class RuntimeWorld:
             except OSError:
                 continue
         raise AssertionError(f"nothing runs in {container}")
+
+    def lose_namespace(self, container: str) -> None:
+        """End what holds the namespace of a container: its holder, or the file."""
+        assert self.engine
+        if self.engine.runtime == "docker":
+            self.engine.stop(f"{self.name}-{container}.net")
+        else:
+            subprocess.run(["ip", "netns", "delete", f"{self.name}.{container}"], check=True)
 
 
 @contextmanager

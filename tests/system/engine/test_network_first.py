@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.harness.capabilities import require_capability
 from tests.harness.engines import RUNNING, Engine
 from tests.harness.worlds.runtimes import STAYS, RuntimeWorld, runtime_world
 
-RUNTIMES = ("podman", "lxc")
+RUNTIMES = ("docker", "podman", "lxc")
 WAIT_S = 20.0
 
 
@@ -74,7 +73,7 @@ def test_killed_process(world: RuntimeWorld, engine: Engine) -> None:
 def test_lost_namespace(world: RuntimeWorld, engine: Engine) -> None:
     """A process in a namespace whose file was deleted is stopped and started in the new one: the same container."""
     identity = engine.identity(world.web)
-    subprocess.run(["ip", "netns", "delete", f"{world.name}.web"], check=True)
+    world.lose_namespace("web")
     assert "network namespace is another, wanted the one that netctl holds" in world.netctl("diff", "--verbose", status=1).out
     world.netctl("apply")
     assert world.in_step()
@@ -88,7 +87,7 @@ def test_reboot(world: RuntimeWorld, engine: Engine) -> None:
     identity = engine.identity(world.web)
     for name in ("web", "db"):
         engine.stop(f"{world.name}-{name}")
-        subprocess.run(["ip", "netns", "delete", f"{world.name}.{name}"], check=True)
+        world.lose_namespace(name)
     with pytest.raises(AssertionError):
         engine.restart(world.web)
     world.netctl("apply")
@@ -103,7 +102,10 @@ def test_earlier_version(world: RuntimeWorld, engine: Engine) -> None:
     key = f"{world.name}.lab.alpha"
     context = KernelContext(world.name, key, own_netns=f"/run/netns/{key}", engines=((engine.runtime, engine.url),))
     engine.remove(world.web)
-    subprocess.run(["ip", "netns", "delete", f"{world.name}.web"], check=True)
+    if engine.runtime == "docker":
+        engine.remove(f"{world.web}.net")
+    else:
+        world.lose_namespace("web")
     spec = load_topology(str(world.path)).containers["web"].spec
     run_runtime_steps(context, [ContainerCreate("container:web", "web", world.web, spec)])
     shown = world.netctl("diff", "--verbose", status=1).out
@@ -111,4 +113,45 @@ def test_earlier_version(world: RuntimeWorld, engine: Engine) -> None:
     world.netctl("apply")
     assert world.in_step()
     assert is_wired(engine, world.web)
-    assert set(engine.names()) == {world.web, f"{world.name}-db", "theirs"}
+    assert set(engine.names()) == world.own_names | {"theirs"}
+
+
+def test_crash_with_a_policy(world: RuntimeWorld, engine: Engine) -> None:
+    """An engine that restarts a container by itself restarts it in its network, and there is nothing to apply."""
+    if engine.runtime == "lxc":
+        pytest.skip("LXC restarts no container that has ended")
+    world.more = "restart: always,"
+    world.netctl("apply")
+    netns, before = world.netns_of("web"), engine.pid(world.web)
+    os.kill(int(before), signal.SIGKILL)
+    wait_until(lambda: engine.pid(world.web) not in ("0", before))
+    assert is_wired(engine, world.web)
+    assert world.netns_of("web") == netns
+    assert world.in_step()
+    assert "probes are as the file says" in world.netctl("verify").out
+
+
+def test_removed_by_hand(world: RuntimeWorld, engine: Engine) -> None:
+    """What a `container prune` takes, a stopped container and its holder, `apply` makes again."""
+    if engine.runtime == "docker":
+        engine.remove(f"{world.web}.net")
+    engine.stop(world.web)
+    if engine.runtime != "lxc":
+        engine.remove(world.web)
+    world.netctl("apply")
+    assert world.in_step()
+    assert is_wired(engine, world.web)
+    assert set(engine.names()) == world.own_names | {"theirs"}
+
+
+def test_a_holder_that_was_removed_under_a_running_container(world: RuntimeWorld, engine: Engine) -> None:
+    """Docker's container knows its holder by an id, so it is created again with a new one, and the plan says why."""
+    if engine.runtime != "docker":
+        pytest.skip("only Docker has holders")
+    engine.remove(f"{world.web}.net")
+    shown = world.netctl("diff", "--verbose", status=1).out
+    assert "network namespace is one that is gone, wanted the one that netctl holds" in shown
+    world.netctl("apply")
+    assert world.in_step()
+    assert is_wired(engine, world.web)
+    assert "probes are as the file says" in world.netctl("verify").out

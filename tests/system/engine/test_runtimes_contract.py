@@ -70,7 +70,7 @@ def test_contract(world: RuntimeWorld) -> None:
     verified = world.netctl("verify")
     assert "probes are as the file says" in verified.out
     if engine:
-        assert set(engine.names()) == {web, f"{world.name}-db", "theirs"}
+        assert set(engine.names()) == world.own_names | {"theirs"}
         assert engine.exec(web, "cat", "/sys/class/net/eth0/address").startswith("02:")
     # Exec: this machine's command in the container's network.
     assert "10.44.0.10/24" in world.netctl("exec", "web", "--", "ip", "address").out
@@ -107,7 +107,7 @@ def test_contract(world: RuntimeWorld) -> None:
     assert (after != before) is bool(engine)
     assert world.process_of("db") == db
     if engine:
-        assert set(engine.names()) == {web, f"{world.name}-db", "theirs"}, "nothing is left of the old one"
+        assert set(engine.names()) == world.own_names | {"theirs"}, "nothing is left of the old one"
     # One that cannot start, or ends when its engine has just said that it runs: the old one comes back, the very same.
     for command in ("exit 7", "sleep 0.03; exit 7") if engine else ():
         world.command = command
