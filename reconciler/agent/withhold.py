@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from reconciler.kinds.engine.container import EngineContainer
-from reconciler.kinds.engine.holder import Holder
+from reconciler.kinds.engine.holder import NetnsHolder
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.state.container_spec import LOST
@@ -45,9 +45,9 @@ def find_awaited(changes: Iterable[Change], repair: Repair, held: HostState, abs
 
 def _is_renewed(change: Change) -> bool:
     """Whether a network namespace was gone, and is created: without it, no engine can start what is to join it."""
-    if not isinstance(change.after, Holder | Netns):
+    if not isinstance(change.after, NetnsHolder | Netns):
         return False
-    return change.before is None or change.recreate or (isinstance(change.before, Holder) and not change.before.running)
+    return change.before is None or change.recreate or (isinstance(change.before, NetnsHolder) and not change.before.running)
 
 
 def _is_left_to_user(wanted: EngineContainer, live: EngineContainer | None, held: HostState, *, starts: bool) -> bool:

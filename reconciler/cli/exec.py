@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     topology = load(options)
     if options.container and not options.host:
         check_name("container", options.container, topology.containers)
+        options.container = topology.containers[options.container].share or options.container
     host = topology.hosts[options.host or topology.containers[options.container].host]
     if host.connect.scheme == "ssh":
         netns = HOST if options.host else container_netns(options.container)

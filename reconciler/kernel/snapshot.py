@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.engine import read_containers, read_holders
+from reconciler.kernel.engines.hosts_files import read_hosts_files
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.iptables import read_docker_user
 from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
@@ -97,6 +98,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         mounted=mounted,
         containers=containers,
         holders=holders,
+        hosts={} if context.is_lab_world else read_hosts_files(context, mounted),
         remembered=remembered,
     )
     if context.is_lab_world:
@@ -139,7 +141,7 @@ def _with_joined(namespaces: Namespaces, info: ContainerInfo) -> ContainerInfo:
     except FileNotFoundError:
         return replace(info, running=False, pid=0)  # it has just ended
     try:
-        held = namespaces.identity(container_netns(info.container))
+        held = namespaces.identity(container_netns(info.share or info.container))
     except HostError:
         return replace(info, is_joined=False)
     return replace(info, is_joined=held == (process.st_dev, process.st_ino))

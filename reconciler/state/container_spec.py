@@ -86,6 +86,13 @@ class ContainerSpec:
     stop_timeout: int | None = None
     """Seconds."""
     logging: Logging | None = None
+    hostname: str = ""
+    """Empty in a container that joins a holder: the holder has the name."""
+
+    @property
+    def has_own_hosts(self) -> bool:
+        """Whether one of its volumes is its /etc/hosts."""
+        return any(volume.split(":")[1:2] == ["/etc/hosts"] for volume in self.volumes)
 
     def masked(self) -> ContainerSpec:
         """The same without the values of its environment variables."""

@@ -47,3 +47,8 @@ def netns_path_name(topology: str, netns: str) -> str:
 def netns_path(topology: str, netns: str) -> str:
     """The file of a namespace that netctl created: `/run/netns/shop.web` (ip-netns(8))."""
     return f"/run/netns/{netns_path_name(topology, netns)}"
+
+
+def hosts_path(topology: str, host_key: str, container: str) -> str:
+    """The file that a container has as /etc/hosts, if its engine lets it join a path."""
+    return f"/run/netctl/{host_key}/{topology}.hosts/{container}"

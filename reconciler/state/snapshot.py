@@ -181,6 +181,8 @@ class ContainerInfo:
     """The network namespace that it was created for (`state.container_spec`)."""
     is_joined: bool = True
     """Whether its process is in the namespace that is held for it now; true if it does not run, or if none is held."""
+    share: str = ""
+    """The container for which that namespace is held, if it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ class HolderInfo:
     """None if its label has none."""
     pid: int
     """0 if it does not run."""
+    hosts: tuple[str, ...] = ()
+    """The lines of its /etc/hosts, if it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +308,8 @@ class Snapshot:
     containers: tuple[ContainerInfo, ...] = ()
     holders: Mapping[str, HolderInfo] = field(default_factory=dict)
     """By the namespace that each holds."""
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The lines of netctl's own hosts files, by the namespace of the container that mounts each."""
     processes: tuple[ProcessInfo, ...] = ()
     iptables: tuple[IptablesRuleInfo, ...] = ()
     remembered: frozenset[str] = frozenset()

@@ -13,7 +13,9 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from reconciler.state.container_spec import HELD, LOST, OWN, ContainerSpec, HolderSpec
+from reconciler.state.grammar import is_label
 from reconciler.state.jsontext import parse_json
+from reconciler.state.ref import container_netns, netns_path
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
 ROLE_LABEL, HOLDER_ROLE = "netctl.role", "network"
@@ -115,8 +117,19 @@ def holder_labels_of(topology: str, host_key: str, container: str, spec: HolderS
     return (*labels, (ROLE_LABEL, HOLDER_ROLE))
 
 
-def network_of(label: str, held: str) -> str:
-    """The network of a container (`state.container_spec`) by its label. `held` is the label of one that netctl creates now."""
+def network_of(label: str, container: str, held: Mapping[str, str]) -> tuple[str, str]:
+    """The network of a container (`state.container_spec`) by its label, and the other container whose namespace it joins, if any.
+
+    `held` has the containers for which netctl holds namespaces, by the labels of those that join them.
+    """
     if not label:
-        return OWN
-    return HELD if label == held else LOST
+        return OWN, ""
+    if label not in held:
+        return LOST, ""
+    return HELD, "" if held[label] == container else held[label]
+
+
+def path_label_of(topology: str, label: str) -> dict[str, str]:
+    """`held` for a label that is a path: the one container that has a namespace there, if it is one of the topology."""
+    name = label.removeprefix(netns_path(topology, container_netns("")))
+    return {label: name} if is_label(name) and label == netns_path(topology, container_netns(name)) else {}

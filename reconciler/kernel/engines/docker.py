@@ -12,17 +12,19 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.kernel.engines.docker_connection import DockerConnection, EngineError
 from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
+from reconciler.kernel.engines.hosts_files import read_lines, write_lines
 from reconciler.state.container_spec import HOLDER, LOST, OWN, PARKED
 from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
-from reconciler.state.ref import container_netns, netns_path
+from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
 from reconciler.state.spec_label import (
     HOLDER_ROLE,
@@ -34,8 +36,9 @@ from reconciler.state.spec_label import (
     holder_labels_of,
     labels_of,
     network_of,
+    path_label_of,
 )
-from reconciler.state.steps.containers import ContainerCreate, HolderCreate
+from reconciler.state.steps.containers import ContainerCreate, HolderCreate, HostsWrite
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -78,12 +81,13 @@ class DockerEngine(DockerConnection):
         names = {engine_name: container for container, engine_name in existing.items()}
         found = []
         everything = self._read_listed()
-        holders = {listed.labels[NAME_LABEL]: listed.identity for listed in self._own_holders(everything)}
+        holders = {listed.identity: listed.labels[NAME_LABEL] for listed in self._own_holders(everything)}
         for listed in everything:
             ours = self._is_ours(listed.name, listed.labels)
             if (ours and listed.is_holder) or (not ours and listed.name not in names):
                 continue
             pid = self._read_pid(listed.identity) if listed.state == "running" else 0
+            network, share = self._network_of(listed, holders) if ours else (OWN, "")
             found.append(
                 ContainerInfo(
                     runtime=self._runtime,
@@ -95,7 +99,8 @@ class DockerEngine(DockerConnection):
                     existing=not ours,
                     parked=ours and listed.parked,
                     networks=() if ours else listed.networks,
-                    network=self._network_of(listed, holders) if ours else OWN,
+                    network=network,
+                    share=share,
                 )
             )
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
@@ -104,28 +109,40 @@ class DockerEngine(DockerConnection):
         """The topology's holders on this host that are not parked."""
         found = []
         for listed in self._own_holders(self._read_listed()):
-            pid = self._read_pid(listed.identity) if listed.state == "running" else 0
-            found.append(HolderInfo(self._runtime, listed.labels[NAME_LABEL], listed.name, listed.holder_spec, pid))
+            pid, hosts = self._read_holder(listed.identity) if listed.state == "running" else (0, ())
+            found.append(HolderInfo(self._runtime, listed.labels[NAME_LABEL], listed.name, listed.holder_spec, pid, hosts))
         return tuple(found)
+
+    def _read_holder(self, identity: str) -> tuple[int, tuple[str, ...]]:
+        """The process of a holder, 0 if it has just ended, and the lines of its /etc/hosts."""
+        try:
+            with self._asking():
+                shown = self._inspect(identity)
+                pid, path = int(shown["State"]["Pid"]), Path(str(shown["HostsPath"]))
+        except EngineError as error:
+            if error.status == NOT_FOUND:
+                return 0, ()
+            raise
+        return pid, read_lines(path) if pid else ()
 
     def _own_holders(self, everything: Iterable[Listed]) -> Iterator[Listed]:
         for listed in everything:
             if listed.is_holder and not listed.parked and self._is_ours(listed.name, listed.labels):
                 yield listed
 
-    def _network_of(self, listed: Listed, holders: Mapping[str, str]) -> str:
-        """The network of a container of netctl's; `holders` are the ids of the live ones, by container."""
-        container = listed.labels[NAME_LABEL]
-        held = netns_path(self._topology, container_netns(container)) if self._joins_path else holders.get(container, "")
-        return network_of(listed.labels.get(NETWORK_LABEL, ""), held)
+    def _network_of(self, listed: Listed, holders: Mapping[str, str]) -> tuple[str, str]:
+        """The network of a container of netctl's, and the other container that it shares it with; `holders` are live, by id."""
+        label = listed.labels.get(NETWORK_LABEL, "")
+        held = path_label_of(self._topology, label) if self._joins_path else holders
+        return network_of(label, listed.labels[NAME_LABEL], held)
 
     def _joins(self, step: ContainerCreate) -> str:
         """The label of what a new container joins: a path, or the id of its holder; "" for a namespace of its own."""
         if step.network == OWN:
             return ""
         if self._joins_path:
-            return netns_path(self._topology, step.netns)
-        return self._find_own(step.engine_name + HOLDER).identity
+            return netns_path(self._topology, container_netns(step.owner))
+        return self._find_own(f"{self._topology}-{step.owner}{HOLDER}").identity
 
     @property
     def _joins_path(self) -> bool:
@@ -210,7 +227,8 @@ class DockerEngine(DockerConnection):
             else:
                 joins = self._joins(step)
                 labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec, joins))
-                client.create_container_from_config(create_body(step.spec, labels, joins), step.engine_name)
+                hosts = hosts_path(self._topology, self._host_key, step.owner) if joins and self._joins_path else ""
+                client.create_container_from_config(create_body(step.spec, labels, joins, hosts), step.engine_name)
         return 0 if step.network == LOST else self.start(step.engine_name)
 
     def create_holder(self, step: HolderCreate) -> int:
@@ -226,6 +244,14 @@ class DockerEngine(DockerConnection):
                 self._import_pause(client)
                 client.create_container_from_config(holder_body(step.shares, dict(labels)), step.engine_name)
         return self.start(step.engine_name)
+
+    def write_hosts(self, step: HostsWrite) -> None:
+        """Write the /etc/hosts of a holder, and so of each container that joins it."""
+        write_lines(self._hosts_path(self._find_own(step.holder).identity), step.lines)
+
+    def _hosts_path(self, identity: str) -> Path:
+        with self._asking():
+            return Path(str(self._inspect(identity)["HostsPath"]))
 
     def _import_pause(self, client: APIClient) -> None:
         """Make the image of holders, if the engine has none."""

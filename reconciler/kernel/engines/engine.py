@@ -13,13 +13,22 @@ from typing import Protocol
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.docker import DockerEngine
+from reconciler.kernel.engines.hosts_files import delete_hosts_file, write_hosts_file
 from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
 from reconciler.state.container_spec import OWN
-from reconciler.state.engines import ENGINES
+from reconciler.state.engines import ENGINES, HOLDING
 from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
-from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop, HolderCreate
+from reconciler.state.steps.containers import (
+    ContainerCreate,
+    ContainerPark,
+    ContainerStart,
+    ContainerStop,
+    HolderCreate,
+    HostsDelete,
+    HostsWrite,
+)
 from reconciler.state.steps.step import Step, StepError
 
 WORKERS = 32
@@ -86,12 +95,15 @@ def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tup
 
 def read_holders(context: KernelContext, wanted: Wanted | None = None) -> tuple[HolderInfo, ...]:
     """The topology's holders in the engines; as with containers, an engine that does not run has none."""
-    found: list[HolderInfo] = []
-    for runtime, commands in ENGINES.items():
-        engine = None if commands.joins_path else engine_of(context, runtime)
-        if isinstance(engine, DockerEngine) and (runtime in (wanted or {}) or engine.holds_any()):
-            found += engine.read_holders()
-    return tuple(found)
+    engine = _holding_engine(context)
+    return engine.read_holders() if HOLDING in (wanted or {}) or engine.holds_any() else ()
+
+
+def _holding_engine(context: KernelContext) -> DockerEngine:
+    engine = engine_of(context, HOLDING)
+    if not isinstance(engine, DockerEngine):
+        raise TypeError(f"{HOLDING} has no holders")
+    return engine
 
 
 def check_containers(context: KernelContext, steps: Iterable[Step]) -> None:
@@ -144,11 +156,14 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
 
 
 def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
-    """Execute the steps of one container; the number of the first process in its own namespace, 0 without one. StepError."""
+    """Execute the steps of one container and its holder. StepError.
+
+    It returns the number of the first process that was started in a namespace of its own, 0 without one.
+    """
     pid = 0
     for step in steps:
         try:
-            pid = run_step(context, step)
+            pid = run_step(context, step) or pid
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
             raise StepError(step, hide(words, step.spec.env) if isinstance(step, ContainerCreate) else words) from error
@@ -162,10 +177,13 @@ def run_step(context: KernelContext, step: Step) -> int:
             pid = engine_of(context, step.spec.runtime).create(step)
             return pid if step.network == OWN else 0
         case HolderCreate():
-            engine = engine_of(context, step.runtime)
-            if not isinstance(engine, DockerEngine):
-                raise TypeError(f"{step.runtime} needs no holders")
-            return engine.create_holder(step)
+            return _holding_engine(context).create_holder(step)
+        case HostsWrite() if step.holder:
+            _holding_engine(context).write_hosts(step)
+        case HostsWrite():
+            write_hosts_file(context, step.container, step.lines)
+        case HostsDelete():
+            delete_hosts_file(context, step)
         case ContainerStart():
             pid = engine_of(context, step.runtime).start(step.engine_name)
             return pid if step.owns_netns else 0

@@ -37,9 +37,9 @@ from reconciler.state.lxc_config import (
     render_mark,
     template_words,
 )
-from reconciler.state.ref import container_netns, netns_path
+from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.spec_label import network_of
+from reconciler.state.spec_label import network_of, path_label_of
 from reconciler.state.steps.containers import ContainerCreate
 
 STOP_TIMEOUT_S = 10
@@ -73,8 +73,9 @@ class LxcEngine:
             ours = self._is_ours(mark)
             if ours and mark:
                 pid, parked = pids.get(name, 0), mark.parked or not mark.complete
-                network = network_of(mark.joins, netns_path(self._topology, container_netns(mark.name)))
-                found.append(ContainerInfo("lxc", mark.name, name, mark.spec, pid > 0, pid, False, parked, network=network))
+                network, share = network_of(mark.joins, mark.name, path_label_of(self._topology, mark.joins))
+                info = ContainerInfo("lxc", mark.name, name, mark.spec, pid > 0, pid, existing=False, parked=parked)
+                found.append(replace(info, network=network, share=share))
             elif name in names and name in pids:
                 found.append(ContainerInfo("lxc", names[name], name, None, pids[name] > 0, pids[name], existing=True))
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
@@ -146,7 +147,9 @@ class LxcEngine:
         mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False, joins=self._joins(step))
         directory.mkdir(mode=0o770, parents=True)
         replace_file(directory / MARK_FILE, render_mark(mark))
-        config = render_config(step.container, step.spec, str(directory), common=Path(COMMON_CONFIG).exists(), joins=mark.joins)
+        hosts = hosts_path(self._topology, self._host_key, step.owner) if mark.joins else ""
+        common = Path(COMMON_CONFIG).exists()
+        config = render_config(step.container, step.spec, str(directory), common=common, joins=mark.joins, hosts=hosts)
         if is_template(step.spec.image):
             self._lxc("create", "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(step.spec.image))
             config = (directory / "config").read_text(encoding="utf-8") + "\n" + config
@@ -198,7 +201,7 @@ class LxcEngine:
 
     def _joins(self, step: ContainerCreate) -> str:
         """The path of the namespace that a container joins; "" for one of its own."""
-        return "" if step.network == OWN else netns_path(self._topology, step.netns)
+        return "" if step.network == OWN else netns_path(self._topology, container_netns(step.owner))
 
     def _check_own(self, engine_name: str) -> None:
         """HostError if a container is foreign: it is never changed."""

@@ -21,8 +21,11 @@ CONNECT_TIMEOUT_S = 5.0
 READ_BYTES = 1 << 16
 READS_MAX = 256
 """Of one `drain`."""
-EVENTS = ("create", "destroy", "die", "rename", "restart", "start", "stop")
-"""Those that may change a container's network namespace, its name, or whether it is there."""
+EVENTS = ("create", "destroy", "die", "rename", "restart", "start", "stop", "died", "remove")
+"""Those that may change a container's network namespace, its name, or whether it is there or runs.
+
+The last two are Podman's words for `die` and `destroy`: it compares a filter with its own words, whatever it sends.
+"""
 HEAD_MAX_BYTES = 1 << 14
 
 

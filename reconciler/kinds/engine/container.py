@@ -60,6 +60,8 @@ class EngineContainer(Record):
     """The network namespace that it was created for (`state.container_spec`)."""
     is_joined: bool = True
     """Whether its process is in the namespace that netctl holds for it; true if it does not run, or if none is held."""
+    share: str = ""
+    """The container for which that namespace is held, if it is another one: both have one network."""
 
     @classmethod
     def ref_of(cls, container: str) -> Ref:
@@ -72,12 +74,16 @@ class EngineContainer(Record):
 
     @property
     def depends_on(self) -> tuple[Ref, ...]:
-        return (holder_ref(self.netns),) if self.network == HELD and not self._joins_path else ()
+        return (holder_ref(self._held),) if self.network == HELD and not self._joins_path else ()
 
     @property
     def follows(self) -> tuple[Ref, ...]:
         # It does not depend on it: a process keeps its namespace when the file is deleted.
-        return (netns_ref(self.netns),) if self.network == HELD and self._joins_path else ()
+        return (netns_ref(self._held),) if self.network == HELD and self._joins_path else ()
+
+    @property
+    def _held(self) -> str:
+        return container_netns(self.share or self.container)
 
     @property
     def _joins_path(self) -> bool:
@@ -105,7 +111,8 @@ class EngineContainer(Record):
     def describe(self) -> str:
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""
         whose = "existing " if self.existing else ""
-        return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
+        where = f" in the network of {self.share}" if self.share else ""
+        return f"{whose}{self.runtime} container {self.engine_name}{image}{where}{'' if self.running else ', stopped'}"
 
     def is_ended(self, live: Record | None) -> bool:
         """Whether it should run, and `live` does not. The owner of an existing container may start and stop it at any time."""
@@ -140,6 +147,7 @@ class EngineContainer(Record):
                 running=info.running,
                 network=info.network,
                 is_joined=info.is_joined,
+                share=info.share,
             )
 
     @property
@@ -150,18 +158,19 @@ class EngineContainer(Record):
 
     def must_recreate(self, before: Self) -> bool:
         # An existing container can only be started or stopped.
-        return (self.engine_name, self.runtime, self.spec, self.existing, self.network) != (
+        return (self.engine_name, self.runtime, self.spec, self.existing, self.network, self.share) != (
             before.engine_name,
             before.runtime,
             before.spec,
             before.existing,
             before.network,
+            before.share,
         )
 
     def lower_create(self) -> tuple[Step, ...]:
         if self.existing or self.spec is None:
             return ()
-        create = ContainerCreate(self.netns, self.container, self.engine_name, self.spec, self.network)
+        create = ContainerCreate(self.netns, self.container, self.engine_name, self.spec, self.network, self.share)
         return (create,) if self.running else (create, self._stop())
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:

@@ -30,7 +30,7 @@ from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder(Record):
+class NetnsHolder(Record):
     """The engine's container `engine_name`, which holds the namespace `netns` of the topology's `container`."""
 
     kind = "holder"

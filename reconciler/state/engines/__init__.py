@@ -23,3 +23,5 @@ ENGINES: Mapping[str, EngineCommands] = {
     "lxc": LxcCommands("lxc", "/var/lib/lxc", ("-P",), joins_path=True),
 }
 """By the runtime that each serves."""
+HOLDING: EngineRuntime = "docker"
+"""The runtime whose containers join a holder, and not a path."""

@@ -21,6 +21,8 @@ class ContainerOrder:
     host_key: str
     joins: str = ""
     """The network namespace that it joins: a path, or the name of the container that holds it; "" for one of its own."""
+    owner: str = ""
+    """The container for which that namespace is held."""
 
 
 @dataclass(frozen=True, slots=True)

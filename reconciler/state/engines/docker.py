@@ -9,6 +9,7 @@ from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.engines.base import ContainerOrder, EngineCommands
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PROGRAM
 from reconciler.state.engines.run_options import held_options
+from reconciler.state.ref import hosts_path
 from reconciler.state.shell import join
 from reconciler.state.spec_label import NETWORK_LABEL, labels_of
 
@@ -23,6 +24,9 @@ class DockerCommands(EngineCommands):
         path = order.joins if self.joins_path else ""
         labels = labels_of(order.topology, order.host_key, order.container, order.spec, path)
         name = ["--name", order.engine_name, "--network", network_mode(order.joins)]
+        if path and not order.spec.has_own_hosts:
+            hosts = hosts_path(order.topology, order.host_key, order.owner)
+            name += ["--mount", f"type=bind,source={hosts},target=/etc/hosts"]
         line = join([*command, "create"])
         if order.joins and not path:
             identity = join([*command, "inspect", "-f", "{{.Id}}", order.joins])
@@ -114,14 +118,16 @@ def holder_body(spec: HolderSpec, labels: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def create_body(spec: ContainerSpec, labels: Mapping[str, str], joins: str = "") -> dict[str, Any]:
-    """The body of POST /containers/create, which says the same."""
+def create_body(spec: ContainerSpec, labels: Mapping[str, str], joins: str = "", hosts: str = "") -> dict[str, Any]:
+    """The body of POST /containers/create, which says the same; `hosts` is the path of its /etc/hosts, "" for its engine's."""
     policy, _, retries = spec.restart.partition(":")
     container: dict[str, Any] = {"Image": spec.image}
     host: dict[str, Any] = {
         "NetworkMode": network_mode(joins),
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(retries or 0)},
     }
+    if hosts and not spec.has_own_hosts:
+        host["Mounts"] = [{"Type": "bind", "Source": hosts, "Target": "/etc/hosts"}]
     for option, value in held_options(spec):
         body = option.body(value)
         container |= body.container

@@ -19,7 +19,7 @@ class LxcCommands(EngineCommands):
         """The container's files, then its start."""
         directory = f"{self._place(command)}/{order.engine_name}"
         mark = Mark(order.topology, order.host_key, order.container, order.spec, joins=order.joins)
-        yield from create_commands(mark, order.spec, directory)
+        yield from create_commands(mark, order.spec, directory, order.owner)
         yield self.start(command, order.engine_name)
 
     def start(self, command: tuple[str, ...], engine_name: str) -> str:

@@ -81,6 +81,8 @@ class Base:
         """By the engine's name."""
         self.holders: dict[str, HolderInfo] = {}
         """By the engine's name, parked ones too."""
+        self.hosts: dict[str, tuple[str, ...]] = {}
+        """The hosts files that containers mount, by namespace."""
         self.joined: dict[str, Space] = {}
         """The namespace that a container runs in and that netctl holds, by the engine's name."""
         self.clients: dict[tuple[str, str], tuple[bool, Space]] = {}

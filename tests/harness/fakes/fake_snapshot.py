@@ -11,7 +11,8 @@ from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
-from reconciler.kinds.engine.holder import Holder
+from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.engine.hosts import HostsFile
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.port import BridgePort
@@ -60,7 +61,7 @@ class FakeSnapshot:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case Holder() | EngineContainer(network="own"):
+                case NetnsHolder() | EngineContainer(network="own"):
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Link():
                     self._link(record)
@@ -74,6 +75,7 @@ class FakeSnapshot:
         for record in records:
             if isinstance(record, Sysctl):
                 sysctls[record.netns][record.key] = record.value
+        hosts = {r.netns: r.lines for r in records if isinstance(r, HostsFile)}
         return Snapshot(
             topology=self._topology,
             namespaces={
@@ -100,15 +102,17 @@ class FakeSnapshot:
                     r.existing,
                     network=r.network,
                     is_joined=r.is_joined,
+                    share=r.share,
                 )
                 for r in records
                 if isinstance(r, EngineContainer)
             ),
             holders={
-                r.netns: HolderInfo(r.runtime, r.container, r.engine_name, r.shares, int(r.running))
+                r.netns: HolderInfo(r.runtime, r.container, r.engine_name, r.shares, int(r.running), hosts.get(r.netns, ()))
                 for r in records
-                if isinstance(r, Holder)
+                if isinstance(r, NetnsHolder)
             },
+            hosts={r.netns: r.lines for r in records if isinstance(r, HostsFile) and not r.holder},
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )

@@ -78,6 +78,7 @@ class FakeHost(Links, Tables, Services):
             tables=tuple(self.read_tables()),
             containers=tuple(self.read_containers()),
             holders=self.read_holders(),
+            hosts=dict(self.hosts),
             processes=tuple(self.processes.values()),
             iptables=tuple(self.read_chains()),
             remembered=frozenset(self.remembered),

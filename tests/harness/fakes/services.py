@@ -17,6 +17,8 @@ from reconciler.state.steps.containers import (
     ContainerStart,
     ContainerStop,
     HolderCreate,
+    HostsDelete,
+    HostsWrite,
     ProcessStart,
     ProcessStop,
 )
@@ -39,6 +41,8 @@ class Services(Standing, Switches):
             ProcessStop: lambda step: self.processes.pop(step.container, None),
             ContainerCreate: self._container_create,
             HolderCreate: self._holder_create,
+            HostsWrite: self._hosts_write,
+            HostsDelete: lambda step: self.hosts.pop(step.netns, None),
             ContainerStart: lambda step: self._container_run(step.netns, step.engine_name),
             ContainerStop: lambda step: self._container_stop(step.netns, step.engine_name),
             ContainerPark: self._container_park,
@@ -60,9 +64,17 @@ class Services(Standing, Switches):
             raise Refused(f"the name {step.engine_name} is in use")
         twin = self.containers.pop(step.engine_name + PARKED, None)
         info = ContainerInfo(
-            step.spec.runtime, step.container, step.engine_name, step.spec, False, 0, existing=False, network=step.network
+            step.spec.runtime,
+            step.container,
+            step.engine_name,
+            step.spec,
+            False,
+            0,
+            existing=False,
+            network=step.network,
+            share=step.share,
         )
-        is_twin = twin is not None and (twin.spec, twin.network) == (step.spec, step.network)
+        is_twin = twin is not None and (twin.spec, twin.network, twin.share) == (step.spec, step.network, step.share)
         self.containers[step.engine_name] = replace(twin, parked=False) if twin and is_twin else info
         self._container_run(step.netns, step.engine_name)
 
@@ -73,17 +85,26 @@ class Services(Standing, Switches):
         self.holders[step.engine_name] = HolderInfo(step.runtime, step.container, step.engine_name, step.shares, 0)
         self._container_run(step.netns, step.engine_name)
 
+    def _hosts_write(self, step: HostsWrite) -> None:
+        if not step.holder:
+            self.hosts[step.netns] = step.lines
+        elif step.holder not in self.holders:
+            raise Refused(f"No such container: {step.holder}")
+        else:
+            self.holders[step.holder] = replace(self.holders[step.holder], hosts=step.lines)
+
     def _container_run(self, netns: str, engine_name: str) -> None:
         """It gets a namespace of its own, with nothing but a loopback, or joins the one that netctl holds."""
         if engine_name in self.holders:
-            self.holders[engine_name] = replace(self.holders[engine_name], pid=1)
+            self.holders[engine_name] = replace(self.holders[engine_name], pid=1, hosts=())
             self._open_space(netns)
             return
         if engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
         self.containers[engine_name] = replace(self.containers[engine_name], running=True, pid=1)
         if self.containers[engine_name].network != OWN:
-            self.joined[engine_name] = self._space(netns)
+            info = self.containers[engine_name]
+            self.joined[engine_name] = self._space(container_netns(info.share or info.container))
             return
         self._open_space(netns)
 
@@ -121,7 +142,9 @@ class Services(Standing, Switches):
         """A process keeps the namespace that it has joined when the file of that is deleted."""
         for info in self.containers.values():
             joined = self.joined.get(info.engine_name)
-            yield replace(info, is_joined=joined is None or self.spaces.get(container_netns(info.container)) is joined)
+            yield replace(
+                info, is_joined=joined is None or self.spaces.get(container_netns(info.share or info.container)) is joined
+            )
 
     # --- DHCP clients -----------------------------------------------------------------------------------------------
 

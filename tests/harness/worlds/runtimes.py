@@ -26,6 +26,8 @@ class RuntimeWorld:
     engine: Engine | None
     greeting: str = "hello"
     command: str = SERVES
+    shares: bool = False
+    """Whether there is a third container of ours, `app`, in the network of `web`."""
     more: str = ""
     """More keys of `web`, each with a comma after it."""
 
@@ -52,6 +54,8 @@ class RuntimeWorld:
             '     networks: {front: 10.44.0.10}, expose: ["8080:80"]}',
             f'  db: {{runtime: {runtime}, {image}command: [sh, -c, "{STAYS}"], networks: {{front: 10.44.0.20}}}}',
         ]
+        if self.shares:
+            lines.append(f'  app: {{runtime: {runtime}, {image}command: [sh, -c, "{STAYS}"], share: web}}')
         if self.engine:
             lines.append(f"  other: {{runtime: {runtime}, existing: theirs, networks: {{front: 10.44.0.30}}}}")
         self.path.write_text("\n".join(lines) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,3 +156,64 @@ def test_a_holder_that_was_removed_under_a_running_container(world: RuntimeWorld
     assert world.in_step()
     assert is_wired(engine, world.web)
     assert "probes are as the file says" in world.netctl("verify").out
+
+
+def test_names(world: RuntimeWorld, engine: Engine) -> None:
+    """A container has its host name, and finds itself, its aliases and `extra_hosts`; a new address needs no new container."""
+    world.more = "hostname: web.example, aliases: [shop], extra_hosts: ['db:10.44.0.20', 'outer=host-gateway'],"
+    world.netctl("apply")
+    identity = engine.identity(world.web)
+    assert engine.exec(world.web, "hostname") == "web.example"
+
+    def lines() -> list[str]:
+        return engine.exec(world.web, "cat", "/etc/hosts").splitlines()
+
+    wanted = ["10.44.0.10 web.example web shop", "10.44.0.20 db", "10.44.0.1 outer"]
+    assert [line for line in lines() if line.startswith("10.")] == wanted
+    assert engine.exec(f"{world.name}-db", "hostname") == "db", "by default"
+    engine.restart(world.web)
+    assert [line for line in lines() if line.startswith("10.")] == wanted
+    assert world.in_step()
+    world.more = world.more.replace("10.44.0.20", "10.44.0.21").replace("shop", "store")
+    world.netctl("apply")
+    assert world.in_step()
+    assert lines()[-2:] != wanted[-2:]
+    assert "10.44.0.21 db" in lines()
+    assert engine.identity(world.web) == identity
+    # The command lines of a plan write the same.
+    world.netctl("destroy")
+    script = world.netctl("diff", "--commands", "--show-secrets", status=1).out
+    subprocess.run(["sh", "-e"], input=script, text=True, check=True, capture_output=True)
+    assert world.in_step()
+    assert "10.44.0.21 db" in lines()
+    world.netctl("destroy")
+    assert not list(Path("/run/netctl").glob(f"*/{world.name}.hosts"))
+
+
+def test_share(world: RuntimeWorld, engine: Engine) -> None:
+    """A container in another's network has its interfaces and name, and neither loses them when the other changes or restarts."""
+    world.shares = True
+    world.netctl("apply")
+    assert world.in_step()
+    app = f"{world.name}-app"
+    assert "10.44.0.10/24" in engine.exec(app, "ip", "address", "show", "eth0")
+    assert engine.exec(app, "hostname") == "web"
+    assert "10.44.0.10/24" in world.netctl("exec", "app", "--", "ip", "address").out
+    pid, netns = engine.pid(app), world.netns_of("app")
+    assert world.netns_of("web") == netns
+    engine.restart(world.web)
+    assert world.in_step()
+    world.greeting = "good evening"
+    world.netctl("apply")
+    assert (engine.pid(app), world.netns_of("app")) == (pid, netns), "a new `web` leaves it alone"
+    assert "probes are as the file says" in world.netctl("verify").out
+    world.lose_namespace("web")
+    world.netctl("apply")
+    assert world.in_step()
+    for name in (app, world.web):
+        assert "10.44.0.10/24" in engine.exec(name, "ip", "address", "show", "eth0")
+    world.netctl("destroy")
+    assert engine.names() == ["theirs"]
+    script = world.netctl("diff", "--commands", "--show-secrets", status=1).out
+    subprocess.run(["sh", "-e"], input=script, text=True, check=True, capture_output=True)
+    assert world.in_step()

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from reconciler.agent.withhold import find_awaited, find_roots, withhold
 from reconciler.kinds.engine.container import EngineContainer
-from reconciler.kinds.engine.holder import Holder
+from reconciler.kinds.engine.holder import NetnsHolder
 from reconciler.kinds.netns import Netns
 from reconciler.plan.diff import diff_states
 from reconciler.state.container_spec import HELD, LOST, ContainerSpec, HolderSpec
@@ -43,7 +43,7 @@ def test_a_container_that_was_stopped_stays_so() -> None:
 def test_a_container_that_lost_its_network_starts_again() -> None:
     """One that could not run without its namespace starts if its policy says so; one that a user stopped does not."""
     always = replace(WEB, spec=ContainerSpec("docker", "nginx", restart="always"), network=HELD)
-    holder = Holder(netns=WEB.netns, container="web", engine_name="shop-web.net", runtime="docker", shares=HolderSpec("web"))
+    holder = NetnsHolder(netns=WEB.netns, container="web", engine_name="shop-web.net", runtime="docker", shares=HolderSpec("web"))
     ended, down = replace(always, running=False), replace(holder, running=False)
     assert awaited([ended, down], [always, holder]) == set()
     assert awaited([ended, holder], [always, holder]) == {WEB.ref}, "a user stopped it"

@@ -33,6 +33,8 @@ from reconciler.state.steps.containers import (
     ContainerStart,
     ContainerStop,
     HolderCreate,
+    HostsDelete,
+    HostsWrite,
     ProcessStart,
     ProcessStop,
 )
@@ -231,6 +233,8 @@ OTHERS: list[Step] = [
     OvsPortDelete("", "b-shop-front", "v-web"),
     FlowAdd("", "b-shop-front", 0x77, "table=0,priority=10,in_port=LOCAL", "NORMAL"),
     HolderCreate("container:api", "api", "docker", "shop-api.net", HolderSpec("api")),
+    HostsWrite("container:api", "api", "shop-api.net", ("127.0.0.1 localhost",)),
+    HostsDelete("container:api", "api"),
 ]
 
 
