@@ -5,6 +5,7 @@ A container mounts the file itself: another one of the same name would not be se
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def delete_hosts_file(context: KernelContext, step: HostsDelete) -> None:
     """Delete it, and the directory with the last one."""
     path = _path(context, step.container)
     path.unlink(missing_ok=True)
-    if path.parent.is_dir() and not any(path.parent.iterdir()):
+    with contextlib.suppress(OSError):  # others are in it, or another thread has deleted it
         path.parent.rmdir()
 
 

@@ -51,7 +51,19 @@ class DockerCommands(EngineCommands):
         yield '    rm -r "$directory"'
         yield "fi"
         words = [word for label, value in labels for word in ("--label", f"{label}={value}")]
-        words += ["--hostname", spec.hostname, "--network", "none", "--restart", "no", "--read-only", "--cap-drop", "ALL"]
+        words += [
+            "--hostname",
+            spec.hostname,
+            "--network",
+            "none",
+            "--restart",
+            "no",
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+            "--log-driver",
+            "none",
+        ]
         yield join([*command, "create", "--name", engine_name, *words, PAUSE_IMAGE])
         yield join([*command, "start", engine_name])
 
@@ -114,6 +126,7 @@ def holder_body(spec: HolderSpec, labels: Mapping[str, str]) -> dict[str, Any]:
             "RestartPolicy": {"Name": "no"},
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
+            "LogConfig": {"Type": "none"},
         },
     }
 

@@ -99,6 +99,18 @@ def test_reboot(topology_name: str, tmp_path: Path, policy: str) -> None:
         assert "probes are as the file says" in world.netctl("verify").out
 
 
+def test_a_holder_is_removed(topology_name: str, tmp_path: Path) -> None:
+    """A container knows its holder by an id, so both are created again, and the plan says why; it ran unwired meanwhile."""
+    with running() as (daemon, engine), applied(engine, topology_name, tmp_path) as world:
+        engine.remove(f"{world.web}.net")
+        assert is_running(daemon, world.web)
+        shown = world.netctl("diff", "--verbose", status=1).out
+        assert "network namespace is one that is gone, wanted the one that netctl holds" in shown
+        world.netctl("apply")
+        assert world.in_step()
+        assert "probes are as the file says" in world.netctl("verify").out
+
+
 def test_prune(topology_name: str, tmp_path: Path) -> None:
     """`docker container prune` takes what is stopped, holders too; `apply` makes both again."""
     with running() as (daemon, engine), applied(engine, topology_name, tmp_path) as world:
