@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
     topology = load(options)
     if options.container and not options.host:
         check_name("container", options.container, topology.containers)
+        options.container = topology.containers[options.container].share or options.container
     host = topology.hosts[options.host or topology.containers[options.container].host]
     if host.connect.scheme == "ssh":
         netns = HOST if options.host else container_netns(options.container)
@@ -75,12 +76,16 @@ def _container_path(topology: Topology, name: str) -> str:
     container = topology.containers[name]
     namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
-        from reconciler.kernel.engines.engine import engine_of
+        from reconciler.kernel.engines.engine import engine_of, read_holders
+        from reconciler.kernel.snapshot import find_own_pids
 
         existing = {name: container.engine_name} if container.existing else {}
         engine = engine_of(namespaces.context, container.spec.runtime)
-        found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
-        if not found.get(name):
+        mounted = namespaces.read_mounted()[0]
+        wanted = {container.spec.runtime: existing}
+        holders = {container_netns(info.container): info for info in read_holders(namespaces.context, wanted)}
+        found = find_own_pids(engine.read_containers(existing), holders, mounted)
+        if not found.get(name) and container_netns(name) not in mounted:
             raise HostError(f"container {name} does not run", "run `netctl apply` to start it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))

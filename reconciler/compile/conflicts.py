@@ -23,6 +23,7 @@ from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.links.veth import Veth
+from reconciler.state.container_spec import HOLDER
 from reconciler.state.engines import ENGINES
 from reconciler.state.foreign import (
     ForeignContainer,
@@ -280,10 +281,12 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
                     "needs that name",
                     link.help_text or f"remove it (ip link delete {link.name}), or rename the container",
                 )
-        if not container.existing and (container.spec.runtime, container.engine_name) in taken:
+        for name in (container.engine_name, container.engine_name + HOLDER):
+            if container.existing or (container.spec.runtime, name) not in taken:
+                continue
             yield Conflict(
                 host.name,
-                f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
+                f"{at}host {host.name} has a container {name} that is not netctl's",
                 "rename one of the two, or write `existing: true` to connect it unchanged",
             )
 

@@ -125,7 +125,7 @@ class Namespaces:
         self._memos, self.tables = {}, TableMemo()
 
     def set_pids(self, pids: Mapping[str, int]) -> None:
-        """The first process of each engine container that runs, by the name of the container in the topology."""
+        """The first process of each engine container that runs in a namespace of its own, by its name in the topology."""
         self._pids = dict(pids)
 
     def add_pids(self, pids: Mapping[str, int]) -> None:
@@ -244,6 +244,8 @@ class Namespaces:
         steps = tuple(steps)
         if not steps:
             return
+        for step in steps:
+            self._pids.pop(container_of(step.netns), None)  # it now has a file
         _allow_descriptors(len(steps) + len(self._sockets))
         with _locked(self._context.netns_directory) as directory:
             _share(directory)

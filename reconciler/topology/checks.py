@@ -17,6 +17,7 @@ from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
 from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
+from reconciler.topology.check_share import check_share
 from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
@@ -26,8 +27,9 @@ from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import Path
 
-_ENGINE_KEYS = tuple(key for key in SPEC_KEYS if key not in BARE_KEYS)
-_MADE_BY_US_KEYS = (*SPEC_KEYS, "env_file", "replicas")
+_HOSTS_KEYS = ("aliases", "extra_hosts")
+_ENGINE_KEYS = (*(key for key in SPEC_KEYS if key not in BARE_KEYS), *_HOSTS_KEYS, "share")
+_MADE_BY_US_KEYS = (*SPEC_KEYS, *_HOSTS_KEYS, "env_file", "replicas", "share")
 
 
 def check_topology(model: TopologyModel, faults: FaultList) -> None:
@@ -119,6 +121,8 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
             )
         if (container.replicas or 0) > 1:
             _check_replicas(name, container, faults)
+        if container.share:
+            check_share(model, name, container, faults)
 
 
 def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> None:

@@ -182,6 +182,9 @@ def _containers(model: TopologyModel, origin: str, variables: Mapping[str, str])
             attachments=attachments,
             publications=publications,
             connections=container.connections,
+            aliases=container.aliases,
+            extra_hosts=container.extra_hosts,
+            share=container.share,
         )
 
 

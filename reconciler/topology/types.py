@@ -149,6 +149,10 @@ class Publication:
     path: Path = ()
 
 
+HOST_GATEWAY = "host-gateway"
+"""Compose's word, among `extra_hosts`, for the address at which a container reaches its host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container; replicas are expanded, and each has the name in the file that it replicates (`origin`)."""
@@ -164,6 +168,12 @@ class Container:
     publications: tuple[Publication, ...] = ()
     connections: int = CONNECTIONS
     """The limit of its entries in connection tracking on each of its networks."""
+    aliases: tuple[str, ...] = ()
+    """More names of its own addresses, in its hosts file."""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """Names and addresses of others there; an address may be `host-gateway`."""
+    share: str = ""
+    """The container whose network it has; it has none of its own then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,7 @@ def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNa
     found: dict[tuple[int, int], str | None] = {}
     namespaces: list[tuple[str, str | None]] = [(context.own_netns, None)]
     namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
+    namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.holders.values() if info.pid]
     for path, container in namespaces:
         try:
             status = os.stat(path)

@@ -14,6 +14,7 @@ from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
 from reconciler.topology.model.env_files import EnvFiles
+from reconciler.topology.model.host_names import Aliases, ExtraHosts, HostName
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.run_options import (
@@ -219,6 +220,13 @@ class ContainerModel(Model):
     stop_signal: Signal = Field("", description="The signal that ends it.")
     stop_timeout: Seconds = Field(None, description="How long it may take to end, before it is killed: 30s.")
     logging: LoggingField = Field(None, description="Where the engine writes what it prints: {driver: …, options: {…}}.")
+    hostname: HostName = Field("", description="Its host name; default: its name.")
+    aliases: Aliases = Field((), description="More names of its own addresses, in its /etc/hosts.")
+    extra_hosts: ExtraHosts = Field(
+        (),
+        description="More lines of its /etc/hosts: {name: address}, or a list of name:address; the address may be host-gateway.",
+    )
+    share: Reference = Field("", description="The container whose network it has, on the same host and in the same runtime.")
     existing: Existing = Field(
         False, description="Connect a container that the engine runs already: true (named as the key), or its name."
     )
