@@ -93,7 +93,7 @@ class EngineContainer(Record):
     def starts_last(self) -> bool:
         return self.network != OWN
 
-    def tell_field(self, name: str) -> tuple[str, object]:
+    def reason_field(self, name: str) -> tuple[str, object]:
         if name == "network":
             return "network namespace", NETWORKS[self.network]
         if name == "is_joined":
