@@ -148,9 +148,12 @@ def _with_joined(namespaces: Namespaces, info: ContainerInfo) -> ContainerInfo:
 
 
 def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError if a new namespace would have the name of a foreign one."""
+    """HostError if a new namespace would have the name of a foreign one, or of anything else that is there."""
     topology, mounted = namespaces.context.topology, namespaces.read_mounted()[0]
-    for netns in (step.netns for step in steps if isinstance(step, NetnsAdd) and step.netns in mounted):
+    for netns in (step.netns for step in steps if isinstance(step, NetnsAdd)):
+        if netns not in mounted:
+            namespaces.check_free(netns)
+            continue
         alias = parse_alias(read_loopback(namespaces.socket(netns))[LOOPBACK].alias)
         if alias is None or alias.topology != topology:
             name = netns_path_name(topology, netns)
