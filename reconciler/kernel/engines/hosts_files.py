@@ -1,6 +1,7 @@
 """The files that containers have as /etc/hosts: under /run/netctl, or that of a holder. They are written in place.
 
-A container mounts the file itself: another one of the same name would not be seen in it.
+A container mounts the file itself: another one of the same name would not be seen in it. Start scripts of images add lines
+to it. Those stand below a mark, and netctl neither compares nor changes them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.state.ref import container_netns, hosts_path
-from reconciler.state.steps.containers import HostsDelete
+from reconciler.state.steps.containers import HOSTS_END, HostsDelete
 
 HOSTS_MAX_BYTES = 1 << 16
 """The limit of what is read of a file: its container's root can write anything there."""
@@ -28,18 +29,26 @@ def read_hosts_files(context: KernelContext, mounted: Iterable[str]) -> dict[str
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a hosts file; none if it cannot be read."""
+    """The lines of a hosts file down to the mark, or all; none if it cannot be read."""
+    return _read_parts(path)[0]
+
+
+def _read_parts(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The lines of the file before and after the mark; without a mark, all are before it."""
     try:
         with path.open("rb") as file:
-            return tuple(file.read(HOSTS_MAX_BYTES).decode("utf-8", "replace").replace("\0", "\ufffd").splitlines())
+            lines = file.read(HOSTS_MAX_BYTES).decode("utf-8", "replace").replace("\0", "\ufffd").splitlines()
     except OSError:
-        return ()
+        return (), ()
+    end = lines.index(HOSTS_END) if HOSTS_END in lines else len(lines)
+    return tuple(lines[:end]), tuple(lines[end + 1 :])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write the file, and keep it the same file. HostError if it cannot be written."""
+    """Write the file, and keep it the same file, with the lines below the mark. HostError if it cannot be written."""
     try:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        text = "".join(f"{line}\n" for line in (*lines, HOSTS_END, *_read_parts(path)[1]))
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise HostError(f"cannot write the hosts file {path}: {error.strerror}") from error
 

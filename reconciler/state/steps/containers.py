@@ -66,6 +66,10 @@ class HolderCreate(Step):
         yield from ENGINES[self.runtime].hold(shell.engine(self.netns, self.runtime), self.engine_name, self.shares, labels)
 
 
+HOSTS_END = "# netctl keeps the lines below"
+"""The last line of netctl's in a hosts file: programs of the container may add others after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostsWrite(Step):
     """Write the /etc/hosts of a container in place: that of its `holder`, or if it has none, a file under /run/netctl."""
@@ -76,7 +80,7 @@ class HostsWrite(Step):
     lines: tuple[str, ...]
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        text = "".join(f"{line}\n" for line in self.lines)
+        text = "".join(f"{line}\n" for line in (*self.lines, HOSTS_END))
         if self.holder:
             command = (*shell.engine(self.netns, HOLDING), "inspect", "-f", "{{.HostsPath}}", self.holder)
             yield f'printf %s {quote(text)} >"$({join(command)})"'
