@@ -201,6 +201,11 @@ class Policy:
     target: Party
     ports: tuple[PortRange, ...] = ()
 
+    @property
+    def ends(self) -> str:
+        """`from web to db`."""
+        return "from " + " to ".join(party.name or party.kind for party in (self.source, self.target))
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:

@@ -20,6 +20,7 @@ from reconciler.state.codec import class_name
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
 from reconciler.state.record import Change
+from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
 
@@ -231,6 +232,12 @@ class Count(Request[Mapping[str, int]]):
     addresses: tuple[str, ...]
 
 
+class ReadTraffic(Request[tuple[TrafficCount, ...]]):
+    """Read what the firewall has counted; none if it is not there."""
+
+    answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpenListeners(Request[model.Opened]):
     """Open these listeners, until `CloseListeners` (`probes.run`)."""
@@ -282,6 +289,7 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Remember,
     Forget,
     Count,
+    ReadTraffic,
     OpenListeners,
     RunProbes,
     CloseListeners,

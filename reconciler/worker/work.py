@@ -82,6 +82,7 @@ class Work:
             protocol.Remember: lambda request: machine.remember(request.peers),
             protocol.Forget: lambda _: machine.forget(),
             protocol.Count: lambda request: machine.count_connections(request.addresses),
+            protocol.ReadTraffic: lambda _: machine.read_traffic(),
             protocol.OpenListeners: self._listen,
             protocol.RunProbes: self._probe,
             protocol.CloseListeners: lambda _: machine.prober().stop(),
