@@ -102,3 +102,10 @@ def test_names_lead_to_addresses_of_the_topology(name: str) -> None:
         for addresses in keys.get("extra_hosts", {}).values():
             for address in addresses if isinstance(addresses, list) else [addresses]:
                 assert address in known or address in given
+
+
+def test_the_document_shows_an_example_of_these() -> None:
+    """The project in docs/compose.md is `shop`, and the part of a topology there is what an import writes."""
+    project, topology = re.findall(r"^```yaml\n(.*?)^```", Path("docs/compose.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert (ROOT / "shop/compose.yaml").read_text().endswith(f"docs/compose.md.\n{project}")
+    assert topology in (ROOT / "shop/topology.yaml").read_text()
