@@ -173,7 +173,7 @@ def test_scripts_are_plain_sh(script: str) -> None:
 
 
 def test_missing_capability_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the machine lacks fails the test in CI, unless CI's own kernel is known to lack it; elsewhere the test is skipped."""
+    """What the machine lacks fails the test in CI, unless its kernel or release is known to lack it; else the test is skipped."""
     monkeypatch.setitem(capabilities.CAPABILITIES, "nft", (lambda: False, "install it"))
     monkeypatch.setitem(capabilities.CAPABILITIES, "sctp", (lambda: False, "another kernel"))
     monkeypatch.setattr(capabilities, "_found", {})
@@ -182,6 +182,13 @@ def test_missing_capability_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None
         capabilities.require_capability("nft")
     with pytest.raises(pytest.skip.Exception, match="lacks sctp"):
         capabilities.require_capability("sctp")
+    monkeypatch.setitem(capabilities.CAPABILITIES, "compose", (lambda: False, "Debian 13"))
+    monkeypatch.setattr(capabilities, "_is_debian_12", lambda: True)
+    with pytest.raises(pytest.skip.Exception, match="lacks compose"):
+        capabilities.require_capability("compose")
+    monkeypatch.setattr(capabilities, "_is_debian_12", lambda: False)
+    with pytest.raises(pytest.fail.Exception, match="lacks compose"):
+        capabilities.require_capability("compose")
     monkeypatch.setattr(capabilities, "IN_CI", False)
     with pytest.raises(pytest.skip.Exception, match="lacks nft"):
         capabilities.require_capability("nft")

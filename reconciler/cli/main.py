@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TextIO
 
 from reconciler.cli import agent, apply, destroy, diff, init, status, validate, verify, wait, watch
 from reconciler.cli import exec as execute
+from reconciler.cli import import_ as importing
 from reconciler.cli.parser import parse_arguments
 from reconciler.errors import NetctlError, TopologyError, translate
 
@@ -32,6 +33,7 @@ UNTOUCHED = 3
 """The status of a defect in a command that changes nothing, so that it leaves no resources."""
 COMMANDS = (
     init.COMMAND,
+    importing.COMMAND,
     apply.COMMAND,
     diff.COMMAND,
     destroy.COMMAND,

@@ -33,6 +33,8 @@ TunnelKind = Literal["vxlan"]
 DEFAULT_TUNNEL: TunnelKind = "vxlan"
 OverlayKey = Literal[TunnelKind, "routes", "auto", "none"]
 """How a subnet spans hosts: by tunnels, by routes, or with `auto` by routes where they lead, else by tunnels."""
+SubnetMode = Literal["nat", "routed", "isolated", "direct", "macvlan"]
+"""What connects a subnet to other networks."""
 Path = tuple[str | int, ...]
 """The path of a value in the file: ("containers", "web", "expose", 0)."""
 
@@ -66,7 +68,7 @@ class Subnet:
 
     name: str
     cidrs: tuple[Network, ...]
-    mode: Literal["nat", "routed", "isolated", "direct", "macvlan"] = "nat"
+    mode: SubnetMode = "nat"
     overlay: OverlayKey = DEFAULT_TUNNEL
     bridge: BridgeKind = "linux"
     mtu: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.harness.compose import has_compose
 from tests.harness.mounts import REMEDY, is_chroot
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -42,6 +44,13 @@ def _has_link_kind(kind: str) -> bool:
     return _has_root() and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def _is_debian_12() -> bool:
+    try:
+        return platform.freedesktop_os_release().get("VERSION_CODENAME") == "bookworm"
+    except OSError:  # it has no file of that kind
+        return False
+
+
 CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (_has_root, "run the tests as root (sudo make test)"),
     "dockerd": (_has_dockerd, "run `.ci/setup --test`, which installs docker.io and iptables"),
@@ -55,6 +64,7 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
     "sudo": (lambda: shutil.which("sudo") is not None, "run `make setup-test`, which installs sudo"),
     "openvswitch": (lambda: shutil.which("ovs-vswitchd") is not None, "install openvswitch-switch"),
     "dnsmasq": (lambda: shutil.which("dnsmasq") is not None, "run `.ci/setup --test`, which installs dnsmasq-base"),
+    "compose": (has_compose, "install docker-compose of Debian 13; Debian 12 has version 1 only (tests/README.md)"),
     "udhcpc": (lambda: shutil.which("udhcpc") is not None, "run `.ci/setup --test`, which installs udhcpc"),
     "sctp": (_has_sctp, "a kernel with SCTP (CONFIG_IP_SCTP)"),
     "user namespaces": (_has_user_namespaces, "a kernel with user namespaces (user.max_user_namespaces above 0)"),
@@ -67,13 +77,17 @@ CAPABILITIES: dict[str, tuple[Callable[[], bool], str]] = {
 KERNEL_GAPS = frozenset({"sctp", "dummy", "vrf", "wireguard"})
 """What the kernel of the CI lacks, and no package brings: a test that needs one is skipped there too, and says so."""
 
+RELEASE_GAPS = frozenset({"compose"})
+"""What Debian 12 has in no package, and Debian 13 has: a skip as above, if no package of this machine's release brings it."""
+
 _found: dict[str, bool] = {}
 
 
 def require_capability(name: str) -> None:
     """End the test here where the machine lacks `name`: it fails in CI, and is skipped with a reason elsewhere.
 
-    Only a gap of CI's own kernel (KERNEL_GAPS) is a skip in CI. In a chroot the test fails in any case (see `mounts`).
+    Only a gap of CI's own kernel or release (KERNEL_GAPS, RELEASE_GAPS) is a skip in CI. In a chroot the test fails in any
+    case (see `mounts`).
     """
     probe, remedy = CAPABILITIES[name]
     if _has_root() and is_chroot():
@@ -83,6 +97,7 @@ def require_capability(name: str) -> None:
     if _found[name]:
         return
     message = f"this machine lacks {name}: {remedy}"
-    if IN_CI and name not in KERNEL_GAPS:
+    is_gap = name in KERNEL_GAPS or (name in RELEASE_GAPS and _is_debian_12())
+    if IN_CI and not is_gap:
         pytest.fail(message)
     pytest.skip(message)

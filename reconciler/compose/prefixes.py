@@ -1,0 +1,59 @@
+"""Prefixes for networks that name none, and addresses for services that name none.
+
+Both follow from names only, so a second import of the same file gives the same. Docker's own default prefixes
+(172.17.0.0/12, 192.168.0.0/16) are avoided, because its networks may still be live.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+
+from reconciler.topology.types import IPAddress, Network
+
+_POOL = IPv4Network("10.64.0.0/10")
+_PREFIXES = 1 << 14
+"""How many /24 are in the pool."""
+_BLOCK = 16
+"""A project's first prefix is a multiple of it, so the subnets of most projects lie side by side."""
+FIRST_HOST = 10
+"""The last byte of the first address that is given out, if the prefix has room: lower ones are often routers."""
+FIRST_IPV6_HOST = 0x10
+SCAN_MAX = 4096
+"""The most addresses of one prefix that are tried."""
+
+
+def choose_ipv4(seed: str, taken: Iterable[Network]) -> Iterator[IPv4Network]:
+    """Free /24 prefixes of the pool, from a place that the seed decides."""
+    taken = [network for network in taken if isinstance(network, IPv4Network)]
+    start = _digest(seed) % (_PREFIXES // _BLOCK) * _BLOCK
+    for number in range(_PREFIXES):
+        base = int(_POOL.network_address) + ((start + number) % _PREFIXES << 8)
+        found = IPv4Network((base, 24))
+        if not any(found.overlaps(other) for other in taken):
+            yield found
+
+
+def choose_ipv6(seed: str, taken: Iterable[Network]) -> Iterator[IPv6Network]:
+    """Free /64 prefixes of one unique local /48 (RFC 4193), whose global ID the seed decides."""
+    taken = [network for network in taken if isinstance(network, IPv6Network)]
+    base = (0xFD << 120) | (_digest(seed) & ((1 << 40) - 1)) << 80
+    for number in range(1, 1 << 16):
+        found = IPv6Network((base | number << 64, 64))
+        if not any(found.overlaps(other) for other in taken):
+            yield found
+
+
+def _digest(seed: str) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+
+
+def choose_address(prefix: Network, taken: Collection[IPAddress]) -> IPAddress | None:
+    """The first free address; None if the prefix is full. The first usable one is the gateway's default."""
+    size = prefix.num_addresses
+    usable = size - 1 if isinstance(prefix, IPv4Network) else size  # the last one is IPv4's broadcast address
+    wanted = FIRST_HOST if isinstance(prefix, IPv4Network) else FIRST_IPV6_HOST
+    first = wanted if usable > wanted * 2 else 2
+    tried = (*range(first, min(usable, first + SCAN_MAX)), *range(2, min(first, usable)))
+    return next((found for number in tried if (found := prefix[number]) not in taken), None)
