@@ -208,6 +208,8 @@ class Keeper:
         """The plans, without what is not to be repaired now."""
         desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
+        # A pattern without a member, and a member that cannot have what another one has, have no records.
+        recordless = sorted(name for name in absent if name not in desired.topology.containers)
         hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
         plans = fleet.plan(hosts)
         left: dict[str, HostState] = {}
@@ -220,7 +222,7 @@ class Keeper:
                 left[host] = withhold(hosts[host], plan.changes, refs)
         if any(left[host] != hosts[host] for host in left):
             plans = fleet.plan({**hosts, **left})
-        return _Work(replace(desired, hosts=hosts), plans, tuple(awaited))
+        return _Work(replace(desired, hosts=hosts), plans, (*awaited, *recordless))
 
     def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""

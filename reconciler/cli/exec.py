@@ -34,7 +34,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
     help_text = "a host's own network namespace, not a container's"
     parser.add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
-    parser.add_argument("container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas, as in worker-2")
+    parser.add_argument(
+        "container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas and services, as in worker-2"
+    )
     parser.add_argument("words", nargs="*", metavar="-- CMD", help="the command and its arguments")
 
 
@@ -53,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("`netctl exec` needs a command", "write it after `--`: netctl exec web -- ip address")
     topology = load(options)
     if options.container and not options.host:
+        topology = _with_members(topology, options.container)
         check_name("container", options.container, topology.containers)
         options.container = topology.containers[options.container].share or options.container
     host = topology.hosts[options.host or topology.containers[options.container].host]
@@ -62,6 +65,24 @@ def run(options: argparse.Namespace) -> int:
     path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
     _enter(path, options.host or options.container)
     return _become(words)
+
+
+def _with_members(topology: Topology, name: str) -> Topology:
+    """The topology with the members that its hosts have, if the name may be one of theirs."""
+    if name in topology.containers or not topology.may_have(name):
+        return topology
+    from reconciler.compile.members import expand_members
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import targets_of
+
+    origins = {
+        origin for origin, pattern in topology.patterns.items() if name == origin or pattern.selector.may_name(origin, name)
+    }
+    hosts = {topology.patterns[origin].container.host for origin in origins}
+    targets = tuple(target for host in hosts for target in targets_of(topology, host) if target.host == host)
+    with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
+        fleet.greet(targets, "netctl exec")
+        return expand_members(topology, fleet.read(lock=False))[0]
 
 
 def _host_path(topology: Topology, name: str) -> str:

@@ -55,6 +55,10 @@ class Conflict:
     """The host lacks an input of its desired state, so nothing else can be said of the host."""
     awaited: str = ""
     """The container that another program is to run, if the conflict is that it does not run."""
+    is_member: bool = False
+    """Whether that is one of several that labels select: they come and go."""
+    reason: str = ""
+    """Why the container has to wait, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,7 @@ def refuse(conflicts: tuple[Conflict, ...]) -> None:
 
 
 def _at(topology: Topology, path: Path) -> str:
-    """`topology.yaml:14:3: `, in front of a sentence."""
-    if not topology.path:
-        return ""
-    position = topology.position(path)
-    return f"{topology.path}:{position.line}:{position.column}: "
+    return topology.place(path)
 
 
 # --- missing requirements ---------------------------------------------------------------------------------------------
@@ -308,7 +308,13 @@ def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     """Conflicts about interface names inside existing containers."""
     topology, host, facts = view.topology, view.host, view.facts
     taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
+    others = {each.container: each.topology for each in taken.values() if each.topology}
     for container in map(topology.containers.__getitem__, view.containers):
+        if other := others.get(container.name) if container.attachments else "":
+            at = _at(topology, ("containers", container.origin))
+            message = f"{at}the existing container {container.engine_name} of {container.name} is connected by topology {other}"
+            yield Conflict(host.name, message, f"remove it from the file of {other}, or from this one")
+            continue
         for endpoint in view.resolved.endpoints[container.name]:
             if interface := taken.get((container.name, endpoint.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", endpoint.subnet))
@@ -334,6 +340,8 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
                 f"{at}the existing container {name} on host {host.name} is {state}",
                 f"start it ({start}), or give an image in place of `existing`, and netctl creates it",
                 awaited=container.name,
+                is_member=container.number is not None,
+                reason=f"{container.spec.runtime} container {name} is {state}",
             )
 
 

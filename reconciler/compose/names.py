@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
-from reconciler.topology.scalars import RESERVED_NAMES
+from reconciler.state.naming import RESERVED_NAMES
 
 _LABEL = re.compile(LABEL, re.ASCII)
 LABEL_MAX = 63

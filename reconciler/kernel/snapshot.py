@@ -27,6 +27,7 @@ from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
 from reconciler.kernel.uplink.move import read_uplinks
 from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
 from reconciler.state.container_spec import OWN
+from reconciler.state.members import Member, Selector, settle
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, container_of, is_container_netns, is_lab_netns, netns_path_name
 from reconciler.state.snapshot import ContainerInfo, HolderInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
@@ -51,6 +52,8 @@ class Interest:
 
     For each, the existing containers: the topology's name and the engine's.
     """
+    members: Mapping[str, Mapping[str, Selector]] = field(default_factory=dict)
+    """For each of these runtimes, the containers of the file that labels select."""
     openvswitch: bool = False
     """Whether the file has a subnet on an Open vSwitch bridge here; it is an error if Open vSwitch is missing."""
 
@@ -69,7 +72,7 @@ def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
 
 def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     context = namespaces.context
-    containers = _read_containers(context, interest)
+    containers, chosen = settle_members(_read_containers(context, interest))
     everyones, _ = namespaces.read_mounted()
     holders = _read_holders(context, interest)
     pids = find_own_pids(containers, holders, everyones)
@@ -97,6 +100,7 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},
         mounted=mounted,
         containers=containers,
+        members=chosen,
         holders=holders,
         hosts={} if context.is_lab_world else read_hosts_files(context, mounted),
         remembered=remembered,
@@ -201,7 +205,17 @@ def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: boo
 
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
     """The containers of the engines. The lab itself has none: its hosts' workers read theirs."""
-    return () if context.is_lab_world else read_containers(context, interest.engines)
+    return () if context.is_lab_world else read_containers(context, interest.engines, interest.members)
+
+
+def settle_members(found: Iterable[ContainerInfo]) -> tuple[tuple[ContainerInfo, ...], tuple[Member, ...]]:
+    """The containers, of which each name and each of the engine's stands once; and all members, also those left out. Pure."""
+    everything = tuple(found)
+    named = [info for info in everything if info.member is None]
+    by_member = {info.member: info for info in everything if info.member}
+    names = {info.container for info in named}
+    kept, left = settle(by_member, names, {(info.runtime, info.engine_name) for info in named})
+    return (*named, *(by_member[member] for member in kept)), (*kept, *left)
 
 
 def _read_holders(context: KernelContext, interest: Interest) -> dict[str, HolderInfo]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
+from reconciler.state.members import Member
 from reconciler.state.ref import Ref
 
 
@@ -183,6 +184,8 @@ class ContainerInfo:
     """Whether its process is in the namespace that is held for it now; true if it does not run, or if none is held."""
     share: str = ""
     """The container for which that namespace is held, if it is another one."""
+    member: Member | None = None
+    """What it is if the file names it by its labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +309,8 @@ class Snapshot:
     mounted: frozenset[str] = frozenset()
     tables: tuple[TableInfo, ...] = ()
     containers: tuple[ContainerInfo, ...] = ()
+    members: tuple[Member, ...] = ()
+    """All members, also those that are none of the `containers`, because their name or they themselves are taken."""
     holders: Mapping[str, HolderInfo] = field(default_factory=dict)
     """By the namespace that each holds."""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from reconciler.state.lxc_config import LXC_KEYS, NUMERIC_USER
 from reconciler.state.naming import interface_name
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
+from reconciler.topology.check_members import check_members
 from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
 from reconciler.topology.check_share import check_share
@@ -36,6 +37,7 @@ def check_topology(model: TopologyModel, faults: FaultList) -> None:
     """Add every fault that shows only when the parts of the file are seen together."""
     check_references(model, faults)
     check_runtimes(model, faults)
+    check_members(model, faults)
     check_networks(model, faults)
     check_names(model, faults)
     check_addresses(model, faults)
@@ -245,7 +247,7 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
             if runtime != "netns" and not (container.existing and container.replicas is not None):
                 key = (host_of(model, container), runtime, engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
-                if other != name and key[0]:
+                if other != name and key[0] and key[2]:
                     faults.add_at_key(
                         ("containers", origin),
                         f"`{name}` and `{other}` would both be the engine's container `{key[2]}`",

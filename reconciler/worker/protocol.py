@@ -19,6 +19,7 @@ from reconciler.probes import model
 from reconciler.state.codec import class_name
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
+from reconciler.state.members import Selector
 from reconciler.state.record import Change
 from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
@@ -113,6 +114,7 @@ class Read(Request[HostFacts]):
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Idle, Planned)
     engines: Mapping[str, Mapping[str, str]]
+    members: Mapping[str, Mapping[str, Selector]] = field(default_factory=dict)
     openvswitch: bool
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from reconciler.state.engines import ENGINES
 from reconciler.state.engines.docker import create_body, holder_body
 from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
+from reconciler.state.members import Member, Selector, find_members
 from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
 from reconciler.state.spec_label import (
@@ -76,34 +78,57 @@ class DockerEngine(DockerConnection):
         head, _, body = answer.partition(b"\r\n\r\n")
         return head.split(b" ")[1:2] != [b"200"] or body.strip() != b"[]"
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
+    def read_containers(
+        self, existing: Mapping[str, str], members: Mapping[str, Selector] | None = None
+    ) -> tuple[ContainerInfo, ...]:
+        """The topology's containers on this host, parked ones too, the `existing` ones that exist, and the `members`."""
         names = {engine_name: container for container, engine_name in existing.items()}
-        found = []
+        found: list[ContainerInfo] = []
         everything = self._read_listed()
         holders = {listed.identity: listed.labels[NAME_LABEL] for listed in self._own_holders(everything)}
         for listed in everything:
-            ours = self._is_ours(listed.name, listed.labels)
-            if (ours and listed.is_holder) or (not ours and listed.name not in names):
-                continue
-            pid = self._read_pid(listed.identity) if listed.state == "running" else 0
-            network, share = self._network_of(listed, holders) if ours else (OWN, "")
-            found.append(
-                ContainerInfo(
-                    runtime=self._runtime,
-                    container=listed.labels[NAME_LABEL] if ours else names[listed.name],
-                    engine_name=listed.name,
-                    spec=listed.spec if ours else None,
-                    running=pid > 0,
-                    pid=pid,
-                    existing=not ours,
-                    parked=ours and listed.parked,
-                    networks=() if ours else listed.networks,
-                    network=network,
-                    share=share,
-                )
-            )
+            if not self._is_ours(listed.name, listed.labels):
+                found += self._existing_of(listed, names, members or {})
+            elif not listed.is_holder:
+                found.append(self._own_of(listed, holders))
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
+
+    def _own_of(self, listed: Listed, holders: Mapping[str, str]) -> ContainerInfo:
+        pid = self._read_pid(listed.identity) if listed.state == "running" else 0
+        network, share = self._network_of(listed, holders)
+        return ContainerInfo(
+            runtime=self._runtime,
+            container=listed.labels[NAME_LABEL],
+            engine_name=listed.name,
+            spec=listed.spec,
+            running=pid > 0,
+            pid=pid,
+            existing=False,
+            parked=listed.parked,
+            network=network,
+            share=share,
+        )
+
+    def _existing_of(
+        self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]
+    ) -> Iterator[ContainerInfo]:
+        """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
+        roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
+        roles += [(one.name, one) for one in find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)]
+        pid = self._read_pid(listed.identity) if roles and listed.state == "running" else 0
+        for name, member in roles:
+            yield ContainerInfo(
+                runtime=self._runtime,
+                container=name,
+                engine_name=listed.name,
+                spec=None,
+                running=pid > 0,
+                pid=pid,
+                existing=True,
+                networks=listed.networks,
+                # It may have ended since it was listed.
+                member=replace(member, state="exited") if member and member.is_running and not pid else member,
+            )
 
     def read_holders(self) -> tuple[HolderInfo, ...]:
         """The topology's holders on this host that are not parked."""

@@ -18,6 +18,7 @@ from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
 from reconciler.state.container_spec import OWN
 from reconciler.state.engines import ENGINES, HOLDING
+from reconciler.state.members import Selector
 from reconciler.state.ref import container_of
 from reconciler.state.secrets import hide
 from reconciler.state.snapshot import ContainerInfo, HolderInfo
@@ -38,6 +39,9 @@ WORKERS = 32
 Wanted = Mapping[str, Mapping[str, str]]
 """The runtimes of containers on the host in the file; for each, the existing containers: their names in both."""
 
+WantedMembers = Mapping[str, Mapping[str, Selector]]
+"""For each runtime, the containers in the file that labels select."""
+
 
 class Engine(Protocol):
     """An engine, for one topology on one host. Each method raises HostError: a sentence, and advice."""
@@ -45,8 +49,13 @@ class Engine(Protocol):
     def holds_any(self) -> bool:
         """Whether it exists, and has containers of the topology, of any host, parked ones too."""
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers, parked ones too, and the `existing` ones that exist (container to engine's name)."""
+    def read_containers(
+        self, existing: Mapping[str, str], members: Mapping[str, Selector] | None = None
+    ) -> tuple[ContainerInfo, ...]:
+        """The topology's containers, parked ones too, and the `existing` ones that exist (container to engine's name).
+
+        Besides, one for each selector of `members` and each container that it selects.
+        """
 
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's."""
@@ -83,17 +92,19 @@ def engine_of(context: KernelContext, runtime: str) -> Engine:
     return DockerEngine(runtime, context.topology, context.host_key, context.engine_url(runtime))
 
 
-def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tuple[ContainerInfo, ...]:
+def read_containers(
+    context: KernelContext, wanted: Wanted | None = None, members: WantedMembers | None = None
+) -> tuple[ContainerInfo, ...]:
     """The topology's containers in the engines.
 
     An engine that does not run has none. That is an error only if the file names containers of it.
     """
-    wanted = wanted or {}
+    wanted, members = wanted or {}, members or {}
     found: list[ContainerInfo] = []
     for runtime in ENGINES:
         engine = engine_of(context, runtime)
         if runtime in wanted or engine.holds_any():
-            found += engine.read_containers(wanted.get(runtime, {}))
+            found += engine.read_containers(wanted.get(runtime, {}), members.get(runtime, {}))
     return tuple(found)
 
 

@@ -37,6 +37,7 @@ from reconciler.state.lxc_config import (
     render_mark,
     template_words,
 )
+from reconciler.state.members import Selector
 from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo
 from reconciler.state.spec_label import network_of, path_label_of
@@ -67,7 +68,11 @@ class LxcEngine:
         """Whether a container here carries the topology's mark, of any host."""
         return any(mark and mark.topology == self._topology for _, mark in self._read_marks())
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
+    def read_containers(
+        self,
+        existing: Mapping[str, str],
+        members: Mapping[str, Selector] | None = None,  # noqa: ARG002  LXC has no labels
+    ) -> tuple[ContainerInfo, ...]:
         """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
         names = {engine_name: container for container, engine_name in existing.items()}
         pids = self._read_pids()
