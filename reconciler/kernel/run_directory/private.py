@@ -67,7 +67,7 @@ def replace_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
 
     It is for root alone unless `mode` is wider: marks, configs and scripts hold the values of environment variables.
     The temporary file has a fixed name, so that kills leave only one. The directory must be root's alone. Without room for a
-    second file, text that is not longer than before is written over it: a rollback on a full disk removes its notes.
+    second file, shorter text is written over the first: a rollback on a full disk removes its notes.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
