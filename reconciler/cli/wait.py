@@ -72,6 +72,7 @@ def _find_difference(topology: Topology, names: frozenset[str]) -> str:
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import targets_of
     from reconciler.render.status import IN_STEP, compile_status
+    from reconciler.state.subject import Subject
 
     targets = targets_of(topology)
     with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
@@ -80,10 +81,10 @@ def _find_difference(topology: Topology, names: frozenset[str]) -> str:
         desired = compile_topology(topology, facts, to_apply=False)
         awaited = [conflict.awaited for conflict in desired.conflicts if conflict.awaited in names or not names]
         if waited := next(filter(None, awaited), ""):
-            return f"container {waited} does not run"
+            return f"{Subject.container(waited)} does not run"
         plans = fleet.plan(desired.hosts)
     status = compile_status(topology.name, tuple(plans.values()), desired.hosts, facts, {})
-    wanted = {f"container {name}" for name in names}
+    wanted = {Subject.container(name) for name in names}
     items = (item for host in status.hosts for item in host.items if not names or item.subject in wanted)
     return next((f"{item.subject} is {item.state}" for item in items if item.state != IN_STEP), "")
 
