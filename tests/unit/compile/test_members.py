@@ -14,6 +14,7 @@ from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.foreign import ForeignContainer, ForeignInterface
 from reconciler.state.host import HostFacts, Lease
 from reconciler.state.members import COMPOSE_NUMBER, COMPOSE_ONE_OFF, Member, Selector, find_members, settle
+from reconciler.state.subject import Subject
 from tests.harness.topologies.full import load
 
 HEAD = """\
