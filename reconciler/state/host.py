@@ -41,6 +41,16 @@ class HostState:
         }
         return HostState(changed), tuple(ref for ref in known if ref not in self.records)
 
+    def sharing(self, before: HostState) -> HostState:
+        """The same state, with the records of `before` in place of identical ones: so two states take the memory of one."""
+        held = before.records
+        return HostState(
+            {
+                ref: known if (known := held.get(ref)) is not None and is_identical(known, record) else record
+                for ref, record in self.records.items()
+            }
+        )
+
     def with_changes(self, changed: HostState, gone: Iterable[Ref]) -> HostState:
         """The inverse: the state that differs from this one so."""
         records = {**self.records, **changed.records}

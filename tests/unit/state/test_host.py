@@ -39,3 +39,12 @@ def test_changes_lead_from_any_state_to_any_other(before: str) -> None:
         assert {repr(record) for record in found.records.values()} == {repr(record) for record in state.records.values()}
         assert state.since(found) == (HostState({}), ())
     assert CODEC.encode(known.since(known)[0]) == []
+
+
+def test_a_state_shares_the_records_of_the_one_before() -> None:
+    """Identical records are the same objects, and a record that differs in any field is the new one."""
+    other = replace(ELEMENT, key="10.0.1.0/24")
+    before = HostState.of([ELEMENT, other])
+    renamed = replace(other, about="subnet b")
+    found = HostState.of([replace(ELEMENT), renamed]).sharing(before).records
+    assert [found[ELEMENT.ref] is ELEMENT, found[other.ref] is renamed] == [True, True]
