@@ -331,7 +331,8 @@ def drops_of(job: Job) -> dict[str, tuple[tuple[Drop, str], ...]]:
     found = {}
     for host, facts in job.facts.items():
         desired = job.desired.hosts.get(host)
-        drops, bridges = find_drops(job.topology, desired, facts), bridge_names(desired)
+        drops = find_drops(job.topology, desired, facts)
+        bridges = bridge_names(desired) if drops else ()
         found[host] = tuple((drop, pasted(job.topology, host, drop.help_for(bridges))) for drop in drops)
     return found
 
