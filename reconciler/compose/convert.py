@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from reconciler.compose.draft import AttachmentDraft, ComposeMembers, ContainerDraft, PortDraft, SubnetDraft, TopologyDraft
 from reconciler.compose.model import KEPT, ComposeNetwork, ComposeService, NetworkUse, Project
-from reconciler.compose.names import label_names, topology_name
+from reconciler.compose.names import label_names, service_labels, topology_name
 from reconciler.compose.networks import ImportedNetwork, compact, convert_networks
 from reconciler.compose.ports import PortClaims, convert_ports, describe
 from reconciler.compose.prefixes import choose_address
@@ -59,7 +59,7 @@ def convert_project(project: Project, heading: Iterable[str]) -> ImportedProject
     used = {key: project.networks.get(key) for key in keys}
     imported = convert_networks(project.name, used, label_names(keys, "network"))
     addresses = {key: _Addresses(network, set(network.reserved)) for key, network in imported.items()}
-    converter = _Converter(project, imported, addresses, label_names(project.services, "service"))
+    converter = _Converter(project, imported, addresses, service_labels(tuple(project.services)))
     fixed = converter.take_given(connected)
     containers = {name: converter.convert(name, service, fixed) for name, service in connected.items()}
     left_out = tuple((name, (reason, *_other_notes(project.services[name]))) for name, reason in reasons.items())

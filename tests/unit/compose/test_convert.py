@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.compose.convert import ImportedProject, convert_project
 from reconciler.compose.model import KEPT, ComposeService, parse_project
+from reconciler.compose.names import service_labels
 from reconciler.compose.override_text import Words, render_override
 from reconciler.compose.topology_text import render_topology
 from reconciler.errors import UsageError
@@ -224,8 +225,8 @@ def test_names_of_compose_become_labels() -> None:
     topology = validated(text)
     assert set(topology.containers) >= {
         "web-app",
-        "web-app-2",
-        "web-app-3",
+        "web-app-service",
+        "web-app-service-n2",
         "router-service",
         "host-service",
         "service",
@@ -236,6 +237,18 @@ def test_names_of_compose_become_labels() -> None:
     assert len(topology.name) <= 20
     for name in names:
         assert f"existing: {{compose: a_project-with_a_very_long_name/{name}}}" in text
+
+
+def test_no_service_has_the_name_of_another_s_container() -> None:
+    """Containers of `web` are called `web-1`, `web-2` …, so a service of that name gets another; one without `web` keeps it."""
+    names = ("web", "web-1", "web-2-1", "web-0", "web-12345", "broker-1", "Web_1", "b" * 60)
+    labels = service_labels(names)
+    assert [labels[name] for name in names[:7]] == [
+        *("web", "web-1-service", "web-2-1", "web-0", "web-12345", "broker-1", "web-1-service-n2")
+    ]
+    assert len(labels["b" * 60]) <= 58
+    assert len(set(labels.values())) == len(names)
+    assert service_labels(("web-1", "WEB")) == {"web-1": "web-1", "WEB": "web-service"}
 
 
 def test_two_long_projects_have_two_names() -> None:
