@@ -90,6 +90,11 @@ def test_a_network_is_a_subnet(network: dict[str, Any], wanted: str) -> None:
         ({"ipam": {"config": [{"subnet": "x\n  y: 1"}]}}, r"not imported: the range x\n  y: 1, because it is no prefix"),
         ({"driver_opts": {"com.docker.network.bridge.name": "b"}}, "the driver's option com.docker.network.bridge.name: b"),
         ({"later": {"a": 1}}, 'not imported: later: {"a": 1}'),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.255"}]}}, "not imported: the gateway 10.9.0.255"),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.8.0.1"}]}}, "not imported: the gateway 10.8.0.1"),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "ip_range": "10.8.0.0/16"}]}}, "not imported: the ip_range 10.8.0.0/16"),
+        ({"driver_opts": {"com.docker.network.driver.mtu": "900"}, "enable_ipv6": True}, "not imported: an MTU of 900"),
+        ({"driver_opts": {"com.docker.network.driver.mtu": "90"}}, "the driver's option com.docker.network.driver.mtu: 90"),
     ],
 )  # fmt: skip
 def test_what_a_subnet_does_not_have_is_a_comment(network: dict[str, Any], note: str) -> None:
@@ -177,6 +182,11 @@ def test_what_netctl_does_not_connect_is_named(keys: dict[str, Any], note: str) 
         ({"networks": {"default": {"link_local_ips": ["169.254.1.1"]}}}, 'not imported: link_local_ips: ["169.254.1.1"]'),
         ({"networks": {"default": {"ipv4_address": "192.0.2.9"}}}, "not imported: the address 192.0.2.9"),
         ({"networks": {"default": {"mac_address": "01:00:00:00:00:01"}}}, "not imported: mac_address: 01:00:00:00:00:01"),
+        ({"networks": {"default": {"interface_name": "lo"}}}, "not imported: interface_name: lo"),
+        (
+            {"networks": {"a": {"interface_name": "x"}, "b": {"interface_name": "x"}}},
+            "not in b: it has another interface called x",
+        ),
         ({"networks": {"default": {"interface_name": "a/b"}}}, "not imported: interface_name: a/b"),
         ({"ports": [{"target": 80}]}, "80: Docker chooses the host port"),
     ],
@@ -198,6 +208,37 @@ def test_options_of_a_network_are_imported() -> None:
     assert f"b: {wanted}" in text
     (default,) = [each for each in validated(text).containers["web"].attachments if each.default]
     assert default.subnet == "b"
+
+
+def test_a_network_without_a_way_out_has_no_default_route() -> None:
+    """The engine gives an internal network no gateway, so `gw_priority` there decides nothing, and ports lead elsewhere."""
+    service = {"image": "a", "networks": {"in": {"gw_priority": 9}, "out": None}, "ports": [{"target": 80, "published": "80"}]}
+    topology = validated(topology_text({"web": service}, {"in": {"internal": True}}))
+    (publication,) = topology.containers["web"].publications
+    assert publication.subnet == "out"
+
+
+def test_one_hardware_address_is_one_container_s() -> None:
+    """Of two services with one address in a network, the second gets a comment."""
+    service = {"image": "a", "networks": {"default": {"mac_address": "02:00:00:00:00:01"}}}
+    text = topology_text({"a": service, "b": service})
+    assert text.count('mac: "02:00:00:00:00:01"') == 1
+    assert "not imported: mac_address: 02:00:00:00:00:01" in text.partition("  b:\n")[2]
+
+
+def test_a_lan_has_fixed_addresses_only() -> None:
+    """There netctl chooses no address later. A scaled service, and one that finds no free address, are not on it."""
+    config = [{"subnet": "192.0.2.0/24", "ip_range": "192.0.2.4/31"}]
+    lan = {"driver": "macvlan", "driver_opts": {"parent": "eth0"}, "ipam": {"config": config}}
+    on = {"image": "a", "networks": {"lan": None, "default": None}, "ports": [{"target": 80, "published": "80"}]}
+    text = topology_text({"a": {**on, "scale": 2}, "b": on, "c": on, "d": on}, {"lan": lan})
+    assert "not in lan: its 2 containers need `auto` addresses" in text.partition("  b:\n")[0]
+    assert "not in lan: no address is free" in text.partition("  d:\n")[2]
+    topology = validated(text)
+    addresses = [
+        [str(each.addresses[0]) for each in one.attachments if each.subnet == "lan"] for one in topology.containers.values()
+    ]
+    assert addresses == [[], ["192.0.2.4"], ["192.0.2.5"], []]
 
 
 def test_a_mac_address_of_the_service_is_that_of_its_network() -> None:
