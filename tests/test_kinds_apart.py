@@ -30,7 +30,7 @@ VXLAN_FILES = {
     "topology/types.py",
 }
 """The kind itself, the tables of kinds, and the key `vxlan_port`."""
-FILES_MAX = {"openvswitch|ovs": 50, "macvlan": 33, "podman": 7}
+FILES_MAX = {"openvswitch|ovs": 50, "macvlan": 33, "podman(?!-compose)": 6}
 """In how many files a word may stand. If one leaves a file, lower the number; it must not grow."""
 
 
@@ -59,8 +59,11 @@ def test_compile_knows_open_vswitch_as_a_bridge_only() -> None:
 
 
 def test_only_ref_reads_the_name_of_a_namespace() -> None:
-    """`container:web` is made and read in one file; all other code calls its functions."""
-    assert naming(r"""["']{1,3}(container|lab):["'{a-z]|netns\.(startswith|partition|removeprefix)""") == {"state/ref.py"}
+    """`container:web` is made and read in one file; all other code calls its functions. Docker has the same word of its own."""
+    assert naming(r"""["']{1,3}(container|lab):["'{a-z]|netns\.(startswith|partition|removeprefix)""") == {
+        "state/ref.py",
+        "state/engines/docker.py",
+    }
 
 
 def test_every_word_of_the_file_has_its_class() -> None:

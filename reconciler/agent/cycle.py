@@ -25,6 +25,7 @@ from reconciler.state.host import HostFacts, HostState
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
 from reconciler.state.ref import LAB, Ref, container_of
+from reconciler.state.traffic import TrafficCount
 from reconciler.topology.host_subnets import hosts_beside
 from reconciler.topology.types import Topology
 from reconciler.worker.preload import preload
@@ -42,6 +43,8 @@ class CycleResult:
     awaited: tuple[str, ...] = ()
     """Containers that do not run, and that the agent does not start."""
     desired: Mapping[str, HostState] = field(default_factory=dict)
+    traffic: Mapping[str, tuple[TrafficCount, ...]] = field(default_factory=dict)
+    """By host, what its firewall has counted, if that was to be read."""
     error: NetctlError | None = None
     """Why containers were not created, though the rest was repaired."""
 
@@ -78,6 +81,8 @@ class Keeper:
     """Asked under the lock: a destroy that had it before may have ended only now."""
     must_stop: Callable[[], bool] = lambda: False
     """A reading ends with StoppedError then; a change of hosts ends after the batch in hand, with NetctlError."""
+    reads_traffic: bool = False
+    """Whether each cycle also reads what the firewalls have counted."""
     held: dict[str, HostState] = field(default_factory=dict)
     """By host, what was desired when the host was last in step."""
     is_clean: bool = False
@@ -183,7 +188,8 @@ class Keeper:
             self.is_clean = True
         if not changes:
             self.held = dict(work.desired.hosts)
-        return CycleResult(work.changes, work.awaited, work.desired.hosts, error)
+        traffic = fleet.read_traffic() if self.reads_traffic else {}
+        return CycleResult(work.changes, work.awaited, work.desired.hosts, traffic, error)
 
     def _prepare(self, fleet: Fleet, work: _Work) -> tuple[_Work, NetctlError | None]:
         """What can be carried out, and what keeps programs from being started: a missing image must not hold up the network."""
@@ -202,6 +208,8 @@ class Keeper:
         """The plans, without what is not to be repaired now."""
         desired = self.compile({**self.beside, **facts})
         absent = {conflict.awaited for conflict in desired.conflicts if conflict.awaited}
+        # A pattern without a member, and a member that cannot have what another one has, have no records.
+        recordless = sorted(name for name in absent if name not in desired.topology.containers)
         hosts = {target.host: desired.hosts.get(target.host, HostState({})) for target in self.targets}
         plans = fleet.plan(hosts)
         left: dict[str, HostState] = {}
@@ -214,7 +222,7 @@ class Keeper:
                 left[host] = withhold(hosts[host], plan.changes, refs)
         if any(left[host] != hosts[host] for host in left):
             plans = fleet.plan({**hosts, **left})
-        return _Work(replace(desired, hosts=hosts), plans, tuple(awaited))
+        return _Work(replace(desired, hosts=hosts), plans, (*awaited, *recordless))
 
     def compile(self, facts: Mapping[str, HostFacts]) -> Desired:
         """The desired state; as before if nothing is new."""

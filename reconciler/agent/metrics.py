@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from reconciler.agent.cycle import CycleResult
 from reconciler.agent.state import AgentState
+from reconciler.agent.traffic import Traffic
 from reconciler.agent.withhold import find_roots
 from reconciler.kernel.processes.metrics_server import MetricsServer
 from reconciler.state.host import HostState
@@ -34,6 +35,16 @@ class Metrics:
         self._cycles = Counter("netctl_cycles", "Cycles, by what came of them.", ("topology", "result"), registry=registry)
         self._duration = Histogram("netctl_cycle_seconds", "How long a cycle took.", LABELS, buckets=BUCKETS_S, registry=registry)
 
+        flow = ("topology", "policy", "verdict")
+        self._packets = Counter(
+            "netctl_policy_packets",
+            "Packets between subnets and to the outside, as they were sent: by the policy that allowed them, or dropped.",
+            flow,
+            registry=registry,
+        )
+        self._bytes = Counter("netctl_policy_bytes", "The bytes of these.", flow, registry=registry)
+        self._traffic = Traffic()
+
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"netctl_{name}", text, LABELS, registry=registry)
 
@@ -58,6 +69,10 @@ class Metrics:
             self._repairs.labels(name, kind).inc(number)
         if outcome.is_in_step:
             self._in_step_at.labels(name).set_to_current_time()
+        for host, counts in outcome.traffic.items():
+            for one in self._traffic.note(host, outcome.desired.get(host, HostState({})), counts):
+                self._packets.labels(name, one.flow.ends, one.flow.verdict).inc(one.packets)
+                self._bytes.labels(name, one.flow.ends, one.flow.verdict).inc(one.bytes)
         self._records.labels(name).set(sum(len(state.records) for state in outcome.desired.values()))
 
     def publish(self, topology: Topology, state: AgentState, contested: int, desired: Mapping[str, HostState]) -> None:
@@ -68,6 +83,9 @@ class Metrics:
         self._containers.labels(name).set(len(own))
         self._ports.labels(name).set(sum(each.count for container in own for each in container.publications))
         self._policies.labels(name).set(len(topology.policies))
+        for policy in topology.policies:
+            self._packets.labels(name, policy.ends, "allowed")  # 0 if it has allowed nothing so far
+            self._bytes.labels(name, policy.ends, "allowed")
         self._contested.labels(name).set(contested)
         self._waiting.labels(name).set(len(state.waiting))
         self._paused.labels(name).set(bool(state.paused))

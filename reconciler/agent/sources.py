@@ -15,11 +15,12 @@ from reconciler.kernel.events.netlink import open_firewall_events, open_route_ev
 from reconciler.kernel.events.source import Cause, Opener
 from reconciler.kernel.openvswitch.openflow import open_flow_events
 from reconciler.kernel.run_directory.agent_socket import DIRECTORY
+from reconciler.kinds.engine.hosts import HostsFile
 from reconciler.kinds.openvswitch.bridge import OvsBridge
 from reconciler.kinds.settings.sysctl import Sysctl
 from reconciler.state.engines import ENGINES
 from reconciler.state.host import HostState
-from reconciler.state.ref import HOST, LAB, netns_path_name
+from reconciler.state.ref import HOST, LAB, hosts_path, netns_path_name
 from reconciler.topology.env_files import path_of
 from reconciler.topology.types import Topology
 
@@ -51,6 +52,8 @@ def find_sources(topology: Topology, targets: tuple[Target, ...], desired: Mappi
         )
     for url, bridge in _switches(targets, desired):
         found["flows", url, bridge] = (Cause.SWITCH, partial(open_flow_events, url, bridge, OWN_NAMESPACE))
+    for path in dict.fromkeys(_hosts_files(topology, targets, desired)):
+        found["hosts", path, _inode(path)] = (Cause.HOSTS, partial(open_directory_events, path, Cause.HOSTS))
     if keys := _settings(topology, targets, desired):
         found["settings", generation] = (Cause.SETTING, partial(open_setting_events, keys))
     return found
@@ -103,6 +106,16 @@ def _switches(targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> 
         for record in state.records.values() if url else ():
             if isinstance(record, OvsBridge):
                 yield url, record.name
+
+
+def _hosts_files(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> Iterator[str]:
+    """The directories of the hosts files that netctl keeps. That of a holder is the engine's, and a full reading compares it."""
+    for target in targets:
+        records = desired.get(target.host, HostState({})).records.values()
+        if any(isinstance(record, HostsFile) and not record.holder for record in records):
+            path = hosts_path(topology.name, target.host_key, "any").rpartition("/")[0]
+            if _inode(path):
+                yield path
 
 
 def _settings(topology: Topology, targets: tuple[Target, ...], desired: Mapping[str, HostState]) -> dict[str, tuple[str, ...]]:

@@ -32,6 +32,7 @@ def start_agent(load: Load, reply: Reply, command: str, *, is_json: bool, metric
     log, keeper, desk = Log(topology.name, is_json), Keeper(topology, targets, command), Desk(reply, loaded.digest)
     agent = Agent(load, command, log, locks, keeper, state, ServiceManager(), desk)
     if metrics:
+        keeper.reads_traffic = True
         agent.metrics = _serve_metrics(*metrics, locks)
     return agent
 

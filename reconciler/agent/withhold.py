@@ -1,6 +1,7 @@
 """What an agent does not repair, though it differs: pure.
 
-A container that a user stopped stays stopped (`repair: network`). The agent waits for a container that another program is to run,
+A container that a user stopped stays stopped (`repair: network`). One that ended because its network namespace was gone, as
+after a reboot, starts again if its restart policy says so. The agent waits for a container that another program is to run,
 and leaves a contested thing as it is for a while. Nothing that depends on such a thing can be created without it.
 """
 
@@ -10,7 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
+from reconciler.state.container_spec import LOST
 from reconciler.state.host import HostState
 from reconciler.state.record import Change
 from reconciler.state.ref import Ref
@@ -24,6 +28,8 @@ def find_awaited(changes: Iterable[Change], repair: Repair, held: HostState, abs
     `held` is the state that the agent has reached before: a user or another program removed what is in it and missing now.
     `absent` are the containers that another program is to run, and that do not run.
     """
+    changes = tuple(changes)
+    renewed = {change.ref for change in changes if _is_renewed(change)}
     for change in changes:
         wanted, live = change.after, change.before
         if not isinstance(wanted, EngineContainer):
@@ -31,14 +37,26 @@ def find_awaited(changes: Iterable[Change], repair: Repair, held: HostState, abs
         if wanted.existing:
             if wanted.container in absent:
                 yield change.ref
-        elif repair == "network" and _is_left_to_user(wanted, live if isinstance(live, EngineContainer) else None, held):
-            yield change.ref
+        elif repair == "network":
+            starts = wanted.restarts_with_machine and not renewed.isdisjoint((*wanted.depends_on, *wanted.follows))
+            if _is_left_to_user(wanted, live if isinstance(live, EngineContainer) else None, held, starts=starts):
+                yield change.ref
 
 
-def _is_left_to_user(wanted: EngineContainer, live: EngineContainer | None, held: HostState) -> bool:
-    """Whether the difference is a user's doing: the container was stopped, or what the file asked for already is gone."""
-    if live is not None and not wanted.must_recreate(live):
-        return wanted.is_ended(live)
+def _is_renewed(change: Change) -> bool:
+    """Whether a network namespace was gone, and is created: without it, no engine can start what is to join it."""
+    if not isinstance(change.after, NetnsHolder | Netns):
+        return False
+    return change.before is None or change.recreate or (isinstance(change.before, NetnsHolder) and not change.before.running)
+
+
+def _is_left_to_user(wanted: EngineContainer, live: EngineContainer | None, held: HostState, *, starts: bool) -> bool:
+    """Whether the difference is a user's doing: the container was stopped, or what the file asked for already is gone.
+
+    `starts` says that one that does not run could not run, and is to.
+    """
+    if live is not None and (live.network == LOST or not wanted.must_recreate(live)):
+        return wanted.is_ended(live) and not starts
     return held.records.get(wanted.ref) == wanted
 
 

@@ -50,7 +50,8 @@ def answer_diff(question: Question, keeper: Keeper) -> Answer | None:
         if find_dropped(keeper.topology.name, peers_of(keeper.topology), fleet) != Dropped():
             return None
         facts = fleet.read(lock=False)
-        job = Job(replace(keeper.topology, path=question.file), fleet, facts, keeper.compile(facts), {}, {})
+        desired = keeper.compile(facts)
+        job = Job(replace(desired.topology, path=question.file), fleet, facts, desired, {}, {})
         plans = plan_job(job, document=question.json)
         fleet.prepare()
         status = show(options, job, plans, fleet.targets)

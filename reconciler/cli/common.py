@@ -115,29 +115,36 @@ def open_job(options: argparse.Namespace, *, lock: bool, to_apply: bool = True) 
 
             from reconciler.compile import compile_topology
 
-            yield Job(topology, fleet, facts, compile_topology(topology, facts, only, to_apply=to_apply), peers, reported)
+            desired = compile_topology(topology, facts, only, to_apply=to_apply)
+            yield Job(desired.topology, fleet, facts, desired, peers, reported)
 
 
 def plan_job(job: Job, *, document: bool) -> dict[str, HostPlan]:
     """The plan of every host. An `existing` container that does not run gets no network; a warning names it."""
-    from reconciler.agent.withhold import withhold
-    from reconciler.kinds.engine.container import EngineContainer
-
-    plans = job.fleet.plan(job.desired.hosts, document=document)
-    awaited: dict[str, set[Ref]] = {}
     for conflict in job.desired.conflicts:
-        if conflict.awaited and conflict.host in plans:
-            awaited.setdefault(conflict.host, set()).add(EngineContainer.ref_of(conflict.awaited))
+        if conflict.awaited and conflict.host in job.desired.hosts:
             print(visible_line(f"warning: {conflict.message}; it gets no network yet"), file=sys.stderr)
             print(
                 visible_line(f"help: {conflict.help_text}; apply again when it runs, or let `netctl agent` do so"),
                 file=sys.stderr,
             )
-    if not awaited:
+    return plan_present(job.fleet, job.desired, document=document)
+
+
+def plan_present(fleet: Fleet, desired: Desired, *, document: bool = False) -> dict[str, HostPlan]:
+    """The plan of every host, without the network of containers that other programs are to run, and that do not run."""
+    from reconciler.agent.withhold import withhold
+    from reconciler.kinds.engine.container import EngineContainer
+
+    plans, hosts = fleet.plan(desired.hosts, document=document), desired.hosts
+    awaited: dict[str, set[Ref]] = {}
+    for conflict in desired.conflicts:
+        if conflict.awaited and conflict.host in plans:
+            awaited.setdefault(conflict.host, set()).add(EngineContainer.ref_of(conflict.awaited))
+    if not any(hosts[host].records.keys() & refs for host, refs in awaited.items()):
         return plans
-    hosts = job.desired.hosts
     left = {host: withhold(hosts[host], plans[host].changes, refs) for host, refs in awaited.items()}
-    return job.fleet.plan({**hosts, **left}, document=document)
+    return fleet.plan({**hosts, **left}, document=document)
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def _render_commands(topology: Topology, targets: tuple[Target, ...], document: 
 
 def shell_of(topology: Topology, target: Target) -> HostShell:
     """How command lines enter the host's namespaces."""
+    from reconciler.state.container_spec import HOLDER
     from reconciler.state.engines import ENGINES
     from reconciler.state.shell import EngineShell, HostShell
 
@@ -113,7 +114,9 @@ def shell_of(topology: Topology, target: Target) -> HostShell:
     for container in mine:
         engine = ENGINES[container.spec.runtime]
         command = engine.command(target.engines.get(container.spec.runtime, ""))
-        engines[container.name] = EngineShell(command, engine.pid(command, container.engine_name))
+        holder = container.engine_name if container.existing else container.engine_name + HOLDER
+        pid = "" if engine.joins_path and not container.existing else engine.pid(command, holder)
+        engines[container.name] = EngineShell(command, pid)
     return HostShell(topology.name, target.host_key, target.netns, engines, target.openvswitch)
 
 

@@ -34,7 +34,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--file", "-f", default=DEFAULT_FILE, metavar="FILE", help=f"the topology (default: {DEFAULT_FILE})")
     help_text = "a host's own network namespace, not a container's"
     parser.add_argument("--host", metavar="NAME", type=parse_name, help=help_text)
-    parser.add_argument("container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas, as in worker-2")
+    parser.add_argument(
+        "container", nargs="?", metavar="CONTAINER", help="as in the file; of replicas and services, as in worker-2"
+    )
     parser.add_argument("words", nargs="*", metavar="-- CMD", help="the command and its arguments")
 
 
@@ -53,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("`netctl exec` needs a command", "write it after `--`: netctl exec web -- ip address")
     topology = load(options)
     if options.container and not options.host:
+        topology = _with_members(topology, options.container)
         check_name("container", options.container, topology.containers)
+        options.container = topology.containers[options.container].share or options.container
     host = topology.hosts[options.host or topology.containers[options.container].host]
     if host.connect.scheme == "ssh":
         netns = HOST if options.host else container_netns(options.container)
@@ -61,6 +65,24 @@ def run(options: argparse.Namespace) -> int:
     path = _host_path(topology, options.host) if options.host else _container_path(topology, options.container)
     _enter(path, options.host or options.container)
     return _become(words)
+
+
+def _with_members(topology: Topology, name: str) -> Topology:
+    """The topology with the members that its hosts have, if the name may be one of theirs."""
+    if name in topology.containers or not topology.may_have(name):
+        return topology
+    from reconciler.compile.members import expand_members
+    from reconciler.fleet.fleet import Fleet
+    from reconciler.fleet.target import targets_of
+
+    origins = {
+        origin for origin, pattern in topology.patterns.items() if name == origin or pattern.selector.may_name(origin, name)
+    }
+    hosts = {topology.patterns[origin].container.host for origin in origins}
+    targets = tuple(target for host in hosts for target in targets_of(topology, host) if target.host == host)
+    with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
+        fleet.greet(targets, "netctl exec")
+        return expand_members(topology, fleet.read(lock=False))[0]
 
 
 def _host_path(topology: Topology, name: str) -> str:
@@ -75,12 +97,16 @@ def _container_path(topology: Topology, name: str) -> str:
     container = topology.containers[name]
     namespaces = _namespaces(topology, topology.hosts[container.host])
     if container.spec.runtime != "netns":
-        from reconciler.kernel.engines.engine import engine_of
+        from reconciler.kernel.engines.engine import engine_of, read_holders
+        from reconciler.kernel.snapshot import find_own_pids
 
         existing = {name: container.engine_name} if container.existing else {}
         engine = engine_of(namespaces.context, container.spec.runtime)
-        found = {info.container: info.pid for info in engine.read_containers(existing) if info.running}
-        if not found.get(name):
+        mounted = namespaces.read_mounted()[0]
+        wanted = {container.spec.runtime: existing}
+        holders = {container_netns(info.container): info for info in read_holders(namespaces.context, wanted)}
+        found = find_own_pids(engine.read_containers(existing), holders, mounted)
+        if not found.get(name) and container_netns(name) not in mounted:
             raise HostError(f"container {name} does not run", "run `netctl apply` to start it")
         namespaces.set_pids(found)
     return namespaces.path(container_netns(name))

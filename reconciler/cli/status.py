@@ -33,20 +33,21 @@ def run(options: argparse.Namespace) -> int:
     """
     from dataclasses import replace
 
-    from reconciler.cli.common import open_job, palette, print_json, warn_of_slow_paths
+    from reconciler.cli.common import open_job, palette, plan_present, print_json, warn_of_slow_paths
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
     from reconciler.render.connections import compile_shares, shares_of
     from reconciler.render.status import compile_status, render_status
 
     with open_job(options, lock=False, to_apply=False) as job:
-        plans = job.fleet.plan(job.desired.hosts)
+        plans = plan_present(job.fleet, job.desired)
         shares = shares_of(job.topology, job.desired.resolved, tuple(plans)) if options.verbose else {}
         wanted = {host: [address for share in found for address in share.addresses] for host, found in shares.items()}
         counts = job.fleet.count_connections(wanted)
     used = {host: compile_shares(found, counts[host]) for host, found in shares.items()}
     foreign = {host: (*drops, *_intruders(job, host)) for host, drops in _drops(job).items()}
-    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign)
+    waiting = _waiting(job)
+    document = compile_status(job.topology.name, tuple(plans.values()), job.desired.hosts, job.facts, used, foreign, waiting)
     document = replace(document, agents=_agents(job))
     if options.json:
         print_json(CODEC.encode(document))
@@ -55,6 +56,15 @@ def run(options: argparse.Namespace) -> int:
     warn_of_slow_paths(job)
     refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.awaited))
     return 0 if document.in_step else DRIFT
+
+
+def _waiting(job: Job) -> dict[str, dict[str, str]]:
+    """By host, the containers that other programs are to run, and why they have no network."""
+    found: dict[str, dict[str, str]] = {}
+    for conflict in job.desired.conflicts:
+        if conflict.awaited:
+            found.setdefault(conflict.host, {})[conflict.awaited] = conflict.reason
+    return found
 
 
 def _agents(job: Job) -> tuple[AgentStatus, ...]:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         return _run_json(options)
     topology = load(options)
     check_alone(topology)
-    counts = ((len(topology.hosts), "host"), (len(topology.subnets), "subnet"), (len(topology.containers), "container"))
+    counts = ((len(topology.hosts), "host"), (len(topology.subnets), "subnet"), (len(topology.declared), "container"))
     warn_of_file(topology)
     answer = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts)
     print(f"{options.file} is valid: {topology.name}, {answer}")

@@ -18,6 +18,7 @@ from reconciler.errors import HostError, VerificationError
 if TYPE_CHECKING:
     from reconciler.cli.common import Job
     from reconciler.probes.model import ProbePlan
+    from reconciler.topology.types import Topology
 
 EXAMPLES = """\
   netctl verify                       send probes from inside every namespace, print a matrix
@@ -33,6 +34,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 if the network is as the file says, 6 if a probe finds a difference."""
+    from dataclasses import replace
+
     from reconciler.cli.common import open_job, palette, print_json
     from reconciler.compile.conflicts import refuse
     from reconciler.plan.document import CODEC
@@ -42,17 +45,30 @@ def run(options: argparse.Namespace) -> int:
 
     only, options.host = options.host, None  # listeners may be needed on every host
     with open_job(options, lock=False) as job:
-        refuse(job.desired.conflicts)  # a container that does not run sends no probe
+        # A container that does not run sends no probe. Of several, those that run do.
+        refuse(tuple(conflict for conflict in job.desired.conflicts if not conflict.is_member))
         begun = time.monotonic()
         _require_hosts(job)
-        plan = _limit(compile_probes(job.topology, job.desired.resolved, job.facts), only)
-        results = name_suspects(job.fleet.probe(plan.probes), job.topology, job.desired.hosts, job.facts)
+        topology, notes = _present(job)
+        plan = _limit(compile_probes(topology, job.desired.resolved, job.facts), only)
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        results = name_suspects(job.fleet.probe(plan.probes), topology, job.desired.hosts, job.facts)
     document = compile_verification(job.topology.name, results, plan.notes)
     if options.json:
         print_json(CODEC.encode(document))
     else:
         print(render_verification(document, palette(), elapsed_s=time.monotonic() - begun))
     return 0 if document.passed else VerificationError.exit_status
+
+
+def _present(job: Job) -> tuple[Topology, tuple[str, ...]]:
+    """The topology without the members that do not run, and a note for each of these."""
+    from dataclasses import replace
+
+    absent = {conflict.awaited: conflict.reason for conflict in job.desired.conflicts if conflict.is_member}
+    containers = {name: each for name, each in job.topology.containers.items() if name not in absent}
+    notes = tuple(f"{name} sends no probe, because it waits: {reason}" for name, reason in absent.items())
+    return replace(job.topology, containers=containers), notes
 
 
 def _limit(plan: ProbePlan, only: str | None) -> ProbePlan:

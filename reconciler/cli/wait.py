@@ -33,17 +33,20 @@ def run(options: argparse.Namespace) -> int:
     """0 as soon as a reading finds nothing that differs; 1 if none does within the time."""
     import sys
 
+    from reconciler.cli.common import check_name
     from reconciler.errors import HostError, LockedError
     from reconciler.state.visible import visible
     from reconciler.topology.load import load_topology
 
     topology = load_topology(options.file)
-    names = _names(topology, options.container)
+    if options.container and not topology.may_have(options.container):
+        origins = (container.origin for container in topology.declared)
+        check_name("container", options.container, (*topology.containers, *origins))
     deadline_s = time.monotonic() + options.timeout
     while True:
         why = ""
         try:
-            why = _find_difference(topology, names)
+            why = _find_difference(topology, options.container)
         except (HostError, LockedError) as error:  # an engine that starts, a container that goes while it is read
             why = error.message
         if not why:
@@ -54,36 +57,29 @@ def run(options: argparse.Namespace) -> int:
         time.sleep(PAUSE_S)
 
 
-def _names(topology: Topology, container: str | None) -> frozenset[str]:
-    """The containers of a name in the file, replicas expanded; none stands for all there is. UsageError."""
-    from reconciler.cli.common import check_name
-
-    if container is None:
-        return frozenset()
-    found = frozenset(one.name for one in topology.containers.values() if container in (one.name, one.origin))
-    if not found:
-        check_name("container", container, topology.containers)
-    return found
-
-
-def _find_difference(topology: Topology, names: frozenset[str]) -> str:
-    """What is not in step, in a few words; "" if nothing is."""
+def _find_difference(topology: Topology, container: str | None) -> str:
+    """What is not in step, in a few words; "" if nothing is. Without a name, members may be away."""
+    from reconciler.cli.common import plan_present
     from reconciler.compile import compile_topology
     from reconciler.fleet.fleet import Fleet
     from reconciler.fleet.target import targets_of
     from reconciler.render.status import IN_STEP, compile_status
+    from reconciler.state.subject import subject_of
 
     targets = targets_of(topology)
     with Fleet.start(sum(target.ssh is None for target in targets)) as fleet:
         fleet.greet(targets, "netctl wait")
         facts = fleet.read(lock=False)
         desired = compile_topology(topology, facts, to_apply=False)
-        awaited = [conflict.awaited for conflict in desired.conflicts if conflict.awaited in names or not names]
-        if waited := next(filter(None, awaited), ""):
+        found = desired.topology.containers.values()
+        names = {one.name for one in found if container in (one.name, one.origin)}
+        awaited = [one for one in desired.conflicts if (one.awaited in names if container else not one.is_member)]
+        lacking = container if container and not names else ""
+        if waited := lacking or next((one.awaited for one in awaited if one.awaited), ""):
             return f"container {waited} does not run"
-        plans = fleet.plan(desired.hosts)
+        plans = plan_present(fleet, desired)
     status = compile_status(topology.name, tuple(plans.values()), desired.hosts, facts, {})
-    wanted = {f"container {name}" for name in names}
+    wanted = {subject_of(name) for name in names}
     items = (item for host in status.hosts for item in host.items if not names or item.subject in wanted)
     return next((f"{item.subject} is {item.state}" for item in items if item.state != IN_STEP), "")
 

@@ -2,6 +2,7 @@
 
 The modules:
 
+    members     the containers that the file names by labels
     resolve     the location, addresses and names of all            (addresses, overlay_paths, underlay, model)
     conflicts   foreign resources that conflict: refused before anything is created
     view        all that is known of one host
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from reconciler.compile.conflicts import Conflict, Intruder, find_conflicts, find_intruders, refuse
 from reconciler.compile.host import compile_host
 from reconciler.compile.lab import compile_lab
+from reconciler.compile.members import expand_members
 from reconciler.compile.model import Resolved
 from reconciler.compile.resolve import resolve
 from reconciler.compile.view import HostView
@@ -32,6 +34,8 @@ class Desired:
 
     hosts: Mapping[str, HostState]
     resolved: Resolved
+    topology: Topology
+    """The file, with the members that the hosts have (`compile.members`)."""
     intruders: Mapping[str, tuple[Intruder, ...]] = field(default_factory=dict)
     """By host, foreign resources that now conflict with existing ones of the topology; they prevent no plan."""
     conflicts: tuple[Conflict, ...] = ()
@@ -58,11 +62,12 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     conflicts, or a host lacks something. With `to_apply` false, foreign resources are only noted. A container that another
     program is to run, and that does not run, is noted in any case.
     """
+    topology, about_members = expand_members(topology, facts)
     resolved, faults = resolve(topology, facts)
     if faults:
         raise TopologyError(topology.path, topology.source, faults)
     read = {name: HostView(topology, resolved, name, facts) for name in topology.hosts if name in facts}
-    conflicts = find_conflicts(read)
+    conflicts = (*about_members, *find_conflicts(read))
     if to_apply or any(conflict.is_lack for conflict in conflicts):
         refuse(tuple(conflict for conflict in conflicts if not conflict.awaited))
     known = {name: facts.get(name, HostFacts(exists=False)) for name in topology.hosts}
@@ -71,4 +76,4 @@ def compile_topology(topology: Topology, facts: Mapping[str, HostFacts], only: s
     lab = HostState.of(compile_lab(topology, views))
     if lab.records:
         hosts[LAB] = lab
-    return Desired(hosts, resolved, find_intruders(read), conflicts)
+    return Desired(hosts, resolved, topology, find_intruders(read), conflicts)

@@ -2,6 +2,9 @@
 
 The result depends on the file and the leases only. A live address stays as long as it is valid, so adding, removing or
 renaming a container never changes another's. If there is a choice, the order of the file decides.
+
+Members come and go, and no order of the file decides. So the address of a member is computed from its name, as its
+hardware address is. It is in the middle of the prefix, where few others are, and the next free one if it is taken.
 """
 
 from __future__ import annotations
@@ -13,10 +16,14 @@ from ipaddress import ip_address, ip_network
 from reconciler.compile.model import Assigned
 from reconciler.errors import Fault
 from reconciler.state.host import HostFacts, Lease
+from reconciler.state.naming import seat_of
 from reconciler.topology.types import Attachment, Network, Subnet, Topology
 
 GATEWAY = ""
 """The container of a gateway's lease."""
+
+SEATS = 1 << 15
+"""The largest number of addresses among which members choose: an IPv6 address stays short."""
 
 Holder = tuple[str, str]
 """The holder of an address: a container's name and "", or "" and a host's name (its gateway)."""
@@ -45,6 +52,12 @@ class Pool:
             return False
         self.taken.add(number)
         return True
+
+    def take_from(self, seat: int) -> int | None:
+        """Assign the first free address from this seat on, in the middle of the prefix; else the lowest free one."""
+        span = min((self.last - self.first + 1) // 2, SEATS)
+        seats = ((self.first + span + (seat + step) % span) for step in range(span))
+        return next((number for number in seats if self.take(number)), None) or self.take_lowest()
 
     def take_lowest(self) -> int | None:
         """Assign the lowest free address; None if there is none."""
@@ -75,9 +88,10 @@ def assign_addresses(
     containers: dict[tuple[str, str], tuple[Assigned, ...]] = {}
     faults = []
     for subnet in topology.subnets.values():
+        seats = _seats(topology, subnet)
         hosts = () if subnet.is_lan else host_subnets.get(subnet.name, ())
         for cidr in subnet.cidrs:
-            held, short = _assign_prefix(subnet, cidr, hosts, members[subnet.name], leases)
+            held, short = _assign_prefix(subnet, cidr, hosts, members[subnet.name], leases, seats)
             make, text = type(cidr.network_address), str(cidr)
             for (holder, host), number in held.items():
                 address = Assigned(cidr.version, str(make(number)), text)
@@ -94,6 +108,7 @@ def _assign_prefix(
     hosts: tuple[str, ...],
     members: list[tuple[str, Attachment]],
     leases: Mapping[tuple[str, Holder], set[int]],
+    seats: Mapping[Holder, int],
 ) -> tuple[dict[Holder, int], int]:
     """The addresses of one prefix, and the number of missing ones."""
     pool = Pool(cidr)
@@ -109,11 +124,22 @@ def _assign_prefix(
     for holder in open_gateways + open_members:
         if holder not in held:
             # The first host is first in order, so it gets the first usable address, unless another holder has it.
-            lowest = pool.take_lowest()
-            short += lowest is None
-            if lowest is not None:
-                held[holder] = lowest
+            seat = seats.get(holder)
+            free = pool.take_lowest() if seat is None else pool.take_from(seat)
+            short += free is None
+            if free is not None:
+                held[holder] = free
     return held, short
+
+
+def _seats(topology: Topology, subnet: Subnet) -> dict[Holder, int]:
+    """Where the search for a member's address begins: the numbers of a service follow each other."""
+    return {
+        (container.name, ""): seat_of(topology.name, container.origin if container.number else container.name, subnet.name)
+        + container.number
+        for container in topology.containers.values()
+        if container.number is not None
+    }
 
 
 def _fixed(

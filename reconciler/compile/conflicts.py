@@ -23,6 +23,7 @@ from reconciler.compile.paste import pasted
 from reconciler.compile.view import HostView
 from reconciler.errors import HostError
 from reconciler.kinds.links.veth import Veth
+from reconciler.state.container_spec import HOLDER
 from reconciler.state.engines import ENGINES
 from reconciler.state.foreign import (
     ForeignContainer,
@@ -54,6 +55,10 @@ class Conflict:
     """The host lacks an input of its desired state, so nothing else can be said of the host."""
     awaited: str = ""
     """The container that another program is to run, if the conflict is that it does not run."""
+    is_member: bool = False
+    """Whether that is one of several that labels select: they come and go."""
+    reason: str = ""
+    """Why the container has to wait, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +117,7 @@ def refuse(conflicts: tuple[Conflict, ...]) -> None:
 
 
 def _at(topology: Topology, path: Path) -> str:
-    """`topology.yaml:14:3: `, in front of a sentence."""
-    if not topology.path:
-        return ""
-    position = topology.position(path)
-    return f"{topology.path}:{position.line}:{position.column}: "
+    return topology.place(path)
 
 
 # --- missing requirements ---------------------------------------------------------------------------------------------
@@ -280,10 +281,12 @@ def _taken_names(view: HostView) -> Iterator[Conflict]:
                     "needs that name",
                     link.help_text or f"remove it (ip link delete {link.name}), or rename the container",
                 )
-        if not container.existing and (container.spec.runtime, container.engine_name) in taken:
+        for name in (container.engine_name, container.engine_name + HOLDER):
+            if container.existing or (container.spec.runtime, name) not in taken:
+                continue
             yield Conflict(
                 host.name,
-                f"{at}host {host.name} has a container {container.engine_name} that is not netctl's",
+                f"{at}host {host.name} has a container {name} that is not netctl's",
                 "rename one of the two, or write `existing: true` to connect it unchanged",
             )
 
@@ -305,7 +308,13 @@ def _taken_interfaces(view: HostView) -> Iterator[Conflict]:
     """Conflicts about interface names inside existing containers."""
     topology, host, facts = view.topology, view.host, view.facts
     taken = {(each.container, each.name): each for each in facts.foreign_of(ForeignInterface)}
+    others = {each.container: each.topology for each in taken.values() if each.topology}
     for container in map(topology.containers.__getitem__, view.containers):
+        if other := others.get(container.name) if container.attachments else "":
+            at = _at(topology, ("containers", container.origin))
+            message = f"{at}the existing container {container.engine_name} of {container.name} is connected by topology {other}"
+            yield Conflict(host.name, message, f"remove it from the file of {other}, or from this one")
+            continue
         for endpoint in view.resolved.endpoints[container.name]:
             if interface := taken.get((container.name, endpoint.interface)):
                 at = _at(topology, ("containers", container.origin, "networks", endpoint.subnet))
@@ -331,6 +340,8 @@ def _missing_containers(view: HostView) -> Iterator[Conflict]:
                 f"{at}the existing container {name} on host {host.name} is {state}",
                 f"start it ({start}), or give an image in place of `existing`, and netctl creates it",
                 awaited=container.name,
+                is_member=container.number is not None,
+                reason=f"{container.spec.runtime} container {name} is {state}",
             )
 
 

@@ -282,7 +282,7 @@ def _policies(view: HostView) -> Iterator[Owned]:
             products = subtract(products, earlier)
             earlier += products
             for product in products:
-                yield _traffic_of(product, family, is_outbound=is_outbound), _about(policy)
+                yield _traffic_of(product, family, is_outbound=is_outbound), f"policy {policy.ends}"
 
 
 def _ends(view: HostView, policy: Policy) -> list[tuple[str, ...]]:
@@ -334,10 +334,6 @@ def _traffic_of(product: RangeProduct, family: int, *, is_outbound: bool) -> All
     (protocol, _), ports = service
     services = format_range("inet_service", *ports)
     return AllowedTraffic(source=source, target=target, protocol=PROTOCOL_NAMES[protocol], ports=services)
-
-
-def _about(policy: Policy) -> str:
-    return "policy from " + " to ".join(party.name or party.kind for party in (policy.source, policy.target))
 
 
 _INET = (

@@ -12,6 +12,7 @@ from reconciler.compile.bridges import bridge_of
 from reconciler.compile.bridges.base import ContainerPort
 from reconciler.compile.fast_path import compile_fast_path
 from reconciler.compile.firewall import compile_firewall
+from reconciler.compile.hosts_file import compile_hosts_file
 from reconciler.compile.macvlan import compile_macvlan, compile_shim, host_neighbors
 from reconciler.compile.model import Assigned, Endpoint, HostSubnet, Lan
 from reconciler.compile.options import compile_options, link_of
@@ -24,11 +25,14 @@ from reconciler.kinds.addressing.dhcp import Dhcp
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
 from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.netns import Netns
 from reconciler.kinds.process import Process
 from reconciler.kinds.settings.link_settings import If, Role
 from reconciler.kinds.settings.sysctl import Sysctl
+from reconciler.state.container_spec import HELD, HOLDER, OWN, HolderSpec
+from reconciler.state.engines import ENGINES
 from reconciler.state.record import Record
 from reconciler.state.ref import HOST, Ref, container_netns
 from reconciler.topology.types import Attachment, Container, Subnet
@@ -117,20 +121,18 @@ def address_ref(netns: str, dev: str, own: Assigned) -> Ref | None:
 def _container(view: HostView, container: Container) -> Iterator[Record]:
     if container.existing and not container.attachments:
         return  # there is nothing to connect, and nothing else of it is netctl's
+    if container.share:
+        yield _sharer(view, container)
+        return
     netns = container_netns(container.name)
     endpoints = view.resolved.endpoints[container.name]
     ipv6 = any(own.family == 6 for endpoint in endpoints for own in endpoint.addresses)
     advertised = any(each.dhcp and has_ipv6(view.topology.subnets[each.subnet]) for each in container.attachments)
     ipv6 = ipv6 or advertised
-    owner: Record
-    if container.spec.runtime == "netns":
-        owner = Netns(netns, ipv6, accepts_router_advertisements=advertised)
-        yield owner
-        if container.spec.command:
-            yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
-    else:
-        owner = _engine_container(container, netns)
-        yield owner
+    owner = _owner(container, netns, ipv6=ipv6, advertised=advertised)
+    yield owner
+    yield from _programs(view, container, netns)
+    if not isinstance(owner, Netns):
         yield from _namespace_settings(netns, owner.ref, ipv6=ipv6, existing=container.existing, advertised=advertised)
     if advertised:
         # A new link solicits routers when it comes up, if it accepts advertisements by then.
@@ -162,6 +164,27 @@ def _container(view: HostView, container: Container) -> Iterator[Record]:
         hairpin = _is_hairpin(container, attachment, subnet)
         yield from bridge_of(view, host_subnet).port(ContainerPort(endpoint, attachment, owner.ref, mtu, hairpin))
         yield from _endpoint_records(endpoint, host_subnet, link_of(endpoint, subnet))
+
+
+def _owner(container: Container, netns: str, *, ipv6: bool, advertised: bool) -> Netns | NetnsHolder | EngineContainer:
+    """What its namespace exists as long as."""
+    if container.existing:
+        return _engine_container(container, netns, OWN)
+    runtime = container.spec.runtime
+    if runtime == "netns" or ENGINES[runtime].joins_path:
+        return Netns(netns, ipv6, accepts_router_advertisements=advertised)
+    return _holder(container, netns)
+
+
+def _programs(view: HostView, container: Container, netns: str) -> Iterator[Record]:
+    """What runs in the namespace, if netctl starts it, and its hosts file."""
+    if container.existing:
+        return
+    if container.spec.runtime != "netns":
+        yield compile_hosts_file(view, container)
+        yield _engine_container(container, netns, HELD)
+    elif container.spec.command:
+        yield Process(netns=netns, container=container.name, command=container.spec.command, env=container.spec.env)
 
 
 def _is_hairpin(container: Container, attachment: Attachment, subnet: Subnet) -> bool:
@@ -200,8 +223,28 @@ def _macvlan_endpoint(view: HostView, endpoint: Endpoint, host_subnet: HostSubne
         yield from host_neighbors(view, endpoint, host_subnet, own, near, macvlan.ref)
 
 
-def _engine_container(container: Container, netns: str) -> EngineContainer:
-    spec, existing = container.spec, container.existing
+def _holder(container: Container, netns: str) -> NetnsHolder:
+    return NetnsHolder(
+        netns=netns,
+        container=container.name,
+        engine_name=container.engine_name + HOLDER,
+        runtime=container.spec.runtime,
+        shares=HolderSpec(hostname=container.spec.hostname or container.name),
+    )
+
+
+def _sharer(view: HostView, container: Container) -> EngineContainer:
+    """A container in the network of another one: it has that one's host name, as the hosts file of both says."""
+    other = view.topology.containers[container.share]
+    spec = replace(container.spec, hostname=other.spec.hostname or other.name)
+    joined = _engine_container(replace(container, spec=spec), container_netns(container.name), HELD)
+    return replace(joined, share=container.share)
+
+
+def _engine_container(container: Container, netns: str, network: str) -> EngineContainer:
+    existing = container.existing
+    joins_path = ENGINES[container.spec.runtime].joins_path
+    spec = replace(container.spec, hostname=(container.spec.hostname or container.name) if joins_path else "")
     return EngineContainer(
         netns=netns,
         container=container.name,
@@ -209,6 +252,7 @@ def _engine_container(container: Container, netns: str) -> EngineContainer:
         runtime=spec.runtime,
         spec=None if existing else spec,
         existing=existing,
+        network=network,
     )
 
 

@@ -222,8 +222,5 @@ def _subnets_of(topology: Topology, kind: str, name: str) -> set[str]:
     if kind == "subnet":
         return {name}
     return {
-        attachment.subnet
-        for container in topology.containers.values()
-        if container.origin == name
-        for attachment in container.attachments
+        attachment.subnet for container in topology.declared if container.origin == name for attachment in container.attachments
     }

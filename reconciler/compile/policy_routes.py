@@ -63,5 +63,5 @@ def joined_subnets(topology: Topology, container: Container) -> list[str]:
 def _subnets_of(topology: Topology, party: Party) -> tuple[str, ...]:
     if party.kind == "subnet":
         return (party.name,)
-    containers = (each for each in topology.containers.values() if party == Party("container", each.origin))
+    containers = (each for each in topology.declared if party == Party("container", each.origin))
     return tuple(attachment.subnet for each in containers for attachment in each.attachments)

@@ -62,7 +62,7 @@ def resolve(topology: Topology, facts: Mapping[str, HostFacts]) -> tuple[Resolve
 def _parties(topology: Topology) -> tuple[frozenset[Party], dict[str, frozenset[Party]]]:
     """The parties of policies between subnets; and for each subnet, the parties that may connect to its nodes."""
     subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
-    for container in topology.containers.values():
+    for container in topology.declared:
         subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)
     named: set[Party] = set()
     askers: dict[str, set[Party]] = {}

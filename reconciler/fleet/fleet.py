@@ -33,6 +33,7 @@ from reconciler.probes.model import Opened, Probe, Result
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.progress import ProgressDisplay
 from reconciler.state.record import Change
+from reconciler.state.traffic import TrafficCount
 from reconciler.worker import protocol
 from reconciler.worker.protocol import PATIENCE_S, Introduction
 
@@ -350,6 +351,10 @@ class Fleet:
         return self._hosts.run(
             lambda session: session.call(protocol.Count(addresses=tuple(addresses[session.target.host]))), addresses
         )
+
+    def read_traffic(self) -> dict[str, tuple[TrafficCount, ...]]:
+        """By host, what the firewalls have counted."""
+        return self._hosts.run(lambda session: session.call(protocol.ReadTraffic()))
 
     # --- verification -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from reconciler.worker import protocol
 
 def read_host(session: Session) -> HostFacts:
     """The facts of the host, checked."""
-    request = protocol.Read(engines=session.target.containers, openvswitch=session.target.openvswitch_needed)
+    target = session.target
+    request = protocol.Read(engines=target.containers, members=target.members, openvswitch=target.openvswitch_needed)
     facts = session.call(request)
     with session.reading(request):
         check_facts(facts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
+from reconciler.state.members import Selector
 from reconciler.state.ref import LAB, lab_netns, netns_path_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Target:
     """
     containers: dict[str, dict[str, str]] = field(default_factory=dict)
     """The runtimes of containers here; for each, the existing containers: the topology's name, and the engine's."""
+    members: dict[str, dict[str, Selector]] = field(default_factory=dict)
+    """For each of these runtimes, the containers of the file that labels select."""
     openvswitch: str = ""
     """The socket of the host's Open vSwitch database, if the file has it."""
     openvswitch_needed: bool = False
@@ -123,11 +126,17 @@ def _target(topology: Topology, host: Host) -> Target:
         if each.host == host.name and each.spec.runtime != "netns":
             existing = containers.setdefault(each.spec.runtime, {})
             existing |= {each.name: each.engine_name} if each.existing else {}
+    members: dict[str, dict[str, Selector]] = {}
+    for pattern in topology.patterns.values():
+        if pattern.container.host == host.name:
+            containers.setdefault(pattern.container.spec.runtime, {})
+            members.setdefault(pattern.container.spec.runtime, {})[pattern.container.origin] = pattern.selector
     from reconciler.topology.host_subnets import host_subnets_of
 
     return replace(
         _bare_target(topology.name, host, topology.hosts),
         containers=containers,
+        members=members,
         openvswitch_needed=any(
             host.name in hosts and topology.subnets[subnet].bridge == "openvswitch"
             for subnet, hosts in host_subnets_of(topology).items()

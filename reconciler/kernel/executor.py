@@ -49,6 +49,7 @@ from reconciler.state.steps.backends import (
     SYSCTL,
     UPLINK,
 )
+from reconciler.state.steps.containers import ContainerCreate, ContainerStart, ProcessStart
 from reconciler.state.steps.firewall import ConntrackFlush, IptablesAdd, IptablesDelete, NftCommand
 from reconciler.state.steps.links import LinkAdd, LinkSet
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
@@ -59,8 +60,15 @@ if TYPE_CHECKING:
 
 SETTLE_TIMEOUT_S = 10.0
 SETTLE_POLL_S = 0.002
+PORTS_TIMEOUT_S = 2.0
+"""The kernel takes a second at most from a link's carrier to its port's forwarding state."""
+ENDED_AT_ONCE_S = 0.1
+"""The time in which a new container may end at once. Its start is the last step, so no other step gives it that time."""
 STP_POLL_S = 0.1
 """Under STP a port takes seconds."""
+
+PROGRAMS = (ContainerCreate, ContainerStart, ProcessStart)
+"""The steps that start a program of the user's."""
 
 Waiting = Callable[[str, float], None]
 """Called with the name of a bridge and the seconds that its STP holds a new port back."""
@@ -79,6 +87,8 @@ class KernelHost:
         self._context = namespaces.context
         self._rewired: set[str] = set()
         self._announcements: list[Announce] = []
+        self._started_s = 0.0
+        """When the last container was started."""
         self._nft: dict[tuple[int, int], NftSession] = {}
 
     def run(self, batch: Batch) -> None:
@@ -108,7 +118,22 @@ class KernelHost:
             ANNOUNCE: self._note_announcements,
             ETHTOOL: lambda batch: run_offload_steps(self._namespaces, batch.steps),
         }
+        self._await_ports(batch.steps)
         backends[batch.backend](batch)
+        if any(isinstance(step, ContainerCreate | ContainerStart) for step in batch.steps):
+            self._started_s = time.monotonic()
+
+    def _await_ports(self, steps: Sequence[Step]) -> None:
+        """Before programs start, wait until the new links pass packets; not for a bridge under STP, which takes seconds."""
+        if not any(isinstance(step, PROGRAMS) for step in steps):
+            return
+        deadline_s = time.monotonic() + PORTS_TIMEOUT_S
+        for netns in sorted(self._rewired):
+            route_socket, group = self._namespaces.socket(netns), group_of(self._context.topology)
+            while (unready := read_unready(route_socket, group)) and time.monotonic() < deadline_s:
+                if read_stp_delays(route_socket, unready):
+                    break
+                time.sleep(SETTLE_POLL_S)
 
     def _run_iptables(self, batch: Batch) -> None:
         for step in batch.steps:
@@ -159,6 +184,8 @@ class KernelHost:
     def settle(self, waiting: Waiting = ignore, cancelled: Callable[[], bool] = never) -> None:
         """Return when new links pass packets: ports forward, and no address is under duplicate address detection.
 
+        A container that was started has then run for a moment, or has ended.
+
         Then it announces addresses whose location has changed; earlier, a port might have dropped the announcement.
 
         An acknowledged link is not yet usable. The kernel moves a port to forwarding after the message. Under STP it
@@ -182,6 +209,7 @@ class KernelHost:
                     raise HostError(_not_ready(netns, unready, limit_s, stp))
                 time.sleep(STP_POLL_S if delays else SETTLE_POLL_S)
         self._rewired.clear()
+        time.sleep(max(0.0, self._started_s + ENDED_AT_ONCE_S - time.monotonic()))
         announcements, self._announcements = self._announcements, []
         for one in announcements:
             # In a rollback, the address to announce may have been deleted again.

@@ -125,7 +125,7 @@ class Namespaces:
         self._memos, self.tables = {}, TableMemo()
 
     def set_pids(self, pids: Mapping[str, int]) -> None:
-        """The first process of each engine container that runs, by the name of the container in the topology."""
+        """The first process of each engine container that runs in a namespace of its own, by its name in the topology."""
         self._pids = dict(pids)
 
     def add_pids(self, pids: Mapping[str, int]) -> None:
@@ -219,7 +219,8 @@ class Namespaces:
         """The names of the topology's namespaces under /run/netns, and of its files there that are no namespaces.
 
         A kill between a file's creation and the mount leaves such a file. All are the topology's own by their names,
-        but they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`).
+        but they may be another host's: the lab's hosts share the directory (see `snapshot.choose_own`). A directory
+        or a symbolic link is neither: netctl makes none.
         """
         mounted: set[str] = set()
         empty: set[str] = set()
@@ -230,7 +231,7 @@ class Namespaces:
             return frozenset(), frozenset()
         for entry in entries:
             name = parse_path_name(self._context.topology, entry.name)
-            if name:
+            if name and entry.is_file(follow_symlinks=False):  # what is below a mount is a file, too
                 # `os.stat` and not `entry.stat`: scandir returns the file beneath the mount.
                 is_mounted = os.stat(entry.path).st_dev != device
                 (mounted if is_mounted else empty).add(name)
@@ -244,11 +245,19 @@ class Namespaces:
         steps = tuple(steps)
         if not steps:
             return
+        for step in steps:
+            self._pids.pop(container_of(step.netns), None)  # it now has a file
         _allow_descriptors(len(steps) + len(self._sockets))
         with _locked(self._context.netns_directory) as directory:
             _share(directory)
             with ThreadPoolExecutor(MAKERS) as pool:  # its threads end with it, as they must: they have left their namespace
                 list(pool.map(self._add_each, [part for first in range(MAKERS) if (part := steps[first::MAKERS])]))
+
+    def check_free(self, netns: str) -> None:
+        """HostError if something other than a file has the name that a new namespace needs."""
+        path = self._context.netns_directory / netns_path_name(self._context.topology, netns)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise HostError(f"cannot create the namespace {path}: this name is taken", f"look at it: ls -ld {path}")
 
     def remove_stale_files(self) -> None:
         """Delete files that kills left in /run/netns: those of the topology's that are no namespaces."""
@@ -337,7 +346,7 @@ def _is_namespace(path: Path) -> bool:
 
 def _mount(path: Path) -> None:
     """Mount the calling thread's namespace at `path`, where at most a file exists that a kill left."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444))
     _call("mount", b"/proc/thread-self/ns/net", os.fsencode(path), b"none", MS_BIND, None)
 
 

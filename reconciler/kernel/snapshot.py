@@ -7,12 +7,13 @@ never counts as absent. The cost: about 0.2 ms for each container's namespace.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HostError, SilentError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engines.engine import read_containers
+from reconciler.kernel.engines.engine import read_containers, read_holders
+from reconciler.kernel.engines.hosts_files import read_hosts_files
 from reconciler.kernel.namespaces import Namespaces
 from reconciler.kernel.netfilter.iptables import read_docker_user
 from reconciler.kernel.netlink.dump import read_addresses, read_links, read_loopback, read_netnsid, read_rates, read_routes
@@ -25,9 +26,11 @@ from reconciler.kernel.processes.dhcp_clients import read_dhcp_clients
 from reconciler.kernel.settings.sysctl import read_remembered, read_sysctls
 from reconciler.kernel.uplink.move import read_uplinks
 from reconciler.kinds.addressing.fdb import LINKS_WITH_TABLE
+from reconciler.state.container_spec import OWN
+from reconciler.state.members import Member, Selector, settle
 from reconciler.state.naming import Alias, parse_alias
 from reconciler.state.ref import HOST, container_netns, container_of, is_container_netns, is_lab_netns, netns_path_name
-from reconciler.state.snapshot import ContainerInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
+from reconciler.state.snapshot import ContainerInfo, HolderInfo, LinkInfo, NamespaceInfo, Snapshot, TableInfo
 from reconciler.state.steps.namespaces import NetnsAdd
 from reconciler.state.steps.step import Step
 from reconciler.state.uapi import LOOPBACK
@@ -49,6 +52,8 @@ class Interest:
 
     For each, the existing containers: the topology's name and the engine's.
     """
+    members: Mapping[str, Mapping[str, Selector]] = field(default_factory=dict)
+    """For each of these runtimes, the containers of the file that labels select."""
     openvswitch: bool = False
     """Whether the file has a subnet on an Open vSwitch bridge here; it is an error if Open vSwitch is missing."""
 
@@ -67,10 +72,13 @@ def read_snapshot(namespaces: Namespaces, interest: Interest) -> Snapshot:
 
 def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     context = namespaces.context
-    containers = _read_containers(context, interest)
-    namespaces.set_pids({info.container: info.pid for info in containers if info.pid and not info.parked})
-    with_pid = [container_netns(info.container) for info in containers if info.pid and not info.parked]
+    containers, chosen = settle_members(_read_containers(context, interest))
     everyones, _ = namespaces.read_mounted()
+    holders = _read_holders(context, interest)
+    pids = find_own_pids(containers, holders, everyones)
+    namespaces.set_pids(pids)
+    containers = tuple(_with_joined(namespaces, info) for info in containers)
+    with_pid = list(map(container_netns, pids))
     members = frozenset(netns for netns in everyones if is_lab_netns(netns))
     own = _read_links(namespaces, [*([] if context.is_lab_world else [HOST]), *with_pid])
     # If hosts of a lab share the directory, most containers are on other hosts: only the loopback is read of them.
@@ -92,6 +100,9 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
         namespaces={netns: _read_namespace(sockets[netns], netns, own[netns], sysctls.get(netns, {})) for netns in own},
         mounted=mounted,
         containers=containers,
+        members=chosen,
+        holders=holders,
+        hosts={} if context.is_lab_world else read_hosts_files(context, mounted),
         remembered=remembered,
     )
     if context.is_lab_world:
@@ -107,10 +118,46 @@ def _read(namespaces: Namespaces, interest: Interest) -> Snapshot:
     )
 
 
+def find_own_pids(
+    containers: Iterable[ContainerInfo], holders: Mapping[str, HolderInfo], mounted: Container[str]
+) -> dict[str, int]:
+    """The process whose namespace is the container's, if no file under /run/netns is: by its name in the topology; pure.
+
+    `mounted` are the namespaces under /run/netns. What netctl holds for a container counts before the container's own: an
+    apply that was killed may have left both.
+    """
+    own = {
+        info.container: info.pid
+        for info in containers
+        if info.pid
+        and not info.parked
+        and (info.existing or (info.network == OWN and container_netns(info.container) not in mounted))
+    }
+    return own | {info.container: info.pid for info in holders.values() if info.pid}
+
+
+def _with_joined(namespaces: Namespaces, info: ContainerInfo) -> ContainerInfo:
+    """The container, with whether its process is in the namespace that is held for it now."""
+    if info.network == OWN or info.parked or not info.pid:
+        return info
+    try:
+        process = os.stat(f"/proc/{info.pid}/ns/net")
+    except FileNotFoundError:
+        return replace(info, running=False, pid=0)  # it has just ended
+    try:
+        held = namespaces.identity(container_netns(info.share or info.container))
+    except HostError:
+        return replace(info, is_joined=False)
+    return replace(info, is_joined=held == (process.st_dev, process.st_ino))
+
+
 def check_namespaces(namespaces: Namespaces, steps: Iterable[Step]) -> None:
-    """HostError if a new namespace would have the name of a foreign one."""
+    """HostError if a new namespace would have the name of a foreign one, or of anything else that is there."""
     topology, mounted = namespaces.context.topology, namespaces.read_mounted()[0]
-    for netns in (step.netns for step in steps if isinstance(step, NetnsAdd) and step.netns in mounted):
+    for netns in (step.netns for step in steps if isinstance(step, NetnsAdd)):
+        if netns not in mounted:
+            namespaces.check_free(netns)
+            continue
         alias = parse_alias(read_loopback(namespaces.socket(netns))[LOOPBACK].alias)
         if alias is None or alias.topology != topology:
             name = netns_path_name(topology, netns)
@@ -158,7 +205,22 @@ def _unmask(namespaces: Namespaces, netns: str, links: Links, *, is_engines: boo
 
 def _read_containers(context: KernelContext, interest: Interest) -> tuple[ContainerInfo, ...]:
     """The containers of the engines. The lab itself has none: its hosts' workers read theirs."""
-    return () if context.is_lab_world else read_containers(context, interest.engines)
+    return () if context.is_lab_world else read_containers(context, interest.engines, interest.members)
+
+
+def settle_members(found: Iterable[ContainerInfo]) -> tuple[tuple[ContainerInfo, ...], tuple[Member, ...]]:
+    """The containers, of which each name and each of the engine's stands once; and all members, also those left out. Pure."""
+    everything = tuple(found)
+    named = [info for info in everything if info.member is None]
+    by_member = {info.member: info for info in everything if info.member}
+    names = {info.container for info in named}
+    kept, left = settle(by_member, names, {(info.runtime, info.engine_name) for info in named})
+    return (*named, *(by_member[member] for member in kept)), (*kept, *left)
+
+
+def _read_holders(context: KernelContext, interest: Interest) -> dict[str, HolderInfo]:
+    found = () if context.is_lab_world else read_holders(context, interest.engines)
+    return {container_netns(info.container): info for info in found}
 
 
 def _read_tables(namespaces: Namespaces) -> tuple[TableInfo, ...]:

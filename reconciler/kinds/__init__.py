@@ -12,6 +12,8 @@ from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.engine.hosts import HostsFile
 from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.firewall.fast_path import FastPathHook, FastPathLink
@@ -31,6 +33,8 @@ from reconciler.state.snapshot import Snapshot
 
 KINDS: tuple[type[Record], ...] = (
     Netns,
+    NetnsHolder,
+    HostsFile,
     EngineContainer,
     Sysctl,
     OvsBridge,

@@ -16,6 +16,7 @@ from typing import Any, cast
 from reconciler.kinds.firewall.element_text import check_element
 from reconciler.kinds.firewall.elements import FirewallElement
 from reconciler.state.codec import fields_of
+from reconciler.state.container_spec import HELD, LOST, OWN
 from reconciler.state.engines import ENGINES
 from reconciler.state.grammar import ADDRESS, CIDR, ENGINE_NAME, LABEL, LINE, LINK, MAC, NETNS, TEXT
 from reconciler.state.jsontext import MalformedError
@@ -42,6 +43,7 @@ FIELDS: Mapping[str, str] = {
     "feature": "tx|gro",
     "form": r"[a-z0-9 ,./-]{0,64}",
     "fragments": WORD,
+    "holder": rf"(?:{ENGINE_NAME})?",
     "key": r"(?!.*\.\.)[^\s\0]{1,255}",
     "local": rf"(?:{ADDRESS})?",
     "link_kind": WORD,
@@ -52,6 +54,7 @@ FIELDS: Mapping[str, str] = {
     "mode": WORD,
     "name": LINK,
     "netns": NETNS,
+    "network": f"{OWN}|{HELD}|{LOST}",
     "peer": rf"(?:{ADDRESS}(?:/[0-9]{{1,3}})?)?",
     "peer_name": rf"(?:{LINK})?",
     "peer_netns": NETNS,
@@ -60,6 +63,7 @@ FIELDS: Mapping[str, str] = {
     "remote": rf"(?:{ADDRESS})?",
     "runtime": "|".join(ENGINES),
     "set": r"[a-z0-9_]{1,32}",
+    "share": rf"(?:{LABEL})?",
     "src": rf"(?:{ADDRESS})?",
     "subnet": rf"(?:{LABEL})?",
     "topology": LABEL,

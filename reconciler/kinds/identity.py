@@ -20,6 +20,11 @@ def container_ref(netns: str) -> Ref:
     return Ref("container", netns, container_of(netns))
 
 
+def holder_ref(netns: str) -> Ref:
+    """A container of an engine that holds the namespace (`kinds.engine.holder`)."""
+    return Ref("holder", netns, "namespace")
+
+
 def table_ref(netns: str, family: str, subnet: str = "") -> Ref:
     """A table of nftables (`kinds.firewall.elements`)."""
     return Ref("firewall", netns, _table_ident(family, subnet))

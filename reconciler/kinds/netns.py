@@ -69,7 +69,7 @@ class Netns(Record):
     def as_made(self) -> Self:
         return replace(self, settled=True)
 
-    def tell_field(self, name: str) -> tuple[str, object]:
+    def reason_field(self, name: str) -> tuple[str, object]:
         return ("ipv6", self.ipv6 if self.settled else "half changed") if name == "settled" else (name, getattr(self, name))
 
     def describe(self) -> str:

@@ -48,6 +48,10 @@ class Process(Record):
         return (Netns.ref_of(self.netns),)
 
     @property
+    def starts_last(self) -> bool:
+        return True
+
+    @property
     def is_remnant(self) -> bool:
         return not self.command
 

@@ -3,9 +3,9 @@
 Pure, and the cost grows linearly with the number of steps.
 
 A plan has two phases, with a barrier between them over all hosts, so that a thing can move from one to another.
-"Remove" deletes, dependents first. "Make" creates, changes, and re-creates, dependencies first. A thing that must be
-re-created, and depends on nothing else that is deleted, stays in "make" as a whole. Its table, for example, is then
-replaced in a single transaction.
+"Remove" deletes, dependents first. "Make" creates, changes, and re-creates, dependencies first. At its end, programs of
+the user's start, when their network is complete. A thing that must be re-created, and depends on nothing else that is
+deleted, stays in "make" as a whole. Its table, for example, is then replaced in a single transaction.
 
 Batches come from greedy list scheduling. Steps are sorted into groups (backend and namespace). A group that waits for
 no other group is emitted whole, as one batch, because a backend keeps the order of its steps. If every group waits, the
@@ -80,7 +80,22 @@ def order_changes(changes: tuple[Change, ...]) -> tuple[tuple[Batch, ...], tuple
     """The batches of "remove" and of "make". CycleError if no order exists."""
     gone = {change.ref: change.before for change in changes if is_gone(change) and change.before is not None}
     late = _late_deletions(changes, gone)
-    return tuple(_schedule(_removals(changes, gone, late))), tuple(_schedule(_makings(changes, gone, late)))
+    last = _last_makings(changes)
+    makings = _makings(changes, gone, late)
+    first = [action for action in makings if action.doing not in last]
+    programs = [action for action in makings if action.doing in last]
+    return tuple(_schedule(_removals(changes, gone, late))), (*_schedule(first), *_schedule(programs))
+
+
+def _last_makings(changes: Iterable[Change]) -> frozenset[Doing]:
+    """What is done after all else: programs start. One that is re-created runs until then."""
+    found: set[Doing] = set()
+    for change in changes:
+        if change.after is not None and change.after.starts_last:
+            found.add((True, change.ref))
+            if change.before is not None and change.before.starts_last:
+                found.add((False, change.ref))
+    return frozenset(found)
 
 
 def _late_deletions(changes: tuple[Change, ...], gone: Mapping[Ref, Record]) -> frozenset[Ref]:

@@ -21,11 +21,11 @@ from reconciler.state.host import HostFacts, HostState
 from reconciler.state.listed import listed
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import container_of
-from reconciler.state.subject import container_in, order_of
+from reconciler.state.subject import container_in, order_of, subject_of
 from reconciler.state.visible import visible_line
 
 FORMAT_VERSION = 1
-IN_STEP, DRIFTED, MISSING, EXTRA = "in step", "drifted", "missing", "not in the file"
+IN_STEP, DRIFTED, MISSING, EXTRA, WAITING = "in step", "drifted", "missing", "not in the file", "waiting"
 SHOWN = 8
 """The most differences of one thing that are named for users; JSON has them all."""
 
@@ -43,7 +43,8 @@ class Difference:
 class Item:
     """The state of a container, a subnet, the host's own settings, or the lab.
 
-    `state` is "in step", "drifted", "missing" or "not in the file".
+    `state` is "in step", "drifted", "missing", "not in the file", or "waiting". A container waits if another program is to
+    run it and does not, and if netctl has done all that is possible without it.
     """
 
     subject: str
@@ -64,7 +65,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """A host: its state is the worst of its items'."""
+    """A host: its state is the worst of its items'. What waits does not count."""
 
     host: str
     state: str
@@ -112,17 +113,22 @@ def compile_status(
     facts: Mapping[str, HostFacts],
     connections: Mapping[str, tuple[Connections, ...]],
     foreign: Mapping[str, tuple[Foreign, ...]] = MappingProxyType({}),
+    waiting: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> StatusDocument:
-    """The status of every host that has a plan. By host: the counted `connections`, and conflicts with foreign resources."""
+    """The status of every host that has a plan.
+
+    By host: the counted `connections`, and conflicts with foreign resources. `waiting` are the containers that other programs
+    are to run, each with the reason why it waits.
+    """
     stands = (
-        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), foreign.get(plan.host, ()))
+        _host_status(plan, desired.get(plan.host, HostState({})), facts.get(plan.host), waiting.get(plan.host, {}))
         for plan in plans
     )
-    hosts = tuple(replace(one, connections=connections.get(one.host, ())) for one in stands)
+    hosts = tuple(replace(one, connections=connections.get(one.host, ()), foreign=foreign.get(one.host, ())) for one in stands)
     return StatusDocument(FORMAT_VERSION, topology, all(host.state == IN_STEP for host in hosts), hosts)
 
 
-def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, foreign: tuple[Foreign, ...]) -> HostStatus:
+def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, waiting: Mapping[str, str]) -> HostStatus:
     gone = [change.before for change in plan.changes if change.before and change.ref not in desired.records]
     subjects = subjects_of([*desired.records.values(), *gone])
     wanted: dict[str, list[Record]] = {}
@@ -131,10 +137,16 @@ def _host_status(plan: HostPlan, desired: HostState, facts: HostFacts | None, fo
     changed: dict[str, list[Change]] = {}
     for change in plan.changes:
         changed.setdefault(subjects[change.ref], []).append(change)
-    names = sorted({*wanted, *changed}, key=order_of)
+    idle = {subject_of(name): reason for name, reason in waiting.items()}
+    names = sorted({*wanted, *changed, *idle}, key=order_of)
     leases = _leases(desired, facts)
-    items = tuple(_item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, "")) for name in names)
-    return HostStatus(plan.host, _worst(items), items, foreign)
+    items = tuple(
+        Item(name, WAITING, idle[name])
+        if name in idle and not changed.get(name)
+        else _item(name, wanted.get(name, []), changed.get(name, []), leases.get(name, ""))
+        for name in names
+    )
+    return HostStatus(plan.host, _worst(items), items)
 
 
 def _leases(desired: HostState, facts: HostFacts | None) -> dict[str, str]:
@@ -173,7 +185,7 @@ def describe_difference(change: Change) -> str:
 
 
 def _worst(items: Sequence[Item]) -> str:
-    states = {item.state for item in items}
+    states = {item.state for item in items} - {WAITING}
     if states <= {IN_STEP}:
         return IN_STEP
     return MISSING if states == {MISSING} else DRIFTED
@@ -223,7 +235,7 @@ def _host_lines(host: HostStatus, palette: Palette) -> Iterator[str]:
     items = tuple(_fold(host.items)) if not host.connections else host.items
     width = min(32, max((len(visible_line(item.subject)) for item in items), default=0))
     for item in items:
-        colour = {IN_STEP: palette.green, DRIFTED: palette.yellow}.get(item.state, palette.red)
+        colour = {IN_STEP: palette.green, DRIFTED: palette.yellow, WAITING: palette.yellow}.get(item.state, palette.red)
         yield f"  {visible_line(item.subject):{width}}  {colour(f'{item.state:8}')}  {visible_line(item.summary)}".rstrip()
         if counted := render_connections(host.connections, container_in(item.subject)):
             yield f"  {'':{width}}            {counted}"

@@ -10,6 +10,13 @@ PARKED = ".netctl-parked-"
 """The suffix of a parked container's name. An id or a number follows it, so that no two have the same name."""
 
 
+HOLDER = ".net"
+"""The suffix of the name of the container that holds another's network namespace."""
+OWN, HELD, LOST = "own", "held", "lost"
+"""The network namespace of a container: its own, which ends with its processes; or the one that netctl holds for it. The third
+is one that netctl held before, and that is gone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck:
     """How an engine finds out whether a container works. Times are in nanoseconds; 0 is the image's own, or the engine's."""
@@ -79,10 +86,24 @@ class ContainerSpec:
     stop_timeout: int | None = None
     """Seconds."""
     logging: Logging | None = None
+    hostname: str = ""
+    """Empty in a container that joins a holder: the holder has the name."""
+
+    @property
+    def has_own_hosts(self) -> bool:
+        """Whether one of its volumes is its /etc/hosts."""
+        return any(volume.split(":")[1:2] == ["/etc/hosts"] for volume in self.volumes)
 
     def masked(self) -> ContainerSpec:
         """The same without the values of its environment variables."""
         return replace(self, env=mask_env(self.env)) if self.env else self
+
+
+@dataclass(frozen=True, slots=True)
+class HolderSpec:
+    """The input from which an engine creates a holder: what the container that joins it shares with it, besides the network."""
+
+    hostname: str
 
 
 SPEC_KEYS = tuple(each.name for each in fields(ContainerSpec) if each.name != "runtime")

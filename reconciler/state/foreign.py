@@ -325,6 +325,8 @@ class ForeignInterface:
     engine_name: str = ""
     networks: tuple[str, ...] = ()
     """The engine's networks that the container is in."""
+    topology: str = ""
+    """The other topology of netctl's that connects the container by it; "" if none does."""
 
     @property
     def help_text(self) -> str:

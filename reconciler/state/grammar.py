@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface
 from reconciler.state.foreign import ForeignContainer, ForeignListener, ForeignPort, ForeignResource
 from reconciler.state.host import HostFacts, LinkFacts
 from reconciler.state.jsontext import MalformedError
+from reconciler.state.members import Member
 from reconciler.state.uapi import PORT_MAX
 
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -70,6 +71,8 @@ def check_facts(facts: HostFacts) -> None:
             _check_port(ports.last)
         for resource in facts.foreign:
             _check_foreign(resource)
+        for member in facts.members:
+            _check_member(member)
         for link in facts.links:
             _check_link(link)
     except MalformedError:
@@ -96,6 +99,12 @@ def _check_foreign(resource: ForeignResource) -> None:
             _check(_WORD.fullmatch(resource.runtime) and _WORD.fullmatch(resource.state), "the state of a container")
         case _:
             pass
+
+
+def _check_member(member: Member) -> None:
+    _check(is_label(member.origin) and is_label(member.name), "the name of a container")
+    _check(re.fullmatch(ENGINE_NAME, member.engine_name), "the engine's name of a container")
+    _check(_WORD.fullmatch(member.runtime) and _WORD.fullmatch(member.state), "the state of a container")
 
 
 def _check_address(text: str, parse: Callable[[str], object]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from reconciler.state.foreign import ForeignResource, HostPortRange, PortRange
+from reconciler.state.members import Member
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
 
@@ -97,6 +98,8 @@ class HostFacts:
     """The host's own addresses as CIDRs, without those of netctl's links."""
     leases: tuple[Lease, ...] = ()
     foreign: tuple[ForeignResource, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The containers of other programs that the file names by labels."""
     has_dhcp_client: bool = True
     links: tuple[LinkFacts, ...] = ()
     """The links of the host itself."""

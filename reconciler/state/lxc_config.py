@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.jsontext import parse_json
+from reconciler.state.ref import hosts_path
 from reconciler.state.shell import join, quote
 from reconciler.state.spec_label import LABEL_MAX_BYTES, parse_spec, render_spec
 
@@ -27,7 +28,7 @@ LINE_ENDS = "\n\r\0"
 TEMPLATE_DIRECTORY = "/usr/share/lxc/templates"
 LXC_KEYS = (
     *("image", "command", "env", "volumes", "restart", "entrypoint", "user", "working_dir", "cap_drop", "tmpfs", "ulimits"),
-    *("memory", "cpus", "pids_limit", "stop_signal", "stop_timeout"),
+    *("memory", "cpus", "pids_limit", "stop_signal", "stop_timeout", "hostname"),
 )
 """The keys of a spec for which LXC has a setting (lxc.container.conf(5)), or netctl a way of its own."""
 NUMERIC_USER = r"[0-9]+(:[0-9]+)?"
@@ -44,13 +45,15 @@ class Mark:
     spec: ContainerSpec | None
     complete: bool = True
     parked: bool = False
+    joins: str = ""
+    """The path of the network namespace that it joins; "" for one of its own."""
 
 
 def render_mark(mark: Mark) -> str:
     """The text of MARK_FILE."""
     spec = render_spec(mark.spec) if mark.spec else ""
     fields = {"topology": mark.topology, "host": mark.host, "name": mark.name, "spec": spec}
-    return json.dumps({**fields, "complete": mark.complete, "parked": mark.parked}) + "\n"
+    return json.dumps({**fields, "complete": mark.complete, "parked": mark.parked, "network": mark.joins}) + "\n"
 
 
 def parse_mark(text: str) -> Mark | None:
@@ -58,7 +61,8 @@ def parse_mark(text: str) -> Mark | None:
     try:
         data = parse_json(text, LABEL_MAX_BYTES)
         topology, host, name = (str(data[key]) for key in ("topology", "host", "name"))
-        return Mark(topology, host, name, parse_spec(str(data["spec"])), bool(data["complete"]), bool(data["parked"]))
+        complete, parked, joins = bool(data["complete"]), bool(data["parked"]), str(data.get("network", ""))
+        return Mark(topology, host, name, parse_spec(str(data["spec"])), complete, parked, joins)
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -76,14 +80,24 @@ def template_words(image: str) -> tuple[str, ...]:
     return (template, "--", *options) if options else (template,)
 
 
-def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool) -> str:
-    """The config of a container with a root filesystem (lxc.container.conf(5)), or the lines added to a template's config."""
+def render_config(container: str, spec: ContainerSpec, directory: str, *, common: bool, joins: str = "", hosts: str = "") -> str:
+    """The config of a container with a root filesystem (lxc.container.conf(5)), or the lines added to a template's config.
+
+    `joins` is the path of its network namespace, "" for one of its own; `hosts` that of its /etc/hosts, "" for its own.
+    """
     lines = []
     if not is_template(spec.image):
         lines += [f"lxc.include = {COMMON_CONFIG}"] if common else []
-        lines += [f"lxc.uts.name = {container}", rootfs_line(directory)]
+    if spec.hostname or not is_template(spec.image):
+        lines.append(f"lxc.uts.name = {spec.hostname or container}")
+    if not is_template(spec.image):
+        lines.append(rootfs_line(directory))
     # The first line resets the network of a template or of the machine's default.conf.
     lines += ["lxc.net =", "lxc.net.0.type = empty"]
+    lines += [f"lxc.namespace.share.net = {joins}"] if joins else []
+    if joins and not init_words(spec):
+        # An init configures the interfaces that it finds: a DHCP client, for one, deletes all addresses first.
+        lines.append("lxc.cap.drop = net_admin")
     if init_words(spec):
         lines += [f"lxc.init.cmd = {render_init(init_words(spec))}", f"lxc.signal.halt = {spec.stop_signal or 'SIGTERM'}"]
     elif spec.stop_signal:
@@ -91,6 +105,8 @@ def render_config(container: str, spec: ContainerSpec, directory: str, *, common
     lines += _render_options(spec)
     lines += [f"lxc.environment = {_keep_blanks(f'{name}={value}')}" for name, value in spec.env]
     lines += [f"lxc.mount.entry = {render_mount(volume)}" for volume in spec.volumes]
+    if hosts and not spec.has_own_hosts:
+        lines.append(f"lxc.mount.entry = {_escape(hosts)} etc/hosts none bind,create=file 0 0")
     if spec.restart != "no":
         lines.append("lxc.start.auto = 1")
     for line in lines:
@@ -184,7 +200,7 @@ def _escape(path: str) -> str:
 # --- command lines ----------------------------------------------------------------------------------------------------
 
 
-def create_commands(topology: str, host_key: str, container: str, spec: ContainerSpec, directory: str) -> Iterator[str]:
+def create_commands(mark: Mark, spec: ContainerSpec, directory: str, owner: str) -> Iterator[str]:
     """The command lines that create a container in `directory`, with the files that `kernel.engines.lxc` writes."""
     image, rootfs, redirection = spec.image, f"{directory}/rootfs", ">"
     yield join(["mkdir", "-p", directory])
@@ -199,9 +215,10 @@ def create_commands(topology: str, host_key: str, container: str, spec: Containe
         yield f"if [ -d {quote(image)} ]; then {copy}; else {unpack}; fi"
     if needs_command_file(init_words(spec)):
         yield _write(render_command_file(init_words(spec)), ">", f"{rootfs}/{COMMAND_FILE}")
-    config = render_config(container, spec, directory, common=Path(COMMON_CONFIG).exists())
+    hosts = hosts_path(mark.topology, mark.host, owner) if mark.joins else ""
+    config = render_config(mark.name, spec, directory, common=Path(COMMON_CONFIG).exists(), joins=mark.joins, hosts=hosts)
     yield _write_private(config, redirection, f"{directory}/config")
-    yield _write_private(render_mark(Mark(topology, host_key, container, spec)), ">", f"{directory}/{MARK_FILE}")
+    yield _write_private(render_mark(mark), ">", f"{directory}/{MARK_FILE}")
 
 
 def _write(text: str, redirection: str, path: str) -> str:

@@ -17,6 +17,8 @@ ROUTE_PROTOCOL = 78
 """The rtnetlink protocol number of netctl's routes and neighbors (free in iproute2's rt_protos; 78 is `N`)."""
 
 
+RESERVED_NAMES = ("host", "outside", "router", "lab")
+"""Words that have a meaning of their own where a name of the file can stand."""
 DIRECT = "direct"
 """The word in place of `bridge` in the alias of a bridge that contains the host's uplink: its addresses are the host's own."""
 
@@ -56,6 +58,11 @@ def interface_name(prefix: str, *parts: str) -> str:
 def mac_of(*parts: str) -> str:
     """A locally administered unicast address (`02:…`, IEEE 802) from the hash of the parts."""
     return "02:" + ":".join(f"{byte:02x}" for byte in _digest("mac", *parts)[:5])
+
+
+def seat_of(*parts: str) -> int:
+    """A number from the hash of the parts: where in a prefix the search for a free address begins."""
+    return int.from_bytes(_digest("seat", *parts)[:4], "big")
 
 
 def vni_of(topology: str, subnet: str) -> int:

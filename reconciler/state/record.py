@@ -73,6 +73,11 @@ class Record:
         return self.dies_with_parent
 
     @property
+    def starts_last(self) -> bool:
+        """Whether it is a program of the user's, which starts when its network is complete: after all other creations."""
+        return False
+
+    @property
     def interfaces(self) -> tuple[InterfaceKey, ...]:
         """The interfaces that it creates, by namespace and name. The kernel deletes their settings with it."""
         return ()

@@ -74,3 +74,13 @@ def parse_path_name(topology: str, file_name: str) -> str:
     if rest.startswith("lab."):
         return lab_netns(rest.removeprefix("lab."))
     return "" if "." in rest else container_netns(rest)
+
+
+def netns_path(topology: str, netns: str) -> str:
+    """The file of a namespace that netctl created: `/run/netns/shop.web` (ip-netns(8))."""
+    return f"/run/netns/{netns_path_name(topology, netns)}"
+
+
+def hosts_path(topology: str, host_key: str, container: str) -> str:
+    """The file that a container has as /etc/hosts, if its engine lets it join a path."""
+    return f"/run/netctl/{host_key}/{topology}.hosts/{container}"

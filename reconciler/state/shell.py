@@ -66,7 +66,7 @@ class EngineShell:
     command: tuple[str, ...]
     """The engine's program, with where it listens."""
     pid: str
-    """The command line that prints the first process of the container."""
+    """The command line that prints the first process of the container; "" if a file under /run/netns is its namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class HostShell:
         """The namespace's name for `ip netns` and `peer … netns`: a name, or an engine container's pid; "" for the machine's."""
         if netns == HOST:
             return self.own
-        if engine := self.engines.get(container_of(netns)):
+        if (engine := self.engines.get(container_of(netns))) and engine.pid:
             return f"$({engine.pid})"
         return netns_path_name(self.topology, netns)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import OWN, ContainerSpec, HolderSpec
+from reconciler.state.members import Member
 from reconciler.state.ref import Ref
 
 
@@ -177,6 +178,29 @@ class ContainerInfo:
     parked: bool = False
     networks: tuple[str, ...] = ()
     """The engine's networks of a container that netctl did not create."""
+    network: str = OWN
+    """The network namespace that it was created for (`state.container_spec`)."""
+    is_joined: bool = True
+    """Whether its process is in the namespace that is held for it now; true if it does not run, or if none is held."""
+    share: str = ""
+    """The container for which that namespace is held, if it is another one."""
+    member: Member | None = None
+    """What it is if the file names it by its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderInfo:
+    """A container of an engine that holds the network namespace of the topology's `container`; not a parked one."""
+
+    runtime: str
+    container: str
+    engine_name: str
+    spec: HolderSpec | None
+    """None if its label has none."""
+    pid: int
+    """0 if it does not run."""
+    hosts: tuple[str, ...] = ()
+    """The lines of its /etc/hosts, if it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +309,12 @@ class Snapshot:
     mounted: frozenset[str] = frozenset()
     tables: tuple[TableInfo, ...] = ()
     containers: tuple[ContainerInfo, ...] = ()
+    members: tuple[Member, ...] = ()
+    """All members, also those that are none of the `containers`, because their name or they themselves are taken."""
+    holders: Mapping[str, HolderInfo] = field(default_factory=dict)
+    """By the namespace that each holds."""
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The lines of netctl's own hosts files, by the namespace of the container that mounts each."""
     processes: tuple[ProcessInfo, ...] = ()
     iptables: tuple[IptablesRuleInfo, ...] = ()
     remembered: frozenset[str] = frozenset()

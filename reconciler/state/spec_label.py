@@ -10,17 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import HELD, LOST, OWN, ContainerSpec, HolderSpec
+from reconciler.state.grammar import is_label
 from reconciler.state.jsontext import parse_json
+from reconciler.state.ref import container_netns, netns_path
 
 TOPOLOGY_LABEL, HOST_LABEL, NAME_LABEL, SPEC_LABEL = "netctl.topology", "netctl.host", "netctl.name", "netctl.spec"
+ROLE_LABEL, HOLDER_ROLE = "netctl.role", "network"
+"""The label of a container that is not one of the file, and its value for a holder."""
+NETWORK_LABEL = "netctl.network"
+"""The network namespace that a container joins; missing if it has one of its own."""
 LABEL_MAX_BYTES = 1 << 22
 """The limit for the text of a spec, a mark or a container's label. Any user who may start containers can write them."""
 SPEC_VERSION = 1
 """The version of the label. A new key with a default needs no new version: older containers then have the default."""
 
+
+S = TypeVar("S")
 
 Reader = Callable[[object], Any]
 """Makes a value of what JSON holds. It raises TypeError or ValueError for a value of another form."""
@@ -61,9 +69,10 @@ def _read_object(kind: type, readers: Mapping[str, Reader], value: object) -> An
 
 
 _read_spec: Callable[[object], ContainerSpec] = _reader(ContainerSpec)
+_read_holder_spec: Callable[[object], HolderSpec] = _reader(HolderSpec)
 
 
-def render_spec(spec: ContainerSpec) -> str:
+def render_spec(spec: ContainerSpec | HolderSpec) -> str:
     """The text of the label `netctl.spec`: the fields that differ from their defaults."""
     return json.dumps({"version": SPEC_VERSION, **_held(spec)}, separators=(",", ":"), default=_held)
 
@@ -78,15 +87,49 @@ def parse_spec(text: str) -> ContainerSpec | None:
     None for another version, an unknown key, or no spec at all. The container then differs from any desired one, and is
     re-created.
     """
+    return _parse(_read_spec, text)
+
+
+def parse_holder_spec(text: str) -> HolderSpec | None:
+    """The same of a holder."""
+    return _parse(_read_holder_spec, text)
+
+
+def _parse(read: Callable[[object], S], text: str) -> S | None:
     try:
         data = parse_json(text, LABEL_MAX_BYTES)
         if not isinstance(data, dict) or data.pop("version", SPEC_VERSION) != SPEC_VERSION:
             return None
-        return _read_spec(data)
+        return read(data)
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec) -> tuple[tuple[str, str], ...]:
+def labels_of(topology: str, host_key: str, container: str, spec: ContainerSpec, joins: str = "") -> tuple[tuple[str, str], ...]:
     """The labels by which netctl recognises a container."""
-    return (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
+    labels = (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
+    return (*labels, (NETWORK_LABEL, joins)) if joins else labels
+
+
+def holder_labels_of(topology: str, host_key: str, container: str, spec: HolderSpec) -> tuple[tuple[str, str], ...]:
+    """The same of a holder."""
+    labels = (TOPOLOGY_LABEL, topology), (HOST_LABEL, host_key), (NAME_LABEL, container), (SPEC_LABEL, render_spec(spec))
+    return (*labels, (ROLE_LABEL, HOLDER_ROLE))
+
+
+def network_of(label: str, container: str, held: Mapping[str, str]) -> tuple[str, str]:
+    """The network of a container (`state.container_spec`) by its label, and the other container whose namespace it joins, if any.
+
+    `held` has the containers for which netctl holds namespaces, by the labels of those that join them.
+    """
+    if not label:
+        return OWN, ""
+    if label not in held:
+        return LOST, ""
+    return HELD, "" if held[label] == container else held[label]
+
+
+def path_label_of(topology: str, label: str) -> dict[str, str]:
+    """`held` for a label that is a path: the one container that has a namespace there, if it is one of the topology."""
+    name = label.removeprefix(netns_path(topology, container_netns("")))
+    return {label: name} if is_label(name) and label == netns_path(topology, container_netns(name)) else {}

@@ -26,6 +26,11 @@ def subject_in(netns: str, about: str = "") -> str:
     return LAB if is_lab_netns(netns) else about or HOST_SUBJECT
 
 
+def subject_of(container: str) -> str:
+    """The subject of a container."""
+    return f"{CONTAINER}{container}"
+
+
 def container_in(subject: str) -> str:
     """The container that a subject names; "" if it names something else."""
     return subject.removeprefix(CONTAINER) if subject.startswith(CONTAINER) else ""

@@ -56,7 +56,7 @@ def _places(topology: Topology, party: Party) -> dict[int, set[str]]:
     if party.kind == "subnet":
         for cidr in topology.subnets[party.name].cidrs:
             found.setdefault(cidr.version, set()).add(party.name)
-    for container in topology.containers.values() if party.kind == "container" else ():
+    for container in topology.declared if party.kind == "container" else ():
         for attachment in container.attachments if container.origin == party.name else ():
             for family in _families(topology, attachment):
                 found.setdefault(family, set()).add(attachment.subnet)

@@ -15,8 +15,10 @@ from reconciler.state.lxc_config import LXC_KEYS, NUMERIC_USER
 from reconciler.state.naming import interface_name
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.check_addresses import check_addresses
+from reconciler.topology.check_members import check_members
 from reconciler.topology.check_options import check_routes
 from reconciler.topology.check_ports import check_ports
+from reconciler.topology.check_share import check_share
 from reconciler.topology.check_twice import check_twice
 from reconciler.topology.expand import engine_name_of, host_of, interfaces_of, names_of, party_of, runtime_of
 from reconciler.topology.faults import FaultList
@@ -26,14 +28,16 @@ from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.scalars import shorten, suggest
 from reconciler.topology.types import Path
 
-_ENGINE_KEYS = tuple(key for key in SPEC_KEYS if key not in BARE_KEYS)
-_MADE_BY_US_KEYS = (*SPEC_KEYS, "env_file", "replicas")
+_HOSTS_KEYS = ("aliases", "extra_hosts")
+_ENGINE_KEYS = (*(key for key in SPEC_KEYS if key not in BARE_KEYS), *_HOSTS_KEYS, "share")
+_MADE_BY_US_KEYS = (*SPEC_KEYS, *_HOSTS_KEYS, "env_file", "replicas", "share")
 
 
 def check_topology(model: TopologyModel, faults: FaultList) -> None:
     """Add every fault that shows only when the parts of the file are seen together."""
     check_references(model, faults)
     check_runtimes(model, faults)
+    check_members(model, faults)
     check_networks(model, faults)
     check_names(model, faults)
     check_addresses(model, faults)
@@ -119,6 +123,8 @@ def check_runtimes(model: TopologyModel, faults: FaultList) -> None:
             )
         if (container.replicas or 0) > 1:
             _check_replicas(name, container, faults)
+        if container.share:
+            check_share(model, name, container, faults)
 
 
 def _check_existing(name: str, container: ContainerModel, faults: FaultList) -> None:
@@ -241,7 +247,7 @@ def check_names(model: TopologyModel, faults: FaultList) -> None:
             if runtime != "netns" and not (container.existing and container.replicas is not None):
                 key = (host_of(model, container), runtime, engine_name_of(model.name, name, container))
                 other = engine_names.setdefault(key, name)
-                if other != name and key[0]:
+                if other != name and key[0] and key[2]:
                     faults.add_at_key(
                         ("containers", origin),
                         f"`{name}` and `{other}` would both be the engine's container `{key[2]}`",

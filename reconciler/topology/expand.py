@@ -11,13 +11,14 @@ from typing import Literal
 from reconciler.state.container_spec import SPEC_KEYS, ContainerSpec
 from reconciler.state.engines import ENGINES, Runtime
 from reconciler.state.foreign import TransportProtocol
+from reconciler.state.members import Selector
 from reconciler.topology.model.containers import ContainerModel
 from reconciler.topology.model.file import TopologyModel
 from reconciler.topology.model.hosts import HostModel
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.subnets import ExistingBridge
-from reconciler.topology.types import Attachment, Container, Host, Party, Policy, Publication, Subnet, Topology
+from reconciler.topology.types import Attachment, Container, Host, Party, Pattern, Policy, Publication, Subnet, Topology
 from reconciler.topology.yaml import Document
 
 LAN_MODES = ("direct", "macvlan")
@@ -64,7 +65,13 @@ def expand_topology(
         containers={
             container.name: container
             for origin in model.containers
+            if not isinstance(model.containers[origin].existing, Selector)
             for container in _containers(model, origin, variables.get(origin, {}))
+        },
+        patterns={
+            origin: Pattern(next(_containers(model, origin, {})), container.existing)
+            for origin, container in model.containers.items()
+            if isinstance(container.existing, Selector)
         },
         policies=tuple(
             Policy(party_of(model, policy.allow), party_of(model, policy.to), policy.ports or ()) for policy in model.policies
@@ -99,6 +106,8 @@ def names_of(origin: str, container: ContainerModel) -> list[str]:
 
 def engine_name_of(topology: str, name: str, container: ContainerModel) -> str:
     """The engine's name for the container."""
+    if isinstance(container.existing, Selector):
+        return ""  # each of them has one
     if isinstance(container.existing, str):
         return container.existing
     return name if container.existing else f"{topology}-{name}"
@@ -182,6 +191,9 @@ def _containers(model: TopologyModel, origin: str, variables: Mapping[str, str])
             attachments=attachments,
             publications=publications,
             connections=container.connections,
+            aliases=container.aliases,
+            extra_hosts=container.extra_hosts,
+            share=container.share,
         )
 
 

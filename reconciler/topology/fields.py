@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, WithJsonSchema
 
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
+from reconciler.state.naming import RESERVED_NAMES
 from reconciler.state.uapi import PORT_MAX
 from reconciler.topology.addresses import parse_addresses, parse_auto_addresses, parse_cidrs, parse_sources
 from reconciler.topology.connect import parse_connect, parse_engine, parse_lxc_path
 from reconciler.topology.ports import ContainerPorts, HostPorts, parse_listen, parse_policy_ports, parse_target
 from reconciler.topology.scalars import (
-    RESERVED_NAMES,
     parse_interface,
     parse_label,
     parse_mac,

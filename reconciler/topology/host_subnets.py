@@ -14,7 +14,7 @@ from reconciler.topology.types import Container, Party, Topology
 def host_subnets_of(topology: Topology) -> Mapping[str, tuple[str, ...]]:
     """For each subnet the hosts on which it is present, in the order in which the file lists the hosts."""
     present: dict[str, set[str]] = {name: set(subnet.hosts) for name, subnet in topology.subnets.items()}
-    for container in topology.containers.values():
+    for container in topology.declared:
         for attachment in container.attachments:
             present[attachment.subnet].add(container.host)
         for publication in container.publications:
@@ -43,7 +43,7 @@ def _indexes(topology: Topology) -> tuple[dict[Party, set[str]], dict[Party, set
     """For each container (by its name in the file) and each subnet, as a party: its subnets, and the hosts of its containers."""
     subnets_of: dict[Party, set[str]] = {Party("subnet", name): {name} for name in topology.subnets}
     hosts_of: dict[Party, set[str]] = {}
-    for container in topology.containers.values():
+    for container in topology.declared:
         for party in _parties(container):
             hosts_of.setdefault(party, set()).add(container.host)
         subnets_of.setdefault(Party("container", container.origin), set()).update(a.subnet for a in container.attachments)

@@ -7,6 +7,7 @@ left out, and all names are known.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -106,6 +107,8 @@ def _check(parsed: ParsedFile) -> Topology:
 def _check_expanded(topology: Topology, document: Document, faults: FaultList) -> None:
     """The rules that need the hosts of each subnet. A second fault of a place that has one would be the same mistake."""
     found, places = FaultList(document), {fault.position for fault in faults.all()}
+    # Of containers that labels select, one stands for all.
+    topology = replace(topology, containers={container.name: container for container in topology.declared}, patterns={})
     check_overlays(topology, found)
     check_lan(topology, found)
     check_options(topology, found)

@@ -16,14 +16,13 @@ from typing import Any, TypeVar
 from pydantic_core import PydanticCustomError
 
 from reconciler.state.grammar import LABEL, TOPOLOGY_NAME_MAX
-from reconciler.state.naming import INTERFACE_NAME_MAX
+from reconciler.state.naming import INTERFACE_NAME_MAX, RESERVED_NAMES
 from reconciler.topology.types import Path
 
 T = TypeVar("T")
 TRUTHS = {**dict.fromkeys(("yes", "y", "on", "true", "1"), "true"), **dict.fromkeys(("no", "n", "off", "false", "0"), "false")}
 """Truth values of other YAML versions, in quotes or by habit: in YAML 1.2 they are text, or numbers."""
 _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-RESERVED_NAMES = ("host", "outside", "router", "lab")
 
 
 def refuse(message: str, help_text: str = "", at: Path = ()) -> PydanticCustomError:

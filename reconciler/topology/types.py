@@ -14,6 +14,7 @@ from typing import Literal
 from reconciler.errors import Position
 from reconciler.state.container_spec import ContainerSpec
 from reconciler.state.foreign import TransportProtocol
+from reconciler.state.members import Selector
 
 VXLAN_PORT = 4789
 """The usual UDP port of a VXLAN (IANA)."""
@@ -151,6 +152,10 @@ class Publication:
     path: Path = ()
 
 
+HOST_GATEWAY = "host-gateway"
+"""Compose's word, among `extra_hosts`, for the address at which a container reaches its host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container; replicas are expanded, and each has the name in the file that it replicates (`origin`)."""
@@ -166,6 +171,22 @@ class Container:
     publications: tuple[Publication, ...] = ()
     connections: int = CONNECTIONS
     """The limit of its entries in connection tracking on each of its networks."""
+    aliases: tuple[str, ...] = ()
+    """More names of its own addresses, in its hosts file."""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    """Names and addresses of others there; an address may be `host-gateway`."""
+    share: str = ""
+    """The container whose network it has; it has none of its own then."""
+    number: int | None = None
+    """Of a member: the number that Compose gave it, or 0. None if labels do not select it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The containers of another program that labels select; `container` is what each of them is, apart from its names."""
+
+    container: Container
+    selector: Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +214,11 @@ class Policy:
     target: Party
     ports: tuple[PortRange, ...] = ()
 
+    @property
+    def ends(self) -> str:
+        """`from web to db`."""
+        return "from " + " to ".join(party.name or party.kind for party in (self.source, self.target))
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -203,6 +229,8 @@ class Topology:
     subnets: Mapping[str, Subnet]
     containers: Mapping[str, Container]
     policies: tuple[Policy, ...]
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
+    """The containers of the file that labels select. `containers` has their members as soon as the hosts are read."""
     repair: Literal["network", "all"] = "network"
     """Whether an agent also starts and creates an engine's containers that were stopped or removed."""
     path: str = ""
@@ -210,6 +238,24 @@ class Topology:
     """The files of variables, whose relative paths begin at the directory of `path`."""
     source: str = ""
     positions: Mapping[Path, Position] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def declared(self) -> tuple[Container, ...]:
+        """The containers, and one for each pattern, as if it had a member with the name of the pattern."""
+        return (*self.containers.values(), *(pattern.container for pattern in self.patterns.values()))
+
+    def place(self, path: Path) -> str:
+        """The place of the value at `path`, in front of a sentence: `topology.yaml:14:3: `; "" without a file."""
+        position = self.position(path)
+        return f"{self.path}:{position.line}:{position.column}: " if self.path else ""
+
+    def may_have(self, name: str) -> bool:
+        """Whether a container, or a member that is not known yet, can have the name in the file or the topology."""
+        return (
+            name in self.containers
+            or name in self.patterns
+            or any(pattern.selector.may_name(origin, name) for origin, pattern in self.patterns.items())
+        )
 
     def position(self, path: Path) -> Position:
         """The position of the value at `path`, or of the nearest thing around it; line 1 if there is none."""

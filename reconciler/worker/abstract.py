@@ -11,6 +11,7 @@ from reconciler.plan.order import Batch
 from reconciler.state.host import HostFacts, Occupancy
 from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.snapshot import Snapshot
+from reconciler.state.traffic import TrafficCount
 
 if TYPE_CHECKING:
     from reconciler.probes.run import Prober
@@ -67,6 +68,9 @@ class Machine(Protocol):
 
     def count_connections(self, addresses: Sequence[str]) -> Mapping[str, int]:
         """The number of entries in connection tracking that each address opened."""
+
+    def read_traffic(self) -> tuple[TrafficCount, ...]:
+        """What the firewall has counted."""
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts."""

@@ -24,6 +24,7 @@ from reconciler.state.record import InterfaceKey, Record
 from reconciler.state.ref import HOST
 from reconciler.state.snapshot import Snapshot, reuse
 from reconciler.state.steps.namespaces import NetnsAdd
+from reconciler.state.traffic import TrafficCount
 from reconciler.worker.protocol import Hello, Introduction
 
 if TYPE_CHECKING:
@@ -114,6 +115,12 @@ class KernelMachine:
         from reconciler.kernel.netfilter.connections import count_connections
 
         return self._namespaces.run(HOST, lambda: count_connections(addresses)) if self._exists else {}
+
+    def read_traffic(self) -> tuple[TrafficCount, ...]:
+        """What the firewall has counted."""
+        from reconciler.kernel.netfilter.nft import read_traffic
+
+        return self._namespaces.run(HOST, lambda: read_traffic(self._context.topology)) if self._exists else ()
 
     def remember(self, peers: Mapping[str, str]) -> None:
         """Store the topology's other hosts in place of the previous ones."""

@@ -32,6 +32,6 @@ def preload(runtimes: Collection[str]) -> None:
     for name in MODULES:
         import_module(f"reconciler.kernel.{name}")
     if any(isinstance(ENGINES.get(runtime), DockerCommands) for runtime in runtimes):
-        from reconciler.kernel.engines.docker import preload as preload_docker
+        from reconciler.kernel.engines.docker_connection import preload as preload_docker
 
         preload_docker()

@@ -19,7 +19,9 @@ from reconciler.probes import model
 from reconciler.state.codec import class_name
 from reconciler.state.host import HostFacts, HostState, Occupancy
 from reconciler.state.jsontext import SIZE_MAX_BYTES, MalformedError
+from reconciler.state.members import Selector
 from reconciler.state.record import Change
+from reconciler.state.traffic import TrafficCount
 from reconciler.worker.channel import Message
 from reconciler.worker.states import Armed, Idle, Kept, Planned, RollingBack
 
@@ -112,6 +114,7 @@ class Read(Request[HostFacts]):
     timeout_s: ClassVar[float | None] = LONG_S
     states: ClassVar[tuple[type, ...]] = (Idle, Planned)
     engines: Mapping[str, Mapping[str, str]]
+    members: Mapping[str, Mapping[str, Selector]] = field(default_factory=dict)
     openvswitch: bool
 
 
@@ -231,6 +234,12 @@ class Count(Request[Mapping[str, int]]):
     addresses: tuple[str, ...]
 
 
+class ReadTraffic(Request[tuple[TrafficCount, ...]]):
+    """Read what the firewall has counted; none if it is not there."""
+
+    answer_max_bytes: ClassVar[int] = SIZE_MAX_BYTES
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpenListeners(Request[model.Opened]):
     """Open these listeners, until `CloseListeners` (`probes.run`)."""
@@ -282,6 +291,7 @@ REQUESTS: tuple[type[Request[Any]], ...] = (
     Remember,
     Forget,
     Count,
+    ReadTraffic,
     OpenListeners,
     RunProbes,
     CloseListeners,

@@ -31,6 +31,8 @@ class Readings:
         self._machine = machine
         self._pool: ThreadPoolExecutor | None = None
         self._recognised: tuple[Snapshot, Future[HostState]] | None = None
+        self._settings: tuple[Snapshot, Mapping[str, Mapping[str, str]], tuple[Sysctl, ...]] | None = None
+        """The last settings: what was read besides, their values, and their records."""
         self._in_step: tuple[Snapshot, HostState, tuple[Sysctl, ...], HostState] | None = None
         """The last comparison without a difference: what was read, what is desired, the settings, and the live state."""
 
@@ -62,7 +64,13 @@ class Readings:
             self._pool = None
 
     def _read_settings(self, snapshot: Snapshot, keys: Keys) -> tuple[Sysctl, ...]:
-        return tuple(Sysctl.recognise(self._machine.read_settings(snapshot, Interest(sysctls=keys)))) if keys else ()
+        if not keys:
+            return ()
+        read = self._machine.read_settings(snapshot, Interest(sysctls=keys))
+        values = {netns: read.namespace(netns).sysctls for netns in keys}
+        if self._settings is None or self._settings[0] is not snapshot or self._settings[1] != values:
+            self._settings = snapshot, values, tuple(Sysctl.recognise(read))
+        return self._settings[2]
 
     def _with_lost_settings(
         self, live: HostState, snapshot: Snapshot, desired: HostState

@@ -82,6 +82,7 @@ class Work:
             protocol.Remember: lambda request: machine.remember(request.peers),
             protocol.Forget: lambda _: machine.forget(),
             protocol.Count: lambda request: machine.count_connections(request.addresses),
+            protocol.ReadTraffic: lambda _: machine.read_traffic(),
             protocol.OpenListeners: self._listen,
             protocol.RunProbes: self._probe,
             protocol.CloseListeners: lambda _: machine.prober().stop(),
@@ -98,7 +99,7 @@ class Work:
         return answer
 
     def _read(self, request: protocol.Read) -> HostFacts:
-        self._interest = Interest(engines=request.engines, openvswitch=request.openvswitch)
+        self._interest = Interest(engines=request.engines, members=request.members, openvswitch=request.openvswitch)
         snapshot = self._machine.read(self._interest)
         facts = self._machine.read_facts(snapshot, self._interest)
         self._readings.recognise(snapshot)  # the controller compiles now, so this costs no elapsed time

@@ -33,6 +33,7 @@ FULL = ContainerSpec(
     stop_signal="SIGTERM",
     stop_timeout=3,
     logging=Logging("json-file", (("max-size", "1m"),)),
+    hostname="full.example",
 )
 """Every key but `privileged`, which would undo others."""
 FULL_TEXT = """\
@@ -58,6 +59,7 @@ FULL_TEXT = """\
     memory: 64mb
     cpus: 0.5
     pids_limit: 20
+    hostname: full.example
     stop_signal: SIGTERM
     stop_timeout: 3s
     logging: {driver: json-file, options: {max-size: 1m}}

@@ -1,4 +1,4 @@
-"""Docker's engine, and Podman's, which has the same API on a socket of its own: through the package `docker`.
+"""An engine with Docker's API on a socket of its own: through the package `docker`.
 
 The socket is a file, and can be reached from any network namespace. The package takes 200 ms to import, so it is
 imported only if there is work for it. `DockerEngine.holds_any` answers the one question of every command without it.
@@ -9,78 +9,51 @@ the container's specification, so that a plan can say which part changed.
 
 from __future__ import annotations
 
-import errno
 import json
 import socket
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.errors import AwayError, HostError, SilentError
+from reconciler.kernel.engines.docker_connection import DockerConnection, EngineError
 from reconciler.kernel.engines.docker_containers import Listed, parse_labels, parse_listed
-from reconciler.state.container_spec import PARKED
-from reconciler.state.engines.docker import create_body
+from reconciler.kernel.engines.hosts_files import read_lines, write_lines
+from reconciler.state.container_spec import HOLDER, LOST, OWN, PARKED
+from reconciler.state.engines import ENGINES
+from reconciler.state.engines.docker import create_body, holder_body
+from reconciler.state.engines.pause import ARCHITECTURES, PAUSE_CHANGES, PAUSE_IMAGE, PAUSE_REPOSITORY, PAUSE_TAG, pause_archive
 from reconciler.state.grammar import is_label
-from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.spec_label import HOST_LABEL, NAME_LABEL, TOPOLOGY_LABEL, labels_of
-from reconciler.state.steps.containers import ContainerCreate
+from reconciler.state.members import Member, Selector, find_members
+from reconciler.state.ref import container_netns, hosts_path, netns_path
+from reconciler.state.snapshot import ContainerInfo, HolderInfo
+from reconciler.state.spec_label import (
+    HOLDER_ROLE,
+    HOST_LABEL,
+    NAME_LABEL,
+    NETWORK_LABEL,
+    ROLE_LABEL,
+    TOPOLOGY_LABEL,
+    holder_labels_of,
+    labels_of,
+    network_of,
+    path_label_of,
+)
+from reconciler.state.steps.containers import ContainerCreate, HolderCreate, HostsWrite
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-FORMLESS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
-"""The exceptions of parsing an answer of unknown form."""
-NOT_FOUND = 404  # HTTP status
+NOT_FOUND, CONFLICT = 404, 409  # HTTP status
 STOP_TIMEOUT_S = 10
 """The time that a container may take to end before it is killed: the default of `docker stop`."""
-ANSWER_TIMEOUT_S = 90
-NEXT_TIMEOUT_S = 10
-"""The same after an engine has not answered, until it answers: a rollback asks it again, and must not take minutes."""
 ANSWER_MAX_BYTES = 1 << 20
 """The limit of the answer to whether there is anything; the rest is not read."""
-CONNECTIONS = 32
-"""The open connections to an engine: as many as threads that use it (`kernel.engines.engine`)."""
-PRODUCTS = {"docker": ("dockerd", "docker", "DOCKER_HOST"), "podman": ("the podman service", "podman.socket", "")}
-"""By runtime: the server, the systemd unit that starts it, and the environment variable of its socket."""
-
-OTHER_RUNTIME = {
-    "docker": "another is chosen by `default-runtime` in /etc/docker/daemon.json",
-    "podman": "another is chosen by `runtime` in section [engine] of /etc/containers/containers.conf: crun, runc",
-}
-"""By runtime: how to use another runtime of the Open Container Initiative."""
 
 
-class EngineError(HostError):
-    """The engine rejected a request; `status` is the HTTP status, 0 without an answer."""
-
-    def __init__(self, message: str, help_text: str = "", status: int = 0) -> None:
-        """`message` is a sentence."""
-        super().__init__(message, help_text)
-        self.status = status
-
-
-class SilentEngineError(EngineError, SilentError):
-    """The engine did not answer in time."""
-
-
-class AbsentEngineError(EngineError, AwayError):
-    """The engine does not listen."""
-
-
-class DockerEngine:
+class DockerEngine(DockerConnection):
     """An engine with Docker's API, for one topology on one host. Threads may share it."""
-
-    def __init__(self, runtime: str, topology: str, host_key: str, url: str) -> None:
-        """`url` is `unix:///path`, or the path. For any other, no engine is there: containers must be on the host itself."""
-        self._runtime = runtime
-        self._topology = topology
-        self._host_key = host_key
-        self._path = url.removeprefix("unix://")
-        self._connecting = threading.Lock()
-        self._client: APIClient | None = None
-        self._patience_s = ANSWER_TIMEOUT_S
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -105,29 +78,100 @@ class DockerEngine:
         head, _, body = answer.partition(b"\r\n\r\n")
         return head.split(b" ")[1:2] != [b"200"] or body.strip() != b"[]"
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
+    def read_containers(
+        self, existing: Mapping[str, str], members: Mapping[str, Selector] | None = None
+    ) -> tuple[ContainerInfo, ...]:
+        """The topology's containers on this host, parked ones too, the `existing` ones that exist, and the `members`."""
         names = {engine_name: container for container, engine_name in existing.items()}
-        found = []
-        for listed in self._read_listed():
-            ours = self._is_ours(listed.name, listed.labels)
-            if not ours and listed.name not in names:
-                continue
-            pid = self._read_pid(listed.identity) if listed.state == "running" else 0
-            found.append(
-                ContainerInfo(
-                    runtime=self._runtime,
-                    container=listed.labels[NAME_LABEL] if ours else names[listed.name],
-                    engine_name=listed.name,
-                    spec=listed.spec if ours else None,
-                    running=pid > 0,
-                    pid=pid,
-                    existing=not ours,
-                    parked=ours and listed.parked,
-                    networks=() if ours else listed.networks,
-                )
-            )
+        found: list[ContainerInfo] = []
+        everything = self._read_listed()
+        holders = {listed.identity: listed.labels[NAME_LABEL] for listed in self._own_holders(everything)}
+        for listed in everything:
+            if not self._is_ours(listed.name, listed.labels):
+                found += self._existing_of(listed, names, members or {})
+            elif not listed.is_holder:
+                found.append(self._own_of(listed, holders))
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
+
+    def _own_of(self, listed: Listed, holders: Mapping[str, str]) -> ContainerInfo:
+        pid = self._read_pid(listed.identity) if listed.state == "running" else 0
+        network, share = self._network_of(listed, holders)
+        return ContainerInfo(
+            runtime=self._runtime,
+            container=listed.labels[NAME_LABEL],
+            engine_name=listed.name,
+            spec=listed.spec,
+            running=pid > 0,
+            pid=pid,
+            existing=False,
+            parked=listed.parked,
+            network=network,
+            share=share,
+        )
+
+    def _existing_of(
+        self, listed: Listed, names: Mapping[str, str], selectors: Mapping[str, Selector]
+    ) -> Iterator[ContainerInfo]:
+        """What a container of another program is in the file: seldom anything, and seldom more than one thing."""
+        roles: list[tuple[str, Member | None]] = [(names[listed.name], None)] if listed.name in names else []
+        roles += [(one.name, one) for one in find_members(self._runtime, listed.name, listed.state, listed.labels, selectors)]
+        pid = self._read_pid(listed.identity) if roles and listed.state == "running" else 0
+        for name, member in roles:
+            yield ContainerInfo(
+                runtime=self._runtime,
+                container=name,
+                engine_name=listed.name,
+                spec=None,
+                running=pid > 0,
+                pid=pid,
+                existing=True,
+                networks=listed.networks,
+                # It may have ended since it was listed.
+                member=replace(member, state="exited") if member and member.is_running and not pid else member,
+            )
+
+    def read_holders(self) -> tuple[HolderInfo, ...]:
+        """The topology's holders on this host that are not parked."""
+        found = []
+        for listed in self._own_holders(self._read_listed()):
+            pid, hosts = self._read_holder(listed.identity) if listed.state == "running" else (0, ())
+            found.append(HolderInfo(self._runtime, listed.labels[NAME_LABEL], listed.name, listed.holder_spec, pid, hosts))
+        return tuple(found)
+
+    def _read_holder(self, identity: str) -> tuple[int, tuple[str, ...]]:
+        """The process of a holder, 0 if it has just ended, and the lines of its /etc/hosts."""
+        try:
+            with self._asking():
+                shown = self._inspect(identity)
+                pid, path = int(shown["State"]["Pid"]), Path(str(shown["HostsPath"]))
+        except EngineError as error:
+            if error.status == NOT_FOUND:
+                return 0, ()
+            raise
+        return pid, read_lines(path) if pid else ()
+
+    def _own_holders(self, everything: Iterable[Listed]) -> Iterator[Listed]:
+        for listed in everything:
+            if listed.is_holder and not listed.parked and self._is_ours(listed.name, listed.labels):
+                yield listed
+
+    def _network_of(self, listed: Listed, holders: Mapping[str, str]) -> tuple[str, str]:
+        """The network of a container of netctl's, and the other container that it shares it with; `holders` are live, by id."""
+        label = listed.labels.get(NETWORK_LABEL, "")
+        held = path_label_of(self._topology, label) if self._joins_path else holders
+        return network_of(label, listed.labels[NAME_LABEL], held)
+
+    def _joins(self, step: ContainerCreate) -> str:
+        """The label of what a new container joins: a path, or the id of its holder; "" for a namespace of its own."""
+        if step.network == OWN:
+            return ""
+        if self._joins_path:
+            return netns_path(self._topology, container_netns(step.owner))
+        return self._find_own(f"{self._topology}-{step.owner}{HOLDER}").identity
+
+    @property
+    def _joins_path(self) -> bool:
+        return ENGINES[self._runtime].joins_path
 
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's, on this host or on another of the lab."""
@@ -164,10 +208,11 @@ class DockerEngine:
     def _is_the_topologys(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether netctl created it. Its name must fit, because a container also has the labels of its image."""
         container = labels.get(NAME_LABEL, "")
+        suffix = HOLDER if labels.get(ROLE_LABEL) == HOLDER_ROLE else ""
         return (
             labels.get(TOPOLOGY_LABEL) == self._topology
             and is_label(container)
-            and name.partition(PARKED)[0] == f"{self._topology}-{container}"
+            and name.partition(PARKED)[0] == f"{self._topology}-{container}{suffix}"
         )
 
     # --- before an apply ----------------------------------------------------------------------------------------------
@@ -197,15 +242,54 @@ class DockerEngine:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def create(self, step: ContainerCreate) -> int:
-        """Create and start a container without a network, or restore its parked twin; the number of its first process."""
+        """Create and start a container in its namespace, or restore its parked twin; the number of its first process."""
         parked = self._find_parked(step, self._read_listed())
         with self._asking() as client:
             if parked:
                 client.rename(parked, step.engine_name)
+            elif step.network == LOST:
+                raise EngineError(f"cannot restore container {step.engine_name}: it is gone, and so is what held its network")
             else:
-                labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec))
-                client.create_container_from_config(create_body(step.spec, labels), step.engine_name)
+                joins = self._joins(step)
+                labels = dict(labels_of(self._topology, self._host_key, step.container, step.spec, joins))
+                hosts = hosts_path(self._topology, self._host_key, step.owner) if joins and self._joins_path else ""
+                client.create_container_from_config(create_body(step.spec, labels, joins, hosts), step.engine_name)
+        return 0 if step.network == LOST else self.start(step.engine_name)
+
+    def create_holder(self, step: HolderCreate) -> int:
+        """Create and start a holder, or restore its parked twin; the number of its process."""
+        own = (one for one in self._read_listed() if one.parked and one.is_holder and self._is_ours(one.name, one.labels))
+        wanted = step.container, step.shares
+        twin = next((one.identity for one in own if (one.labels[NAME_LABEL], one.holder_spec) == wanted), "")
+        with self._asking() as client:
+            if twin:
+                client.rename(twin, step.engine_name)
+            else:
+                labels = holder_labels_of(self._topology, self._host_key, step.container, step.shares)
+                self._import_pause(client)
+                client.create_container_from_config(holder_body(step.shares, dict(labels)), step.engine_name)
         return self.start(step.engine_name)
+
+    def write_hosts(self, step: HostsWrite) -> None:
+        """Write the /etc/hosts of a holder, and so of each container that joins it."""
+        write_lines(self._hosts_path(self._find_own(step.holder).identity), step.lines)
+
+    def _hosts_path(self, identity: str) -> Path:
+        with self._asking():
+            return Path(str(self._inspect(identity)["HostsPath"]))
+
+    def _import_pause(self, client: APIClient) -> None:
+        """Make the image of holders, if the engine has none."""
+        with self._importing:
+            if self._has_image(PAUSE_IMAGE):
+                return
+            name = str(client.version()["Arch"])
+            if name not in ARCHITECTURES:
+                raise EngineError(
+                    f"netctl has no holder of network namespaces for the architecture {name}", "choose another `runtime`"
+                )
+            archive = pause_archive(ARCHITECTURES[name].program)
+            client.import_image_from_data(archive, repository=PAUSE_REPOSITORY, tag=PAUSE_TAG, changes=list(PAUSE_CHANGES))
 
     def start(self, engine_name: str) -> int:
         """Start a container of netctl's; the number of its first process. EngineError also if it ends at once."""
@@ -245,13 +329,31 @@ class DockerEngine:
                     if error.status != NOT_FOUND:
                         raise
 
+    def remove_pause(self) -> None:
+        """Delete the image of holders, unless one of another topology uses it."""
+        try:
+            with self._asking() as client:
+                client.remove_image(PAUSE_IMAGE)
+        except EngineError as error:
+            if error.status not in (NOT_FOUND, CONFLICT):
+                raise
+
     def _find_parked(self, step: ContainerCreate, listed: Iterable[Listed]) -> str:
-        """The id of the parked container of the same name and specification; "" if there is none."""
-        for one in listed:
-            fits = one.parked and self._is_ours(one.name, one.labels)
-            if fits and one.labels[NAME_LABEL] == step.container and one.spec == step.spec:
-                return one.identity
-        return ""
+        """The id of the parked container of the same name, specification and network; "" if there is none."""
+        twins = [
+            one
+            for one in listed
+            if one.parked
+            and not one.is_holder
+            and self._is_ours(one.name, one.labels)
+            and (one.labels[NAME_LABEL], one.spec) == (step.container, step.spec)
+        ]
+        if not twins:
+            return ""
+        if step.network == LOST:
+            return next((one.identity for one in twins if one.labels.get(NETWORK_LABEL)), "")
+        joins = self._joins(step)
+        return next((one.identity for one in twins if one.labels.get(NETWORK_LABEL, "") == joins), "")
 
     def _find_own(self, engine_name: str) -> Listed:
         """A container, after a check of its labels: a foreign container is never changed."""
@@ -261,122 +363,6 @@ class DockerEngine:
         if not self._is_ours(engine_name, labels):
             raise EngineError(f"container {engine_name} is not one of netctl's, so netctl does not change it")
         return Listed(identity, engine_name, "", labels)
-
-    # --- the connection -----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _asking(self) -> Iterator[APIClient]:
-        """The client, for requests. Errors within become an EngineError, with the engine's own words."""
-        client = self._connect()
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import RequestException
-
-        try:
-            yield client
-            if self._patience_s != ANSWER_TIMEOUT_S:
-                self._patience_s = client.timeout = ANSWER_TIMEOUT_S
-        except APIError as error:
-            words = str(error.explanation or error).strip()
-            raise EngineError(f"the engine rejects it: {words}", advise(self._runtime, words), error.status_code or 0) from error
-        except (DockerException, RequestException) as error:
-            raise self._explain(error) from error
-        except FORMLESS as error:
-            # The server is no engine, or the answer is incomplete.
-            raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
-
-    def close(self) -> None:
-        """Close the connection; the next request opens another."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def _connect(self) -> APIClient:
-        with self._connecting:
-            if self._client is None:
-                self._client = self._make_client()
-        return self._client
-
-    def _make_client(self) -> APIClient:
-        if not self._path.startswith("/"):
-            variable = PRODUCTS[self._runtime][2]
-            raise EngineError(
-                f"cannot use the engine at {self._path}: netctl reaches an engine by a unix socket",
-                f"write `{self._runtime}: unix:///PATH` at the host" + (f", or unset {variable}" if variable else ""),
-            )
-        # The package's message would be longer than the kernel's.
-        try:
-            self._open_socket().close()
-        except OSError as error:
-            raise self._unreachable(error) from error
-        from docker import APIClient
-        from docker.errors import DockerException
-
-        try:
-            return APIClient(f"unix://{self._path}", version="auto", timeout=self._patience_s, max_pool_size=CONNECTIONS)
-        except DockerException as error:
-            raise self._explain(error) from error
-        except FORMLESS as error:
-            raise self._no_answer(f"it is malformed ({type(error).__name__})") from error
-
-    def _open_socket(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            connection.settimeout(self._patience_s)
-            connection.connect(self._path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def _explain(self, error: Exception) -> EngineError:
-        """The error for an exception of the packages, by the kernel's error in it: the engine has stopped, or hangs."""
-        from requests.exceptions import RequestException
-
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError) and not isinstance(cause, RequestException):
-                return self._unreachable(cause)
-            cause = cause.__cause__ or cause.__context__
-        return self._no_answer(error)
-
-    def _no_answer(self, error: object) -> EngineError:
-        return EngineError(
-            f"the engine at {self._path} sent a malformed answer: {error}", f"systemctl status {PRODUCTS[self._runtime][1]}"
-        )
-
-    def _unreachable(self, error: OSError) -> EngineError:
-        product, unit, variable = PRODUCTS[self._runtime]
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return EngineError(f"cannot use the engine's socket {self._path}: permission denied", "run netctl as root")
-        if isinstance(error, TimeoutError):
-            silent_s, self._patience_s = self._patience_s, NEXT_TIMEOUT_S
-            if self._client is not None:
-                self._client.timeout = NEXT_TIMEOUT_S
-            message = f"the engine at {self._path} gives no answer within {silent_s} s"
-            return SilentEngineError(message, f"check whether it is stopped or busy: systemctl status {unit}")
-        why = "there is no such socket" if error.errno == errno.ENOENT else (error.strerror or str(error))
-        where = f", or in {variable}" if variable else ""
-        return AbsentEngineError(
-            f"{product} is not running, or listens elsewhere: {self._path}: {why}",
-            f"systemctl start {unit}; or give the socket with `{self._runtime}:` at the host{where}",
-        )
-
-
-def preload() -> None:
-    """Import the package now, for a process that forks others which need it."""
-    import docker.errors  # noqa: F401
-    import requests.exceptions  # noqa: F401
-
-
-def advise(runtime: str, words: str) -> str:
-    """The advice for a message of a program that the engine needs; "" for all others."""
-    if "container-init binary not found" in words:
-        return "install it for `init: true`: apt-get install catatonit"
-    if "OCI runtime" not in words:
-        return ""
-    if any(phrase in words.lower() for phrase in ("not found in $path", "no such file or directory", "that was not found")):
-        return "the image has no such program: look at `command`"
-    return f"the program that starts containers does not work on this host; {OTHER_RUNTIME[runtime]}"
 
 
 def _read_answer(connection: socket.socket) -> bytes:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.state.container_spec import PARKED, ContainerSpec
-from reconciler.state.spec_label import SPEC_LABEL, parse_spec
+from reconciler.state.container_spec import PARKED, ContainerSpec, HolderSpec
+from reconciler.state.spec_label import HOLDER_ROLE, ROLE_LABEL, SPEC_LABEL, parse_holder_spec, parse_spec
 
 NO_NETWORKS = ("none", "host")
 """The engine's names for the network of a container without one, and of one in the host's namespace."""
@@ -31,6 +31,16 @@ class Listed:
     def parked(self) -> bool:
         """Whether `park` has renamed it."""
         return PARKED in self.name
+
+    @property
+    def is_holder(self) -> bool:
+        """Whether it only holds the network namespace of another container."""
+        return self.labels.get(ROLE_LABEL) == HOLDER_ROLE
+
+    @property
+    def holder_spec(self) -> HolderSpec | None:
+        """A holder's specification; None if its label has none."""
+        return parse_holder_spec(self.labels.get(SPEC_LABEL, ""))
 
     @property
     def spec(self) -> ContainerSpec | None:

@@ -13,13 +13,24 @@ from typing import Protocol
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
 from reconciler.kernel.engines.docker import DockerEngine
+from reconciler.kernel.engines.hosts_files import delete_hosts_file, write_hosts_file
 from reconciler.kernel.engines.lxc import LxcEngine
 from reconciler.kernel.run_directory.notes import read_engines, remove_engines, write_engines
-from reconciler.state.engines import ENGINES
+from reconciler.state.container_spec import OWN
+from reconciler.state.engines import ENGINES, HOLDING
+from reconciler.state.members import Selector
 from reconciler.state.ref import container_of
 from reconciler.state.secrets import hide
-from reconciler.state.snapshot import ContainerInfo
-from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
+from reconciler.state.snapshot import ContainerInfo, HolderInfo
+from reconciler.state.steps.containers import (
+    ContainerCreate,
+    ContainerPark,
+    ContainerStart,
+    ContainerStop,
+    HolderCreate,
+    HostsDelete,
+    HostsWrite,
+)
 from reconciler.state.steps.step import Step, StepError
 
 WORKERS = 32
@@ -28,6 +39,9 @@ WORKERS = 32
 Wanted = Mapping[str, Mapping[str, str]]
 """The runtimes of containers on the host in the file; for each, the existing containers: their names in both."""
 
+WantedMembers = Mapping[str, Mapping[str, Selector]]
+"""For each runtime, the containers in the file that labels select."""
+
 
 class Engine(Protocol):
     """An engine, for one topology on one host. Each method raises HostError: a sentence, and advice."""
@@ -35,8 +49,13 @@ class Engine(Protocol):
     def holds_any(self) -> bool:
         """Whether it exists, and has containers of the topology, of any host, parked ones too."""
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
-        """The topology's containers, parked ones too, and the `existing` ones that exist (container to engine's name)."""
+    def read_containers(
+        self, existing: Mapping[str, str], members: Mapping[str, Selector] | None = None
+    ) -> tuple[ContainerInfo, ...]:
+        """The topology's containers, parked ones too, and the `existing` ones that exist (container to engine's name).
+
+        Besides, one for each selector of `members` and each container that it selects.
+        """
 
     def read_foreign(self) -> tuple[tuple[str, str], ...]:
         """Name and state of the containers that are not the topology's."""
@@ -73,18 +92,33 @@ def engine_of(context: KernelContext, runtime: str) -> Engine:
     return DockerEngine(runtime, context.topology, context.host_key, context.engine_url(runtime))
 
 
-def read_containers(context: KernelContext, wanted: Wanted | None = None) -> tuple[ContainerInfo, ...]:
+def read_containers(
+    context: KernelContext, wanted: Wanted | None = None, members: WantedMembers | None = None
+) -> tuple[ContainerInfo, ...]:
     """The topology's containers in the engines.
 
     An engine that does not run has none. That is an error only if the file names containers of it.
     """
-    wanted = wanted or {}
+    wanted, members = wanted or {}, members or {}
     found: list[ContainerInfo] = []
     for runtime in ENGINES:
         engine = engine_of(context, runtime)
         if runtime in wanted or engine.holds_any():
-            found += engine.read_containers(wanted.get(runtime, {}))
+            found += engine.read_containers(wanted.get(runtime, {}), members.get(runtime, {}))
     return tuple(found)
+
+
+def read_holders(context: KernelContext, wanted: Wanted | None = None) -> tuple[HolderInfo, ...]:
+    """The topology's holders in the engines; as with containers, an engine that does not run has none."""
+    engine = _holding_engine(context)
+    return engine.read_holders() if HOLDING in (wanted or {}) or engine.holds_any() else ()
+
+
+def _holding_engine(context: KernelContext) -> DockerEngine:
+    engine = engine_of(context, HOLDING)
+    if not isinstance(engine, DockerEngine):
+        raise TypeError(f"{HOLDING} has no holders")
+    return engine
 
 
 def close_engines(context: KernelContext) -> None:
@@ -114,18 +148,20 @@ def remove_parked(context: KernelContext) -> None:
         engine = engine_of(context, runtime)
         if engine.holds_any():
             engine.remove_parked()
-    if read_engines(context) and not read_containers(context):
+            if isinstance(engine, DockerEngine) and not engine.holds_any():
+                engine.remove_pause()
+    if read_engines(context) and not read_containers(context) and not read_holders(context):
         remove_engines(context)
 
 
 def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str, int]:
     """Execute steps, those of one container in order, different containers in parallel. StepError if one fails.
 
-    It returns the first process of each started container, by the container's name in the topology.
+    It returns the first process of each started container that has a namespace of its own, by its name in the topology.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    if any(isinstance(step, ContainerCreate) for step in steps):
+    if any(isinstance(step, ContainerCreate | HolderCreate) for step in steps):
         write_engines(context)
     groups: dict[str, list[Step]] = {}
     for step in steps:
@@ -141,11 +177,14 @@ def run_runtime_steps(context: KernelContext, steps: Sequence[Step]) -> dict[str
 
 
 def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
-    """Execute the steps of one container; the number of its first process, 0 if it is stopped. StepError."""
+    """Execute the steps of one container and its holder. StepError.
+
+    It returns the number of the first process that was started in a namespace of its own, 0 without one.
+    """
     pid = 0
     for step in steps:
         try:
-            pid = run_step(context, step)
+            pid = run_step(context, step) or pid
         except HostError as error:
             words = f"{error.message} ({error.help_text})" if error.help_text else error.message
             raise StepError(step, hide(words, step.spec.env) if isinstance(step, ContainerCreate) else words) from error
@@ -153,12 +192,22 @@ def run_in_order(context: KernelContext, steps: Iterable[Step]) -> int:
 
 
 def run_step(context: KernelContext, step: Step) -> int:
-    """Execute one step; the number of the first process that it started, 0 if none."""
+    """Execute one step; the number of the first process that it started in a namespace of its own, 0 if none."""
     match step:
         case ContainerCreate():
-            return engine_of(context, step.spec.runtime).create(step)
+            pid = engine_of(context, step.spec.runtime).create(step)
+            return pid if step.network == OWN else 0
+        case HolderCreate():
+            return _holding_engine(context).create_holder(step)
+        case HostsWrite() if step.holder:
+            _holding_engine(context).write_hosts(step)
+        case HostsWrite():
+            write_hosts_file(context, step.container, step.lines)
+        case HostsDelete():
+            delete_hosts_file(context, step)
         case ContainerStart():
-            return engine_of(context, step.runtime).start(step.engine_name)
+            pid = engine_of(context, step.runtime).start(step.engine_name)
+            return pid if step.owns_netns else 0
         case ContainerStop():
             engine_of(context, step.runtime).stop(step.engine_name)
         case ContainerPark():

@@ -19,7 +19,7 @@ from pathlib import Path
 from reconciler.errors import HostError
 from reconciler.kernel.namespaces import enter, run_in_thread
 from reconciler.kernel.run_directory.private import replace_file
-from reconciler.state.container_spec import PARKED
+from reconciler.state.container_spec import OWN, PARKED
 from reconciler.state.grammar import is_label
 from reconciler.state.lxc_config import (
     COMMAND_FILE,
@@ -37,7 +37,10 @@ from reconciler.state.lxc_config import (
     render_mark,
     template_words,
 )
+from reconciler.state.members import Selector
+from reconciler.state.ref import container_netns, hosts_path, netns_path
 from reconciler.state.snapshot import ContainerInfo
+from reconciler.state.spec_label import network_of, path_label_of
 from reconciler.state.steps.containers import ContainerCreate
 
 STOP_TIMEOUT_S = 10
@@ -65,7 +68,11 @@ class LxcEngine:
         """Whether a container here carries the topology's mark, of any host."""
         return any(mark and mark.topology == self._topology for _, mark in self._read_marks())
 
-    def read_containers(self, existing: Mapping[str, str]) -> tuple[ContainerInfo, ...]:
+    def read_containers(
+        self,
+        existing: Mapping[str, str],
+        members: Mapping[str, Selector] | None = None,  # noqa: ARG002  LXC has no labels
+    ) -> tuple[ContainerInfo, ...]:
         """The topology's containers on this host, parked ones too, and those of the `existing` that exist."""
         names = {engine_name: container for container, engine_name in existing.items()}
         pids = self._read_pids()
@@ -74,7 +81,9 @@ class LxcEngine:
             ours = self._is_ours(mark)
             if ours and mark:
                 pid, parked = pids.get(name, 0), mark.parked or not mark.complete
-                found.append(ContainerInfo("lxc", mark.name, name, mark.spec, pid > 0, pid, existing=False, parked=parked))
+                network, share = network_of(mark.joins, mark.name, path_label_of(self._topology, mark.joins))
+                info = ContainerInfo("lxc", mark.name, name, mark.spec, pid > 0, pid, existing=False, parked=parked)
+                found.append(replace(info, network=network, share=share))
             elif name in names and name in pids:
                 found.append(ContainerInfo("lxc", names[name], name, None, pids[name] > 0, pids[name], existing=True))
         return tuple(sorted(found, key=lambda info: (info.container, info.engine_name)))
@@ -128,7 +137,7 @@ class LxcEngine:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def create(self, step: ContainerCreate) -> int:
-        """Create and start a container without a network, or restore its parked twin; the number of its first process."""
+        """Create and start a container in its namespace, or restore its parked twin; the number of its first process."""
         parked = self._find_parked(step)
         if parked:
             self._rename(parked, step.engine_name, parked=False)
@@ -143,10 +152,12 @@ class LxcEngine:
             self._destroy(step.engine_name)
         if directory.exists():
             raise HostError(f"there is a container {step.engine_name} already, which is left alone")
-        mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False)
+        mark = Mark(self._topology, self._host_key, step.container, step.spec, complete=False, joins=self._joins(step))
         directory.mkdir(mode=0o770, parents=True)
         replace_file(directory / MARK_FILE, render_mark(mark))
-        config = render_config(step.container, step.spec, str(directory), common=Path(COMMON_CONFIG).exists())
+        hosts = hosts_path(self._topology, self._host_key, step.owner) if mark.joins else ""
+        common = Path(COMMON_CONFIG).exists()
+        config = render_config(step.container, step.spec, str(directory), common=common, joins=mark.joins, hosts=hosts)
         if is_template(step.spec.image):
             self._lxc("create", "-n", step.engine_name, "--config", "/dev/null", "-t", *template_words(step.spec.image))
             config = (directory / "config").read_text(encoding="utf-8") + "\n" + config
@@ -190,11 +201,16 @@ class LxcEngine:
                 self._destroy(name)
 
     def _find_parked(self, step: ContainerCreate) -> str:
-        """The parked container of the same name and specification; "" if there is none."""
+        """The parked container of the same name, specification and network; "" if there is none."""
+        wanted = step.container, step.spec, self._joins(step)
         for name, mark in self._read_marks():
-            if mark and self._is_ours(mark) and mark.parked and (mark.name, mark.spec) == (step.container, step.spec):
+            if mark and self._is_ours(mark) and mark.parked and (mark.name, mark.spec, mark.joins) == wanted:
                 return name
         return ""
+
+    def _joins(self, step: ContainerCreate) -> str:
+        """The path of the namespace that a container joins; "" for one of its own."""
+        return "" if step.network == OWN else netns_path(self._topology, container_netns(step.owner))
 
     def _check_own(self, engine_name: str) -> None:
         """HostError if a container is foreign: it is never changed."""

@@ -18,8 +18,11 @@ CONNECT_TIMEOUT_S = 1.0
 READ_BYTES = 1 << 16
 READS_MAX = 256
 """Of one `drain`."""
-EVENTS = ("create", "destroy", "die", "rename", "restart", "start", "stop")
-"""Those that may change a container's network namespace, its name, or whether it is there."""
+EVENTS = ("create", "destroy", "die", "rename", "restart", "start", "stop", "died", "remove")
+"""Those that may change a container's network namespace, its name, or whether it is there or runs.
+
+The last two are other engines' words for `die` and `destroy`: they compare a filter with their own words, whatever they send.
+"""
 HEAD_MAX_BYTES = 1 << 14
 
 

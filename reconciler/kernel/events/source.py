@@ -15,6 +15,7 @@ class Cause(StrEnum):
     SETTING = "sysctl"
     SWITCH = "switch"
     NAMESPACE = "namespace"
+    HOSTS = "hosts file"
     ENGINE = "engine"
     COMMAND = "command"
     FILE = "file"

@@ -100,7 +100,13 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
     """
     host = snapshot.namespaces.get(HOST, NamespaceInfo()).links.values()
     # Of any container: one that shares a namespace with another is reported as that (`find_shared`).
-    wired = {(link.peer, link.index) for link in host if link.kind == "veth" and is_own(snapshot.topology, link)}
+    cables = [link for link in host if link.kind == "veth"]
+    wired = {(link.peer, link.index) for link in cables if is_own(snapshot.topology, link)}
+    others = {
+        (link.peer, link.index): alias.topology
+        for link in cables
+        if is_another_topologys(snapshot.topology, link) and (alias := parse_alias(link.alias))
+    }
     for info in snapshot.containers:
         if info.existing:
             inside = snapshot.namespaces.get(container_netns(info.container), NamespaceInfo())
@@ -113,6 +119,7 @@ def find_interfaces(snapshot: Snapshot) -> Iterator[ForeignInterface]:
                         runtime=info.runtime,
                         engine_name=info.engine_name,
                         networks=info.networks,
+                        topology=others.get((link.index, link.peer), ""),
                     )
 
 
@@ -165,6 +172,7 @@ def find_shared(context: KernelContext, snapshot: Snapshot) -> Iterator[SharedNa
     found: dict[tuple[int, int], str | None] = {}
     namespaces: list[tuple[str, str | None]] = [(context.own_netns, None)]
     namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.containers if info.pid and not info.parked]
+    namespaces += [(f"/proc/{info.pid}/ns/net", info.container) for info in snapshot.holders.values() if info.pid]
     for path, container in namespaces:
         try:
             status = os.stat(path)

@@ -22,6 +22,7 @@ from reconciler.kinds.firewall.program import SETS, parse_table_name, render_tab
 from reconciler.state.snapshot import TableInfo
 from reconciler.state.steps.firewall import NftCommand
 from reconciler.state.steps.step import StepError
+from reconciler.state.traffic import TrafficCount
 
 LIBRARY = "libnftables.so.1"
 NO_SUCH_FILE = "No such file"
@@ -139,6 +140,15 @@ def read_tables(reader: TableReader, topology: str) -> tuple[TableInfo, ...]:
             reader.memo.infos[family, name] = dump, info
         found.append(info)
     return tuple(found)
+
+
+def read_traffic(topology: str) -> tuple[TrafficCount, ...]:
+    """What the topology's table in the namespace of this thread has counted. HostError if it cannot be read."""
+    reader = TableReader()
+    try:
+        return reader.read_counters("inet", table_name(topology))
+    finally:
+        reader.close()
 
 
 def _table_info(family: str, name: str, topology: str, dump: TableDump) -> TableInfo:

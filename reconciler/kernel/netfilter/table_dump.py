@@ -10,16 +10,38 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.errors import HostError
 from reconciler.kernel.netfilter.base_chains import devices_of, parse_hook
-from reconciler.kernel.netfilter.set_values import LIMIT, ElementPart, format_single, parts_of, text_of_name
-from reconciler.kernel.netfilter.table_memo import TableMemo
+from reconciler.kernel.netfilter.set_dump import (
+    COUNTER,
+    ELEM_INTERVAL_END,
+    ELEM_LIST_ELEMENTS,
+    ELEM_LIST_SET,
+    ELEM_LIST_TABLE,
+    SET_DATA_LEN,
+    SET_DATA_TYPE,
+    SET_EXPR,
+    SET_EXPRESSIONS,
+    SET_FLAGS,
+    SET_KEY_LEN,
+    SET_KEY_TYPE,
+    SET_NAME,
+    SET_TIMEOUT,
+    Element,
+    SetInfo,
+    parse_counters,
+    parse_elements,
+    parse_set_elements,
+    parse_sets,
+    set_owner,
+)
+from reconciler.kernel.netfilter.set_values import text_of_name
+from reconciler.kernel.netfilter.table_memo import KnownTable, TableMemo
 from reconciler.kernel.netlink.rtnetlink import (
     ANSWER_TIMEOUT_S,
-    ATTRIBUTE,
     HEADER,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
@@ -34,7 +56,7 @@ from reconciler.kernel.netlink.rtnetlink import (
     parse_messages,
 )
 from reconciler.kinds.firewall.fast_path import parse_hook_name
-from reconciler.kinds.firewall.sets import CONCATENATION
+from reconciler.state.traffic import TrafficCount
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -51,13 +73,6 @@ IP_HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress"
 HOOKS = {"arp": ("input", "output", "forward"), "netdev": ("ingress", "egress")}
 """The names of hooks by their numbers, for families that differ from IP (linux/netfilter.h, netfilter_arp.h)."""
 RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
-SET_TABLE, SET_NAME, SET_FLAGS, SET_KEY_TYPE, SET_KEY_LEN, SET_DATA_TYPE, SET_DATA_LEN = 1, 2, 3, 4, 5, 6, 7
-SET_POLICY, SET_TIMEOUT, SET_GC_INTERVAL, SET_EXPR, SET_EXPRESSIONS = 8, 11, 12, 17, 18
-ELEM_LIST_TABLE, ELEM_LIST_SET, ELEM_LIST_ELEMENTS = 1, 2, 3
-ELEM_KEY, ELEM_DATA, ELEM_FLAGS, ELEM_EXPR, ELEM_KEY_END = 1, 2, 3, 7, 10
-EXPR_DATA, CONNLIMIT_COUNT = 2, 1
-FLAG_ANONYMOUS, FLAG_INTERVAL, FLAG_TIMEOUT = 0x1, 0x4, 0x10
-ELEM_INTERVAL_END = 0x1
 
 SAME_STRUCTURE = {
     GETTABLE: (TABLE_FLAGS,),
@@ -68,7 +83,6 @@ SAME_STRUCTURE = {
 """The attributes of each object that identify a table: no handles, uses and comments, which differ between equal ones."""
 
 Structure = frozenset[tuple[object, ...]]
-Element = tuple[str, str, str]
 
 
 class _ChangedError(Exception):
@@ -84,14 +98,6 @@ class TableDump:
     """(set, key, value) of its named sets."""
     hooks: tuple[tuple[str, str], ...] = ()
     """Of a netdev table, whose base chains are not in `structure`: their links, and the chain to which each sends packets."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SetInfo:
-    name: str
-    flags: int
-    key: tuple[ElementPart, ...]
-    data: tuple[ElementPart, ...]
 
 
 # --- dumps ------------------------------------------------------------------------------------------------------------
@@ -191,11 +197,28 @@ class TableReader:
         try:
             for body in self._dump(GETSETELEM, family, owner):
                 for number, value in parse_attributes(body, GENERIC.size):
-                    found += _parse_elements(bytes(value)) if number == ELEM_LIST_ELEMENTS else ()
+                    found += parse_elements(bytes(value)) if number == ELEM_LIST_ELEMENTS else ()
         except (_ChangedError, OSError):
             return ()
         has_intervals = any(first != last or flags & ELEM_INTERVAL_END for first, last, _, flags in found)
         return () if has_intervals else tuple(first for first, _, _, _ in found)
+
+    def read_counters(self, family: str, name: str) -> tuple[TrafficCount, ...]:
+        """The counters of a table's elements that are not 0; none if the table does not exist. HostError if reading fails."""
+        for _ in range(TRIES):
+            self._generation = None
+            try:
+                return tuple(self._read_counters(family, attribute(CHAIN_TABLE, name.encode() + b"\0")))
+            except _ChangedError:
+                continue
+            except OSError as error:
+                raise HostError(f"cannot read the counters of {family} {name}: {error.strerror or error}") from error
+        return ()  # there is no such table, or it is replaced again and again
+
+    def _read_counters(self, family: str, owner: bytes) -> Iterator[TrafficCount]:
+        for info in parse_sets(self._bodies(GETSET, family, owner), written=True):
+            if info.statement == COUNTER:
+                yield from parse_counters(info, self._bodies(GETSETELEM, family, owner + set_owner(info.name)))
 
     def _read_once(self, family: str, name: str) -> TableDump | None:
         owner = attribute(CHAIN_TABLE, name.encode() + b"\0")
@@ -204,22 +227,19 @@ class TableReader:
         if not tables:
             return None
         objects = {GETTABLE: tables, **{kind: self._bodies(kind, family, owner) for kind in (GETCHAIN, GETRULE, GETSET)}}
-        sets = tuple(_parse_sets(objects[GETSET]))
-        elements = [self._bodies(GETSETELEM, family, owner + _set_owner(info.name)) for info in sets]
+        sets = tuple(parse_sets(objects[GETSET]))
+        dumps = [self._bodies(GETSETELEM, family, owner + set_owner(info.name)) for info in sets]
         known = self.memo.dumps.get((family, name)) if self.memo else None
-        if known and known[0] == (objects, elements):
-            return known[1]
-        structure, hooks = _parse_structure(family, name, objects)
-        named: list[Element] = []
-        for info, bodies in zip(sets, elements, strict=True):
-            found = _parse_set_elements(info, bodies)
-            if info.flags & FLAG_ANONYMOUS:  # part of a rule
-                structure.update(found)
-            else:
-                named += found
-        dump = TableDump(frozenset(structure), tuple(named), hooks)
+        if known and known.objects != objects:
+            known = None
+        elements = [
+            known.elements[number] if known and known.bodies[number] == bodies else parse_set_elements(info, bodies)
+            for number, (info, bodies) in enumerate(zip(sets, dumps, strict=True))
+        ]
+        # Counters of elements change with each packet, and are no part of the dump.
+        dump = known.dump if known and known.elements == elements else _make_dump(family, name, objects, sets, elements)
         if self.memo:
-            self.memo.dumps[family, name] = (objects, elements), dump
+            self.memo.dumps[family, name] = KnownTable(objects, dumps, elements, dump)
         return dump
 
     def _bodies(self, kind: int, family: str, attributes: bytes) -> list[bytes]:
@@ -253,8 +273,17 @@ class TableReader:
                 bodies.append(answer)
 
 
-def _set_owner(name: str) -> bytes:
-    return attribute(ELEM_LIST_SET, name.encode() + b"\0")
+def _make_dump(
+    family: str, name: str, objects: Mapping[int, Sequence[bytes]], sets: Sequence[SetInfo], elements: Sequence[list[Element]]
+) -> TableDump:
+    structure, hooks = _parse_structure(family, name, objects)
+    named: list[Element] = []
+    for info, found in zip(sets, elements, strict=True):
+        if info.is_anonymous:
+            structure.update(found)
+        else:
+            named += found
+    return TableDump(frozenset(structure), tuple(named), hooks)
 
 
 def _parse_structure(
@@ -283,40 +312,6 @@ def _parse_structure(
     return structure, tuple((dev, parse_hook(dev, *hook)) for dev, hook in hooks.items())
 
 
-def _parse_sets(bodies: Iterable[bytes]) -> Iterator[_SetInfo]:
-    for body in bodies:
-        found = {number: bytes(value) for number, value in parse_attributes(memoryview(body))}
-        if int.from_bytes(found.get(SET_FLAGS, b"")) & FLAG_TIMEOUT:
-            continue  # only packets write those
-
-        def number_of(key: int, found: dict[int, bytes] = found) -> int:
-            return int.from_bytes(found.get(key, b""))
-
-        limits = SET_EXPR in found
-        yield _SetInfo(
-            text_of_name(found[SET_NAME]),
-            number_of(SET_FLAGS),
-            parts_of(number_of(SET_KEY_TYPE), number_of(SET_KEY_LEN)),
-            LIMIT if limits else parts_of(number_of(SET_DATA_TYPE), number_of(SET_DATA_LEN)),
-        )
-
-
-def _parse_set_elements(info: _SetInfo, bodies: Iterable[bytes]) -> list[Element]:
-    raw: list[tuple[bytes, bytes, bytes, int]] = []
-    for body in bodies:
-        for number, value in parse_attributes(memoryview(body)):
-            if number == ELEM_LIST_ELEMENTS:
-                raw += _parse_elements(bytes(value))
-    if info.flags & FLAG_INTERVAL:
-        if len(info.key) == 1:
-            raw = _pair_intervals(raw, info.key[0].size)
-        keys = [CONCATENATION.join(part.format(first, last) for part in info.key) for first, last, _, _ in raw]
-    else:
-        keys = format_single(info.key, [one[0] for one in raw])
-    values = format_single(info.data, [one[2] for one in raw])
-    return [(info.name, key, value) for key, value in zip(keys, values, strict=True)]
-
-
 def _hook_of(family: str, chain: bytes) -> str:
     """The link of a base chain of a netdev table, from its name; "" if it has none."""
     return parse_hook_name(text_of_name(chain)) if family == "netdev" else ""
@@ -339,58 +334,3 @@ def _parse_chain(body: memoryview) -> ChainInfo:
         drops,
         tuple(device.decode("utf-8", "replace") for device in devices_of(found.get(CHAIN_HOOK, b"")) if device),
     )
-
-
-def _parse_elements(data: bytes) -> Iterator[tuple[bytes, bytes, bytes, int]]:
-    """(first key, last key, data, flags) of each element in a list of them.
-
-    It is written for speed: a host with many published ports has ten thousand elements, and few other objects.
-    """
-    offset, total = 0, len(data)
-    unpack = ATTRIBUTE.unpack_from
-    while offset < total:
-        length, _ = unpack(data, offset)
-        position, end = offset + 4, offset + length
-        first = last = value = b""
-        flags = 0
-        while position < end:
-            size, number = unpack(data, position)
-            number &= 0x3FFF
-            if number == ELEM_KEY:
-                first = data[position + 8 : position + size]  # past the header of the nested NFTA_DATA_VALUE too
-            elif number == ELEM_KEY_END:
-                last = data[position + 8 : position + size]
-            elif number == ELEM_DATA:
-                value = data[position + 8 : position + size]
-            elif number == ELEM_EXPR:
-                value = _read_limit(memoryview(data)[position + 4 : position + size])
-            elif number == ELEM_FLAGS:
-                flags = int.from_bytes(data[position + 4 : position + size])
-            position += (size + 3) & ~3
-        yield first, last or first, value, flags
-        offset += (length + 3) & ~3
-
-
-def _read_limit(expression: memoryview) -> bytes:
-    """The number of a `ct count`, four bytes; empty for any other expression."""
-    found = dict(parse_attributes(expression))
-    return bytes(dict(parse_attributes(found[EXPR_DATA])).get(CONNLIMIT_COUNT, b""))
-
-
-def _pair_intervals(raw: list[tuple[bytes, bytes, bytes, int]], size: int) -> list[tuple[bytes, bytes, bytes, int]]:
-    """Intervals of one part, which the kernel stores as a start and the first value outside.
-
-    Ends precede starts of the same value, so that adjacent intervals stay apart. A last interval may have no end.
-    """
-    paired: list[tuple[bytes, bytes, bytes, int]] = []
-    start: tuple[bytes, bytes] | None = None
-    # nft(8) pads a key of two bytes to four.
-    trimmed = ((first[:size], data, flags) for first, _, data, flags in raw)
-    for first, data, flags in sorted(trimmed, key=lambda one: (one[0], not one[2] & ELEM_INTERVAL_END)):
-        if start is not None:
-            before = (int.from_bytes(first) - 1).to_bytes(size)
-            paired.append((start[0], before, start[1], 0))
-        start = None if flags & ELEM_INTERVAL_END else (first, data)
-    if start is not None:
-        paired.append((start[0], b"\xff" * size, start[1], 0))
-    return paired

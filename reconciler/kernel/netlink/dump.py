@@ -134,9 +134,7 @@ def is_same_link(one: LinkInfo, other: LinkInfo) -> bool:
 
 def read_loopback(route_socket: RouteSocket) -> dict[int, LinkInfo]:
     """The loopback alone, by its interface number; its alias names the owner of a container's namespace."""
-    data = route_socket.get(encode_loopback_get())
-    messages = [] if data is None else [data]
-    return route_socket.gather(LOOPBACK_ONLY, messages, parse_link, _by_number, is_same_link)
+    return route_socket.read_object(LOOPBACK_ONLY, encode_loopback_get(), parse_link, _by_number, is_same_link)
 
 
 def _by_number(links: list[LinkInfo]) -> dict[int, LinkInfo]:

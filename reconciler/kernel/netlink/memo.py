@@ -1,13 +1,13 @@
-"""The parsed messages of the last dumps, remembered by the kernel's own bytes.
+"""The last dumps of a namespace, remembered by the kernel's own bytes.
 
-A worker that reads a host again and again parses only the messages that have changed. Each reading still requests every
-dump. So memory is never used instead of the kernel's answer, only instead of parsing the same bytes again. A value that
-is equal to the last one is the same object, which makes comparing two readings cheap.
+A worker that reads a host again and again parses only what has changed. Each reading still requests every dump. So memory
+is never used instead of the kernel's answer, only instead of parsing the same bytes again. A value that is equal to the last
+one is the same object, which makes comparing two readings cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from operator import is_
@@ -16,13 +16,17 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 V = TypeVar("V")
 Same = Callable[[Any, Any], bool]
+Split = Callable[[Sequence[bytes]], Iterable[memoryview]]
+"""The messages of an answer."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """The last dump of one kind: its messages, what each was parsed into, and the value of the whole."""
+    """The last answer to one request: what each of its messages was parsed into, and the value of the whole."""
 
-    messages: list[bytes]
+    answer: Sequence[bytes]
+    names: list[bytes]
+    """The keys of the messages, if these differ from the messages; the answer is then not kept."""
     parsed: list[Any]
     value: Any
 
@@ -33,28 +37,39 @@ class DumpMemo:
 
     _known: dict[Hashable, _Known] = field(default_factory=dict)
 
+    def answer_to(self, request: Hashable) -> Sequence[bytes]:
+        """The last answer; empty if there is none."""
+        known = self._known.get(request)
+        return known.answer if known else ()
+
     def parse(
         self,
         request: Hashable,
-        messages: Iterable[memoryview],
+        answer: Sequence[bytes],
+        split: Split,
         parse: Callable[[memoryview], T | None],
         gather: Callable[[list[T]], V],
+        *,
         same: Same,
+        key: Callable[[memoryview], bytes] | None,
     ) -> V:
-        """The value of a dump: its parsed messages, gathered without None. `same` compares two parsed messages."""
-        raw = [bytes(message) for message in messages]
+        """The value of an answer: its parsed messages, gathered without None.
+
+        `same` compares two parsed messages. `key` is the part of a message that has a meaning, if that is not all of it.
+        """
         known = self._known.get(request)
         if known is None:
-            known = _Known([], [], gather([]))
-        elif known.messages == raw:
+            known = _Known((), [], [], gather([]))
+        elif key is None and known.answer == answer:
             value: V = known.value
             return value
-        before = dict(zip(known.messages, known.parsed, strict=True))
-        parsed = [before[one] if one in before else parse(memoryview(one)) for one in raw]
+        names = list(map(key or bytes, split(answer)))
+        before = dict(zip(known.names or map(bytes, split(known.answer)), known.parsed, strict=True))
+        parsed = [before[name] if name in before else parse(one) for name, one in zip(names, split(answer), strict=True)]
         # Some bytes change without meaning, such as the timers of a bridge.
         pairs = zip_longest(known.parsed, parsed)
         parsed = [old if old is not None and same(old, new) else new for old, new in pairs][: len(parsed)]
         is_same = len(parsed) == len(known.parsed) and all(map(is_, known.parsed, parsed))
         value = known.value if is_same else gather([one for one in parsed if one is not None])
-        self._known[request] = _Known(raw, parsed, value)
+        self._known[request] = _Known((), names, parsed, value) if key else _Known(answer, [], parsed, value)
         return value

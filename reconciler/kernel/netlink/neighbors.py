@@ -19,20 +19,32 @@ from reconciler.kernel.netlink.encode import (
     RTM_GETNEIGH,
     RTM_NEWNEIGH,
 )
-from reconciler.kernel.netlink.rtnetlink import NetlinkError, RouteSocket, find_attributes, ip_of, mac_of, parse_ip
+from reconciler.kernel.netlink.rtnetlink import ATTRIBUTE, NetlinkError, RouteSocket, find_attributes, ip_of, mac_of, parse_ip
 from reconciler.state.snapshot import FdbInfo, NeighborInfo
 from reconciler.state.uapi import NUD_NOARP, NUD_PERMANENT
 
+NDA_CACHEINFO = 3  # linux/neighbour.h: how long ago an entry was used, confirmed and changed
 NEIGHBOR_ATTRIBUTES = frozenset((NDA_DST, NDA_LLADDR, NDA_PROTOCOL))
 
 
 def read_neighbors(route_socket: RouteSocket, proxies: bool = True) -> tuple[NeighborInfo, ...]:
     """The neighbor entries of both families, and with `proxies` also the proxy entries."""
     found, *more = (
-        route_socket.read((RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)), RTM_NEWNEIGH, parse_neighbor, tuple)
+        route_socket.read((RTM_GETNEIGH, NDMSG.pack(0, 0, 0, flags, 0)), RTM_NEWNEIGH, parse_neighbor, tuple, key=without_ages)
         for flags in ((0, NTF_PROXY) if proxies else (0,))
     )
     return (*found, *more[0]) if more and more[0] else found
+
+
+def without_ages(data: memoryview) -> bytes:
+    """An entry without its ages, which differ in each dump."""
+    offset, end = NDMSG.size, len(data)
+    while offset + ATTRIBUTE.size <= end:
+        length, number = ATTRIBUTE.unpack_from(data, offset)
+        if number == NDA_CACHEINFO:
+            return bytes(data[:offset]) + data[offset + length :]
+        offset += max(ATTRIBUTE.size, (length + 3) & ~3)
+    return bytes(data)
 
 
 def parse_neighbor(data: memoryview) -> NeighborInfo | None:
@@ -55,7 +67,7 @@ def parse_neighbor(data: memoryview) -> NeighborInfo | None:
 
 def read_fdb(route_socket: RouteSocket) -> tuple[FdbInfo, ...]:
     """The static entries of tunnels (with the remote end) and of bridge ports."""
-    return route_socket.read((RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)), RTM_NEWNEIGH, parse_fdb, tuple)
+    return route_socket.read((RTM_GETNEIGH, NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)), RTM_NEWNEIGH, parse_fdb, tuple, key=without_ages)
 
 
 def parse_fdb(data: memoryview) -> FdbInfo | None:

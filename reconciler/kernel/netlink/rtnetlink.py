@@ -10,13 +10,14 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import eq
 from typing import TypeVar
 
 from reconciler.errors import HostError
-from reconciler.kernel.netlink.memo import DumpMemo, Same
+from reconciler.kernel.netlink.memo import DumpMemo, Same, Split
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -24,6 +25,7 @@ V = TypeVar("V")
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 FLAGS_AND_SEQUENCE = struct.Struct("=HI")
+TIMEVAL = struct.Struct("@ll")  # timeval(3type)
 _u32 = struct.Struct("=I")
 FLAGS_OFFSET = 6
 
@@ -126,6 +128,14 @@ def parse_messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
         offset += (length + 3) & ~3
 
 
+def parse_objects(datagrams: Iterable[bytes]) -> Iterator[tuple[int, memoryview]]:
+    """The objects of a dump, as (type, body)."""
+    for data in datagrams:
+        for kind, _, _, body in parse_messages(data):
+            if kind not in (NLMSG_ERROR, NLMSG_DONE):
+                yield kind, body
+
+
 def parse_error(flags: int, body: memoryview, *, is_done: bool = False) -> tuple[int, str]:
     """The errno of an NLMSG_ERROR or NLMSG_DONE (0: none), and the kernel's words (NETLINK_EXT_ACK).
 
@@ -202,7 +212,9 @@ class RouteSocket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
-        self._socket.settimeout(ANSWER_TIMEOUT_S)
+        # Not `settimeout`, with which Python calls poll(2) before each of thousands of calls.
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, TIMEVAL.pack(ANSWER_TIMEOUT_S, 0))
         self._sequence = 0
 
     def fileno(self) -> int:
@@ -265,14 +277,7 @@ class RouteSocket:
 
     def dump(self, number: int, body: bytes) -> list[tuple[int, memoryview]]:
         """All objects of a dump, as (type, body). It is complete, or raises NetlinkError: an error is never an empty dump."""
-        found: list[tuple[int, memoryview]] = []
-        for _ in range(DUMP_TRIES):
-            found, interrupted = self._dump_once(number, body)
-            if not interrupted:
-                return found
-        if self.restless:
-            return found
-        raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
+        return list(parse_objects(self._fetch(number, body, ())))
 
     def read(
         self,
@@ -281,43 +286,86 @@ class RouteSocket:
         parse: Callable[[memoryview], T | None],
         gather: Callable[[list[T]], V],
         same: Same = eq,
+        key: Callable[[memoryview], bytes] | None = None,
     ) -> V:
         """The value of a dump: its messages of one kind, parsed, and gathered without None. NetlinkError."""
-        return self.gather(request, [data for each, data in self.dump(*request) if each == kind], parse, gather, same)
+        answer = self._fetch(*request, self._memo.answer_to(request) if self._memo and not key else ())
 
-    def gather(
+        def split(datagrams: Sequence[bytes]) -> Iterator[memoryview]:
+            return (data for each, data in parse_objects(datagrams) if each == kind)
+
+        return self._gather(request, answer, split, parse, gather, same=same, key=key)
+
+    def read_object(
         self,
-        request: tuple[int, bytes],
-        messages: Sequence[memoryview],
+        name: Hashable,
+        request: bytearray,
         parse: Callable[[memoryview], T | None],
         gather: Callable[[list[T]], V],
         same: Same = eq,
     ) -> V:
-        """The same, of messages that have been read; only what is new is parsed if there is a memory of the last ones."""
-        if self._memo is None:
-            return gather([one for data in messages if (one := parse(data)) is not None])
-        return self._memo.parse(request, messages, parse, gather, same)
+        """The same of the one object that the request names, which may not exist. `name` is the request's in the memory."""
+        data = self.get(request)
+        answer = () if data is None else (bytes(data),)
+        return self._gather(name, answer, lambda found: map(memoryview, found), parse, gather, same=same)
 
-    def _dump_once(self, number: int, body: bytes) -> tuple[list[tuple[int, memoryview]], bool]:
-        """The objects, and whether the kernel says that they changed meanwhile (NLM_F_DUMP_INTR)."""
+    def _gather(
+        self,
+        request: Hashable,
+        answer: Sequence[bytes],
+        split: Split,
+        parse: Callable[[memoryview], T | None],
+        gather: Callable[[list[T]], V],
+        *,
+        same: Same,
+        key: Callable[[memoryview], bytes] | None = None,
+    ) -> V:
+        """The value of an answer; only what is new is parsed if there is a memory of the last ones."""
+        if self._memo is None:
+            return gather([one for data in split(answer) if (one := parse(data)) is not None])
+        return self._memo.parse(request, answer, split, parse, gather, same=same, key=key)
+
+    def _fetch(self, number: int, body: bytes, expected: Sequence[bytes]) -> Sequence[bytes]:
+        """The datagrams of a dump. They are not parsed as long as they are the `expected` ones."""
+        found: Sequence[bytes] = ()
+        for _ in range(DUMP_TRIES):
+            found, interrupted = self._fetch_once(number, body, expected)
+            if not interrupted:
+                return found
+        if self.restless:
+            return found
+        raise NetlinkError(f"the kernel's tables changed in each of {DUMP_TRIES} readings", errno.EINTR)
+
+    def _fetch_once(self, number: int, body: bytes, expected: Sequence[bytes]) -> tuple[Sequence[bytes], bool]:
+        """The datagrams, and whether the kernel says that the objects changed meanwhile (NLM_F_DUMP_INTR)."""
         self._sequence += 1
         request = message(number, NLM_F_DUMP, body)
         FLAGS_AND_SEQUENCE.pack_into(request, FLAGS_OFFSET, NLM_F_REQUEST | NLM_F_DUMP, self._sequence)
         self._send(request)
-        found: list[tuple[int, memoryview]] = []
+        received: list[bytes] = []
+        for one in expected:
+            received.append(self._receive())
+            if received[-1] != one:
+                break
+        else:
+            if expected:  # the last one of a complete dump has its end
+                return expected, False
+        found: list[bytes] = []
         interrupted = False
-        while True:
-            for kind, flags, sequence, content in parse_messages(self._receive()):
-                if sequence != self._sequence:
+        for data in chain(received, iter(self._receive, b"")):
+            own = data
+            for kind, flags, sequence, content in parse_messages(data):
+                if sequence != self._sequence:  # what is left of an earlier request comes first
+                    own = own[(HEADER.size + len(content) + 3) & ~3 :]
                     continue
                 interrupted |= bool(flags & NLM_F_DUMP_INTR)
-                if kind not in (NLMSG_ERROR, NLMSG_DONE):
-                    found.append((kind, content))
-                    continue
-                code, words = parse_error(flags, content, is_done=kind == NLMSG_DONE)
-                if code and code != errno.EINTR:
-                    raise NetlinkError(f"a dump failed: {Refusal(0, code, words)}", code)
-                return found, interrupted or bool(code)
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    code, words = parse_error(flags, content, is_done=kind == NLMSG_DONE)
+                    if code and code != errno.EINTR:
+                        raise NetlinkError(f"a dump failed: {Refusal(0, code, words)}", code)
+                    return (*found, own), interrupted or bool(code)
+            found.append(own)
+        raise NetlinkError("the kernel's answer has no end")
 
     def _send(self, data: bytes | bytearray) -> None:
         try:

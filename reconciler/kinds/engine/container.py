@@ -1,4 +1,4 @@
-"""A container of an engine (Docker, or one with its API): created by netctl without a network, or an existing one.
+"""A container of an engine: created by netctl in a namespace that netctl holds, or an existing one.
 
 netctl recognises its own by labels: `netctl.topology` and `netctl.name` name the owner, `netctl.spec` the
 specification, which only a new container can change. A re-creation can be undone: netctl parks the old container (stops
@@ -7,8 +7,14 @@ and renames it) until every host has succeeded. Creating a container whose parke
 A container that the file calls `existing` gets links, but is never created, started, stopped or deleted. The topology
 owns only these links. So netctl recognises the container by an owned link, and it has no steps of its own.
 
-A container that an engine restarts gets a new namespace, and its links are deleted with the old one. The container
-itself is unchanged: its links, addresses and routes are missing, and are re-created.
+netctl creates the namespace first (`kinds.netns`, or for Docker `kinds.engine.holder`), then all that is in it, and the
+container last. So its first process has its network, and keeps it when an engine restarts the container. If what held
+the namespace is gone meanwhile, the process still runs in the old one. netctl creates another, and then stops and
+starts the container.
+
+An existing container has a namespace of its own. If an engine restarts it, its links are deleted with the namespace:
+they are missing, and are re-created. So it is with a container that an earlier version of netctl created, until the next
+apply re-creates it.
 """
 
 from __future__ import annotations
@@ -17,11 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.kinds.identity import container_ref
+from reconciler.kinds.identity import container_ref, holder_ref, netns_ref
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.marks import bears_tag
 from reconciler.kinds.settings.link_settings import LINK_DEFAULTS, interface_key
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import HELD, LOST, OWN, ContainerSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.naming import parse_alias
 from reconciler.state.record import Record
@@ -30,6 +36,9 @@ from reconciler.state.snapshot import NamespaceInfo, Snapshot
 from reconciler.state.steps.containers import ContainerCreate, ContainerPark, ContainerStart, ContainerStop
 from reconciler.state.steps.step import Step
 from reconciler.state.summary import InterfaceFacts, Part, Phrase
+
+NETWORKS = {OWN: "its own", HELD: "the one that netctl holds", LOST: "one that is gone"}
+"""The words for each, in the reason of a change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,12 @@ class EngineContainer(Record):
     """Its specification; None for one that netctl did not create."""
     existing: bool = False
     running: bool = True
+    network: str = OWN
+    """The network namespace that it was created for (`state.container_spec`)."""
+    is_joined: bool = True
+    """Whether its process is in the namespace that netctl holds for it; true if it does not run, or if none is held."""
+    share: str = ""
+    """The container for which that namespace is held, if it is another one: both have one network."""
 
     @classmethod
     def ref_of(cls, container: str) -> Ref:
@@ -57,17 +72,56 @@ class EngineContainer(Record):
     def ref(self) -> Ref:
         return self.ref_of(self.container)
 
+    @property
+    def depends_on(self) -> tuple[Ref, ...]:
+        return (holder_ref(self._held),) if self.network == HELD and not self._joins_path else ()
+
+    @property
+    def follows(self) -> tuple[Ref, ...]:
+        # It does not depend on it: a process keeps its namespace when the file is deleted.
+        return (netns_ref(self._held),) if self.network == HELD and self._joins_path else ()
+
+    @property
+    def _held(self) -> str:
+        return container_netns(self.share or self.container)
+
+    @property
+    def _joins_path(self) -> bool:
+        return ENGINES[self.runtime].joins_path
+
+    @property
+    def starts_last(self) -> bool:
+        return self.network != OWN
+
+    def reason_field(self, name: str) -> tuple[str, object]:
+        if name == "network":
+            return "network namespace", NETWORKS[self.network]
+        if name == "is_joined":
+            return "network namespace", NETWORKS[HELD] if self.is_joined else "another"
+        return name, getattr(self, name)
+
+    @property
+    def as_made(self) -> Self:
+        # It cannot be started again without what held its network.
+        return replace(self, is_joined=True, running=self.running and self.network != LOST)
+
     def phrase(self, _facts: InterfaceFacts) -> Phrase:
         return Phrase(Part.ENGINE, self.describe())
 
     def describe(self) -> str:
         image = f" ({self.spec.image})" if self.spec and self.spec.image else ""
         whose = "existing " if self.existing else ""
-        return f"{whose}{self.runtime} container {self.engine_name}{image}{'' if self.running else ', stopped'}"
+        where = f" in the network of {self.share}" if self.share else ""
+        return f"{whose}{self.runtime} container {self.engine_name}{image}{where}{'' if self.running else ', stopped'}"
 
     def is_ended(self, live: Record | None) -> bool:
         # The owner of an existing container may start and stop it at any time.
         return self.running and not self.existing and not (isinstance(live, EngineContainer) and live.running)
+
+    @property
+    def restarts_with_machine(self) -> bool:
+        """Whether its restart policy starts it when the machine starts."""
+        return self.spec is not None and self.spec.restart in ("always", "unless-stopped")
 
     @property
     def logs_help(self) -> str:
@@ -90,32 +144,45 @@ class EngineContainer(Record):
                 spec=None if info.existing else info.spec,
                 existing=info.existing,
                 running=info.running,
+                network=info.network,
+                is_joined=info.is_joined,
+                share=info.share,
             )
 
     @property
     def namespace_settings(self) -> tuple[str, ...]:
-        return () if self.existing else (*LINK_DEFAULTS, interface_key(6, "lo", "disable_ipv6"))
+        if self.existing or self.network != OWN:
+            return ()
+        return (*LINK_DEFAULTS, interface_key(6, "lo", "disable_ipv6"))
 
     def must_recreate(self, before: Self) -> bool:
         # An existing container can only be started or stopped.
-        return (self.engine_name, self.runtime, self.spec, self.existing) != (
+        return (self.engine_name, self.runtime, self.spec, self.existing, self.network, self.share) != (
             before.engine_name,
             before.runtime,
             before.spec,
             before.existing,
+            before.network,
+            before.share,
         )
 
     def lower_create(self) -> tuple[Step, ...]:
         if self.existing or self.spec is None:
             return ()
-        create = ContainerCreate(self.netns, self.container, self.engine_name, self.spec)
-        return (create,) if self.running else (create, ContainerStop(self.netns, self.runtime, self.engine_name))
+        create = ContainerCreate(self.netns, self.container, self.engine_name, self.spec, self.network, self.share)
+        return (create,) if self.running else (create, self._stop())
 
     def lower_update(self, before: Self) -> tuple[Step, ...]:
         if self.existing:
             return ()
-        step = ContainerStart if self.running else ContainerStop
-        return (step(self.netns, self.runtime, self.engine_name),)
+        if not self.running:
+            return (self._stop(),)
+        # At each start, the engine joins the namespace as it is then.
+        start = ContainerStart(self.netns, self.runtime, self.engine_name, owns_netns=self.network == OWN)
+        return (self._stop(), start) if before.running else (start,)
+
+    def _stop(self) -> ContainerStop:
+        return ContainerStop(self.netns, self.runtime, self.engine_name)
 
     def lower_delete(self) -> tuple[Step, ...]:
         if self.existing:

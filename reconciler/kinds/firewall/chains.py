@@ -213,6 +213,7 @@ TUNNEL_FORGED\t}
 \t\tmeta mark set meta mark | FORWARD_MARK accept
 \t}
 \tchain refuse {
+\t\tupdate @refused { iifname . oifname }
 \t\tmeta l4proto tcp ct state established drop
 \t\tmeta l4proto tcp reject with tcp reset
 \t\treject with icmpx admin-prohibited

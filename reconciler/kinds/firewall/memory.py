@@ -27,6 +27,13 @@ _SETS = """\
 \t\tflags dynamic,timeout
 \t\ttimeout 1m
 \t}
+\tset refused {
+\t\ttype ifname . ifname
+\t\tsize 4096
+\t\tflags dynamic,timeout
+\t\ttimeout 1d
+\t\tcounter
+\t}
 """
 """Addresses that answered, next hops that the host resolved, and containers that cause resolutions or open connections.
 
@@ -35,6 +42,8 @@ a container could collect thousands, and have all of them resolved at once. The 
 (mcast_solicit). After that an entry without one may be evicted (neigh_forced_gc). So 200 at first and 50 a second
 amount to 600 pending ones, whatever containers do. The kernel's table has room for 1,024 (gc_thresh3).
 """
+REFUSED = "refused"
+"""The set that counts what no policy allows, by the links from which and to which the packets go."""
 ANSWERS = "200/second burst 1000 packets"
 """The rate at which answers are remembered.
 

@@ -87,10 +87,10 @@ def _family_sets(family: str) -> dict[str, SetSpec]:
             interval=True,
             single=(1, 2),
         ),
-        f"allowed{family}": SetSpec(AllowedTraffic, (address, address), interval=True),
-        f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True),
-        f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True),
-        f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True),
+        f"allowed{family}": SetSpec(AllowedTraffic, (address, address), interval=True, counted=True),
+        f"allowed_ports{family}": SetSpec(AllowedTraffic, (address, address, *service), interval=True, counted=True),
+        f"outbound{family}": SetSpec(AllowedTraffic, (address,), interval=True, counted=True),
+        f"outbound_ports{family}": SetSpec(AllowedTraffic, (address, *service), interval=True, counted=True),
         # Other hosts, by link and hardware address, that send packets of their containers without encapsulation.
         f"neighbours{family}": SetSpec(SenderAddress, ("ifname", "ether_addr", address)),
         # Hosts that share a subnet with this one, by their underlay addresses.

@@ -29,6 +29,8 @@ class SetSpec:
     """Of an interval set: the numbers of the parts that are one value, or all addresses."""
     statement: str = ""
     """The statement that runs when an element matches, with the element's value as its number: `ct count over`."""
+    counted: bool = False
+    """Whether the kernel counts the packets that match each element."""
 
     def declare(self, name: str) -> str:
         """Its declaration in a table."""
@@ -38,4 +40,5 @@ class SetSpec:
         flags = "\t\tflags interval\n" if self.interval else ""
         # The kernel requires one for the set, too; each element has its own.
         statement = f"\t\t{self.statement} {COUNT_MAX}\n" if self.statement else ""
-        return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}\t}}\n"
+        counter = "\t\tcounter\n" if self.counted else ""
+        return f"\t{'map' if is_map else 'set'} {name} {{\n\t\t{types}{data}\n{flags}{statement}{counter}\t}}\n"

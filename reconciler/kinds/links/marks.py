@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from reconciler.kinds.identity import container_ref, netns_ref
+from reconciler.kinds.identity import container_ref, holder_ref, netns_ref
 from reconciler.state.lab import ROUTER_NETNS
 from reconciler.state.naming import DIRECT, Alias, doomed_group_of, group_of, parse_alias
 from reconciler.state.ref import HOST, Ref
@@ -87,9 +87,11 @@ def is_direct(alias: str) -> bool:
 
 
 def owner_of(snapshot: Snapshot, netns: str) -> Ref | None:
-    """The record of a namespace: a mount of netctl's, or an engine's container; None for the host's own."""
+    """The record of a namespace: a file of netctl's, a holder, or an engine's container; None for the host's own."""
     if netns == HOST:
         return None
+    if netns in snapshot.holders:
+        return holder_ref(netns)
     if netns in snapshot.mounted:
         return netns_ref(netns)
     return container_ref(netns)

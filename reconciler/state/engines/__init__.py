@@ -18,8 +18,10 @@ EngineRuntime = Literal["docker", "podman", "lxc"]
 Runtime = Literal[EngineRuntime, "netns"]
 """What can run a container: an engine, or none."""
 ENGINES: Mapping[str, EngineCommands] = {
-    "docker": DockerCommands("docker", "unix:///var/run/docker.sock", ("-H",)),
-    "podman": DockerCommands("podman", "unix:///run/podman/podman.sock", ("--remote", "--url")),
-    "lxc": LxcCommands("lxc", "/var/lib/lxc", ("-P",)),
+    "docker": DockerCommands("docker", "unix:///var/run/docker.sock", ("-H",), joins_path=False),
+    "podman": DockerCommands("podman", "unix:///run/podman/podman.sock", ("--remote", "--url"), joins_path=True),
+    "lxc": LxcCommands("lxc", "/var/lib/lxc", ("-P",), joins_path=True),
 }
 """By the runtime that each serves."""
+HOLDING: EngineRuntime = "docker"
+"""The runtime whose containers join a holder, and not a path."""

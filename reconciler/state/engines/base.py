@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec, HolderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,10 @@ class ContainerOrder:
     spec: ContainerSpec
     topology: str
     host_key: str
+    joins: str = ""
+    """The network namespace that it joins: a path, or the name of the container that holds it; "" for one of its own."""
+    owner: str = ""
+    """The container for which that namespace is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class EngineCommands(ABC):
     """Where it listens if the file does not say otherwise."""
     place_options: tuple[str, ...]
     """The options that lead its program to another place."""
+    joins_path: bool
+    """Whether a container of it can join a network namespace that a path names; else it joins that of a holder."""
 
     def command(self, place: str) -> tuple[str, ...]:
         """The program, led to where the engine listens; "" is the usual place."""
@@ -40,7 +46,13 @@ class EngineCommands(ABC):
 
     @abstractmethod
     def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
-        """Create a container without a network, and start it."""
+        """Create a container in its namespace, and start it."""
+
+    def hold(
+        self, command: tuple[str, ...], engine_name: str, spec: HolderSpec, labels: tuple[tuple[str, str], ...]
+    ) -> Iterator[str]:
+        """Create a holder, and start it, if containers of the engine cannot join a path."""
+        raise NotImplementedError(f"{self.program} needs no holders")
 
     @abstractmethod
     def start(self, command: tuple[str, ...], engine_name: str) -> str:

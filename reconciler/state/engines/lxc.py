@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.state.engines.base import ContainerOrder, EngineCommands
-from reconciler.state.lxc_config import create_commands
+from reconciler.state.lxc_config import Mark, create_commands
 from reconciler.state.shell import join
 
 
@@ -18,7 +18,8 @@ class LxcCommands(EngineCommands):
     def create(self, command: tuple[str, ...], order: ContainerOrder) -> Iterator[str]:
         """The container's files, then its start."""
         directory = f"{self._place(command)}/{order.engine_name}"
-        yield from create_commands(order.topology, order.host_key, order.container, order.spec, directory)
+        mark = Mark(order.topology, order.host_key, order.container, order.spec, joins=order.joins)
+        yield from create_commands(mark, order.spec, directory, order.owner)
         yield self.start(command, order.engine_name)
 
     def start(self, command: tuple[str, ...], engine_name: str) -> str:

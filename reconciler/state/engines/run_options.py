@@ -117,6 +117,7 @@ RUN_OPTIONS = (
     RunOption("env", lambda held: _pairs("--env", held), lambda held: Body(container={"Env": [f"{n}={v}" for n, v in held]})),
     RunOption("labels", lambda held: _pairs("--label", held), lambda held: Body(container={"Labels": dict(held)})),
     _each("volumes", "--volume", "Binds"),
+    _container("hostname", "--hostname", "Hostname"),
     _container("user", "--user", "User"),
     _container("working_dir", "--workdir", "WorkingDir"),
     RunOption("healthcheck", _health_words, _health_body),

@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from reconciler.state.container_spec import ContainerSpec
-from reconciler.state.engines import ENGINES
+from reconciler.state.container_spec import HOLDER, OWN, ContainerSpec, HolderSpec
+from reconciler.state.engines import ENGINES, HOLDING
 from reconciler.state.engines.base import ContainerOrder
 from reconciler.state.process_mark import PROCESS_MARK, marks_of, words_of
-from reconciler.state.ref import netns_path_name
+from reconciler.state.ref import container_netns, hosts_path, netns_path, netns_path_name
 from reconciler.state.secrets import mask_env
 from reconciler.state.shell import HostShell, join, quote
+from reconciler.state.spec_label import holder_labels_of
 from reconciler.state.steps.backends import PROCESS, RUNTIME
 from reconciler.state.steps.step import Step
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerCreate(Step):
-    """Create (without network) and start a container with netctl's labels; `netns` is its future namespace.
+    """Create and start a container with netctl's labels in the namespace `netns`, or with one of its own and nothing in it.
 
     If a parked container of that name and `spec` exists, the engine restores it instead. This undoes the re-creation of
     a container.
@@ -29,22 +30,87 @@ class ContainerCreate(Step):
     container: str
     engine_name: str
     spec: ContainerSpec
+    network: str = OWN
+    """The network namespace that it is created for (`state.container_spec`)."""
+    share: str = ""
+    """The container for which that namespace is held, if it is another one."""
+
+    @property
+    def owner(self) -> str:
+        """The container for which the namespace is held."""
+        return self.share or self.container
 
     def masked(self) -> Self:
         return replace(self, spec=self.spec.masked())
 
     def commands(self, shell: HostShell) -> Iterator[str]:
-        order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key)
+        path = netns_path(shell.topology, container_netns(self.owner))
+        held = path if ENGINES[self.spec.runtime].joins_path else f"{shell.topology}-{self.owner}{HOLDER}"
+        joins = "" if self.network == OWN else held
+        order = ContainerOrder(self.container, self.engine_name, self.spec, shell.topology, shell.host_key, joins, self.owner)
         yield from ENGINES[self.spec.runtime].create(shell.engine(self.netns, self.spec.runtime), order)
 
 
 @dataclass(frozen=True, slots=True)
+class HolderCreate(Step):
+    """Create and start a container that holds the namespace `netns`, or restore a parked one that `shares` the same."""
+
+    backend = RUNTIME
+    container: str
+    runtime: str
+    engine_name: str
+    shares: HolderSpec
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        labels = holder_labels_of(shell.topology, shell.host_key, self.container, self.shares)
+        yield from ENGINES[self.runtime].hold(shell.engine(self.netns, self.runtime), self.engine_name, self.shares, labels)
+
+
+HOSTS_END = "# netctl keeps the lines below"
+"""The last line of netctl's in a hosts file: programs of the container may add others after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostsWrite(Step):
+    """Write the /etc/hosts of a container in place: that of its `holder`, or if it has none, a file under /run/netctl."""
+
+    backend = RUNTIME
+    container: str
+    holder: str
+    lines: tuple[str, ...]
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        text = "".join(f"{line}\n" for line in (*self.lines, HOSTS_END))
+        if self.holder:
+            command = (*shell.engine(self.netns, HOLDING), "inspect", "-f", "{{.HostsPath}}", self.holder)
+            yield f'printf %s {quote(text)} >"$({join(command)})"'
+            return
+        path = hosts_path(shell.topology, shell.host_key, self.container)
+        yield join(["mkdir", "-p", path.rpartition("/")[0]])
+        yield f"printf %s {quote(text)} >{quote(path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HostsDelete(Step):
+    """Delete the file under /run/netctl that a container had as /etc/hosts."""
+
+    backend = RUNTIME
+    container: str
+
+    def commands(self, shell: HostShell) -> Iterator[str]:
+        path = hosts_path(shell.topology, shell.host_key, self.container)
+        yield join(["rm", "-f", path])
+        yield f"{join(['rmdir', path.rpartition('/')[0]])} 2>/dev/null || true"
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStart(Step):
-    """Start a stopped container."""
+    """Start a stopped container. `owns_netns`: the namespace `netns` is the one of its processes."""
 
     backend = RUNTIME
     runtime: str
     engine_name: str
+    owns_netns: bool = True
 
     def commands(self, shell: HostShell) -> Iterator[str]:
         yield ENGINES[self.runtime].start(shell.engine(self.netns, self.runtime), self.engine_name)

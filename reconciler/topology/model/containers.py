@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from reconciler.state.engines import Runtime
-from reconciler.state.grammar import ENGINE_NAME
 from reconciler.state.uapi import BRIDGE_PORTS_MAX
 from reconciler.topology.fields import Reference
 from reconciler.topology.model.base import Given, ListForm, Model, Text
 from reconciler.topology.model.env_files import EnvFiles
+from reconciler.topology.model.existing import Existing
+from reconciler.topology.model.host_names import Aliases, ExtraHosts, HostName
 from reconciler.topology.model.networks import NetworkModel
 from reconciler.topology.model.ports import ExposeModel
 from reconciler.topology.model.run_options import (
@@ -33,7 +34,7 @@ from reconciler.topology.model.run_options import (
     Ulimits,
     User,
 )
-from reconciler.topology.scalars import TRUTHS, describe, expect_text, parse_item, parse_pairs, refuse, shorten
+from reconciler.topology.scalars import describe, expect_text, parse_item, parse_pairs, refuse, shorten
 from reconciler.topology.types import CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_MIN
 
 _IMAGE = r"[A-Za-z0-9/][A-Za-z0-9._/:@-]{0,254}"
@@ -143,20 +144,6 @@ def parse_volume(value: Any) -> str:
     return text
 
 
-def parse_existing(value: Any) -> bool | str:
-    """true: the engine's container of the same name; text: the one with that name."""
-    if isinstance(value, bool):
-        return value
-    if value in (0, 1):
-        raise refuse(f"must be true, or the name of a container, but is {describe(value)}", f"write {str(bool(value)).lower()}")
-    name = expect_text(value, "true, or the name of a container", "write true", ENGINE_NAME)
-    if truth := TRUTHS.get(name.lower()):
-        raise refuse(f"must be true, or the name of a container, but is the text `{name}`", f"write {truth}")
-    if not re.fullmatch(ENGINE_NAME, name):
-        raise refuse(f"is not a container name: `{shorten(name)}`", "write the name as the engine lists it, or true")
-    return name
-
-
 Image = Annotated[str, PlainValidator(parse_image), Text]
 Command = Annotated[
     tuple[str, ...],
@@ -176,11 +163,6 @@ Env = Annotated[
     ),
 ]
 Volume = Annotated[str, PlainValidator(parse_volume), Text]
-Existing = Annotated[
-    bool | str,
-    PlainValidator(parse_existing),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
-]
 
 
 class ContainerModel(Model):
@@ -219,8 +201,17 @@ class ContainerModel(Model):
     stop_signal: Signal = Field("", description="The signal that ends it.")
     stop_timeout: Seconds = Field(None, description="How long it may take to end, before it is killed: 30s.")
     logging: LoggingField = Field(None, description="Where the engine writes what it prints: {driver: …, options: {…}}.")
+    hostname: HostName = Field("", description="Its host name; default: its name.")
+    aliases: Aliases = Field((), description="More names of its own addresses, in its /etc/hosts.")
+    extra_hosts: ExtraHosts = Field(
+        (),
+        description="More lines of its /etc/hosts: {name: address}, or a list of name:address; the address may be host-gateway.",
+    )
+    share: Reference = Field("", description="The container whose network it has, on the same host and in the same runtime.")
     existing: Existing = Field(
-        False, description="Connect a container that the engine runs already: true (named as the key), or its name."
+        False,
+        description="Connect a container that the engine runs already: true (named as the key), or its name. Or several: "
+        "{compose: project/service}, or {label: key=value}.",
     )
     replicas: Annotated[int | None, Given] = Field(
         None, ge=0, le=BRIDGE_PORTS_MAX, description="How many replicas, named NAME-1, NAME-2 …"

@@ -16,6 +16,7 @@ from reconciler.errors import HostError
 from reconciler.kernel import namespaces as module
 from reconciler.kernel.namespaces import Namespaces, run_in_thread
 from reconciler.kernel.netlink.dump import read_links
+from reconciler.kernel.snapshot import check_namespaces
 from reconciler.state.ref import netns_path_name, parse_path_name
 from reconciler.state.steps.namespaces import NetnsAdd, NetnsDelete
 from reconciler.state.steps.step import StepError
@@ -130,6 +131,25 @@ def test_namespace_that_cannot_be_made(world: KernelWorld, tmp_path: Path) -> No
         namespaces.close()
         module._libc.umount2(os.fsencode(blocked), module.MNT_DETACH)
     assert caught.value.step == step
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("sort", ["directory", "link"])
+def test_a_name_that_something_else_has(world: KernelWorld, tmp_path: Path, sort: str) -> None:
+    """A directory or a link is no namespace and no rest of a kill: it stays, and a check names it before any work."""
+    directory = tmp_path / "netns"
+    directory.mkdir()
+    path = directory / f"{world.context.topology}.web"
+    path.mkdir() if sort == "directory" else path.symlink_to("missing")
+    namespaces = Namespaces(replace(world.context, netns_directory=directory))
+    try:
+        assert namespaces.read_mounted() == (frozenset(), frozenset())
+        with pytest.raises(HostError, match="this name is taken"):
+            check_namespaces(namespaces, [NetnsAdd("container:web", ipv6=False)])
+        namespaces.remove_stale_files()
+        assert path.is_symlink() or path.is_dir()
+    finally:
+        namespaces.close()
 
 
 @pytest.mark.kernel

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.state.ref import HOST
-from reconciler.state.snapshot import ContainerInfo, ProcessInfo
+from reconciler.state.snapshot import ContainerInfo, HolderInfo, ProcessInfo
 from reconciler.state.steps.step import Step
 from tests.harness.fakes.spaces import Link, Space
 
@@ -79,6 +79,12 @@ class Base:
         self.processes: dict[str, ProcessInfo] = {}
         self.containers: dict[str, ContainerInfo] = {}
         """By the engine's name."""
+        self.holders: dict[str, HolderInfo] = {}
+        """By the engine's name, parked ones too."""
+        self.hosts: dict[str, tuple[str, ...]] = {}
+        """The hosts files that containers mount, by namespace."""
+        self.joined: dict[str, Space] = {}
+        """The namespace that a container runs in and that netctl holds, by the engine's name."""
         self.clients: dict[tuple[str, str], tuple[bool, Space]] = {}
         """DHCP clients by container and interface: whether one sets default routes, and the namespace that it runs in."""
         self.switches: dict[str, Switch] = {}

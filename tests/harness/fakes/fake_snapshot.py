@@ -11,6 +11,8 @@ from reconciler.kinds.addressing.fdb import Fdb
 from reconciler.kinds.addressing.neighbor import Neighbor
 from reconciler.kinds.addressing.route import Route
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.engine.hosts import HostsFile
 from reconciler.kinds.firewall.elements import FirewallElement, FirewallTable
 from reconciler.kinds.links.base import Link
 from reconciler.kinds.links.port import BridgePort
@@ -25,6 +27,7 @@ from reconciler.state.snapshot import (
     AddressInfo,
     ContainerInfo,
     FdbInfo,
+    HolderInfo,
     LinkInfo,
     NamespaceInfo,
     NeighborInfo,
@@ -58,7 +61,7 @@ class FakeSnapshot:
             match record:
                 case Netns():
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=record.ipv6, up=record.loopback)
-                case EngineContainer():
+                case NetnsHolder() | EngineContainer(network="own"):
                     self._links[record.netns][LOOPBACK] = _loopback(ipv6=True, up=True)
                 case Link():
                     self._link(record)
@@ -72,6 +75,7 @@ class FakeSnapshot:
         for record in records:
             if isinstance(record, Sysctl):
                 sysctls[record.netns][record.key] = record.value
+        hosts = {r.netns: r.lines for r in records if isinstance(r, HostsFile)}
         return Snapshot(
             topology=self._topology,
             namespaces={
@@ -88,10 +92,27 @@ class FakeSnapshot:
             mounted=frozenset(record.netns for record in records if isinstance(record, Netns)),
             tables=tuple(self._tables()),
             containers=tuple(
-                ContainerInfo(r.runtime, r.container, r.engine_name, r.spec, r.running, 1, r.existing)
+                ContainerInfo(
+                    r.runtime,
+                    r.container,
+                    r.engine_name,
+                    r.spec,
+                    r.running,
+                    1,
+                    r.existing,
+                    network=r.network,
+                    is_joined=r.is_joined,
+                    share=r.share,
+                )
                 for r in records
                 if isinstance(r, EngineContainer)
             ),
+            holders={
+                r.netns: HolderInfo(r.runtime, r.container, r.engine_name, r.shares, int(r.running), hosts.get(r.netns, ()))
+                for r in records
+                if isinstance(r, NetnsHolder)
+            },
+            hosts={r.netns: r.lines for r in records if isinstance(r, HostsFile) and not r.holder},
             processes=tuple(ProcessInfo(1, r.container, r.command, r.env) for r in records if isinstance(r, Process)),
             remembered=frozenset(record.key for record in records if isinstance(record, Sysctl) and record.remember),
         )

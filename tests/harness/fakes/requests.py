@@ -43,6 +43,7 @@ REQUESTS: tuple[Request[Any], ...] = (
     protocol.Remember(peers={"beta": "ssh://beta"}),
     protocol.Forget(),
     protocol.Count(addresses=("10.44.0.10",)),
+    protocol.ReadTraffic(),
     protocol.OpenListeners(listeners=()),
     protocol.RunProbes(probes=(), opened=Opened()),
     protocol.CloseListeners(),

@@ -7,14 +7,18 @@ from dataclasses import replace
 
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
+from reconciler.state.container_spec import OWN
 from reconciler.state.ref import HOST, Ref, container_netns
-from reconciler.state.snapshot import ContainerInfo, DhcpInfo, ProcessInfo, UplinkInfo
+from reconciler.state.snapshot import ContainerInfo, DhcpInfo, HolderInfo, ProcessInfo, UplinkInfo
 from reconciler.state.steps.addresses import DhcpStart, DhcpStop
 from reconciler.state.steps.containers import (
     ContainerCreate,
     ContainerPark,
     ContainerStart,
     ContainerStop,
+    HolderCreate,
+    HostsDelete,
+    HostsWrite,
     ProcessStart,
     ProcessStop,
 )
@@ -36,6 +40,9 @@ class Services(Standing, Switches):
             ProcessStart: self._process_start,
             ProcessStop: lambda step: self.processes.pop(step.container, None),
             ContainerCreate: self._container_create,
+            HolderCreate: self._holder_create,
+            HostsWrite: self._hosts_write,
+            HostsDelete: lambda step: self.hosts.pop(step.netns, None),
             ContainerStart: lambda step: self._container_run(step.netns, step.engine_name),
             ContainerStop: lambda step: self._container_stop(step.netns, step.engine_name),
             ContainerPark: self._container_park,
@@ -56,30 +63,88 @@ class Services(Standing, Switches):
         if step.engine_name in self.containers:
             raise Refused(f"the name {step.engine_name} is in use")
         twin = self.containers.pop(step.engine_name + PARKED, None)
-        info = ContainerInfo(step.spec.runtime, step.container, step.engine_name, step.spec, running=False, pid=0, existing=False)
-        self.containers[step.engine_name] = info if twin is None or twin.spec != step.spec else replace(twin, parked=False)
+        info = ContainerInfo(
+            step.spec.runtime,
+            step.container,
+            step.engine_name,
+            step.spec,
+            False,
+            0,
+            existing=False,
+            network=step.network,
+            share=step.share,
+        )
+        is_twin = twin is not None and (twin.spec, twin.network, twin.share) == (step.spec, step.network, step.share)
+        self.containers[step.engine_name] = replace(twin, parked=False) if twin and is_twin else info
         self._container_run(step.netns, step.engine_name)
 
+    def _holder_create(self, step: HolderCreate) -> None:
+        if step.engine_name in self.holders:
+            raise Refused(f"the name {step.engine_name} is in use")
+        self.holders.pop(step.engine_name + PARKED, None)
+        self.holders[step.engine_name] = HolderInfo(step.runtime, step.container, step.engine_name, step.shares, 0)
+        self._container_run(step.netns, step.engine_name)
+
+    def _hosts_write(self, step: HostsWrite) -> None:
+        if not step.holder:
+            self.hosts[step.netns] = step.lines
+        elif step.holder not in self.holders:
+            raise Refused(f"No such container: {step.holder}")
+        else:
+            self.holders[step.holder] = replace(self.holders[step.holder], hosts=step.lines)
+
     def _container_run(self, netns: str, engine_name: str) -> None:
-        """It gets a namespace of its own, with nothing but a loopback."""
+        """It gets a namespace of its own, with nothing but a loopback, or joins the one that netctl holds."""
+        if engine_name in self.holders:
+            self.holders[engine_name] = replace(self.holders[engine_name], pid=1, hosts=())
+            self._open_space(netns)
+            return
         if engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
         self.containers[engine_name] = replace(self.containers[engine_name], running=True, pid=1)
+        if self.containers[engine_name].network != OWN:
+            info = self.containers[engine_name]
+            self.joined[engine_name] = self._space(container_netns(info.share or info.container))
+            return
+        self._open_space(netns)
+
+    def _open_space(self, netns: str) -> None:
         self.spaces[netns] = Space(is_engines=True)
         self._add_link(self.spaces[netns], Link(1, "lo", "loopback", up=True))
 
     def _container_stop(self, netns: str, engine_name: str) -> None:
         """Its namespace goes with its last process, and its links with that."""
-        if engine_name not in self.containers:
+        if engine_name in self.holders:
+            self.holders[engine_name] = replace(self.holders[engine_name], pid=0)
+        elif engine_name not in self.containers:
             raise Refused(f"No such container: {engine_name}")
-        self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
+        else:
+            self.containers[engine_name] = replace(self.containers[engine_name], running=False, pid=0)
+            if self.containers[engine_name].network != OWN:
+                self.joined.pop(engine_name, None)
+                return
         for name in tuple(self.spaces[netns].links) if netns in self.spaces else ():
             self._drop_link(netns, name)
         self.spaces.pop(netns, None)
 
     def _container_park(self, step: ContainerPark) -> None:
         self._container_stop(step.netns, step.engine_name)
+        if step.engine_name in self.holders:
+            self.holders[step.engine_name + PARKED] = self.holders.pop(step.engine_name)
+            return
         self.containers[step.engine_name + PARKED] = replace(self.containers.pop(step.engine_name), parked=True)
+
+    def read_holders(self) -> dict[str, HolderInfo]:
+        """Those that are not parked, by the namespaces that they hold."""
+        return {container_netns(info.container): info for name, info in self.holders.items() if not name.endswith(PARKED)}
+
+    def read_containers(self) -> Iterator[ContainerInfo]:
+        """A process keeps the namespace that it has joined when the file of that is deleted."""
+        for info in self.containers.values():
+            joined = self.joined.get(info.engine_name)
+            yield replace(
+                info, is_joined=joined is None or self.spaces.get(container_netns(info.share or info.container)) is joined
+            )
 
     # --- DHCP clients -----------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
 from reconciler.kinds.firewall.docker_user import DockerUser
 from reconciler.kinds.links.macvlan import Macvlan
 from reconciler.kinds.links.veth import Veth
@@ -81,10 +82,14 @@ def _take_out(fake: FakeHost) -> None:
     space.addresses.append(("eth0", "192.0.2.12/24"))
 
 
-def _stop(state: HostState) -> tuple[Step, ...]:
+def _stop(kind: type[EngineContainer | NetnsHolder]) -> Callable[[HostState], tuple[Step, ...]]:
     """The kernel takes a namespace apart some time after its last process; the link is deleted to have it at once."""
-    container = first(state, EngineContainer)
-    return (ContainerStop(container.netns, container.runtime, container.engine_name), *first(state, Veth).lower_delete())
+
+    def steps(state: HostState) -> tuple[Step, ...]:
+        container = first(state, kind)
+        return (ContainerStop(container.netns, container.runtime, container.engine_name), *first(state, Veth).lower_delete())
+
+    return steps
 
 
 DAMAGES: Mapping[str, Damage] = {
@@ -130,5 +135,6 @@ DAMAGES: Mapping[str, Damage] = {
     "a rule of Open vSwitch is deleted": Damage(SWITCH, deletion(OvsFlow)),
     "an offload is on again": Damage(SWITCH, deletion(Offload)),
     "a bridge of Open vSwitch goes, and the uplink has lost its addresses": Damage(SWITCH_DIRECT, deletion(OvsBridge)),
-    "a container is stopped, and its links go": Damage(DOCKER, _stop),
+    "a container is stopped, and its links go": Damage(DOCKER, _stop(EngineContainer)),
+    "a holder is stopped, and what joined it runs without links": Damage(DOCKER, _stop(NetnsHolder)),
 }

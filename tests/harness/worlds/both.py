@@ -123,7 +123,12 @@ def build_both(topology: str, make_namespace: Callable[[str], Namespace], folder
             with closing(Namespaces(context)) as namespaces:
                 return read_snapshot(namespaces, Interest(settings_of(wanted), interest, openvswitch="openvswitch" in needs))
 
-        real_side = Side("real", lambda: closing(KernelHost(Namespaces(context))), read)
+        def start() -> AbstractContextManager[KernelHost]:
+            namespaces = Namespaces(context)
+            read_snapshot(namespaces, Interest({}, interest, openvswitch="openvswitch" in needs))  # netctl always reads first
+            return closing(KernelHost(namespaces))
+
+        real_side = Side("real", start, read)
         fake_side = Side("fake", lambda: nullcontext(fake), lambda wanted: fake.snapshot(settings_of(wanted)))
         yield Both(topology, own, real_side, fake_side, fake)
 

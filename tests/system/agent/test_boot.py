@@ -85,7 +85,7 @@ def read_network(machine: Machine) -> Snapshot:
 def wait_wired(engine: Engine, begun_s: float) -> float:
     """Until all containers have their addresses; when that was."""
     for name, address in WIRED.items():
-        while address not in engine.exec(name, "ip", "address"):
+        while engine.pid(name) == "0" or address not in engine.exec(name, "ip", "address"):
             assert time.monotonic() - begun_s < READY_S, f"{name} has no network"
             time.sleep(0.05)
     return time.monotonic() - begun_s

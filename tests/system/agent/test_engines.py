@@ -66,7 +66,7 @@ def file(engines: tuple[Machine, dict[str, Engine]]) -> Iterator[Path]:
             running.close()
     quick_netctl(machine, "destroy", path)
     for engine in found.values():
-        for name in ("theirs", "here-web"):
+        for name in ("theirs", "here-web", "here-web.net"):
             if name in engine.names():
                 with contextlib.suppress(AssertionError):  # LXC refuses to stop what does not run
                     engine.stop(name)
@@ -135,6 +135,27 @@ def test_a_container_that_was_stopped_stays_so(engines: tuple[Machine, dict[str,
     assert "container here-web" in agent.state["last_repair"]
     wait_wired(engine, "here-web", "10.44.0.20/24")
     agent.wait_for(lambda it: quick_netctl(machine, "diff", file)[0].status == 0)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_container_that_lost_its_network_is_started(
+    engines: tuple[Machine, dict[str, Engine]], file: Path, runtime: str
+) -> None:
+    """After a reboot the engine cannot start it. With a policy that would, the agent makes the network, then starts it."""
+    machine, engine = engines[0], engines[1][runtime]
+    ours = OURS.replace("command:", "restart: always, command:")
+    file.write_text(file.read_text() + ours.format(runtime=runtime, image=engine.image))
+    agent = RunningAgent.start(machine, file).wait_ready()
+    identity = engine.identity("here-web")
+    agent.stop()
+    engine.stop("here-web")
+    if runtime == "docker":
+        engine.stop("here-web.net")
+    else:
+        machine.sh("ip netns delete here.web")
+    RunningAgent.start(machine, file).wait_ready()
+    assert "10.44.0.20/24" in engine.exec("here-web", "ip", "address")
+    assert engine.identity("here-web") == identity
 
 
 def test_a_missing_image_holds_up_no_network(engines: tuple[Machine, dict[str, Engine]], file: Path) -> None:

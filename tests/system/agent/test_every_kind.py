@@ -109,6 +109,8 @@ WORLDS: Mapping[str, KindWorld] = {
             "docker-user": "iptables -F DOCKER-USER",
             "process": "pkill -9 -fx 'sleep infinity'",
             "container": "docker -H {docker} rm -f here-dk",
+            "holder": "docker -H {docker} rm -f here-dk.net",
+            "hosts": "echo 10.9.9.9 lx > $(echo /run/netctl/*/here.hosts/lx)",
             "container ": "lxc-stop -P {lxc} -n here-lx --kill",
             "openvswitch": f"ovs-vsctl del-br {BRIDGE}",
             "ovs-port": f"ovs-vsctl del-port $(ovs-vsctl list-ports {BRIDGE} | head -n 1)",

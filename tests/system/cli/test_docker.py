@@ -46,6 +46,8 @@ def test_script_verify_and_exec(topology_name: str, tmp_path: Path) -> None:
             assert "10.44.0.10/24" in run_netctl("exec", "-f", path, "web", "--", "ip", "address").out
             assert "10.44.0.2/24" in run_netctl("exec", "-f", path, "other", "--", "ip", "address").out
             daemon.docker("stop", "-t", "0", f"{topology_name}-web")
+            assert run_netctl("exec", "-f", path, "web", "--", "true").status == 0, "its network is held"
+            daemon.docker("stop", "-t", "0", f"{topology_name}-web.net")
             stopped = run_netctl("exec", "-f", path, "web", "--", "true")
             assert stopped.status == 3
             assert "does not run" in stopped.err

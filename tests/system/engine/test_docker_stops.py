@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.kernel.engines import docker
+from reconciler.kernel.engines import docker_connection as docker
 from reconciler.worker import waiting
 from tests.harness.dockerd import Dockerd, dockerd_in
 from tests.harness.faults.strike import Fault, quick_netctl, start_quick, wait_for_fault

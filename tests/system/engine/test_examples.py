@@ -36,7 +36,7 @@ def test_an_example_with_an_engine(topology_name: str, tmp_path: Path, name: str
             assert applied.status == 0, applied.err
             verified = run_netctl("verify", path)
             assert verified.status == 0, verified.out
-            assert len(engine.names()) == 2
+            assert len([name for name in engine.names() if not name.endswith(".net")]) == 2
         finally:
             gone = run_netctl("destroy", path)
         assert gone.status == 0, gone.err

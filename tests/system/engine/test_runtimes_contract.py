@@ -9,19 +9,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.harness.capabilities import require_capability
 from tests.harness.engines import RUNNING, Engine
-from tests.harness.netctl import Outcome, run_netctl
+from tests.harness.worlds.runtimes import SERVES, RuntimeWorld, runtime_world
 
 RUNTIMES = ("netns", "docker", "podman", "lxc")
-SERVES = "trap 'exit 0' TERM; busybox httpd -f -p 80 & wait"
-"""A command with spaces and quotes that serves, and ends at once on SIGTERM."""
-STAYS = "trap 'exit 0' TERM; sleep 1000 & wait"
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -36,70 +32,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine | None]:
         yield running
 
 
-@dataclass
-class RuntimeWorld:
-    """A topology with two owned containers, and where the runtime has such, a foreign one."""
-
-    path: Path
-    name: str
-    engine: Engine | None
-    greeting: str = "hello"
-    command: str = SERVES
-
-    def write(self) -> None:
-        runtime = self.engine.runtime if self.engine else "netns"
-        where = f', {runtime}: "{self.engine.url}"' if self.engine else ""
-        image = f"image: {self.engine.image}, " if self.engine else ""
-        lines = [
-            f"version: 1\nname: {self.name}\nhosts: {{alpha: {{connect: lab, address: 192.0.2.11{where}}}}}",
-            "subnets: {front: {cidr: [10.44.0.0/24, 'fd44::/64']}}\ncontainers:",
-            f'  web:\n    {{runtime: {runtime}, {image}command: [sh, -c, "{self.command}"],',
-            f'     env: {{GREETING: "{self.greeting}"}},',
-            '     networks: {front: 10.44.0.10}, expose: ["8080:80"]}',
-            f'  db: {{runtime: {runtime}, {image}command: [sh, -c, "{STAYS}"], networks: {{front: 10.44.0.20}}}}',
-        ]
-        if self.engine:
-            lines.append(f"  other: {{runtime: {runtime}, existing: theirs, networks: {{front: 10.44.0.30}}}}")
-        self.path.write_text("\n".join(lines) + "\n")
-
-    def netctl(self, *words: str, status: int = 0) -> Outcome:
-        """Run netctl on the file, and see how it ends."""
-        self.write()
-        line: tuple[str | Path, ...] = (*words, self.path)
-        if words[0] == "exec":
-            line = ("exec", "-f", self.path, *words[1:])
-        done = run_netctl(*line)
-        assert done.status == status, done.err + done.out
-        return done
-
-    def in_step(self) -> bool:
-        return self.netctl("diff").out.startswith("Nothing to do")
-
-
 @pytest.fixture
 def world(engine: Engine | None, topology_name: str, tmp_path: Path) -> Iterator[RuntimeWorld]:
     """Applied, and destroyed at the end."""
-    if engine and "theirs" not in engine.names():
-        engine.run("theirs")
-    made = RuntimeWorld(tmp_path / "topology.yaml", topology_name, engine)
-    try:
-        made.netctl("apply")
+    with runtime_world(engine, topology_name, tmp_path / "topology.yaml") as made:
         yield made
-    finally:
-        made.write()
-        run_netctl("destroy", made.path)
-
-
-def process_of(world: RuntimeWorld, container: str) -> int:
-    """A process of a container's, in its network namespace."""
-    shown = world.netctl("exec", container, "--", "readlink", "/proc/self/ns/net").out.strip()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and str((entry / "ns/net").readlink()) == shown and int(entry.name) != os.getpid():
-                return int(entry.name)
-        except OSError:
-            continue
-    raise AssertionError(f"nothing runs in {container}")
 
 
 def restart_web(world: RuntimeWorld) -> None:
@@ -107,7 +44,7 @@ def restart_web(world: RuntimeWorld) -> None:
     if world.engine:
         world.engine.restart(f"{world.name}-web")
     else:
-        os.kill(process_of(world, "web"), signal.SIGKILL)
+        os.kill(world.process_of("web"), signal.SIGKILL)
 
 
 def stop_web(world: RuntimeWorld) -> None:
@@ -133,19 +70,21 @@ def test_contract(world: RuntimeWorld) -> None:
     verified = world.netctl("verify")
     assert "probes are as the file says" in verified.out
     if engine:
-        assert set(engine.names()) == {web, f"{world.name}-db", "theirs"}
+        assert set(engine.names()) == world.own_names | {"theirs"}
         assert engine.exec(web, "cat", "/sys/class/net/eth0/address").startswith("02:")
     # Exec: this machine's command in the container's network.
     assert "10.44.0.10/24" in world.netctl("exec", "web", "--", "ip", "address").out
     # Restart and re-wire: one container's matter, and the other keeps its process.
-    before, db = identity(), process_of(world, "db")
+    before, db = identity(), world.process_of("db")
+    netns = world.netns_of("web")
     restart_web(world)
-    subjects = changed_subjects(world)
-    assert subjects
-    assert all("web" in subject for subject in subjects), subjects
-    world.netctl("apply")
-    assert world.in_step()
-    assert (identity(), process_of(world, "db")) == (before, db)
+    if engine is None:
+        assert changed_subjects(world) == {"container web"}
+        world.netctl("apply")
+    assert world.in_step(), "the network of a container survives its restart"
+    assert world.netns_of("web") == netns
+    assert "probes are as the file says" in world.netctl("verify").out
+    assert (identity(), world.process_of("db")) == (before, db)
     stop_web(world)
     world.netctl("apply")
     assert world.in_step()
@@ -166,9 +105,9 @@ def test_contract(world: RuntimeWorld) -> None:
     assert world.in_step()
     after = identity()
     assert (after != before) is bool(engine)
-    assert process_of(world, "db") == db
+    assert world.process_of("db") == db
     if engine:
-        assert set(engine.names()) == {web, f"{world.name}-db", "theirs"}, "nothing is left of the old one"
+        assert set(engine.names()) == world.own_names | {"theirs"}, "nothing is left of the old one"
     # One that cannot start, or ends when its engine has just said that it runs: the old one comes back, the very same.
     for command in ("exit 7", "sleep 0.03; exit 7") if engine else ():
         world.command = command

@@ -8,8 +8,10 @@ from hypothesis import given
 
 from reconciler.agent.withhold import find_awaited, find_roots, withhold
 from reconciler.kinds.engine.container import EngineContainer
+from reconciler.kinds.engine.holder import NetnsHolder
+from reconciler.kinds.netns import Netns
 from reconciler.plan.diff import diff_states
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import HELD, LOST, ContainerSpec, HolderSpec
 from reconciler.state.host import HostState
 from reconciler.state.record import Record
 from reconciler.state.ref import Ref
@@ -36,6 +38,22 @@ def test_a_container_that_was_stopped_stays_so() -> None:
     """With `repair: network` a stopped container is not started; with `all` it is."""
     assert awaited([STOPPED], [WEB]) == {WEB.ref}
     assert awaited([STOPPED], [WEB], repair="all") == set()
+
+
+def test_a_container_that_lost_its_network_starts_again() -> None:
+    """One that could not run without its namespace starts if its policy says so; one that a user stopped does not."""
+    always = replace(WEB, spec=ContainerSpec("docker", "nginx", restart="always"), network=HELD)
+    holder = NetnsHolder(netns=WEB.netns, container="web", engine_name="shop-web.net", runtime="docker", shares=HolderSpec("web"))
+    ended, down = replace(always, running=False), replace(holder, running=False)
+    assert awaited([ended, down], [always, holder]) == set()
+    assert awaited([ended, holder], [always, holder]) == {WEB.ref}, "a user stopped it"
+    never = replace(always, spec=ContainerSpec("docker", "nginx"))
+    assert awaited([replace(never, running=False), down], [never, holder]) == {WEB.ref}
+    lost = replace(always, network=LOST)
+    assert awaited([lost], [always, holder], held=HostState.of([always])) == set(), "it runs, without a network"
+    podman = replace(always, runtime="podman")
+    assert awaited([replace(podman, running=False)], [podman, Netns(WEB.netns)]) == set()
+    assert awaited([replace(podman, running=False), Netns(WEB.netns)], [podman, Netns(WEB.netns)]) == {WEB.ref}
 
 
 def test_a_container_that_was_removed_stays_so_unless_the_file_is_new() -> None:

@@ -20,7 +20,7 @@ from reconciler.render.commands import Section, render_script
 from reconciler.render.plan import render_plan
 from reconciler.render.status import compile_status, render_status
 from reconciler.state.codec import fields_of
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.jsontext import MalformedError
 from reconciler.state.record import Change, Record
 from reconciler.state.ref import Ref
@@ -50,6 +50,7 @@ def values_of(name: str, kind: Any) -> st.SearchStrategy[Any]:
         int: st.integers(-(1 << 64), 1 << 64),
         Ref: REFS,
         ContainerSpec: SPECS,
+        HolderSpec: st.builds(HolderSpec, TEXT),
     }
     return known[kind]
 

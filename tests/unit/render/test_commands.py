@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.render.commands import Section, render_run, render_script
 from reconciler.state.codec import step_types
-from reconciler.state.container_spec import ContainerSpec
+from reconciler.state.container_spec import ContainerSpec, HolderSpec
 from reconciler.state.engines import ENGINES
 from reconciler.state.shell import EngineShell, HostShell
 from reconciler.state.steps.addresses import (
@@ -32,6 +32,9 @@ from reconciler.state.steps.containers import (
     ContainerPark,
     ContainerStart,
     ContainerStop,
+    HolderCreate,
+    HostsDelete,
+    HostsWrite,
     ProcessStart,
     ProcessStop,
 )
@@ -229,6 +232,9 @@ OTHERS: list[Step] = [
     OvsBridgeSet("", "b-shop-front", "02:00:00:00:00:01", 1500, (("netctl:topology", "shop"),)),
     OvsPortDelete("", "b-shop-front", "v-web"),
     FlowAdd("", "b-shop-front", 0x77, "table=0,priority=10,in_port=LOCAL", "NORMAL"),
+    HolderCreate("container:api", "api", "docker", "shop-api.net", HolderSpec("api")),
+    HostsWrite("container:api", "api", "shop-api.net", ("127.0.0.1 localhost",)),
+    HostsDelete("container:api", "api"),
 ]
 
 

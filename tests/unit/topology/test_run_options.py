@@ -127,7 +127,18 @@ def test_the_words_and_the_body_say_the_same() -> None:
     words = create_words(FULL, (("netctl.name", "web"),))
     assert words[: words.index("--restart")] == [
         *("--label", "netctl.name=web", "--env", "COLOUR=blue", "--label", "role=web", "--volume", "/usr/share:/data:ro"),
-        *("--user", "1000:1000", "--workdir", "/tmp", "--health-cmd", "true", "--health-interval", "5000000000ns"),
+        *(
+            "--hostname",
+            "full.example",
+            "--user",
+            "1000:1000",
+            "--workdir",
+            "/tmp",
+            "--health-cmd",
+            "true",
+            "--health-interval",
+            "5000000000ns",
+        ),
         *("--health-timeout", "1000000000ns", "--health-start-period", "2000000000ns", "--health-retries", "2", "--init"),
         *("--cap-add", "NET_ADMIN", "--cap-drop", "MKNOD", "--read-only", "--tmpfs", "/run:size=1m", "--tmpfs", "/cache"),
         *("--device", "/dev/null:/dev/empty:r", "--security-opt", "no-new-privileges:true", "--ulimit", "nofile=512:1024"),

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.errors import HostError
 from reconciler.kernel.context import KernelContext
-from reconciler.kernel.engines.docker import advise
+from reconciler.kernel.engines.docker_connection import advise
 from reconciler.kernel.engines.engine import check_containers, engine_of, read_containers, remove_parked, run_runtime_steps
 from reconciler.kinds.engine.container import EngineContainer
 from reconciler.state.container_spec import ContainerSpec

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from operator import eq
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.kernel.netlink.memo import DumpMemo
+from reconciler.kernel.netlink.memo import DumpMemo, Same
 
 REQUEST = (1, b"")
+
+
+def read(
+    memo: DumpMemo,
+    messages: Iterable[bytes],
+    parse: Callable[[memoryview], Any] = bytes,
+    *,
+    request: tuple[int, bytes] = REQUEST,
+    same: Same = eq,
+    key: Callable[[memoryview], bytes] | None = None,
+) -> list[Any]:
+    """What the memory gives for a dump with these messages, one in each datagram."""
+    return memo.parse(request, tuple(messages), lambda answer: map(memoryview, answer), parse, list, same=same, key=key)
 
 
 def same(one: tuple[int, bytes] | None, other: tuple[int, bytes] | None) -> bool:
@@ -20,8 +37,7 @@ def test_the_value_is_that_of_a_reading_without_memory(dumps: list[list[bytes]])
     """Whatever the kernel answers, one dump after another, the value is what parsing all of it gives; empty ones are None."""
     memo = DumpMemo()
     for dump in dumps:
-        found = memo.parse(REQUEST, map(memoryview, dump), lambda data: bytes(data) or None, tuple, lambda a, b: a == b)
-        assert found == tuple(one for one in dump if one)
+        assert read(memo, dump, lambda data: bytes(data) or None) == [one for one in dump if one]
 
 
 def test_only_what_is_new_is_parsed() -> None:
@@ -32,23 +48,40 @@ def test_only_what_is_new_is_parsed() -> None:
         parsed.append(bytes(data))
         return len(parsed), bytes(data)
 
-    def read(*messages: bytes) -> list[tuple[int, bytes]]:
-        return memo.parse(REQUEST, map(memoryview, messages), parse, list, same)
+    def ask(*messages: bytes) -> list[Any]:
+        return read(memo, messages, parse, same=same)
 
-    first = read(b"a1", b"b1")
-    assert read(b"a1", b"b1") is first
+    first = ask(b"a1", b"b1")
+    assert ask(b"a1", b"b1") is first
     assert parsed == [b"a1", b"b1"]
-    second = read(b"a1", b"b1", b"c1")
+    second = ask(b"a1", b"b1", b"c1")
     assert parsed == [b"a1", b"b1", b"c1"]
     assert [old is new for old, new in zip(first, second, strict=False)] == [True, True]
-    assert read(b"a2", b"b1", b"c1") is second, "bytes without a meaning"
-    assert read(b"x", b"b1", b"c1") is not second
-    assert read() == []
+    assert ask(b"a2", b"b1", b"c1") is second, "bytes without a meaning"
+    assert ask(b"x", b"b1", b"c1") is not second
+    assert ask() == []
+
+
+def test_a_key_leaves_out_what_changes_by_itself() -> None:
+    """Messages with the same key are not parsed again, whatever else is in them."""
+    memo, parsed = DumpMemo(), []
+
+    def parse(data: memoryview) -> bytes:
+        parsed.append(bytes(data))
+        return bytes(data[:1])
+
+    def ask(*messages: bytes) -> list[Any]:
+        return read(memo, messages, parse, key=lambda data: bytes(data[:1]))
+
+    first = ask(b"a1", b"b1")
+    assert ask(b"a2", b"b2") is first
+    assert parsed == [b"a1", b"b1"]
+    assert ask(b"a3", b"c3") == [b"a", b"c"]
+    assert parsed == [b"a1", b"b1", b"c3"]
 
 
 def test_requests_are_apart() -> None:
     """The answer to one request is never that of another."""
     memo = DumpMemo()
     for number in (1, 2, 1, 2):
-        messages = [memoryview(bytes([number]))]
-        assert memo.parse((number, b""), messages, bytes, tuple, lambda a, b: a == b) == (bytes([number]),)
+        assert read(memo, [bytes([number])], request=(number, b"")) == [bytes([number])]
