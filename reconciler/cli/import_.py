@@ -199,14 +199,10 @@ def _refuse_existing(paths: Sequence[str]) -> None:
 
 def _check_topology(path: str, draft: TopologyDraft) -> None:
     """TopologyError if `validate` would reject the file, such as for two networks of the project that overlap."""
-    from dataclasses import replace
-
     from reconciler.compose.topology_text import render_topology
     from reconciler.topology.load import parse_topology
 
-    # A name stands for the members of a service: the rules about networks, addresses and ports are the same.
-    named = tuple(replace(container, existing=f"container-{number}") for number, container in enumerate(draft.containers))
-    parse_topology(render_topology(replace(draft, containers=named)).encode(), path)
+    parse_topology(render_topology(draft).encode(), path)
 
 
 def _deliver(options: argparse.Namespace, texts: Mapping[str, str], draft: TopologyDraft, steps: Sequence[Step]) -> int:

@@ -16,7 +16,7 @@ from reconciler.compose.override_text import Words, render_override
 from reconciler.compose.topology_text import render_topology
 from reconciler.errors import UsageError
 from reconciler.topology.load import parse_topology
-from reconciler.topology.types import Topology
+from reconciler.topology.types import Container
 
 
 def imported(services: dict[str, Any], networks: dict[str, Any] | None = None, name: str = "shop") -> ImportedProject:
@@ -28,8 +28,9 @@ def topology_text(services: dict[str, Any], networks: dict[str, Any] | None = No
     return render_topology(imported(services, networks, name).topology)
 
 
-def validated(text: str) -> Topology:
-    return parse_topology(re.sub(r"existing: \{compose: .*\}", "existing: true", text).encode())
+def validated(text: str) -> dict[str, Container]:
+    """The containers of a topology, which must be valid; one stands for all members of a service."""
+    return {container.name: container for container in parse_topology(text.encode()).declared}
 
 
 WEB = {"image": "web", "networks": {"default": None}}
@@ -169,7 +170,7 @@ def test_what_netctl_does_not_connect_is_named(keys: dict[str, Any], note: str) 
     text = render_topology(found.topology)
     assert f"\n# {note}" in text
     assert "web" not in render_override(found, [], {})
-    assert list(validated(text).containers) == ["db"]
+    assert list(validated(text)) == ["db"]
 
 
 @pytest.mark.parametrize(
@@ -206,15 +207,15 @@ def test_options_of_a_network_are_imported() -> None:
     text = topology_text({"web": {"image": "a", "networks": {"a": None, "b": use}}}, networks)
     wanted = '{address: 10.67.209.10, mac: "02:42:ac:11:00:02", interface: lan0, default: true, isolated: true}'
     assert f"b: {wanted}" in text
-    (default,) = [each for each in validated(text).containers["web"].attachments if each.default]
+    (default,) = [each for each in validated(text)["web"].attachments if each.default]
     assert default.subnet == "b"
 
 
 def test_a_network_without_a_way_out_has_no_default_route() -> None:
     """The engine gives an internal network no gateway, so `gw_priority` there decides nothing, and ports lead elsewhere."""
     service = {"image": "a", "networks": {"in": {"gw_priority": 9}, "out": None}, "ports": [{"target": 80, "published": "80"}]}
-    topology = validated(topology_text({"web": service}, {"in": {"internal": True}}))
-    (publication,) = topology.containers["web"].publications
+    containers = validated(topology_text({"web": service}, {"in": {"internal": True}}))
+    (publication,) = containers["web"].publications
     assert publication.subnet == "out"
 
 
@@ -234,10 +235,8 @@ def test_a_lan_has_fixed_addresses_only() -> None:
     text = topology_text({"a": {**on, "scale": 2}, "b": on, "c": on, "d": on}, {"lan": lan})
     assert "not in lan: its 2 containers need `auto` addresses" in text.partition("  b:\n")[0]
     assert "not in lan: no address is free" in text.partition("  d:\n")[2]
-    topology = validated(text)
-    addresses = [
-        [str(each.addresses[0]) for each in one.attachments if each.subnet == "lan"] for one in topology.containers.values()
-    ]
+    containers = validated(text)
+    addresses = [[str(each.addresses[0]) for each in one.attachments if each.subnet == "lan"] for one in containers.values()]
     assert addresses == [[], ["192.0.2.4"], ["192.0.2.5"], []]
 
 
@@ -263,8 +262,8 @@ def test_names_of_compose_become_labels() -> None:
     """Upper case, `_`, `.`, reserved words and long names; each container is still found by Compose's own names."""
     names = ["Web_App", "web-app", "web.app", "router", "host", "_", "1", "yes", "a" * 80, "a" * 81]
     text = topology_text(dict.fromkeys(names, WEB), name="a_project-with_a_very_long_name")
-    topology = validated(text)
-    assert set(topology.containers) >= {
+    containers = validated(text)
+    assert set(containers) >= {
         "web-app",
         "web-app-service",
         "web-app-service-n2",
@@ -274,8 +273,8 @@ def test_names_of_compose_become_labels() -> None:
         "1",
         "yes",
     }
-    assert len(topology.containers) == len(names)
-    assert len(topology.name) <= 20
+    assert len(containers) == len(names)
+    assert len(imported({"web": WEB}, name="a_project-with_a_very_long_name").topology.name) <= 20
     for name in names:
         assert f"existing: {{compose: a_project-with_a_very_long_name/{name}}}" in text
 
@@ -364,7 +363,7 @@ def test_foreign_text_ends_no_comment() -> None:
     for text in (render_topology(found.topology), render_override(found, [NASTY], {"web": Words((NASTY,), ())})):
         assert text.isascii() or all(char.isprintable() or char == "\n" for char in text)
         assert not re.search(r"^\s*evil:", text, re.MULTILINE)
-    assert list(validated(render_topology(found.topology)).containers) == ["web", "db"]
+    assert list(validated(render_topology(found.topology))) == ["web", "db"]
 
 
 def test_an_uplink_is_the_name_of_an_interface() -> None:
