@@ -40,7 +40,9 @@ def add_arguments(parser: Parser) -> None:
     """FILES, and what to do with them."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="Compose files, merged in this order, or the word docker")
     parser.add_argument("--file", "-f", metavar="FILE", action="append", default=[], help="a Compose file, as for docker compose")
-    parser.add_argument("--project-name", "-p", metavar="NAME", type=parse_name, help="the name of the Compose project")
+    parser.add_argument(
+        "--project-name", "-p", metavar="NAME", type=parse_name, help="the name of the project; with docker, of the topology"
+    )
     parser.add_argument("--env-file", metavar="FILE", action="append", default=[], help="a file of variables for Compose")
     parser.add_argument("--output", metavar="DIR", help="where to write (default: beside the first file)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
@@ -137,6 +139,8 @@ def _import_engine(options: argparse.Namespace) -> int:
     from reconciler.compose.running import convert_engine
     from reconciler.compose.topology_text import render_topology
 
+    if options.wait or options.env_file:
+        raise UsageError("`netctl import docker` takes neither --wait nor --env-file", "leave them out: they are about Compose")
     path = str(Path(options.output or ".") / TOPOLOGY_FILE)
     if not options.dry_run:
         _refuse_existing([path])
@@ -195,14 +199,10 @@ def _refuse_existing(paths: Sequence[str]) -> None:
 
 def _check_topology(path: str, draft: TopologyDraft) -> None:
     """TopologyError if `validate` would reject the file, such as for two networks of the project that overlap."""
-    from dataclasses import replace
-
     from reconciler.compose.topology_text import render_topology
     from reconciler.topology.load import parse_topology
 
-    # A name stands for the members of a service: the rules about networks, addresses and ports are the same.
-    named = tuple(replace(container, existing=f"container-{number}") for number, container in enumerate(draft.containers))
-    parse_topology(render_topology(replace(draft, containers=named)).encode(), path)
+    parse_topology(render_topology(draft).encode(), path)
 
 
 def _deliver(options: argparse.Namespace, texts: Mapping[str, str], draft: TopologyDraft, steps: Sequence[Step]) -> int:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 def topology_heading(files: Sequence[str]) -> tuple[str, ...]:
     """Of the topology of a Compose project."""
     return (
-        f"Imported by `netctl import` from {', '.join(files)}. Compose runs the containers, and netctl connects them.",
-        "Compose needs the file beside this one, so that it makes no networks: see the top of compose.netctl.yaml.",
+        f"Imported by `netctl import` from {', '.join(files)}.",
+        "Compose runs the containers, and netctl connects them. Compose needs the file beside this one, so that it makes no",
+        "networks: see the top of compose.netctl.yaml.",
         "A comment marks what has no counterpart here. Read it, change what you want, then: netctl validate",
     )
 
@@ -38,7 +39,8 @@ def override_heading(variable: str, *, waits: bool) -> tuple[str, ...]:
 def engine_heading(engine: str) -> tuple[str, ...]:
     """Of the topology of what an engine runs."""
     return (
-        f"Imported by `netctl import docker` from {engine}. Docker runs the containers, and netctl connects them, after",
-        "Docker has disconnected them from its own networks. Then its name server serves them no names.",
+        f"Imported by `netctl import docker` from {engine}.",
+        "Docker runs the containers, and netctl connects them, after Docker has disconnected them from its own networks.",
+        "Then Docker's name server serves them no names.",
         "A comment marks what has no counterpart here. Read it, change what you want, then: netctl validate",
     )

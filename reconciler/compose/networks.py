@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.compose.draft import SubnetDraft
 from reconciler.compose.model import ComposeNetwork, Range
 from reconciler.compose.prefixes import choose_ipv4, choose_ipv6
-from reconciler.state.uapi import MTU_MAX, MTU_MIN
+from reconciler.state.uapi import IPV6_MTU_MIN, MTU_MAX, MTU_MIN
 from reconciler.topology.types import IPAddress, Network, SubnetMode
 
 _BRIDGE = "com.docker.network.bridge."
@@ -69,7 +69,10 @@ def _complete(
     if 6 not in families and network.enable_ipv6:
         added.append(next(ipv6))
     cidrs = tuple(sorted((*each.subnet.cidrs, *added), key=lambda cidr: cidr.version)) or (next(ipv4),)
-    return replace(each, subnet=replace(each.subnet, cidrs=cidrs))
+    subnet, notes = replace(each.subnet, cidrs=cidrs), each.subnet.notes
+    if subnet.mtu is not None and subnet.mtu < IPV6_MTU_MIN and cidrs[-1].version == 6:
+        subnet = replace(subnet, mtu=None, notes=(*notes, f"not imported: an MTU of {subnet.mtu}: IPv6 needs {IPV6_MTU_MIN}"))
+    return replace(each, subnet=subnet)
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
@@ -93,9 +96,12 @@ def _read_range(
         return
     cidrs.append(cidr)
     gateway = _parse_address(given.gateway)
-    if gateway is not None and gateway in cidr and gateway != cidr.network_address + 1:
+    usual, ends = cidr.network_address + 1, (cidr.network_address, cidr.broadcast_address)
+    if given.gateway and (gateway is None or gateway not in cidr or gateway in ends):
+        notes.append(f"not imported: the gateway {given.gateway}, because it is no address for a host in {cidr}")
+    elif gateway is not None and gateway != usual:
         gateways.append(gateway)
-    reserved |= {gateway or cidr.network_address + 1, cidr.network_address + 1}
+    reserved |= {usual, *gateways}
     if given.ip_range:
         pool = _parse_prefix(given.ip_range)
         if pool is not None and pool.version == cidr.version and pool.overlaps(cidr) and pool.prefixlen >= cidr.prefixlen:

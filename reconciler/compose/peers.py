@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from reconciler.compose.convert import ImportedProject, networks_of
+from reconciler.compose.convert import ImportedProject
 from reconciler.compose.draft import ContainerDraft
+from reconciler.compose.endpoints import networks_of
 from reconciler.compose.model import ComposeService
 from reconciler.topology.types import IPAddress
 

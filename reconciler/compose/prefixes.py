@@ -49,11 +49,11 @@ def _digest(seed: str) -> int:
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
 
 
-def choose_address(prefix: Network, taken: Collection[IPAddress]) -> IPAddress | None:
-    """The first free address; None if the prefix is full. The first usable one is the gateway's default."""
-    size = prefix.num_addresses
-    usable = size - 1 if isinstance(prefix, IPv4Network) else size  # the last one is IPv4's broadcast address
-    wanted = FIRST_HOST if isinstance(prefix, IPv4Network) else FIRST_IPV6_HOST
-    first = wanted if usable > wanted * 2 else 2
-    tried = (*range(first, min(usable, first + SCAN_MAX)), *range(2, min(first, usable)))
-    return next((found for number in tried if (found := prefix[number]) not in taken), None)
+def choose_address(prefix: Network, pool: Network, taken: Collection[IPAddress]) -> IPAddress | None:
+    """The first free address of a part of the prefix; None if there is none. The first usable one is the gateway's."""
+    first = FIRST_HOST if isinstance(prefix, IPv4Network) else FIRST_IPV6_HOST
+    start = first if pool == prefix and prefix.num_addresses > first * 2 else 0
+    tried = (*range(start, min(pool.num_addresses, start + SCAN_MAX)), *range(min(start, pool.num_addresses)))
+    unusable = {prefix.network_address, prefix.network_address + 1, prefix.broadcast_address}
+    found = (pool[number] for number in tried)
+    return next((address for address in found if address in prefix and address not in unusable and address not in taken), None)

@@ -31,16 +31,15 @@ def needs_image(service: ComposeService) -> bool:
 
 
 def find_words(service: ComposeService, name: str, image: ImageWords | None) -> Words:
-    """The words of a service. UsageError if nothing says what it runs."""
-    command = _words(service.command)
-    if service.entrypoint is not None:
-        return Words(_words(service.entrypoint), command)
-    assert image is not None
-    entrypoint = _doubled(image.entrypoint)
-    # An empty command in the file ends the image's, as `command: []` says in Compose.
-    words = Words(entrypoint, command if service.command is not None else _doubled(image.command))
+    """The words of a service; `image` is None if the file has them all. UsageError if nothing says what it runs."""
+    if image is None:
+        words = Words(_words(service.entrypoint), _words(service.command))
+    else:
+        # An empty command in the file ends the image's, as `command: []` says in Compose.
+        command = _words(service.command) if service.command is not None else _doubled(image.command)
+        words = Words(_doubled(image.entrypoint), command)
     if not words.entrypoint + words.command:
-        raise UsageError(f"cannot write the wait of {name}: its image runs no program", "give it a `command` in the Compose file")
+        raise UsageError(f"cannot write the wait of {name}: it runs no program", "give it a `command` in the Compose file")
     return words
 
 

@@ -245,3 +245,17 @@ def test_a_directory_that_is_not_there_leaves_nothing(docker: FakeDocker, tmp_pa
     assert "No such file or directory" in done.err
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "topology.yaml").exists()
+
+
+def test_options_of_compose_are_not_for_the_engine(docker: FakeDocker) -> None:
+    """`--wait` needs the words of services, which the topology of an engine does not have."""
+    done = docker.run("docker", "--wait")
+    assert done.status == 2
+    assert "takes neither --wait nor --env-file" in done.err
+
+
+def test_an_engine_that_is_not_there_is_an_error(docker: FakeDocker, tmp_path: Path) -> None:
+    """Status 3, with the socket that was tried."""
+    done = docker.run("docker", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
+    assert done.status == 3
+    assert f"{tmp_path}/no.sock" in done.err

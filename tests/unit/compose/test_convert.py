@@ -11,11 +11,12 @@ import pytest
 
 from reconciler.compose.convert import ImportedProject, convert_project
 from reconciler.compose.model import KEPT, ComposeService, parse_project
+from reconciler.compose.names import service_labels
 from reconciler.compose.override_text import Words, render_override
 from reconciler.compose.topology_text import render_topology
 from reconciler.errors import UsageError
 from reconciler.topology.load import parse_topology
-from reconciler.topology.types import Topology
+from reconciler.topology.types import Container
 
 
 def imported(services: dict[str, Any], networks: dict[str, Any] | None = None, name: str = "shop") -> ImportedProject:
@@ -27,8 +28,9 @@ def topology_text(services: dict[str, Any], networks: dict[str, Any] | None = No
     return render_topology(imported(services, networks, name).topology)
 
 
-def validated(text: str) -> Topology:
-    return parse_topology(re.sub(r"existing: \{compose: .*\}", "existing: true", text).encode())
+def validated(text: str) -> dict[str, Container]:
+    """The containers of a topology, which must be valid; one stands for all members of a service."""
+    return {container.name: container for container in parse_topology(text.encode()).declared}
 
 
 WEB = {"image": "web", "networks": {"default": None}}
@@ -89,6 +91,11 @@ def test_a_network_is_a_subnet(network: dict[str, Any], wanted: str) -> None:
         ({"ipam": {"config": [{"subnet": "x\n  y: 1"}]}}, r"not imported: the range x\n  y: 1, because it is no prefix"),
         ({"driver_opts": {"com.docker.network.bridge.name": "b"}}, "the driver's option com.docker.network.bridge.name: b"),
         ({"later": {"a": 1}}, 'not imported: later: {"a": 1}'),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.255"}]}}, "not imported: the gateway 10.9.0.255"),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.8.0.1"}]}}, "not imported: the gateway 10.8.0.1"),
+        ({"ipam": {"config": [{"subnet": "10.9.0.0/24", "ip_range": "10.8.0.0/16"}]}}, "not imported: the ip_range 10.8.0.0/16"),
+        ({"driver_opts": {"com.docker.network.driver.mtu": "900"}, "enable_ipv6": True}, "not imported: an MTU of 900"),
+        ({"driver_opts": {"com.docker.network.driver.mtu": "90"}}, "the driver's option com.docker.network.driver.mtu: 90"),
     ],
 )  # fmt: skip
 def test_what_a_subnet_does_not_have_is_a_comment(network: dict[str, Any], note: str) -> None:
@@ -163,7 +170,7 @@ def test_what_netctl_does_not_connect_is_named(keys: dict[str, Any], note: str) 
     text = render_topology(found.topology)
     assert f"\n# {note}" in text
     assert "web" not in render_override(found, [], {})
-    assert list(validated(text).containers) == ["db"]
+    assert list(validated(text)) == ["db"]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +183,11 @@ def test_what_netctl_does_not_connect_is_named(keys: dict[str, Any], note: str) 
         ({"networks": {"default": {"link_local_ips": ["169.254.1.1"]}}}, 'not imported: link_local_ips: ["169.254.1.1"]'),
         ({"networks": {"default": {"ipv4_address": "192.0.2.9"}}}, "not imported: the address 192.0.2.9"),
         ({"networks": {"default": {"mac_address": "01:00:00:00:00:01"}}}, "not imported: mac_address: 01:00:00:00:00:01"),
+        ({"networks": {"default": {"interface_name": "lo"}}}, "not imported: interface_name: lo"),
+        (
+            {"networks": {"a": {"interface_name": "x"}, "b": {"interface_name": "x"}}},
+            "not in b: it has another interface called x",
+        ),
         ({"networks": {"default": {"interface_name": "a/b"}}}, "not imported: interface_name: a/b"),
         ({"ports": [{"target": 80}]}, "80: Docker chooses the host port"),
     ],
@@ -195,8 +207,37 @@ def test_options_of_a_network_are_imported() -> None:
     text = topology_text({"web": {"image": "a", "networks": {"a": None, "b": use}}}, networks)
     wanted = '{address: 10.67.209.10, mac: "02:42:ac:11:00:02", interface: lan0, default: true, isolated: true}'
     assert f"b: {wanted}" in text
-    (default,) = [each for each in validated(text).containers["web"].attachments if each.default]
+    (default,) = [each for each in validated(text)["web"].attachments if each.default]
     assert default.subnet == "b"
+
+
+def test_a_network_without_a_way_out_has_no_default_route() -> None:
+    """The engine gives an internal network no gateway, so `gw_priority` there decides nothing, and ports lead elsewhere."""
+    service = {"image": "a", "networks": {"in": {"gw_priority": 9}, "out": None}, "ports": [{"target": 80, "published": "80"}]}
+    containers = validated(topology_text({"web": service}, {"in": {"internal": True}}))
+    (publication,) = containers["web"].publications
+    assert publication.subnet == "out"
+
+
+def test_one_hardware_address_is_one_container_s() -> None:
+    """Of two services with one address in a network, the second gets a comment."""
+    service = {"image": "a", "networks": {"default": {"mac_address": "02:00:00:00:00:01"}}}
+    text = topology_text({"a": service, "b": service})
+    assert text.count('mac: "02:00:00:00:00:01"') == 1
+    assert "not imported: mac_address: 02:00:00:00:00:01" in text.partition("  b:\n")[2]
+
+
+def test_a_lan_has_fixed_addresses_only() -> None:
+    """There netctl chooses no address later. A scaled service, and one that finds no free address, are not on it."""
+    config = [{"subnet": "192.0.2.0/24", "ip_range": "192.0.2.4/31"}]
+    lan = {"driver": "macvlan", "driver_opts": {"parent": "eth0"}, "ipam": {"config": config}}
+    on = {"image": "a", "networks": {"lan": None, "default": None}, "ports": [{"target": 80, "published": "80"}]}
+    text = topology_text({"a": {**on, "scale": 2}, "b": on, "c": on, "d": on}, {"lan": lan})
+    assert "not in lan: its 2 containers need `auto` addresses" in text.partition("  b:\n")[0]
+    assert "not in lan: no address is free" in text.partition("  d:\n")[2]
+    containers = validated(text)
+    addresses = [[str(each.addresses[0]) for each in one.attachments if each.subnet == "lan"] for one in containers.values()]
+    assert addresses == [[], ["192.0.2.4"], ["192.0.2.5"], []]
 
 
 def test_a_mac_address_of_the_service_is_that_of_its_network() -> None:
@@ -221,21 +262,33 @@ def test_names_of_compose_become_labels() -> None:
     """Upper case, `_`, `.`, reserved words and long names; each container is still found by Compose's own names."""
     names = ["Web_App", "web-app", "web.app", "router", "host", "_", "1", "yes", "a" * 80, "a" * 81]
     text = topology_text(dict.fromkeys(names, WEB), name="a_project-with_a_very_long_name")
-    topology = validated(text)
-    assert set(topology.containers) >= {
+    containers = validated(text)
+    assert set(containers) >= {
         "web-app",
-        "web-app-2",
-        "web-app-3",
+        "web-app-service",
+        "web-app-service-n2",
         "router-service",
         "host-service",
         "service",
         "1",
         "yes",
     }
-    assert len(topology.containers) == len(names)
-    assert len(topology.name) <= 20
+    assert len(containers) == len(names)
+    assert len(imported({"web": WEB}, name="a_project-with_a_very_long_name").topology.name) <= 20
     for name in names:
         assert f"existing: {{compose: a_project-with_a_very_long_name/{name}}}" in text
+
+
+def test_no_service_has_the_name_of_another_s_container() -> None:
+    """Containers of `web` are called `web-1`, `web-2` …, so a service of that name gets another; one without `web` keeps it."""
+    names = ("web", "web-1", "web-2-1", "web-0", "web-12345", "broker-1", "Web_1", "b" * 60)
+    labels = service_labels(names)
+    assert [labels[name] for name in names[:7]] == [
+        *("web", "web-1-service", "web-2-1", "web-0", "web-12345", "broker-1", "web-1-service-n2")
+    ]
+    assert len(labels["b" * 60]) <= 58
+    assert len(set(labels.values())) == len(names)
+    assert service_labels(("web-1", "WEB")) == {"web-1": "web-1", "WEB": "web-service"}
 
 
 def test_two_long_projects_have_two_names() -> None:
@@ -310,7 +363,7 @@ def test_foreign_text_ends_no_comment() -> None:
     for text in (render_topology(found.topology), render_override(found, [NASTY], {"web": Words((NASTY,), ())})):
         assert text.isascii() or all(char.isprintable() or char == "\n" for char in text)
         assert not re.search(r"^\s*evil:", text, re.MULTILINE)
-    assert list(validated(render_topology(found.topology)).containers) == ["web", "db"]
+    assert list(validated(render_topology(found.topology))) == ["web", "db"]
 
 
 def test_an_uplink_is_the_name_of_an_interface() -> None:

@@ -25,7 +25,7 @@ from reconciler.compose.model import parse_project
 from reconciler.compose.override_text import render_override
 from reconciler.compose.topology_text import render_topology
 from reconciler.topology.load import parse_topology
-from reconciler.topology.types import Topology
+from reconciler.topology.types import Container
 from tests.harness.compose import has_compose, normal_form
 
 ROOT = Path("tests/unit/compose/projects")
@@ -48,9 +48,9 @@ def read_case(name: str) -> ImportedProject:
     return convert_project(parse_project((ROOT / name / "normal.json").read_bytes()), topology_heading(["compose.yaml"]))
 
 
-def validated(text: str) -> Topology:
-    """The topology in a file, with names in place of Compose's members."""
-    return parse_topology(re.sub(r"existing: \{compose: .*\}", "existing: true", text).encode())
+def validated(text: str) -> dict[str, Container]:
+    """The containers of a topology, which must be valid; one stands for all members of a service."""
+    return {container.name: container for container in parse_topology(text.encode()).declared}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -72,10 +72,10 @@ def test_what_is_written_is_as_reviewed(name: str) -> None:
 def test_the_topology_is_valid(name: str) -> None:
     """`netctl validate` accepts it, and each service that Compose connects is in the topology or named as left out."""
     imported = read_case(name)
-    topology = validated(render_topology(imported.topology))
+    containers = validated(render_topology(imported.topology))
     services = set(imported.project.services)
     assert set(imported.containers) | {service for service, _ in imported.topology.left_out} == services
-    assert len(topology.containers) == len(imported.containers)
+    assert len(containers) == len(imported.containers)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -93,9 +93,9 @@ def test_the_override_leaves_no_network_to_compose(name: str) -> None:
 def test_names_lead_to_addresses_of_the_topology(name: str) -> None:
     """Each name in the override that is no name of the project's own file leads to an address in the topology."""
     imported = read_case(name)
-    topology = validated(render_topology(imported.topology))
-    known = {str(address) for one in topology.containers.values() for each in one.attachments for address in each.addresses}
-    known |= {str(cidr[1]) for subnet in topology.subnets.values() for cidr in subnet.cidrs}
+    containers = validated(render_topology(imported.topology))
+    known = {str(address) for one in containers.values() for each in one.attachments for address in each.addresses}
+    known |= {str(cidr[1]) for subnet in imported.topology.subnets for cidr in subnet.cidrs}
     override = yaml.load((ROOT / name / "compose.netctl.yaml").read_text(), OverrideLoader)
     for service, keys in override["services"].items():
         given = json.dumps(imported.project.services[service].extra_hosts)
