@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.plan.document import HostPlan
     from reconciler.state.foreign import Drop
     from reconciler.state.host import HostFacts
+    from reconciler.state.record import Change
     from reconciler.state.ref import Ref
     from reconciler.topology.outline import Outline
     from reconciler.topology.parsed_file import ParsedFile
@@ -273,11 +274,34 @@ def warn_of_lost(fleet: Fleet) -> None:
         print(visible(words), file=sys.stderr)
 
 
+def split_restarted(fleet: Fleet) -> tuple[dict[str, tuple[Change, ...]], dict[str, tuple[str, ...]]]:
+    """By host, the drift, and the containers of other programs that ended or started again during the apply: that is none."""
+    from reconciler.kinds.engine.container import EngineContainer
+
+    drift: dict[str, tuple[Change, ...]] = {}
+    restarted: dict[str, tuple[str, ...]] = {}
+    for host, changes in fleet.drift.items():
+        # An `existing` container that runs is there if it has a link of netctl's: a new process has none.
+        roots = [one.after for one in changes if isinstance(one.after, EngineContainer) and one.after.existing]
+        spaces = {root.netns for root in roots}
+        if left := tuple(change for change in changes if change.exposed_to not in spaces):
+            drift[host] = left
+        if roots:
+            restarted[host] = tuple(sorted(root.container for root in roots))
+    return drift, restarted
+
+
 def warn_of_drift(topology: str, fleet: Fleet) -> None:
     """Print these containers to standard error, with their differences."""
     from reconciler.kinds.process import Process
 
-    for host, changes in fleet.drift.items():
+    drift, restarted = split_restarted(fleet)
+    for host, names in restarted.items():
+        for name in names:
+            words = f"warning: {host}: container {name} ended or started again during the apply; it gets no network yet"
+            print(visible_line(words), file=sys.stderr)
+            print("help: apply again when it runs, or let `netctl agent` do so", file=sys.stderr)
+    for host, changes in drift.items():
         by_container: dict[str, list[str]] = {}
         sides = ((one.before, one.after) for one in changes)
         ended = {after.netns: after for before, after in sides if after and after.is_ended(before)}
