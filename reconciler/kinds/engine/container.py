@@ -211,4 +211,5 @@ def find_wired(snapshot: Snapshot) -> frozenset[str]:
 def _leads_inside(snapshot: Snapshot, link: LinkInfo, container: str) -> bool:
     """Whether a link's other end is in the namespace of the container; also if the container has none now."""
     namespace = snapshot.namespaces.get(container_netns(container))
-    return namespace is None or link.peer in namespace.links
+    end = namespace.links.get(link.peer) if namespace else None
+    return namespace is None or (end is not None and end.peer == link.index)
