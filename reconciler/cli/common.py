@@ -310,9 +310,9 @@ def warn_of_drift(topology: str, fleet: Fleet) -> None:
             print(visible_line(f"help: {container.logs_help}"), file=sys.stderr)
         for change in changes:
             if isinstance(change.after, Process) and change.before is None:
-                name = change.after.container
+                name, log = change.after.container, change.after.log
                 print(visible_line(f"warning: {host}: container {name}: {change.after.describe()} has ended"), file=sys.stderr)
-                print(visible_line(f"help: read its output in /run/netctl/{topology}/{name}.log on {host}"), file=sys.stderr)
+                print(visible_line(f"help: read its output in /run/netctl/{topology}/{log} on {host}"), file=sys.stderr)
             elif change.exposed_to and change.exposed_to not in ended:
                 by_container.setdefault(subject_in(change.exposed_to), []).append(describe_difference(change))
         for subject, found in sorted(by_container.items()):
